@@ -1,0 +1,70 @@
+"""The device interface: *when* a request completes.
+
+A device knows nothing of NBD, clocks, QEMU, threads or bytes. It is driven by calls that
+carry guest time in integer nanoseconds, so that the same model serves a guest and a
+trace. Devices are deterministic: randomness comes from a seeded generator handed in.
+"""
+
+from __future__ import annotations
+
+import heapq
+from abc import ABC, abstractmethod
+
+from freezingtime.request import Request
+
+
+class Device(ABC):
+    """An event-driven device model.
+
+    The caller promises that ``now_ns`` never decreases over the calls, and that it calls
+    :meth:`advance` at every time that :meth:`next_event_ns` announces. The device
+    promises that no request completes before it arrives, and that every request
+    completes.
+    """
+
+    @abstractmethod
+    def submit(self, request: Request, now_ns: int) -> None:
+        """Take in a request that arrives at ``now_ns``."""
+
+    @abstractmethod
+    def next_event_ns(self) -> int | None:
+        """When the device next has something to do, or None while it has nothing."""
+
+    @abstractmethod
+    def advance(self, now_ns: int) -> list[Request]:
+        """Bring the device to ``now_ns``; return what has completed by then, in order."""
+
+
+class TimedDevice(Device):
+    """A device whose completion times are known on arrival: write :meth:`completion_ns` only.
+
+    Requests that complete at the same nanosecond complete in order of arrival.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[tuple[int, int, Request]] = []
+        self._submitted_count = 0
+
+    @abstractmethod
+    def completion_ns(self, request: Request, now_ns: int) -> int:
+        """The guest time at which ``request``, arriving at ``now_ns``, completes."""
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        completion_ns = self.completion_ns(request, now_ns)
+        if completion_ns < now_ns:
+            raise ValueError(
+                f"{type(self).__name__} completed a request at {completion_ns} ns, "
+                f"before it arrived at {now_ns} ns"
+            )
+        # The count breaks ties in order of arrival, and keeps requests out of comparisons.
+        self._submitted_count += 1
+        heapq.heappush(self._pending, (completion_ns, self._submitted_count, request))
+
+    def next_event_ns(self) -> int | None:
+        return self._pending[0][0] if self._pending else None
+
+    def advance(self, now_ns: int) -> list[Request]:
+        completed = []
+        while self._pending and self._pending[0][0] <= now_ns:
+            completed.append(heapq.heappop(self._pending)[2])
+        return completed

@@ -1,0 +1,22 @@
+"""The exception tree. Only the command line turns these into exit statuses.
+
+::
+
+    FreezingTimeError
+    +-- InputError        what the user asked for cannot be done: exit status 2
+    +-- RunError          something failed while running: exit status 1
+"""
+
+from __future__ import annotations
+
+
+class FreezingTimeError(Exception):
+    """Anything that this package reports to its user; the text is one line and names the cure."""
+
+
+class InputError(FreezingTimeError):
+    """A bad value: what was wrong, where, and what would be right."""
+
+
+class RunError(FreezingTimeError):
+    """A failure while running: what died and why."""

@@ -1,0 +1,58 @@
+"""The medium interface: *where* the bytes are.
+
+A medium is read and written at byte offsets and takes whatever host time it takes. It
+knows nothing of guest time, NBD or QEMU. Methods may be called from several threads at
+once, but never for overlapping ranges of which one is being modified: the caller orders
+those.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+SECTOR_BYTES = 512
+
+
+class Medium(ABC):
+    """Bytes at offsets 0 to ``size_bytes``.
+
+    All methods raise OSError when the medium fails; the error's text names the medium.
+    """
+
+    #: A multiple of :data:`SECTOR_BYTES`.
+    size_bytes: int
+    #: Whether :meth:`write` and its kin may be called.
+    writable: bool = True
+    #: Whether calls may take long enough to be worth a worker thread.
+    may_block: bool = True
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The medium in the user's own words, for messages and records."""
+
+    @abstractmethod
+    def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
+        """Return exactly ``length_bytes`` bytes from ``offset_bytes``."""
+
+    @abstractmethod
+    def write(self, offset_bytes: int, data: Buffer) -> None:
+        """Store all of ``data`` at ``offset_bytes``; later reads see it."""
+
+    @abstractmethod
+    def zero(self, offset_bytes: int, length_bytes: int) -> None:
+        """Make the range read as zeros."""
+
+    @abstractmethod
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        """The range's content is no longer needed. It reads as zeros afterwards."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Make everything written so far durable."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the medium holds. Idempotent."""

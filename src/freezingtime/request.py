@@ -1,0 +1,60 @@
+"""What flows through the emulator: one block request.
+
+A request is what the guest's driver handed to its controller: operation, byte range,
+and, for writes, the data. *When* it arrived is not part of it: arrival times belong to
+a clock and travel beside the request.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Operation(IntEnum):
+    """What a request asks for. The values are the NBD protocol's command types."""
+
+    READ = 0
+    WRITE = 1
+    FLUSH = 3
+    DISCARD = 4
+    WRITE_ZEROES = 6
+
+    @property
+    def modifies(self) -> bool:
+        """Whether the request changes the bytes of its range."""
+        return self in _MODIFYING
+
+
+_MODIFYING = frozenset({Operation.WRITE, Operation.DISCARD, Operation.WRITE_ZEROES})
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One read, write, flush or discard.
+
+    ``offset_bytes`` and ``length_bytes`` are already checked against the disk's size;
+    both are 0 for a flush. ``data`` is set for a write and is exactly
+    ``length_bytes`` long. ``fua`` (force unit access) asks that the data be durable
+    before completion. ``cookie`` is the client's own label and is opaque.
+    """
+
+    operation: Operation
+    offset_bytes: int
+    length_bytes: int
+    data: bytes | bytearray | memoryview | None = None
+    fua: bool = False
+    cookie: int = 0
+
+    @property
+    def end_bytes(self) -> int:
+        """The first byte after the request's range."""
+        return self.offset_bytes + self.length_bytes
+
+    def conflicts_with(self, other: Request) -> bool:
+        """Whether the two must not run on a medium at once: ranges that overlap, one modified."""
+        return (
+            self.offset_bytes < other.end_bytes
+            and other.offset_bytes < self.end_bytes
+            and (self.operation.modifies or other.operation.modifies)
+        )
