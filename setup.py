@@ -1,0 +1,34 @@
+"""The one thing pyproject.toml cannot say: the agent is a plain shared library in C.
+
+It is declared as an extension module so that the compiler, its flags and the file's place
+are the build's ordinary business. Nothing ever imports it; QEMU preloads it.
+"""
+
+from pathlib import Path
+
+from setuptools import Extension, setup
+
+AGENT = Path("src/freezingtime/clock/agent")
+
+setup(
+    ext_modules=[
+        Extension(
+            "freezingtime.clock.agent._agent",
+            sources=sorted(str(source) for source in AGENT.glob("*.c")),
+            depends=sorted(str(header) for header in AGENT.glob("*.h")),
+            extra_compile_args=[
+                "-std=c11",
+                "-O2",
+                "-Wall",
+                "-Wextra",
+                "-Wshadow",
+                "-Wconversion",
+                "-Wno-sign-conversion",
+                "-Werror",
+                "-fvisibility=hidden",
+                "-UNDEBUG",
+            ],
+            libraries=["dl", "pthread"],
+        )
+    ]
+)

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The exchange with the emulator: stamps are gathered, reported, and answered by an order.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "qemu.h"
+
+/* How long to look for the answer before sleeping: waking a thread costs more than this. */
+#define SPIN_NS 60000
+
+/* The emulator has its own, shorter deadline for the medium, which explains more. */
+#define ORDER_DEADLINE_MS 600000
+
+static int control_fd = -1;
+static int64_t spin_ns;
+
+static struct {
+    struct ft_report report;
+    struct ft_stamp stamps[FT_MAX_STAMPS];
+} message; /* BQL */
+
+static int64_t host_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+_Noreturn static void emulator_lost(void)
+{
+    ft_die(FT_EXIT_EMULATOR_LOST, "the emulator is gone; stopping QEMU");
+}
+
+/* Its own thread, no lock: ends QEMU even where both of its threads are stuck. */
+static void *watch_emulator(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        struct pollfd hangup = {.fd = control_fd, .events = POLLRDHUP};
+        if (poll(&hangup, 1, -1) > 0 && (hangup.revents & (POLLRDHUP | POLLHUP | POLLERR))) {
+            emulator_lost();
+        }
+    }
+    return NULL;
+}
+
+void ft_control_connect(const char *name)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t name_bytes = strlen(name);
+    if (name_bytes + 1 > sizeof address.sun_path) {
+        ft_die(FT_EXIT_REFUSED, "the control socket's name is too long: %s", name);
+    }
+    memcpy(address.sun_path + 1, name, name_bytes);
+    socklen_t address_bytes =
+        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + name_bytes);
+    control_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (control_fd < 0 ||
+        connect(control_fd, (struct sockaddr *)&address, address_bytes) < 0) {
+        ft_die(FT_EXIT_EMULATOR_LOST, "cannot reach the emulator at @%s: %s", name,
+               strerror(errno));
+    }
+    spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_NS : 0;
+    pthread_t watcher;
+    if (pthread_create(&watcher, NULL, watch_emulator, NULL) != 0) {
+        ft_die(FT_EXIT_REFUSED, "cannot start the thread that watches the emulator");
+    }
+    pthread_detach(watcher);
+}
+
+void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns)
+{
+    uint32_t index = message.report.stamp_count;
+    if (index == FT_MAX_STAMPS) {
+        ft_die(FT_EXIT_REFUSED, "more than %u requests between two exchanges", FT_MAX_STAMPS);
+    }
+    message.stamps[index] =
+        (struct ft_stamp){.disk = disk, .flags = flags, .cookie = cookie, .time_ns = time_ns};
+    message.report.stamp_count = index + 1;
+}
+
+static void send_report(void)
+{
+    size_t bytes =
+        sizeof message.report + message.report.stamp_count * sizeof message.stamps[0];
+    ssize_t sent;
+    do {
+        sent = send(control_fd, &message, bytes, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    if (sent != (ssize_t)bytes) {
+        emulator_lost();
+    }
+    message.report.stamp_count = 0;
+}
+
+static ssize_t receive_within_deadline(void *buffer, size_t bytes)
+{
+    int64_t start_ns = host_now_ns();
+    ssize_t received;
+    do {
+        received = recv(control_fd, buffer, bytes, MSG_DONTWAIT);
+    } while (received < 0 && errno == EAGAIN && host_now_ns() - start_ns < spin_ns);
+    if (received >= 0 || errno != EAGAIN) {
+        return received;
+    }
+    struct pollfd answer = {.fd = control_fd, .events = POLLIN};
+    int ready;
+    do {
+        ready = poll(&answer, 1, ORDER_DEADLINE_MS);
+    } while (ready < 0 && errno == EINTR);
+    if (ready == 0) {
+        ft_die(FT_EXIT_EMULATOR_LOST,
+               "the emulator has not answered for %d s; guest time stood still at %lld ns",
+               ORDER_DEADLINE_MS / 1000, (long long)message.report.now_ns);
+    }
+    return recv(control_fd, buffer, bytes, 0);
+}
+
+/* Main or vCPU thread, BQL held. Guest time does not move until it returns. */
+struct ft_order ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns)
+{
+    message.report.magic = FT_MAGIC;
+    message.report.version = FT_VERSION;
+    message.report.flags = flags;
+    message.report.now_ns = now_ns;
+    message.report.warped_ns = warped_ns;
+    send_report();
+
+    struct ft_order order;
+    ssize_t received = receive_within_deadline(&order, sizeof order);
+    if (received <= 0) {
+        emulator_lost();
+    }
+    if (received != sizeof order || order.magic != FT_MAGIC || order.version != FT_VERSION) {
+        ft_die(FT_EXIT_REFUSED, "the emulator speaks another version; reinstall freezingtime");
+    }
+    return order;
+}

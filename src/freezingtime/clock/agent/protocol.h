@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The words between the agent and the emulator, over a SOCK_SEQPACKET Unix socket.
+ *
+ * One exchange: the agent sends a report (with its stamps) and waits for an order. The
+ * vCPU is held meanwhile, so no guest time passes during an exchange. Little-endian,
+ * all times in nanoseconds of guest time. protocol.py holds the same layout in Python;
+ * a test compares the two field by field.
+ */
+#ifndef FREEZINGTIME_PROTOCOL_H
+#define FREEZINGTIME_PROTOCOL_H
+
+#include <stdint.h>
+
+#define FT_MAGIC 0x545a5246u /* "FRZT" */
+#define FT_VERSION 1u
+
+/* The most stamps of one report: bounds the message size on both sides. */
+#define FT_MAX_STAMPS 1024u
+
+#define FT_NEVER INT64_MAX
+
+enum ft_report_flag {
+    FT_REPORT_HELLO = 1,   /* the first report: QEMU is built, nothing has run */
+    FT_REPORT_RUNNING = 2, /* the machine runs: guest time obeys the device */
+    FT_REPORT_DRAIN = 4,   /* guest time cannot move: answer everything at once */
+};
+
+enum ft_stamp_flag {
+    FT_STAMP_DELIVERY = 1, /* a completion was delivered; otherwise a request arrived */
+    FT_STAMP_ADRIFT = 2,   /* taken outside the vCPU's hold while the machine ran: inexact */
+    FT_STAMP_HOST = 4,     /* the machine did not run: QEMU's own doing, not the guest's */
+};
+
+struct ft_report {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t flags;
+    int64_t now_ns;
+    int64_t warped_ns; /* idle time skipped since QEMU started */
+    uint32_t stamp_count;
+    uint32_t reserved;
+};
+
+/* Stamps follow the report in the order in which they were taken. */
+struct ft_stamp {
+    uint32_t disk;
+    uint32_t flags;
+    uint64_t cookie; /* the NBD request's own */
+    int64_t time_ns;
+};
+
+enum ft_order_flag {
+    FT_ORDER_STOP = 1, /* stop the machine here, once the replies are delivered */
+};
+
+struct ft_order {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t flags;
+    int64_t next_event_ns; /* FT_NEVER: no event is due */
+    uint64_t rate_hz;      /* instructions per second from here on; 0: unchanged */
+    uint32_t reply_count;  /* NBD replies to deliver before guest time moves on */
+    uint32_t reserved;
+};
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What the agent uses of QEMU: functions that the stock binary exports for its modules.
+ *
+ * Declared weak, so that the agent can name the missing one and refuse, and so that a
+ * child process that inherits the preload is left alone. Signatures are those of QEMU
+ * 7.2; each has been the same since at least 5.0, except icount_get_raw and phase_check
+ * (since 6.0). "BQL" is QEMU's big lock (the iothread mutex).
+ */
+#ifndef FREEZINGTIME_QEMU_H
+#define FREEZINGTIME_QEMU_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define QEMU_CLOCK_VIRTUAL 1      /* QEMUClockType */
+#define QEMU_TIMER_NS 1           /* SCALE_NS */
+#define QEMU_TIMER_INTERNAL (~1)  /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
+#define QEMU_PHASE_MACHINE_READY 4 /* MachineInitPhase */
+
+#define WEAK __attribute__((weak))
+
+typedef struct AioContext AioContext;
+typedef struct CPUState CPUState;
+typedef void qemu_timer_cb(void *opaque);
+typedef void qemu_vm_change_cb(void *opaque, bool running, int state);
+
+/* Guest time and timers. Any thread; timer callbacks run with the BQL held. */
+WEAK int64_t icount_get(void);
+WEAK int64_t icount_get_raw(void);
+WEAK int64_t qemu_clock_deadline_ns_all(int type, int attr_mask);
+WEAK void timer_init_full(void *timer, void *group, int type, int scale, int attributes,
+                          qemu_timer_cb *cb, void *opaque);
+WEAK void timer_mod_ns(void *timer, int64_t expire_ns);
+WEAK void timer_del(void *timer);
+WEAK extern int use_icount; /* 0 off, 1 precise, 2 adaptive */
+
+/* The main loop's context. BQL held. */
+WEAK AioContext *qemu_get_aio_context(void);
+WEAK bool aio_poll(AioContext *context, bool blocking);
+
+/* The machine. */
+WEAK bool phase_check(int phase);
+WEAK bool runstate_is_running(void);
+WEAK void *qemu_add_vm_change_state_handler(qemu_vm_change_cb *cb, void *opaque);
+WEAK int vm_stop(int run_state);
+WEAK int qapi_enum_parse(const void *lookup, const char *name, int fallback, void *errp);
+WEAK extern const char RunState_lookup[]; /* opaque: a QEnumLookup */
+
+/* Threads and CPUs. */
+WEAK bool qemu_in_vcpu_thread(void);
+WEAK bool qemu_mutex_iothread_locked(void);
+WEAK CPUState *qemu_get_cpu(int index);
+
+/* The accelerator's table of functions (AccelOpsClass). */
+WEAK const void *cpus_get_accel(void);
+
+#endif

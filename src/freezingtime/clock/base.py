@@ -1,0 +1,98 @@
+"""The clock interface: who owns time, and in what turns the emulator works.
+
+The emulator's loop is the same under every clock: wait for a moment at which there is
+something to do, do it, and say when the next event is due. What differs is whether time
+stands still between :meth:`Clock.wait` and :meth:`Clock.resume`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from freezingtime.request import Request
+
+
+class Channel(Protocol):
+    """Where a request came from and its reply goes to: one client's connection to a disk."""
+
+    @property
+    def disk_index(self) -> int: ...
+
+
+class Arrival(NamedTuple):
+    """A request and the time at which it arrived at its disk."""
+
+    request: Request
+    channel: Channel
+    time_ns: int
+    adrift: bool = False
+    """The time is not exact: it was not taken while the guest was held."""
+    from_host: bool = False
+    """Asked by QEMU itself while the machine does not run, not by the guest."""
+
+
+class Delivery(NamedTuple):
+    """The time at which a completion had reached its client."""
+
+    disk_index: int
+    cookie: int
+    time_ns: int
+    adrift: bool = False
+
+
+@dataclass(slots=True)
+class Moment:
+    """A time at which the emulator has its turn."""
+
+    now_ns: int
+    arrivals: Sequence[Arrival] = ()
+    deliveries: Sequence[Delivery] = ()
+    must_drain: bool = False
+    """Time cannot move on: everything in flight is to be answered at once."""
+    warped_ns: int = 0
+    """Idle guest time skipped so far."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What the emulator made of its turn."""
+
+    next_event_ns: int | None
+    reply_count: int = 0
+    stop_machine: bool = False
+    rate_hz: int | None = None
+    """From here on the guest executes so many instructions per second."""
+
+
+class Wire(Protocol):
+    """What a clock needs of the wire: requests as they come in, decoded."""
+
+    def take_request(self, disk_index: int) -> tuple[Request, Channel] | None:
+        """The next request of a disk in order of sending, or None: not yet received."""
+
+    def take_requests(self) -> list[tuple[Request, Channel]]:
+        """All requests received so far, of all disks."""
+
+
+class Clock(ABC):
+    """Who owns time."""
+
+    #: Whether time stands still while the emulator has its turn.
+    stands_still: bool
+    #: Whether later moments tell when replies were delivered.
+    reports_deliveries: bool
+
+    @abstractmethod
+    def now_ns(self) -> int:
+        """The present time; under a clock that stands still, the current turn's."""
+
+    @abstractmethod
+    def wait(self, wire: Wire) -> Moment | None:
+        """Wait for the next turn; None when it is over."""
+
+    @abstractmethod
+    def resume(self, verdict: Verdict) -> None:
+        """End the turn that :meth:`wait` began."""

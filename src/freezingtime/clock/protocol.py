@@ -1,0 +1,90 @@
+"""The words between the emulator and the agent: ``agent/protocol.h`` in Python.
+
+A test compiles the header and compares sizes, offsets and constants with these.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntFlag
+from typing import Final, NamedTuple
+
+from freezingtime.errors import RunError
+
+MAGIC: Final = 0x545A5246
+VERSION: Final = 1
+NEVER_NS: Final = (1 << 63) - 1
+MAX_STAMPS: Final = 1024
+
+REPORT: Final = struct.Struct("<IHHqqII")
+STAMP: Final = struct.Struct("<IIQq")
+ORDER: Final = struct.Struct("<IHHqQII")
+MAX_REPORT_BYTES: Final = REPORT.size + MAX_STAMPS * STAMP.size
+
+
+class ReportFlag(IntFlag):
+    HELLO = 1
+    RUNNING = 2
+    DRAIN = 4
+
+
+class StampFlag(IntFlag):
+    DELIVERY = 1
+    ADRIFT = 2
+    HOST = 4
+
+
+class OrderFlag(IntFlag):
+    STOP = 1
+
+
+# Plain ints: flag enums cost microseconds in the loop that holds the guest.
+DELIVERY: Final = int(StampFlag.DELIVERY)
+ADRIFT: Final = int(StampFlag.ADRIFT)
+HOST: Final = int(StampFlag.HOST)
+DRAIN: Final = int(ReportFlag.DRAIN)
+
+
+class Stamp(NamedTuple):
+    disk: int
+    flags: int
+    cookie: int
+    time_ns: int
+
+
+class Report(NamedTuple):
+    flags: int
+    now_ns: int
+    warped_ns: int
+    stamps: list[Stamp]
+
+
+def decode_report(message: bytes) -> Report:
+    """Decode one report.
+
+    Raises:
+        RunError: the agent speaks another version, or the message is damaged.
+    """
+    if len(message) < REPORT.size:
+        raise RunError(f"the agent sent {len(message)} bytes; a report has at least {REPORT.size}")
+    magic, version, flags, now_ns, warped_ns, stamp_count, _ = REPORT.unpack_from(message)
+    if magic != MAGIC or version != VERSION:
+        raise RunError("the agent speaks another version; reinstall freezingtime")
+    if len(message) != REPORT.size + stamp_count * STAMP.size:
+        raise RunError(f"the agent announced {stamp_count} stamps in {len(message)} bytes")
+    stamps = [Stamp._make(fields) for fields in STAMP.iter_unpack(message[REPORT.size :])]
+    return Report(flags, now_ns, warped_ns, stamps)
+
+
+def encode_order(
+    next_event_ns: int | None, reply_count: int, *, stop: bool = False, rate_hz: int | None = None
+) -> bytes:
+    return ORDER.pack(
+        MAGIC,
+        VERSION,
+        OrderFlag.STOP if stop else 0,
+        NEVER_NS if next_event_ns is None else next_event_ns,
+        rate_hz or 0,
+        reply_count,
+        0,
+    )

@@ -1,0 +1,169 @@
+"""The virtual clock: guest time is what the guest has executed, and it waits for us.
+
+The agent in QEMU reports arrivals and events and is held until it is answered, so the
+guest's time stands still from :meth:`VirtualClock.wait` to :meth:`VirtualClock.resume`.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+
+from freezingtime.clock.agent import agent_path
+from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
+from freezingtime.clock.protocol import (
+    ADRIFT,
+    DELIVERY,
+    DRAIN,
+    HOST,
+    MAX_REPORT_BYTES,
+    Report,
+    decode_report,
+    encode_order,
+)
+from freezingtime.errors import RunError
+from freezingtime.poller import Poller, same_user
+from freezingtime.request import Request
+
+#: How long bytes that QEMU has already sent may take to be read.
+_RECEIVE_DEADLINE_S = 30.0
+
+#: How long to look for the agent's next report before sleeping. Waking a process costs
+#: tens of microseconds, as much as the rest of an exchange. Pointless on one core.
+_SPIN_NS = 50_000 if (os.cpu_count() or 1) > 1 else 0
+
+
+class VirtualClock(Clock):
+    """Guest time, held still by the agent while the emulator has its turn.
+
+    Call :meth:`request_wakeup` from any thread to end :meth:`wait`; everything else
+    belongs to the emulator's thread.
+    """
+
+    stands_still = True
+    reports_deliveries = True
+
+    def __init__(self, socket_name: str, poller: Poller) -> None:
+        """Listen for the agent at the abstract Unix socket ``socket_name``."""
+        self._now_ns = 0
+        self._poller = poller
+        self._report: Report | None = None
+        self._closed = False
+        self._agent: socket.socket | None = None
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind(f"\0{socket_name}")
+        self._listener.listen(1)
+        poller.register(self._listener.fileno(), self._accept)
+        self._wakeup_receiver, self._wakeup_sender = socket.socketpair()
+        poller.register(self._wakeup_receiver.fileno(), self._end)
+
+    @staticmethod
+    def environment(
+        *, socket_name: str, nbd_prefix: str, start_ns: int, rate_hz: int
+    ) -> dict[str, str]:
+        """The agent's settings, as environment variables of QEMU.
+
+        ``nbd_prefix`` followed by a disk's index is the name of its abstract socket.
+        """
+        return {
+            "LD_PRELOAD": str(agent_path()),
+            "FREEZINGTIME_CONTROL": socket_name,
+            "FREEZINGTIME_NBD_PREFIX": nbd_prefix,
+            "FREEZINGTIME_START_NS": str(start_ns),
+            "FREEZINGTIME_RATE_HZ": str(rate_hz),
+        }
+
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def wait(self, wire: Wire) -> Moment | None:
+        if not self._await_report() or self._report is None:
+            return None
+        report, self._report = self._report, None
+        self._now_ns = report.now_ns
+        arrivals: list[Arrival] = []
+        deliveries: list[Delivery] = []
+        for disk, flags, cookie, time_ns in report.stamps:
+            adrift = bool(flags & ADRIFT)
+            if flags & DELIVERY:
+                deliveries.append(Delivery(disk, cookie, time_ns, adrift))
+            else:
+                request, channel = self._receive_request(wire, disk, cookie, time_ns)
+                arrivals.append(Arrival(request, channel, time_ns, adrift, bool(flags & HOST)))
+        return Moment(
+            report.now_ns, arrivals, deliveries, bool(report.flags & DRAIN), report.warped_ns
+        )
+
+    def resume(self, verdict: Verdict) -> None:
+        if self._agent is None:
+            return
+        order = encode_order(
+            verdict.next_event_ns,
+            verdict.reply_count,
+            stop=verdict.stop_machine,
+            rate_hz=verdict.rate_hz,
+        )
+        try:
+            self._agent.send(order)
+        except (BrokenPipeError, ConnectionResetError):
+            self._end()
+
+    def request_wakeup(self) -> None:
+        """End :meth:`wait` from another thread: it returns None from now on."""
+        self._wakeup_sender.send(b"\0")
+
+    def close(self) -> None:
+        for end in (self._listener, self._agent, self._wakeup_receiver, self._wakeup_sender):
+            if end is not None:
+                end.close()
+
+    def _await_report(self) -> bool:
+        spin_until_ns = time.perf_counter_ns() + _SPIN_NS
+        while self._report is None and not self._closed:
+            timeout_s = 0.0 if time.perf_counter_ns() < spin_until_ns else None
+            self._poller.poll(timeout_s)
+        return not self._closed
+
+    def _accept(self) -> None:
+        agent, _ = self._listener.accept()
+        if not same_user(agent):
+            agent.close()
+            return
+        self._agent = agent
+        self._poller.unregister(self._listener.fileno())
+        self._poller.register(self._agent.fileno(), self._receive)
+
+    def _receive(self) -> None:
+        if self._agent is None:
+            return
+        try:
+            message = self._agent.recv(MAX_REPORT_BYTES)
+        except ConnectionResetError:
+            message = b""
+        if message:
+            self._report = decode_report(message)
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._closed = True
+
+    def _receive_request(
+        self, wire: Wire, disk: int, cookie: int, time_ns: int
+    ) -> tuple[Request, Channel]:
+        deadline_s = time.monotonic() + _RECEIVE_DEADLINE_S
+        while (taken := wire.take_request(disk)) is None:
+            # The agent stamps a request once QEMU has sent all of it: it is on its way.
+            if time.monotonic() > deadline_s or not self._poller.poll(_RECEIVE_DEADLINE_S):
+                raise RunError(
+                    f"disk {disk}: a request stamped at {time_ns} ns has not come in "
+                    f"within {_RECEIVE_DEADLINE_S:.0f} s"
+                )
+        request, channel = taken
+        if request.cookie != cookie:
+            raise RunError(
+                f"disk {disk}: expected request {cookie:#x} stamped at {time_ns} ns, "
+                f"received {request.cookie:#x}"
+            )
+        return request, channel

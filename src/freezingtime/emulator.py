@@ -1,0 +1,258 @@
+"""The emulator's loop: joins wire, clock, device and medium. The heart of the project.
+
+One turn, during which guest time stands still under the virtual clock:
+
+1. requests that arrived start their real I/O on the medium, and the device is told;
+2. the device is brought to the present, event by event, and says what completed;
+3. what completed waits for its medium, if it must: the freeze;
+4. its replies go out;
+5. the clock is told when the device's next event is, and time runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
+from freezingtime.device.base import Device
+from freezingtime.errors import RunError
+from freezingtime.medium.base import Buffer
+from freezingtime.medium_queue import MediumQueue, Transfer
+from freezingtime.request import Operation, Request
+
+
+class ReplyWire(Wire, Protocol):
+    """The wire as the emulator sees it: requests in, replies out."""
+
+    def reply(self, channel: Channel, request: Request, data: Buffer) -> None:
+        """Send as much of a reply as fits without waiting."""
+
+    def reply_error(self, channel: Channel, request: Request, error: OSError) -> None:
+        """Answer a request that the medium failed."""
+
+    def flush(self) -> None:
+        """Send the rest of all replies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One emulated disk: *when* by the device, *where* by the queue's medium."""
+
+    index: int
+    name: str
+    device: Device
+    queue: MediumQueue
+
+
+class CompletedRequest(NamedTuple):
+    """What became of one request of the guest; times in guest ns unless named otherwise."""
+
+    disk_index: int
+    operation: Operation
+    offset_bytes: int
+    length_bytes: int
+    fua: bool
+    arrival_ns: int
+    completion_ns: int
+    """When the device completed it, which is when the guest should see it completed."""
+    delivery_ns: int
+    """When it really was delivered."""
+    frozen_host_ns: int
+    """Host time for which guest time stood still waiting for the medium."""
+    medium_host_ns: int
+    """Host time that the medium took."""
+    on_time: bool
+
+
+@dataclass(slots=True)
+class Totals:
+    """What happened so far. Written by the emulator's thread, read by any."""
+
+    now_ns: int = 0
+    warped_ns: int = 0
+    frozen_host_ns: int = 0
+    request_count: int = 0
+    late_count: int = 0
+    worst_late_ns: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A request between arrival and delivery."""
+
+    request: Request
+    channel: Channel
+    arrival_ns: int
+    transfer: Transfer
+    exact: bool
+    from_host: bool
+    answered: bool = False
+    completion_ns: int = 0
+    frozen_host_ns: int = 0
+
+
+def _ignore(_: CompletedRequest) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Emulator:
+    """The loop and its state; :meth:`run` belongs to one thread."""
+
+    disks: Sequence[Disk]
+    clock: Clock
+    wire: ReplyWire
+    on_completed: Callable[[CompletedRequest], None] = _ignore
+    totals: Totals = field(default_factory=Totals)
+    _in_device: dict[Request, _Flight] = field(default_factory=dict)
+    _awaiting_medium: list[_Flight] = field(default_factory=list)
+    _awaiting_delivery: dict[tuple[int, int], _Flight] = field(default_factory=dict)
+    _stop_requested: bool = False
+    _rate_hz: int | None = None
+
+    def run(self) -> None:
+        """Serve until the clock ends.
+
+        Raises:
+            RunError: a medium failed or missed its deadline, or the clock's peer misbehaved.
+        """
+        while (moment := self.clock.wait(self.wire)) is not None:
+            self._take_in(moment)
+            self._advance_devices(moment.now_ns)
+            if moment.must_drain:
+                self._drain()
+            reply_count = self._reply_to_completed()
+            self.clock.resume(self._verdict(reply_count))
+            self.wire.flush()
+
+    def stop_machine(self) -> None:
+        """Stop the guest at the end of this turn. Emulator's thread."""
+        self._stop_requested = True
+
+    def set_rate(self, rate_hz: int) -> None:
+        """Change the guest CPU's speed from the end of this turn on. Emulator's thread."""
+        self._rate_hz = rate_hz
+
+    def _take_in(self, moment: Moment) -> None:
+        totals = self.totals
+        totals.now_ns = moment.now_ns
+        totals.warped_ns = moment.warped_ns
+        for delivery in moment.deliveries:
+            self._account(delivery)
+        for arrival in moment.arrivals:
+            self._accept(arrival)
+
+    def _accept(self, arrival: Arrival) -> None:
+        request, channel, time_ns, adrift, from_host = arrival
+        disk = self.disks[channel.disk_index]
+        flight = _Flight(request, channel, time_ns, disk.queue.start(request), not adrift, from_host)
+        if from_host:
+            # The machine stands: no guest has asked, so no device decides when.
+            self._awaiting_medium.append(flight)
+        else:
+            self._in_device[request] = flight
+            disk.device.submit(request, time_ns)
+
+    def _advance_devices(self, now_ns: int) -> None:
+        for disk in self.disks:
+            device = disk.device
+            while (event_ns := device.next_event_ns()) is not None and event_ns <= now_ns:
+                for request in device.advance(event_ns):
+                    self._complete(request, event_ns)
+
+    def _complete(self, request: Request, event_ns: int) -> None:
+        flight = self._in_device.pop(request)
+        if not flight.answered:
+            flight.completion_ns = event_ns
+            self._awaiting_medium.append(flight)
+
+    def _drain(self) -> None:
+        """Time cannot reach the devices' events: answer, and let the devices go on alone."""
+        for flight in self._in_device.values():
+            if not flight.answered:
+                flight.answered = True
+                flight.exact = False
+                flight.completion_ns = self.totals.now_ns
+                self._awaiting_medium.append(flight)
+
+    def _reply_to_completed(self) -> int:
+        """Answer what the devices completed; under a clock that stands still, all of it."""
+        if not self._awaiting_medium:
+            return 0
+        waiting = []
+        replied_count = 0
+        for flight in self._awaiting_medium:
+            if self.clock.stands_still:
+                self._freeze(flight)
+            elif not flight.transfer.done:
+                waiting.append(flight)
+                continue
+            self._reply(flight)
+            replied_count += 1
+        self._awaiting_medium = waiting
+        return replied_count
+
+    def _freeze(self, flight: _Flight) -> None:
+        queue = self.disks[flight.channel.disk_index].queue
+        flight.frozen_host_ns = queue.wait(flight.transfer)
+        self.totals.frozen_host_ns += flight.frozen_host_ns
+        if flight.transfer.error is not None:
+            # The medium's faults are not the device's: the guest must not see them.
+            raise RunError(f"the medium failed: {flight.transfer.error}")
+
+    def _reply(self, flight: _Flight) -> None:
+        request, transfer = flight.request, flight.transfer
+        if transfer.error is None:
+            self.wire.reply(flight.channel, request, transfer.data)
+        else:
+            self.wire.reply_error(flight.channel, request, transfer.error)
+        if self.clock.reports_deliveries:
+            self._awaiting_delivery[flight.channel.disk_index, request.cookie] = flight
+        else:
+            self._record(flight, self.clock.now_ns(), on_time=True)
+
+    def _account(self, delivery: Delivery) -> None:
+        """The audit: was the completion delivered when the device said?"""
+        flight = self._awaiting_delivery.pop((delivery.disk_index, delivery.cookie))
+        if flight.from_host:
+            return
+        exact = flight.exact and not delivery.adrift
+        late_ns = delivery.time_ns - flight.completion_ns
+        self._record(flight, delivery.time_ns, on_time=exact and late_ns == 0)
+        if not exact or late_ns:
+            self.totals.late_count += 1
+            self.totals.worst_late_ns = max(self.totals.worst_late_ns, late_ns)
+
+    def _record(self, flight: _Flight, delivery_ns: int, *, on_time: bool) -> None:
+        request = flight.request
+        self.totals.request_count += 1
+        self.on_completed(
+            CompletedRequest(
+                flight.channel.disk_index,
+                request.operation,
+                request.offset_bytes,
+                request.length_bytes,
+                request.fua,
+                flight.arrival_ns,
+                flight.completion_ns,
+                delivery_ns,
+                flight.frozen_host_ns,
+                flight.transfer.duration_ns,
+                on_time,
+            )
+        )
+
+    def _verdict(self, reply_count: int) -> Verdict:
+        events_ns = [
+            event_ns
+            for disk in self.disks
+            if (event_ns := disk.device.next_event_ns()) is not None
+        ]
+        verdict = Verdict(
+            min(events_ns) if events_ns else None, reply_count, self._stop_requested, self._rate_hz
+        )
+        self._stop_requested = False
+        self._rate_hz = None
+        return verdict

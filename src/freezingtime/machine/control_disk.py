@@ -1,0 +1,75 @@
+"""The control disk: how the host hands a job to the guest and hears from it.
+
+It is a disk like any other to the guest, and served like any other by the emulator, so
+everything that passes over it happens at an exact guest time. ``machine/guest/init`` is
+its counterpart. Layout:
+
+========================  =====================================================
+byte 0                    the job's header: lines of text, zero padded to 4 KiB
+byte 4096                 the job's script
+byte 32 MiB               the guest's messages, one 4 KiB block each, zero padded
+========================  =====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from freezingtime.errors import InputError
+from freezingtime.medium.base import Buffer, Medium
+
+SIZE_BYTES = 64 << 20
+BLOCK_BYTES = 4096
+SCRIPT_OFFSET_BYTES = BLOCK_BYTES
+SCRIPT_MAX_BYTES = (16 << 20) - SCRIPT_OFFSET_BYTES
+MESSAGE_OFFSET_BYTES = 32 << 20
+
+
+class ControlDisk(Medium):
+    """A read-mostly medium that holds the job and passes the guest's messages on.
+
+    ``on_message`` is called in the emulator's thread, at the guest time of the message.
+    """
+
+    size_bytes = SIZE_BYTES
+    may_block = False
+
+    def __init__(self, on_message: Callable[[str], None]) -> None:
+        self._on_message = on_message
+        self._head = b""
+
+    def describe(self) -> str:
+        return "control disk"
+
+    def set_job(self, script: bytes, *, disk_count: int) -> None:
+        """Put a job where the guest will look for it when the machine goes on.
+
+        Raises:
+            InputError: the script is too long.
+        """
+        if len(script) > SCRIPT_MAX_BYTES:
+            raise InputError(
+                f"the script has {len(script)} bytes; at most {SCRIPT_MAX_BYTES} fit; "
+                "put large data on a disk"
+            )
+        header = f"FREEZINGTIME-JOB 1\nscript_bytes={len(script)}\ndisks={disk_count}\n"
+        self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + script
+
+    def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
+        return self._head[offset_bytes : offset_bytes + length_bytes].ljust(length_bytes, b"\0")
+
+    def write(self, offset_bytes: int, data: Buffer) -> None:
+        if offset_bytes == MESSAGE_OFFSET_BYTES:
+            self._on_message(bytes(data).rstrip(b"\0").decode(errors="replace").strip())
+
+    def zero(self, offset_bytes: int, length_bytes: int) -> None:
+        """Nothing is stored, so there is nothing to zero."""
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        """Nothing is stored, so there is nothing to discard."""
+
+    def flush(self) -> None:
+        """Nothing is stored, so there is nothing to make durable."""
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,231 @@
+"""Debian packages without root: the host's apt, with a state directory of its own.
+
+Where packages come from and which keys are trusted is the host's apt configuration.
+Nothing is installed; packages are downloaded (apt checks their signatures) and unpacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from freezingtime.errors import InputError, RunError
+
+#: What is being done, and how many of how many parts of it are done.
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+_ARCHITECTURE = "amd64"
+_COMMAND_TIMEOUT_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The version of a package that apt would install.
+
+    ``depends`` has the first alternative of each dependency, ``provides`` further names.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    section: str
+    depends: tuple[str, ...]
+    provides: tuple[str, ...]
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The name under which apt-get stores the package."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
+
+
+class PackageArchive:
+    """Debian's packages, as the host's apt sources offer them.
+
+    ``directory`` keeps the lists and the downloaded packages; the caller sees to it that
+    no other process uses it at the same time.
+
+    Raises InputError when this is no system with apt.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        for tool in ("apt-get", "apt-cache", "apt-config", "dpkg-deb"):
+            if shutil.which(tool) is None:
+                raise InputError(
+                    f"{tool} is not there: building a guest image takes a Debian system "
+                    "(or a container of one); images may be copied between machines"
+                )
+        self._debs = directory / "debs"
+        self._configuration = directory / "apt.conf"
+        self._update_complaint = ""
+        self._prepare(directory)
+
+    def _prepare(self, directory: Path) -> None:
+        for part in ("lists/partial", "archives/partial", "debs"):
+            (directory / part).mkdir(parents=True, exist_ok=True)
+        (directory / "status").touch()
+        acquire = _run(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
+        self._configuration.touch(mode=0o600)  # a proxy's password may be among it
+        self._configuration.write_text(_private_configuration(directory) + acquire.stdout)
+
+    def update(self) -> None:
+        """Fetch the lists of packages.
+
+        Sources that cannot be reached are not fatal as long as the others, or lists from
+        earlier, have what is asked for later.
+        """
+        result = self._apt("apt-get", "--quiet", "update", check=False)
+        complaints = re.findall(r"^(?:[EW]:|Err:).*", result.stdout + result.stderr, re.MULTILINE)
+        self._update_complaint = complaints[-1] if complaints else ""
+
+    def candidates(self, names: Iterable[str]) -> dict[str, Package]:
+        """What apt would install for each of ``names``; unknown and virtual ones are left out."""
+        wanted = sorted(set(names))
+        shown = self._apt("apt-cache", "show", "--no-all-versions", *wanted, check=False).stdout
+        packages = (_parse_package(paragraph) for paragraph in shown.split("\n\n") if paragraph)
+        return {package.name: package for package in packages}
+
+    def candidate(self, name: str) -> Package:
+        """What apt would install for ``name``.
+
+        Raises InputError when there is no such package, RunError when that may be since
+        the lists could not be fetched.
+        """
+        package = self.candidates([name]).get(name)
+        if package is not None:
+            return package
+        if self._update_complaint:
+            raise RunError(
+                f"cannot fetch apt's package lists ({self._update_complaint}): "
+                "check the network and apt's proxy settings"
+            )
+        raise InputError(
+            f"apt knows no package {name} for {_ARCHITECTURE}: "
+            "apt's sources must include Debian's main section, release 12 or newer"
+        )
+
+    def download(self, packages: Iterable[Package]) -> list[Path]:
+        """The packages' files, in the given order, downloaded unless they are there already."""
+        wanted = list(packages)
+        absent = [package for package in wanted if not self._is_downloaded(package)]
+        if absent:
+            versions = [f"{package.name}={package.version}" for package in absent]
+            self._apt("apt-get", "--quiet", "download", *versions)
+        for package in absent:
+            if not self._is_downloaded(package):
+                raise RunError(f"apt-get did not download {package.file_name} as it was announced")
+        return [self._debs / package.file_name for package in wanted]
+
+    def forget_all_but(self, packages: Iterable[Package]) -> None:
+        """Delete the downloaded files of all other packages."""
+        kept = {package.file_name for package in packages}
+        for deb in self._debs.glob("*.deb"):
+            if deb.name not in kept:
+                deb.unlink()
+
+    def _is_downloaded(self, package: Package) -> bool:
+        deb = self._debs / package.file_name
+        return deb.exists() and _sha256(deb) == package.sha256
+
+    def _apt(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = {"APT_CONFIG": str(self._configuration)}
+        return _run(arguments, environment=environment, directory=self._debs, check=check)
+
+
+def unpack(deb: Path, directory: Path) -> None:
+    """Unpack the files of the package ``deb`` into ``directory``, over what is there."""
+    _run(["dpkg-deb", "--extract", str(deb), str(directory)])
+
+
+def _private_configuration(directory: Path) -> str:
+    """Settings read before the host's own, of which only the sources and keys are used.
+
+    The host's other settings are left out since they may run commands on its own caches.
+    """
+    settings = {
+        "APT::Architecture": _ARCHITECTURE,
+        "APT::Architectures": _ARCHITECTURE,
+        "APT::Sandbox::User": "",
+        "Acquire::Languages": "none",
+        "Debug::NoLocking": "1",
+        "Dir::State": directory,
+        "Dir::State::lists": directory / "lists",
+        "Dir::State::status": directory / "status",
+        "Dir::Cache": directory,
+        "Dir::Cache::archives": directory / "archives",
+        "Dir::Etc::main": "/dev/null",
+        "Dir::Etc::parts": "/dev/null",
+    }
+    return "".join(f'{key} "{value}";\n' for key, value in settings.items())
+
+
+def _parse_package(paragraph: str) -> Package:
+    fields = dict(re.findall(r"^([\w-]+): *(.*)$", paragraph, re.MULTILINE))
+    depends = f"{fields.get('Pre-Depends', '')},{fields.get('Depends', '')}"
+    return Package(
+        name=fields["Package"],
+        version=fields["Version"],
+        architecture=fields["Architecture"],
+        section=fields.get("Section", ""),
+        depends=tuple(_relation_names(depends)),
+        provides=tuple(_relation_names(fields.get("Provides", ""))),
+        sha256=fields["SHA256"],
+    )
+
+
+def _relation_names(relations: str) -> Iterator[str]:
+    """The names in ``a (>= 1) | b, c:any``: of alternatives the first."""
+    for relation in relations.split(","):
+        name = re.match(r"[\w.+-]+", relation.strip())
+        if name is not None:
+            yield name[0]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _run(
+    arguments: Iterable[str],
+    environment: dict[str, str] | None = None,
+    directory: Path | None = None,
+    check: bool = True,
+) -> subprocess.CompletedProcess[str]:
+    command = list(arguments)
+    try:
+        result = subprocess.run(
+            command,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_COMMAND_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RunError(
+            f"{command[0]} was not done after {_COMMAND_TIMEOUT_S} s: check the network"
+        ) from error
+    if check and result.returncode != 0:
+        raise _failure(command, result)
+    return result
+
+
+def _failure(command: list[str], result: subprocess.CompletedProcess[str]) -> RunError:
+    lines = result.stderr.strip().splitlines()
+    message = lines[-1] if lines else f"exit status {result.returncode}"
+    cure = "check the network and apt's sources"
+    if "No space left" in result.stderr or "enough free space" in result.stderr:
+        cure = "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
+    elif command[0] == "dpkg-deb":
+        cure = f"delete {command[2]} and try again"
+    return RunError(f"{command[0]} {command[1]} failed ({message}): {cure}")

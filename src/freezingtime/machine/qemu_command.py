@@ -1,0 +1,155 @@
+"""QEMU's command line, as a pure function of what the machine is to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: A versioned machine type: what the guest sees does not change with QEMU's version.
+MACHINE_TYPE = "pc-i440fx-7.2"
+
+#: Never offer cmpxchg16b: QEMU 7.2's TCG leaves wrong flags behind it, and a guest that is
+#: interrupted right there, as exact delivery makes likely, ends in a debug trap.
+CPU_MODEL = "qemu64,-cx16"
+
+#: `panic=-1` ends a guest that panics; no mitigations: they protect from nobody here and
+#: cost instructions; `nokaslr`: the boot is to be the same every time.
+KERNEL_ARGUMENTS = (
+    "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr "
+    "random.trust_cpu=off tsc=reliable cpuidle.off=1"
+)
+
+#: The deepest queue that QEMU's NBD client can serve (MAX_NBD_REQUESTS): a guest that saw
+#: a deeper one would have requests wait inside QEMU, where no device model sees them.
+QUEUE_DEPTH = 16
+
+_NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFiles:
+    """Where one QEMU process reads and writes on the host."""
+
+    kernel: Path
+    initrd: Path
+    console: Path
+    stdout: Path
+    stderr: Path
+    control_socket: str
+    """The name of the control disk's NBD socket (abstract)."""
+
+
+def icount_shift(rate_hz: int) -> int:
+    """The least shift at which QEMU's instruction budget cannot overshoot a deadline.
+
+    QEMU lets the guest run ``deadline_ns >> shift`` instructions; at ``rate_hz`` they take
+    at most ``deadline_ns``.
+    """
+    shift = 0
+    while (_NS_PER_S >> shift) > rate_hz:
+        shift += 1
+    return shift
+
+
+def qemu_command(
+    binary: str, files: MachineFiles, *, memory_bytes: int, shift: int, qmp_fd: int, incoming: bool
+) -> list[str]:
+    """The argument list that builds the base machine, stopped, with its control disk.
+
+    The guest's own disks are plugged in later, over QMP, whether the machine is booted or
+    restored (``incoming``): so both see the same events at the same guest time.
+    """
+    command = [
+        binary,
+        "-nodefaults",
+        "-no-user-config",
+        "-S",
+        *("-display", "none"),
+        *("-machine", MACHINE_TYPE),
+        *("-accel", "tcg,thread=single"),
+        *("-icount", f"shift={shift},sleep=off"),
+        *("-cpu", CPU_MODEL),
+        *("-smp", "1"),
+        *("-m", f"{memory_bytes >> 20}M"),
+        *("-rtc", "base=2020-01-01,clock=vm"),
+        *("-seed", "0"),
+        "-no-reboot",
+        *("-chardev", f"socket,id=qmp,fd={qmp_fd}"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *("-kernel", str(files.kernel)),
+        *("-initrd", str(files.initrd)),
+        *("-append", KERNEL_ARGUMENTS),
+        *_serial_console(files.console),
+        *_output_ports(files.stdout, files.stderr),
+        *_control_disk(files.control_socket),
+    ]
+    if incoming:
+        command += ["-incoming", "defer"]
+    return command
+
+
+def _file_chardev(name: str, path: Path) -> list[str]:
+    return ["-chardev", f"file,id={name},path={_escape(path)}"]
+
+
+def _serial_console(path: Path) -> list[str]:
+    return [*_file_chardev("console", path), "-serial", "chardev:console"]
+
+
+def _output_ports(stdout: Path, stderr: Path) -> list[str]:
+    return [
+        *("-device", "virtio-serial-pci,id=ports,ioeventfd=off"),
+        *_file_chardev("stdout", stdout),
+        *("-device", "virtserialport,bus=ports.0,chardev=stdout,name=ft.stdout"),
+        *_file_chardev("stderr", stderr),
+        *("-device", "virtserialport,bus=ports.0,chardev=stderr,name=ft.stderr"),
+    ]
+
+
+def _control_disk(socket: str) -> list[str]:
+    return [
+        "-blockdev",
+        "driver=nbd,node-name=control,detect-zeroes=off,"
+        f"server.type=unix,server.path={socket},server.abstract=on",
+        *("-device", "virtio-scsi-pci,id=scsi,ioeventfd=off,num_queues=1"),
+        *("-device", "scsi-hd,bus=scsi.0,drive=control,serial=freezingtime-control"),
+    ]
+
+
+def _escape(path: Path) -> str:
+    """A path inside one of QEMU's comma-separated options."""
+    return str(path).replace(",", ",,")
+
+
+def blockdev_arguments(node: str, socket: str, *, read_only: bool) -> dict[str, object]:
+    """QMP ``blockdev-add`` arguments of a user's disk."""
+    return {
+        "driver": "nbd",
+        "node-name": node,
+        "read-only": read_only,
+        "discard": "unmap",
+        "detect-zeroes": "off",
+        "server": {"type": "unix", "path": socket, "abstract": True},
+    }
+
+
+def disk_device_arguments(node: str, serial: str) -> dict[str, object]:
+    """QMP ``device_add`` arguments of a user's disk.
+
+    ``ioeventfd=off`` has the doorbell handled in the vCPU thread, at the exact guest time;
+    ``request-merging=off``: requests reach the device as the guest's driver made them;
+    ``seg-max-adjust=off``: the short queue does not shorten requests.
+    """
+    return {
+        "driver": "virtio-blk-pci",
+        "id": f"{node}-frontend",
+        "drive": node,
+        "serial": serial,
+        "ioeventfd": False,
+        "num-queues": 1,
+        "queue-size": QUEUE_DEPTH,
+        "seg-max-adjust": False,
+        "request-merging": False,
+        "discard": True,
+        "write-zeroes": True,
+    }

@@ -1,0 +1,129 @@
+"""One QEMU process: started with the agent, spoken to over QMP, and certain to end.
+
+If our own process is killed, the agent sees its control socket close and ends QEMU.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from qemu.qmp import ConnectError, ExecuteError, QMPError
+from qemu.qmp.legacy import QEMUMonitorProtocol
+
+from freezingtime.errors import RunError
+
+#: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
+_QMP_DEADLINE_S = 60.0
+_START_DEADLINE_S = 60.0
+_KILL_DEADLINE_S = 10.0
+
+
+class QemuProcess:
+    """A running QEMU. A context manager: QEMU is dead when the block is left."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        qmp: socket.socket,
+        qmp_peer: socket.socket,
+        environment: Mapping[str, str],
+        log: Path,
+    ) -> None:
+        """Start ``command``, whose QMP chardev is the descriptor of ``qmp_peer``.
+
+        What QEMU and the agent say goes to the file ``log``.
+        """
+        self._log = log
+        self._qmp_socket = qmp
+        self._qmp: QEMUMonitorProtocol | None = None
+        with log.open("wb") as log_file:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log_file,
+                stderr=log_file,
+                env={**os.environ, **environment},
+                pass_fds=[qmp_peer.fileno()],
+                start_new_session=True,  # Ctrl-C is for us; we end QEMU
+            )
+        qmp_peer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def connect(self) -> None:
+        """Wait for QMP's greeting: the machine is built, and stopped.
+
+        Raises:
+            RunError: QEMU refused, with what it said.
+        """
+        try:
+            self._qmp = QEMUMonitorProtocol(self._qmp_socket)
+            self._qmp.settimeout(_START_DEADLINE_S)
+            self._qmp.connect()
+        except (ConnectError, QMPError, OSError, EOFError) as error:
+            raise self._failure("QEMU did not start", error) from error
+
+    def execute(self, command: str, **arguments: object) -> Any:
+        """Run a QMP command and return its result.
+
+        Raises:
+            RunError: QEMU said no, is gone, or did not answer within the deadline.
+        """
+        if self._qmp is None:
+            raise RuntimeError("call connect() first")
+        try:
+            self._qmp.settimeout(_QMP_DEADLINE_S)
+            return self._qmp.cmd(command, **arguments)
+        except ExecuteError as error:
+            raise RunError(f"QEMU refused {command}: {error}") from error
+        except (QMPError, OSError, EOFError, TimeoutError) as error:
+            raise self._failure(f"QEMU was lost during {command}", error) from error
+
+    def exit_status(self) -> int | None:
+        """QEMU's exit status (negative: killed by that signal), or None while it runs."""
+        return self._process.poll()
+
+    def last_words(self) -> str:
+        """The last line that QEMU or the agent printed, or an empty text."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def kill(self) -> None:
+        """End QEMU at once; everything worth keeping is on the disks' media. Idempotent."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(_KILL_DEADLINE_S)
+        if self._qmp is not None:
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                self._qmp.close()
+            self._qmp = None
+        self._qmp_socket.close()
+
+    def _failure(self, what: str, error: BaseException) -> RunError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+        words = self.last_words() or str(error)
+        status = self.exit_status()
+        how = "" if status is None else f" (exit status {status})"
+        return RunError(f"{what}{how}: {words}")

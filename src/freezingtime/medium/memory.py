@@ -1,0 +1,75 @@
+"""A medium in anonymous memory: it starts as zeros and is gone when it is closed."""
+
+from __future__ import annotations
+
+import mmap
+import platform
+
+from freezingtime.errors import InputError
+from freezingtime.medium.base import SECTOR_BYTES, Buffer, Medium
+from freezingtime.units import format_size_bytes
+
+# Python 3.13 is the first to name the flag; on these two machines Linux gives it this value.
+_MAP_NORESERVE: int = getattr(
+    mmap, "MAP_NORESERVE", 0x4000 if platform.machine() in ("x86_64", "aarch64") else 0
+)
+
+
+class MemoryMedium(Medium):
+    """``size_bytes`` of zeros; pages take up memory from when they are first written.
+
+    Raises :class:`InputError` for a size that is not a positive multiple of 512, or that
+    this machine cannot map.
+    """
+
+    may_block = False
+
+    def __init__(self, size_bytes: int) -> None:
+        if size_bytes <= 0 or size_bytes % SECTOR_BYTES:
+            raise InputError(
+                f"memory: {size_bytes} bytes: must be a positive multiple of {SECTOR_BYTES}"
+            )
+        self.size_bytes = size_bytes
+        # Private, since only private pages read as zeros again after MADV_DONTNEED.
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        try:
+            self._pages = mmap.mmap(-1, size_bytes, flags=flags)
+        except (OSError, OverflowError) as error:
+            raise InputError(
+                f"memory: cannot map {format_size_bytes(size_bytes)} ({error}); "
+                "take a smaller size, or a sparse file"
+            ) from error
+
+    def describe(self) -> str:
+        return "memory"
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        return self._pages[offset_bytes : offset_bytes + length_bytes]
+
+    def write(self, offset_bytes: int, data: Buffer) -> None:
+        self._pages[offset_bytes : offset_bytes + len(data)] = data
+
+    def zero(self, offset_bytes: int, length_bytes: int) -> None:
+        end_bytes = offset_bytes + length_bytes
+        first_page_bytes = -(-offset_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        last_page_bytes = end_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+        if first_page_bytes >= last_page_bytes:
+            self._clear(offset_bytes, end_bytes)
+            return
+        self._clear(offset_bytes, first_page_bytes)
+        self._pages.madvise(
+            mmap.MADV_DONTNEED, first_page_bytes, last_page_bytes - first_page_bytes
+        )
+        self._clear(last_page_bytes, end_bytes)
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        self.zero(offset_bytes, length_bytes)
+
+    def flush(self) -> None:
+        """Do nothing: memory has no durable state to bring up to date."""
+
+    def close(self) -> None:
+        self._pages.close()
+
+    def _clear(self, start_bytes: int, end_bytes: int) -> None:
+        self._pages[start_bytes:end_bytes] = bytes(end_bytes - start_bytes)

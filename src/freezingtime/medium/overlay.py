@@ -1,0 +1,87 @@
+"""Copy-on-write: a medium that takes writes while the medium under it stays as it is."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from pathlib import Path
+
+from freezingtime.errors import InputError
+from freezingtime.medium import fallocate
+from freezingtime.medium.base import Buffer, Medium
+from freezingtime.medium.file_access import BufferedAccess
+from freezingtime.medium.sector_map import Run, SectorMap, Source
+
+
+class OverlayMedium(Medium):
+    """``base`` with writes on top, which go to an unlinked sparse file in ``scratch_dir``.
+
+    The scratch file ends with the medium or the process, whatever happens, so a flush has
+    nothing to make durable. Its space is what has been written and not discarded. Sources
+    are tracked by sector, the smallest unit of a request, so no request ever has to copy
+    the rest of a block, and requests that are neighbours cannot overwrite each other.
+
+    Closing it closes ``base``. Raises :class:`InputError` when the scratch file cannot be
+    made; ``base`` stays open then.
+    """
+
+    def __init__(self, base: Medium, scratch_dir: Path) -> None:
+        self._base = base
+        self._scratch_dir = scratch_dir
+        self.size_bytes = base.size_bytes
+        try:
+            self._scratch_file = tempfile.TemporaryFile(  # noqa: SIM115 -- closed by close()
+                dir=scratch_dir, prefix="freezingtime-overlay-", buffering=0
+            )
+        except OSError as error:
+            raise InputError(
+                f"cannot keep copy-on-write data in {scratch_dir} ({error.strerror}); "
+                f"make it a writable directory: 'mkdir -p {shlex.quote(str(scratch_dir))}'"
+            ) from error
+        self._scratch = BufferedAccess(self._scratch_file.fileno())
+        self._sectors = SectorMap()
+
+    def describe(self) -> str:
+        return f"{self._base.describe()}, writes to {self._scratch_dir}"
+
+    def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
+        pieces = [self._read_run(run) for run in self._sectors.runs(offset_bytes, length_bytes)]
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def write(self, offset_bytes: int, data: Buffer) -> None:
+        try:
+            self._scratch.write(offset_bytes, data)
+        except OSError as error:
+            raise self._named(error, f"write {len(data)} bytes") from error
+        self._sectors.mark(offset_bytes, len(data), Source.SCRATCH)
+
+    def zero(self, offset_bytes: int, length_bytes: int) -> None:
+        self._sectors.mark(offset_bytes, length_bytes, Source.ZERO)
+        # Where the file system cannot give the space back, the scratch file only stays larger.
+        fallocate.punch_hole(self._scratch_file.fileno(), offset_bytes, length_bytes)
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        self.zero(offset_bytes, length_bytes)
+
+    def flush(self) -> None:
+        """Do nothing: see the class."""
+
+    def close(self) -> None:
+        self._scratch_file.close()
+        self._base.close()
+
+    def _read_run(self, run: Run) -> Buffer:
+        if run.source is Source.BASE:
+            return self._base.read(run.offset_bytes, run.length_bytes)
+        if run.source is Source.ZERO:
+            return bytes(run.length_bytes)
+        try:
+            return self._scratch.read(run.offset_bytes, run.length_bytes)
+        except OSError as error:
+            raise self._named(error, f"read {run.length_bytes} bytes") from error
+
+    def _named(self, error: OSError, action: str) -> OSError:
+        return OSError(
+            error.errno,
+            f"copy-on-write file in {self._scratch_dir}: cannot {action}: {error.strerror}",
+        )

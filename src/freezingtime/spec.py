@@ -1,0 +1,285 @@
+"""The ``--disk`` option: from text to a device and a medium.
+
+::
+
+    DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes|no][,direct=yes|no]
+          [,delay=TIME][,name=NAME]
+
+DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
+the device's own parameters (``read``, ``write``, ``flush``, ``discard``) come before the
+disk's options, and a time that is not named is 0. Both can be mixed:
+``constant:10us,flush=1ms``.
+
+The medium is memory unless ``medium`` says otherwise; memory has 1 GiB unless ``size`` says
+otherwise. A file stays as it is, and writes go to a scratch file, unless ``writable=yes``.
+``delay`` makes every call of the medium take that much host time longer. A comma that
+belongs to a value is written ``\\,``.
+
+Every :class:`InputError` from here is about ``--disk`` and begins with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeAlias, TypeVar
+
+from freezingtime.device.base import Device
+from freezingtime.device.constant import ConstantDevice
+from freezingtime.errors import InputError
+from freezingtime.medium.base import SECTOR_BYTES, Medium
+from freezingtime.medium.delay import DelayMedium
+from freezingtime.medium.file import FileMedium
+from freezingtime.medium.memory import MemoryMedium
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.units import parse_size_bytes, parse_time_ns
+
+Value = TypeVar("Value")
+
+DEFAULT_MEMORY_BYTES = 2**30
+
+_DISK_KEYS = ("medium", "size", "writable", "direct", "delay", "name")
+_CONSTANT_KEYS = ("read", "write", "flush", "discard")
+# Where the one value without a key is kept: the time in "constant:10us".
+_UNNAMED = ""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
+
+
+class DeviceSpec(Protocol):
+    """A device model with its parameters, ready to be built as often as needed."""
+
+    def build(self, seed: int, /) -> Device:
+        """Make a new device; ``seed`` feeds whatever the model has of randomness."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantSpec:
+    """The parameters of ``constant``: one service time (ns) for each operation."""
+
+    read_ns: int = 0
+    write_ns: int = 0
+    flush_ns: int = 0
+    discard_ns: int = 0
+
+    def build(self, _seed: int, /) -> Device:
+        """Make a new device; nothing about it is random."""
+        return ConstantDevice(
+            read_ns=self.read_ns,
+            write_ns=self.write_ns,
+            flush_ns=self.flush_ns,
+            discard_ns=self.discard_ns,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySpec:
+    """``medium=memory``."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """``medium=file:PATH``."""
+
+    path: Path
+
+
+MediumSpec: TypeAlias = MemorySpec | FileSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpec:
+    """One ``--disk`` option, parsed. ``text`` is the option as the user wrote it."""
+
+    text: str
+    name: str | None
+    device: DeviceSpec
+    medium: MediumSpec
+    delay_ns: int
+    size_bytes: int | None
+    writable: bool
+    direct: bool
+
+
+def parse_disk(text: str) -> DiskSpec:
+    """Parse a ``--disk`` option. Raises :class:`InputError` for whatever it cannot mean."""
+    with _prefixed("--disk: "):
+        first, *fields = _split_fields(text)
+        kind_name, _, argument = first.partition(":")
+        kind = _DEVICE_KINDS.get(kind_name)
+        if kind is None:
+            known = ", ".join(_DEVICE_KINDS)
+            raise InputError(f"unknown device {kind_name!r}; there is: {known}, {_EXAMPLE}")
+        parameters: dict[str, str] = {}
+        if argument and "=" not in argument:
+            parameters[_UNNAMED] = argument
+        elif argument:
+            fields.insert(0, argument)
+        options: dict[str, str] = {}
+        for field in fields:
+            _assign(field, kind_name, kind.keys, parameters, options)
+        return _disk_spec(text, kind.parse(parameters), options)
+
+
+def build_device(spec: DiskSpec, seed: int) -> Device:
+    """Make the disk's device, new and idle; ``seed`` feeds its randomness, if it has any."""
+    return spec.device.build(seed)
+
+
+def open_medium(spec: DiskSpec, scratch_dir: Path) -> Medium:
+    """Open the disk's medium; closing what is returned closes all of it.
+
+    ``scratch_dir`` takes the writes to a file that must stay as it is. Raises
+    :class:`InputError` when the medium cannot be opened; nothing is left open then.
+    """
+    with _prefixed("--disk: "):
+        medium = _open_bytes(spec, scratch_dir)
+    return DelayMedium(medium, spec.delay_ns) if spec.delay_ns else medium
+
+
+def _open_bytes(spec: DiskSpec, scratch_dir: Path) -> Medium:
+    """Open the medium without its delay."""
+    with _prefixed("medium="):
+        if isinstance(spec.medium, MemorySpec):
+            return MemoryMedium(spec.size_bytes or DEFAULT_MEMORY_BYTES)
+        file = FileMedium(
+            spec.medium.path,
+            writable=spec.writable,
+            direct=spec.direct,
+            size_bytes=spec.size_bytes,
+        )
+    if spec.writable:
+        return file
+    try:
+        return OverlayMedium(file, scratch_dir)
+    except BaseException:
+        file.close()
+        raise
+
+
+@contextmanager
+def _prefixed(prefix: str) -> Iterator[None]:
+    """Say in an InputError what it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{prefix}{error}") from error
+
+
+def _split_fields(text: str) -> list[str]:
+    """Split at commas, but not at those behind a backslash, which goes away."""
+    fields = [field.replace("\\,", ",") for field in re.split(r"(?<!\\),", text)]
+    if "" in fields:
+        raise InputError(f"empty field in {text!r}; remove the extra comma, or write {_EXAMPLE}")
+    return fields
+
+
+def _assign(
+    field: str,
+    device: str,
+    device_keys: tuple[str, ...],
+    parameters: dict[str, str],
+    options: dict[str, str],
+) -> None:
+    """Put one ``KEY=VALUE`` where it belongs: the device's parameters or the disk's options."""
+    key, _, value = field.partition("=")
+    if key in _DISK_KEYS:
+        destination = options
+    elif key in device_keys:
+        destination = parameters
+        if options:
+            raise InputError(
+                f"{field}: belongs to the device; put it before {next(iter(options))}="
+            )
+    else:
+        raise InputError(
+            f"unknown key {key!r}; the device {device!r} has {', '.join(device_keys)}; "
+            f"a disk has {', '.join(_DISK_KEYS)}"
+        )
+    if not value:
+        raise InputError(f"{key}: has no value; write {key}=VALUE")
+    if key in destination:
+        raise InputError(f"{field}: {key}= stands twice; keep one of them")
+    destination[key] = value
+
+
+def _parsed(values: Mapping[str, str], key: str, parse: Callable[[str], Value]) -> Value | None:
+    """Parse the value of ``key``, or return None if it is not there."""
+    text = values.get(key)
+    if text is None:
+        return None
+    with _prefixed(f"{key}={text}: " if key else ""):
+        return parse(text)
+
+
+def _parse_constant(parameters: Mapping[str, str]) -> ConstantSpec:
+    if not parameters:
+        raise InputError("device 'constant' needs a time: constant:10us, or constant:read=10us")
+    others_ns = _parsed(parameters, _UNNAMED, parse_time_ns) or 0
+    times_ns = {key: _parsed(parameters, key, parse_time_ns) for key in _CONSTANT_KEYS}
+    return ConstantSpec(
+        **{
+            f"{key}_ns": others_ns if time_ns is None else time_ns
+            for key, time_ns in times_ns.items()
+        }
+    )
+
+
+def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> DiskSpec:
+    medium = _parsed(options, "medium", _parse_medium) or MemorySpec()
+    if isinstance(medium, MemorySpec):
+        for key in ("writable", "direct"):
+            if key in options:
+                raise InputError(f"{key}={options[key]}: is for files; add medium=file:PATH")
+    return DiskSpec(
+        text=text,
+        name=_parsed(options, "name", _parse_name),
+        device=device,
+        medium=medium,
+        delay_ns=_parsed(options, "delay", parse_time_ns) or 0,
+        size_bytes=_parsed(options, "size", _parse_disk_size_bytes),
+        writable=_parsed(options, "writable", _parse_yes_no) or False,
+        direct=_parsed(options, "direct", _parse_yes_no) or False,
+    )
+
+
+def _parse_medium(text: str) -> MediumSpec:
+    kind, _, path = text.partition(":")
+    if text == "memory":
+        return MemorySpec()
+    if kind == "file" and path:
+        return FileSpec(Path(path))
+    raise InputError("unknown medium; write memory or file:PATH")
+
+
+def _parse_disk_size_bytes(text: str) -> int:
+    size_bytes = parse_size_bytes(text)
+    if size_bytes == 0 or size_bytes % SECTOR_BYTES:
+        raise InputError(f"must be a positive multiple of {SECTOR_BYTES} bytes, such as 1GiB")
+    return size_bytes
+
+
+def _parse_yes_no(text: str) -> bool:
+    if text not in ("yes", "no"):
+        raise InputError("write yes or no")
+    return text == "yes"
+
+
+def _parse_name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise InputError("write up to 63 letters, digits, '.', '_' or '-', such as data-1")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _DeviceKind:
+    """A device that can be asked for: the keys it takes and how to parse their values."""
+
+    keys: tuple[str, ...]
+    parse: Callable[[Mapping[str, str]], DeviceSpec]
+
+
+_DEVICE_KINDS = {"constant": _DeviceKind(_CONSTANT_KEYS, _parse_constant)}

@@ -1,0 +1,479 @@
+"""Media against a bytearray that does the same, and their failures by what they say.
+
+Every medium passes the same random operations; direct I/O runs where the file system of
+the temporary directory has it. Concurrent neighbours are tried with real threads.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezingtime.errors import InputError
+from freezingtime.medium import fallocate, file_access
+from freezingtime.medium.base import SECTOR_BYTES, Buffer, Medium
+from freezingtime.medium.delay import DelayMedium
+from freezingtime.medium.file import FileMedium
+from freezingtime.medium.memory import MemoryMedium
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.medium.sector_map import SectorMap, Source
+
+# More than two of the sector map's chunks, and not a whole number of pages.
+SIZE_BYTES = 2 * 2**20 + 3 * SECTOR_BYTES
+SIZE_SECTORS = SIZE_BYTES // SECTOR_BYTES
+
+OpenMedium = Callable[[Path], Medium]
+
+
+def filled_file(directory: Path, size_bytes: int = SIZE_BYTES) -> Path:
+    """Make a file with content that is the same everywhere and different in each sector."""
+    path = directory / "disk.img"
+    path.write_bytes(random.Random(1).randbytes(size_bytes))
+    return path
+
+
+def has_direct_io(directory: Path) -> bool:
+    try:
+        fd = os.open(directory / "probe", os.O_CREAT | os.O_RDWR | os.O_DIRECT)
+    except OSError:
+        return False
+    os.close(fd)
+    return True
+
+
+def open_memory(directory: Path) -> Medium:
+    medium = MemoryMedium(SIZE_BYTES)
+    medium.write(0, filled_file(directory).read_bytes())
+    return medium
+
+
+def open_buffered(directory: Path) -> Medium:
+    return FileMedium(filled_file(directory), writable=True)
+
+
+def open_direct(directory: Path) -> Medium:
+    if not has_direct_io(directory):
+        pytest.skip(f"no direct I/O in {directory}")
+    return FileMedium(filled_file(directory), writable=True, direct=True)
+
+
+def open_direct_with_large_sectors(directory: Path) -> Medium:
+    """As on a file system that takes whole pages only, whatever the one below takes."""
+    medium = open_direct(directory)
+    assert isinstance(medium, FileMedium)
+    assert isinstance(medium._access, file_access.DirectAccess)
+    medium._access._alignment_bytes = 4096
+    return medium
+
+
+def open_overlay(directory: Path) -> Medium:
+    return OverlayMedium(FileMedium(filled_file(directory), writable=False), directory)
+
+
+def open_delayed(directory: Path) -> Medium:
+    return DelayMedium(open_memory(directory), delay_ns=1000)
+
+
+OPENERS = [
+    open_memory,
+    open_buffered,
+    open_direct,
+    open_direct_with_large_sectors,
+    open_overlay,
+    open_delayed,
+]
+
+
+@pytest.fixture(params=OPENERS, ids=lambda opener: opener.__name__.removeprefix("open_"))
+def medium(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Medium]:
+    opener: OpenMedium = request.param
+    with closing(opener(tmp_path)) as medium:
+        yield medium
+
+
+def random_range(rng: random.Random) -> tuple[int, int]:
+    """Pick an offset and a length in bytes: often short, at times across chunks."""
+    length_sectors = rng.choice([1, 1, 8, 8, 9, 64, 300, 2048, 2500])
+    offset_sectors = rng.randrange(SIZE_SECTORS - length_sectors + 1)
+    if rng.random() < 0.5:
+        offset_sectors = offset_sectors // 2048 * 2048
+    return offset_sectors * SECTOR_BYTES, length_sectors * SECTOR_BYTES
+
+
+# --- What all media have in common ---
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_operations_match_a_bytearray(medium: Medium, seed: int) -> None:
+    rng = random.Random(seed)
+    model = bytearray(medium.read(0, SIZE_BYTES))
+    assert model == random.Random(1).randbytes(SIZE_BYTES)
+    for _ in range(150):
+        offset_bytes, length_bytes = random_range(rng)
+        end_bytes = offset_bytes + length_bytes
+        operation = rng.choice(["read", "read", "write", "write", "zero", "discard", "flush"])
+        if operation == "write":
+            data = rng.randbytes(length_bytes)
+            as_buffer: Callable[[bytes], Buffer] = rng.choice([bytes, bytearray, memoryview])
+            medium.write(offset_bytes, as_buffer(data))
+            model[offset_bytes:end_bytes] = data
+        elif operation == "zero":
+            medium.zero(offset_bytes, length_bytes)
+            model[offset_bytes:end_bytes] = bytes(length_bytes)
+        elif operation == "discard":
+            medium.discard(offset_bytes, length_bytes)
+            model[offset_bytes:end_bytes] = bytes(length_bytes)
+        elif operation == "flush":
+            medium.flush()
+        assert medium.read(offset_bytes, length_bytes) == model[offset_bytes:end_bytes]
+    assert medium.read(0, SIZE_BYTES) == model
+
+
+def test_what_was_read_does_not_change_later(medium: Medium) -> None:
+    before = medium.read(0, 4096)
+    copy = bytes(before)
+    medium.write(0, bytes(4096))
+    medium.read(0, 4096)
+    assert before == copy
+
+
+def test_concurrent_neighbours_do_not_lose_data(medium: Medium) -> None:
+    """Threads that write neighbouring sectors at once: every sector has its own data after."""
+    sectors = 1024
+
+    def write_every_eighth(first: int) -> None:
+        for sector in range(first, sectors, 8):
+            medium.write(sector * SECTOR_BYTES, bytes([first + 1]) * SECTOR_BYTES)
+
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        for result in [threads.submit(write_every_eighth, first) for first in range(8)]:
+            result.result()
+    expected = b"".join(bytes([first + 1]) * SECTOR_BYTES for first in range(8))
+    assert medium.read(0, sectors * SECTOR_BYTES) == expected * (sectors // 8)
+
+
+def test_closing_twice_is_harmless(medium: Medium) -> None:
+    medium.close()
+    medium.close()
+
+
+# --- Memory ---
+
+
+def test_memory_starts_as_zeros_and_takes_up_none() -> None:
+    with closing(MemoryMedium(2**40)) as medium:
+        assert medium.read(2**40 - 4096, 4096) == bytes(4096)
+        assert not medium.may_block
+        assert medium.writable
+
+
+@pytest.mark.parametrize("size_bytes", [0, -512, 1000])
+def test_memory_of_a_bad_size_is_refused(size_bytes: int) -> None:
+    with pytest.raises(
+        InputError, match=rf"^memory: {size_bytes} bytes: must be a positive multiple of 512$"
+    ):
+        MemoryMedium(size_bytes)
+
+
+def test_more_memory_than_can_be_mapped_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^memory: cannot map 4194304TiB \(.*take a smaller"):
+        MemoryMedium(2**62)
+
+
+# --- Files ---
+
+
+def test_a_write_reaches_the_file(tmp_path: Path) -> None:
+    path = filled_file(tmp_path)
+    with closing(FileMedium(path, writable=True)) as medium:
+        assert medium.size_bytes == SIZE_BYTES
+        assert medium.describe() == f"file:{path}"
+        medium.write(512, b"x" * 512)
+        medium.flush()
+    assert path.read_bytes()[512:1024] == b"x" * 512
+
+
+def test_a_discard_gives_space_back(tmp_path: Path) -> None:
+    path = filled_file(tmp_path)
+    os.sync()
+    before_blocks = path.stat().st_blocks
+    with closing(FileMedium(path, writable=True)) as medium:
+        if not fallocate.punch_hole(medium._fd, 0, 4096):
+            pytest.skip(f"no holes in {tmp_path}")
+        medium.discard(0, 2**20)
+    assert path.stat().st_blocks < before_blocks
+
+
+def test_zeros_are_written_where_fallocate_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("punch_hole", "zero_range"):
+        monkeypatch.setattr(fallocate, name, lambda *_: False)
+    path = filled_file(tmp_path)
+    original = path.read_bytes()
+    with closing(FileMedium(path, writable=True)) as medium:
+        medium.zero(512, 2**20 + 1024)
+        medium.discard(2 * 2**20, 512)
+    after = path.read_bytes()
+    assert after[:512] == original[:512]
+    assert after[512 : 2**20 + 1536] == bytes(2**20 + 1024)
+    assert after[2**20 + 1536 : 2 * 2**20] == original[2**20 + 1536 : 2 * 2**20]
+    assert after[2 * 2**20 : 2 * 2**20 + 512] == bytes(512)
+    assert after[2 * 2**20 + 512 :] == original[2 * 2**20 + 512 :]
+
+
+def test_short_transfers_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pread, pwritev = os.pread, os.pwritev
+    monkeypatch.setattr(os, "pread", lambda fd, n, offset: pread(fd, min(n, 700), offset))
+    monkeypatch.setattr(
+        os, "pwritev", lambda fd, parts, offset, flags: pwritev(fd, [parts[0][:700]], offset, flags)
+    )
+    data = random.Random(2).randbytes(8192)
+    with closing(FileMedium(filled_file(tmp_path), writable=True)) as medium:
+        medium.write(1024, data)
+        assert medium.read(1024, 8192) == data
+
+
+@pytest.mark.parametrize("opener", [open_buffered, open_direct])
+def test_a_file_that_shrinks_is_a_failure_that_names_it(tmp_path: Path, opener: OpenMedium) -> None:
+    with closing(opener(tmp_path)) as medium:
+        os.truncate(tmp_path / "disk.img", 512)
+        with pytest.raises(OSError, match=r"disk\.img: cannot read 4096 bytes at 8192: .* short"):
+            medium.read(8192, 4096)
+
+
+def test_a_full_disk_is_a_failure_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pwritev(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    with closing(FileMedium(filled_file(tmp_path), writable=True)) as medium:
+        with pytest.raises(OSError, match="cannot write 512 bytes at 1024: No space") as caught:
+            medium.write(1024, bytes(512))
+        assert caught.value.errno == errno.ENOSPC
+
+
+def test_size_can_be_less_than_the_file(tmp_path: Path) -> None:
+    path = filled_file(tmp_path)
+    with closing(FileMedium(path, writable=False, size_bytes=1024)) as medium:
+        assert medium.size_bytes == 1024
+
+
+def refusal(path: Path, *, writable: bool = False, size_bytes: int | None = None) -> str:
+    """Return what is said about a file that cannot be used, after ``file:PATH: ``."""
+    with pytest.raises(InputError) as caught:
+        FileMedium(path, writable=writable, size_bytes=size_bytes)
+    prefix = f"file:{path}: "
+    assert str(caught.value).startswith(prefix)
+    return str(caught.value).removeprefix(prefix)
+
+
+def test_a_missing_file_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "no disk"
+    assert refusal(path) == f"no such file; create it with 'truncate -s 1G '{path}''"
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == "is a directory; name a file or a block device in it"
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_other_end(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe").startswith("is neither a regular file nor a block device")
+
+
+def test_an_empty_file_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "empty"
+    path.touch()
+    assert refusal(path) == f"is empty; give it a size with 'truncate -s 1G {path}'"
+
+
+def test_a_file_of_odd_size_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = filled_file(tmp_path, 1000)
+    assert refusal(path) == (
+        f"1000 bytes is not a multiple of 512; pad it with 'truncate -s %512 {path}'"
+    )
+
+
+def test_a_file_smaller_than_the_size_asked_for_is_refused(tmp_path: Path) -> None:
+    path = filled_file(tmp_path, 4096)
+    assert refusal(path, size_bytes=8192) == (
+        f"too small for size=8KiB, has 4KiB; extend it with 'truncate -s 8192 {path}'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (errno.EACCES, "permission denied; allow it with 'chmod u+rw "),
+        (errno.EROFS, "is on a read-only file system; do without writable=yes"),
+        (errno.EBUSY, "is mounted or part of another device; unmount it"),
+        (errno.ELOOP, "cannot be opened (Too many levels of symbolic links); name a readable"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_refused_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, said: str
+) -> None:
+    """The errors are staged, since nothing forbids root to open a file."""
+    path = filled_file(tmp_path)
+
+    def fail(*_: object) -> int:
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "open", fail)
+    assert refusal(path, writable=True).startswith(said)
+
+
+def test_a_file_has_one_writer_or_many_readers(tmp_path: Path) -> None:
+    path = filled_file(tmp_path)
+    cure = "wait for it to end, or use a copy of the file"
+    with closing(FileMedium(path, writable=True)):
+        assert refusal(path, writable=True) == f"another process uses it; {cure}"
+        assert refusal(path) == f"another process writes to it; {cure}"
+    with (
+        closing(FileMedium(path, writable=False)),
+        closing(FileMedium(path, writable=False)),
+    ):
+        assert refusal(path, writable=True) == f"another process uses it; {cure}"
+    FileMedium(path, writable=True).close()
+
+
+def test_direct_is_refused_where_the_file_system_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class NoDirectAccess:
+        def __init__(self, *_: object, **__: object) -> None:
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr("freezingtime.medium.file.DirectAccess", NoDirectAccess)
+    path = filled_file(tmp_path)
+    open_fds = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    with pytest.raises(InputError, match=r"no direct I/O on this file system \(Invalid argument\)"):
+        FileMedium(path, writable=True, direct=True)
+    assert len(os.listdir("/proc/self/fd")) == open_fds  # noqa: PTH208
+
+
+def test_direct_falls_back_to_whole_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for a disk with sectors of 4 KiB: it refuses to read 512 bytes."""
+    if not has_direct_io(tmp_path):
+        pytest.skip(f"no direct I/O in {tmp_path}")
+    preadv = os.preadv
+
+    def preadv_whole_pages(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if offset % 4096 or len(buffers[0]) % 4096:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return preadv(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", preadv_whole_pages)
+    path = filled_file(tmp_path)
+    content = path.read_bytes()
+    with closing(FileMedium(path, writable=True, direct=True)) as medium:
+        assert medium.read(512, 512) == content[512:1024]
+        assert medium.read(SIZE_BYTES - 512, 512) == content[-512:]
+        medium.write(512, b"x" * 1024)
+        assert medium.read(0, 4096) == content[:512] + b"x" * 1024 + content[1536:4096]
+
+
+# --- Copy-on-write ---
+
+
+def test_the_base_of_an_overlay_is_never_written(tmp_path: Path) -> None:
+    path = filled_file(tmp_path)
+    original = path.read_bytes()
+    with closing(open_overlay(tmp_path)) as medium:
+        medium.write(0, b"x" * 8192)
+        medium.discard(8192, SIZE_BYTES - 8192)
+        assert medium.writable
+        assert medium.read(0, SIZE_BYTES) == b"x" * 8192 + bytes(SIZE_BYTES - 8192)
+    assert path.read_bytes() == original
+
+
+def test_an_overlay_leaves_no_file_behind(tmp_path: Path) -> None:
+    scratch_dir = tmp_path / "scratch"
+    scratch_dir.mkdir()
+    base = FileMedium(filled_file(tmp_path), writable=False)
+    with closing(OverlayMedium(base, scratch_dir)) as medium:
+        medium.write(0, bytes(4096))
+        assert list(scratch_dir.iterdir()) == []
+
+
+def test_an_overlay_without_its_directory_is_refused(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with (
+        closing(MemoryMedium(4096)) as base,
+        pytest.raises(InputError, match=rf"^cannot keep copy-on-write data in {missing} \(No such"),
+    ):
+        OverlayMedium(base, missing)
+
+
+def test_an_overlay_on_a_full_disk_names_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pwritev(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with closing(OverlayMedium(MemoryMedium(4096), tmp_path)) as medium:
+        monkeypatch.setattr(os, "pwritev", pwritev)
+        with pytest.raises(OSError, match=f"file in {tmp_path}: cannot write 512 bytes: No space"):
+            medium.write(0, b"x" * 512)
+        assert medium.read(0, 512) == bytes(512)
+
+
+def test_discarding_a_whole_large_disk_is_quick_and_small(tmp_path: Path) -> None:
+    """What mkfs does first. A record of every sector would have two billion entries."""
+    with closing(OverlayMedium(MemoryMedium(2**40), tmp_path)) as medium:
+        medium.discard(0, 2**40)
+        medium.write(2**39, b"x" * 512)
+        assert medium.read(2**39, 1024) == b"x" * 512 + bytes(512)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 5000), st.integers(1, 5000), st.sampled_from(list(Source))),
+        max_size=20,
+    )
+)
+def test_the_sector_map_matches_a_list(marks: list[tuple[int, int, Source]]) -> None:
+    sectors, model = SectorMap(), [Source.BASE] * 10_000
+    for first, count, source in marks:
+        sectors.mark(first * SECTOR_BYTES, count * SECTOR_BYTES, source)
+        model[first : first + count] = [source] * count
+    start_bytes, found = 0, []
+    for run in sectors.runs(0, 10_000 * SECTOR_BYTES):
+        assert run.offset_bytes == start_bytes
+        start_bytes += run.length_bytes
+        found += [run.source] * (run.length_bytes // SECTOR_BYTES)
+    assert found == model
+
+
+# --- Delay ---
+
+
+def test_a_delayed_medium_takes_longer_and_is_otherwise_the_same() -> None:
+    inner = MemoryMedium(4096)
+    with closing(DelayMedium(inner, delay_ns=20_000_000)) as medium:
+        assert medium.may_block
+        assert medium.describe() == "memory, delayed by 20ms"
+        calls: list[Callable[[], object]] = [
+            lambda: medium.write(0, b"x" * 512),
+            lambda: medium.read(0, 512),
+            lambda: medium.zero(0, 512),
+            lambda: medium.discard(0, 512),
+            medium.flush,
+        ]
+        for call in calls:
+            start_ns = time.monotonic_ns()
+            call()
+            assert time.monotonic_ns() - start_ns >= 20_000_000
