@@ -24,7 +24,6 @@ setup(
                 "-Wshadow",
                 "-Wconversion",
                 "-Wno-sign-conversion",
-                "-Werror",
                 "-fvisibility=hidden",
                 "-UNDEBUG",
             ],

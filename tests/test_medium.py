@@ -7,6 +7,7 @@ the temporary directory has it. Concurrent neighbours are tried with real thread
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import time
@@ -99,6 +100,10 @@ def medium(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Medium]:
     opener: OpenMedium = request.param
     with closing(opener(tmp_path)) as medium:
         yield medium
+
+
+def fail_with_eio(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def random_range(rng: random.Random) -> tuple[int, int]:
@@ -265,6 +270,37 @@ def test_a_full_disk_is_a_failure_that_names_the_file(
         assert caught.value.errno == errno.ENOSPC
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda medium: medium.zero(0, 512), "cannot zero 512 bytes at 0: Input/output error"),
+        (lambda medium: medium.discard(512, 512), "cannot discard 512 bytes at 512: Input/output"),
+        (lambda medium: medium.flush(), "cannot flush: Input/output error"),
+    ],
+)
+def test_every_failure_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[[Medium], None], said: str
+) -> None:
+    monkeypatch.setattr(fallocate, "punch_hole", fail_with_eio)
+    monkeypatch.setattr(fallocate, "zero_range", fail_with_eio)
+    monkeypatch.setattr(os, "fdatasync", fail_with_eio)
+    with (
+        closing(open_buffered(tmp_path)) as medium,
+        pytest.raises(OSError, match=rf"file:{tmp_path}/disk\.img: {said}"),
+    ):
+        call(medium)
+
+
+@pytest.mark.parametrize("punch_or_zero", [fallocate.punch_hole, fallocate.zero_range])
+def test_fallocate_tells_failing_from_unsupported(
+    tmp_path: Path, punch_or_zero: Callable[[int, int, int], bool]
+) -> None:
+    with filled_file(tmp_path).open("r+b") as file:
+        assert punch_or_zero(file.fileno(), 0, -1) is False
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        punch_or_zero(-1, 0, 512)
+
+
 def test_size_can_be_less_than_the_file(tmp_path: Path) -> None:
     path = filled_file(tmp_path)
     with closing(FileMedium(path, writable=False, size_bytes=1024)) as medium:
@@ -366,24 +402,35 @@ def test_direct_is_refused_where_the_file_system_has_none(
 
 
 def test_direct_falls_back_to_whole_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for a disk with sectors of 4 KiB: it refuses to read 512 bytes."""
+    """A stand-in for a disk with sectors of 4 KiB: only the cache takes less."""
     if not has_direct_io(tmp_path):
         pytest.skip(f"no direct I/O in {tmp_path}")
-    preadv = os.preadv
+    preadv, pwritev = os.preadv, os.pwritev
 
-    def preadv_whole_pages(fd: int, buffers: list[memoryview], offset: int) -> int:
-        if offset % 4096 or len(buffers[0]) % 4096:
+    def check_whole_pages(buffer: memoryview, offset: int) -> None:
+        if offset % 4096 or len(buffer) % 4096:
             raise OSError(errno.EINVAL, "Invalid argument")
+
+    def strict_preadv(fd: int, buffers: list[memoryview], offset: int) -> int:
+        check_whole_pages(buffers[0], offset)
         return preadv(fd, buffers, offset)
 
-    monkeypatch.setattr(os, "preadv", preadv_whole_pages)
+    def strict_pwritev(fd: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT:
+            check_whole_pages(buffers[0], offset)
+        return pwritev(fd, buffers, offset, flags)
+
+    monkeypatch.setattr(os, "preadv", strict_preadv)
+    monkeypatch.setattr(os, "pwritev", strict_pwritev)
     path = filled_file(tmp_path)
-    content = path.read_bytes()
+    content = bytearray(path.read_bytes())
     with closing(FileMedium(path, writable=True, direct=True)) as medium:
         assert medium.read(512, 512) == content[512:1024]
         assert medium.read(SIZE_BYTES - 512, 512) == content[-512:]
-        medium.write(512, b"x" * 1024)
-        assert medium.read(0, 4096) == content[:512] + b"x" * 1024 + content[1536:4096]
+        for offset, length in ((512, 1024), (4096, 512), (8192, 8192)):
+            medium.write(offset, b"x" * length)
+            content[offset : offset + length] = b"x" * length
+        assert medium.read(0, SIZE_BYTES) == content
 
 
 # --- Copy-on-write ---
@@ -429,6 +476,20 @@ def test_an_overlay_on_a_full_disk_names_its_directory(
         with pytest.raises(OSError, match=f"file in {tmp_path}: cannot write 512 bytes: No space"):
             medium.write(0, b"x" * 512)
         assert medium.read(0, 512) == bytes(512)
+
+
+def test_an_overlay_names_its_directory_when_reading_or_discarding_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(OverlayMedium(MemoryMedium(4096), tmp_path)) as medium:
+        assert medium.describe() == f"memory, writes to {tmp_path}"
+        medium.write(0, b"x" * 512)
+        monkeypatch.setattr(os, "pread", fail_with_eio)
+        monkeypatch.setattr(fallocate, "punch_hole", fail_with_eio)
+        with pytest.raises(OSError, match=f"file in {tmp_path}: cannot read 512 bytes: Input"):
+            medium.read(0, 512)
+        with pytest.raises(OSError, match=f"file in {tmp_path}: cannot discard 512 bytes: Input"):
+            medium.discard(0, 512)
 
 
 def test_discarding_a_whole_large_disk_is_quick_and_small(tmp_path: Path) -> None:

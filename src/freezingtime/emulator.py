@@ -147,7 +147,9 @@ class Emulator:
     def _accept(self, arrival: Arrival) -> None:
         request, channel, time_ns, adrift, from_host = arrival
         disk = self.disks[channel.disk_index]
-        flight = _Flight(request, channel, time_ns, disk.queue.start(request), not adrift, from_host)
+        flight = _Flight(
+            request, channel, time_ns, disk.queue.start(request), not adrift, from_host
+        )
         if from_host:
             # The machine stands: no guest has asked, so no device decides when.
             self._awaiting_medium.append(flight)
@@ -246,9 +248,7 @@ class Emulator:
 
     def _verdict(self, reply_count: int) -> Verdict:
         events_ns = [
-            event_ns
-            for disk in self.disks
-            if (event_ns := disk.device.next_event_ns()) is not None
+            event_ns for disk in self.disks if (event_ns := disk.device.next_event_ns()) is not None
         ]
         verdict = Verdict(
             min(events_ns) if events_ns else None, reply_count, self._stop_requested, self._rate_hz

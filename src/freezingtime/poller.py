@@ -27,6 +27,10 @@ class Poller:
 
     def poll(self, timeout_s: float | None) -> bool:
         """Wait up to ``timeout_s`` (None: without limit); whether anything was readable."""
+        if timeout_s:
+            # epoll counts in milliseconds; select sleeps to the microsecond.
+            select.select([self._epoll], [], [], timeout_s)
+            timeout_s = 0.0
         ready = self._epoll.poll(timeout_s)
         for fd, _ in ready:
             # An earlier callback of this round may have closed a later descriptor.

@@ -73,7 +73,7 @@ class Wire(Protocol):
     def take_request(self, disk_index: int) -> tuple[Request, Channel] | None:
         """The next request of a disk in order of sending, or None: not yet received."""
 
-    def take_requests(self) -> list[tuple[Request, Channel]]:
+    def take_requests(self) -> Sequence[tuple[Request, Channel]]:
         """All requests received so far, of all disks."""
 
 

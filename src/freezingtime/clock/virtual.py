@@ -6,6 +6,7 @@ guest's time stands still from :meth:`VirtualClock.wait` to :meth:`VirtualClock.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -112,6 +113,12 @@ class VirtualClock(Clock):
     def request_wakeup(self) -> None:
         """End :meth:`wait` from another thread: it returns None from now on."""
         self._wakeup_sender.send(b"\0")
+
+    def hang_up(self) -> None:
+        """Tell the agent that nobody will answer any more; it ends QEMU."""
+        if self._agent is not None:
+            with contextlib.suppress(OSError):
+                self._agent.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         for end in (self._listener, self._agent, self._wakeup_receiver, self._wakeup_sender):

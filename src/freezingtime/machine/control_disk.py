@@ -6,14 +6,14 @@ its counterpart. Layout:
 
 ========================  =====================================================
 byte 0                    the job's header: lines of text, zero padded to 4 KiB
-byte 4096                 the job's script
+byte 4096                 the job's script, then its environment (NAME=value lines)
 byte 32 MiB               the guest's messages, one 4 KiB block each, zero padded
 ========================  =====================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from freezingtime.errors import InputError
 from freezingtime.medium.base import Buffer, Medium
@@ -41,19 +41,23 @@ class ControlDisk(Medium):
     def describe(self) -> str:
         return "control disk"
 
-    def set_job(self, script: bytes, *, disk_count: int) -> None:
+    def set_job(self, script: bytes, *, environment: Mapping[str, str], disk_count: int) -> None:
         """Put a job where the guest will look for it when the machine goes on.
 
         Raises:
             InputError: the script is too long.
         """
-        if len(script) > SCRIPT_MAX_BYTES:
+        variables = "".join(f"{name}={value}\n" for name, value in environment.items()).encode()
+        if len(script) + len(variables) > SCRIPT_MAX_BYTES:
             raise InputError(
                 f"the script has {len(script)} bytes; at most {SCRIPT_MAX_BYTES} fit; "
                 "put large data on a disk"
             )
-        header = f"FREEZINGTIME-JOB 1\nscript_bytes={len(script)}\ndisks={disk_count}\n"
-        self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + script
+        header = (
+            "FREEZINGTIME-JOB 1\n"
+            f"script_bytes={len(script)}\nenv_bytes={len(variables)}\ndisks={disk_count}\n"
+        )
+        self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + script + variables
 
     def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
         return self._head[offset_bytes : offset_bytes + length_bytes].ljust(length_bytes, b"\0")

@@ -159,6 +159,7 @@ def _private_configuration(directory: Path) -> str:
         "Dir::State::lists": directory / "lists",
         "Dir::State::status": directory / "status",
         "Dir::Cache": directory,
+        "Dir::Cache::srcpkgcache": "",
         "Dir::Cache::archives": directory / "archives",
         "Dir::Etc::main": "/dev/null",
         "Dir::Etc::parts": "/dev/null",

@@ -102,7 +102,11 @@ class GuestImage:
         return self.directory / _INITRD
 
 
-def build_mini_image(progress: Progress = lambda step, done, total: None) -> GuestImage:
+def _no_progress(_step: str, _done: int, _total: int) -> None:
+    """For callers who do not want to know."""
+
+
+def build_mini_image(progress: Progress = _no_progress) -> GuestImage:
     """Build the mini image from the newest packages, or return it if it is there already.
 
     Raises InputError when this system cannot build images or the cache is not writable,

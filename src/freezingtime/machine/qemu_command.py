@@ -32,9 +32,9 @@ class MachineFiles:
 
     kernel: Path
     initrd: Path
-    console: Path
-    stdout: Path
-    stderr: Path
+    console: str
+    stdout: str
+    stderr: str
     control_socket: str
     """The name of the control disk's NBD socket (abstract)."""
 
@@ -88,15 +88,15 @@ def qemu_command(
     return command
 
 
-def _file_chardev(name: str, path: Path) -> list[str]:
-    return ["-chardev", f"file,id={name},path={_escape(path)}"]
+def _file_chardev(name: str, path: str) -> list[str]:
+    return ["-chardev", f"file,id={name},path={path}"]
 
 
-def _serial_console(path: Path) -> list[str]:
+def _serial_console(path: str) -> list[str]:
     return [*_file_chardev("console", path), "-serial", "chardev:console"]
 
 
-def _output_ports(stdout: Path, stderr: Path) -> list[str]:
+def _output_ports(stdout: str, stderr: str) -> list[str]:
     return [
         *("-device", "virtio-serial-pci,id=ports,ioeventfd=off"),
         *_file_chardev("stdout", stdout),
@@ -114,11 +114,6 @@ def _control_disk(socket: str) -> list[str]:
         *("-device", "virtio-scsi-pci,id=scsi,ioeventfd=off,num_queues=1"),
         *("-device", "scsi-hd,bus=scsi.0,drive=control,serial=freezingtime-control"),
     ]
-
-
-def _escape(path: Path) -> str:
-    """A path inside one of QEMU's comma-separated options."""
-    return str(path).replace(",", ",,")
 
 
 def blockdev_arguments(node: str, socket: str, *, read_only: bool) -> dict[str, object]:

@@ -10,14 +10,14 @@ import os
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from qemu.qmp import ConnectError, ExecuteError, QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
-from freezingtime.errors import RunError
+from freezingtime.errors import InputError, RunError
+from freezingtime.machine.capture import Capture
 
 #: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
 _QMP_DEADLINE_S = 60.0
@@ -35,26 +35,37 @@ class QemuProcess:
         qmp: socket.socket,
         qmp_peer: socket.socket,
         environment: Mapping[str, str],
-        log: Path,
+        log: Capture,
+        inherit: Sequence[int],
     ) -> None:
         """Start ``command``, whose QMP chardev is the descriptor of ``qmp_peer``.
 
-        What QEMU and the agent say goes to the file ``log``.
+        What QEMU and the agent say goes to ``log``; ``inherit`` are further descriptors
+        that the command line speaks of.
+
+        Raises:
+            InputError: there is no such program, or it cannot be executed.
         """
         self._log = log
         self._qmp_socket = qmp
         self._qmp: QEMUMonitorProtocol | None = None
-        with log.open("wb") as log_file:
+        try:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=log_file,
-                stderr=log_file,
+                stdout=log.fileno(),
+                stderr=log.fileno(),
                 env={**os.environ, **environment},
-                pass_fds=[qmp_peer.fileno()],
+                pass_fds=[qmp_peer.fileno(), *inherit],
                 start_new_session=True,  # Ctrl-C is for us; we end QEMU
             )
-        qmp_peer.close()
+        except OSError as error:
+            raise InputError(
+                f"cannot start {command[0]}: {error.strerror}; "
+                "install it with 'apt-get install qemu-system-x86'"
+            ) from error
+        finally:
+            qmp_peer.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,8 +117,8 @@ class QemuProcess:
 
     def last_words(self) -> str:
         """The last line that QEMU or the agent printed, or an empty text."""
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        lines = self._log.last_lines(1)
+        return lines[0] if lines else ""
 
     def kill(self) -> None:
         """End QEMU at once; everything worth keeping is on the disks' media. Idempotent."""

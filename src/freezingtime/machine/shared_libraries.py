@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection, GNUVerSymSection
-from elftools.elf.sections import SymbolTableSection
+from elftools.elf.sections import Symbol, SymbolTableSection
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ def needed_sonames(file: Path) -> list[str]:
         dynamic = ELFFile(stream).get_section_by_name(".dynamic")
         if not isinstance(dynamic, DynamicSection):
             return []
-        return [tag.needed for tag in dynamic.iter_tags("DT_NEEDED")]
+        # pyelftools sets `needed` by a computed name, which type checkers do not see.
+        tags: Iterable[Any] = dynamic.iter_tags("DT_NEEDED")
+        return [tag.needed for tag in tags]
 
 
 def library_closure(
@@ -78,17 +81,21 @@ def wanted_symbols(program: Path) -> list[WantedSymbol]:
         symbol_versions = elf.get_section_by_name(".gnu.version")
         if not isinstance(symbols, SymbolTableSection):
             return []
-        wanted = []
-        for index, symbol in enumerate(symbols.iter_symbols()):
-            is_undefined = symbol["st_shndx"] == "SHN_UNDEF"
-            if not (is_undefined and symbol["st_info"]["bind"] == "STB_GLOBAL"):
-                continue
-            soname, version = None, None
-            if isinstance(symbol_versions, GNUVerSymSection):
-                key = symbol_versions.get_symbol(index)["ndx"]
-                soname, version = versions.get(key, (None, None))
-            wanted.append(WantedSymbol(symbol.name, soname, version))
-    return wanted
+        if not isinstance(symbol_versions, GNUVerSymSection):
+            return [
+                WantedSymbol(symbol.name) for symbol in symbols.iter_symbols() if _is_wanted(symbol)
+            ]
+        return [
+            WantedSymbol(symbol.name, *versions.get(version["ndx"], (None, None)))
+            for symbol, version in zip(
+                symbols.iter_symbols(), symbol_versions.iter_symbols(), strict=True
+            )
+            if _is_wanted(symbol)
+        ]
+
+
+def _is_wanted(symbol: Symbol) -> bool:
+    return (symbol["st_shndx"], symbol["st_info"]["bind"]) == ("SHN_UNDEF", "STB_GLOBAL")
 
 
 def _needed_versions(elf: ELFFile) -> dict[int, tuple[str, str]]:
@@ -97,7 +104,7 @@ def _needed_versions(elf: ELFFile) -> dict[int, tuple[str, str]]:
     if not isinstance(section, GNUVerNeedSection):
         return {}
     return {
-        auxiliary["vna_other"]: (library.name, auxiliary.name)
+        auxiliary["vna_other"]: (library.name or "", auxiliary.name)
         for library, auxiliaries in section.iter_versions()
         for auxiliary in auxiliaries
     }

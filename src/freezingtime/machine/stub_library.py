@@ -16,8 +16,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from freezingtime.machine.shared_libraries import WantedSymbol
+if TYPE_CHECKING:
+    from freezingtime.machine.shared_libraries import WantedSymbol
 
 _PAGE_BYTES = 4096
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")

@@ -57,8 +57,11 @@ class OverlayMedium(Medium):
 
     def zero(self, offset_bytes: int, length_bytes: int) -> None:
         self._sectors.mark(offset_bytes, length_bytes, Source.ZERO)
-        # Where the file system cannot give the space back, the scratch file only stays larger.
-        fallocate.punch_hole(self._scratch_file.fileno(), offset_bytes, length_bytes)
+        try:
+            # Where the file system cannot do this, the scratch file only stays larger.
+            fallocate.punch_hole(self._scratch_file.fileno(), offset_bytes, length_bytes)
+        except OSError as error:
+            raise self._named(error, f"discard {length_bytes} bytes") from error
 
     def discard(self, offset_bytes: int, length_bytes: int) -> None:
         self.zero(offset_bytes, length_bytes)

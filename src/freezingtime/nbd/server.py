@@ -235,7 +235,8 @@ class NbdServer:
         unsent, self._unsent = self._unsent, []
         deadline_s = time.monotonic() + _SEND_DEADLINE_S
         while any(connection.has_unsent for connection in unsent):
-            if any([connection.flush_some() for connection in unsent]):
+            progress = [connection.flush_some() for connection in unsent]
+            if any(progress):
                 deadline_s = time.monotonic() + _SEND_DEADLINE_S
             elif time.monotonic() > deadline_s:
                 raise RunError(f"a client has not read its replies for {_SEND_DEADLINE_S:.0f} s")

@@ -1,0 +1,164 @@
+"""`freezingtime run`: one job in a guest."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freezingtime.cli.options import DISK_HELP, MediumDeadlineOption, SeedOption
+from freezingtime.cli.progress import RunProgress
+from freezingtime.errors import InputError
+from freezingtime.experiment.run import RunPlan, RunResult, run
+from freezingtime.spec import parse_disk
+from freezingtime.units import (
+    format_time_ns,
+    parse_rate_hz,
+    parse_size_bytes,
+    parse_time_ns,
+)
+
+EXIT_INVALID = 3
+
+_MEMORY_MIN_BYTES = 128 << 20
+_MEMORY_MAX_BYTES = 2 << 30  # below the hole of the 32-bit address space
+_RATE_MIN_HZ = 1_000_000
+_RATE_MAX_HZ = 16_000_000_000
+
+
+def run_command(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="-- COMMAND...", help="What to run in the guest.", show_default=False
+        ),
+    ] = None,
+    disk: Annotated[
+        list[str] | None,
+        typer.Option("--disk", metavar="SPEC", help=DISK_HELP, show_default=False),
+    ] = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Run this script instead of COMMAND.", show_default=False
+        ),
+    ] = None,
+    cpu_rate: Annotated[
+        str, typer.Option(metavar="RATE", help="Instructions per second of the guest's CPU.")
+    ] = "4G",
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="The guest's memory.")] = "512MiB",
+    seed: SeedOption = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Leave run.json, stdout.txt and requests.csv there.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON document, the job's output in it, instead."),
+    ] = False,
+    allow_late: Annotated[
+        bool,
+        typer.Option("--allow-late", help="Exit 0 even if the figures are not valid."),
+    ] = False,
+    boot: Annotated[
+        bool, typer.Option("--boot", help="Boot the guest instead of using its snapshot.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress and no summary on stderr.")
+    ] = False,
+    medium_deadline: MediumDeadlineOption = "60s",
+    qemu: Annotated[
+        str, typer.Option(metavar="PROGRAM", help="The QEMU to run.")
+    ] = "qemu-system-x86_64",
+) -> int:
+    """Run COMMAND in the guest, whose disks are the ones that you describe.
+
+    The first disk is /dev/vda, the second /dev/vdb; by name they are
+    /dev/disk/by-id/virtio-NAME. The job's output comes out on stdout unchanged; the summary
+    goes to stderr. The exit status is the job's; 1: something failed; 2: bad input;
+    3: the job ended with 0, but its figures are not valid.
+
+    Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
+    --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`
+    """
+    plan = RunPlan(
+        disks=[parse_disk(text) for text in disk or []],
+        script=_script(command or [], script),
+        rate_hz=_rate(cpu_rate),
+        memory_bytes=_memory(memory),
+        seed=seed,
+        fresh_boot=boot,
+        qemu=qemu,
+        medium_deadline_s=parse_time_ns(medium_deadline) / 1e9,
+        out=out,
+    )
+    with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
+        result = run(plan, progress)
+    if as_json:
+        document = {
+            **result.as_dict(),
+            "stdout": progress.stdout.decode(errors="replace"),
+            "stderr": progress.stderr.decode(errors="replace"),
+        }
+        print(json.dumps(document, indent=2))
+    if not quiet:
+        _print_summary(result)
+    if result.job.exit_status:
+        return result.job.exit_status
+    return 0 if result.valid or allow_late else EXIT_INVALID
+
+
+def _script(command: list[str], script: Path | None) -> bytes:
+    if bool(command) == (script is not None):
+        raise InputError("give either a COMMAND behind '--' or --script FILE, and not both")
+    if script is None:
+        return f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
+    try:
+        content = script.read_bytes()
+    except OSError as error:
+        raise InputError(f"--script {script}: {error.strerror}; name a readable file") from error
+    if not content.startswith(b"#!"):
+        raise InputError(f"--script {script}: must begin with '#!', such as #!/bin/sh")
+    return content
+
+
+def _rate(text: str) -> int:
+    rate_hz = parse_rate_hz(text)
+    if not _RATE_MIN_HZ <= rate_hz <= _RATE_MAX_HZ:
+        raise InputError(f"--cpu-rate {text}: must be from 1M to 16G instructions per second")
+    return rate_hz
+
+
+def _memory(text: str) -> int:
+    size_bytes = parse_size_bytes(text)
+    if not _MEMORY_MIN_BYTES <= size_bytes <= _MEMORY_MAX_BYTES or size_bytes % (1 << 20):
+        raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 2GiB")
+    return size_bytes
+
+
+def _print_summary(result: RunResult) -> None:
+    job, totals = result.job, result.totals
+    guest_ns = job.end_ns - job.start_ns
+    on_time = totals.request_count - totals.late_count
+    verdict = "exact" if result.on_time else "NOT EXACT"
+    lines = [
+        f"{verdict}: {on_time} of {totals.request_count} requests on time",
+        f"guest time {format_time_ns(guest_ns)}, real time {result.job_host_s:.2f} s, "
+        f"frozen {totals.frozen_host_ns / 1e9:.2f} s, "
+        f"warped {format_time_ns(totals.warped_ns)}, exit status {job.exit_status}",
+    ]
+    if not result.on_time:
+        lines.append(f"the latest request was {format_time_ns(totals.worst_late_ns)} late")
+    lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:3]]
+    if result.plan.out is not None:
+        lines.append(f"results in {result.plan.out}")
+    for line in lines:
+        print(f"freezingtime: {line}", file=sys.stderr)

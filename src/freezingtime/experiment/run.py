@@ -1,0 +1,235 @@
+"""One run: a machine, its disks, one job, and the directory of results that it leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from freezingtime._version import __version__
+from freezingtime.emulator import CompletedRequest, Totals
+from freezingtime.errors import InputError, RunError
+from freezingtime.machine.guest_image import GuestImage, build_mini_image, find_image
+from freezingtime.machine.machine import JobResult, Machine, MachineConfig, find_qemu
+from freezingtime.machine.service import DiskPlan
+from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
+from freezingtime.spec import DiskSpec, build_device, open_medium
+from freezingtime.trace.record import RequestRecord
+
+RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is to be run, complete: equal plans give equal guest output."""
+
+    disks: Sequence[DiskSpec]
+    script: bytes
+    rate_hz: int = 4_000_000_000
+    memory_bytes: int = 512 << 20
+    seed: int = 0
+    fresh_boot: bool = False
+    """Boot in place instead of starting from the snapshot."""
+    qemu: str = "qemu-system-x86_64"
+    medium_deadline_s: float = 60.0
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run; times in guest ns unless they say host."""
+
+    plan: RunPlan
+    job: JobResult
+    totals: Totals
+    wall_host_s: float
+    job_host_s: float
+    """Host time from the start of the job to its end."""
+    image: GuestImage
+    qemu_version: str
+    ready_ns: int
+
+    @property
+    def on_time(self) -> bool:
+        return self.totals.late_count == 0
+
+    @property
+    def valid(self) -> bool:
+        """Every request was on time and the guest's kernel had no complaint."""
+        return self.on_time and not self.job.complaints
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of ``run.json``."""
+        plan, job, totals = self.plan, self.job, self.totals
+        return {
+            "format": RECORD_FORMAT,
+            "versions": {
+                "freezingtime": __version__,
+                "qemu": self.qemu_version,
+                "image": self.image.image_id,
+                "kernel": self.image.manifest.kernel_release,
+                "packages": {p.name: p.version for p in self.image.manifest.packages},
+                "python": platform.python_version(),
+            },
+            "plan": {
+                "disks": [spec.text for spec in plan.disks],
+                "script": plan.script.decode(errors="surrogateescape"),
+                "cpu_rate_hz": plan.rate_hz,
+                "memory_bytes": plan.memory_bytes,
+                "seed": plan.seed,
+                "fresh_boot": plan.fresh_boot,
+            },
+            "job": {
+                "exit_status": job.exit_status,
+                "start_ns": job.start_ns,
+                "end_ns": job.end_ns,
+                "guest_ns": job.end_ns - job.start_ns,
+            },
+            "audit": {
+                "valid": self.valid,
+                "requests": totals.request_count,
+                "late": totals.late_count,
+                "worst_late_ns": totals.worst_late_ns,
+                "kernel_complaints": list(job.complaints),
+            },
+            "totals": {
+                "warped_ns": totals.warped_ns,
+                "frozen_host_ns": totals.frozen_host_ns,
+                "wall_host_s": round(self.wall_host_s, 6),
+                "job_host_s": round(self.job_host_s, 6),
+            },
+        }
+
+
+class RunObserver(Protocol):
+    """Who is told how a run goes along. Called in the caller's thread."""
+
+    def preparing(self, step: str, done: int, total: int) -> None:
+        """Something is being made that later runs will find ready."""
+
+    def running(self, totals: Totals) -> None:
+        """Some twenty times a second while the job runs."""
+
+    def output(self, stdout: bytes, stderr: bytes) -> None:
+        """What the job has printed since the last call."""
+
+
+def run(plan: RunPlan, observer: RunObserver) -> RunResult:
+    """Run a plan to its end.
+
+    Raises:
+        InputError: the plan cannot be run.
+        RunError: something failed on the way.
+    """
+    start_s = time.monotonic()
+    find_qemu(plan.qemu)
+    if plan.out is not None:
+        _prepare_directory(plan.out)
+    with contextlib.ExitStack() as cleanup:
+        disks = _open_disks(plan, cleanup)
+        image = find_image() or build_mini_image(observer.preparing)
+        config = MachineConfig(
+            image, plan.memory_bytes, plan.rate_hz, plan.qemu, plan.medium_deadline_s
+        )
+        snapshot = None if plan.fresh_boot else _ready_snapshot(config, observer)
+        on_completed = _open_record(plan, disks, cleanup)
+        machine = cleanup.enter_context(
+            Machine(config, disks, snapshot=snapshot, on_completed=on_completed)
+        )
+        version = machine.qemu_version()
+        ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
+        job_start_s = time.monotonic()
+        stdout = bytearray()
+
+        def tick() -> None:
+            new = machine.stdout.read_new()
+            stdout.extend(new)
+            observer.output(new, machine.stderr.read_new())
+            observer.running(machine.totals)
+
+        job = machine.run_job(
+            plan.script, environment={"FREEZINGTIME_SEED": str(plan.seed)}, on_tick=tick
+        )
+        job_host_s = time.monotonic() - job_start_s
+        tick()
+        totals = dataclasses.replace(machine.totals)
+    result = RunResult(
+        plan,
+        job,
+        totals,
+        time.monotonic() - start_s,
+        job_host_s,
+        image,
+        version,
+        ready_ns,
+    )
+    if plan.out is not None:
+        _write_results(plan.out, result, bytes(stdout))
+    return result
+
+
+def _prepare_directory(out: Path) -> None:
+    if (out / "run.json").exists():
+        raise InputError(f"--out {out}: holds a run already; name another directory or remove it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "stdout.txt").write_bytes(b"")
+    except OSError as error:
+        raise InputError(
+            f"--out {out}: cannot write there ({error.strerror}); name another directory"
+        ) from error
+
+
+def _open_disks(plan: RunPlan, cleanup: contextlib.ExitStack) -> list[DiskPlan]:
+    names = [spec.name or f"disk{number}" for number, spec in enumerate(plan.disks, start=1)]
+    if len(set(names)) < len(names):
+        raise InputError(f"--disk: two disks have one name: {', '.join(names)}; use name=NAME")
+    scratch = Path(tempfile.gettempdir())
+    disks = []
+    for number, (name, spec) in enumerate(zip(names, plan.disks, strict=True)):
+        medium = open_medium(spec, scratch)
+        cleanup.callback(medium.close)
+        # A seed for each disk: two equal disks must not draw the same numbers.
+        disks.append(DiskPlan(name, build_device(spec, plan.seed + number), medium))
+    return disks
+
+
+def _ready_snapshot(config: MachineConfig, observer: RunObserver) -> Snapshot:
+    key = config.key
+    if snapshot := find_snapshot(key):
+        return snapshot
+
+    def boot(state_path: Path) -> int:
+        with Machine(config) as machine:
+            ready_ns = machine.get_ready(
+                lambda: observer.preparing("boot the guest once", machine.totals.now_ns, 0)
+            )
+            machine.save(state_path)
+            return ready_ns
+
+    return take_snapshot(key, boot)
+
+
+def _open_record(
+    plan: RunPlan, disks: Sequence[DiskPlan], cleanup: contextlib.ExitStack
+) -> Callable[[CompletedRequest], None]:
+    if plan.out is None:
+        return lambda completed: None
+    names = ["control", *(disk.name for disk in disks)]
+    record = cleanup.enter_context(RequestRecord(plan.out / "requests.csv", names))
+    return record.write
+
+
+def _write_results(out: Path, result: RunResult, stdout: bytes) -> None:
+    try:
+        (out / "stdout.txt").write_bytes(stdout)
+        (out / "run.json").write_text(json.dumps(result.as_dict(), indent=2) + "\n")
+    except OSError as error:
+        raise RunError(f"cannot write the results to {out}: {error.strerror}") from error

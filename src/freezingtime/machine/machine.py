@@ -1,0 +1,340 @@
+"""The virtual machine: booted or restored, its disks plugged in, one job run.
+
+Every machine goes the same way: it is brought to the point where the guest says READY and
+stopped there, by booting or from a snapshot; then the disks are plugged in and the job is
+put on the control disk; then it goes on. So what the job sees cannot depend on which of
+the two it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shlex
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from freezingtime._version import __version__
+from freezingtime.clock.agent import agent_path
+from freezingtime.emulator import CompletedRequest, Totals
+from freezingtime.errors import InputError, RunError
+from freezingtime.machine.capture import Capture
+from freezingtime.machine.console import complaints
+from freezingtime.machine.guest_image import GuestImage
+from freezingtime.machine.qemu_command import (
+    CPU_MODEL,
+    KERNEL_ARGUMENTS,
+    MACHINE_TYPE,
+    MachineFiles,
+    blockdev_arguments,
+    disk_device_arguments,
+    icount_shift,
+    qemu_command,
+)
+from freezingtime.machine.qemu_process import QemuProcess
+from freezingtime.machine.service import DiskPlan, EmulatorService, GuestMessage
+from freezingtime.machine.snapshot import Snapshot, snapshot_key
+
+#: The guest's speed while it boots, whatever it is to be later: one snapshot serves all.
+BOOT_RATE_HZ = 4_000_000_000
+
+_BOOT_DEADLINE_S = 300.0
+_STOP_DEADLINE_S = 30.0
+_SAVE_DEADLINE_S = 120.0
+_POLL_S = 0.005
+_TICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """What machine it is to be."""
+
+    image: GuestImage
+    memory_bytes: int
+    rate_hz: int
+    qemu: str = "qemu-system-x86_64"
+    medium_deadline_s: float = 60.0
+
+    @property
+    def key(self) -> str:
+        """The key of this machine's snapshot; the rate is set after it."""
+        qemu_path = find_qemu(self.qemu)
+        facts = qemu_path.stat()
+        return snapshot_key(
+            [
+                __version__,
+                self.image.image_id,
+                str(self.memory_bytes),
+                MACHINE_TYPE,
+                CPU_MODEL,
+                KERNEL_ARGUMENTS,
+                f"{qemu_path} {facts.st_size} {facts.st_mtime_ns}",
+                f"{agent_path().stat().st_size} {agent_path().stat().st_mtime_ns}",
+            ]
+        )
+
+
+def find_qemu(name: str) -> Path:
+    """QEMU's binary.
+
+    Raises:
+        InputError: it is not there.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise InputError(
+            f"{name} is not installed; install it with 'apt-get install qemu-system-x86', "
+            "or name another with --qemu"
+        )
+    return Path(found)
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How the job ended; times in guest ns since power-on."""
+
+    exit_status: int
+    start_ns: int
+    end_ns: int
+    complaints: Sequence[str]
+    """What the guest's kernel complained about."""
+
+
+class Machine:
+    """A guest and its emulator. A context manager: both are gone when the block is left."""
+
+    def __init__(
+        self,
+        config: MachineConfig,
+        disks: Sequence[DiskPlan] = (),
+        *,
+        snapshot: Snapshot | None = None,
+        on_completed: Callable[[CompletedRequest], None] = lambda completed: None,
+    ) -> None:
+        """Start QEMU, with the machine stopped before its first instruction.
+
+        Raises:
+            InputError: QEMU is missing.
+            RunError: QEMU or the agent refused.
+        """
+        self._config = config
+        self._disks = disks
+        self._snapshot = snapshot
+        self._cleanup = contextlib.ExitStack()
+        with contextlib.ExitStack() as on_error:
+            on_error.push(self._cleanup)
+            self.stdout = self._cleanup.enter_context(Capture())
+            self.stderr = self._cleanup.enter_context(Capture())
+            self._console = self._cleanup.enter_context(Capture())
+            self._service = EmulatorService(
+                disks,
+                medium_deadline_s=config.medium_deadline_s,
+                on_completed=on_completed,
+            )
+            self._cleanup.callback(self._service.close)
+            self._service.start()
+            self._qemu = self._cleanup.enter_context(self._start_qemu())
+            self._qemu.connect()
+            on_error.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._cleanup.close()
+
+    @property
+    def totals(self) -> Totals:
+        """What has happened so far, changing while the machine runs."""
+        return self._service.totals
+
+    @property
+    def qemu_pid(self) -> int:
+        return self._qemu.pid
+
+    def qemu_version(self) -> str:
+        version = self._qemu.execute("query-version")
+        numbers = version["qemu"]
+        text = f"{numbers['major']}.{numbers['minor']}.{numbers['micro']}"
+        return f"{text} {version['package']}".strip()
+
+    def get_ready(self, on_tick: Callable[[], None] = lambda: None) -> int:
+        """Bring the machine to the point where it takes a job; return that guest time.
+
+        Raises:
+            RunError: the guest did not get there; the console's last lines say why.
+        """
+        if self._snapshot is None:
+            return self._boot(on_tick)
+        self._execute(
+            "migrate-incoming", uri=f"exec:cat {shlex.quote(str(self._snapshot.state_path))}"
+        )
+        self._await_status("restoring the snapshot", lambda status: status != "inmigrate")
+        return self._snapshot.ready_ns
+
+    def save(self, path: Path) -> None:
+        """Save the stopped machine's state to a file.
+
+        Raises:
+            RunError: QEMU could not, or took too long.
+        """
+        self._execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+        self._execute("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
+        deadline_s = time.monotonic() + _SAVE_DEADLINE_S
+        while (state := self._execute("query-migrate"))["status"] != "completed":
+            if state["status"] in ("failed", "cancelled"):
+                reason = state.get("error-desc", "no reason given; is the disk full?")
+                raise RunError(f"cannot save the machine to {path}: {reason}")
+            if time.monotonic() > deadline_s:
+                raise RunError(f"saving the machine to {path} took over {_SAVE_DEADLINE_S:.0f} s")
+            time.sleep(_POLL_S)
+
+    def run_job(
+        self,
+        script: bytes,
+        *,
+        environment: Mapping[str, str],
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> JobResult:
+        """Plug in the disks and run ``script`` in the guest, which is ready, to its end.
+
+        ``on_tick`` is called some twenty times a second of host time.
+
+        Raises:
+            InputError: the script is too long.
+            RunError: the guest, QEMU, the emulator or a medium failed.
+        """
+        self._service.control.set_job(script, environment=environment, disk_count=len(self._disks))
+        for index, plan in enumerate(self._disks, start=1):
+            self._plug(index, plan)
+        self._service.stop_machine_at("EXIT")
+        self._service.stop_machine_at("FAILED")
+        self._execute("cont")
+        start_ns = self._await_message("STARTED", None, on_tick).time_ns
+        end = self._await_message("EXIT", None, on_tick)
+        return JobResult(
+            int(end.text.split()[1]), start_ns, end.time_ns, complaints(self._console_text())
+        )
+
+    def _boot(self, on_tick: Callable[[], None]) -> int:
+        # The new rate counts from the very instruction at which the guest said READY.
+        self._service.stop_machine_at("READY", then_rate_hz=self._config.rate_hz)
+        self._execute("cont")
+        ready = self._await_message("READY", _BOOT_DEADLINE_S, on_tick)
+        self._await_status("stopping the booted machine", lambda status: status == "paused")
+        return ready.time_ns
+
+    def _plug(self, index: int, plan: DiskPlan) -> None:
+        node = f"disk{index}"
+        socket_name = self._service.socket_name(index)
+        self._execute(
+            "blockdev-add",
+            **blockdev_arguments(node, socket_name, read_only=not plan.medium.writable),
+        )
+        self._execute("device_add", **disk_device_arguments(node, plan.name))
+
+    def _start_qemu(self) -> QemuProcess:
+        config, snapshot = self._config, self._snapshot
+        ours, theirs = socket.socketpair()
+        files = MachineFiles(
+            config.image.kernel_path,
+            config.image.initrd_path,
+            self._console.path_in_child,
+            self.stdout.path_in_child,
+            self.stderr.path_in_child,
+            self._service.socket_name(0),
+        )
+        command = qemu_command(
+            str(find_qemu(config.qemu)),
+            files,
+            memory_bytes=config.memory_bytes,
+            shift=icount_shift(min(config.rate_hz, BOOT_RATE_HZ)),
+            qmp_fd=theirs.fileno(),
+            incoming=snapshot is not None,
+        )
+        environment = self._service.environment(
+            start_ns=snapshot.ready_ns if snapshot else 0,
+            rate_hz=config.rate_hz if snapshot else BOOT_RATE_HZ,
+        )
+        log = self._cleanup.enter_context(Capture())
+        inherit = [self._console.fileno(), self.stdout.fileno(), self.stderr.fileno()]
+        return QemuProcess(
+            command,
+            qmp=ours,
+            qmp_peer=theirs,
+            environment=environment,
+            log=log,
+            inherit=inherit,
+        )
+
+    def _execute(self, command: str, **arguments: object) -> dict[str, str]:
+        try:
+            result: dict[str, str] = self._qemu.execute(command, **arguments)
+        except RunError:
+            if self._service.error is not None:
+                raise self._failure() from self._service.error
+            raise
+        return result
+
+    def _await_status(self, doing: str, wanted: Callable[[str], bool]) -> None:
+        deadline_s = time.monotonic() + _STOP_DEADLINE_S
+        while not wanted(status := self._execute("query-status")["status"]):
+            if time.monotonic() > deadline_s:
+                raise RunError(f"{doing} took over {_STOP_DEADLINE_S:.0f} s; QEMU is {status}")
+            time.sleep(_POLL_S)
+
+    def _await_message(
+        self, word: str, deadline_s: float | None, on_tick: Callable[[], None]
+    ) -> GuestMessage:
+        start_s = time.monotonic()
+        while True:
+            with contextlib.suppress(queue.Empty):
+                message = self._service.messages.get(timeout=_TICK_S)
+                if message is None:
+                    raise self._failure()
+                if message.text.split(" ", 1)[0] == word:
+                    return message
+                if message.text.startswith("FAILED"):
+                    raise RunError(f"the guest: {message.text.removeprefix('FAILED').strip()}")
+            on_tick()
+            if deadline_s is not None and time.monotonic() - start_s > deadline_s:
+                raise RunError(
+                    f"the guest did not say {word} within {deadline_s:.0f} s; "
+                    f"guest time is {self.totals.now_ns} ns; {self._console_tail()}"
+                )
+
+    def _failure(self) -> BaseException:
+        """What to raise now that the emulator has ended before the job."""
+        error = self._service.error
+        if isinstance(error, OSError):
+            return RunError(f"the emulator failed: {error}")
+        if error is not None:
+            return error
+        complaint = complaints(self._console_text())
+        if complaint:
+            return RunError(f"the guest's kernel died: {complaint[0]}")
+        deadline_s = time.monotonic() + 1.0
+        while (status := self._qemu.exit_status()) is None and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+        if status is not None and status < 0:
+            return RunError(f"QEMU was killed by signal {-status}")
+        words = self._qemu.last_words() or self._console_tail()
+        return RunError(f"QEMU ended (exit status {status}) before the job did: {words}")
+
+    def _console_text(self) -> str:
+        return self._console.read_all().decode(errors="replace")
+
+    def _console_tail(self) -> str:
+        lines = self._console.last_lines(3)
+        return "the console's last lines: " + " | ".join(lines) if lines else "the console is empty"

@@ -1,0 +1,144 @@
+"""The emulator at work behind a machine: sockets, clock, loop and thread, as one thing."""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from freezingtime.clock.virtual import VirtualClock
+from freezingtime.device.base import Device
+from freezingtime.device.constant import ConstantDevice
+from freezingtime.emulator import CompletedRequest, Disk, Emulator, Totals
+from freezingtime.errors import FreezingTimeError
+from freezingtime.machine.control_disk import ControlDisk
+from freezingtime.medium.base import Medium
+from freezingtime.medium_queue import MediumQueue
+from freezingtime.nbd.export import Export
+from freezingtime.nbd.server import NbdServer
+from freezingtime.poller import Poller
+
+#: Disk 0 is the control disk; the user's disks follow.
+CONTROL_DISK_INDEX = 0
+
+_MEDIUM_WORKERS = 64
+_JOIN_DEADLINE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """One disk of a machine, by the name that the guest will know it under."""
+
+    name: str
+    device: Device
+    medium: Medium
+
+
+@dataclass(frozen=True, slots=True)
+class GuestMessage:
+    """What the guest said over the control disk, and when (guest ns)."""
+
+    text: str
+    time_ns: int
+
+
+class EmulatorService:
+    """Serves a machine's disks from a thread of its own until closed."""
+
+    def __init__(
+        self,
+        plans: Sequence[DiskPlan],
+        *,
+        medium_deadline_s: float,
+        on_completed: Callable[[CompletedRequest], None],
+    ) -> None:
+        """``on_completed`` gets the user's disks' requests, in the service's thread."""
+        self.totals = Totals()
+        #: What the guest says; None once the service has ended.
+        self.messages: queue.SimpleQueue[GuestMessage | None] = queue.SimpleQueue()
+        self.error: BaseException | None = None
+        self.control = ControlDisk(self._on_message)
+        self._stop_machine_at: dict[str, int | None] = {}
+        self._poller = Poller()
+        self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
+        self._server = NbdServer(self._poller)
+        self._clock = VirtualClock(f"{self._name}-control", self._poller)
+        self._workers = ThreadPoolExecutor(_MEDIUM_WORKERS, thread_name_prefix="medium")
+        control_device = ConstantDevice(read_ns=0, write_ns=0, flush_ns=0, discard_ns=0)
+        disks = [
+            Disk(index, plan.name, plan.device, self._queue(plan.medium, medium_deadline_s))
+            for index, plan in enumerate(
+                [DiskPlan("control", control_device, self.control), *plans]
+            )
+        ]
+        for disk in disks:
+            medium = disk.queue.medium
+            export = Export(disk.name, medium.size_bytes, read_only=not medium.writable)
+            self._server.listen(
+                f"\0{self.socket_name(disk.index)}", {disk.name: (disk.index, export)}
+            )
+        self._on_completed = on_completed
+        self._emulator = Emulator(disks, self._clock, self._server, self._completed, self.totals)
+        self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def socket_name(self, disk_index: int) -> str:
+        """The abstract Unix socket of a disk."""
+        return f"{self._name}-nbd-{disk_index}"
+
+    def environment(self, *, start_ns: int, rate_hz: int) -> dict[str, str]:
+        """What QEMU needs in its environment to be served."""
+        return VirtualClock.environment(
+            socket_name=f"{self._name}-control",
+            nbd_prefix=f"{self._name}-nbd-",
+            start_ns=start_ns,
+            rate_hz=rate_hz,
+        )
+
+    def stop_machine_at(self, word: str, *, then_rate_hz: int | None = None) -> None:
+        """Have the machine stop at the guest time of a message that begins with ``word``."""
+        self._stop_machine_at[word] = then_rate_hz
+
+    def close(self) -> None:
+        """End the thread and all sockets. Idempotent."""
+        if self._thread.is_alive():
+            self._clock.request_wakeup()
+            self._thread.join(_JOIN_DEADLINE_S)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._server.close()
+        self._clock.close()
+        self._poller.close()
+
+    def _queue(self, medium: Medium, deadline_s: float) -> MediumQueue:
+        return MediumQueue(medium, self._workers, deadline_s)
+
+    def _run(self) -> None:
+        try:
+            self._emulator.run()
+        except (FreezingTimeError, OSError) as error:
+            self.error = error
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            # The agent takes the closed sockets for our end, and stops QEMU.
+            self._clock.hang_up()
+            self.messages.put(None)
+
+    def _on_message(self, text: str) -> None:
+        word = text.partition(" ")[0]
+        if word in self._stop_machine_at:
+            self._emulator.stop_machine()
+            if rate_hz := self._stop_machine_at[word]:
+                self._emulator.set_rate(rate_hz)
+        self.messages.put(GuestMessage(text, self.totals.now_ns))
+
+    def _completed(self, completed: CompletedRequest) -> None:
+        if completed.disk_index != CONTROL_DISK_INDEX:
+            self._on_completed(completed)

@@ -1,0 +1,70 @@
+"""Snapshots of a booted machine, stopped at an exact guest time, in the cache.
+
+A snapshot fits only the machine that it was taken of, so its key is a digest of all that
+makes the machine: image, QEMU, agent, memory, command line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from freezingtime.machine.cache import (
+    cache_directory,
+    exclusive_lock,
+    publish,
+    unfinished_directory,
+)
+
+_STATE = "state"
+_DESCRIPTION = "snapshot.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A machine's saved state and the guest time at which it was stopped."""
+
+    state_path: Path
+    ready_ns: int
+
+
+def snapshot_key(ingredients: Sequence[str]) -> str:
+    """The key of a machine that was made of ``ingredients``."""
+    return hashlib.sha256(json.dumps(list(ingredients)).encode()).hexdigest()[:16]
+
+
+def find_snapshot(key: str) -> Snapshot | None:
+    """The snapshot of that key, if it has been taken and is whole."""
+    directory = _snapshots() / key
+    try:
+        description = json.loads((directory / _DESCRIPTION).read_text())
+        return Snapshot(directory / _STATE, int(description["ready_ns"]))
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
+
+
+def take_snapshot(key: str, boot: Callable[[Path], int]) -> Snapshot:
+    """The snapshot of ``key``; ``boot`` makes it unless another process has by now.
+
+    ``boot`` writes the machine's state to the path it is given and returns the guest time.
+    """
+    with exclusive_lock(_snapshots() / ".lock"):
+        if existing := find_snapshot(key):
+            return existing
+        with unfinished_directory(_snapshots()) as building:
+            ready_ns = boot(building / _STATE)
+            (building / _DESCRIPTION).write_text(json.dumps({"ready_ns": ready_ns}) + "\n")
+            publish(building, _snapshots() / key)
+    snapshot = find_snapshot(key)
+    if snapshot is None:
+        raise RuntimeError(f"snapshot {key} vanished while it was being published")
+    return snapshot
+
+
+def _snapshots() -> Path:
+    directory = cache_directory() / "snapshots"
+    directory.mkdir(exist_ok=True)
+    return directory

@@ -1,0 +1,67 @@
+"""The record of a run: one line per request, written as the requests complete."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from freezingtime.emulator import CompletedRequest
+
+#: The columns of ``requests.csv``. Times in guest ns since power-on unless they say
+#: ``host``; the guest saw the request take ``delivery_ns - arrival_ns``.
+COLUMNS = (
+    "disk",
+    "operation",
+    "offset_bytes",
+    "length_bytes",
+    "fua",
+    "arrival_ns",
+    "completion_ns",
+    "delivery_ns",
+    "frozen_host_ns",
+    "medium_host_ns",
+    "on_time",
+)
+
+
+class RequestRecord:
+    """Writes ``requests.csv``. A context manager; readable up to the last flush."""
+
+    def __init__(self, path: Path, disk_names: Sequence[str]) -> None:
+        """``disk_names`` are indexed by the requests' disk index."""
+        self._names = disk_names
+        self._file = path.open("w", newline="", encoding="ascii")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._writer.writerow(COLUMNS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def write(self, completed: CompletedRequest) -> None:
+        """Append one request. May raise OSError (disk full)."""
+        disk_index, operation, *fields, fua, arrival_ns, completion_ns, delivery_ns = completed[:8]
+        self._writer.writerow(
+            (
+                self._names[disk_index],
+                operation.name.lower(),
+                *fields,
+                int(fua),
+                arrival_ns,
+                completion_ns,
+                delivery_ns,
+                completed.frozen_host_ns,
+                completed.medium_host_ns,
+                int(completed.on_time),
+            )
+        )
