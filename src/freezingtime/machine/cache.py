@@ -50,10 +50,15 @@ def _not_writable(root: Path, reason: str) -> InputError:
 def exclusive_lock(path: Path, timeout_s: float = 600.0) -> Iterator[None]:
     """Hold the lock file ``path`` against other processes; it ends with this process at latest.
 
-    Raises RunError when another process still holds it after ``timeout_s`` of host time.
+    Raises RunError when another process still holds it after ``timeout_s`` of host time,
+    InputError when the lock file may not be written to.
     """
-    # Appending, since opening for writing would wipe out the holder's process id.
-    with path.open("a+", encoding="ascii") as lock_file:
+    try:
+        # Appending, since opening for writing would wipe out the holder's process id.
+        opened = path.open("a+", encoding="ascii")
+    except OSError as error:
+        raise _not_writable(path.parent, str(error)) from error
+    with opened as lock_file:
         _acquire(lock_file, path, timeout_s)
         lock_file.truncate(0)
         lock_file.write(str(os.getpid()))

@@ -79,10 +79,13 @@ class PackageArchive:
         """Fetch the lists of packages.
 
         Sources that cannot be reached are not fatal as long as the others, or lists from
-        earlier, have what is asked for later.
+        earlier, have what is asked for later. Raises RunError when the disk is full.
         """
-        result = self._apt("apt-get", "--quiet", "update", check=False)
-        complaints = re.findall(r"^(?:[EW]:|Err:).*", result.stdout + result.stderr, re.MULTILINE)
+        result = self._apt("apt-get", "update", "--quiet", check=False)
+        if _is_out_of_space(result):
+            raise _failure(["apt-get", "update"], result)
+        output = result.stdout + result.stderr
+        complaints = re.findall(r"^(?:E:|Err:|W: Failed).*", output, re.MULTILINE)
         self._update_complaint = complaints[-1] if complaints else ""
 
     def candidates(self, names: Iterable[str]) -> dict[str, Package]:
@@ -117,7 +120,7 @@ class PackageArchive:
         absent = [package for package in wanted if not self._is_downloaded(package)]
         if absent:
             versions = [f"{package.name}={package.version}" for package in absent]
-            self._apt("apt-get", "--quiet", "download", *versions)
+            self._apt("apt-get", "download", "--quiet", *versions)
         for package in absent:
             if not self._is_downloaded(package):
                 raise RunError(f"apt-get did not download {package.file_name} as it was announced")
@@ -225,8 +228,13 @@ def _failure(command: list[str], result: subprocess.CompletedProcess[str]) -> Ru
     lines = result.stderr.strip().splitlines()
     message = lines[-1] if lines else f"exit status {result.returncode}"
     cure = "check the network and apt's sources"
-    if "No space left" in result.stderr or "enough free space" in result.stderr:
+    if _is_out_of_space(result):
         cure = "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
     elif command[0] == "dpkg-deb":
         cure = f"delete {command[2]} and try again"
     return RunError(f"{command[0]} {command[1]} failed ({message}): {cure}")
+
+
+def _is_out_of_space(result: subprocess.CompletedProcess[str]) -> bool:
+    output = result.stdout + result.stderr
+    return "No space left" in output or "enough free space" in output

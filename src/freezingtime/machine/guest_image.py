@@ -112,21 +112,22 @@ def build_mini_image(progress: Progress = _no_progress) -> GuestImage:
     Raises InputError when this system cannot build images or the cache is not writable,
     RunError when packages cannot be fetched or unpacked.
     """
+    root = cache_directory()
     with exclusive_lock(_lock_path()):
-        archive = PackageArchive(cache_directory() / "debian")
-        progress("fetch the package lists", 0, 1)
-        archive.update()
-        progress("fetch the package lists", 1, 1)
-        existing = _find_current(archive)
-        if existing is not None:
-            return existing
         try:
-            return _build(archive, progress)
+            return _find_or_build(PackageArchive(root / "debian"), progress)
         except OSError as error:
             raise RunError(
-                f"cannot build the guest image in {cache_directory()} ({error}): "
+                f"cannot build the guest image in {root} ({error}): "
                 "free some space, or set XDG_CACHE_HOME to another directory"
             ) from error
+
+
+def _find_or_build(archive: PackageArchive, progress: Progress) -> GuestImage:
+    progress("fetch the package lists", 0, 1)
+    archive.update()
+    progress("fetch the package lists", 1, 1)
+    return _find_current(archive) or _build(archive, progress)
 
 
 def _build(archive: PackageArchive, progress: Progress) -> GuestImage:

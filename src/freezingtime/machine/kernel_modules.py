@@ -49,7 +49,11 @@ class ModuleTree:
             for file in sorted(directory.rglob("*.ko*"))
             if file.name.endswith(_SUFFIXES)
         }
-        self._builtin = _builtin_names(directory)
+        #: The kernel's own list of what is built in, by which modprobe knows of it.
+        self.builtin_list = (directory / "modules.builtin").read_bytes()
+        self._builtin = frozenset(
+            canonical_name(Path(line).stem) for line in self.builtin_list.decode().split()
+        )
 
     def closure(self, names: Iterable[str]) -> list[KernelModule]:
         """``names`` and all that they depend on, in an order in which they can be loaded.
@@ -79,20 +83,15 @@ class ModuleTree:
         if file.suffix == ".xz":
             data = lzma.decompress(data)
         modinfo = read_modinfo(data)
-        depends = ",".join(modinfo.get("depends", []))
+        depends = ",".join(modinfo.get("depends", ())).split(",")
         path = file.relative_to(self._directory).as_posix().removesuffix(".xz")
         return KernelModule(
             name=name,
             path=path,
             data=data,
-            depends=tuple(filter(None, depends.split(","))),
-            aliases=tuple(modinfo.get("alias", [])),
+            depends=tuple(filter(None, depends)),
+            aliases=tuple(modinfo.get("alias", ())),
         )
-
-
-def _builtin_names(directory: Path) -> frozenset[str]:
-    lines = (directory / "modules.builtin").read_text(encoding="utf-8").split()
-    return frozenset(canonical_name(Path(line).stem) for line in lines)
 
 
 def read_modinfo(module: bytes) -> dict[str, list[str]]:

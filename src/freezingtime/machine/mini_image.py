@@ -253,5 +253,6 @@ def _add_modules(image: Initramfs, tree: ModuleTree, release: str) -> None:
         image.add_file(f"{directory}/{module.path}", module.data)
     image.add_file(f"{directory}/modules.dep", modules_dep(modules).encode())
     image.add_file(f"{directory}/modules.alias", modules_alias(modules).encode())
+    image.add_file(f"{directory}/modules.builtin", tree.builtin_list)
     boot = [name for name in _BOOT_MODULES if name in loadable]
     image.add_file("etc/boot-modules", "".join(f"{name}\n" for name in boot).encode())

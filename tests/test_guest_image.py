@@ -1,0 +1,244 @@
+"""The cache, Debian packages without root, and the guest image made of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from freezingtime.errors import InputError, RunError
+from freezingtime.machine import guest_image
+from freezingtime.machine.cache import (
+    cache_directory,
+    exclusive_lock,
+    publish,
+    unfinished_directory,
+)
+from freezingtime.machine.debian import Package, PackageArchive
+from freezingtime.machine.guest_image import (
+    GuestImage,
+    find_image,
+    list_images,
+    remove_image,
+    store_image,
+)
+from freezingtime.machine.mini_image import ImageContent
+
+PACKAGE = Package("fio", "1:3.33-3", "amd64", "utils", (), (), "0" * 64)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return cache_directory()
+
+
+class TestCache:
+    def test_is_where_the_user_says(self, cache: Path, tmp_path: Path) -> None:
+        assert cache == tmp_path / "cache" / "freezingtime"
+        assert cache.is_dir()
+
+    def test_that_cannot_be_made_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+        with pytest.raises(InputError, match=r"file/freezingtime .*set XDG_CACHE_HOME"):
+            cache_directory()
+
+    def test_lock_shuts_others_out_and_names_its_holder(self, tmp_path: Path) -> None:
+        lock = tmp_path / "lock"
+        with exclusive_lock(lock):
+            # flock holds per open file, so a second opening stands for a second process.
+            expected = rf"\(id {os.getpid()}\) for more than 0 s"
+            with pytest.raises(RunError, match=expected), exclusive_lock(lock, timeout_s=0):
+                pytest.fail("the lock was given out twice")
+        with exclusive_lock(lock, timeout_s=0):
+            assert lock.read_text() == str(os.getpid())
+
+    def test_lock_ends_with_a_killed_holder(self, tmp_path: Path) -> None:
+        lock = tmp_path / "lock"
+        holder = os.fork()
+        if holder == 0:
+            with exclusive_lock(lock):
+                (tmp_path / "held").touch()
+                time.sleep(600)
+            os._exit(0)
+        while not (tmp_path / "held").exists():
+            time.sleep(0.01)
+        os.kill(holder, 9)
+        os.waitpid(holder, 0)
+        with exclusive_lock(lock, timeout_s=0):
+            assert lock.read_text() == str(os.getpid())
+
+    def test_published_directory_replaces_the_old_one(self, tmp_path: Path) -> None:
+        for content in ("old", "new"):
+            with unfinished_directory(tmp_path) as building:
+                (building / "built").mkdir()
+                (building / "built" / "file").write_text(content)
+                publish(building / "built", tmp_path / "final")
+        assert (tmp_path / "final" / "file").read_text() == "new"
+        assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+    def test_failed_and_killed_builds_leave_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / ".unfinished-killed" / "half").mkdir(parents=True)
+        with pytest.raises(IsADirectoryError), unfinished_directory(tmp_path) as building:
+            building.read_bytes()
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestPackageArchive:
+    """Against fakes of apt's programs, which show what the real ones do on failure."""
+
+    SHOWN = (
+        "Package: fio\nVersion: 1:3.33-3\nArchitecture: amd64\nSection: utils\n"
+        "Pre-Depends: libc6 (>= 2.34)\nDepends: libaio1 (>= 0.3.93) | libaio2, python3:any\n"
+        "Description: a tool\n that: continues\nSHA256: " + "0" * 64 + "\n"
+    )
+
+    @pytest.fixture
+    def fake(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+        programs = tmp_path / "bin"
+        programs.mkdir()
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+
+        def install(name: str, script: str) -> None:
+            (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+            (programs / name).chmod(0o755)
+
+        return install
+
+    @pytest.fixture
+    def archive(self, fake: Callable[[str, str], None], tmp_path: Path) -> PackageArchive:
+        for name in ("apt-get", "apt-cache", "apt-config", "dpkg-deb"):
+            fake(name, "exit 0")
+        return PackageArchive(tmp_path / "archive")
+
+    def test_no_apt(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        with pytest.raises(InputError, match=r"apt-get is not there: .* takes a Debian system"):
+            PackageArchive(tmp_path / "archive")
+
+    def test_candidate_is_read_from_apt_cache(
+        self, archive: PackageArchive, fake: Callable[[str, str], None]
+    ) -> None:
+        fake("apt-cache", f"cat <<'END'\n{self.SHOWN}END")
+        package = archive.candidate("fio")
+        assert package == replace(PACKAGE, depends=("libc6", "libaio1", "python3"))
+        assert package.file_name == "fio_1%3a3.33-3_amd64.deb"
+
+    def test_unknown_package(self, archive: PackageArchive) -> None:
+        archive.update()
+        with pytest.raises(InputError, match="apt knows no package fio for amd64"):
+            archive.candidate("fio")
+
+    def test_unknown_since_the_network_is_down(
+        self, archive: PackageArchive, fake: Callable[[str, str], None]
+    ) -> None:
+        fake("apt-get", "echo 'W: Failed to fetch x: no route' >&2; echo 'W: old ones used' >&2")
+        archive.update()
+        with pytest.raises(RunError, match=r"\(W: Failed to fetch x: no route\): check the net"):
+            archive.candidate("fio")
+
+    def test_disk_full_says_so(
+        self, archive: PackageArchive, fake: Callable[[str, str], None]
+    ) -> None:
+        fake("apt-get", "echo 'E: write (28: No space left on device)' >&2; exit 100")
+        for action in (archive.update, lambda: archive.download([PACKAGE])):
+            with pytest.raises(RunError, match=r"No space left .*set XDG_CACHE_HOME"):
+                action()
+
+    def test_download_that_is_not_what_was_announced(self, archive: PackageArchive) -> None:
+        with pytest.raises(RunError, match=r"did not download fio_1%3a3\.33-3_amd64\.deb"):
+            archive.download([PACKAGE])
+
+    def test_downloads_once_and_forgets_the_rest(
+        self, archive: PackageArchive, fake: Callable[[str, str], None], tmp_path: Path
+    ) -> None:
+        sha256_of_x = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+        package = replace(PACKAGE, sha256=sha256_of_x)
+        fake("apt-get", f"printf x > '{package.file_name}'; echo run >> '{tmp_path}/runs'")
+        for _ in range(2):
+            assert archive.download([package])[0].read_text() == "x"
+        assert (tmp_path / "runs").read_text() == "run\n"
+        archive.forget_all_but([package])
+        assert archive.download([package])[0].exists()
+        archive.forget_all_but([])
+        assert list((tmp_path / "archive" / "debs").iterdir()) == []
+
+
+def store(cache: Path, initrd: bytes, age_s: int = 0) -> GuestImage:
+    """Put a made-up image into the cache."""
+    building = cache / "images" / "building"
+    building.mkdir(parents=True)
+    manifest = store_image(building, ImageContent(b"kernel", initrd, "6.1", (PACKAGE,)))
+    final = cache / "images" / f"mini-{manifest.image_id[:12]}"
+    publish(building, final)
+    built_s = time.time() - age_s
+    os.utime(final / "manifest.json", (built_s, built_s))
+    return GuestImage(final, manifest)
+
+
+class TestImages:
+    def test_there_are_none_at_first(self, cache: Path) -> None:
+        assert cache.is_dir()
+        assert list_images() == []
+        assert find_image() is None
+
+    def test_the_newest_comes_first(self, cache: Path) -> None:
+        old, new = store(cache, b"old", age_s=100), store(cache, b"new")
+        assert list_images() == [new, old]
+        assert find_image("mini") == new
+        assert new.initrd_path.read_bytes() == b"new"
+        assert new.kernel_path.read_bytes() == b"kernel"
+
+    def test_id_depends_on_content_alone(self, cache: Path) -> None:
+        first, again, other = (store(cache, content) for content in (b"a", b"a", b"b"))
+        assert first == again
+        assert first.image_id != other.image_id
+
+    def test_remove_by_id_prefix(self, cache: Path) -> None:
+        kept, doomed = store(cache, b"kept"), store(cache, b"doomed")
+        assert remove_image(doomed.image_id[:12]) == [doomed]
+        assert list_images() == [kept]
+        assert not doomed.directory.exists()
+
+    def test_remove_by_name_removes_all_of_them(self, cache: Path) -> None:
+        images = [store(cache, b"old", age_s=100), store(cache, b"new")]
+        assert remove_image("mini") == images[::-1]
+        assert list_images() == []
+
+    @pytest.mark.parametrize("unknown", ["maxi", ""])
+    def test_remove_what_is_not_there(self, cache: Path, unknown: str) -> None:
+        image = store(cache, b"x")
+        with pytest.raises(InputError, match=rf"no image has .* there are: {image.directory.name}"):
+            remove_image(unknown)
+
+    def test_remove_refuses_an_ambiguous_prefix(
+        self, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        image = store(cache, b"x")
+        monkeypatch.setattr(guest_image, "list_images", lambda: [image, image])
+        with pytest.raises(InputError, match="several images have"):
+            remove_image(image.image_id[:4])
+        assert image.directory.exists()
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda image: image.initrd_path.write_bytes(b"longer than it was"),
+            lambda image: image.kernel_path.unlink(),
+            lambda image: (image.directory / "manifest.json").write_text("{}"),
+            lambda image: (image.directory / "manifest.json").write_text('{"format": 2}'),
+            lambda image: (image.directory / "manifest.json").write_text("not JSON"),
+        ],
+    )
+    def test_damage_is_noticed(self, cache: Path, damage: Callable[[GuestImage], object]) -> None:
+        image = store(cache, b"x")
+        damage(image)
+        with pytest.raises(InputError, match=f"{image.directory.name} is damaged .*delete that"):
+            list_images()
