@@ -16,7 +16,7 @@ CPU_MODEL = "qemu64,-cx16"
 #: cost instructions; `nokaslr`: the boot is to be the same every time.
 KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr "
-    "random.trust_cpu=off tsc=reliable nohz=off cpuidle.off=1"
+    "random.trust_cpu=off tsc=reliable cpuidle.off=1 cryptomgr.notests"
 )
 
 #: The deepest queue that QEMU's NBD client can serve (MAX_NBD_REQUESTS): a guest that saw
