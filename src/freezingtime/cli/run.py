@@ -151,7 +151,7 @@ def _print_summary(result: RunResult) -> None:
     verdict = "exact" if result.on_time else "NOT EXACT"
     lines = [
         f"{verdict}: {on_time} of {totals.request_count} requests on time",
-        f"guest time {format_time_ns(guest_ns)}, real time {result.job_host_s:.2f} s, "
+        f"guest time {format_time_ns(guest_ns)}, real time {job.host_s:.2f} s, "
         f"frozen {totals.frozen_host_ns / 1e9:.2f} s, "
         f"warped {format_time_ns(totals.warped_ns)}, exit status {job.exit_status}",
     ]

@@ -102,6 +102,8 @@ class JobResult:
     exit_status: int
     start_ns: int
     end_ns: int
+    host_s: float
+    """Host time from the job's start to its end."""
     complaints: Sequence[str]
     """What the guest's kernel complained about."""
 
@@ -221,10 +223,14 @@ class Machine:
         self._service.stop_machine_at("EXIT")
         self._service.stop_machine_at("FAILED")
         self._execute("cont")
-        start_ns = self._await_message("STARTED", None, on_tick).time_ns
+        start = self._await_message("STARTED", None, on_tick)
         end = self._await_message("EXIT", None, on_tick)
         return JobResult(
-            int(end.text.split()[1]), start_ns, end.time_ns, complaints(self._console_text())
+            exit_status=int(end.text.split()[1]),
+            start_ns=start.time_ns,
+            end_ns=end.time_ns,
+            host_s=end.host_s - start.host_s,
+            complaints=complaints(self._console_text()),
         )
 
     def _boot(self, on_tick: Callable[[], None]) -> int:

@@ -6,6 +6,7 @@ import os
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -40,10 +41,13 @@ class DiskPlan:
 
 @dataclass(frozen=True, slots=True)
 class GuestMessage:
-    """What the guest said over the control disk, and when (guest ns)."""
+    """What the guest said over the control disk, and when."""
 
     text: str
     time_ns: int
+    """Guest time."""
+    host_s: float
+    """Host time, monotonic."""
 
 
 class EmulatorService:
@@ -137,7 +141,7 @@ class EmulatorService:
             self._emulator.stop_machine()
             if rate_hz := self._stop_machine_at[word]:
                 self._emulator.set_rate(rate_hz)
-        self.messages.put(GuestMessage(text, self.totals.now_ns))
+        self.messages.put(GuestMessage(text, self.totals.now_ns, time.monotonic()))
 
     def _completed(self, completed: CompletedRequest) -> None:
         if completed.disk_index != CONTROL_DISK_INDEX:
