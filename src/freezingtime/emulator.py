@@ -44,6 +44,8 @@ class Disk:
     name: str
     device: Device
     queue: MediumQueue
+    internal: bool = False
+    """Not one of the user's: its requests are in no figure and no record."""
 
 
 class CompletedRequest(NamedTuple):
@@ -223,13 +225,17 @@ class Emulator:
         exact = flight.exact and not delivery.adrift
         late_ns = delivery.time_ns - flight.completion_ns
         self._record(flight, delivery.time_ns, on_time=exact and late_ns == 0)
-        if not exact or late_ns:
-            self.totals.late_count += 1
-            self.totals.worst_late_ns = max(self.totals.worst_late_ns, late_ns)
 
     def _record(self, flight: _Flight, delivery_ns: int, *, on_time: bool) -> None:
         request = flight.request
-        self.totals.request_count += 1
+        if self.disks[flight.channel.disk_index].internal:
+            return
+        totals = self.totals
+        totals.request_count += 1
+        if not on_time:
+            totals.late_count += 1
+            late_ns = delivery_ns - flight.completion_ns
+            totals.worst_late_ns = max(totals.worst_late_ns, late_ns)
         self.on_completed(
             CompletedRequest(
                 flight.channel.disk_index,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import platform
 import tempfile
@@ -48,11 +47,15 @@ class RunResult:
 
     plan: RunPlan
     job: JobResult
-    totals: Totals
     wall_host_s: float
     image: GuestImage
     qemu_version: str
     ready_ns: int
+
+    @property
+    def totals(self) -> Totals:
+        """What the emulator counted."""
+        return self.job.totals
 
     @property
     def on_time(self) -> bool:
@@ -155,11 +158,9 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
             plan.script, environment={"FREEZINGTIME_SEED": str(plan.seed)}, on_tick=tick
         )
         tick()
-        totals = dataclasses.replace(machine.totals)
     result = RunResult(
         plan,
         job,
-        totals,
         time.monotonic() - start_s,
         image,
         version,

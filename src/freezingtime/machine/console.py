@@ -33,3 +33,8 @@ def complaints(console: str) -> list[str]:
     return [
         _TIMESTAMP.sub("", line.strip()) for line in console.splitlines() if _COMPLAINT.search(line)
     ]
+
+
+def is_panic(console: str) -> bool:
+    """Whether the kernel has given up."""
+    return "Kernel panic" in console

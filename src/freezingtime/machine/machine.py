@@ -25,7 +25,7 @@ from freezingtime.clock.agent import agent_path
 from freezingtime.emulator import CompletedRequest, Totals
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.capture import Capture
-from freezingtime.machine.console import complaints
+from freezingtime.machine.console import complaints, is_panic
 from freezingtime.machine.guest_image import GuestImage
 from freezingtime.machine.qemu_command import (
     CPU_MODEL,
@@ -37,7 +37,7 @@ from freezingtime.machine.qemu_command import (
     icount_shift,
     qemu_command,
 )
-from freezingtime.machine.qemu_process import QemuProcess
+from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
 from freezingtime.machine.service import DiskPlan, EmulatorService, GuestMessage
 from freezingtime.machine.snapshot import Snapshot, snapshot_key
 
@@ -104,6 +104,8 @@ class JobResult:
     end_ns: int
     host_s: float
     """Host time from the job's start to its end."""
+    totals: Totals
+    """What the emulator counted up to the job's end."""
     complaints: Sequence[str]
     """What the guest's kernel complained about."""
 
@@ -227,8 +229,9 @@ class Machine:
         end = self._await_message("EXIT", None, on_tick)
         return JobResult(
             exit_status=int(end.text.split()[1]),
-            start_ns=start.time_ns,
-            end_ns=end.time_ns,
+            start_ns=start.totals.now_ns,
+            end_ns=end.totals.now_ns,
+            totals=end.totals,
             host_s=end.host_s - start.host_s,
             complaints=complaints(self._console_text()),
         )
@@ -239,7 +242,7 @@ class Machine:
         self._execute("cont")
         ready = self._await_message("READY", _BOOT_DEADLINE_S, on_tick)
         self._await_status("stopping the booted machine", lambda status: status == "paused")
-        return ready.time_ns
+        return ready.totals.now_ns
 
     def _plug(self, index: int, plan: DiskPlan) -> None:
         node = f"disk{index}"
@@ -313,6 +316,9 @@ class Machine:
                     return message
                 if message.text.startswith("FAILED"):
                     raise RunError(f"the guest: {message.text.removeprefix('FAILED').strip()}")
+                continue
+            if self._qemu.exit_status() is not None:
+                raise self._failure()  # the emulator, in a freeze, may not know yet
             on_tick()
             if deadline_s is not None and time.monotonic() - start_s > deadline_s:
                 raise RunError(
@@ -321,22 +327,26 @@ class Machine:
                 )
 
     def _failure(self) -> BaseException:
-        """What to raise now that the emulator has ended before the job."""
+        """What to raise now that the emulator or QEMU has ended before the job."""
+        status = self._qemu.await_exit()
+        if status is not None and status < 0:
+            return RunError(f"QEMU {how_it_ended(status)} before the job was done")
         error = self._service.error
         if isinstance(error, OSError):
             return RunError(f"the emulator failed: {error}")
         if error is not None:
             return error
-        complaint = complaints(self._console_text())
-        if complaint:
-            return RunError(f"the guest's kernel died: {complaint[0]}")
-        deadline_s = time.monotonic() + 1.0
-        while (status := self._qemu.exit_status()) is None and time.monotonic() < deadline_s:
-            time.sleep(_POLL_S)
-        if status is not None and status < 0:
-            return RunError(f"QEMU was killed by signal {-status}")
-        words = self._qemu.last_words() or self._console_tail()
-        return RunError(f"QEMU ended (exit status {status}) before the job did: {words}")
+        words = self._qemu.last_words()
+        if status == 0 and not words:
+            return RunError(f"the guest {self._how_the_guest_ended()} before the job was done")
+        words = words or self._console_tail()
+        return RunError(f"QEMU {how_it_ended(status)} before the job was done: {words}")
+
+    def _how_the_guest_ended(self) -> str:
+        console = self._console_text()
+        if is_panic(console):
+            return f"died of {complaints(console)[0]!r}"
+        return "shut down or rebooted"
 
     def _console_text(self) -> str:
         return self._console.read_all().decode(errors="replace")

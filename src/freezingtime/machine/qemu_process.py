@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from freezingtime.machine.capture import Capture
 #: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
 _QMP_DEADLINE_S = 60.0
 _START_DEADLINE_S = 60.0
+_EXIT_DEADLINE_S = 1.0
 _KILL_DEADLINE_S = 10.0
 
 
@@ -115,6 +117,12 @@ class QemuProcess:
         """QEMU's exit status (negative: killed by that signal), or None while it runs."""
         return self._process.poll()
 
+    def await_exit(self) -> int | None:
+        """As :meth:`exit_status`, of a QEMU that is about to end if it has not."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_EXIT_DEADLINE_S)
+        return self.exit_status()
+
     def last_words(self) -> str:
         """The last line that QEMU or the agent printed, or an empty text."""
         lines = self._log.last_lines(1)
@@ -132,9 +140,15 @@ class QemuProcess:
         self._qmp_socket.close()
 
     def _failure(self, what: str, error: BaseException) -> RunError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)
-        words = self.last_words() or str(error)
-        status = self.exit_status()
-        how = "" if status is None else f" (exit status {status})"
-        return RunError(f"{what}{how}: {words}")
+        status = self.await_exit()
+        words = self.last_words() or str(error) or type(error).__name__
+        return RunError(f"{what}; it {how_it_ended(status)}: {words}")
+
+
+def how_it_ended(status: int | None) -> str:
+    """Put an exit status into words, to follow a name."""
+    if status is None:
+        return "does not answer"
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from freezingtime.clock.virtual import VirtualClock
 from freezingtime.device.base import Device
@@ -44,8 +44,8 @@ class GuestMessage:
     """What the guest said over the control disk, and when."""
 
     text: str
-    time_ns: int
-    """Guest time."""
+    totals: Totals
+    """What had happened by then; its ``now_ns`` is the guest time."""
     host_s: float
     """Host time, monotonic."""
 
@@ -74,7 +74,13 @@ class EmulatorService:
         self._workers = ThreadPoolExecutor(_MEDIUM_WORKERS, thread_name_prefix="medium")
         control_device = ConstantDevice(read_ns=0, write_ns=0, flush_ns=0, discard_ns=0)
         disks = [
-            Disk(index, plan.name, plan.device, self._queue(plan.medium, medium_deadline_s))
+            Disk(
+                index,
+                plan.name,
+                plan.device,
+                self._queue(plan.medium, medium_deadline_s),
+                internal=index == CONTROL_DISK_INDEX,
+            )
             for index, plan in enumerate(
                 [DiskPlan("control", control_device, self.control), *plans]
             )
@@ -85,8 +91,7 @@ class EmulatorService:
             self._server.listen(
                 f"\0{self.socket_name(disk.index)}", {disk.name: (disk.index, export)}
             )
-        self._on_completed = on_completed
-        self._emulator = Emulator(disks, self._clock, self._server, self._completed, self.totals)
+        self._emulator = Emulator(disks, self._clock, self._server, on_completed, self.totals)
         self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)
 
     def start(self) -> None:
@@ -113,6 +118,8 @@ class EmulatorService:
         """End the thread and all sockets. Idempotent."""
         if self._thread.is_alive():
             self._clock.request_wakeup()
+            for disk in self._emulator.disks:
+                disk.queue.abandon()  # the freeze that the thread may be in
             self._thread.join(_JOIN_DEADLINE_S)
         self._workers.shutdown(wait=False, cancel_futures=True)
         self._server.close()
@@ -141,8 +148,4 @@ class EmulatorService:
             self._emulator.stop_machine()
             if rate_hz := self._stop_machine_at[word]:
                 self._emulator.set_rate(rate_hz)
-        self.messages.put(GuestMessage(text, self.totals.now_ns, time.monotonic()))
-
-    def _completed(self, completed: CompletedRequest) -> None:
-        if completed.disk_index != CONTROL_DISK_INDEX:
-            self._on_completed(completed)
+        self.messages.put(GuestMessage(text, replace(self.totals), time.monotonic()))

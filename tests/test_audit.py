@@ -1,0 +1,92 @@
+"""Does a run that is not exact say so?"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+import freezingtime.clock.agent
+from freezingtime.cli.run import EXIT_INVALID, run_command
+from tests.guestlib import fio_command, run_guest
+
+pytestmark = pytest.mark.guest
+
+JOB = fio_command(rw="randread", number_ios=50)
+
+
+@pytest.fixture
+def late_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent built with its fault switch, which meets every event 300 ns too late."""
+    compiler = shutil.which("cc") or str(sysconfig.get_config_var("CC"))
+    sources = Path(freezingtime.clock.agent.__file__).parent.glob("*.c")
+    faulty = tmp_path / "agent.so"
+    subprocess.run(
+        [
+            *(compiler, "-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"),
+            *("-DFT_FAULTS", "-o", str(faulty), *map(str, sorted(sources)), "-ldl", "-lpthread"),
+        ],
+        check=True,
+    )
+    monkeypatch.setattr("freezingtime.clock.virtual.agent_path", lambda: faulty)
+    monkeypatch.setenv("FREEZINGTIME_FAULT_LATE_NS", "300")
+
+
+@pytest.mark.usefixtures("late_agent")
+def test_late_delivery_is_caught() -> None:
+    ran = run_guest(JOB, "constant:100us", check=False)
+    totals = ran.result.totals
+    assert totals.late_count >= 50
+    assert totals.worst_late_ns == 300
+    assert not ran.result.valid
+
+
+@pytest.mark.usefixtures("late_agent")
+def test_late_run_exits_3_and_marks_its_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    command = ["sh", "-c", JOB]
+    assert run_command(command, disk=["constant:100us"], out=out) == EXIT_INVALID
+    assert "NOT EXACT: " in capsys.readouterr().err
+    record = json.loads((out / "run.json").read_text())
+    assert record["audit"]["valid"] is False
+    assert record["audit"]["late"] >= 50
+    rows = (out / "requests.csv").read_text().splitlines()
+    assert sum(row.endswith(",0") for row in rows) == record["audit"]["late"]
+    assert run_command(command, disk=["constant:100us"], allow_late=True, quiet=True) == 0
+
+
+def test_sound_run_is_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["sh", "-c", JOB], disk=["constant:100us"], out=tmp_path / "run") == 0
+    requests = json.loads((tmp_path / "run" / "run.json").read_text())["audit"]["requests"]
+    assert requests >= 50
+    assert f"exact: {requests} of {requests} requests on time" in capsys.readouterr().err
+    rows = (tmp_path / "run" / "requests.csv").read_text().splitlines()[1:]
+    assert len(rows) == requests
+    for row in rows:
+        fields = row.split(",")
+        assert int(fields[7]) - int(fields[5]) == 100_000  # delivery - arrival
+    assert json.loads((tmp_path / "run" / "stdout.txt").read_text())["jobs"]
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "WARNING: CPU: 0 PID: 1 at kernel/made/up.c:1 made_up+0x1/0x2",
+        "clocksource: timekeeping watchdog on CPU0: Marking clocksource 'tsc' as unstable",
+        "watchdog: BUG: soft lockup - CPU#0 stuck for 26s!",
+    ],
+)
+def test_complaint_of_the_kernel_makes_a_run_invalid(complaint: str) -> None:
+    ran = run_guest(f'echo "<3>{complaint}" > /dev/kmsg', "constant:0", check=False)
+    assert ran.result.job.complaints == [complaint]
+    assert not ran.result.valid
+
+
+def test_ordinary_kernel_messages_are_no_complaint() -> None:
+    run_guest("mkfs.ext4 -q /dev/vda && mount -t ext4 /dev/vda /mnt && umount /mnt", "constant:0")
