@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from types import TracebackType
@@ -81,7 +80,8 @@ class RunProgress:
         for data, stream in ((stdout, sys.stdout), (stderr, sys.stderr)):
             if data:
                 stream.flush()
-                _write_all(stream.fileno(), data)
+                stream.buffer.write(data)
+                stream.buffer.flush()
 
     def _show(self, text: str) -> None:
         if self._quiet:
@@ -96,9 +96,3 @@ class RunProgress:
         if self._status is not None:
             self._status.stop()
             self._status = None
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
