@@ -10,15 +10,27 @@ from collections.abc import Callable
 
 
 class Poller:
-    """Calls back whoever's descriptor has become readable. One thread only."""
+    """Calls back whoever's descriptor has become ready. One thread only."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[], None]] = {}
 
-    def register(self, fd: int, on_readable: Callable[[], None]) -> None:
-        self._callbacks[fd] = on_readable
-        self._epoll.register(fd, select.EPOLLIN)
+    def register(
+        self,
+        fd: int,
+        on_ready: Callable[[], None],
+        *,
+        readable: bool = True,
+        writable: bool = False,
+    ) -> None:
+        """Watch ``fd``, or watch it for something else from now on; errors always count."""
+        events = (select.EPOLLIN if readable else 0) | (select.EPOLLOUT if writable else 0)
+        if fd in self._callbacks:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._callbacks[fd] = on_ready
 
     def unregister(self, fd: int) -> None:
         """Stop watching ``fd``; call before it is closed."""
@@ -26,7 +38,7 @@ class Poller:
         self._epoll.unregister(fd)
 
     def poll(self, timeout_s: float | None) -> bool:
-        """Wait up to ``timeout_s`` (None: without limit); whether anything was readable."""
+        """Wait up to ``timeout_s`` (None: without limit); whether anything was ready."""
         if timeout_s:
             # epoll counts in milliseconds; select sleeps to the microsecond.
             select.select([self._epoll], [], [], timeout_s)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import typer
+
+from freezingtime.errors import InputError
+from freezingtime.units import parse_time_ns
+
+_MEDIUM_DEADLINE_MAX_S = 1_000_000
 
 SeedOption: TypeAlias = Annotated[
     int,
     typer.Option(
         "--seed",
+        metavar="NUMBER",
         min=0,
         help="Seed of all randomness in the device models; also the job's `FREEZINGTIME_SEED`.",
     ),
@@ -24,8 +31,28 @@ MediumDeadlineOption: TypeAlias = Annotated[
     ),
 ]
 
+# No word is longer than a narrow terminal's column, where it would be cut short.
 DISK_HELP = (
-    "DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes][,direct=yes][,delay=TIME]"
-    "[,name=NAME]. DEVICE: `constant:10us`, or `constant:read=10us,write=20us,flush=0`. "
-    "A file is never changed unless writable=yes."
+    "`DEVICE[,KEY=VALUE...]`. DEVICE: `constant:10us` or "
+    "`constant:read=10us,write=20us`. "
+    "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
+    "`delay=TIME`, `name=NAME`. A file is never changed unless `writable=yes`."
 )
+
+
+def parse_option(option: str, text: str, parse: Callable[[str], int]) -> int:
+    """Parse an option's value; an InputError begins with the option."""
+    try:
+        return parse(text)
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from error
+
+
+def parse_medium_deadline_s(text: str) -> float:
+    """Parse the value of ``--medium-deadline`` into seconds."""
+    deadline_s = parse_option("--medium-deadline", text, parse_time_ns) / 1e9
+    if not 0 < deadline_s <= _MEDIUM_DEADLINE_MAX_S:
+        raise InputError(
+            f"--medium-deadline {text}: must be more than 0 and at most {_MEDIUM_DEADLINE_MAX_S}s"
+        )
+    return deadline_s

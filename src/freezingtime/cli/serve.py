@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
-from freezingtime.cli.options import DISK_HELP, MediumDeadlineOption, SeedOption
+from freezingtime.cli.options import DISK_HELP, SeedOption
 from freezingtime.experiment.serve import serve
 from freezingtime.spec import parse_disk
-from freezingtime.units import parse_time_ns
 
 
 def serve_command(
@@ -21,7 +21,6 @@ def serve_command(
         typer.Option(metavar="PATH", help="The Unix socket to listen at.", show_default=False),
     ],
     seed: SeedOption = 0,
-    medium_deadline: MediumDeadlineOption = "60s",
 ) -> int:
     """Serve a disk to any NBD client, in real time, until Ctrl-C.
 
@@ -34,14 +33,16 @@ def serve_command(
     disk = parse_disk(spec)
 
     def ready() -> None:
-        print(f"freezingtime: serving at nbd+unix:///?socket={socket}", file=sys.stderr)
+        _say(f"serving at nbd+unix:///?socket={quote(str(socket))}")
 
-    totals = serve(
-        disk,
-        socket,
-        seed=seed,
-        medium_deadline_s=parse_time_ns(medium_deadline) / 1e9,
-        on_ready=ready,
-    )
-    print(f"freezingtime: served {totals.request_count} requests", file=sys.stderr)
+    def disconnected(reason: str | None) -> None:
+        if reason is not None:
+            _say(f"lost a client: {reason}")
+
+    totals = serve(disk, socket, seed=seed, on_ready=ready, on_disconnected=disconnected)
+    _say(f"served {totals.request_count} requests")
     return 0
+
+
+def _say(text: str) -> None:
+    print(f"freezingtime: {text}", file=sys.stderr, flush=True)

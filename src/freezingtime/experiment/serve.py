@@ -6,6 +6,7 @@ import contextlib
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from freezingtime.spec import DiskSpec, build_device, open_medium
 
 _MEDIUM_WORKERS = 64
 _CONNECT_DEADLINE_S = 2.0
+_STOP_DEADLINE_S = 2.0
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -30,16 +32,18 @@ def serve(
     socket_path: Path,
     *,
     seed: int,
-    medium_deadline_s: float,
     on_ready: Callable[[], None],
+    on_disconnected: Callable[[str | None], None] = lambda reason: None,
 ) -> Totals:
     """Serve one disk at a Unix socket until SIGINT or SIGTERM; return what happened.
 
-    ``on_ready`` is called once clients may connect. Main thread only, for the signals.
+    ``on_ready`` is called once clients may connect, ``on_disconnected`` whenever one has
+    gone, with the reason unless it left in order. What a medium fails is told to the client
+    that asked, and a client waits for a slow medium as long as it likes. Main thread only,
+    for the signals.
 
     Raises:
         InputError: the medium cannot be opened or the socket not be made.
-        RunError: a client or the medium blocked for too long.
     """
     with contextlib.ExitStack() as cleanup:
         medium = open_medium(spec, Path(tempfile.gettempdir()))
@@ -48,13 +52,13 @@ def serve(
         cleanup.callback(poller.close)
         clock = HostClock(poller)
         cleanup.callback(clock.close)
-        server = NbdServer(poller)
+        server = NbdServer(poller, waits_for_readers=False, on_disconnected=on_disconnected)
         cleanup.callback(server.close)
         workers = ThreadPoolExecutor(_MEDIUM_WORKERS, thread_name_prefix="medium")
-        cleanup.callback(workers.shutdown, wait=False, cancel_futures=True)
+        cleanup.callback(_stop, workers)
 
         name = spec.name or "disk1"
-        queue = MediumQueue(medium, workers, medium_deadline_s, on_done=clock.nudge)
+        queue = MediumQueue(medium, workers, threading.TIMEOUT_MAX, on_done=clock.nudge)
         disk = Disk(0, name, build_device(spec, seed), queue)
         export = Export(name, medium.size_bytes, read_only=not medium.writable)
         _make_way(socket_path)
@@ -73,24 +77,45 @@ def serve(
         return emulator.totals
 
 
+def _stop(workers: ThreadPoolExecutor) -> None:
+    """Let the workers finish what they do, so that the medium can be closed behind them."""
+    stopping = threading.Thread(
+        target=workers.shutdown, kwargs={"cancel_futures": True}, daemon=True
+    )
+    stopping.start()
+    stopping.join(_STOP_DEADLINE_S)
+
+
 def _make_way(socket_path: Path) -> None:
     """Remove a socket that a killed server has left; refuse anything else."""
-    if not socket_path.exists():
-        return
-    if not socket_path.is_socket():
-        raise InputError(f"--socket {socket_path}: exists and is no socket; name another path")
+    try:
+        if not socket_path.exists():
+            return
+        if not socket_path.is_socket():
+            raise InputError(f"--socket {socket_path}: exists and is no socket; name another path")
+        if _is_dead(socket_path):
+            socket_path.unlink()
+            return
+    except OSError as error:
+        raise InputError(
+            f"--socket {socket_path}: {error.strerror or error}; name another path"
+        ) from error
+    raise InputError(
+        f"--socket {socket_path}: another server listens there; stop it or name another path"
+    )
+
+
+def _is_dead(socket_path: Path) -> bool:
+    """Whether nobody listens at a socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_CONNECT_DEADLINE_S)
         try:
             probe.connect(str(socket_path))
         except ConnectionRefusedError:
-            socket_path.unlink()
-            return
-        except OSError as error:
-            raise InputError(f"--socket {socket_path}: {error.strerror or error}") from error
-    raise InputError(
-        f"--socket {socket_path}: another server listens there; stop it or name another path"
-    )
+            return True
+        except BlockingIOError:  # too many clients wait for a server: there is one
+            return False
+    return False
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The wire's sockets: listens, shakes hands, hands requests over and sends replies.
+"""The wire's sockets: listens, and hands requests over from all connections in order of receipt.
 
 One thread, driven by a :class:`~freezingtime.poller.Poller`. The protocol itself is in
 the modules beside this one and knows no sockets.
@@ -6,150 +6,27 @@ the modules beside this one and knows no sockets.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from freezingtime.errors import RunError
+from freezingtime.nbd.connection import Buffer, Connection
 from freezingtime.nbd.export import Export
-from freezingtime.nbd.handshake import ServerHandshake
-from freezingtime.nbd.protocol import ProtocolError, wire_error
-from freezingtime.nbd.transmission import Disconnect, Rejected, RequestDecoder, encode_reply
 from freezingtime.poller import Poller, same_user
 from freezingtime.request import Request
 
-_RECEIVE_BYTES = 256 * 1024
+#: How many clients are served at once; more wait in the kernel, as for any busy server.
+CONNECTIONS_MAX = 128
 
-#: Room in the kernel for replies, so that most are sent without waiting for the reader.
-_SEND_BUFFER_BYTES = 4 * 1024 * 1024
-
-#: How long a client may leave its replies unread before its connection is given up.
-_SEND_DEADLINE_S = 60.0
-
-
-class Connection:
-    """One client's connection, from handshake to disconnection."""
-
-    def __init__(
-        self, server: NbdServer, client: socket.socket, exports: Mapping[str, tuple[int, Export]]
-    ) -> None:
-        self.disk_index = -1
-        self.received: deque[Request] = deque()
-        self.closed = False
-        self._server = server
-        self._client = client
-        self._exports = exports
-        self._handshake: ServerHandshake | None = ServerHandshake(
-            {name: export for name, (_, export) in exports.items()}
-        )
-        self._decoder: RequestDecoder | None = None
-        self._outbox: deque[memoryview] = deque()
-        self._buffer = bytearray(_RECEIVE_BYTES)
-        self._view = memoryview(self._buffer)
-        client.setblocking(False)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self.send(self._handshake.greeting())
-
-    def fileno(self) -> int:
-        return self._client.fileno()
-
-    def send(self, *parts: bytes | bytearray | memoryview) -> None:
-        """Send what fits without waiting; :meth:`flush` sends the rest."""
-        if self.closed:
-            return
-        sent_bytes = 0
-        if not self._outbox:
-            try:
-                sent_bytes = self._client.sendmsg(parts)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                self.close(f"the client is gone: {error}")
-                return
-        for part in parts:
-            if sent_bytes >= len(part):
-                sent_bytes -= len(part)
-            else:
-                self._outbox.append(memoryview(part)[sent_bytes:])
-                sent_bytes = 0
-
-    @property
-    def has_unsent(self) -> bool:
-        return bool(self._outbox)
-
-    def flush_some(self) -> bool:
-        """Send more of what did not fit; whether any of it went out."""
-        progress = False
-        while self._outbox and not self.closed:
-            part = self._outbox[0]
-            try:
-                sent_bytes = self._client.send(part)
-            except BlockingIOError:
-                break
-            except OSError as error:
-                self.close(f"the client is gone: {error}")
-                break
-            progress = True
-            if sent_bytes == len(part):
-                self._outbox.popleft()
-            else:
-                self._outbox[0] = part[sent_bytes:]
-        return progress
-
-    def receive(self) -> None:
-        """Read what the client has sent, as far as one call brings it."""
-        try:
-            received_bytes = self._client.recv_into(self._buffer)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self.close(f"the client is gone: {error}")
-            return
-        if received_bytes == 0:
-            self.close(None)
-            return
-        try:
-            self._take(self._view[:received_bytes])
-        except ProtocolError as error:
-            self.close(str(error))
-
-    def close(self, reason: str | None) -> None:
-        """Drop the connection; ``reason`` is None for a client that has left in order."""
-        if self.closed:
-            return
-        self.closed = True
-        self._outbox.clear()
-        self._server.forget(self, reason)
-        self._client.close()
-
-    def _take(self, data: memoryview | bytes) -> None:
-        if self._handshake is not None:
-            data = self._shake_hands(self._handshake, data)
-        if self._decoder is None:
-            return
-        for message in self._decoder.receive(data):
-            if isinstance(message, Request):
-                self.received.append(message)
-                self._server.note_received(self)
-            elif isinstance(message, Rejected):
-                self.send(encode_reply(message.cookie, message.error))
-            elif isinstance(message, Disconnect):
-                self.close(None)
-
-    def _shake_hands(self, handshake: ServerHandshake, data: memoryview | bytes) -> bytes:
-        self.send(handshake.receive(data))
-        if handshake.aborted:
-            self.close(None)
-            return b""
-        if handshake.export is None:
-            return b""
-        self.disk_index = self._exports[handshake.export.name][0]
-        self._decoder = RequestDecoder(handshake.export)
-        self._handshake = None
-        return handshake.leftover
+#: How long :meth:`NbdServer.flush` bears a client that does not read its replies.
+_FLUSH_DEADLINE_S = 60.0
 
 
 class _Channel(Protocol):
@@ -157,19 +34,40 @@ class _Channel(Protocol):
     def disk_index(self) -> int: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    listening: socket.socket
+    address: str
+    exports: Mapping[str, tuple[int, Export]]
+    inode: int
+    """Tells our socket from one that another server has made there since."""
+
+    @property
+    def is_abstract(self) -> bool:
+        return self.address.startswith("\0")
+
+
 class NbdServer:
     """All listening sockets and connections of an emulator."""
 
     def __init__(
-        self, poller: Poller, on_disconnected: Callable[[str | None], None] | None = None
+        self,
+        poller: Poller,
+        *,
+        waits_for_readers: bool = True,
+        on_disconnected: Callable[[str | None], None] = lambda reason: None,
     ) -> None:
-        """``on_disconnected`` is told why a connection ended: None means in order."""
+        """``on_disconnected`` is told why a connection ended: None means in order.
+
+        ``waits_for_readers``: whether :meth:`flush` returns only when every reply is sent;
+        if not, the poller sends the rest, and no client can hold up another.
+        """
         self._poller = poller
+        self._waits_for_readers = waits_for_readers
         self._on_disconnected = on_disconnected
-        self._listeners: list[tuple[socket.socket, str]] = []
+        self._listeners: list[_Listener] = []
         self._connections: list[Connection] = []
         self._arrived: deque[Connection] = deque()  # one entry per received request
-        self._unsent: list[Connection] = []
 
     def listen(self, address: str, exports: Mapping[str, tuple[int, Export]]) -> None:
         """Serve ``exports`` (name to disk index and export) at a Unix socket.
@@ -180,49 +78,45 @@ class NbdServer:
         Raises:
             OSError: the socket cannot be made there.
         """
-        listener = socket.socket(socket.AF_UNIX)
+        listening = socket.socket(socket.AF_UNIX)
         try:
-            listener.bind(address)
-            listener.listen(16)
+            listening.bind(address)
+            listening.listen(CONNECTIONS_MAX)
         except OSError:
-            listener.close()
+            listening.close()
             raise
-        self._listeners.append((listener, address))
-
-        def accept() -> None:
-            client, _ = listener.accept()
-            if address.startswith("\0") and not same_user(client):
-                client.close()
-                return
-            connection = Connection(self, client, exports)
-            self._connections.append(connection)
-            self._poller.register(client.fileno(), connection.receive)
-
-        self._poller.register(listener.fileno(), accept)
+        inode = 0 if address.startswith("\0") else Path(address).stat().st_ino
+        listener = _Listener(listening, address, exports, inode)
+        self._listeners.append(listener)
+        self._watch_listeners()
 
     def take_request(self, disk_index: int) -> tuple[Request, Connection] | None:
         """The next request of a disk in order of receipt, or None."""
         for position, connection in enumerate(self._arrived):
             if connection.disk_index == disk_index:
                 del self._arrived[position]
-                return connection.received.popleft(), connection
+                return connection.take(), connection
         return None
 
     def take_requests(self) -> list[tuple[Request, Connection]]:
-        """All requests received so far, in order of receipt."""
-        taken = [(connection.received.popleft(), connection) for connection in self._arrived]
-        self._arrived.clear()
+        """All requests received so far, in order of receipt; later ones of greedy clients wait."""
+        taken = []
+        waiting: deque[Connection] = deque()
+        for connection in self._arrived:
+            if connection.may_take:
+                taken.append((connection.take(), connection))
+            else:
+                waiting.append(connection)
+        self._arrived = waiting
         return taken
 
-    def reply(
-        self, channel: _Channel, request: Request, data: bytes | bytearray | memoryview
-    ) -> None:
+    def reply(self, channel: _Channel, request: Request, data: Buffer) -> None:
         """Send a successful reply, as much as fits without waiting."""
-        self._send(channel, encode_reply(request.cookie, 0), data)
+        _own(channel).reply(request, data)
 
     def reply_error(self, channel: _Channel, request: Request, error: OSError) -> None:
         """Send a reply that tells of a failure."""
-        self._send(channel, encode_reply(request.cookie, wire_error(error)), b"")
+        _own(channel).reply_error(request, error)
 
     def flush(self) -> None:
         """Send the rest of all replies, reading on meanwhile so that no peer blocks.
@@ -230,46 +124,83 @@ class NbdServer:
         Raises:
             RunError: a client does not read its replies.
         """
-        if not self._unsent:
+        if not self._waits_for_readers:
             return
-        unsent, self._unsent = self._unsent, []
-        deadline_s = time.monotonic() + _SEND_DEADLINE_S
-        while any(connection.has_unsent for connection in unsent):
-            progress = [connection.flush_some() for connection in unsent]
-            if any(progress):
-                deadline_s = time.monotonic() + _SEND_DEADLINE_S
+        unsent_bytes = self._unsent_bytes()
+        deadline_s = time.monotonic() + _FLUSH_DEADLINE_S
+        while unsent_bytes:
+            self._poller.poll(_FLUSH_DEADLINE_S)
+            before_bytes, unsent_bytes = unsent_bytes, self._unsent_bytes()
+            if unsent_bytes < before_bytes:
+                deadline_s = time.monotonic() + _FLUSH_DEADLINE_S
             elif time.monotonic() > deadline_s:
-                raise RunError(f"a client has not read its replies for {_SEND_DEADLINE_S:.0f} s")
-            else:
-                self._poller.poll(0.001)
-
-    def note_received(self, connection: Connection) -> None:
-        """Called by a connection for each request that it has received."""
-        self._arrived.append(connection)
-
-    def forget(self, connection: Connection, reason: str | None) -> None:
-        """Called by a connection that ends."""
-        self._poller.unregister(connection.fileno())
-        self._connections.remove(connection)
-        while connection in self._arrived:
-            self._arrived.remove(connection)
-        if self._on_disconnected is not None:
-            self._on_disconnected(reason)
+                raise RunError(f"a client has not read its replies for {_FLUSH_DEADLINE_S:.0f} s")
 
     def close(self) -> None:
         """Drop all connections and remove the sockets."""
+        for listener in self._listeners:
+            if self._is_accepting:
+                self._poller.unregister(listener.listening.fileno())
+            listener.listening.close()
+            _remove_socket(listener)
+        self._listeners.clear()
         for connection in list(self._connections):
             connection.close(None)
-        for listener, address in self._listeners:
-            self._poller.unregister(listener.fileno())
-            listener.close()
-            if not address.startswith("\0"):
-                Path(address).unlink(missing_ok=True)
-        self._listeners.clear()
 
-    def _send(self, channel: _Channel, *parts: bytes | bytearray | memoryview) -> None:
-        if not isinstance(channel, Connection):
-            raise TypeError(f"not a connection of this server: {channel!r}")
-        channel.send(*parts)
-        if channel.has_unsent:
-            self._unsent.append(channel)
+    @property
+    def _is_accepting(self) -> bool:
+        return len(self._connections) < CONNECTIONS_MAX
+
+    def _accept(self, listener: _Listener) -> None:
+        client, _ = listener.listening.accept()
+        if listener.is_abstract and not same_user(client):
+            client.close()
+            return
+        connection = Connection(
+            client,
+            listener.exports,
+            self._poller,
+            on_received=self._arrived_from,
+            on_closed=self._forget,
+        )
+        self._connections.append(connection)
+        if not self._is_accepting:
+            self._ignore_listeners()
+        connection.begin()
+
+    def _watch_listeners(self) -> None:
+        for listener in self._listeners:
+            self._poller.register(listener.listening.fileno(), partial(self._accept, listener))
+
+    def _ignore_listeners(self) -> None:
+        for listener in self._listeners:
+            self._poller.unregister(listener.listening.fileno())
+
+    def _arrived_from(self, connection: Connection) -> None:
+        self._arrived.append(connection)
+
+    def _forget(self, connection: Connection, reason: str | None) -> None:
+        was_accepting = self._is_accepting
+        self._connections.remove(connection)
+        self._arrived = deque(other for other in self._arrived if other is not connection)
+        if not was_accepting:
+            self._watch_listeners()
+        self._on_disconnected(reason)
+
+    def _unsent_bytes(self) -> int:
+        return sum(connection.unsent_bytes for connection in self._connections)
+
+
+def _own(channel: _Channel) -> Connection:
+    if not isinstance(channel, Connection):
+        raise TypeError(f"not a connection of this server: {channel!r}")
+    return channel
+
+
+def _remove_socket(listener: _Listener) -> None:
+    if listener.is_abstract:
+        return
+    path = Path(listener.address)
+    with contextlib.suppress(FileNotFoundError):
+        if path.stat().st_ino == listener.inode:
+            path.unlink()

@@ -1,0 +1,81 @@
+"""What all tests share: tools that may be missing, and the program as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+#: The installed console script, beside the interpreter that runs the tests.
+PROGRAM = Path(sys.executable).parent / "freezingtime"
+
+_DEADLINE_S = 300.0
+
+
+def skip(reason: str) -> None:
+    """Skip the test; fail it where nothing may be missing (``REQUIRE_TOOLS=1``)."""
+    if os.environ.get("REQUIRE_TOOLS") == "1":
+        pytest.fail(f"REQUIRE_TOOLS=1, but {reason}")
+    pytest.skip(reason)
+
+
+def require_tool(name: str) -> str:
+    """The path of a program that a test needs; skips the test where it is missing."""
+    path = shutil.which(name)
+    if path is None:
+        skip(f"{name} is not installed")
+    return path or name
+
+
+def require_root() -> None:
+    """Skip the test unless it may mount and change users."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+
+
+class RunProgram(Protocol):
+    """Runs ``freezingtime`` to its end and returns what it printed."""
+
+    def __call__(
+        self,
+        *arguments: str | Path,
+        environment: Mapping[str, str] = ...,
+        prefix: Sequence[str] = ...,
+        **options: Any,
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+@pytest.fixture
+def freezingtime() -> RunProgram:
+    """The installed program, with its output captured and no terminal in sight.
+
+    ``environment`` is added to the test's own, ``prefix`` is a command that runs the program,
+    and ``options`` go to :func:`subprocess.run`.
+    """
+    if not PROGRAM.exists():
+        skip(f"{PROGRAM} is not installed")
+
+    def run(
+        *arguments: str | Path,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        **options: Any,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*prefix, str(PROGRAM), *map(str, arguments)],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_DEADLINE_S,
+            env={**os.environ, **(environment or {})},
+            **options,
+        )
+
+    return run
