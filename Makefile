@@ -1,0 +1,71 @@
+# Everything from a fresh Debian 12 machine: `make demo` and `make test` install what they
+# need, as root or with sudo, into the system (apt) and into .venv (pip).
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= python3
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# What a run needs, and what the tests need on top.
+RUN_PACKAGES := qemu-system-x86 gcc libc6-dev python3-venv python3-dev
+TEST_PACKAGES := qemu-utils libnbd-bin nbdkit fio e2fsprogs clang clang-format libclang-rt-14-dev util-linux
+AGENT := $(wildcard src/freezingtime/clock/agent/*.[ch])
+CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo test test-all bench lint format clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# apt-get runs only if something is missing: no root is needed on a machine that has it all.
+.PHONY: packages-run packages-test
+packages-run packages-test:
+	@missing="$$(for p in $(RUN_PACKAGES) $(if $(filter packages-test,$@),$(TEST_PACKAGES)); do \
+	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)"; \
+	if [ -n "$$missing" ]; then \
+	    echo "installing" $$missing; \
+	    $(SUDO) apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+$(VENV)/run.stamp: pyproject.toml setup.py $(AGENT) | packages-run
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q -e .
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp | packages-test
+	@$(BIN)/pip install -q -e '.[dev]'
+	@touch $@
+
+setup: packages-run $(VENV)/run.stamp ## what a run needs, and the freezingtime command in .venv/bin
+setup-test: setup packages-test $(VENV)/test.stamp ## what the tests need
+
+demo: setup ## a real guest on four devices that are not here, over a fast and a slow medium
+	@$(BIN)/python demo/demo.py
+
+test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
+	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term:skip-covered
+
+test-all: setup-test lint ## every test
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+bench: setup ## what exactness costs, against stock QEMU; how fast a run starts
+	$(BIN)/python bench/cost.py
+	$(BIN)/python bench/start.py
+
+lint: setup-test ## style, types, the dependency rule, the agent under two compilers
+	$(BIN)/ruff check src tests bench demo setup.py
+	$(BIN)/ruff format --check src tests bench demo setup.py
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	for cc in gcc clang; do $$cc $(CFLAGS_STRICT) -shared -o /dev/null src/freezingtime/clock/agent/*.c -ldl -lpthread || exit 1; done
+	clang-format --dry-run -Werror $(AGENT)
+
+format: setup-test ## put the code into its canonical form
+	$(BIN)/ruff check --fix src tests bench demo setup.py
+	$(BIN)/ruff format src tests bench demo setup.py
+	clang-format -i $(AGENT)
+
+clean: ## remove what the build made (not the cache)
+	rm -rf $(VENV) build src/*.egg-info src/freezingtime/clock/agent/*.so
