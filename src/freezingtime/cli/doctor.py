@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from freezingtime.experiment.doctor import Finding, State, examine
+from freezingtime.cli.columns import print_columns
+from freezingtime.experiment.doctor import State, examine
 
 _SIGNS = {
-    State.GOOD: "[green]ok[/]",
-    State.MISSING: "[red]missing[/]",
-    State.INFORMATION: "[dim]info[/]",
+    State.GOOD: ("ok", "green"),
+    State.MISSING: ("missing", "red"),
+    State.INFORMATION: ("info", "dim"),
 }
 
 
@@ -20,16 +20,10 @@ def doctor_command() -> int:
     Exit status 1 if something is missing.
     """
     findings = examine()
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for finding in findings:
-        table.add_row(_SIGNS[finding.state], finding.what, finding.detail)
-    console = Console(soft_wrap=True)
-    console.print(table)
-    for finding in findings:
-        if finding.state is State.MISSING:
-            console.print(f"{finding.what}: {finding.cure}")
-    return 1 if _anything_missing(findings) else 0
-
-
-def _anything_missing(findings: list[Finding]) -> bool:
-    return any(finding.state is State.MISSING for finding in findings)
+    print_columns(
+        [(Text(*_SIGNS[finding.state]), finding.what, finding.detail) for finding in findings]
+    )
+    missing = [finding for finding in findings if finding.state is State.MISSING]
+    for finding in missing:
+        print(f"{finding.what}: {finding.cure}")
+    return 1 if missing else 0

@@ -7,13 +7,12 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from freezingtime.cli.columns import print_columns
 from freezingtime.errors import InputError
 from freezingtime.machine.guest_image import build_mini_image, list_images, remove_image
 
-app = typer.Typer(no_args_is_help=True, help="Build, list and remove guest images.")
+app = typer.Typer(help="Build, list and remove guest images.")
 
 
 class _Steps:
@@ -23,7 +22,7 @@ class _Steps:
         self._start_s = time.monotonic()
         self._step = ""
 
-    def __call__(self, step: str, done: int, total: int) -> None:
+    def __call__(self, step: str, _done: int, total: int) -> None:
         if step != self._step:
             elapsed_s = time.monotonic() - self._start_s
             print(f"freezingtime: {elapsed_s:5.1f} s  {step} ({total})", file=sys.stderr)
@@ -48,18 +47,13 @@ def build_command(
 @app.command("list")
 def list_command() -> int:
     """List the images in the cache."""
-    table = Table("name", "id", "kernel", "size", "directory", box=None, pad_edge=False)
+    rows = [("name", "id", "kernel", "size", "directory")]
     for image in list_images():
         size_bytes = image.manifest.kernel_bytes + image.manifest.initrd_bytes
         size_mib = f"{size_bytes / (1 << 20):.1f} MiB"
-        table.add_row(
-            image.name,
-            image.image_id[:12],
-            image.manifest.kernel_release,
-            size_mib,
-            str(image.directory),
-        )
-    Console(soft_wrap=True).print(table)
+        kernel = image.manifest.kernel_release
+        rows.append((image.name, image.image_id[:12], kernel, size_mib, str(image.directory)))
+    print_columns(rows)
     return 0
 
 

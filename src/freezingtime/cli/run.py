@@ -10,17 +10,18 @@ from typing import Annotated
 
 import typer
 
-from freezingtime.cli.options import DISK_HELP, MediumDeadlineOption, SeedOption
+from freezingtime.cli.options import (
+    DISK_HELP,
+    MediumDeadlineOption,
+    SeedOption,
+    parse_medium_deadline_s,
+    parse_option,
+)
 from freezingtime.cli.progress import RunProgress
 from freezingtime.errors import InputError
 from freezingtime.experiment.run import RunPlan, RunResult, run
 from freezingtime.spec import parse_disk
-from freezingtime.units import (
-    format_time_ns,
-    parse_rate_hz,
-    parse_size_bytes,
-    parse_time_ns,
-)
+from freezingtime.units import format_time_ns, parse_rate_hz, parse_size_bytes
 
 EXIT_INVALID = 3
 
@@ -97,7 +98,7 @@ def run_command(
         seed=seed,
         fresh_boot=boot,
         qemu=qemu,
-        medium_deadline_s=parse_time_ns(medium_deadline) / 1e9,
+        medium_deadline_s=parse_medium_deadline_s(medium_deadline),
         out=out,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
@@ -131,14 +132,14 @@ def _script(command: list[str], script: Path | None) -> bytes:
 
 
 def _rate(text: str) -> int:
-    rate_hz = parse_rate_hz(text)
+    rate_hz = parse_option("--cpu-rate", text, parse_rate_hz)
     if not _RATE_MIN_HZ <= rate_hz <= _RATE_MAX_HZ:
         raise InputError(f"--cpu-rate {text}: must be from 1M to 16G instructions per second")
     return rate_hz
 
 
 def _memory(text: str) -> int:
-    size_bytes = parse_size_bytes(text)
+    size_bytes = parse_option("--memory", text, parse_size_bytes)
     if not _MEMORY_MIN_BYTES <= size_bytes <= _MEMORY_MAX_BYTES or size_bytes % (1 << 20):
         raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 2GiB")
     return size_bytes

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Symbol, SymbolTableSection
 
 from freezingtime.clock.agent import agent_path
 from freezingtime.errors import FreezingTimeError
@@ -20,6 +22,7 @@ from freezingtime.machine.guest_image import find_image
 
 _QEMU = "qemu-system-x86_64"
 _SUPPORTED_QEMU = "7.2"
+_QEMU_CURE = "apt-get install qemu-system-x86"
 _MIN_FREE_BYTES = 1 << 30
 _DEADLINE_S = 30.0
 
@@ -58,39 +61,38 @@ def examine() -> list[Finding]:
 def _qemu_version() -> Finding:
     path = shutil.which(_QEMU)
     if path is None:
-        return Finding("QEMU", State.MISSING, "not installed", "apt-get install qemu-system-x86")
-    output = subprocess.run(
-        [path, "--version"], capture_output=True, text=True, timeout=_DEADLINE_S, check=False
-    ).stdout
-    version = output.splitlines()[0] if output else "no version printed"
+        return Finding("QEMU", State.MISSING, "not installed", _QEMU_CURE)
+    try:
+        output = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=_DEADLINE_S, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("QEMU", State.MISSING, f"{path} cannot be run: {error}", _QEMU_CURE)
+    version = output.splitlines()[0] if output else f"{path} printed no version"
     if re.search(rf"version {re.escape(_SUPPORTED_QEMU)}\b", version):
         return Finding("QEMU", State.GOOD, version)
-    return Finding(
-        "QEMU",
-        State.MISSING,
-        version,
-        f"version {_SUPPORTED_QEMU} is needed, which is Debian 12's: "
-        "apt-get install qemu-system-x86",
-    )
+    cure = f"version {_SUPPORTED_QEMU} is needed, which is Debian 12's: {_QEMU_CURE}"
+    return Finding("QEMU", State.MISSING, version, cure)
 
 
 def _qemu_symbols() -> Finding:
+    what = "QEMU's symbols"
     path = shutil.which(_QEMU)
     if path is None:
-        return Finding("QEMU's symbols", State.MISSING, "no QEMU", "install QEMU first")
+        return Finding(what, State.MISSING, "no QEMU", "install QEMU first")
     try:
-        wanted = _undefined_weak(agent_path())
+        wanted = _wanted_symbols(agent_path())
     except FreezingTimeError:
-        return Finding("QEMU's symbols", State.MISSING, "no agent", "build the agent first")
-    missing = sorted(wanted - _defined(Path(path)))
+        return Finding(what, State.MISSING, "no agent", "build the agent first")
+    try:
+        missing = sorted(wanted - _exported_symbols(Path(path)))
+    except (ELFError, OSError) as error:
+        detail = f"{path} is no program that can be examined: {error}"
+        return Finding(what, State.MISSING, detail, f"use Debian 12's QEMU: {_QEMU_CURE}")
     if missing:
-        return Finding(
-            "QEMU's symbols",
-            State.MISSING,
-            f"not exported: {', '.join(missing)}",
-            "use Debian 12's QEMU: apt-get install qemu-system-x86",
-        )
-    return Finding("QEMU's symbols", State.GOOD, f"all {len(wanted)} that the agent uses")
+        detail = f"not exported: {', '.join(missing)}"
+        return Finding(what, State.MISSING, detail, f"use Debian 12's QEMU: {_QEMU_CURE}")
+    return Finding(what, State.GOOD, f"all {len(wanted)} that the agent uses")
 
 
 def _agent() -> Finding:
@@ -129,7 +131,7 @@ def _cache() -> Finding:
     try:
         directory = cache_directory()
     except FreezingTimeError as error:
-        return Finding("cache", State.MISSING, str(error), "set XDG_CACHE_HOME")
+        return Finding("cache", State.MISSING, "none that can be used", str(error))
     free_bytes = shutil.disk_usage(directory).free
     detail = f"{directory}, {free_bytes / (1 << 30):.1f} GiB free"
     if free_bytes < _MIN_FREE_BYTES:
@@ -141,7 +143,7 @@ def _image() -> Finding:
     try:
         image = find_image()
     except FreezingTimeError as error:
-        return Finding("guest image", State.MISSING, str(error), "freezingtime image build")
+        return Finding("guest image", State.MISSING, "none that can be used", str(error))
     if image is None:
         detail = "not built yet; the first run builds it, or: freezingtime image build"
         return Finding("guest image", State.INFORMATION, detail)
@@ -154,19 +156,25 @@ def _kvm() -> Finding:
     return Finding("KVM", State.INFORMATION, f"{'usable' if usable else 'not usable'}; not needed")
 
 
-def _undefined_weak(library: Path) -> set[str]:
-    with library.open("rb") as file:
-        symbols = ELFFile(file).get_section_by_name(".dynsym").iter_symbols()
-        return {
-            symbol.name
-            for symbol in symbols
-            if symbol["st_shndx"] == "SHN_UNDEF"
-            and symbol["st_info"]["bind"] == "STB_WEAK"
-            and not symbol.name.startswith("_")
-        }
+def _wanted_symbols(agent: Path) -> set[str]:
+    """The functions that the agent looks for in QEMU: it declares them weak."""
+    return {
+        symbol.name
+        for symbol in _dynamic_symbols(agent)
+        if symbol["st_shndx"] == "SHN_UNDEF"
+        and symbol["st_info"]["bind"] == "STB_WEAK"
+        and not symbol.name.startswith("_")  # the C library's own
+    }
 
 
-def _defined(program: Path) -> set[str]:
-    with program.open("rb") as file:
-        symbols = ELFFile(file).get_section_by_name(".dynsym").iter_symbols()
-        return {symbol.name for symbol in symbols if symbol["st_shndx"] != "SHN_UNDEF"}
+def _exported_symbols(program: Path) -> set[str]:
+    return {
+        symbol.name for symbol in _dynamic_symbols(program) if symbol["st_shndx"] != "SHN_UNDEF"
+    }
+
+
+def _dynamic_symbols(path: Path) -> list[Symbol]:
+    """The dynamic symbol table; empty for a static program. ELFError if it is no ELF file."""
+    with path.open("rb") as file:
+        section = ELFFile(file).get_section_by_name(".dynsym")
+        return list(section.iter_symbols()) if isinstance(section, SymbolTableSection) else []

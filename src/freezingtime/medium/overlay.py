@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import tempfile
 from pathlib import Path
@@ -84,7 +85,7 @@ class OverlayMedium(Medium):
             raise self._named(error, f"read {run.length_bytes} bytes") from error
 
     def _named(self, error: OSError, action: str) -> OSError:
-        return OSError(
-            error.errno,
-            f"copy-on-write file in {self._scratch_dir}: cannot {action}: {error.strerror}",
-        )
+        text = f"copy-on-write file in {self._scratch_dir}: cannot {action}: {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text += "; free some space there, or set TMPDIR to a directory that has more"
+        return OSError(error.errno, text)
