@@ -200,8 +200,13 @@ def list_images() -> list[GuestImage]:
 
 
 def find_image(name: str = MINI) -> GuestImage | None:
-    """The newest image called ``name``, or None when there is none."""
-    return next(iter(_named(list_images(), name)), None)
+    """The newest image called ``name`` that these sources have built, or None.
+
+    An image of another version's sources may hold another version's init: it is passed by.
+    """
+    builder = _builder_identity()
+    images = [image for image in list_images() if image.manifest.builder == builder]
+    return next(iter(_named(images, name)), None)
 
 
 def remove_image(name_or_id_prefix: str) -> list[GuestImage]:

@@ -17,10 +17,12 @@ from freezingtime.machine.cache import (
     exclusive_lock,
     publish,
     unfinished_directory,
+    withdraw,
 )
 
 _STATE = "state"
 _DESCRIPTION = "snapshot.json"
+_KEEP_COUNT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,18 @@ def take_snapshot(key: str, boot: Callable[[Path], int]) -> Snapshot:
             ready_ns = boot(building / _STATE)
             (building / _DESCRIPTION).write_text(json.dumps({"ready_ns": ready_ns}) + "\n")
             publish(building, _snapshots() / key)
+        _prune()
     snapshot = find_snapshot(key)
     if snapshot is None:
         raise RuntimeError(f"snapshot {key} vanished while it was being published")
     return snapshot
+
+
+def _prune() -> None:
+    """Remove the snapshots that were taken longest ago; each takes some 100 MB."""
+    taken = sorted(_snapshots().glob(f"*/{_DESCRIPTION}"), key=lambda path: path.stat().st_mtime_ns)
+    for description in taken[:-_KEEP_COUNT]:
+        withdraw(description.parent)
 
 
 def _snapshots() -> Path:

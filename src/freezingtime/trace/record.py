@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from freezingtime.emulator import CompletedRequest
+from freezingtime.errors import RunError
 
 #: The columns of ``requests.csv``. Times in guest ns since power-on unless they say
 #: ``host``; the guest saw the request take ``delivery_ns - arrival_ns``.
@@ -46,10 +47,30 @@ class RequestRecord:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as failure:
+            if error is None:
+                raise self._cannot_write(failure) from failure
 
     def write(self, completed: CompletedRequest) -> None:
-        """Append one request. May raise OSError (disk full)."""
+        """Append one request.
+
+        Raises:
+            RunError: the file cannot be written; the disk may be full.
+        """
+        try:
+            self._append(completed)
+        except OSError as failure:
+            raise self._cannot_write(failure) from failure
+
+    def _cannot_write(self, failure: OSError) -> RunError:
+        return RunError(
+            f"cannot write {self._file.name}: {failure.strerror}; "
+            "free some space, or name another --out"
+        )
+
+    def _append(self, completed: CompletedRequest) -> None:
         disk_index, operation, *fields, fua, arrival_ns, completion_ns, delivery_ns = completed[:8]
         self._writer.writerow(
             (
