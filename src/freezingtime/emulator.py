@@ -75,6 +75,9 @@ class Totals:
     now_ns: int = 0
     warped_ns: int = 0
     frozen_host_ns: int = 0
+    turn_count: int = 0
+    waiting_for: str | None = None
+    """The medium that guest time stands still for at present."""
     request_count: int = 0
     late_count: int = 0
     worst_late_ns: int = 0
@@ -141,6 +144,7 @@ class Emulator:
         totals = self.totals
         totals.now_ns = moment.now_ns
         totals.warped_ns = moment.warped_ns
+        totals.turn_count += 1
         for delivery in moment.deliveries:
             self._account(delivery)
         for arrival in moment.arrivals:
@@ -199,9 +203,12 @@ class Emulator:
         return replied_count
 
     def _freeze(self, flight: _Flight) -> None:
-        queue = self.disks[flight.channel.disk_index].queue
-        flight.frozen_host_ns = queue.wait(flight.transfer)
-        self.totals.frozen_host_ns += flight.frozen_host_ns
+        if not flight.transfer.done:
+            disk = self.disks[flight.channel.disk_index]
+            self.totals.waiting_for = f"{disk.name}: {disk.queue.medium.describe()}"
+            flight.frozen_host_ns = disk.queue.wait(flight.transfer)
+            self.totals.frozen_host_ns += flight.frozen_host_ns
+            self.totals.waiting_for = None
         if flight.transfer.error is not None:
             # The medium's faults are not the device's: the guest must not see them.
             raise RunError(f"the medium failed: {flight.transfer.error}")

@@ -64,6 +64,8 @@ class RunProgress:
             f"{totals.request_count} requests, frozen {totals.frozen_host_ns / 1e9:.1f} s, "
             f"warped {totals.warped_ns / 1e9:.1f} s"
         )
+        if waiting_for := totals.waiting_for:
+            line += f", waiting for {waiting_for}"
         if self._console.is_terminal:
             self._show(line)
         elif not self._quiet:

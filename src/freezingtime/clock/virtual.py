@@ -34,6 +34,10 @@ _RECEIVE_DEADLINE_S = 30.0
 #: tens of microseconds, as much as the rest of an exchange. Pointless on one core.
 _SPIN_NS = 50_000 if (os.cpu_count() or 1) > 1 else 0
 
+#: The agent reports at least this often in guest time, also while the guest only computes:
+#: so a run that goes on can be told from one that hangs. The guest cannot notice.
+_HEARTBEAT_NS = 100_000_000
+
 
 class VirtualClock(Clock):
     """Guest time, held still by the agent while the emulator has its turn.
@@ -90,7 +94,10 @@ class VirtualClock(Clock):
             if flags & DELIVERY:
                 deliveries.append(Delivery(disk, cookie, time_ns, adrift))
             else:
-                request, channel = self._receive_request(wire, disk, cookie, time_ns)
+                received = self._receive_request(wire, disk, cookie, time_ns)
+                if received is None:
+                    return None
+                request, channel = received
                 arrivals.append(Arrival(request, channel, time_ns, adrift, bool(flags & HOST)))
         return Moment(
             report.now_ns, arrivals, deliveries, bool(report.flags & DRAIN), report.warped_ns
@@ -99,8 +106,10 @@ class VirtualClock(Clock):
     def resume(self, verdict: Verdict) -> None:
         if self._agent is None:
             return
+        heartbeat_ns = self._now_ns + _HEARTBEAT_NS
+        event_ns = verdict.next_event_ns
         order = encode_order(
-            verdict.next_event_ns,
+            heartbeat_ns if event_ns is None else min(event_ns, heartbeat_ns),
             verdict.reply_count,
             stop=verdict.stop_machine,
             rate_hz=verdict.rate_hz,
@@ -158,9 +167,12 @@ class VirtualClock(Clock):
 
     def _receive_request(
         self, wire: Wire, disk: int, cookie: int, time_ns: int
-    ) -> tuple[Request, Channel]:
+    ) -> tuple[Request, Channel] | None:
+        """The request that was stamped; None if QEMU dies before it has come in."""
         deadline_s = time.monotonic() + _RECEIVE_DEADLINE_S
         while (taken := wire.take_request(disk)) is None:
+            if self._closed:
+                return None
             # The agent stamps a request once QEMU has sent all of it: it is on its way.
             if time.monotonic() > deadline_s or not self._poller.poll(_RECEIVE_DEADLINE_S):
                 raise RunError(

@@ -47,6 +47,10 @@ BOOT_RATE_HZ = 4_000_000_000
 _BOOT_DEADLINE_S = 300.0
 _STOP_DEADLINE_S = 30.0
 _SAVE_DEADLINE_S = 120.0
+#: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
+_ANSWER_DEADLINE_S = 60.0
+#: QEMU reports every 100 ms of guest time, which takes seconds even on a slow, busy host.
+_SILENCE_DEADLINE_S = 300.0
 _POLL_S = 0.005
 _TICK_S = 0.05
 
@@ -285,6 +289,8 @@ class Machine:
             environment=environment,
             log=log,
             inherit=inherit,
+            # The answer to `cont` may have to wait until the guest's first requests are done.
+            answer_deadline_s=_ANSWER_DEADLINE_S + 4 * config.medium_deadline_s,
         )
 
     def _execute(self, command: str, **arguments: object) -> dict[str, str]:
@@ -306,7 +312,8 @@ class Machine:
     def _await_message(
         self, word: str, deadline_s: float | None, on_tick: Callable[[], None]
     ) -> GuestMessage:
-        start_s = time.monotonic()
+        start_s = heard_s = time.monotonic()
+        turn_count = self.totals.turn_count
         while True:
             with contextlib.suppress(queue.Empty):
                 message = self._service.messages.get(timeout=_TICK_S)
@@ -320,6 +327,13 @@ class Machine:
             if self._qemu.exit_status() is not None:
                 raise self._failure()  # the emulator, in a freeze, may not know yet
             on_tick()
+            if turn_count != self.totals.turn_count or self.totals.waiting_for:
+                turn_count, heard_s = self.totals.turn_count, time.monotonic()
+            elif time.monotonic() - heard_s > _SILENCE_DEADLINE_S:
+                raise RunError(
+                    f"QEMU has not reported for {_SILENCE_DEADLINE_S:.0f} s; guest time stands "
+                    f"at {self.totals.now_ns} ns; {self._console_tail()}"
+                )
             if deadline_s is not None and time.monotonic() - start_s > deadline_s:
                 raise RunError(
                     f"the guest did not say {word} within {deadline_s:.0f} s; "
@@ -329,12 +343,11 @@ class Machine:
     def _failure(self) -> BaseException:
         """What to raise now that the emulator or QEMU has ended before the job."""
         status = self._qemu.await_exit()
-        if status is not None and status < 0:
-            return RunError(f"QEMU {how_it_ended(status)} before the job was done")
         error = self._service.error
-        if isinstance(error, OSError):
+        killed = status is not None and status < 0  # not the agent's way: nobody told it to end
+        if isinstance(error, OSError) and not killed:
             return RunError(f"the emulator failed: {error}")
-        if error is not None:
+        if error is not None and not killed:
             return error
         words = self._qemu.last_words()
         if status == 0 and not words:
