@@ -118,10 +118,13 @@ __attribute__((constructor)) static void load(void)
     ft_control_connect(agent.control_name);
 }
 
-/* Main thread in its event loop: the machine is built and, thanks to -S, has not run. */
+/* Called whenever QEMU polls; acts once, in the main thread's event loop, as soon as the
+ * machine is built. Thanks to -S it has not run then. */
 void ft_agent_start_when_ready(void)
 {
-    if (!agent.active || agent.started || !phase_check(QEMU_PHASE_MACHINE_READY)) {
+    bool main_thread = getpid() == gettid();
+    if (!main_thread || !agent.active || agent.started ||
+        !phase_check(QEMU_PHASE_MACHINE_READY)) {
         return;
     }
     agent.started = true;

@@ -184,7 +184,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     need_libc();
     ssize_t received = libc_recvmsg(fd, message, flags);
     struct ft_nbd_connection *connection = connection_of(fd);
-    if (connection && received == 0) {
+    if (connection && received == 0 && !connection->disconnecting) {
         ft_die(FT_EXIT_EMULATOR_LOST, "the emulator closed disk %u; stopping QEMU",
                connection->disk);
     }
@@ -205,9 +205,11 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeou
                  const sigset_t *mask)
 {
     need_libc();
-    if (nbd_name_prefix && may_wait(timeout)) {
+    if (nbd_name_prefix) {
         ft_agent_start_when_ready();
-        ft_hold_about_to_block();
+        if (may_wait(timeout)) {
+            ft_hold_about_to_block();
+        }
     }
     return libc_ppoll(fds, count, timeout, mask);
 }
