@@ -50,6 +50,7 @@ struct ft_nbd_reader {
 
 struct ft_nbd_connection {
     uint32_t disk;
+    bool disconnecting; /* QEMU has said goodbye */
     struct ft_nbd_reader requests, replies;
     struct {
         uint64_t cookie;

@@ -9,8 +9,8 @@
  * the next event, for which the timer is armed again.
  *
  * While the machine does not run, guest time cannot reach any event: whatever QEMU asks
- * of a disk then is answered at once (a drain). The same holds where a device blocks in
- * the vCPU thread on its own I/O, in a reset or a power-off.
+ * of a disk then is answered at once (a drain). The same holds where QEMU itself waits for
+ * a disk with the BQL held, as in a device's reset or at the machine's end.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -176,11 +176,12 @@ void ft_hold_reply_received(uint32_t disk, uint64_t cookie)
     }
 }
 
-/* A device that waits for its own I/O in a register handler blocks the vCPU thread: guest
- * time cannot move, so the event that it waits for would never come. */
+/* Whoever waits for I/O with the BQL held (a device in a register handler, or QEMU's main
+ * thread on its way out) blocks the vCPU: guest time cannot move, so the event that it
+ * waits for would never come. The main loop releases the BQL before it waits. */
 void ft_hold_about_to_block(void)
 {
-    if (in_flight > 0 && !holding && qemu_in_vcpu_thread() && qemu_mutex_iothread_locked()) {
+    if (qemu_mutex_iothread_locked() && in_flight > 0 && !holding) {
         drain();
     }
 }

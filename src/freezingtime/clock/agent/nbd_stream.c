@@ -29,6 +29,7 @@ enum {
 #define REPLY_MAGIC 0x67446698u
 #define COMMAND_READ 0
 #define COMMAND_WRITE 1
+#define COMMAND_DISCONNECT 2
 
 static uint32_t be32(const uint8_t *bytes)
 {
@@ -93,6 +94,10 @@ static void request_header_done(struct ft_nbd_connection *connection,
         return;
     }
     uint32_t command = be32(reader->header + 4) & 0xffff;
+    if (command == COMMAND_DISCONNECT) {
+        connection->disconnecting = true; /* it has no reply: nothing to wait for */
+        return;
+    }
     uint32_t length_bytes = be32(reader->header + 24);
     reader->cookie = be64(reader->header + 8);
     reader->body_left = command == COMMAND_WRITE ? length_bytes : 0;
