@@ -63,6 +63,7 @@ class MediumQueue:
         self._on_done = on_done
         self._lock = threading.Lock()
         self._unfinished: list[Transfer] = []
+        self._abandoned = False
 
     def start(self, request: Request) -> Transfer:
         """Begin a request's work; a medium that never blocks does it here and now."""
@@ -86,12 +87,16 @@ class MediumQueue:
         """Wait until the transfer is done; return the host nanoseconds spent waiting.
 
         Raises:
-            RunError: the deadline passed; the text says what the medium was asked.
+            RunError: the deadline passed; the text says what the medium was asked. Or
+                the medium was abandoned.
         """
-        if transfer.done:
+        if transfer.done and not self._abandoned:
             return 0
         start_ns = time.perf_counter_ns()
-        if transfer._finished is not None and not transfer._finished.wait(self._deadline_s):
+        finished = transfer._finished is None or transfer._finished.wait(self._deadline_s)
+        if self._abandoned:
+            raise RunError(f"{self.medium.describe()} was abandoned")
+        if not finished:
             request = transfer.request
             raise RunError(
                 f"{self.medium.describe()} has not finished a {request.operation.name.lower()} of "
@@ -99,6 +104,14 @@ class MediumQueue:
                 f"{self._deadline_s:g} s; raise --medium-deadline if it is only slow"
             )
         return time.perf_counter_ns() - start_ns
+
+    def abandon(self) -> None:
+        """End :meth:`wait`, now and for good. Any thread."""
+        with self._lock:
+            self._abandoned = True
+            for transfer in self._unfinished:
+                if transfer._finished is not None:
+                    transfer._finished.set()
 
     def _run(self, transfer: Transfer) -> None:
         self._execute(transfer)

@@ -20,8 +20,6 @@ from qemu.qmp.legacy import QEMUMonitorProtocol
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.capture import Capture
 
-#: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
-_QMP_DEADLINE_S = 60.0
 _START_DEADLINE_S = 60.0
 _EXIT_DEADLINE_S = 1.0
 _KILL_DEADLINE_S = 10.0
@@ -39,16 +37,18 @@ class QemuProcess:
         environment: Mapping[str, str],
         log: Capture,
         inherit: Sequence[int],
+        answer_deadline_s: float,
     ) -> None:
         """Start ``command``, whose QMP chardev is the descriptor of ``qmp_peer``.
 
         What QEMU and the agent say goes to ``log``; ``inherit`` are further descriptors
-        that the command line speaks of.
+        that the command line speaks of. ``answer_deadline_s`` bounds :meth:`execute`.
 
         Raises:
             InputError: there is no such program, or it cannot be executed.
         """
         self._log = log
+        self._answer_deadline_s = answer_deadline_s
         self._qmp_socket = qmp
         self._qmp: QEMUMonitorProtocol | None = None
         try:
@@ -106,7 +106,7 @@ class QemuProcess:
         if self._qmp is None:
             raise RuntimeError("call connect() first")
         try:
-            self._qmp.settimeout(_QMP_DEADLINE_S)
+            self._qmp.settimeout(self._answer_deadline_s)
             return self._qmp.cmd(command, **arguments)
         except ExecuteError as error:
             raise RunError(f"QEMU refused {command}: {error}") from error
@@ -150,5 +150,5 @@ def how_it_ended(status: int | None) -> str:
     if status is None:
         return "does not answer"
     if status < 0:
-        return f"was killed by {signal.Signals(-status).name}"
+        return f"was killed by signal {-status} ({signal.strsignal(-status)})"
     return f"ended with exit status {status}"
