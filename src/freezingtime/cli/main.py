@@ -1,32 +1,33 @@
 """The command line's entry point: the commands, and what errors become.
 
 Exit statuses: a command's own; 1 a failure while running; 2 bad input; 3 the run's
-figures are not valid; 130 and 143 for Ctrl-C and SIGTERM.
+figures are not valid; 130 and 143 for Ctrl-C and SIGTERM. An error is one line on stderr.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-import signal
 import sys
 import threading
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from freezingtime._version import __version__
-from freezingtime.cli import doctor, image, run, serve
+from freezingtime.cli import doctor, image, run, serve, signals
 from freezingtime.errors import FreezingTimeError, InputError
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
-_SIGNAL_BASE = 128
+
+# What Typer raises for wrong usage. It has no public name: older versions take the class from
+# Click, newer ones from a copy of Click of their own.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="freezingtime",
-    no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -55,55 +56,71 @@ def root(
     stands still.
 
     Start with `freezingtime doctor`, then
-    `freezingtime run --disk constant:10us -- fio --name=t --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`.
+    `freezingtime run --disk constant:10us -- dd if=/dev/vda of=/dev/null bs=4k count=1000`.
     """
 
 
-app.command("run", context_settings={"ignore_unknown_options": True})(run.run_command)
+# What follows COMMAND is COMMAND's own, as with sudo or env.
+app.command("run", context_settings={"allow_interspersed_args": False})(run.run_command)
 app.command("serve")(serve.serve_command)
 app.command("doctor")(doctor.doctor_command)
 app.add_typer(image.app, name="image")
 
 
-def _on_sigterm(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(_SIGNAL_BASE + signal.SIGTERM)
-
-
 def _run() -> int:
+    """Run the command line; return the exit status."""
     try:
-        status = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        return _SIGNAL_BASE + signal.SIGINT
-    except click.ClickException as error:
-        error.show()
-        return EXIT_BAD_INPUT
+        status = app(prog_name="freezingtime", standalone_mode=False)
+        sys.stdout.flush()
+    except _UsageError as error:
+        return _complain(_usage_line(error), EXIT_BAD_INPUT)
     except InputError as error:
-        print(f"freezingtime: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        return _complain(str(error), EXIT_BAD_INPUT)
     except FreezingTimeError as error:
-        print(f"freezingtime: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("freezingtime: interrupted", file=sys.stderr)
-        return _SIGNAL_BASE + signal.SIGINT
+        return _complain(str(error), EXIT_FAILED)
+    except signals.Interrupted as interruption:
+        return _complain(str(interruption), interruption.status)
+    except SystemExit as ended:
+        # Typer ends so after a completion, and when whoever read our output has gone.
+        return ended.code if isinstance(ended.code, int) else EXIT_FAILED
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is left to tell it.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         return EXIT_FAILED
+    except OSError as error:
+        # A full disk, no more descriptors: the host failed us in a place that expected it to work.
+        return _complain(f"the host failed: {error}", EXIT_FAILED)
+    except Exception:
+        raised = signals.raised()
+        if raised is None:
+            raise
+        return _complain(str(raised), raised.status)
     return status if isinstance(status, int) else 0
+
+
+def _usage_line(error: Any) -> str:
+    """Typer's complaint in one line, and where to read on."""
+    text = " ".join(error.format_message().split()).rstrip(".")
+    command = error.ctx.command_path if error.ctx is not None else "freezingtime"
+    return f"{text[:1].lower()}{text[1:]}; see '{command} --help'"
+
+
+def _complain(text: str, status: int) -> int:
+    print(f"freezingtime: {text}", file=sys.stderr)
+    return status
 
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    # What libraries log is not for our user; what matters is raised.
+    logging.getLogger().addHandler(logging.NullHandler())
+    signals.raise_on_signals()
     status = _run()
+    signals.ignore_signals()
     if any(thread.name.startswith("medium") for thread in threading.enumerate()):
         # A worker is stuck in a medium that does not answer; do not wait for it.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()
