@@ -7,6 +7,7 @@ the medium happens to be.
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -114,7 +115,12 @@ class MediumQueue:
                     transfer._finished.set()
 
     def _run(self, transfer: Transfer) -> None:
-        self._execute(transfer)
+        try:
+            self._execute(transfer)
+        except Exception as error:
+            # In a worker's future it would be lost, and the request with it.
+            where = self.medium.describe()
+            transfer.error = OSError(errno.EIO, f"{where}: {type(error).__name__}: {error}")
         with self._lock:
             self._unfinished.remove(transfer)
             unblocked = []
