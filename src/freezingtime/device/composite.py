@@ -1,0 +1,221 @@
+"""Devices made of devices: the machinery that stripe, mirror, RAID and tiers share.
+
+A request to the whole becomes *phases*, each a list of requests to members; a phase is
+submitted when the one before it has completed, and the request completes with its last
+phase. What has to happen after that, such as filling a cache, is *background* work.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from freezingtime.device.base import Device
+from freezingtime.request import Operation, Request
+
+#: Which member, and what is asked of it.
+Part: TypeAlias = tuple[int, Request]
+Phase: TypeAlias = Sequence[Part]
+
+
+@dataclass(slots=True)
+class Plan:
+    """How a request to the whole is carried out. Empty phases are skipped."""
+
+    phases: Sequence[Phase]
+    background: Sequence[Phase] = ()
+
+
+@dataclass(slots=True, eq=False)
+class _Progress:
+    """A plan under way; ``request`` is None once what is left is background work."""
+
+    request: Request | None
+    phases: list[Phase]
+    background: Sequence[Phase]
+    open_count: int = 0
+    parts: list[Request] = field(default_factory=list)
+
+
+class CompositeDevice(Device):
+    """Write :meth:`plan` only. Members complete in the order of their events' times;
+    members with an event at the same time, in their own order."""
+
+    def __init__(self, members: Sequence[Device]) -> None:
+        """``members`` must be devices of their own, not used elsewhere."""
+        if not members:
+            raise ValueError("a composite device needs at least one member")
+        self.members = list(members)
+        self._progress: dict[Request, _Progress] = {}
+        self._completed: list[Request] = []
+
+    @abstractmethod
+    def plan(self, request: Request) -> Plan:
+        """How to carry out ``request``, which arrives now."""
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        plan = self.plan(request)
+        self._continue(_Progress(request, list(plan.phases), plan.background), now_ns)
+
+    def next_event_ns(self) -> int | None:
+        if self._completed:
+            return self._completed_at_ns
+        return min(
+            (event for member in self.members if (event := member.next_event_ns()) is not None),
+            default=None,
+        )
+
+    def advance(self, now_ns: int) -> list[Request]:
+        while (event := self._next_member_event()) is not None and event[0] <= now_ns:
+            event_ns, index = event
+            for part in self.members[index].advance(event_ns):
+                self._part_done(part, event_ns)
+        completed, self._completed = self._completed, []
+        return completed
+
+    def statistics(self) -> dict[str, float]:
+        """The members' statistics, prefixed with their numbers."""
+        collected = {}
+        for number, member in enumerate(self.members):
+            own: dict[str, float] = getattr(member, "statistics", dict)()
+            collected.update({f"{number}.{name}": value for name, value in own.items()})
+        return collected
+
+    def everywhere(self, request: Request) -> Phase:
+        """The request without its range, to every member: flushes."""
+        return [(index, _copy(request, 0, 0)) for index in range(len(self.members))]
+
+    def _next_member_event(self) -> tuple[int, int] | None:
+        return min(
+            (
+                (event, index)
+                for index, member in enumerate(self.members)
+                if (event := member.next_event_ns()) is not None
+            ),
+            default=None,
+        )
+
+    def _part_done(self, part: Request, now_ns: int) -> None:
+        progress = self._progress.pop(part)
+        progress.open_count -= 1
+        if progress.open_count == 0:
+            self._continue(progress, now_ns)
+
+    def _continue(self, progress: _Progress, now_ns: int) -> None:
+        while progress.phases:
+            phase = progress.phases.pop(0)
+            if phase:
+                self._submit_phase(progress, phase, now_ns)
+                return
+        if progress.request is not None:
+            self._completed.append(progress.request)
+            self._completed_at_ns = now_ns
+            if progress.background:
+                self._continue(_Progress(None, list(progress.background), ()), now_ns)
+
+    def _submit_phase(self, progress: _Progress, phase: Phase, now_ns: int) -> None:
+        progress.open_count = len(phase)
+        for index, part in phase:
+            self._progress[part] = progress
+            self.members[index].submit(part, now_ns)
+
+    _completed_at_ns = 0
+
+
+def _copy(request: Request, offset_bytes: int, length_bytes: int) -> Request:
+    return Request(request.operation, offset_bytes, length_bytes, fua=request.fua)
+
+
+def part_of(request: Request, offset_bytes: int, length_bytes: int) -> Request:
+    """A request to a member that stands for a piece of ``request``."""
+    return _copy(request, offset_bytes, length_bytes)
+
+
+class Concatenation(CompositeDevice):
+    """Members one after another, each of its own size."""
+
+    def __init__(self, members: Sequence[Device], sizes_bytes: Sequence[int]) -> None:
+        super().__init__(members)
+        if len(sizes_bytes) != len(members):
+            raise ValueError(f"{len(members)} members, but {len(sizes_bytes)} sizes")
+        self._sizes_bytes = list(sizes_bytes)
+
+    def plan(self, request: Request) -> Plan:
+        if request.operation is Operation.FLUSH:
+            return Plan([self.everywhere(request)])
+        parts: list[Part] = []
+        start_bytes = 0
+        last = len(self.members) - 1
+        for index, size_bytes in enumerate(self._sizes_bytes):
+            # What lies beyond the last member's size is the last member's.
+            end_bytes = request.end_bytes if index == last else start_bytes + size_bytes
+            low = max(request.offset_bytes, start_bytes)
+            high = min(request.end_bytes, end_bytes)
+            if low < high:
+                parts.append((index, part_of(request, low - start_bytes, high - low)))
+            start_bytes = end_bytes
+        return Plan([parts])
+
+
+class Stripe(CompositeDevice):
+    """RAID-0: chunks go round the members."""
+
+    def __init__(self, members: Sequence[Device], chunk_bytes: int) -> None:
+        super().__init__(members)
+        self._chunk_bytes = chunk_bytes
+
+    def plan(self, request: Request) -> Plan:
+        if request.operation is Operation.FLUSH:
+            return Plan([self.everywhere(request)])
+        return Plan([self._parts(request)])
+
+    def _parts(self, request: Request) -> list[Part]:
+        """One request to a member for all chunks that lie together on it."""
+        chunk_bytes, width = self._chunk_bytes, len(self.members)
+        ranges: dict[int, list[int]] = {}
+        offset_bytes = request.offset_bytes
+        while offset_bytes < request.end_bytes:
+            chunk, inside_bytes = divmod(offset_bytes, chunk_bytes)
+            take_bytes = min(chunk_bytes - inside_bytes, request.end_bytes - offset_bytes)
+            row, index = divmod(chunk, width)
+            member_offset_bytes = row * chunk_bytes + inside_bytes
+            span = ranges.setdefault(index, [member_offset_bytes, member_offset_bytes])
+            span[1] = member_offset_bytes + take_bytes
+            offset_bytes += take_bytes
+        return [
+            (index, part_of(request, low, high - low))
+            for index, (low, high) in sorted(ranges.items())
+        ]
+
+
+class Mirror(CompositeDevice):
+    """RAID-1: writes go to all members, a read to the one with the fewest under way."""
+
+    def __init__(self, members: Sequence[Device]) -> None:
+        super().__init__(members)
+        self._reads_under_way = [0] * len(members)
+        self._read_from: dict[Request, int] = {}
+
+    def plan(self, request: Request) -> Plan:
+        if request.operation is not Operation.READ:
+            return Plan(
+                [
+                    [
+                        (index, part_of(request, request.offset_bytes, request.length_bytes))
+                        for index in range(len(self.members))
+                    ]
+                ]
+            )
+        index = min(range(len(self.members)), key=self._reads_under_way.__getitem__)
+        part = part_of(request, request.offset_bytes, request.length_bytes)
+        self._reads_under_way[index] += 1
+        self._read_from[part] = index
+        return Plan([[(index, part)]])
+
+    def _part_done(self, part: Request, now_ns: int) -> None:
+        index = self._read_from.pop(part, None)
+        if index is not None:
+            self._reads_under_way[index] -= 1
+        super()._part_done(part, now_ns)

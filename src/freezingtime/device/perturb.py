@@ -1,0 +1,88 @@
+"""Making any device misbehave: hiccups, fail-slow, periodic pauses.
+
+Gunawi et al., "Fail-Slow at Scale: Evidence of Hardware Performance Faults in Large
+Production Systems", FAST 2018, describes such devices in the field.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+
+from freezingtime.device.base import Device
+from freezingtime.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class PerturbParams:
+    """All off by default. A request's own time on the device comes first."""
+
+    hiccup_probability: float = 0.0
+    hiccup_ns: int = 0
+    """Every now and then a request takes so much longer."""
+    slow_factor: float = 1.0
+    slow_from_ns: int = 0
+    slow_until_ns: int | None = None
+    """Requests that arrive in this span take ``slow_factor`` times as long."""
+    pause_every_ns: int = 0
+    pause_ns: int = 0
+    """Nothing completes in the first ``pause_ns`` of every ``pause_every_ns``."""
+
+
+class Perturb(Device):
+    """Holds a device's completions back. Randomness is from ``seed`` alone."""
+
+    def __init__(self, inner: Device, params: PerturbParams, seed: int) -> None:
+        if params.pause_every_ns and params.pause_ns >= params.pause_every_ns:
+            raise ValueError("pause_ns must be less than pause_every_ns")
+        if params.slow_factor < 1.0:
+            raise ValueError("slow_factor must be at least 1")
+        self._inner = inner
+        self._params = params
+        self._random = np.random.Generator(np.random.PCG64(seed))
+        self._arrival_ns: dict[Request, int] = {}
+        self._held: list[tuple[int, int, Request]] = []
+        self._held_count = 0
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        self._arrival_ns[request] = now_ns
+        self._inner.submit(request, now_ns)
+
+    def next_event_ns(self) -> int | None:
+        inner_ns = self._inner.next_event_ns()
+        if not self._held:
+            return inner_ns
+        return self._held[0][0] if inner_ns is None else min(self._held[0][0], inner_ns)
+
+    def advance(self, now_ns: int) -> list[Request]:
+        while (event_ns := self._inner.next_event_ns()) is not None and event_ns <= now_ns:
+            for request in self._inner.advance(event_ns):
+                self._hold(request, event_ns)
+        completed = []
+        while self._held and self._held[0][0] <= now_ns:
+            completed.append(heapq.heappop(self._held)[2])
+        return completed
+
+    def statistics(self) -> dict[str, float]:
+        """Those of the device inside."""
+        inner: dict[str, float] = getattr(self._inner, "statistics", dict)()
+        return inner
+
+    def _hold(self, request: Request, done_ns: int) -> None:
+        params = self._params
+        arrival_ns = self._arrival_ns.pop(request)
+        until_ns = done_ns
+        slow_until_ns = params.slow_until_ns
+        if arrival_ns >= params.slow_from_ns and (
+            slow_until_ns is None or arrival_ns < slow_until_ns
+        ):
+            until_ns += round((done_ns - arrival_ns) * (params.slow_factor - 1.0))
+        if params.hiccup_probability and self._random.random() < params.hiccup_probability:
+            until_ns += params.hiccup_ns
+        if params.pause_every_ns:
+            into_ns = until_ns % params.pause_every_ns
+            until_ns += max(0, params.pause_ns - into_ns)
+        self._held_count += 1
+        heapq.heappush(self._held, (until_ns, self._held_count, request))
