@@ -49,7 +49,8 @@ class BufferedAccess:
         _write_all(self._fd, offset_bytes, memoryview(data))
 
     def close(self) -> None:
-        """Do nothing: the file is the caller's."""
+        """Forget the file, which the caller closes: its number may soon be another file's."""
+        self._fd = -1
 
 
 class DirectAccess:
@@ -107,6 +108,7 @@ class DirectAccess:
         self._return_buffer(buffer)
 
     def close(self) -> None:
+        self._buffered_fd = -1
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
