@@ -63,12 +63,15 @@ class PackageArchive:
                     "(or a container of one); images may be copied between machines"
                 )
         self._debs = directory / "debs"
+        self._temporary = directory / "temporary"
         self._configuration = directory / "apt.conf"
         self._update_complaint = ""
         self._prepare(directory)
 
     def _prepare(self, directory: Path) -> None:
-        for part in ("lists/partial", "archives/partial", "debs"):
+        # What apt keeps in TMPDIR stays there when apt is killed: here the next build removes it.
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        for part in ("lists/partial", "archives/partial", "debs", "temporary"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         (directory / "status").touch()
         acquire = _run(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
@@ -138,7 +141,10 @@ class PackageArchive:
         return deb.exists() and _sha256(deb) == package.sha256
 
     def _apt(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {"APT_CONFIG": str(self._configuration)}
+        environment = {
+            "APT_CONFIG": str(self._configuration),
+            "TMPDIR": str(self._temporary),
+        }
         return _run(arguments, environment=environment, directory=self._debs, check=check)
 
 
