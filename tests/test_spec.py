@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freezingtime.device.constant import ConstantDevice
+from freezingtime.device.registry import catalogue_names
 from freezingtime.errors import InputError
 from freezingtime.medium.delay import DelayMedium
 from freezingtime.medium.file import FileMedium
@@ -97,7 +98,11 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
     ("text", "said"),
     [
         ("", f"empty field in ''; remove the extra comma, or write {EXAMPLE}"),
-        ("optane", f"unknown device 'optane'; there is: constant, {EXAMPLE}"),
+        (
+            "optane",
+            "unknown device 'optane'; there is: constant:10us, a file NAME.toml, your own "
+            f"module:Class, and the catalogue: {', '.join(catalogue_names()) or 'none'}",
+        ),
         (
             "constant",
             "device 'constant' needs a time: constant:10us, or constant:read=10us",

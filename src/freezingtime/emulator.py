@@ -211,7 +211,8 @@ class Emulator:
             self.totals.waiting_for = None
         if flight.transfer.error is not None:
             # The medium's faults are not the device's: the guest must not see them.
-            raise RunError(f"the medium failed: {flight.transfer.error}")
+            error = flight.transfer.error
+            raise RunError(f"the medium failed: {error.strerror or error}") from error
 
     def _reply(self, flight: _Flight) -> None:
         request, transfer = flight.request, flight.transfer

@@ -8,7 +8,8 @@
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
 the device's own parameters (``read``, ``write``, ``flush``, ``discard``) come before the
 disk's options, and a time that is not named is 0. Both can be mixed:
-``constant:10us,flush=1ms``.
+``constant:10us,flush=1ms``. Or DEVICE is a name of the catalogue, a file ``NAME.toml``, or the
+user's own ``module:Class`` (:mod:`freezingtime.device.registry`).
 
 The medium is memory unless ``medium`` says otherwise; memory has 1 GiB unless ``size`` says
 otherwise. A file stays as it is, and writes go to a scratch file, unless ``writable=yes``.
@@ -29,6 +30,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
+from freezingtime.device.registry import Description, describe
 from freezingtime.errors import InputError
 from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.delay import DelayMedium
@@ -52,7 +54,11 @@ _EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
 class DeviceSpec(Protocol):
     """A device model with its parameters, ready to be built as often as needed."""
 
-    def build(self, seed: int, /) -> Device:
+    @property
+    def capacity_bytes(self) -> int | None:
+        """How large the disk is unless something else says so."""
+
+    def build(self, seed: int, size_bytes: int | None, /) -> Device:
         """Make a new device; ``seed`` feeds whatever the model has of randomness."""
 
 
@@ -65,7 +71,12 @@ class ConstantSpec:
     flush_ns: int = 0
     discard_ns: int = 0
 
-    def build(self, _seed: int, /) -> Device:
+    @property
+    def capacity_bytes(self) -> int | None:
+        """Any size will do."""
+        return None
+
+    def build(self, _seed: int, _size_bytes: int | None, /) -> Device:
         """Make a new device; nothing about it is random."""
         return ConstantDevice(
             read_ns=self.read_ns,
@@ -73,6 +84,22 @@ class ConstantSpec:
             flush_ns=self.flush_ns,
             discard_ns=self.discard_ns,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSpec:
+    """A device of the catalogue, of a TOML file, or of the user's own class."""
+
+    description: Description
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """The size that the description gives, if any."""
+        return self.description.capacity_bytes
+
+    def build(self, seed: int, size_bytes: int | None, /) -> Device:
+        """Make a new device for a disk of that size."""
+        return self.description.build(seed, size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +138,8 @@ def parse_disk(text: str) -> DiskSpec:
         kind_name, _, argument = first.partition(":")
         kind = _DEVICE_KINDS.get(kind_name)
         if kind is None:
-            known = ", ".join(_DEVICE_KINDS)
-            raise InputError(f"unknown device {kind_name!r}; there is: {known}, {_EXAMPLE}")
+            kind_name, argument = first, ""
+            kind = _described_kind(first)
         parameters: dict[str, str] = {}
         if argument and "=" not in argument:
             parameters[_UNNAMED] = argument
@@ -124,9 +151,12 @@ def parse_disk(text: str) -> DiskSpec:
         return _disk_spec(text, kind.parse(parameters), options)
 
 
-def build_device(spec: DiskSpec, seed: int) -> Device:
-    """Make the disk's device, new and idle; ``seed`` feeds its randomness, if it has any."""
-    return spec.device.build(seed)
+def build_device(spec: DiskSpec, seed: int, size_bytes: int | None = None) -> Device:
+    """Make the disk's device, new and idle; ``seed`` feeds its randomness, if it has any.
+
+    Raises :class:`InputError` when the device's description is not right.
+    """
+    return spec.device.build(seed, size_bytes)
 
 
 def open_medium(spec: DiskSpec, scratch_dir: Path) -> Medium:
@@ -144,7 +174,8 @@ def _open_bytes(spec: DiskSpec, scratch_dir: Path) -> Medium:
     """Open the medium without its delay."""
     with _prefixed("medium="):
         if isinstance(spec.medium, MemorySpec):
-            return MemoryMedium(spec.size_bytes or DEFAULT_MEMORY_BYTES)
+            size_bytes = spec.size_bytes or spec.device.capacity_bytes or DEFAULT_MEMORY_BYTES
+            return MemoryMedium(size_bytes // SECTOR_BYTES * SECTOR_BYTES)
         file = FileMedium(
             spec.medium.path,
             writable=spec.writable,
@@ -280,6 +311,12 @@ class _DeviceKind:
 
     keys: tuple[str, ...]
     parse: Callable[[Mapping[str, str]], DeviceSpec]
+
+
+def _described_kind(text: str) -> _DeviceKind:
+    """A device that has no parameters in the option: it is described elsewhere."""
+    described = DescribedSpec(describe(text))
+    return _DeviceKind((), lambda parameters: described)
 
 
 _DEVICE_KINDS = {"constant": _DeviceKind(_CONSTANT_KEYS, _parse_constant)}

@@ -95,6 +95,10 @@ class Table:
         problem = 'must be a bandwidth such as "3.2GB/s"'
         return self._parsed(key, default, parse, least, problem)
 
+    def sub_or_empty(self, key: str) -> Table:
+        """A table below this one; an empty one if it is not there."""
+        return self.sub(key) or Table({}, self._file, f"{self._path}{key}.")
+
     def sub(self, key: str) -> Table | None:
         """A table below this one, or None if it is not there."""
         self._known.append(key)

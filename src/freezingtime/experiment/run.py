@@ -131,10 +131,10 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
     """
     start_s = time.monotonic()
     find_qemu(plan.qemu)
-    if plan.out is not None:
-        _prepare_directory(plan.out)
     with contextlib.ExitStack() as cleanup:
         disks = _open_disks(plan, cleanup)
+        if plan.out is not None:
+            _prepare_directory(plan.out)
         image = find_image() or build_mini_image(observer.preparing)
         config = MachineConfig(
             image, plan.memory_bytes, plan.rate_hz, plan.qemu, plan.medium_deadline_s
@@ -193,7 +193,8 @@ def _open_disks(plan: RunPlan, cleanup: contextlib.ExitStack) -> list[DiskPlan]:
         medium = open_medium(spec, scratch)
         cleanup.callback(medium.close)
         # A seed for each disk: two equal disks must not draw the same numbers.
-        disks.append(DiskPlan(name, build_device(spec, plan.seed + number), medium))
+        device = build_device(spec, plan.seed + number, medium.size_bytes)
+        disks.append(DiskPlan(name, device, medium))
     return disks
 
 

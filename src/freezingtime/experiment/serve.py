@@ -59,7 +59,7 @@ def serve(
 
         name = spec.name or "disk1"
         queue = MediumQueue(medium, workers, threading.TIMEOUT_MAX, on_done=clock.nudge)
-        disk = Disk(0, name, build_device(spec, seed), queue)
+        disk = Disk(0, name, build_device(spec, seed, medium.size_bytes), queue)
         export = Export(name, medium.size_bytes, read_only=not medium.writable)
         _make_way(socket_path)
         try:

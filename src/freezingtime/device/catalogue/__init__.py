@@ -1,0 +1,1 @@
+"""The catalogue: one TOML file per device, each figure with its source."""

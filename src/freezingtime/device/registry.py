@@ -1,0 +1,280 @@
+"""From a device's name, file or class to a device.
+
+A description is a TOML file::
+
+    summary = "what it is"
+    class = "flash"              # for the list of devices
+    capacity = "960GB"           # optional: the disk's size unless one is given
+    model = "latency"            # see MODELS
+    [parameters]                 # the model's own keys
+
+Compositions name or contain their members: ``[[parameters.member]]`` with ``device =
+"NAME"``, or with ``model`` and ``[parameters.member.parameters]``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from freezingtime.device.base import Device
+from freezingtime.device.composite import Concatenation, Mirror, Stripe
+from freezingtime.device.parameters import Table
+from freezingtime.device.perturb import Perturb, PerturbParams
+from freezingtime.device.raid import ParityRaid
+from freezingtime.device.tier import CacheTier
+from freezingtime.errors import InputError
+
+#: Builds a model from its parameters, a seed and the disk's size (None: its own).
+Builder = Callable[[Table, int, int | None], Device]
+
+_CATALOGUE = "freezingtime.device.catalogue"
+_NEST_MAX = 8
+_OWN_MODEL = re.compile(r"([A-Za-z_]\w*(\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A device, described; :meth:`build` makes it, new and idle, as often as needed."""
+
+    name: str
+    summary: str
+    device_class: str
+    capacity_bytes: int | None
+    builder: Callable[[int, int | None], Device]
+    content: dict[str, Any] = field(default_factory=dict)
+    """The whole TOML file: parameters, sources, published figures."""
+
+    def build(self, seed: int, size_bytes: int | None = None) -> Device:
+        """Make the device.
+
+        Raises:
+            InputError: its parameters are not right; the text names file, key and value.
+        """
+        return self.builder(seed, size_bytes if size_bytes is not None else self.capacity_bytes)
+
+
+def describe(text: str) -> Description:
+    """The device that ``text`` names: in the catalogue, a TOML file, or ``module:Class``.
+
+    Raises:
+        InputError: there is no such device, or its description is not right.
+    """
+    if text.endswith(".toml"):
+        return _from_file(Path(text))
+    if _OWN_MODEL.fullmatch(text):
+        return _from_class(text)
+    if text not in catalogue_names():
+        known = ", ".join(catalogue_names()) or "none"
+        raise InputError(
+            f"unknown device {text!r}; there is: constant:10us, a file NAME.toml, "
+            f"your own module:Class, and the catalogue: {known}"
+        )
+    source = resources.files(_CATALOGUE).joinpath(f"{text}.toml")
+    return _from_toml(source.read_text(encoding="utf-8"), f"{text}.toml", text)
+
+
+def catalogue_names() -> list[str]:
+    """The names of the catalogue's devices, sorted."""
+    entries = resources.files(_CATALOGUE).iterdir()
+    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+
+
+def _from_file(path: Path) -> Description:
+    try:
+        content = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        raise InputError(f"{path}: {reason}; name a readable device description") from error
+    return _from_toml(content, str(path), path.stem)
+
+
+def _from_toml(text: str, file: str, name: str) -> Description:
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file}: not TOML: {error}") from error
+    table = Table(content, file)
+    summary = table.text("summary", name)
+    device_class = table.text("class", "other")
+    capacity_bytes = table.size_bytes("capacity", 0, least=512) or None
+    for key in ("published", "sources", "assumed", "notes"):
+        table.sub(key)
+    _check_model(table)
+    table.finish()
+
+    def build(seed: int, size_bytes: int | None) -> Device:
+        return _build_model(Table(content, file), seed, size_bytes, depth=0)
+
+    return Description(name, summary, device_class, capacity_bytes, build, content)
+
+
+def _check_model(table: Table) -> None:
+    table.choice("model", sorted(MODELS))
+    table.sub("parameters")
+
+
+def _build_model(table: Table, seed: int, size_bytes: int | None, depth: int) -> Device:
+    if depth > _NEST_MAX:
+        raise table.error("model", f"nests deeper than {_NEST_MAX} levels")
+    builder = MODELS[table.choice("model", sorted(MODELS))]
+    parameters = table.sub_or_empty("parameters")
+    device = builder(parameters, seed + depth, size_bytes)
+    parameters.finish()
+    return device
+
+
+def _from_class(text: str) -> Description:
+    """A user's own model: ``module:Class`` or ``path/to/file.py:Class``; called with a seed."""
+    module_name, _, class_name = text.rpartition(":")
+    try:
+        module = _load_module(module_name)
+    except (ImportError, OSError, SyntaxError) as error:
+        raise InputError(f"{text}: cannot load {module_name}: {error}") from error
+    factory = getattr(module, class_name, None)
+    if not callable(factory):
+        raise InputError(f"{text}: {module_name} has no class {class_name!r}")
+
+    def build(seed: int, _size_bytes: int | None) -> Device:
+        try:
+            device = factory(seed)
+        except TypeError as error:
+            raise InputError(f"{text}: cannot be made with a seed: {error}") from error
+        missing = [
+            name
+            for name in ("submit", "next_event_ns", "advance")
+            if not callable(getattr(device, name, None))
+        ]
+        if missing:
+            raise InputError(f"{text}: is no device: it lacks {', '.join(missing)}")
+        own: Device = device
+        return own
+
+    return Description(text, f"{class_name} of {module_name}", "own", None, build)
+
+
+def _load_module(name: str) -> object:
+    if not name.endswith(".py"):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(f"freezingtime_own_{Path(name).stem}", name)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{name} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _members(
+    table: Table, seed: int, size_bytes: int | None, *, least: int, spared: int | None = None
+) -> list[Device]:
+    """The members; each of the whole's size, or, if some are ``spared``, of its share."""
+    tables = table.tables("member")
+    count = table.integer("count", 1, least=1, most=64)
+    if len(tables) == 1 and count > 1:
+        tables = tables * count
+    if len(tables) < least:
+        raise table.error("member", f"needs at least {least} members ([[member]], or count = N)")
+    if size_bytes is not None and spared is not None:
+        size_bytes = -(-size_bytes // (len(tables) - spared) // 4096) * 4096
+    return [
+        _member(member, seed * 31 + number, size_bytes)
+        for number, member in enumerate(tables, start=1)
+    ]
+
+
+def _member(table: Table, seed: int, size_bytes: int | None) -> Device:
+    if "device" in table:
+        name = table.text("device")
+        table.finish()
+        return describe(name).build(seed, size_bytes)
+    device = _build_model(table, seed, size_bytes, depth=1)
+    table.finish()
+    return device
+
+
+def _one(table: Table, key: str, seed: int, size_bytes: int | None) -> Device:
+    sub = table.sub(key)
+    if sub is None:
+        raise table.error(key, f'is missing; write [{key}] with device = "NAME" or model = ...')
+    return _member(sub, seed, size_bytes)
+
+
+def _stripe(table: Table, seed: int, size_bytes: int | None) -> Device:
+    chunk_bytes = table.size_bytes("chunk", 64 * 1024, least=512)
+    return Stripe(_members(table, seed, size_bytes, least=1, spared=0), chunk_bytes)
+
+
+def _mirror(table: Table, seed: int, size_bytes: int | None) -> Device:
+    return Mirror(_members(table, seed, size_bytes, least=2))
+
+
+def _parity(parity_count: int) -> Builder:
+    def build(table: Table, seed: int, size_bytes: int | None) -> Device:
+        chunk_bytes = table.size_bytes("chunk", 512 * 1024, least=512)
+        members = _members(table, seed, size_bytes, least=parity_count + 2, spared=parity_count)
+        return ParityRaid(members, chunk_bytes, parity_count)
+
+    return build
+
+
+def _concatenation(table: Table, seed: int, _size_bytes: int | None) -> Device:
+    tables = table.tables("member")
+    sizes_bytes = [member.size_bytes("size", least=512) for member in tables]
+    members = [
+        _member(member, seed * 31 + number, size)
+        for number, (member, size) in enumerate(zip(tables, sizes_bytes, strict=True), start=1)
+    ]
+    if not members:
+        raise table.error("member", "needs at least 1 member")
+    return Concatenation(members, sizes_bytes)
+
+
+def _cache_tier(table: Table, seed: int, size_bytes: int | None) -> Device:
+    cache_bytes = table.size_bytes("cache", least=4096)
+    block_bytes = table.size_bytes("block", 64 * 1024, least=512)
+    if block_bytes > cache_bytes:
+        raise table.error("block", "must not be larger than the cache")
+    return CacheTier(
+        _one(table, "fast", seed * 31 + 1, cache_bytes),
+        _one(table, "slow", seed * 31 + 2, size_bytes),
+        cache_bytes=cache_bytes,
+        block_bytes=block_bytes,
+        write_back=table.boolean("write_back", True),
+    )
+
+
+def _perturb(table: Table, seed: int, size_bytes: int | None) -> Device:
+    inner = _one(table, "device", seed * 31 + 1, size_bytes)
+    until_ns = table.time_ns("slow_until", 0)
+    params = PerturbParams(
+        hiccup_probability=table.number("hiccup_probability", 0.0, most=1.0),
+        hiccup_ns=table.time_ns("hiccup", 0),
+        slow_factor=table.number("slow_factor", 1.0, least=1.0),
+        slow_from_ns=table.time_ns("slow_from", 0),
+        slow_until_ns=until_ns or None,
+        pause_every_ns=table.time_ns("pause_every", 0),
+        pause_ns=table.time_ns("pause", 0),
+    )
+    if params.pause_every_ns and params.pause_ns >= params.pause_every_ns:
+        raise table.error("pause", "must be shorter than pause_every")
+    return Perturb(inner, params, seed)
+
+
+MODELS: dict[str, Builder] = {
+    "stripe": _stripe,
+    "mirror": _mirror,
+    "raid5": _parity(1),
+    "raid6": _parity(2),
+    "concatenation": _concatenation,
+    "cache": _cache_tier,
+    "perturb": _perturb,
+}
