@@ -19,7 +19,7 @@ from freezingtime.nbd.protocol import ProtocolError, wire_error
 from freezingtime.nbd.transmission import (
     Disconnect,
     Message,
-    Rejected,
+    Answered,
     RequestDecoder,
     encode_reply,
 )
@@ -30,9 +30,9 @@ DISK = Export("disk", 64 * MIB)
 READ_ONLY_DISK = Export("fixed", 64 * MIB, read_only=True)
 
 # HAS_FLAGS, SEND_FLUSH, SEND_FUA, SEND_TRIM, SEND_WRITE_ZEROES, CAN_MULTI_CONN
-DISK_FLAGS = 0b1_0110_1101
-# HAS_FLAGS, READ_ONLY, SEND_FLUSH, SEND_FUA, CAN_MULTI_CONN
-READ_ONLY_FLAGS = 0b1_0000_1111
+DISK_FLAGS = 0b101_0110_1101
+# HAS_FLAGS, READ_ONLY, SEND_FLUSH, SEND_FUA, CAN_MULTI_CONN, SEND_CACHE
+READ_ONLY_FLAGS = 0b101_0000_1111
 
 FIXED_NEWSTYLE_NO_ZEROES = pack(">I", 3)
 EXPORT_NAME, ABORT, LIST, STARTTLS, INFO, GO, STRUCTURED_REPLY = 1, 2, 3, 5, 6, 7, 8
@@ -303,7 +303,7 @@ def test_the_largest_and_the_last_request_are_served(
         (DISK, request(READ, 0, 32 * MIB + 512), EINVAL, "length 33554944 is more than 33554432"),
         (DISK, request(FLUSH, 0, 512), EINVAL, "a flush has no offset and no length"),
         (DISK, request(FLUSH, 512, 0), EINVAL, "a flush has no offset and no length"),
-        (DISK, request(CACHE, 0, 512), EINVAL, "unknown command 5"),
+        (DISK, request(CACHE, 64 * MIB, 512), EINVAL, "go beyond the end at 67108864"),
         (DISK, request(BLOCK_STATUS, 0, 512), EINVAL, "unknown command 7"),
         (DISK, request(99, 0, 512), EINVAL, "unknown command 99"),
         (DISK, request(READ, 0, 512, flags=DF), EINVAL, "flags 0x4 do not go with command 0"),
@@ -317,10 +317,16 @@ def test_a_bad_request_is_rejected_with_the_reason(
     export: Export, sent: bytes, error: int, reason: str
 ) -> None:
     rejected, good = RequestDecoder(export).receive(sent + request(READ, 0, 512))
-    assert isinstance(rejected, Rejected)
+    assert isinstance(rejected, Answered)
     assert (rejected.cookie, rejected.error) == (7, error)
     assert rejected.reason.endswith(reason) or rejected.reason.startswith(reason)
     assert isinstance(good, Request)
+
+
+def test_advice_to_cache_is_done_at_once() -> None:
+    (answered,) = RequestDecoder(DISK).receive(request(CACHE, 0, 4096))
+    assert isinstance(answered, Answered)
+    assert (answered.cookie, answered.error) == (7, 0)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +344,7 @@ def test_the_data_of_a_rejected_write_is_not_taken_for_requests(
 ) -> None:
     bad_write = request(WRITE, offset, length, flags=flags, data=b"%" * length)
     rejected, good = RequestDecoder(export).receive(bad_write + request(READ, 0, 512))
-    assert isinstance(rejected, Rejected)
+    assert isinstance(rejected, Answered)
     assert rejected.error == error
     assert isinstance(good, Request)
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.handshake import ServerHandshake
 from freezingtime.nbd.protocol import ProtocolError, wire_error
-from freezingtime.nbd.transmission import Disconnect, Rejected, RequestDecoder, encode_reply
+from freezingtime.nbd.transmission import Disconnect, Answered, RequestDecoder, encode_reply
 from freezingtime.poller import Poller
 from freezingtime.request import Operation, Request
 
@@ -205,7 +205,7 @@ class Connection:
                 self._received.append(message)
                 self._received_bytes += _data_bytes(message)
                 self._on_received(self)
-            elif isinstance(message, Rejected):
+            elif isinstance(message, Answered):
                 self._send(encode_reply(message.cookie, message.error))
             elif isinstance(message, Disconnect):
                 self._leaving = True

@@ -8,6 +8,7 @@ from freezingtime.nbd.protocol import (
     NBD_FLAG_CAN_MULTI_CONN,
     NBD_FLAG_HAS_FLAGS,
     NBD_FLAG_READ_ONLY,
+    NBD_FLAG_SEND_CACHE,
     NBD_FLAG_SEND_FLUSH,
     NBD_FLAG_SEND_FUA,
     NBD_FLAG_SEND_TRIM,
@@ -51,7 +52,7 @@ class Export:
         Many connections are fine: all see one medium, and a flush covers all of it.
         """
         flags = NBD_FLAG_HAS_FLAGS | NBD_FLAG_SEND_FLUSH | NBD_FLAG_SEND_FUA
-        flags |= NBD_FLAG_CAN_MULTI_CONN
+        flags |= NBD_FLAG_CAN_MULTI_CONN | NBD_FLAG_SEND_CACHE
         if self.read_only:
             return flags | NBD_FLAG_READ_ONLY
         return flags | NBD_FLAG_SEND_TRIM | NBD_FLAG_SEND_WRITE_ZEROES

@@ -34,6 +34,7 @@ NBD_FLAG_SEND_FUA: Final = 1 << 3
 NBD_FLAG_SEND_TRIM: Final = 1 << 5
 NBD_FLAG_SEND_WRITE_ZEROES: Final = 1 << 6
 NBD_FLAG_CAN_MULTI_CONN: Final = 1 << 8
+NBD_FLAG_SEND_CACHE: Final = 1 << 10
 
 # Options.
 NBD_OPT_EXPORT_NAME: Final = 1

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.protocol import (
+    NBD_CMD_CACHE,
     NBD_CMD_DISC,
     NBD_CMD_FLAG_FUA,
     NBD_CMD_FLAG_NO_HOLE,
@@ -20,6 +21,7 @@ from freezingtime.nbd.protocol import (
     NBD_EPERM,
     NBD_REQUEST_MAGIC,
     NBD_SIMPLE_REPLY_MAGIC,
+    NBD_SUCCESS,
     REQUEST_HEADER,
     SIMPLE_REPLY,
     ProtocolError,
@@ -31,6 +33,7 @@ _OPERATIONS = {
     NBD_CMD_WRITE: Operation.WRITE,
     NBD_CMD_FLUSH: Operation.FLUSH,
     NBD_CMD_TRIM: Operation.DISCARD,
+    NBD_CMD_CACHE: Operation.READ,
     NBD_CMD_WRITE_ZEROES: Operation.WRITE_ZEROES,
 }
 # The protocol has servers accept FUA on every command, also where it means nothing.
@@ -40,6 +43,7 @@ _ALLOWED_FLAGS = {
     NBD_CMD_WRITE: NBD_CMD_FLAG_FUA,
     NBD_CMD_FLUSH: NBD_CMD_FLAG_FUA,
     NBD_CMD_TRIM: NBD_CMD_FLAG_FUA,
+    NBD_CMD_CACHE: NBD_CMD_FLAG_FUA,
     NBD_CMD_WRITE_ZEROES: NBD_CMD_FLAG_FUA | NBD_CMD_FLAG_NO_HOLE,
 }
 _MODIFYING = frozenset({NBD_CMD_WRITE, NBD_CMD_TRIM, NBD_CMD_WRITE_ZEROES})
@@ -48,8 +52,11 @@ _WRITING = frozenset({NBD_CMD_WRITE, NBD_CMD_WRITE_ZEROES})
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """A request that cannot be served: reply with ``error``, an NBD error number."""
+class Answered:
+    """A request with nothing to do for a device: reply with ``error`` (0, if all is well).
+
+    Nearly always one that cannot be served, for ``reason``.
+    """
 
     cookie: int
     error: int
@@ -61,7 +68,7 @@ class Disconnect:
     """The client is done: finish what is in flight, then close. Nothing comes after it."""
 
 
-Message: TypeAlias = Request | Rejected | Disconnect
+Message: TypeAlias = Request | Answered | Disconnect
 
 
 class RequestDecoder:
@@ -70,7 +77,7 @@ class RequestDecoder:
     def __init__(self, export: Export) -> None:
         self._export = export
         self._header = bytearray()  # the part of a header that has come
-        self._awaiting_payload: Request | Rejected | None = None
+        self._awaiting_payload: Request | Answered | None = None
         self._payload = memoryview(b"")  # the part of its payload yet to be filled
         self._dropped_bytes = 0  # how much of its payload is yet to be thrown away
         self._disconnected = False
@@ -104,7 +111,7 @@ class RequestDecoder:
         return data[missing_bytes:]
 
     def _take_payload(
-        self, data: memoryview, message: Request | Rejected, messages: list[Message]
+        self, data: memoryview, message: Request | Answered, messages: list[Message]
     ) -> memoryview:
         if self._dropped_bytes:
             taken_bytes = min(len(data), self._dropped_bytes)
@@ -128,20 +135,23 @@ class RequestDecoder:
             messages.append(Disconnect())
             return
         fault = _find_fault(self._export, command, flags, offset_bytes, length_bytes)
-        message: Request | Rejected
+        message: Request | Answered
         if fault is None:
             fua = command in _MODIFYING and bool(flags & NBD_CMD_FLAG_FUA)
             message = Request(
                 _OPERATIONS[command], offset_bytes, length_bytes, fua=fua, cookie=cookie
             )
         else:
-            message = Rejected(cookie, *fault)
+            message = Answered(cookie, *fault)
+        if command == NBD_CMD_CACHE and fault is None:
+            # Advice to read ahead; where it is not needed it is done as soon as given.
+            message = Answered(cookie, NBD_SUCCESS, "nothing to do")
         if command == NBD_CMD_WRITE and length_bytes > 0:
             self._await_payload(message, length_bytes)
         else:
             messages.append(message)
 
-    def _await_payload(self, message: Request | Rejected, length_bytes: int) -> None:
+    def _await_payload(self, message: Request | Answered, length_bytes: int) -> None:
         """Make ready to fill in a write's data, or to throw it away if the write is rejected."""
         self._awaiting_payload = message
         if isinstance(message, Request):
