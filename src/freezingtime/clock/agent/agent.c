@@ -123,8 +123,7 @@ __attribute__((constructor)) static void load(void)
 void ft_agent_start_when_ready(void)
 {
     bool main_thread = getpid() == gettid();
-    if (!main_thread || !agent.active || agent.started ||
-        !phase_check(QEMU_PHASE_MACHINE_READY)) {
+    if (!main_thread || !agent.active || agent.started || !phase_check(QEMU_PHASE_MACHINE_READY)) {
         return;
     }
     agent.started = true;

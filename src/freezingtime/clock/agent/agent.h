@@ -18,8 +18,7 @@
 enum { FT_EXIT_REFUSED = 64, FT_EXIT_EMULATOR_LOST = 70 };
 
 /* agent.c: prints "freezingtime agent: ..." and ends QEMU at once. Any thread, no lock. */
-_Noreturn void ft_die(int status, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+_Noreturn void ft_die(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* agent.c: starts the agent once QEMU's machine is built. QEMU's main loop, any lock. */
 void ft_agent_start_when_ready(void);

@@ -64,11 +64,9 @@ void ft_control_connect(const char *name)
         ft_die(FT_EXIT_REFUSED, "the control socket's name is too long: %s", name);
     }
     memcpy(address.sun_path + 1, name, name_bytes);
-    socklen_t address_bytes =
-        (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + name_bytes);
+    socklen_t address_bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + name_bytes);
     control_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (control_fd < 0 ||
-        connect(control_fd, (struct sockaddr *)&address, address_bytes) < 0) {
+    if (control_fd < 0 || connect(control_fd, (struct sockaddr *)&address, address_bytes) < 0) {
         ft_die(FT_EXIT_EMULATOR_LOST, "cannot reach the emulator at @%s: %s", name,
                strerror(errno));
     }
@@ -93,8 +91,7 @@ void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t ti
 
 static void send_report(void)
 {
-    size_t bytes =
-        sizeof message.report + message.report.stamp_count * sizeof message.stamps[0];
+    size_t bytes = sizeof message.report + message.report.stamp_count * sizeof message.stamps[0];
     ssize_t sent;
     do {
         sent = send(control_fd, &message, bytes, MSG_NOSIGNAL);

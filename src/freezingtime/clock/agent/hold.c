@@ -70,8 +70,7 @@ static void deliver(uint32_t reply_count)
 
 static struct ft_order exchange(uint16_t flags)
 {
-    struct ft_order order =
-        ft_control_exchange(flags, ft_clock_now_ns(), ft_clock_warped_ns());
+    struct ft_order order = ft_control_exchange(flags, ft_clock_now_ns(), ft_clock_warped_ns());
     if (order.rate_hz) {
         ft_clock_set_rate(order.rate_hz);
     }
@@ -105,8 +104,7 @@ static void on_event(void *unused)
         deliver(order.reply_count);
         stop = stop || (order.flags & FT_ORDER_STOP);
         /* A completion may have let QEMU send more; deliveries alone can wait. */
-    } while (order.reply_count > 0 && in_flight > 0 &&
-             order.next_event_ns <= ft_clock_now_ns());
+    } while (order.reply_count > 0 && in_flight > 0 && order.next_event_ns <= ft_clock_now_ns());
     arm(order.next_event_ns);
     holding = false;
     if (stop) {

@@ -27,7 +27,7 @@
 /* Deadline for the emulator to read what QEMU sends; it always reads. */
 #define SEND_DEADLINE_MS 60000
 
-static char *nbd_name_prefix; /* NULL: this process is not ours to watch */
+static char *nbd_name_prefix;                         /* NULL: this process is not ours to watch */
 static struct ft_nbd_connection *connections[MAX_FD]; /* set before the fd is shared */
 
 static int (*libc_connect)(int, const struct sockaddr *, socklen_t);

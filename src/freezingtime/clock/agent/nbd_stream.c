@@ -86,8 +86,7 @@ static size_t reply_header_bytes(uint32_t magic)
                                          : 0;
 }
 
-static void request_header_done(struct ft_nbd_connection *connection,
-                                struct ft_nbd_reader *reader)
+static void request_header_done(struct ft_nbd_connection *connection, struct ft_nbd_reader *reader)
 {
     if (be32(reader->header) == OPTION_MAGIC) {
         reader->body_left = be32(reader->header + 12);
@@ -118,8 +117,7 @@ static void reply_header_done(struct ft_nbd_connection *connection, struct ft_nb
     reader->message_pending = true;
 }
 
-static size_t take(struct ft_nbd_reader *reader, const uint8_t *bytes, size_t count,
-                   size_t wanted)
+static size_t take(struct ft_nbd_reader *reader, const uint8_t *bytes, size_t count, size_t wanted)
 {
     size_t missing = wanted - reader->header_have;
     size_t taken = count < missing ? count : missing;

@@ -13,9 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define QEMU_CLOCK_VIRTUAL 1      /* QEMUClockType */
-#define QEMU_TIMER_NS 1           /* SCALE_NS */
-#define QEMU_TIMER_INTERNAL (~1)  /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
+#define QEMU_CLOCK_VIRTUAL 1       /* QEMUClockType */
+#define QEMU_TIMER_NS 1            /* SCALE_NS */
+#define QEMU_TIMER_INTERNAL (~1)   /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
 #define QEMU_PHASE_MACHINE_READY 4 /* MachineInitPhase */
 
 #define WEAK __attribute__((weak))
