@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,15 +82,6 @@ def mean_latency_ns(job: Mapping[str, Any], operation: str) -> float:
     if operation == "flush":
         return float(job["sync"]["lat_ns"]["mean"])
     return float(job[operation]["clat_ns"]["mean"])
-
-
-def observed_service_ns(rows: list[dict[str, str]], operation: str) -> float:
-    """The mean time that requests of a record took in the guest's eyes."""
-    return statistics.fmean(
-        int(row["delivery_ns"]) - int(row["arrival_ns"])
-        for row in rows
-        if row["operation"] == operation
-    )
 
 
 def make_file(path: Path, size_bytes: int) -> Path:

@@ -64,7 +64,10 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("run --disk nosuch:1us -- true", "--disk: unknown device 'nosuch:1us'; there is: constant"),
+        (
+            "run --disk nosuch:1us -- true",
+            "--disk: unknown device 'nosuch:1us'; there is: constant",
+        ),
         ("run --disk constant:10xx -- true", "bad time '10xx': write a number and a unit"),
         ("run --disk constant:1.5ns -- true", "must be a whole number of nanoseconds"),
         ("run --disk constant -- true", "device 'constant' needs a time: constant:10us"),

@@ -70,7 +70,7 @@ def test_a_negative_time_is_refused() -> None:
 
 def test_a_model_that_completes_before_arrival_is_caught() -> None:
     class TimeTraveller(TimedDevice):
-        def completion_ns(self, request: Request, now_ns: int) -> int:  # noqa: ARG002
+        def completion_ns(self, request: Request, now_ns: int) -> int:
             return now_ns - 1
 
     with pytest.raises(ValueError, match=r"^TimeTraveller completed a request at 4 ns, before"):

@@ -17,9 +17,9 @@ from freezingtime.nbd.export import Export
 from freezingtime.nbd.handshake import ServerHandshake
 from freezingtime.nbd.protocol import ProtocolError, wire_error
 from freezingtime.nbd.transmission import (
+    Answered,
     Disconnect,
     Message,
-    Answered,
     RequestDecoder,
     encode_reply,
 )
