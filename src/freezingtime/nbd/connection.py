@@ -15,7 +15,7 @@ from typing import TypeAlias
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.handshake import ServerHandshake
 from freezingtime.nbd.protocol import ProtocolError, wire_error
-from freezingtime.nbd.transmission import Disconnect, Answered, RequestDecoder, encode_reply
+from freezingtime.nbd.transmission import Answered, Disconnect, RequestDecoder, encode_reply
 from freezingtime.poller import Poller
 from freezingtime.request import Operation, Request
 
