@@ -1,1 +1,1 @@
-
+"""Freezing Time: a storage device emulator that is exact in guest time."""
