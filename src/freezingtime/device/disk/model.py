@@ -1,0 +1,154 @@
+"""The hard disk: a device whose time goes into moving an arm and waiting for a platter."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freezingtime.device.base import Device
+from freezingtime.device.disk.parameters import DiskParams
+from freezingtime.device.disk.state import NEVER_NS, new_state
+from freezingtime.request import Request
+
+Int64s = NDArray[np.int64]
+
+
+class DiskDevice(Device):
+    """One drive, with its command queue, scheduler and cache.
+
+    The disk that the user sees is the first ``size_bytes`` of the drive, its outermost tracks;
+    all of it if not given. ``seed`` chooses the platter's angle and the arm's place at time 0,
+    which is all that is random.
+
+    Raises ValueError if ``size_bytes`` is more than the drive's capacity, or if the parameters
+    contradict each other (:func:`~freezingtime.device.disk.parameters.parse` says where).
+    """
+
+    def __init__(self, params: DiskParams, seed: int, size_bytes: int | None = None) -> None:
+        if size_bytes is not None and size_bytes > params.capacity_bytes:
+            raise ValueError(
+                f"the disk is to have {size_bytes} bytes, but the drive has only "
+                f"{params.capacity_bytes}"
+            )
+        # Compiled code takes long to import: only for those who have a disk.
+        from freezingtime.device.disk import kernels
+
+        self._kernels: Any = kernels
+        self._size_bytes = params.capacity_bytes if size_bytes is None else size_bytes
+        self._sector_bytes = params.sector_bytes
+        self._disk = new_state(params, seed)
+        self._tags: Int64s = np.empty(params.queue_depth, np.int64)
+        self._free_slots = params.queue_depth
+        self._in_drive: dict[int, Request] = {}
+        self._waiting: deque[Request] = deque()
+        self._submitted_count = 0
+        self._next_ns = NEVER_NS
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        self._waiting.append(request)
+        self._admit_waiting(now_ns)
+
+    def next_event_ns(self) -> int | None:
+        return None if self._next_ns == NEVER_NS else self._next_ns
+
+    def advance(self, now_ns: int) -> list[Request]:
+        completed: list[Request] = []
+        while self._next_ns <= now_ns:
+            event_ns = self._next_ns
+            count, self._next_ns = self._kernels.advance(self._disk, event_ns, self._tags)
+            completed += [self._in_drive.pop(tag) for tag in self._tags[:count].tolist()]
+            self._free_slots += count
+            self._admit_waiting(event_ns)
+        return completed
+
+    def complete_all(
+        self, arrivals_ns: Int64s, operations: Int64s, offsets_bytes: Int64s, lengths_bytes: Int64s
+    ) -> Int64s:
+        """When the requests of a trace complete; ``arrivals_ns`` never decreases.
+
+        Exactly what :meth:`submit` and :meth:`advance` would give, where requests that arrive at
+        the very time of an event are submitted before it.
+
+        Raises ValueError if requests are in flight, or one is outside the disk.
+        """
+        from freezingtime.device.disk import trace_kernels
+
+        lbas, sectors = self._trace_sectors(offsets_bytes, lengths_bytes)
+        if np.any(np.diff(arrivals_ns) < 0):
+            raise ValueError("arrival times must not decrease")
+        completions_ns = np.empty(len(arrivals_ns), np.int64)
+        trace_kernels.run_open(self._disk, arrivals_ns, operations, lbas, sectors, completions_ns)
+        self._next_ns = self._kernels.next_event_ns(self._disk)
+        return completions_ns
+
+    def complete_closed(
+        self,
+        depth: int,
+        operations: Int64s,
+        offsets_bytes: Int64s,
+        lengths_bytes: Int64s,
+        start_ns: int = 0,
+    ) -> tuple[Int64s, Int64s]:
+        """Arrival and completion times of a trace with ``depth`` (1 or more) requests in flight.
+
+        Raises ValueError if requests are in flight, or one is outside the disk.
+        """
+        from freezingtime.device.disk import trace_kernels
+
+        lbas, sectors = self._trace_sectors(offsets_bytes, lengths_bytes)
+        if depth < 1:
+            raise ValueError(f"queue depth is {depth}; must be 1 or more")
+        arrivals_ns = np.empty(len(operations), np.int64)
+        completions_ns = np.empty(len(operations), np.int64)
+        trace_kernels.run_closed(
+            self._disk, depth, start_ns, operations, lbas, sectors, arrivals_ns, completions_ns
+        )
+        self._next_ns = self._kernels.next_event_ns(self._disk)
+        return arrivals_ns, completions_ns
+
+    def statistics(self) -> dict[str, float]:
+        """Counts since the beginning, and mean times in ns."""
+        counters = {
+            name: int(self._disk.counters[name][0]) for name in self._disk.counters.dtype.names
+        }
+        operations = max(1, counters["media_operations"])
+        seek_ns, rotation_ns, transfer_ns = (
+            counters.pop(name) for name in ("seek_ns", "rotation_ns", "transfer_ns")
+        )
+        return {
+            **{name: float(count) for name, count in counters.items()},
+            "mean_seek_ns": seek_ns / max(1, counters["seeks"]),
+            "mean_rotation_ns": rotation_ns / operations,
+            "mean_transfer_ns": transfer_ns / operations,
+        }
+
+    def _admit_waiting(self, now_ns: int) -> None:
+        while self._waiting and self._free_slots:
+            request = self._waiting.popleft()
+            lba = request.offset_bytes // self._sector_bytes
+            sectors = -(-request.end_bytes // self._sector_bytes) - lba
+            tag = self._submitted_count
+            self._submitted_count += 1
+            self._in_drive[tag] = request
+            self._free_slots -= 1
+            event_ns = self._kernels.admit(
+                self._disk, tag, int(request.operation), lba, sectors, request.fua, now_ns
+            )
+            self._next_ns = min(self._next_ns, event_ns)
+
+    def _trace_sectors(self, offsets_bytes: Int64s, lengths_bytes: Int64s) -> tuple[Int64s, Int64s]:
+        if self._in_drive:
+            raise ValueError(f"{len(self._in_drive)} requests are in flight")
+        ends_bytes = offsets_bytes + lengths_bytes
+        outside = (offsets_bytes < 0) | (lengths_bytes < 0) | (ends_bytes > self._size_bytes)
+        if np.any(outside):
+            number = int(np.argmax(outside))
+            raise ValueError(
+                f"request {number} (offset {offsets_bytes[number]}, length "
+                f"{lengths_bytes[number]}) is outside the disk of {self._size_bytes} bytes"
+            )
+        lbas = offsets_bytes // self._sector_bytes
+        return lbas, -(-ends_bytes // self._sector_bytes) - lbas

@@ -1,0 +1,133 @@
+"""What the arm does next. Compiled.
+
+Shortest positioning time first (Jacobson and Wilkes, HPL-CSP-91-7, 1991; Worthington, Ganger
+and Patt, "Scheduling Algorithms for Modern Disk Drives", SIGMETRICS 1994) with a time limit
+after which the oldest request goes first, the way against starvation that both papers name.
+First come first served is the same with a time limit of 0.
+
+Requests that continue each other are served in ascending order, and what continues the last
+transfer goes before everything that is not too old: at the end of a track a later request of
+the same stream may be nearer, and the stream would fall apart. The latter paper proposes this.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.disk.mechanics_kernels import start_ns
+from freezingtime.device.disk.state import NEVER_NS, DiskState, Phase
+from freezingtime.request import Operation
+
+_PENDING = int(Phase.PENDING)
+_STALLED = int(Phase.STALLED)
+_FLUSHING = int(Phase.FLUSHING)
+_READ = int(Operation.READ)
+
+
+@njit(cache=True)
+def choose(disk: DiskState, now_ns: int) -> tuple[int, int]:
+    """The slot and the extent to serve next; -1 for none, and one of the two always is -1."""
+    pending, waiting, oldest = _survey(disk)
+    if oldest >= 0:
+        slot = disk.slots[oldest]
+        if now_ns - slot.admitted_ns >= _age_limit_ns(disk):
+            if slot.phase == _PENDING:
+                return oldest, -1
+            return -1, _choose_extent(disk, now_ns)[0]
+    extent, extent_start_ns = -1, NEVER_NS
+    if disk.arm[0].buffered_extents and (pending == 0 or waiting > 0 or _buffer_fills(disk)):
+        extent, extent_start_ns = _choose_extent(disk, now_ns)
+    if pending == 0:
+        return -1, extent
+    slot_index, slot_start_ns = _choose_slot(disk, now_ns)
+    if slot_start_ns <= extent_start_ns:
+        return slot_index, -1
+    return -1, extent
+
+
+@njit(cache=True)
+def has_work(disk: DiskState) -> bool:
+    """Whether anything but reading ahead waits for the arm."""
+    return disk.arm[0].buffered_extents > 0 or _survey(disk)[0] > 0
+
+
+@njit(cache=True)
+def _age_limit_ns(disk: DiskState) -> int:
+    drive = disk.drive[0]
+    return drive.age_limit_ns if drive.shortest_positioning_first else 0
+
+
+@njit(cache=True)
+def _buffer_fills(disk: DiskState) -> bool:
+    """From three quarters on, writing back competes with reads."""
+    arm = disk.arm[0]
+    if 4 * arm.buffered_extents >= 3 * len(disk.extents):
+        return True
+    return bool(4 * arm.buffered_sectors >= 3 * disk.drive[0].write_buffer_sectors)
+
+
+@njit(cache=True)
+def _survey(disk: DiskState) -> tuple[int, int, int]:
+    """How many requests wait for the arm, how many for the write buffer, and the oldest."""
+    pending, waiting, oldest = 0, 0, -1
+    for index in range(len(disk.slots)):
+        slot = disk.slots[index]
+        if slot.phase == _PENDING:
+            pending += 1
+        elif slot.phase == _STALLED or slot.phase == _FLUSHING:
+            # A flush may wait for a write that goes straight to the platters.
+            if disk.arm[0].buffered_extents == 0:
+                continue
+            waiting += 1
+        else:
+            continue
+        if oldest < 0 or slot.sequence < disk.slots[oldest].sequence:
+            oldest = index
+    return pending, waiting, oldest
+
+
+@njit(cache=True)
+def _choose_slot(disk: DiskState, now_ns: int) -> tuple[int, int]:
+    best, best_ns = -1, NEVER_NS
+    next_lba = disk.arm[0].next_lba
+    for index in range(len(disk.slots)):
+        slot = disk.slots[index]
+        if slot.phase == _PENDING:
+            if slot.media_lba == next_lba:
+                return index, now_ns
+            begin_ns = start_ns(disk, slot, slot.operation != _READ, now_ns, best_ns)
+            if begin_ns < best_ns:
+                best, best_ns = index, begin_ns
+    return _first_of_run(disk, best), best_ns
+
+
+@njit(cache=True)
+def _first_of_run(disk: DiskState, index: int) -> int:
+    """Of the pending requests that lead up to this one without a gap, the first."""
+    first_lba = disk.slots[index].media_lba
+    number = 0
+    while number < len(disk.slots):
+        slot = disk.slots[number]
+        if slot.phase == _PENDING and slot.media_lba + slot.media_sectors == first_lba:
+            index, first_lba, number = number, slot.media_lba, 0
+        else:
+            number += 1
+    return index
+
+
+@njit(cache=True)
+def _choose_extent(disk: DiskState, now_ns: int) -> tuple[int, int]:
+    shortest_first = disk.drive[0].shortest_positioning_first
+    best, best_ns, best_key = -1, NEVER_NS, NEVER_NS
+    for index in range(len(disk.extents)):
+        extent = disk.extents[index]
+        if extent.sectors == 0:
+            continue
+        if shortest_first and extent.lba == disk.arm[0].next_lba:
+            return index, now_ns
+        bound_ns = best_ns if shortest_first else NEVER_NS
+        begin_ns = start_ns(disk, extent, True, now_ns, bound_ns)
+        key = begin_ns if shortest_first else extent.sequence
+        if key < best_key:
+            best, best_ns, best_key = index, begin_ns, key
+    return best, best_ns

@@ -1,0 +1,223 @@
+"""The drive's whole state as arrays, which the compiled kernels read and write.
+
+One record array per part. Times are in ns of guest time, addresses and lengths in sectors.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freezingtime.device.disk.parameters import DiskParams
+from freezingtime.device.disk.rotation import TURN
+from freezingtime.device.disk.seek import SeekCurve
+
+#: One element of a record array; the type checker knows no fields.
+Record: TypeAlias = Any
+Records: TypeAlias = Any
+
+#: Later than any event.
+NEVER_NS = 2**63 - 1
+
+
+class Phase(IntEnum):
+    """Where a request is on its way through the drive."""
+
+    FREE = 0
+    """The slot holds no request."""
+    INCOMING = 1
+    """The controller decodes the command, until ``time_ns``."""
+    PENDING = 2
+    """Waits for the arm."""
+    ACTIVE = 3
+    """The arm is at it."""
+    STALLED = 4
+    """A write that waits for room in the write buffer."""
+    FLUSHING = 5
+    """A flush that waits for earlier writes."""
+    DONE = 6
+    """Completes at ``time_ns``."""
+
+
+class Activity(IntEnum):
+    """What the arm does until ``end_ns``."""
+
+    IDLE = 0
+    MEDIA = 1
+    """Serves the request in slot ``target``."""
+    DESTAGE = 2
+    """Writes extent ``target`` of the write buffer."""
+    AHEAD = 3
+    """Reads ahead into segment ``target``; any command ends it."""
+    LAST_SECTOR = 4
+    """Ends the sector at which reading ahead was interrupted."""
+
+
+_INT = np.int64
+_FLOAT = np.float64
+
+DRIVE = np.dtype(
+    [
+        (name, _INT)
+        for name in (
+            "rpm",
+            "phase",
+            "heads",
+            "track_skew",
+            "cylinder_skew",
+            "head_switch_ns",
+            "cylinder_switch_ns",
+            "write_settle_ns",
+            "overhead_ns",
+            "link_bytes_per_s",
+            "sector_bytes",
+            "sectors",
+            "shortest_positioning_first",
+            "age_limit_ns",
+            "write_buffer_sectors",
+            "extent_sectors",
+            "segment_sectors",
+            "read_ahead_sectors",
+        )
+    ]
+)
+
+ARM = np.dtype(
+    [
+        (name, _INT)
+        for name in (
+            "activity",
+            "target",
+            "end_ns",
+            "cylinder",
+            "head",
+            "next_lba",  # the sector after the last one that was transferred
+            "ahead_segment",  # where reading ahead would go on, or -1
+            "ahead_lba",  # the next sector that reading ahead gets
+            "ahead_end_lba",  # where reading ahead stops by itself
+            "ahead_ns",  # when the head came to ahead_lba
+            "link_free_ns",
+            "sequence",
+            "buffered_sectors",
+            "buffered_extents",
+        )
+    ]
+)
+
+SLOT = np.dtype(
+    [
+        (name, _INT)
+        for name in (
+            "phase",
+            "tag",
+            "operation",
+            "fua",
+            "sequence",
+            "admitted_ns",
+            "time_ns",
+            "lba",
+            "sectors",
+            "media_lba",  # what is left to be done by the arm
+            "media_sectors",
+            "eligible_ns",  # the transfer may not begin before
+            "cylinder",
+            "head",
+            "angle",
+        )
+    ]
+)
+
+EXTENT = np.dtype(
+    [
+        (name, _INT)
+        for name in (
+            "sectors",  # 0: unused
+            "lba",
+            "active",
+            "sequence",
+            "eligible_ns",
+            "cylinder",
+            "head",
+            "angle",
+        )
+    ]
+)
+
+SEGMENT = np.dtype([("lba", _INT), ("end_lba", _INT), ("used", _INT)])
+
+COUNTERS = np.dtype(
+    [
+        (name, _INT)
+        for name in (
+            "media_operations",
+            "seeks",
+            "seek_ns",
+            "rotation_ns",
+            "transfer_ns",
+            "read_hits",
+            "read_misses",
+            "writes_buffered",
+            "writes_absorbed",
+            "writes_stalled",
+            "destaged_extents",
+            "destaged_sectors",
+            "sectors_read_ahead",
+        )
+    ]
+)
+
+
+class DiskState(NamedTuple):
+    """All arrays of one drive; ``drive``, ``arm`` and ``counters`` have one record."""
+
+    drive: Records
+    seek: SeekCurve
+    zones: NDArray[np.int64]
+    arm: Records
+    slots: Records
+    extents: Records
+    segments: Records
+    counters: Records
+
+
+def new_state(params: DiskParams, seed: int) -> DiskState:
+    """A drive with empty caches; the seed chooses where arm and platter are at time 0."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    geometry = params.geometry
+    sector_bytes = params.sector_bytes
+    drive = np.zeros(1, DRIVE)
+    drive["rpm"] = params.rpm
+    drive["phase"] = generator.integers(TURN)
+    drive["heads"] = geometry.heads
+    drive["track_skew"] = geometry.track_skew
+    drive["cylinder_skew"] = geometry.cylinder_skew
+    drive["head_switch_ns"] = params.head_switch_ns
+    drive["cylinder_switch_ns"] = params.cylinder_switch_ns
+    drive["write_settle_ns"] = params.write_settle_ns
+    drive["overhead_ns"] = params.overhead_ns
+    drive["link_bytes_per_s"] = params.link_bytes_per_s
+    drive["sector_bytes"] = sector_bytes
+    drive["sectors"] = geometry.sectors
+    drive["shortest_positioning_first"] = params.shortest_positioning_first
+    drive["age_limit_ns"] = params.age_limit_ns
+    drive["write_buffer_sectors"] = params.write_buffer_size_bytes // sector_bytes
+    # An extent keeps the arm from reads for as long as it is: some tracks at most.
+    drive["extent_sectors"] = max(1, params.write_buffer_size_bytes // sector_bytes // 16)
+    drive["segment_sectors"] = params.segment_bytes // sector_bytes
+    drive["read_ahead_sectors"] = params.read_ahead_size_bytes // sector_bytes
+    arm = np.zeros(1, ARM)
+    arm["cylinder"] = generator.integers(geometry.cylinders)
+    arm["ahead_segment"] = -1
+    return DiskState(
+        drive=drive,
+        seek=params.seek_curve,
+        zones=geometry.zones,
+        arm=arm,
+        slots=np.zeros(params.queue_depth, SLOT),
+        extents=np.zeros(params.write_extents, EXTENT),
+        segments=np.zeros(params.segment_count, SEGMENT),
+        counters=np.zeros(1, COUNTERS),
+    )

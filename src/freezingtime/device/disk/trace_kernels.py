@@ -1,0 +1,76 @@
+"""Whole traces through a drive in one compiled call: open loop and closed loop."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from freezingtime.device.disk.kernels import admit, advance, next_event_ns
+from freezingtime.device.disk.state import DiskState
+
+
+@njit(cache=True)
+def run_open(
+    disk: DiskState,
+    arrivals_ns: NDArray[np.int64],
+    operations: NDArray[np.int64],
+    lbas: NDArray[np.int64],
+    sectors: NDArray[np.int64],
+    completions_ns: NDArray[np.int64],
+) -> None:
+    """Each request comes at its own time; those beyond the queue wait in order of arrival."""
+    total = len(arrivals_ns)
+    tags = np.empty(len(disk.slots), np.int64)
+    arrived, admitted, completed = 0, 0, 0
+    event_ns = next_event_ns(disk)
+    while completed < total:
+        if arrived < total and arrivals_ns[arrived] <= event_ns:
+            now_ns = arrivals_ns[arrived]
+            arrived += 1
+        else:
+            now_ns = event_ns
+            count, event_ns = advance(disk, now_ns, tags)
+            completions_ns[tags[:count]] = now_ns
+            completed += count
+        while admitted < arrived and admitted - completed < len(disk.slots):
+            index = admitted
+            admitted_ns = admit(
+                disk, index, operations[index], lbas[index], sectors[index], False, now_ns
+            )
+            event_ns = min(event_ns, admitted_ns)
+            admitted += 1
+
+
+@njit(cache=True)
+def run_closed(
+    disk: DiskState,
+    depth: int,
+    start_ns: int,
+    operations: NDArray[np.int64],
+    lbas: NDArray[np.int64],
+    sectors: NDArray[np.int64],
+    arrivals_ns: NDArray[np.int64],
+    completions_ns: NDArray[np.int64],
+) -> None:
+    """``depth`` requests are kept in flight: each completion brings the next arrival."""
+    total = len(operations)
+    tags = np.empty(len(disk.slots), np.int64)
+    arrived, admitted, completed = 0, 0, 0
+    now_ns = start_ns
+    event_ns = next_event_ns(disk)
+    while completed < total:
+        while arrived < total and arrived - completed < depth:
+            arrivals_ns[arrived] = now_ns
+            arrived += 1
+        while admitted < arrived and admitted - completed < len(disk.slots):
+            index = admitted
+            admitted_ns = admit(
+                disk, index, operations[index], lbas[index], sectors[index], False, now_ns
+            )
+            event_ns = min(event_ns, admitted_ns)
+            admitted += 1
+        now_ns = event_ns
+        count, event_ns = advance(disk, now_ns, tags)
+        completions_ns[tags[:count]] = now_ns
+        completed += count
