@@ -88,6 +88,18 @@ def test_fit_reproduces_the_three_figures(cylinders: int, crossover: float, weig
     assert at_crossover == pytest.approx(beyond, rel=1e-9)
 
 
+def test_fit_recovers_a_published_curve() -> None:
+    """The HP 97560 of Ruemmler and Wilkes: its own figures give back its own curve."""
+    cylinders = 1962
+    published = SeekCurve(3.24e6, 0.400e6, 8.00e6, 0.008e6, 383)
+    distance = np.arange(1, cylinders)
+    times_ns = np.array([seek_ns(published, int(d)) for d in distance])
+    average_ns = round(np.average(times_ns, weights=cylinders - distance))
+    crossover = 383 / (cylinders - 1)
+    curve = fit_seek_curve(times_ns[0], average_ns, times_ns[-1], cylinders, crossover)
+    assert curve == pytest.approx(published, rel=0.01)
+
+
 def _distances(cylinders: int) -> list[int]:
     return sorted({int(d) for d in np.linspace(1, cylinders - 1, 200)})
 
@@ -215,11 +227,10 @@ def test_shortest_positioning_beats_first_come_as_published() -> None:
     """With n requests to choose from, throughput grows by about the fifth root of n.
 
     That is the rule of thumb of Thomasian ("Survey and Analysis of Disk Scheduling Methods", ACM
-    SIGARCH Computer Architecture News 39(2), 2011), which he checked against the measured factor
-    of 2 at 32 requests in Anderson, Dykes and Riedel, "More Than an Interface: SCSI vs. ATA",
-    FAST'03. Published drives: 79 IOPS alone and 150 at depth 32 (Seagate ST1000DM003, factor
-    1.9), 212 at depth 32 (WD HC580, data sheet), 168 at depth 16 (Exos X24, data sheet). The
-    band is 30 %: a rule of thumb, and a model that knows its positions exactly.
+    SIGARCH Computer Architecture News 39(2), 2011). Published drives: 79 IOPS alone and 150 at
+    depth 32 (Seagate ST1000DM003, factor 1.9), 212 at depth 32 (WD HC580, data sheet), 168 at
+    depth 16 (Exos X24, data sheet). The band is 30 %: it is a rule of thumb, and the model knows
+    its positions exactly, which favours it.
     """
     factors = queue_depth_factors()
     assert factors[1] == pytest.approx(1, rel=0.01)

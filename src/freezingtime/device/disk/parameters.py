@@ -119,7 +119,7 @@ def parse(table: Table) -> DiskParams:
     ``capacity``, ``rpm``, ``heads``, ``track_to_track``, ``average_seek`` and ``outer_rate`` are
     needed; the seek times are for reads, and writes take ``write_settle`` longer. Rates are
     sustained, that is with the skews, unless ``rates = "media"``. ``full_stroke`` is twice the
-    average unless given (assumed: data sheets that give both lie from 1.7 to 2.1).
+    average unless given (assumed; the Travelstar manuals, which give both, have 1.7 to 1.8).
 
     Raises InputError for a bad value; the message names file, key, value and what is allowed.
     """

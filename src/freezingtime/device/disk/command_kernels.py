@@ -1,0 +1,178 @@
+"""What becomes of a command: answered from memory, or left to wait for the arm. Compiled."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.disk import ahead_kernels as ahead
+from freezingtime.device.disk import cache_kernels as cache
+from freezingtime.device.disk import mechanics_kernels as mechanics
+from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
+from freezingtime.request import Operation
+
+# Plain integers: the compiler takes them as constants.
+_PENDING = int(Phase.PENDING)
+_ACTIVE = int(Phase.ACTIVE)
+_STALLED = int(Phase.STALLED)
+_FLUSHING = int(Phase.FLUSHING)
+_DONE = int(Phase.DONE)
+_AHEAD = int(Activity.AHEAD)
+_READ = int(Operation.READ)
+_WRITE = int(Operation.WRITE)
+_FLUSH = int(Operation.FLUSH)
+_DISCARD = int(Operation.DISCARD)
+_NS_PER_S = 1_000_000_000
+
+
+@njit(cache=True)
+def take_in(disk: DiskState, slot: Record, now_ns: int) -> None:
+    """The command is decoded: answer it from memory, or let it wait for the arm."""
+    if slot.operation == _FLUSH:
+        slot.phase = _FLUSHING
+        release_flushes(disk, now_ns)
+    elif slot.operation == _DISCARD or slot.sectors == 0:
+        complete(slot, now_ns)
+    elif slot.operation == _READ:
+        _take_in_read(disk, slot, now_ns)
+    else:
+        _take_in_write(disk, slot, now_ns)
+
+
+@njit(cache=True)
+def _take_in_read(disk: DiskState, slot: Record, now_ns: int) -> None:
+    if disk.arm[0].activity == _AHEAD:
+        ahead.note_ahead(disk, now_ns)
+    counters = disk.counters[0]
+    if cache.is_buffered(disk, slot.lba, slot.lba + slot.sectors):
+        complete(slot, use_link(disk, slot.sectors, now_ns))
+        counters.read_hits += 1
+        return
+    slot.phase = _PENDING
+    segment = cache.find_segment(disk, slot.lba)
+    if segment >= 0:
+        _serve_from_segment(disk, slot, segment, now_ns)
+    if slot.phase == _PENDING:
+        counters.read_misses += 1
+        mechanics.place(disk, slot, slot.media_lba)
+    else:
+        counters.read_hits += 1
+        ahead.want_ahead(disk, segment, slot.lba + slot.sectors)
+
+
+@njit(cache=True)
+def _take_in_write(disk: DiskState, slot: Record, now_ns: int) -> None:
+    if disk.arm[0].activity == _AHEAD:
+        ahead.interrupt_ahead(disk, now_ns)
+    end_lba = slot.lba + slot.sectors
+    cache.forget_read(disk, slot.lba, end_lba)
+    bufferable = slot.sectors <= disk.drive[0].write_buffer_sectors
+    if bufferable and slot.operation == _WRITE and not slot.fua:
+        slot.phase = _STALLED
+        release_stalled(disk, now_ns)
+        if slot.phase == _STALLED:
+            disk.counters[0].writes_stalled += 1
+        return
+    cache.forget_buffered(disk, slot.lba, end_lba)
+    slot.phase = _PENDING
+    mechanics.place(disk, slot, slot.lba)
+    if slot.operation == _WRITE:
+        # The arm may move while the data comes.
+        slot.eligible_ns = use_link(disk, slot.sectors, now_ns)
+
+
+@njit(cache=True)
+def _serve_from_segment(disk: DiskState, slot: Record, index: int, now_ns: int) -> None:
+    """Answer a pending read from a segment; or at least its first part."""
+    segment = disk.segments[index]
+    if not segment.lba <= slot.media_lba < segment.end_lba:
+        return
+    disk.arm[0].sequence += 1
+    segment.used = disk.arm[0].sequence
+    end_lba = slot.lba + slot.sectors
+    if end_lba <= segment.end_lba:
+        complete(slot, use_link(disk, slot.sectors, now_ns))
+        return
+    slot.media_lba = segment.end_lba
+    slot.media_sectors = end_lba - segment.end_lba
+    mechanics.place(disk, slot, slot.media_lba)
+
+
+@njit(cache=True)
+def serve_pending_from_segment(disk: DiskState, index: int, now_ns: int) -> None:
+    """What was just read may answer others."""
+    segment = disk.segments[index]
+    for number in range(len(disk.slots)):
+        slot = disk.slots[number]
+        # Checked here too: the call costs more than the check.
+        inside = segment.lba <= slot.media_lba < segment.end_lba
+        if inside and slot.phase == _PENDING and slot.operation == _READ:
+            _serve_from_segment(disk, slot, index, now_ns)
+
+
+@njit(cache=True)
+def release_stalled(disk: DiskState, now_ns: int) -> None:
+    """Let writes into the buffer in their order, as long as there is room."""
+    index = first_due(disk, _STALLED, NEVER_NS)
+    while index >= 0:
+        slot = disk.slots[index]
+        arrival_ns = max(now_ns, disk.arm[0].link_free_ns)
+        if not cache.buffer_write(disk, slot, arrival_ns + link_ns(disk.drive[0], slot.sectors)):
+            return
+        complete(slot, use_link(disk, slot.sectors, now_ns))
+        index = first_due(disk, _STALLED, NEVER_NS)
+
+
+@njit(cache=True)
+def release_flushes(disk: DiskState, now_ns: int) -> None:
+    """Complete the flushes before which every write is on the platters."""
+    for index in range(len(disk.slots)):
+        slot = disk.slots[index]
+        if slot.phase == _FLUSHING and not _write_before(disk, slot.sequence):
+            complete(slot, now_ns)
+
+
+@njit(cache=True)
+def _write_before(disk: DiskState, sequence: int) -> bool:
+    """Whether a write that came in before is not on the platters yet."""
+    for index in range(len(disk.slots)):
+        slot = disk.slots[index]
+        waits = slot.phase == _PENDING or slot.phase == _ACTIVE or slot.phase == _STALLED
+        if waits and slot.operation != _READ and slot.sequence < sequence:
+            return True
+    for index in range(len(disk.extents)):
+        if disk.extents[index].sectors and disk.extents[index].sequence < sequence:
+            return True
+    return False
+
+
+@njit(cache=True)
+def first_due(disk: DiskState, phase: int, now_ns: int) -> int:
+    """Of the slots in a phase whose time has come, the one that came in first; or -1."""
+    first = -1
+    for index in range(len(disk.slots)):
+        slot = disk.slots[index]
+        due = slot.phase == phase and slot.time_ns <= now_ns
+        if due and (first < 0 or slot.sequence < disk.slots[first].sequence):
+            first = index
+    return first
+
+
+@njit(cache=True)
+def complete(slot: Record, time_ns: int) -> None:
+    slot.phase = _DONE
+    slot.time_ns = time_ns
+
+
+@njit(cache=True)
+def use_link(disk: DiskState, sectors: int, from_ns: int) -> int:
+    """When the link has carried so much, beginning at ``from_ns`` or when it is free."""
+    drive, arm = disk.drive[0], disk.arm[0]
+    begin_ns = max(from_ns, arm.link_free_ns)
+    arm.link_free_ns = begin_ns + link_ns(drive, sectors)
+    return int(arm.link_free_ns)
+
+
+@njit(cache=True)
+def link_ns(drive: Record, sectors: int) -> int:
+    rate = drive.link_bytes_per_s
+    return int((sectors * drive.sector_bytes * _NS_PER_S + rate - 1) // rate)
