@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,6 +83,12 @@ def mean_latency_ns(job: Mapping[str, Any], operation: str) -> float:
     if operation == "flush":
         return float(job["sync"]["lat_ns"]["mean"])
     return float(job[operation]["clat_ns"]["mean"])
+
+
+def read_record(out: Path) -> list[dict[str, str]]:
+    """The rows of a run directory's requests.csv."""
+    with (out / "requests.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def make_file(path: Path, size_bytes: int) -> Path:

@@ -111,6 +111,8 @@ class Emulator:
     wire: ReplyWire
     on_completed: Callable[[CompletedRequest], None] = _ignore
     totals: Totals = field(default_factory=Totals)
+    resolution_ns: int = 1
+    """The guest's time between two instructions, rounded up: no interrupt can come between."""
     _in_device: dict[Request, _Flight] = field(default_factory=dict)
     _awaiting_medium: list[_Flight] = field(default_factory=list)
     _awaiting_delivery: dict[tuple[int, int], _Flight] = field(default_factory=dict)
@@ -232,7 +234,8 @@ class Emulator:
             return
         exact = flight.exact and not delivery.adrift
         late_ns = delivery.time_ns - flight.completion_ns
-        self._record(flight, delivery.time_ns, on_time=exact and late_ns == 0)
+        on_time = exact and 0 <= late_ns < self.resolution_ns
+        self._record(flight, delivery.time_ns, on_time=on_time)
 
     def _record(self, flight: _Flight, delivery_ns: int, *, on_time: bool) -> None:
         request = flight.request

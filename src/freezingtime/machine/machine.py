@@ -142,6 +142,7 @@ class Machine:
             self._console = self._cleanup.enter_context(Capture())
             self._service = EmulatorService(
                 disks,
+                rate_hz=config.rate_hz,
                 medium_deadline_s=config.medium_deadline_s,
                 on_completed=on_completed,
             )

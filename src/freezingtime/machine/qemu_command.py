@@ -42,8 +42,8 @@ class MachineFiles:
 def icount_shift(rate_hz: int) -> int:
     """The least shift at which QEMU's instruction budget cannot overshoot a deadline.
 
-    QEMU lets the guest run ``deadline_ns >> shift`` instructions; at ``rate_hz`` they take
-    at most ``deadline_ns``.
+    QEMU lets the guest run ``deadline_ns >> shift`` instructions, rounded up: the last of
+    them is the first at whose end the deadline is reached.
     """
     shift = 0
     while (_NS_PER_S >> shift) > rate_hz:

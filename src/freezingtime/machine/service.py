@@ -27,6 +27,7 @@ from freezingtime.poller import Poller
 CONTROL_DISK_INDEX = 0
 
 _MEDIUM_WORKERS = 64
+_NS_PER_S = 1_000_000_000
 _JOIN_DEADLINE_S = 5.0
 
 
@@ -57,10 +58,14 @@ class EmulatorService:
         self,
         plans: Sequence[DiskPlan],
         *,
+        rate_hz: int,
         medium_deadline_s: float,
         on_completed: Callable[[CompletedRequest], None],
     ) -> None:
-        """``on_completed`` gets the user's disks' requests, in the service's thread."""
+        """``rate_hz`` is the speed of the guest's CPU while it runs its job.
+
+        ``on_completed`` gets the user's disks' requests, in the service's thread.
+        """
         self.totals = Totals()
         #: What the guest says; None once the service has ended.
         self.messages: queue.SimpleQueue[GuestMessage | None] = queue.SimpleQueue()
@@ -91,7 +96,14 @@ class EmulatorService:
             self._server.listen(
                 f"\0{self.socket_name(disk.index)}", {disk.name: (disk.index, export)}
             )
-        self._emulator = Emulator(disks, self._clock, self._server, on_completed, self.totals)
+        self._emulator = Emulator(
+            disks,
+            self._clock,
+            self._server,
+            on_completed,
+            self.totals,
+            resolution_ns=-(-_NS_PER_S // rate_hz),
+        )
         self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)
 
     def start(self) -> None:
