@@ -1,0 +1,83 @@
+"""Traces as arrays: what the ``complete_all`` methods of the models share.
+
+An open-loop trace is four arrays of 64-bit integers, one element per request in order of
+arrival: arrival time in ns, operation (:class:`~freezingtime.request.Operation` values),
+offset and length in bytes.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freezingtime.request import Operation
+
+#: The longest request: 8 GiB. NBD's lengths have 32 bits.
+MAX_LENGTH_BYTES = 2**33
+
+
+class OperationClass(IntEnum):
+    """The operations that models tell apart, numbered without gaps."""
+
+    READ = 0
+    WRITE = 1
+    FLUSH = 2
+    DISCARD = 3
+
+
+#: Writing zeros counts as a write.
+CLASS_OF_OPERATION = {
+    Operation.READ: OperationClass.READ,
+    Operation.WRITE: OperationClass.WRITE,
+    Operation.FLUSH: OperationClass.FLUSH,
+    Operation.DISCARD: OperationClass.DISCARD,
+    Operation.WRITE_ZEROES: OperationClass.WRITE,
+}
+
+_UNKNOWN = -1
+_CLASS_BY_VALUE = np.array(
+    [CLASS_OF_OPERATION.get(value, _UNKNOWN) for value in range(max(Operation) + 1)],  # type: ignore[call-overload]
+    dtype=np.int64,
+)
+
+
+class Trace(NamedTuple):
+    """An open-loop trace, checked; ``classes`` holds :class:`OperationClass` values."""
+
+    arrivals_ns: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    offsets_bytes: NDArray[np.int64]
+    lengths_bytes: NDArray[np.int64]
+
+
+def check_trace(
+    arrivals_ns: ArrayLike,
+    operations: ArrayLike,
+    offsets_bytes: ArrayLike,
+    lengths_bytes: ArrayLike,
+) -> Trace:
+    """The trace with its operations sorted into classes.
+
+    Raises ValueError where the arrays differ in length, an arrival is before the one before
+    it, an operation does not exist, or a length is not from 0 to 8 GiB.
+    """
+    columns = [
+        np.ascontiguousarray(column, dtype=np.int64)
+        for column in (arrivals_ns, operations, offsets_bytes, lengths_bytes)
+    ]
+    if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
+        raise ValueError("the arrays of a trace must have one dimension and the same length")
+    arrivals, values, offsets, lengths = columns
+    if np.any(np.diff(arrivals) < 0):
+        raise ValueError("arrival times must not decrease")
+    if np.any((values < 0) | (values >= _CLASS_BY_VALUE.size)):
+        raise ValueError(f"operations must be from 0 to {_CLASS_BY_VALUE.size - 1}")
+    classes = _CLASS_BY_VALUE[values]
+    if np.any(classes == _UNKNOWN):
+        raise ValueError(f"operations must be one of {[int(operation) for operation in Operation]}")
+    if np.any((lengths < 0) | (lengths > MAX_LENGTH_BYTES)):
+        raise ValueError(f"lengths must be from 0 to {MAX_LENGTH_BYTES} bytes")
+    return Trace(arrivals, classes, offsets, lengths)

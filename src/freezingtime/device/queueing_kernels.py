@@ -1,0 +1,180 @@
+"""The hot steps of queueing: token buckets, k servers, and the order of flushes.
+
+A token bucket is kept as the time at which it will be full (the generic cell rate
+algorithm's theoretical arrival time: ITU-T I.371, annex A): one number tells the balance at
+any time, and idle time costs nothing. That time is a whole number of nanoseconds and a
+fraction whose denominator is the rate, so that nothing is ever rounded.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+# A token bucket is one row of an int64 matrix, with these columns.
+RATE = 0  # tokens per second
+CAPACITY = 1  # tokens
+COUNTS_BYTES = 2  # what a token stands for: 1 a byte, 0 an I/O
+FULL_NS = 3  # when the bucket will be full: whole nanoseconds ...
+FULL_FRACTION = 4  # ... and this many parts of a nanosecond divided by the rate
+BUCKET_COLUMNS = 5
+
+# How far the queues are, in an int64 vector.
+ADMITTED_NS = 0  # when the last request passed the shared buckets
+WRITTEN_NS = 1  # when the last of the writes completes
+PROGRESS_FIELDS = 2
+
+# The values of OperationClass, which a kernel cannot import.
+READ = 0
+WRITE = 1
+FLUSH = 2
+DISCARD = 3
+
+
+class Queues(NamedTuple):
+    """The state of the queues, changed in place."""
+
+    shared_buckets: NDArray[np.int64]
+    read_buckets: NDArray[np.int64]
+    write_buckets: NDArray[np.int64]
+    servers_free_ns: NDArray[np.int64]
+    """When each server is free, as a binary heap; empty: servers without limit."""
+    progress: NDArray[np.int64]
+    flush_waits: bool
+
+
+@njit(cache=True)
+def earning_time(tokens: int, rate: int) -> tuple[int, int]:
+    """How long ``tokens`` take to earn: whole nanoseconds, and a fraction over ``rate``.
+
+    A long division in three digits of base 1000: no product leaves 64 bits.
+    """
+    time_ns = tokens // rate
+    rest = tokens % rate
+    for _ in range(3):
+        rest *= 1000
+        time_ns = time_ns * 1000 + rest // rate
+        rest %= rate
+    return time_ns, rest
+
+
+@njit(cache=True)
+def ready_ns(bucket: NDArray[np.int64], tokens: int) -> int:
+    """The first nanosecond at which the bucket holds ``tokens``, or is full."""
+    time_ns: int = bucket[FULL_NS]
+    fraction = bucket[FULL_FRACTION]
+    spared = bucket[CAPACITY] - tokens
+    if spared > 0:
+        spared_ns, spared_fraction = earning_time(spared, bucket[RATE])
+        time_ns -= spared_ns
+        fraction -= spared_fraction
+    # A fraction of less than 0 is one of the nanosecond before: rounded up, this one.
+    return time_ns + 1 if fraction > 0 else time_ns
+
+
+@njit(cache=True)
+def take(bucket: NDArray[np.int64], tokens: int, now_ns: int) -> None:
+    """Take tokens out at ``now_ns``, if need be into debt."""
+    # What comes within the nanosecond in which the bucket fills is kept: times are rounded
+    # up, and if each rounding lost tokens, the rate would be too low.
+    if bucket[FULL_NS] < now_ns - 1 or (
+        bucket[FULL_NS] == now_ns - 1 and bucket[FULL_FRACTION] == 0
+    ):
+        bucket[FULL_NS] = now_ns
+        bucket[FULL_FRACTION] = 0
+    rate = bucket[RATE]
+    added_ns, added_fraction = earning_time(tokens, rate)
+    fraction = bucket[FULL_FRACTION] + added_fraction
+    carry = fraction >= rate
+    bucket[FULL_NS] += added_ns + carry
+    bucket[FULL_FRACTION] = fraction - rate if carry else fraction
+
+
+@njit(cache=True)
+def admit(buckets: NDArray[np.int64], earliest_ns: int, ios: int, length_bytes: int) -> int:
+    """The time at which a request has its tokens from all buckets, which it takes then."""
+    admitted_ns = earliest_ns
+    for row in range(buckets.shape[0]):
+        tokens = length_bytes if buckets[row, COUNTS_BYTES] else ios
+        if tokens:  # who needs nothing does not wait for a bucket in debt
+            admitted_ns = max(admitted_ns, ready_ns(buckets[row], tokens))
+    for row in range(buckets.shape[0]):
+        tokens = length_bytes if buckets[row, COUNTS_BYTES] else ios
+        take(buckets[row], tokens, admitted_ns)
+    return admitted_ns
+
+
+@njit(cache=True)
+def serve(servers_free_ns: NDArray[np.int64], admitted_ns: int, service_ns: int) -> int:
+    """The time at which the server that is free first starts; it is then taken."""
+    count = servers_free_ns.size
+    if count == 0:
+        return admitted_ns
+    start_ns: int = max(admitted_ns, servers_free_ns[0])
+    free_ns = start_ns + service_ns
+    place = 0
+    while True:  # sift down from the root
+        child = 2 * place + 1
+        if child + 1 < count and servers_free_ns[child + 1] < servers_free_ns[child]:
+            child += 1
+        if child >= count or servers_free_ns[child] >= free_ns:
+            break
+        servers_free_ns[place] = servers_free_ns[child]
+        place = child
+    servers_free_ns[place] = free_ns
+    return start_ns
+
+
+@njit(cache=True)
+def complete(
+    queues: Queues,
+    operation_class: int,
+    arrival_ns: int,
+    service_ns: int,
+    ios: int,
+    charged_bytes: int,
+) -> int:
+    """When the next request completes."""
+    if operation_class == FLUSH:
+        start_ns = arrival_ns
+        if queues.flush_waits:
+            start_ns = max(start_ns, queues.progress[WRITTEN_NS])
+        return start_ns + service_ns
+    if operation_class == DISCARD:
+        return serve(queues.servers_free_ns, arrival_ns, service_ns) + service_ns
+    earliest_ns = max(arrival_ns, queues.progress[ADMITTED_NS])
+    admitted_ns = admit(queues.shared_buckets, earliest_ns, ios, charged_bytes)
+    queues.progress[ADMITTED_NS] = admitted_ns
+    own_buckets = queues.read_buckets if operation_class == READ else queues.write_buckets
+    released_ns = admit(own_buckets, arrival_ns, ios, charged_bytes)
+    start_ns = serve(queues.servers_free_ns, admitted_ns, service_ns)
+    completion_ns = max(start_ns, released_ns) + service_ns
+    if operation_class == WRITE:
+        queues.progress[WRITTEN_NS] = max(queues.progress[WRITTEN_NS], completion_ns)
+    return completion_ns
+
+
+@njit(cache=True)
+def complete_all(
+    queues: Queues,
+    classes: NDArray[np.int64],
+    arrivals_ns: NDArray[np.int64],
+    services_ns: NDArray[np.int64],
+    ios: NDArray[np.int64],
+    charged_bytes: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """When each of the next requests completes."""
+    completions_ns = np.empty_like(arrivals_ns)
+    for request in range(arrivals_ns.size):
+        completions_ns[request] = complete(
+            queues,
+            classes[request],
+            arrivals_ns[request],
+            services_ns[request],
+            ios[request],
+            charged_bytes[request],
+        )
+    return completions_ns
