@@ -117,7 +117,7 @@ def _parse_quantile_table(table: Table) -> QuantileTable:
 
 
 def _parse_points(table: Table) -> tuple[tuple[float, int], ...]:
-    values: list[Any] = table._take("quantiles", [], list, _QUANTILES_HELP)
+    values: list[Any] = table.array("quantiles", _QUANTILES_HELP)
     try:
         points = tuple((float(probability), parse_time_ns(text)) for probability, text in values)
     except (TypeError, ValueError, AttributeError, InputError) as error:

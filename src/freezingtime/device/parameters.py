@@ -95,6 +95,10 @@ class Table:
         problem = 'must be a bandwidth such as "3.2GB/s"'
         return self._parsed(key, default, parse, least, problem)
 
+    def array(self, key: str, problem: str) -> list[Any]:
+        """A list of anything; the caller checks what is in it. ``problem``: what it must be."""
+        return self._take(key, _REQUIRED, list, problem)
+
     def sub_or_empty(self, key: str) -> Table:
         """A table below this one; an empty one if it is not there."""
         return self.sub(key) or Table({}, self._file, f"{self._path}{key}.")
