@@ -1,0 +1,87 @@
+"""What blkparse prints by default (blkparse(1), "Output description and formatting").
+
+A line is: device, CPU, sequence number, seconds, process, action, RWBS, and, where the
+request has a range, ``SECTOR + COUNT``. Of a request's many lines one is taken: ``D``,
+when it was issued to the driver, which is what a device sees, or ``Q``, when it was
+queued, before merging and scheduling. In RWBS a leading ``F`` is a flush before the
+request and a later one is FUA; ``D`` discards; ``WZ`` writes zeros; ``N`` and packet
+commands move no blocks and are left out. The summary at the end is not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from freezingtime.request import Operation
+from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+
+_EVENT = re.compile(r"\d+,\d+ +\d+ +\d+ +\d+\.\d+ +\d+ +[A-Za-z]")
+_DEVICE = re.compile(r"\d+,\d+")
+_BANNER = "Input file "
+_SUMMARY = ("CPU", "Total", "Throughput", "Events")
+_RWBS = re.compile(r"(?P<preflush>F?)(?P<kind>R|W|D|DE|WZ|N|)(?P<flags>[FASMB]*)")
+_OPERATIONS = {
+    "R": Operation.READ,
+    "W": Operation.WRITE,
+    "D": Operation.DISCARD,
+    "DE": Operation.DISCARD,
+    "WZ": Operation.WRITE_ZEROES,
+}
+_SECOND_DIGITS = 9
+_COLUMNS = ("device", "cpu", "sequence", "seconds", "pid", "action", "RWBS")
+
+
+def recognizes(first_line: str) -> bool:
+    """Whether a file that begins with this line is of this format."""
+    return first_line.startswith(_BANNER) or _EVENT.match(first_line) is not None
+
+
+def parser(action: str) -> Callable[[Lines], Iterator[Record]]:
+    """A parser that takes the lines with this action, ``D`` or ``Q``."""
+
+    def parse(lines: Lines) -> Iterator[Record]:
+        for line in lines:
+            if line.startswith(_SUMMARY):
+                return
+            if line.startswith(_BANNER):
+                continue
+            fields = line.split()
+            if not _DEVICE.fullmatch(fields[0]):
+                raise lines.error("device", fields[0], "must be MAJOR,MINOR, such as 8,0")
+            if len(fields) < len(_COLUMNS):
+                raise lines.error("line", line, f"must begin with: {' '.join(_COLUMNS)}")
+            if fields[5] == action:
+                yield from _records(lines, fields)
+
+    return parse
+
+
+def _records(lines: Lines, fields: list[str]) -> Iterator[Record]:
+    """What one event asks of the device: a flush, a request, or one after the other."""
+    device, seconds, rwbs, place = fields[0], fields[3], fields[6], fields[7:]
+    arrival_ns = lines.time_ns("seconds", seconds, _SECOND_DIGITS)
+    match = _RWBS.fullmatch(rwbs)
+    if match is None:
+        raise lines.error("RWBS", rwbs, "must be made of F, R, W, D, N, A, S, M and B")
+    if match["preflush"]:
+        yield Record(device, arrival_ns, Operation.FLUSH, 0, 0)
+    operation = _OPERATIONS.get(match["kind"])
+    if operation is None or not _has_range(place):
+        return
+    if len(place) < 3 or place[1] != "+":
+        raise lines.error("range", " ".join(place), "must be SECTOR + COUNT")
+    span = lines.range_bytes(
+        ("sector", place[0]),
+        ("count", place[2]),
+        offset_unit_bytes=SECTOR_BYTES,
+        length_unit_bytes=SECTOR_BYTES,
+    )
+    yield Record(device, arrival_ns, operation, *span, "F" in match["flags"])
+
+
+def _has_range(place: list[str]) -> bool:
+    """False for an empty flush, ``[process]`` or ``0 + 0``, and a packet, ``BYTES (HEX ..)``."""
+    without = not place or place[0].startswith("[")
+    packet = place[1:] and place[1].startswith("(")
+    return not (without or packet or place[:3] == ["0", "+", "0"])

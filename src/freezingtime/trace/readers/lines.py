@@ -1,0 +1,109 @@
+"""What all text formats share: numbered lines, fields, and errors that say where."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from freezingtime.device.open_loop import MAX_LENGTH_BYTES
+from freezingtime.errors import InputError
+from freezingtime.request import Operation
+from freezingtime.units import MAX_VALUE
+
+SECTOR_BYTES = 512
+
+# So that no text costs much to refuse, and a message stays one line.
+_DIGITS_MAX = 20
+_SHOWN_MAX = 40
+
+
+class Record(NamedTuple):
+    """One request of a trace.
+
+    ``disk`` is the format's own name for where it went. ``arrival_ns`` may count from
+    anywhere and be of any size; records need not be in order of arrival.
+    """
+
+    disk: str
+    arrival_ns: int
+    operation: Operation
+    offset_bytes: int
+    length_bytes: int
+    fua: bool = False
+
+
+class Lines:
+    """The lines of a trace, without their ends; blank ones are left out, but counted."""
+
+    def __init__(self, file: str, lines: Iterable[str]) -> None:
+        """``file`` is the trace's name in messages."""
+        self._file = file
+        self._lines = lines
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._lines:
+            self.number += 1
+            stripped = line.strip()
+            if stripped:
+                yield stripped
+
+    def error(self, field: str, value: str, allowed: str) -> InputError:
+        """The error to raise about a field of the present line."""
+        shown = value if len(value) <= _SHOWN_MAX else f"{value[:_SHOWN_MAX]}..."
+        return InputError(f"{self._file}:{self.number}: {field} {shown!r}: {allowed}")
+
+    def split(self, line: str, separator: str | None, columns: Sequence[str]) -> list[str]:
+        """The fields of a line, of which there must be one for each column."""
+        # Quotes are rare, and the csv module is slow for single lines.
+        quoted = separator == "," and '"' in line
+        fields = next(csv.reader([line])) if quoted else line.split(separator)
+        if len(fields) != len(columns):
+            names = (separator or " ").join(columns)
+            raise self.error("line", line, f"must have {len(columns)} fields: {names}")
+        return fields
+
+    def whole(self, field: str, text: str, *, least: int = 0, most: int = MAX_VALUE) -> int:
+        """A decimal number from ``least`` to ``most``, without a sign."""
+        if text.isdecimal() and len(text) <= _DIGITS_MAX:
+            value = int(text)
+            if least <= value <= most:
+                return value
+        raise self.error(field, text, f"must be a whole number from {least} to {most}")
+
+    def time_ns(self, field: str, text: str, unit_digits: int) -> int:
+        """A decimal number of units of 10**``unit_digits`` ns, cut off below 1 ns."""
+        whole, point, fraction = text.partition(".")
+        digits = whole + fraction
+        if not digits.isdecimal() or not whole or (point and not fraction):
+            raise self.error(field, text, "must be a decimal number, such as 12 or 12.000345")
+        if len(digits) > 2 * _DIGITS_MAX:
+            raise self.error(field, text, f"must have at most {2 * _DIGITS_MAX} digits")
+        return int(whole + fraction[:unit_digits].ljust(unit_digits, "0"))
+
+    def operation(self, field: str, text: str, operations: Mapping[str, Operation]) -> Operation:
+        """One of the format's words for an operation."""
+        try:
+            return operations[text]
+        except KeyError:
+            raise self.error(field, text, f"must be one of: {', '.join(operations)}") from None
+
+    def range_bytes(
+        self,
+        offset: tuple[str, str],
+        length: tuple[str, str],
+        *,
+        offset_unit_bytes: int = 1,
+        length_unit_bytes: int = 1,
+    ) -> tuple[int, int]:
+        """Offset and length in bytes from (field, text) pairs in units of theirs.
+
+        A length must be from 1 byte to 8 GiB, and the range must end within 64 bits.
+        """
+        offset_bytes = offset_unit_bytes * self.whole(*offset, most=MAX_VALUE // offset_unit_bytes)
+        longest = MAX_LENGTH_BYTES // length_unit_bytes
+        length_bytes = length_unit_bytes * self.whole(*length, least=1, most=longest)
+        if offset_bytes + length_bytes > MAX_VALUE:
+            raise self.error(*offset, f"the request must end before byte {MAX_VALUE}")
+        return offset_bytes, length_bytes

@@ -1,0 +1,423 @@
+"""Traces of all formats into columns, and what is said of malformed ones."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezingtime.emulator import CompletedRequest
+from freezingtime.errors import InputError
+from freezingtime.request import Operation
+from freezingtime.trace.readers import Trace, read_trace
+from freezingtime.trace.record import COLUMNS, RequestRecord
+from tests.conftest import require_tool
+
+R, W, F, D = Operation.READ, Operation.WRITE, Operation.FLUSH, Operation.DISCARD
+HEADER = ",".join(COLUMNS) + "\n"
+
+
+class Row(NamedTuple):
+    arrival_ns: int
+    operation: Operation
+    offset_bytes: int
+    length_bytes: int
+    fua: bool = False
+
+
+def rows(trace: Trace) -> list[Row]:
+    columns = (
+        trace.arrival_ns,
+        trace.operation,
+        trace.offset_bytes,
+        trace.length_bytes,
+        trace.fua,
+    )
+    return [
+        Row(arrival, Operation(operation), offset, length, fua)
+        for arrival, operation, offset, length, fua in zip(
+            *(column.tolist() for column in columns), strict=True
+        )
+    ]
+
+
+def read(tmp_path: Path, text: str, **options: str | None) -> list[Row]:
+    path = tmp_path / "trace"
+    path.write_text(text, encoding="utf-8")
+    return rows(read_trace(path, **options))  # type: ignore[arg-type]
+
+
+def complaint(tmp_path: Path, text: str, **options: str | None) -> str:
+    """What is said of a malformed trace, without the directory."""
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, text, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message.replace(f"{tmp_path}/", "")
+
+
+# Each: name, text, and the requests in it. Times start at the first arrival.
+GOOD = {
+    "requests": (
+        HEADER
+        + "vda,write,4096,8192,1,1500,9000,9000,0,0,1\n"
+        + "vda,read,0,4096,0,1000,9500,9500,0,0,1\n"
+        + "vda,flush,0,0,0,2000,9900,9900,0,0,1\n"
+        + "vda,write_zeroes,0,512,0,2000,9999,9999,0,0,1\n",
+        [
+            Row(0, R, 0, 4096),
+            Row(500, W, 4096, 8192, True),
+            Row(1000, F, 0, 0),
+            Row(1000, Operation.WRITE_ZEROES, 0, 512),
+        ],
+    ),
+    "iolog": (
+        "fio version 3 iolog\n"
+        "20 /tmp/f add\n"
+        "131 /tmp/f open\n"
+        "135 /tmp/f read 61440 4096\n"
+        "431 /tmp/f write 774144 8192\n"
+        "557 /tmp/f sync 0 0\n"
+        "618 /tmp/f trim 491520 4096\n"
+        "701 /tmp/f close\n",
+        [
+            Row(0, R, 61440, 4096),
+            Row(296_000, W, 774144, 8192),
+            Row(422_000, F, 0, 0),
+            Row(483_000, D, 491520, 4096),
+        ],
+    ),
+    "blkparse": (
+        "Input file sda.blktrace.0 added\n"
+        "  8,0    3        1     0.000000000   697  Q   W 223490 + 8 [kjournald]\n"
+        "  8,0    3        2     0.000001829   697  G   W 223490 + 8 [kjournald]\n"
+        "  8,0    3        6     0.000009000   697  D  WS 223490 + 8 [kjournald]\n"
+        "  8,0    1        0     0.000009100     0  m   N cfq697 insert_request\n"
+        "  8,0    3        7     0.001009000   697  D RSM 100 + 16 [cat]\n"
+        "  8,0    3        8     0.001109000     0  C   W 223490 + 8 [0]\n"
+        "  8,0    3        9     0.002009000     0  D  FF [kworker]\n"
+        "  8,0    3       10     0.003009000     0  D WFS 8 + 8 [jbd2/sda1]\n"
+        "  8,0    3       11     0.004009000     0  D  DS 1024 + 2048 [fstrim]\n"
+        "  8,0    3       12     0.005009000     0  D   R 36 (12 00 00 00 24 00 ..) [hdparm]\n"
+        "CPU3 (sda):\n"
+        " Reads Queued:           1,        8KiB\t Writes Queued:           1,        4KiB\n",
+        [
+            Row(0, W, 223490 * 512, 4096),
+            Row(1_000_000, R, 51200, 8192),
+            Row(2_000_000, F, 0, 0),
+            Row(3_000_000, W, 4096, 4096, True),
+            Row(4_000_000, D, 524288, 1 << 20),
+        ],
+    ),
+    "msr": (
+        "128166372003061629,hm,0,Read,383496192,32768,413\n"
+        "128166372003061639,hm,0,Write,2822144,65536,1288\n",
+        [Row(0, R, 383496192, 32768), Row(1000, W, 2822144, 65536)],
+    ),
+    "csv": (
+        "Timestamp,Response,IOType,LUN,Offset,Size\n"
+        "1456470000.000000,0.0001,R,3,4096,8192\n"
+        "1456470000.000250,,W,3,8192,512\n",
+        [Row(0, R, 4096, 8192), Row(250_000, W, 8192, 512)],
+    ),
+    "mqsim": (
+        "1000 0 16 8 1\n4096 0 800 16 0\n",
+        [Row(0, R, 8192, 4096), Row(3096, W, 409600, 8192)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_format_is_read_and_found_by_its_content(name: str, tmp_path: Path) -> None:
+    text, expected = GOOD[name]
+    assert read(tmp_path, text) == expected
+    assert read(tmp_path, text, format_name=name) == expected
+
+
+def test_blkparse_queue_takes_what_was_queued(tmp_path: Path) -> None:
+    text, _ = GOOD["blkparse"]
+    assert read(tmp_path, text, format_name="blkparse-queue") == [Row(0, W, 223490 * 512, 4096)]
+
+
+def test_blkparse_flush_before_a_write_is_a_request_of_its_own(tmp_path: Path) -> None:
+    lines = (
+        "8,0 3 1 1.000000000 697 Q FWFS 80 + 8 [jbd2/sda1]\n"
+        "8,0 3 2 1.000000005 697 Q FWS [jbd2/sda1]\n"
+        "8,0 3 3 1.000000006 697 Q FWS 0 + 0 [jbd2/sda1]\n"
+    )
+    assert read(tmp_path, lines, format_name="blkparse-queue") == [
+        Row(0, F, 0, 0),
+        Row(0, W, 40960, 4096, True),
+        Row(5, F, 0, 0),
+        Row(6, F, 0, 0),
+    ]
+
+
+def test_iolog_2_has_the_times_of_its_waits(tmp_path: Path) -> None:
+    text = (
+        "fio version 2 iolog\n/f add\n/f open\n/f read 0 4096\n/f wait 250 0\n"
+        "/f write 4096 4096\n/f datasync\n/f wait 100 0\n/f trim 0 512\n/f close\n"
+    )
+    assert read(tmp_path, text) == [
+        Row(0, R, 0, 4096),
+        Row(250_000, W, 4096, 4096),
+        Row(250_000, F, 0, 0),
+        Row(350_000, D, 0, 512),
+    ]
+
+
+def test_trace_without_times_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text("fio version 2 iolog\n/f read 0 4096\n/f read 4096 4096\n")
+    assert not read_trace(path).has_arrival_times
+    path.write_text("fio version 2 iolog\n/f read 0 4096\n/f wait 1 0\n/f read 4096 4096\n")
+    assert read_trace(path).has_arrival_times
+
+
+def test_what_fio_writes_is_read(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    subprocess.run(
+        [
+            *(require_tool("fio"), "--name=t", f"--filename={tmp_path}/data", "--size=1m"),
+            *("--bs=4k", "--rw=randrw", "--number_ios=20", f"--write_iolog={log}"),
+        ],
+        check=True,
+        capture_output=True,
+        cwd=tmp_path,
+    )
+    trace = read_trace(log)
+    assert len(trace) == 20
+    assert set(trace.operation.tolist()) == {R, W}
+    assert set(trace.length_bytes.tolist()) == {4096}
+    assert trace.end_bytes <= 1 << 20
+    assert trace.has_arrival_times
+
+
+@pytest.mark.parametrize(
+    ("header", "line"),
+    [
+        ("timestamp_us,op,offset,length,disk", "7.25,w,512,1024,x"),
+        ("volume,opcode,LBA,sectors,timestamp-ns", "x,WRITE,1,2,7250"),
+        ('"Time","RW","Offset Bytes","Size"', '0.00000725,1,"512",1024'),
+        ("filetime,type,offset,size", "72,Write,512,1024"),
+    ],
+)
+def test_csv_columns_go_by_their_names(header: str, line: str, tmp_path: Path) -> None:
+    first = line.replace("7.25", "0").replace("7250", "0").replace("0.00000725", "0")
+    text = f"{first.replace('72,', '0,')}\n{line}\n"
+    expected_ns = 7200 if header.startswith("filetime") else 7250
+    expected = [Row(0, W, 512, 1024), Row(expected_ns, W, 512, 1024)]
+    assert read(tmp_path, f"{header}\n{text}") == expected
+    assert read(tmp_path, text, format_name=f"csv:{header}") == expected
+
+
+def test_gzip_is_unpacked_whatever_the_name(tmp_path: Path) -> None:
+    text, expected = GOOD["msr"]
+    path = tmp_path / "trace.csv"
+    path.write_bytes(gzip.compress(text.encode()))
+    assert rows(read_trace(path)) == expected
+
+
+def test_damaged_gzip_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "trace.gz"
+    path.write_bytes(gzip.compress(GOOD["msr"][0].encode() * 1000)[:-20])
+    with pytest.raises(InputError, match=r"trace\.gz: is damaged: .*; name a readable trace"):
+        read_trace(path)
+
+
+def test_pipe_is_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(GOOD["mqsim"][0],))
+    writer.start()
+    assert rows(read_trace(pipe)) == GOOD["mqsim"][1]
+    writer.join()
+
+
+def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
+    text = "0 0 16 8 1\n5 1 0 8 0\n9 0 24 8 0\n"
+    assert read(tmp_path, text, disk="0") == [Row(0, R, 8192, 4096), Row(9, W, 12288, 4096)]
+    assert read(tmp_path, text, disk="1") == [Row(0, W, 0, 4096)]
+    assert complaint(tmp_path, text) == (
+        "trace:2: disk '1': is a second one; choose with --trace-disk: 0, 1"
+    )
+    assert complaint(tmp_path, text, disk="2") == (
+        "--trace-disk 2: no such disk in trace; there is: 0, 1"
+    )
+
+
+def test_our_own_record_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "requests.csv"
+    with RequestRecord(path, ["constant:read=1us,write=2us"]) as record:
+        record.write(CompletedRequest(0, W, 512, 1024, True, 70, 80, 90, 0, 0, True))
+        record.write(CompletedRequest(0, F, 0, 0, False, 60, 90, 90, 0, 0, True))
+    assert rows(read_trace(path)) == [Row(0, F, 0, 0), Row(10, W, 512, 1024, True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            HEADER + "vda,reed,0,4096,0,1000,9500,9500,0,0,1\n",
+            "trace:2: operation 'reed': must be one of: read, write, flush, discard, write_zeroes",
+        ),
+        (
+            HEADER + "vda,read,-1,4096,0,1000,9500,9500,0,0,1\n",
+            "trace:2: offset_bytes '-1': must be a whole number from 0 to 9223372036854775807",
+        ),
+        (
+            HEADER + "\nvda,read,0,0,0,1000,9500,9500,0,0,1\n",
+            "trace:3: length_bytes '0': must be a whole number from 1 to 8589934592",
+        ),
+        (
+            HEADER + "vda,read,0,512,maybe,1000,9500,9500,0,0,1\n",
+            "trace:2: fua 'maybe': must be 0 or 1",
+        ),
+        (
+            HEADER + "vda,read,0,512\n",
+            f"trace:2: line 'vda,read,0,512': must have 11 fields: {HEADER.strip()}",
+        ),
+        (
+            HEADER + "vda,read,9223372036854775807,512,0,1000,9500,9500,0,0,1\n",
+            "trace:2: offset_bytes '9223372036854775807': "
+            "the request must end before byte 9223372036854775807",
+        ),
+        (HEADER, "trace: no request in it; name another trace or --format"),
+        ("", "trace: is empty; name another trace"),
+        (
+            "fio version 3 iolog\n1 /f wait 1 1\n",
+            "trace:2: action 'wait': must be one of: read, write, trim, sync, datasync",
+        ),
+        (
+            "fio version 3 iolog\n/f read 0 4096\n",
+            "trace:2: timestamp '/f': must be a whole number from 0 to 9223372036854775807",
+        ),
+        (
+            "fio version 2 iolog\n/f read 0\n",
+            "trace:2: line '/f read 0': must have 4 fields: filename action offset length",
+        ),
+        (
+            "8,0 3 1 0.0 697 D W 223490 + [x]\n",
+            "trace:1: count '[x]': must be a whole number from 1 to 16777216",
+        ),
+        (
+            "8,0 3 1 0.0 697 D W 223490\n",
+            "trace:1: range '223490': must be SECTOR + COUNT",
+        ),
+        (
+            "8,0 3 1 0.0 697 D XY 0 + 8 [x]\n",
+            "trace:1: RWBS 'XY': must be made of F, R, W, D, N, A, S, M and B",
+        ),
+        (
+            "8,0 3 1 0.0 697 Q W 0 + 8 [x]\n8,0 3 1 0.0\n",
+            "trace:2: line '8,0 3 1 0.0': must begin with: device cpu sequence seconds pid "
+            "action RWBS",
+        ),
+        (
+            "8,0 3 1 0.0 697 Q W 0 + 8 [x]\nnonsense\n",
+            "trace:2: device 'nonsense': must be MAJOR,MINOR, such as 8,0",
+        ),
+        (
+            "1,hm,0,Read,0,512,1\n2,hm,0,Wrote,0,512,1\n",
+            "trace:2: Type 'Wrote': must be one of: Read, Write",
+        ),
+        (
+            "1,hm,0,Read,0,512,1\n2,hm,0,Read,0x10,512,1\n",
+            "trace:2: Offset '0x10': must be a whole number from 0 to 9223372036854775807",
+        ),
+        (
+            "Timestamp,Type,Offset,Size\n1e9,R,0,512\n",
+            "trace:2: Timestamp '1e9': must be a decimal number, such as 12 or 12.000345",
+        ),
+        ("0 0 16 8 1\n0 0 16 8 2\n", "trace:2: type '2': must be one of: 0, 1"),
+        (
+            "0 0 16 8 1\n0 0 16 x 1\n",
+            "trace:2: size 'x': must be a whole number from 1 to 16777216",
+        ),
+        (
+            "1,hm,0,Read,0,512,1\n99999999999999999999,hm,0,Read,0,512,1\n",
+            "trace:2: Timestamp '99999999999999999999': "
+            "must be a whole number from 0 to 9223372036854775807",
+        ),
+        (
+            "Timestamp,Type,Offset,Size\n0,R,0,512\n99999999999,R,0,512\n",
+            "trace:3: time '99999999999000000000': too far from the first request's",
+        ),
+    ],
+)
+def test_malformed_line_is_named(text: str, expected: str, tmp_path: Path) -> None:
+    assert complaint(tmp_path, text) == expected
+
+
+def test_unknown_content_and_unknown_format(tmp_path: Path) -> None:
+    assert complaint(tmp_path, "hello world\n").startswith(
+        "trace: no format begins with 'hello world'; name one with --format: requests, iolog, "
+    )
+    assert complaint(tmp_path, "x\n", format_name="xyz").startswith(
+        "--format xyz: unknown format; there is: requests, iolog, "
+    )
+    assert complaint(tmp_path, "x\n", format_name="csv:time,offset,size").startswith(
+        "--format csv:time,offset,size: has no column of operation; it is one of: iotype, "
+    )
+    assert complaint(tmp_path, "a,b\n", format_name="csv").startswith(
+        "trace:1: header 'a,b': has no column of time; it is one of: "
+    )
+    assert complaint(tmp_path, "x\n", format_name="iolog") == (
+        "trace:1: first line 'x': must be one of: fio version 2 iolog, fio version 3 iolog"
+    )
+
+
+def test_missing_file_and_endless_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file or directory; name a readable trace"):
+        read_trace(tmp_path / "absent")
+    assert complaint(tmp_path, "x" * 70000) == (
+        "trace: a line has more than 65536 characters; is it a text?"
+    )
+
+
+def test_progress_reaches_the_size_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "trace"
+    path.write_text("0 0 16 8 1\n" * 40_000)
+    told: list[tuple[int, int]] = []
+    read_trace(path, progress=lambda done, total: told.append((done, total)))
+    size_bytes = path.stat().st_size
+    assert told[-1] == (size_bytes, size_bytes)
+    assert len(told) >= 3
+    assert told == sorted(told)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2**62 - 1),
+            st.sampled_from([W, R]),
+            st.integers(0, 2**53),
+            st.integers(1, 2**20),
+        ),
+        min_size=1,
+        max_size=50,
+    )
+)
+def test_any_order_is_sorted_by_arrival(
+    tmp_path_factory: pytest.TempPathFactory, requests: list[tuple[int, Operation, int, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("trace") / "trace"
+    code = {W: 0, R: 1}
+    path.write_text(
+        "".join(f"{at} 0 {sector} {count} {code[op]}\n" for at, op, sector, count in requests)
+    )
+    trace = read_trace(path)
+    start_ns = min(at for at, *_ in requests)
+    in_order = sorted(requests, key=lambda request: request[0])
+    assert rows(trace) == [
+        Row(at - start_ns, op, sector * 512, count * 512) for at, op, sector, count in in_order
+    ]
+    assert trace.arrival_ns.dtype == np.int64
