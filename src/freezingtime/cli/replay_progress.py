@@ -1,0 +1,54 @@
+"""What a person sees while a replay goes on: one line with a share, on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+#: How often the line is renewed on a terminal, and a line printed elsewhere.
+_TERMINAL_PERIOD_S = 0.2
+_PLAIN_PERIOD_S = 10.0
+
+
+class ReplayProgress:
+    """The replay's observer. A context manager, so that the terminal is left clean."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True)
+        self._status: Status | None = None
+        self._shown_s = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Show what is being done, and the share if ``total`` is not 0."""
+        now_s = time.monotonic()
+        period_s = _TERMINAL_PERIOD_S if self._console.is_terminal else _PLAIN_PERIOD_S
+        if self._quiet or now_s - self._shown_s < period_s:
+            return
+        self._shown_s = now_s
+        line = f"{step}: {done / total:.0%}" if total else step
+        if not self._console.is_terminal:
+            print(f"freezingtime: {line}", file=sys.stderr)
+        elif self._status is None:
+            self._status = self._console.status(escape(line))
+            self._status.start()
+        else:
+            self._status.update(escape(line))

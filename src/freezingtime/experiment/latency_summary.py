@@ -1,0 +1,99 @@
+"""The figures of a simulation: rates, and exact percentiles of latency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freezingtime.experiment.simulate import Simulation
+from freezingtime.request import Operation
+from freezingtime.trace.readers.columns import IntColumn
+
+ALL = "all"
+
+_NS_PER_S = 10**9
+_PER_100K = {
+    "p50_ns": 50_000,
+    "p90_ns": 90_000,
+    "p99_ns": 99_000,
+    "p99_9_ns": 99_900,
+    "p99_99_ns": 99_990,
+}
+_MOVING_DATA = (Operation.READ, Operation.WRITE)
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySummary:
+    """Figures of one operation, or of all together.
+
+    Latencies are from arrival to completion. A percentile is exact: the smallest latency
+    that at least that share of the requests did not exceed (the nearest-rank method), so
+    one that did occur. Rates are over the time from the first arrival to the last
+    completion of all operations, and None if that is 0; bandwidth counts the bytes of
+    reads and writes.
+    """
+
+    operation: str
+    count: int
+    iops: float | None
+    bandwidth_bytes_per_s: float | None
+    mean_ns: float
+    p50_ns: int
+    p90_ns: int
+    p99_ns: int
+    p99_9_ns: int
+    p99_99_ns: int
+    max_ns: int
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return asdict(self)
+
+
+def summarize(simulation: Simulation) -> list[LatencySummary]:
+    """The figures of all requests together and, if there are several, of each operation."""
+    operation = simulation.trace.operation
+    if not len(operation):
+        return []
+    latency_ns = simulation.latency_ns
+    present = np.unique(operation).tolist()
+    moved_bytes = simulation.trace.length_bytes * np.isin(operation, _MOVING_DATA)
+    duration_ns = simulation.duration_ns
+
+    def choices() -> Iterator[tuple[str, slice | NDArray[np.bool_]]]:
+        yield ALL, slice(None)
+        if len(present) > 1:
+            for value in present:
+                yield Operation(value).name.lower(), operation == value
+
+    return [
+        _summary(name, latency_ns[chosen], int(moved_bytes[chosen].sum()), duration_ns)
+        for name, chosen in choices()
+    ]
+
+
+def _summary(
+    name: str, latency_ns: IntColumn, moved_bytes: int, duration_ns: int
+) -> LatencySummary:
+    count = len(latency_ns)
+    ordered_ns = np.sort(latency_ns)
+    # Whole-number arithmetic: 0.999 * 1000 is not 999 in floating point.
+    percentiles_ns = {
+        key: int(ordered_ns[-(-count * share // 100_000) - 1]) for key, share in _PER_100K.items()
+    }
+    return LatencySummary(
+        operation=name,
+        count=count,
+        iops=_rate(count, duration_ns),
+        bandwidth_bytes_per_s=_rate(moved_bytes, duration_ns),
+        mean_ns=float(ordered_ns.mean()),
+        max_ns=int(ordered_ns[-1]),
+        **percentiles_ns,
+    )
+
+
+def _rate(amount: int, duration_ns: int) -> float | None:
+    return amount * _NS_PER_S / duration_ns if duration_ns else None

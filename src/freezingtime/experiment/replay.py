@@ -1,0 +1,249 @@
+"""One trace or workload on any number of devices, one after the other, without a guest.
+
+Every device gets the same requests and starts new and idle. Nothing here knows how a
+trace is written or a device works: this is the order in which the parts are used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from freezingtime.device.base import Device
+from freezingtime.emulator import CompletedRequest
+from freezingtime.errors import InputError
+from freezingtime.experiment.generator import RequestGenerator
+from freezingtime.experiment.simulate import (
+    Progress,
+    Simulation,
+    simulate_closed_loop,
+    simulate_open_loop,
+)
+from freezingtime.experiment.workload import Workload
+from freezingtime.request import Operation
+from freezingtime.spec import DiskSpec, MemorySpec, build_device, parse_disk
+from freezingtime.trace.readers import Trace, read_trace
+from freezingtime.trace.record import RequestRecord
+
+#: Told what is being done, and how much of it is done, of how much in all.
+Observer: TypeAlias = Callable[[str, int, int], None]
+
+#: The part of a disk that a workload uses where neither it nor a device says how large.
+DISK_BYTES_DEFAULT = 16 << 30
+
+# The size of a disk that must only be large enough is a multiple of that.
+_DISK_UNIT_BYTES = 1 << 20
+_RECORD_SLICE = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSource:
+    """A recorded trace and how to replay it."""
+
+    path: Path
+    format_name: str | None = None
+    """None: find out by the content."""
+    disk: str | None = None
+    """Which of the trace's disks; None if there is one only."""
+    queue_depth: int | None = None
+    """Closed loop with that many requests in flight; None: open loop, at recorded times."""
+    speed_up: Fraction = Fraction(1)
+    """Open loop only: arrival times are divided by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What one device made of the requests."""
+
+    device: str
+    simulation: Simulation
+    statistics: dict[str, float]
+    """What the device says of itself, if it does: write amplification, cache hits."""
+    host_s: float
+    """Host time of the simulation alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A device that the user named, ready to be built."""
+
+    text: str
+    spec: DiskSpec
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """None for a device that goes with any size."""
+        return self.spec.size_bytes or self.spec.device.capacity_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What every device has to do, and how much of it must at least be there."""
+
+    run: Callable[[Device, Progress], Simulation]
+    disk_bytes: int
+
+
+@runtime_checkable
+class _HasStatistics(Protocol):
+    def statistics(self) -> dict[str, float]: ...
+
+
+def replay(
+    source: TraceSource | Workload, devices: Sequence[str], *, seed: int, observer: Observer
+) -> Iterator[Replayed]:
+    """Run the requests on each device; the results come as they are ready.
+
+    ``devices`` are as in the option ``--device``. ``seed`` feeds the devices, and the
+    workload where it has no seed of its own.
+
+    Raises:
+        InputError: a device, the trace or the workload is not right, or they do not go
+            together. All of that is found out before the first device runs, except what
+            only building a device shows.
+        RunError: a device broke its contract.
+    """
+    candidates = [_candidate(text) for text in devices]
+    if isinstance(source, Workload):
+        load = _workload_load(source, candidates, seed)
+    else:
+        load = _trace_load(source, candidates, observer)
+    return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
+
+
+def _candidate(text: str) -> _Candidate:
+    """What a ``--device`` option means: a ``--disk`` option without what is for guests."""
+    try:
+        spec = parse_disk(text)
+        _refuse_what_is_for_guests(spec)
+    except InputError as error:
+        reason = str(error).removeprefix("--disk: ")
+        raise InputError(f"--device {text}: {reason}") from error
+    return _Candidate(text, spec)
+
+
+def _refuse_what_is_for_guests(spec: DiskSpec) -> None:
+    if spec.delay_ns or spec.name or not isinstance(spec.medium, MemorySpec):
+        raise InputError("no bytes are moved here; of a disk's keys keep size= only")
+
+
+def _workload_load(workload: Workload, candidates: Sequence[_Candidate], seed: int) -> _Load:
+    """A workload on as much of a disk as the smallest device has."""
+    capacities = [c.capacity_bytes for c in candidates if c.capacity_bytes is not None]
+    needed_bytes = workload.offset_bytes + (workload.size_bytes or workload.longest_bytes)
+    disk_bytes = min(capacities, default=max(DISK_BYTES_DEFAULT, needed_bytes))
+    generate = partial(RequestGenerator, workload, seed=seed, disk_bytes=disk_bytes)
+    queue_depth = workload.queue_depth
+    if queue_depth is None:
+        trace = generate().trace()
+        if not len(trace):
+            raise InputError(f"--workload: {workload.text}: no request arrives; give more time=")
+        return _Load(lambda device, tell: simulate_open_loop(device, trace, tell), disk_bytes)
+
+    def run(device: Device, progress: Progress) -> Simulation:
+        return simulate_closed_loop(
+            device,
+            generate().batches(),
+            queue_depth,
+            count=workload.count,
+            end_ns=workload.time_ns,
+            progress=progress,
+        )
+
+    generate()  # says now, not at the first device, what is wrong
+    return _Load(run, disk_bytes)
+
+
+def _trace_load(source: TraceSource, candidates: Sequence[_Candidate], observer: Observer) -> _Load:
+    """A recorded trace, on devices that are large enough for it."""
+    trace = read_trace(
+        source.path,
+        format_name=source.format_name,
+        disk=source.disk,
+        progress=partial(observer, f"reading {source.path}"),
+    )
+    for candidate in candidates:
+        _check_fits(trace, source, candidate)
+    disk_bytes = -(-trace.end_bytes // _DISK_UNIT_BYTES) * _DISK_UNIT_BYTES
+    queue_depth = source.queue_depth
+    if queue_depth is not None:
+        return _Load(
+            lambda device, tell: simulate_closed_loop(
+                device, [trace], queue_depth, count=len(trace), progress=tell
+            ),
+            disk_bytes,
+        )
+    if not trace.has_arrival_times:
+        raise InputError(
+            f"{source.path}: all requests arrive at once, so that it has no times to keep; "
+            "use --closed-loop QD"
+        )
+    sped_up = trace if source.speed_up == 1 else trace.sped_up(source.speed_up)
+    return _Load(lambda device, tell: simulate_open_loop(device, sped_up, tell), disk_bytes)
+
+
+def _check_fits(trace: Trace, source: TraceSource, candidate: _Candidate) -> None:
+    capacity_bytes = candidate.capacity_bytes
+    if capacity_bytes is not None and trace.end_bytes > capacity_bytes:
+        raise InputError(
+            f"--device {candidate.text}: has {capacity_bytes} bytes, but {source.path} "
+            f"reaches {trace.end_bytes}; take a larger device or add size="
+        )
+
+
+def _replay_on(candidate: _Candidate, load: _Load, seed: int, observer: Observer) -> Replayed:
+    observer(f"building {candidate.text}", 0, 0)
+    size_bytes = candidate.capacity_bytes or load.disk_bytes
+    device = build_device(candidate.spec, seed, size_bytes)
+    start_s = time.perf_counter()
+    simulation = load.run(device, partial(observer, candidate.text))
+    host_s = time.perf_counter() - start_s
+    statistics = device.statistics() if isinstance(device, _HasStatistics) else {}
+    return Replayed(candidate.text, simulation, statistics, host_s)
+
+
+def write_record(
+    record: RequestRecord, disk_index: int, simulation: Simulation, observer: Observer
+) -> None:
+    """Append the requests to a record, in order of completion; all were delivered on time.
+
+    Raises:
+        RunError: the record cannot be written.
+    """
+    trace = simulation.trace
+    order = np.argsort(simulation.completion_ns, kind="stable")
+    for start in range(0, len(order), _RECORD_SLICE):
+        chosen = order[start : start + _RECORD_SLICE]
+        columns = (
+            trace.operation,
+            trace.offset_bytes,
+            trace.length_bytes,
+            trace.fua,
+            trace.arrival_ns,
+            simulation.completion_ns,
+        )
+        rows = zip(*(column[chosen].tolist() for column in columns), strict=True)
+        for operation, offset_bytes, length_bytes, fua, arrival_ns, completion_ns in rows:
+            record.write(
+                CompletedRequest(
+                    disk_index=disk_index,
+                    operation=Operation(operation),
+                    offset_bytes=offset_bytes,
+                    length_bytes=length_bytes,
+                    fua=fua,
+                    arrival_ns=arrival_ns,
+                    completion_ns=completion_ns,
+                    delivery_ns=completion_ns,
+                    frozen_host_ns=0,
+                    medium_host_ns=0,
+                    on_time=True,
+                )
+            )
+        observer("writing the record", start, len(order))
