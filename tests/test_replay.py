@@ -119,13 +119,26 @@ def test_record_can_be_replayed(trace: Path, tmp_path: Path) -> None:
     assert first == '"constant:read=1us,write=90us",read,4096,4096,0,50000,51000,51000,0,0,1'
 
 
-def test_workload_uses_all_of_the_smallest_device(tmp_path: Path) -> None:
+def test_workload_without_a_size_uses_all_of_each_device(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    replay(
-        *("--workload", "randread,count=5k", "--out", out),
-        *("--device", "constant:1us,size=1MiB", "--device", "constant:1us,size=1GiB"),
-    )
-    assert read_trace(out, disk="constant:1us,size=1GiB").end_bytes == 1 << 20
+    small, large = "constant:1us,size=1000KiB", "constant:1us,size=1GiB"
+    workload = "randrw,rate=10k,count=70k"
+    replay("--workload", workload, "--out", out, "--device", small, "--device", large)
+    on_small, on_large = (read_trace(out, disk=name) for name in (small, large))
+    assert on_small.end_bytes == 1000 << 10
+    assert on_large.end_bytes > 1023 << 20
+    assert on_small.arrival_ns.tolist() == on_large.arrival_ns.tolist()
+    assert on_small.operation.tolist() == on_large.operation.tolist()
+
+
+def test_workload_that_does_not_fit_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    with pytest.raises(InputError, match="does not fit on a disk of 1048576 bytes"):
+        replay(
+            *("--workload", "read,size=2MiB,count=9", "--out", out),
+            *("--device", "constant:1us", "--device", "constant:1us,size=1MiB"),
+        )
+    assert not out.exists()
 
 
 OWN_MODEL = """

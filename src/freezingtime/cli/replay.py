@@ -61,7 +61,7 @@ def replay_command(
             help="Instead of a trace: `PATTERN,KEY=VALUE,...`. PATTERN: `read`, `write`, `rw`, "
             "`randread`, `randwrite`, `randrw`, `randtrim`. KEY: `bs` (also `4k/70:64k/30`), "
             "`qd` or `rate`, `arrival=poisson` or `even`, `count`, `time`, `rwmixread`, "
-            "`size`, `offset`, `seed`, `fsync`, `zipf`.",
+            "`size` (else all of each device), `offset`, `seed`, `fsync`, `zipf`.",
             show_default=False,
         ),
     ] = None,

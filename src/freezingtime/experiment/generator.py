@@ -39,7 +39,11 @@ class RequestGenerator:
         self._workload = workload
         self._span_bytes = _span_bytes(workload, disk_bytes)
         entropy = [_SEED_DOMAIN, seed if workload.seed is None else workload.seed]
-        self._random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+        # Places have a stream of their own: all else is the same on disks of any size.
+        self._random, self._place_random = (
+            np.random.Generator(np.random.PCG64(child))
+            for child in np.random.SeedSequence(entropy).spawn(2)
+        )
         self._write_count = 0
         sizes = workload.block_sizes
         self._lengths_bytes = np.array([size.length_bytes for size in sizes], dtype=np.int64)
@@ -127,9 +131,9 @@ class RequestGenerator:
     ) -> NDArray[np.int64]:
         """Places within the span: random, or one run from its start for each operation."""
         if self._zipf is not None:
-            return self._zipf.draw(self._random, len(operation)) * self._align_bytes
+            return self._zipf.draw(self._place_random, len(operation)) * self._align_bytes
         if self._workload.pattern.random:
-            slots = self._random.integers(0, self._slot_count, len(operation), dtype=np.int64)
+            slots = self._place_random.integers(0, self._slot_count, len(operation), dtype=np.int64)
             return slots * self._align_bytes
         offset_bytes = np.empty(len(operation), dtype=np.int64)
         for value in self._cursors:

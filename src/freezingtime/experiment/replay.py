@@ -1,6 +1,7 @@
 """One trace or workload on any number of devices, one after the other, without a guest.
 
-Every device gets the same requests and starts new and idle. Nothing here knows how a
+Every device starts new and idle and gets the same requests; where a workload does not say
+how much of a disk it uses, they are spread over all of each. Nothing here knows how a
 trace is written or a device works: this is the order in which the parts are used.
 """
 
@@ -35,7 +36,7 @@ from freezingtime.trace.record import RequestRecord
 #: Told what is being done, and how much of it is done, of how much in all.
 Observer: TypeAlias = Callable[[str, int, int], None]
 
-#: The part of a disk that a workload uses where neither it nor a device says how large.
+#: How large a disk is where neither the workload nor the device says.
 DISK_BYTES_DEFAULT = 16 << 30
 
 # The size of a disk that must only be large enough is a multiple of that.
@@ -85,10 +86,11 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What every device has to do, and how much of it must at least be there."""
+    """What every device has to do; ``run`` gets the device and its size in bytes."""
 
-    run: Callable[[Device, Progress], Simulation]
+    run: Callable[[Device, int, Progress], Simulation]
     disk_bytes: int
+    """The size of a device that goes with any."""
 
 
 @runtime_checkable
@@ -135,30 +137,31 @@ def _refuse_what_is_for_guests(spec: DiskSpec) -> None:
 
 
 def _workload_load(workload: Workload, candidates: Sequence[_Candidate], seed: int) -> _Load:
-    """A workload on as much of a disk as the smallest device has."""
-    capacities = [c.capacity_bytes for c in candidates if c.capacity_bytes is not None]
+    """A workload on devices that are large enough for it."""
+    generator = partial(RequestGenerator, workload, seed=seed)
     needed_bytes = workload.offset_bytes + (workload.size_bytes or workload.longest_bytes)
-    disk_bytes = min(capacities, default=max(DISK_BYTES_DEFAULT, needed_bytes))
-    generate = partial(RequestGenerator, workload, seed=seed, disk_bytes=disk_bytes)
-    queue_depth = workload.queue_depth
-    if queue_depth is None:
-        trace = generate().trace()
+    for candidate in candidates:
+        # Says now, not when its turn comes, what is wrong.
+        generator(disk_bytes=candidate.capacity_bytes or needed_bytes)
+
+    def run_open(device: Device, disk_bytes: int, progress: Progress) -> Simulation:
+        trace = generator(disk_bytes=disk_bytes).trace()
         if not len(trace):
             raise InputError(f"--workload: {workload.text}: no request arrives; give more time=")
-        return _Load(lambda device, tell: simulate_open_loop(device, trace, tell), disk_bytes)
+        return simulate_open_loop(device, trace, progress)
 
-    def run(device: Device, progress: Progress) -> Simulation:
+    def run_closed(device: Device, disk_bytes: int, progress: Progress) -> Simulation:
         return simulate_closed_loop(
             device,
-            generate().batches(),
-            queue_depth,
+            generator(disk_bytes=disk_bytes).batches(),
+            workload.queue_depth or 1,
             count=workload.count,
             end_ns=workload.time_ns,
             progress=progress,
         )
 
-    generate()  # says now, not at the first device, what is wrong
-    return _Load(run, disk_bytes)
+    run = run_open if workload.queue_depth is None else run_closed
+    return _Load(run, max(DISK_BYTES_DEFAULT, needed_bytes))
 
 
 def _trace_load(source: TraceSource, candidates: Sequence[_Candidate], observer: Observer) -> _Load:
@@ -175,7 +178,7 @@ def _trace_load(source: TraceSource, candidates: Sequence[_Candidate], observer:
     queue_depth = source.queue_depth
     if queue_depth is not None:
         return _Load(
-            lambda device, tell: simulate_closed_loop(
+            lambda device, _size, tell: simulate_closed_loop(
                 device, [trace], queue_depth, count=len(trace), progress=tell
             ),
             disk_bytes,
@@ -186,7 +189,7 @@ def _trace_load(source: TraceSource, candidates: Sequence[_Candidate], observer:
             "use --closed-loop QD"
         )
     sped_up = trace if source.speed_up == 1 else trace.sped_up(source.speed_up)
-    return _Load(lambda device, tell: simulate_open_loop(device, sped_up, tell), disk_bytes)
+    return _Load(lambda device, _size, tell: simulate_open_loop(device, sped_up, tell), disk_bytes)
 
 
 def _check_fits(trace: Trace, source: TraceSource, candidate: _Candidate) -> None:
@@ -203,7 +206,7 @@ def _replay_on(candidate: _Candidate, load: _Load, seed: int, observer: Observer
     size_bytes = candidate.capacity_bytes or load.disk_bytes
     device = build_device(candidate.spec, seed, size_bytes)
     start_s = time.perf_counter()
-    simulation = load.run(device, partial(observer, candidate.text))
+    simulation = load.run(device, size_bytes, partial(observer, candidate.text))
     host_s = time.perf_counter() - start_s
     statistics = device.statistics() if isinstance(device, _HasStatistics) else {}
     return Replayed(candidate.text, simulation, statistics, host_s)
