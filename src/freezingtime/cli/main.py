@@ -7,6 +7,7 @@ figures are not valid; 130 and 143 for Ctrl-C and SIGTERM. An error is one line 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -14,9 +15,11 @@ import threading
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
 from freezingtime._version import __version__
-from freezingtime.cli import doctor, image, run, serve, signals
+from freezingtime.cli import signals
 from freezingtime.errors import FreezingTimeError, InputError
 
 EXIT_FAILED = 1
@@ -26,8 +29,36 @@ EXIT_BAD_INPUT = 2
 # Click, newer ones from a copy of Click of their own.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
+#: The commands and the modules that define them, imported when asked for: a run on a
+#: simple device need not wait for what simulations are made of.
+_COMMANDS = {
+    "run": "freezingtime.cli.run",
+    "serve": "freezingtime.cli.serve",
+    "devices": "freezingtime.cli.devices",
+    "replay": "freezingtime.cli.replay",
+    "doctor": "freezingtime.cli.doctor",
+    "image": "freezingtime.cli.image",
+}
+
+
+class _Commands(TyperGroup):
+    """The commands, each a module's ``app``."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        module_name = _COMMANDS.get(cmd_name)
+        if module_name is None:
+            return None
+        command = typer.main.get_command(importlib.import_module(module_name).app)
+        command.name = cmd_name
+        return command
+
+
 app = typer.Typer(
     name="freezingtime",
+    cls=_Commands,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -58,13 +89,6 @@ def root(
     Start with `freezingtime doctor`, then
     `freezingtime run --disk constant:10us -- dd if=/dev/vda of=/dev/null bs=4k count=1000`.
     """
-
-
-# What follows COMMAND is COMMAND's own, as with sudo or env.
-app.command("run", context_settings={"allow_interspersed_args": False})(run.run_command)
-app.command("serve")(serve.serve_command)
-app.command("doctor")(doctor.doctor_command)
-app.add_typer(image.app, name="image")
 
 
 def _run() -> int:

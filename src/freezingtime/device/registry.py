@@ -7,6 +7,7 @@ A description is a TOML file::
     capacity = "960GB"           # optional: the disk's size unless one is given
     model = "latency"            # see MODELS
     [parameters]                 # the model's own keys
+    [published] [sources] [derived] [assumed] [notes]   # where the figures come from
 
 Compositions name or contain their members: ``[[parameters.member]]`` with ``device =
 "NAME"``, or with ``model`` and ``[parameters.member.parameters]``.
@@ -28,7 +29,6 @@ from typing import Any
 from freezingtime.device.base import Device
 from freezingtime.device.composite import Concatenation, Mirror, Stripe
 from freezingtime.device.parameters import Table
-from freezingtime.device.perturb import Perturb, PerturbParams
 from freezingtime.device.raid import ParityRaid
 from freezingtime.device.tier import CacheTier
 from freezingtime.errors import InputError
@@ -37,6 +37,8 @@ from freezingtime.errors import InputError
 Builder = Callable[[Table, int, int | None], Device]
 
 _CATALOGUE = "freezingtime.device.catalogue"
+#: Tables that say where the figures come from; models know nothing of them.
+_DOCUMENTATION = ("published", "sources", "derived", "assumed", "notes")
 _NEST_MAX = 8
 _OWN_MODEL = re.compile(r"([A-Za-z_]\w*(\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
 
@@ -88,6 +90,27 @@ def catalogue_names() -> list[str]:
     return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
 
 
+def from_content(content: dict[str, Any], file: str, name: str) -> Description:
+    """The device that a TOML file's content describes; ``file`` is named in errors.
+
+    Raises:
+        InputError: the description is not right.
+    """
+    table = Table(content, file)
+    summary = table.text("summary", name)
+    device_class = table.text("class", "other")
+    capacity_bytes = table.size_bytes("capacity", 0, least=512) or None
+    for key in _DOCUMENTATION:
+        table.sub(key)
+    _check_model(table)
+    table.finish()
+
+    def build(seed: int, size_bytes: int | None) -> Device:
+        return _build_model(Table(content, file), seed, size_bytes, depth=0)
+
+    return Description(name, summary, device_class, capacity_bytes, build, content)
+
+
 def _from_file(path: Path) -> Description:
     try:
         content = path.read_text(encoding="utf-8")
@@ -102,19 +125,7 @@ def _from_toml(text: str, file: str, name: str) -> Description:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{file}: not TOML: {error}") from error
-    table = Table(content, file)
-    summary = table.text("summary", name)
-    device_class = table.text("class", "other")
-    capacity_bytes = table.size_bytes("capacity", 0, least=512) or None
-    for key in ("published", "sources", "assumed", "notes"):
-        table.sub(key)
-    _check_model(table)
-    table.finish()
-
-    def build(seed: int, size_bytes: int | None) -> Device:
-        return _build_model(Table(content, file), seed, size_bytes, depth=0)
-
-    return Description(name, summary, device_class, capacity_bytes, build, content)
+    return from_content(content, file, name)
 
 
 def _check_model(table: Table) -> None:
@@ -253,6 +264,8 @@ def _cache_tier(table: Table, seed: int, size_bytes: int | None) -> Device:
 
 
 def _perturb(table: Table, seed: int, size_bytes: int | None) -> Device:
+    from freezingtime.device.perturb import Perturb, PerturbParams
+
     inner = _one(table, "device", seed * 31 + 1, size_bytes)
     until_ns = table.time_ns("slow_until", 0)
     params = PerturbParams(
@@ -269,7 +282,42 @@ def _perturb(table: Table, seed: int, size_bytes: int | None) -> Device:
     return Perturb(inner, params, seed)
 
 
+# Models import numpy, and some of them a compiler: only for who builds one.
+
+
+def _latency(table: Table, seed: int, _size_bytes: int | None) -> Device:
+    from freezingtime.device.latency import LatencyDevice, LatencyParams
+
+    return LatencyDevice(LatencyParams.parse(table), seed)
+
+
+def _empirical(table: Table, seed: int, _size_bytes: int | None) -> Device:
+    from freezingtime.device.empirical import EmpiricalDevice, EmpiricalParams
+
+    return EmpiricalDevice(EmpiricalParams.parse(table), seed)
+
+
+def _volume(table: Table, seed: int, size_bytes: int | None) -> Device:
+    from freezingtime.device.volume import VolumeDevice, VolumeParams
+
+    return VolumeDevice(VolumeParams.parse(table), seed, size_bytes)
+
+
+def _disk(table: Table, seed: int, size_bytes: int | None) -> Device:
+    from freezingtime.device.disk.model import DiskDevice
+    from freezingtime.device.disk.parameters import parse
+
+    params = parse(table)
+    if size_bytes is not None and size_bytes > params.capacity_bytes:
+        raise table.error("capacity", f"must be at least the disk's size, {size_bytes} bytes")
+    return DiskDevice(params, seed, size_bytes)
+
+
 MODELS: dict[str, Builder] = {
+    "latency": _latency,
+    "empirical": _empirical,
+    "volume": _volume,
+    "disk": _disk,
     "stripe": _stripe,
     "mirror": _mirror,
     "raid5": _parity(1),
