@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.options import command_app
 from freezingtime.experiment.doctor import State, examine
 
 _SIGNS = {
@@ -27,3 +28,6 @@ def doctor_command() -> int:
     for finding in missing:
         print(f"{finding.what}: {finding.cure}")
     return 1 if missing else 0
+
+
+app = command_app(doctor_command)

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""What several commands share: options, and how a function becomes a command."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ DISK_HELP = (
     "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
     "`delay=TIME`, `name=NAME`. A file is never changed unless `writable=yes`."
 )
+
+
+def command_app(function: Callable[..., int], **context_settings: object) -> typer.Typer:
+    """A Typer app of one command, for :mod:`freezingtime.cli.main` to take in."""
+    app = typer.Typer(add_completion=False)
+    app.command(context_settings=context_settings)(function)
+    return app
 
 
 def parse_option(option: str, text: str, parse: Callable[[str], int]) -> int:

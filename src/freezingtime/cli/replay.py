@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import SeedOption
+from freezingtime.cli.options import SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.errors import InputError
 from freezingtime.experiment.latency_summary import LatencySummary, summarize
@@ -265,3 +265,6 @@ def _print_statistics(documents: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         print()
         print_columns(rows)
+
+
+app = command_app(replay_command)

@@ -14,6 +14,7 @@ from freezingtime.cli.options import (
     DISK_HELP,
     MediumDeadlineOption,
     SeedOption,
+    command_app,
     parse_medium_deadline_s,
     parse_option,
 )
@@ -163,3 +164,7 @@ def _print_summary(result: RunResult) -> None:
         lines.append(f"results in {result.plan.out}")
     for line in lines:
         print(f"freezingtime: {line}", file=sys.stderr)
+
+
+# What follows COMMAND is COMMAND's own, as with sudo or env.
+app = command_app(run_command, allow_interspersed_args=False)

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from freezingtime.cli.options import DISK_HELP, SeedOption
+from freezingtime.cli.options import DISK_HELP, SeedOption, command_app
 from freezingtime.experiment.serve import serve
 from freezingtime.spec import parse_disk
 
@@ -46,3 +46,6 @@ def serve_command(
 
 def _say(text: str) -> None:
     print(f"freezingtime: {text}", file=sys.stderr, flush=True)
+
+
+app = command_app(serve_command)
