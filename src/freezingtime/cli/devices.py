@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.options import command_app
 from freezingtime.device.registry import Description, catalogue_names, describe
 from freezingtime.experiment.predict import Case, Prediction, Unit, predict
 from freezingtime.units import format_size_bytes, format_time_ns
@@ -191,3 +192,6 @@ def _quantity(value: float, unit: Unit) -> str:
         if value >= size:
             return f"{value / size:.4g}{name}"
     return f"{value:.4g}B/s"
+
+
+app = command_app(devices_command)
