@@ -126,7 +126,7 @@ def test_endurance(rate_ghz: int) -> None:
         for options in (
             {**common, "rw": "randwrite", "number_ios": 22_000, "randseed": 1},
             {**common, **aio, "rw": "randwrite", "number_ios": 54_000, "randseed": 2},
-            {"rw": "randrw", "bssplit": MIXED_SIZES, "number_ios": 66_000, "fsync": 50, **aio},
+            {"rw": "randrw", "bssplit": MIXED_SIZES, "size": "900m", "fsync": 50, **aio},
         )
     )
     ran = run_guest(
