@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from freezingtime.device.base import Device, TimedDevice
 from freezingtime.device.parameters import Table
 from freezingtime.device.registry import Description, from_content
 from freezingtime.experiment.generator import RequestGenerator
@@ -40,6 +41,8 @@ _DISK_BYTES_DEFAULT = 16 << 30
 _LATENCY_COUNT = 2000
 _RATE_COUNT_LEAST = 4000
 _RATE_COUNT_PER_DEPTH = 40
+# The first quarter does not count: it fills buffers of up to 64 MiB.
+_FILL_BYTES = 256 << 20
 
 
 class Unit(Enum):
@@ -190,19 +193,27 @@ _PARSERS: dict[Unit, Callable[[Table], int]] = {
 def _predict(description: Description, case: Case, seed: int) -> float:
     if case.drained:
         description = _without_credits(description)
-    count = max(_RATE_COUNT_LEAST, _RATE_COUNT_PER_DEPTH * case.depth)
-    if case.unit is Unit.NS:
-        count = _LATENCY_COUNT * case.depth
+    device = description.build(seed)
+    count = _count(case, device)
     line = f"{METRICS[case.metric].pattern},bs={case.block_bytes},qd={case.depth},count={count}"
     disk_bytes = description.capacity_bytes or _DISK_BYTES_DEFAULT
     generator = RequestGenerator(parse_workload(line), seed=seed, disk_bytes=disk_bytes)
-    simulation = simulate_closed_loop(
-        description.build(seed), generator.batches(), case.depth, count=count
-    )
+    simulation = simulate_closed_loop(device, generator.batches(), case.depth, count=count)
     if case.unit is Unit.NS:
         return float(simulation.latency_ns.mean())
     rate_hz = _steady_rate_hz(simulation, case.depth)
     return rate_hz if case.unit is Unit.IOPS else rate_hz * case.block_bytes
+
+
+def _count(case: Case, device: Device) -> int:
+    """How many requests show the figure."""
+    if case.unit is Unit.NS:
+        return _LATENCY_COUNT * case.depth
+    count = max(_RATE_COUNT_LEAST, _RATE_COUNT_PER_DEPTH * case.depth)
+    if "write" in METRICS[case.metric].pattern and not isinstance(device, TimedDevice):
+        # There may be a write buffer, and what is sustained shows when it is full.
+        return max(count, _FILL_BYTES // case.block_bytes)
+    return count
 
 
 def _steady_rate_hz(simulation: Simulation, depth: int) -> float:
