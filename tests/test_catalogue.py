@@ -159,10 +159,10 @@ def test_every_metric_is_predicted_even_if_none_is_published() -> None:
 
 
 def test_what_a_write_buffer_takes_at_once_is_not_the_rate_of_writes() -> None:
-    """The drive's buffer takes 8,192 writes without moving the arm; it does not move 10 kHz."""
+    """The drive's buffer takes 2,048 writes without moving the arm; it does not move 10 kHz."""
     content = copy.deepcopy(describe("hgst-ultrastar-7k8-8tb").content)
     del content["published"]
-    content["parameters"] |= {"cache": "64MiB", "write_buffer": "32MiB", "write_extents": 65536}
+    content["parameters"] |= {"cache": "64MiB", "write_buffer": "8MiB", "write_extents": 4096}
     predictions = predict(from_content(content, "own.toml", "own"))
     rate_hz = next(p.value for p in predictions if p.case.metric == "write_iops")
     assert 100 < rate_hz < 2000
