@@ -165,7 +165,7 @@ def test_what_a_write_buffer_takes_at_once_is_not_the_rate_of_writes() -> None:
     content["parameters"] |= {"cache": "64MiB", "write_buffer": "8MiB", "write_extents": 4096}
     predictions = predict(from_content(content, "own.toml", "own"))
     rate_hz = next(p.value for p in predictions if p.case.metric == "write_iops")
-    assert 100 < rate_hz < 2000
+    assert 100 < rate_hz < 550  # 694 where the first 1,000 writes only are left out
 
 
 def test_a_drained_volume_has_its_baseline_only() -> None:
