@@ -114,6 +114,18 @@ def test_file_system_survives(tmp_path: Path) -> None:
     assert checked.returncode in (0, 1), checked.stdout
 
 
+def test_requests_that_qemu_splits_are_on_time() -> None:
+    """QEMU cuts a large request and sends each piece from within the one before it."""
+    ran = run_guest(
+        """set -e
+        blkdiscard -o 0 -l 1073741824 /dev/vda
+        mkfs.ext4 -q /dev/vda && mount -t ext4 /dev/vda /mnt && cp /usr/bin/fio /mnt
+        umount /mnt && e2fsck -fn /dev/vda >/dev/null""",
+        "constant:10us,size=4GiB",
+    )
+    assert ran.result.totals.request_count > 50
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 @pytest.mark.parametrize("rate_ghz", [1, 4])

@@ -22,6 +22,7 @@
 static _Alignas(16) char event_timer[256];
 
 static bool holding;
+static bool arrivals_to_report;
 static uint32_t in_flight;
 
 /* Replies that QEMU has read but whose interrupts are not yet raised. */
@@ -70,6 +71,7 @@ static void deliver(uint32_t reply_count)
 
 static struct ft_order exchange(uint16_t flags)
 {
+    arrivals_to_report = false;
     struct ft_order order = ft_control_exchange(flags, ft_clock_now_ns(), ft_clock_warped_ns());
     if (order.rate_hz) {
         ft_clock_set_rate(order.rate_hz);
@@ -103,8 +105,9 @@ static void on_event(void *unused)
         order = exchange(FT_REPORT_RUNNING);
         deliver(order.reply_count);
         stop = stop || (order.flags & FT_ORDER_STOP);
-        /* A completion may have let QEMU send more; deliveries alone can wait. */
-    } while (order.reply_count > 0 && in_flight > 0 && order.next_event_ns <= ft_clock_now_ns());
+        /* A completion may have let QEMU send more, such as the next piece of a request
+         * that it has split: it arrives now too. Deliveries alone can wait. */
+    } while (arrivals_to_report);
     arm(order.next_event_ns);
     holding = false;
     if (stop) {
@@ -153,6 +156,7 @@ void ft_hold_request_sent(uint32_t disk, uint64_t cookie)
         return;
     }
     ft_control_stamp(disk, qemu_in_vcpu_thread() ? 0 : FT_STAMP_ADRIFT, cookie, now_ns);
+    arrivals_to_report = true;
     timer_mod_ns(event_timer, now_ns);
 }
 
