@@ -194,6 +194,13 @@ def test_mistakes_in_published_figures_are_named(published: dict[str, Any], said
     assert said in str(caught.value)
 
 
+def test_a_device_inside_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "worm.toml"
+    path.write_text(f'model = "stripe"\n[[parameters.member]]\ndevice = "{path}"\n')
+    with pytest.raises(InputError, match="^worm: contains itself, or nests without end$"):
+        describe(str(path)).build(0)
+
+
 def test_the_registry_needs_no_numpy_and_no_compiler() -> None:
     code = (
         "import sys, freezingtime.device.registry as r; r.describe('aws-gp3');"

@@ -61,7 +61,10 @@ class Description:
         Raises:
             InputError: its parameters are not right; the text names file, key and value.
         """
-        return self.builder(seed, size_bytes if size_bytes is not None else self.capacity_bytes)
+        try:
+            return self.builder(seed, size_bytes if size_bytes is not None else self.capacity_bytes)
+        except RecursionError as error:
+            raise InputError(f"{self.name}: contains itself, or nests without end") from error
 
 
 def describe(text: str) -> Description:
