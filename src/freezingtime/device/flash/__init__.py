@@ -1,0 +1,6 @@
+"""SSDs: flash dies behind channels, a flash translation layer, a DRAM write buffer."""
+
+from freezingtime.device.flash.model import FlashDevice
+from freezingtime.device.flash.parameters import FlashParams, parse
+
+__all__ = ["FlashDevice", "FlashParams", "parse"]

@@ -1,0 +1,70 @@
+"""How requests end: their parts, the link to the host, the buffer memory. Compiled."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.server_kernels import transfer_ns
+from freezingtime.device.flash.state import EventKind
+from freezingtime.request import Operation
+
+_COMPLETION = int(EventKind.COMPLETION)
+_READ = int(Operation.READ)
+_WRITE = int(Operation.WRITE)
+_FLUSH = int(Operation.FLUSH)
+
+
+@njit()
+def part_done(ssd: int, request_id: int, now_ns: int) -> None:
+    """One part of a request is done; with the last one, it is on its way to complete."""
+    config = memory.config(ssd)
+    request = memory.requests(ssd)[request_id]
+    request.remaining -= 1
+    if request.remaining:
+        return
+    if request.operation == _READ:
+        if config.link_whole:
+            start_ns = max(now_ns, request.data_ns)
+            request.data_ns = send_to_host(ssd, request.end - request.begin, start_ns)
+        end_ns = max(now_ns, request.data_ns) + config.read_overhead_ns
+    elif request.operation == _WRITE:
+        end_ns = now_ns + config.write_overhead_ns
+    elif request.operation == _FLUSH:
+        end_ns = now_ns + config.flush_ns
+    else:
+        end_ns = now_ns + config.discard_ns
+    push(ssd, end_ns, _COMPLETION, request_id, 0)
+
+
+@njit()
+def complete(ssd: int, request_id: int, now_ns: int) -> None:
+    """The request is complete: note it and free its place."""
+    totals = memory.totals(ssd)
+    request = memory.requests(ssd)[request_id]
+    done = memory.done(ssd)[totals.done]
+    done.tag = request.tag
+    done.time_ns = now_ns
+    totals.done += 1
+    totals.outstanding -= 1
+    totals.through -= request.through
+    request.next = totals.free_request
+    totals.free_request = request_id
+
+
+@njit()
+def send_to_host(ssd: int, length_bytes: int, ready_ns: int) -> int:
+    totals = memory.totals(ssd)
+    duration_ns = transfer_ns(length_bytes, memory.config(ssd).link_bytes_per_s)
+    totals.link_out_free_ns = max(ready_ns, totals.link_out_free_ns) + duration_ns
+    return int(totals.link_out_free_ns)
+
+
+@njit()
+def access_buffer(ssd: int, length_bytes: int, ready_ns: int) -> int:
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    duration_ns = config.buffer_access_ns + transfer_ns(length_bytes, config.buffer_bytes_per_s)
+    totals.buffer_free_ns = max(ready_ns, totals.buffer_free_ns) + duration_ns
+    return int(totals.buffer_free_ns)

@@ -1,0 +1,82 @@
+"""Events in order of time, those of the same time in order of their making. Compiled."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.state import NEVER_NS
+
+
+@njit()
+def next_time_ns(ssd: int) -> int:
+    """When the next event is; NEVER_NS if there is none."""
+    if memory.totals(ssd).events == 0:
+        return NEVER_NS
+    return int(memory.events(ssd)[0].time_ns)
+
+
+@njit()
+def push(ssd: int, time_ns: int, kind: int, target: int, generation: int) -> None:
+    """Let something happen at a time that is not past."""
+    totals = memory.totals(ssd)
+    events = memory.events(ssd)
+    place = totals.events
+    totals.events += 1
+    totals.order += 1
+    while place > 0:  # the newest goes before its parent only if it is earlier
+        parent = (place - 1) >> 1
+        if events[parent].time_ns <= time_ns:
+            break
+        _copy(ssd, parent, place)
+        place = parent
+    event = events[place]
+    event.time_ns = time_ns
+    event.order = totals.order
+    event.kind = kind
+    event.target = target
+    event.generation = generation
+
+
+@njit()
+def pop(ssd: int) -> tuple[int, int, int, int]:
+    """Take the next event out: its time, kind, target and generation."""
+    totals = memory.totals(ssd)
+    events = memory.events(ssd)
+    first = events[0]
+    popped = (first.time_ns, first.kind, first.target, first.generation)
+    totals.events -= 1
+    last = totals.events
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= last:
+            break
+        if child + 1 < last and _before(ssd, child + 1, child):
+            child += 1
+        if not _before(ssd, child, last):
+            break
+        _copy(ssd, child, place)
+        place = child
+    _copy(ssd, last, place)
+    return popped
+
+
+@njit()
+def _before(ssd: int, one: int, other: int) -> bool:
+    first = memory.events(ssd)[one]
+    second = memory.events(ssd)[other]
+    if first.time_ns != second.time_ns:
+        return bool(first.time_ns < second.time_ns)
+    return bool(first.order < second.order)
+
+
+@njit()
+def _copy(ssd: int, source: int, target: int) -> None:
+    origin = memory.events(ssd)[source]
+    copy = memory.events(ssd)[target]
+    copy.time_ns = origin.time_ns
+    copy.order = origin.order
+    copy.kind = origin.kind
+    copy.target = origin.target
+    copy.generation = origin.generation

@@ -1,0 +1,169 @@
+"""The shape of the flash, in the units in which the translation layer counts.
+
+A **lane** is what has a write frontier of its own: a plane or, where the planes of a die
+work in lockstep, a die. Lanes are numbered in the order in which data are striped over
+them. A **slot** holds one mapping unit; the slots of a lane's block are numbered in the order
+in which they are programmed, page by page, over all blocks of lane 0, then lane 1, and so on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freezingtime.device.flash.parameters import FlashParams
+from freezingtime.errors import InputError
+from freezingtime.units import format_size_bytes
+
+#: Slots and units have numbers of 31 bits; both are stored plus one.
+_SLOTS_MAX = 2**31 - 2
+#: A block that nobody fixed shrinks until a lane has this many: with fewer, the spare space
+#: is too coarse for garbage collection to behave as it does on the full-size drive.
+_BLOCKS_PER_LANE_LEAST = 128
+_PROGRAMS_PER_BLOCK_LEAST = 4
+#: Open blocks of a lane: one for the host's data, one for those that are moved.
+_FRONTIERS = 2
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The shape of one SSD; counts, and tables by lane."""
+
+    units: int
+    """Mapping units that the host can address."""
+    slots_per_sense: int
+    """Slots that one read of the cells covers."""
+    slots_per_program: int
+    slots_per_block: int
+    blocks_per_lane: int
+    erase_ns: int
+    channel_of_lane: NDArray[np.int64]
+    server_of_lane: NDArray[np.int64]
+
+    @property
+    def lanes(self) -> int:
+        """How many write frontiers there are."""
+        return int(self.channel_of_lane.size)
+
+    @property
+    def slots(self) -> int:
+        """How many mapping units the flash holds, spare ones included."""
+        return self.lanes * self.blocks_per_lane * self.slots_per_block
+
+
+def shape(params: FlashParams, size_bytes: int | None) -> Geometry:
+    """The shape of an SSD of ``size_bytes``.
+
+    With ``blocks_per_plane``, the flash is given and the disk must fit into it; without a
+    size, the disk is as large as the flash allows. Otherwise the flash is cut to the disk:
+    all dies and channels stay, each with so many blocks that the over-provisioning is what
+    was asked for, with free blocks and frontiers on top. Where that would leave a lane too
+    few blocks, they shrink, and erase times with them, so that erasing keeps its share.
+
+    Raises:
+        InputError: the disk has no size, does not fit, or is too large to be mapped.
+    """
+    if params.blocks_per_plane is not None:
+        return _given(params, params.blocks_per_plane, size_bytes)
+    if size_bytes is None:
+        raise InputError("the SSD has no size: give the disk a size, or blocks_per_plane")
+    return _cut_to_size(params, size_bytes)
+
+
+def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) -> Geometry:
+    slots_per_block = params.pages_per_block * _slots_per_page(params)
+    lanes = _lane_count(params)
+    stripe_units = lanes * _slots_per_page(params)
+    raw_units = lanes * blocks_per_lane * slots_per_block
+    units = int(raw_units / (1 + params.over_provisioning)) // stripe_units * stripe_units
+    usable_blocks = blocks_per_lane - params.gc_free_blocks - _FRONTIERS
+    if usable_blocks * slots_per_block * lanes <= units:
+        raise InputError(
+            f"blocks_per_plane = {blocks_per_lane}: too few for over_provisioning = "
+            f"{params.over_provisioning:g} and gc_free_blocks = {params.gc_free_blocks}; "
+            "raise one of the first two or lower the last"
+        )
+    unit_bytes = params.mapping_unit_bytes
+    if size_bytes is not None and size_bytes > units * unit_bytes:
+        raise InputError(
+            f"a disk of {format_size_bytes(size_bytes)} does not fit: the flash of this SSD "
+            f"holds {format_size_bytes(units * unit_bytes)} besides its spare space"
+        )
+    return _geometry(params, units, slots_per_block, blocks_per_lane, params.erase_ns)
+
+
+def _cut_to_size(params: FlashParams, size_bytes: int) -> Geometry:
+    slots_per_page = _slots_per_page(params)
+    units = -(-size_bytes // params.mapping_unit_bytes)
+    slots_per_lane = -(-units // (_lane_count(params) * slots_per_page)) * slots_per_page
+    slots_with_spare = math.ceil(slots_per_lane * (1 + params.over_provisioning))
+    slots_per_program = params.pages_per_program * slots_per_page
+    programs_per_block = params.pages_per_block // params.pages_per_program
+    programs_wanted = slots_with_spare // (_BLOCKS_PER_LANE_LEAST * slots_per_program)
+    programs_kept = min(programs_per_block, max(programs_wanted, _PROGRAMS_PER_BLOCK_LEAST))
+    slots_per_block = programs_kept * slots_per_program
+    # On average the frontiers are half full: one block of them counts as spare space.
+    filled_blocks = max(
+        round(slots_with_spare / slots_per_block),
+        -(-(slots_per_lane + 2 * slots_per_program) // slots_per_block) + 1,
+    )
+    blocks_per_lane = filled_blocks - 1 + _FRONTIERS + params.gc_free_blocks
+    erase_ns = params.erase_ns * programs_kept // programs_per_block
+    return _geometry(params, units, slots_per_block, blocks_per_lane, erase_ns)
+
+
+def _geometry(
+    params: FlashParams, units: int, slots_per_block: int, blocks_per_lane: int, erase_ns: int
+) -> Geometry:
+    channel_of_lane, server_of_lane = _lane_tables(params)
+    geometry = Geometry(
+        units=units,
+        slots_per_sense=_slots_per_page(params),
+        slots_per_program=params.pages_per_program * _slots_per_page(params),
+        slots_per_block=slots_per_block,
+        blocks_per_lane=blocks_per_lane,
+        erase_ns=erase_ns,
+        channel_of_lane=channel_of_lane,
+        server_of_lane=server_of_lane,
+    )
+    if geometry.slots > _SLOTS_MAX:
+        raise InputError(
+            f"the SSD has {geometry.slots} mapping units of {params.mapping_unit_bytes} bytes; "
+            f"at most {_SLOTS_MAX} can be kept: use a larger mapping unit"
+        )
+    return geometry
+
+
+def _merged_planes(params: FlashParams) -> int:
+    return params.planes_per_die if params.multi_plane else 1
+
+
+def _slots_per_page(params: FlashParams) -> int:
+    """Slots of a page, which with lockstep is as wide as all planes of the die."""
+    return params.page_bytes // params.mapping_unit_bytes * _merged_planes(params)
+
+
+def _lane_count(params: FlashParams) -> int:
+    dies = params.channels * params.chips_per_channel * params.dies_per_chip
+    return dies * params.planes_per_die // _merged_planes(params)
+
+
+def _lane_tables(params: FlashParams) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The channel and the server of each lane, lanes in striping order."""
+    extent = {
+        "C": params.channels,
+        "W": params.chips_per_channel,
+        "D": params.dies_per_chip,
+        "P": params.planes_per_die // _merged_planes(params),
+    }
+    rest = np.arange(_lane_count(params), dtype=np.int64)
+    place: dict[str, NDArray[np.int64]] = {}
+    for dimension in params.allocation_order:
+        rest, place[dimension] = np.divmod(rest, extent[dimension])
+    chip = place["C"] * params.chips_per_channel + place["W"]
+    die = chip * params.dies_per_chip + place["D"]
+    plane = die * extent["P"] + place["P"]
+    return place["C"], {"chip": chip, "die": die, "plane": plane}[params.scheduler]

@@ -1,0 +1,160 @@
+"""The entry points: one request or event at a time, and whole traces. Compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from freezingtime.device.flash import (
+    completion_kernels,
+    event_kernels,
+    request_kernels,
+    server_kernels,
+    write_kernels,
+)
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.state import NEVER_NS, NONE, EventKind, Phase
+from freezingtime.request import Operation
+
+_SERVER = int(EventKind.SERVER)
+_DISPATCH = int(EventKind.DISPATCH)
+_ADMISSION = int(EventKind.ADMISSION)
+_DECIDING = int(Phase.DECIDING)
+_SENSE = int(Phase.SENSE)
+_DATA_OUT = int(Phase.DATA_OUT)
+_READ = int(Operation.READ)
+
+
+@njit()
+def _run_one(ssd: int) -> None:
+    """Let the next event happen; there must be one."""
+    time_ns, kind, target, generation = event_kernels.pop(ssd)
+    memory.totals(ssd).now_ns = time_ns
+    if kind == _SERVER:
+        server = memory.servers(ssd)[target]
+        if server.generation == generation:
+            command_id = server_kernels.end_phase(ssd, target, time_ns)
+            if command_id != NONE:
+                request_kernels.command_done(ssd, command_id, time_ns)
+            if server.phase == _DECIDING:
+                server_kernels.start_next(ssd, target, time_ns)
+    elif kind == _DISPATCH:
+        request_kernels.dispatch(ssd, target, time_ns)
+    elif kind == _ADMISSION:
+        write_kernels.admit_piece(ssd, time_ns)
+    else:
+        completion_kernels.complete(ssd, target, time_ns)
+
+
+@njit()
+def _run_until(ssd: int, now_ns: int) -> None:
+    while event_kernels.next_time_ns(ssd) <= now_ns:
+        _run_one(ssd)
+    memory.totals(ssd).now_ns = now_ns
+
+
+@njit()
+def _collect_done(ssd: int, completions_ns: NDArray[np.int64]) -> None:
+    totals = memory.totals(ssd)
+    for place in range(totals.done):
+        done = memory.done(ssd)[place]
+        completions_ns[done.tag] = done.time_ns
+    totals.done = 0
+
+
+@njit(cache=True)
+def advance(ssd: int, now_ns: int) -> int:
+    """Bring the SSD to ``now_ns``; how many requests are done (``done``)."""
+    _run_until(ssd, now_ns)
+    return int(memory.totals(ssd).done)
+
+
+@njit(cache=True)
+def submit(
+    ssd: int,
+    tag: int,
+    operation: int,
+    offset_bytes: int,
+    length_bytes: int,
+    fua: bool,
+    now_ns: int,
+) -> None:
+    """Bring the SSD to ``now_ns`` and give it a request."""
+    _run_until(ssd, now_ns)
+    request_kernels.submit(ssd, tag, operation, offset_bytes, length_bytes, fua, now_ns)
+
+
+@njit(cache=True)
+def complete_all(
+    ssd: int,
+    arrivals_ns: NDArray[np.int64],
+    operations: NDArray[np.int64],
+    offsets_bytes: NDArray[np.int64],
+    lengths_bytes: NDArray[np.int64],
+    completions_ns: NDArray[np.int64],
+) -> None:
+    """When each request of an open-loop trace completes."""
+    totals = memory.totals(ssd)
+    for tag in range(arrivals_ns.size):
+        arrival_ns = max(arrivals_ns[tag], totals.now_ns)
+        _run_until(ssd, arrival_ns)
+        while totals.free_request == NONE:
+            _run_one(ssd)
+        request_kernels.submit(
+            ssd,
+            tag,
+            operations[tag],
+            offsets_bytes[tag],
+            lengths_bytes[tag],
+            False,
+            totals.now_ns,
+        )
+        _collect_done(ssd, completions_ns)
+    while totals.outstanding:
+        _run_one(ssd)
+        _collect_done(ssd, completions_ns)
+
+
+@njit(cache=True)
+def next_event_ns(ssd: int) -> int:
+    """The earliest time at which a request can complete; NEVER_NS if none is there.
+
+    A lower bound: what happens inside and cannot complete a request is passed over, so that
+    who waits is not woken for nothing.
+    """
+    totals = memory.totals(ssd)
+    if totals.done:
+        return int(totals.now_ns)
+    if totals.outstanding == 0:
+        return NEVER_NS
+    earliest_ns = NEVER_NS
+    for place in range(totals.events):
+        event = memory.events(ssd)[place]
+        if event.time_ns < earliest_ns:
+            earliest_ns = min(earliest_ns, event.time_ns + _least_delay_ns(ssd, place))
+    return earliest_ns
+
+
+@njit()
+def _least_delay_ns(ssd: int, place: int) -> int:
+    """How long after an event the first request can complete because of it."""
+    event = memory.events(ssd)[place]
+    if event.kind != _SERVER:
+        return 0
+    server = memory.servers(ssd)[event.target]
+    if server.generation != event.generation:
+        return NEVER_NS
+    totals = memory.totals(ssd)
+    config = memory.config(ssd)
+    if server.phase in (_SENSE, _DATA_OUT):
+        length_bytes = memory.commands(ssd)[server.read].bytes
+        delay_ns = config.read_overhead_ns
+        delay_ns += server_kernels.transfer_ns(length_bytes, config.link_bytes_per_s)
+        if server.phase == _SENSE:
+            delay_ns += config.transfer_setup_ns
+            delay_ns += server_kernels.transfer_ns(length_bytes, config.channel_bytes_per_s)
+        return int(delay_ns)
+    if totals.through or totals.write_head != NONE or totals.epoch_done < totals.epoch:
+        return 0
+    return NEVER_NS if server.read_head == NONE else config.read_command_ns

@@ -1,0 +1,139 @@
+"""An SSD: flash dies behind channels, a flash translation layer, a write buffer in DRAM.
+
+The model is event driven: the kernels keep a heap of events (a die ends a phase, a piece of a
+write has come over the link, ...) and every shared thing is taken first come first served.
+:mod:`.geometry` says what the SSD is made of, :mod:`.state` what it remembers.
+
+Approximations: garbage collection is decided and mapped at once, and its time is then spent in
+steps on the die that it concerns; it never leaves its plane. Commands that only ask for
+status, and the controller's own look-ups, are in the fixed overheads. Discards cost a fixed
+time. Writing zeros deallocates, as discarding does. Nothing happens in idle time: garbage is
+collected when writes need the space.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from freezingtime.device.base import Device
+from freezingtime.device.flash import compile_cache
+from freezingtime.device.flash.geometry import Geometry, shape
+from freezingtime.device.flash.parameters import FlashParams
+from freezingtime.device.flash.precondition import precondition
+from freezingtime.device.flash.state import NEVER_NS, new_state
+from freezingtime.device.flash.statistics import statistics
+from freezingtime.device.open_loop import check_trace
+from freezingtime.request import Request
+
+
+class FlashDevice(Device):
+    """An SSD with :class:`FlashParams`; ``seed`` chooses what the steady state looks like.
+
+    ``size_bytes`` is the disk's size; None takes what the flash allows. A read of what was
+    never written takes no flash time. Memory is 8 bytes per mapping unit and 7 % spare space
+    on top, less for what nobody has written to.
+
+    Raises:
+        InputError: the flash and the disk's size do not fit.
+    """
+
+    def __init__(self, params: FlashParams, seed: int, size_bytes: int | None = None) -> None:
+        # The compiler takes a while to import: only who makes an SSD pays for it.
+        compile_cache.forget_stale()
+        from freezingtime.device.flash import kernels
+
+        self._kernels = kernels
+        self._geometry = shape(params, size_bytes)
+        self._capacity_bytes = self._geometry.units * params.mapping_unit_bytes
+        self._queue_depth = params.queue_depth
+        self._state = new_state(params, self._geometry)
+        # What the kernels call the state by: see memory_kernels.
+        self._table = np.array(
+            [(part.ctypes.data, part.size) for part in self._state], dtype=np.int64
+        )
+        self._handle = int(self._table.ctypes.data)
+        precondition(self._state, self._handle, params.precondition, seed)
+        self._submitted_count = 0
+        self._in_service: dict[int, Request] = {}
+        self._waiting: deque[Request] = deque()
+
+    @property
+    def geometry(self) -> Geometry:
+        """The shape of the flash, cut to the disk."""
+        return self._geometry
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        if not 0 <= request.offset_bytes <= request.end_bytes <= self._capacity_bytes:
+            raise ValueError(
+                f"a request for bytes {request.offset_bytes} to {request.end_bytes} "
+                f"of an SSD that has {self._capacity_bytes}"
+            )
+        if len(self._in_service) == self._queue_depth:
+            self._waiting.append(request)
+        else:
+            self._start(request, now_ns)
+
+    def next_event_ns(self) -> int | None:
+        next_ns: int = self._kernels.next_event_ns(self._handle)
+        return None if next_ns >= NEVER_NS else next_ns
+
+    def advance(self, now_ns: int) -> list[Request]:
+        count = self._kernels.advance(self._handle, now_ns)
+        if not count:
+            return []
+        completed = [self._in_service.pop(tag) for tag in self._state.done["tag"][:count].tolist()]
+        self._state.totals["done"] = 0
+        while self._waiting and len(self._in_service) < self._queue_depth:
+            self._start(self._waiting.popleft(), now_ns)
+        return completed
+
+    def complete_all(
+        self,
+        arrivals_ns: ArrayLike,
+        operations: ArrayLike,
+        offsets_bytes: ArrayLike,
+        lengths_bytes: ArrayLike,
+    ) -> NDArray[np.int64]:
+        """When each request of an open-loop trace completes, in ns; all arrays of 64-bit integers.
+
+        The same as submitting and advancing, only faster. Raises ValueError if the device
+        is not idle, or the trace is not one.
+        """
+        if self._in_service:
+            raise ValueError("a trace starts on an idle SSD; requests are still in service")
+        trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+        ends_bytes = trace.offsets_bytes + trace.lengths_bytes
+        if trace.arrivals_ns.size == 0:
+            return np.zeros(0, dtype=np.int64)
+        if trace.offsets_bytes.min() < 0 or ends_bytes.max() > self._capacity_bytes:
+            raise ValueError(f"offsets must be inside the SSD's {self._capacity_bytes} bytes")
+        completions_ns = np.zeros_like(trace.arrivals_ns)
+        self._kernels.complete_all(
+            self._handle,
+            trace.arrivals_ns,
+            np.ascontiguousarray(operations, dtype=np.int64),
+            trace.offsets_bytes,
+            trace.lengths_bytes,
+            completions_ns,
+        )
+        return completions_ns
+
+    def statistics(self) -> dict[str, float]:
+        """What happened inside since the SSD was made; see :mod:`.statistics`."""
+        return statistics(self._state)
+
+    def _start(self, request: Request, now_ns: int) -> None:
+        self._submitted_count += 1
+        self._in_service[self._submitted_count] = request
+        self._kernels.submit(
+            self._handle,
+            self._submitted_count,
+            int(request.operation),
+            request.offset_bytes,
+            request.length_bytes,
+            request.fua,
+            now_ns,
+        )

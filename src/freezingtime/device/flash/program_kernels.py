@@ -1,0 +1,100 @@
+"""Programs: what is in open slots goes to the cells, garbage collection with it. Compiled.
+
+Programs belong to the epoch that the next flush ends; a flush is done when its epoch and all
+before it have no program left.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.completion_kernels import part_done
+from freezingtime.device.flash.ftl_kernels import take_debt, take_open_slots
+from freezingtime.device.flash.server_kernels import enqueue_job, take_command
+from freezingtime.device.flash.state import NONE
+
+
+@njit()
+def program(ssd: int, lane_id: int, now_ns: int) -> None:
+    """Make a program of a lane's open slots."""
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    lane = memory.lanes(ssd)[lane_id]
+    command_id = take_command(ssd)
+    totals.programs += 1
+    totals.programs_pending += 1
+    totals.programmed_slots += config.slots_per_program
+    command = memory.commands(ssd)[command_id]
+    command.is_read = 0
+    command.lane = lane_id
+    command.request = lane.through
+    if lane.through != NONE:
+        memory.requests(ssd)[lane.through].remaining += 1
+        lane.through = NONE
+    command.units = lane.host_slot - lane.host_open
+    command.block = lane.host_block
+    command.generation = memory.blocks(ssd)[lane.host_block].erases
+    command.programmed = lane.host_open + config.slots_per_program
+    kind = lane.host_open // config.slots_per_program % config.program_kinds
+    command.array_ns = config.program_ns[kind]
+    command.host_part = 1
+    command.old_reads = _old_reads(ssd, lane_id)
+    command.epoch = totals.epoch
+    memory.epochs(ssd)[totals.epoch % memory.epochs(ssd).size].outstanding += 1
+    take_open_slots(ssd, lane_id)
+    _append_collection(ssd, lane_id, command_id)
+    enqueue_job(ssd, command_id, now_ns)
+
+
+@njit()
+def program_open_slots(ssd: int, now_ns: int) -> None:
+    """Send to the cells what is in open slots, though it does not fill a program."""
+    for lane_id in range(memory.config(ssd).lanes):
+        lane = memory.lanes(ssd)[lane_id]
+        if lane.host_block != NONE and lane.host_slot > lane.host_open:
+            program(ssd, lane_id, now_ns)
+
+
+@njit()
+def end_epochs(ssd: int, now_ns: int) -> None:
+    """Let the flushes be done whose epochs have passed."""
+    totals = memory.totals(ssd)
+    while totals.epoch_done < totals.epoch:
+        epoch = memory.epochs(ssd)[totals.epoch_done % memory.epochs(ssd).size]
+        if epoch.outstanding:
+            break
+        totals.epoch_done += 1
+        part_done(ssd, epoch.request, now_ns)
+
+
+@njit()
+def _append_collection(ssd: int, lane_id: int, command_id: int) -> None:
+    """Let a share of the lane's garbage collection follow a program."""
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    command = memory.commands(ssd)[command_id]
+    reads, units, programs, erases = take_debt(ssd, lane_id)
+    command.gc_reads = reads
+    command.gc_read_bytes = units * config.unit_bytes // max(1, reads)
+    command.gc_programs = programs
+    command.erases = erases
+    totals.moved_units += units
+    totals.moved_slots += programs * config.slots_per_program
+    totals.erases += erases
+
+
+@njit()
+def _old_reads(ssd: int, lane_id: int) -> int:
+    """How many open slots need the rest of their unit from the cells."""
+    config = memory.config(ssd)
+    lane = memory.lanes(ssd)[lane_id]
+    whole = (1 << (config.unit_bytes // config.sector_bytes)) - 1
+    first = lane_id * config.slots_per_program
+    reads = 0
+    for open_id in range(first, first + lane.host_slot - lane.host_open):
+        open_slot = memory.open_slots(ssd)[open_id]
+        if open_slot.old_on_flash and open_slot.sectors != whole:
+            reads += 1
+    memory.totals(ssd).old_reads += reads
+    return reads

@@ -1,0 +1,91 @@
+"""Requests: what the host asks for, and which way it goes. Compiled."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.completion_kernels import part_done
+from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.ftl_kernels import unmap
+from freezingtime.device.flash.read_kernels import read_done, start_read
+from freezingtime.device.flash.state import NONE, EventKind
+from freezingtime.device.flash.write_kernels import flush, program_done, start_write
+from freezingtime.request import Operation
+
+_DISPATCH = int(EventKind.DISPATCH)
+_READ = int(Operation.READ)
+_WRITE = int(Operation.WRITE)
+_FLUSH = int(Operation.FLUSH)
+
+
+@njit()
+def submit(
+    ssd: int,
+    tag: int,
+    operation: int,
+    offset_bytes: int,
+    length_bytes: int,
+    fua: bool,
+    now_ns: int,
+) -> None:
+    """Take in a request; there must be a free one (``free_request``)."""
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    request_id = totals.free_request
+    request = memory.requests(ssd)[request_id]
+    totals.free_request = request.next
+    totals.outstanding += 1
+    request.next = NONE
+    request.tag = tag
+    request.operation = operation
+    request.begin = offset_bytes
+    request.end = offset_bytes + length_bytes
+    request.cursor = offset_bytes
+    request.remaining = 1  # until all parts are on their way
+    request.data_ns = now_ns
+    unstable = config.buffered and not config.power_loss_protection
+    request.through = operation == _WRITE and (not config.buffered or (fua and unstable))
+    totals.through += request.through
+    start_ns = max(now_ns, totals.controller_free_ns)
+    totals.controller_free_ns = start_ns + config.command_interval_ns
+    dispatch_ns = start_ns + config.submission_ns
+    if dispatch_ns == now_ns:
+        dispatch(ssd, request_id, now_ns)
+    else:
+        push(ssd, dispatch_ns, _DISPATCH, request_id, 0)
+
+
+@njit()
+def dispatch(ssd: int, request_id: int, now_ns: int) -> None:
+    """The controller takes up a request."""
+    operation = memory.requests(ssd)[request_id].operation
+    if operation == _READ:
+        start_read(ssd, request_id, now_ns)
+    elif operation == _WRITE:
+        start_write(ssd, request_id, now_ns)
+    elif operation == _FLUSH:
+        flush(ssd, request_id, now_ns)
+    else:
+        _discard(ssd, request_id, now_ns)
+
+
+@njit()
+def command_done(ssd: int, command_id: int, now_ns: int) -> None:
+    """The host part of a command is done."""
+    if memory.commands(ssd)[command_id].is_read:
+        read_done(ssd, command_id, now_ns)
+    else:
+        program_done(ssd, command_id, now_ns)
+
+
+@njit()
+def _discard(ssd: int, request_id: int, now_ns: int) -> None:
+    """Unmap the units that are wholly inside the range."""
+    unit_bytes = memory.config(ssd).unit_bytes
+    request = memory.requests(ssd)[request_id]
+    first = (request.begin + unit_bytes - 1) // unit_bytes
+    end = request.end // unit_bytes
+    for unit in range(first, end):
+        unmap(ssd, unit)
+    part_done(ssd, request_id, now_ns)

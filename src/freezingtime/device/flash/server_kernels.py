@@ -1,0 +1,308 @@
+"""Servers and channels: what the chips, dies or planes do, and for how long. Compiled.
+
+A server does one thing at a time. It has a queue of host reads and one of jobs; a job is a
+program with what goes with it: reads of old data before, and a share of garbage collection
+after it. Reads go first (``read_priority``), between any two phases of a job, or even within
+a program or erase, which is then suspended.
+
+A channel carries commands and data, first come first served.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.state import NONE, EventKind, Phase
+
+_SERVER_EVENT = int(EventKind.SERVER)
+_IDLE = int(Phase.IDLE)
+_DECIDING = int(Phase.DECIDING)
+_SENSE = int(Phase.SENSE)
+_DATA_OUT = int(Phase.DATA_OUT)
+_OLD_SENSE = int(Phase.OLD_SENSE)
+_OLD_OUT = int(Phase.OLD_OUT)
+_DATA_IN = int(Phase.DATA_IN)
+_PROGRAM = int(Phase.PROGRAM)
+_GC_SENSE = int(Phase.GC_SENSE)
+_GC_OUT = int(Phase.GC_OUT)
+_GC_IN = int(Phase.GC_IN)
+_GC_PROGRAM = int(Phase.GC_PROGRAM)
+_ERASE = int(Phase.ERASE)
+_SUSPENDING = int(Phase.SUSPENDING)
+_NS_PER_S = 1_000_000_000
+
+
+@njit()
+def transfer_ns(length_bytes: int, bytes_per_s: int) -> int:
+    """How long bytes take, to the nearest nanosecond."""
+    return (length_bytes * _NS_PER_S + bytes_per_s // 2) // bytes_per_s
+
+
+@njit()
+def take_command(ssd: int) -> int:
+    """A command that is not in use; the caller knows that there is one."""
+    totals = memory.totals(ssd)
+    command_id = totals.free_command
+    command = memory.commands(ssd)[command_id]
+    totals.free_command = command.next
+    totals.free_commands -= 1
+    totals.sequence += 1
+    command.next = NONE
+    command.sequence = totals.sequence
+    return int(command_id)
+
+
+@njit()
+def release_command(ssd: int, command_id: int) -> None:
+    """Put a command back."""
+    totals = memory.totals(ssd)
+    memory.commands(ssd)[command_id].next = totals.free_command
+    totals.free_command = command_id
+    totals.free_commands += 1
+
+
+@njit()
+def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
+    """Give a host read to its lane's server."""
+    server_id = memory.lanes(ssd)[memory.commands(ssd)[command_id].lane].server
+    server = memory.servers(ssd)[server_id]
+    if server.read_head == NONE:
+        server.read_head = command_id
+    else:
+        memory.commands(ssd)[server.read_tail].next = command_id
+    server.read_tail = command_id
+    if server.phase == _IDLE:
+        server.busy_since_ns = now_ns
+        start_next(ssd, server_id, now_ns)
+    elif _may_suspend(ssd, server_id, now_ns):
+        _suspend(ssd, server_id, now_ns)
+
+
+@njit()
+def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
+    """Give a program to its lane's server."""
+    server_id = memory.lanes(ssd)[memory.commands(ssd)[command_id].lane].server
+    server = memory.servers(ssd)[server_id]
+    if server.job_head == NONE:
+        server.job_head = command_id
+    else:
+        memory.commands(ssd)[server.job_tail].next = command_id
+    server.job_tail = command_id
+    if server.phase == _IDLE:
+        server.busy_since_ns = now_ns
+        start_next(ssd, server_id, now_ns)
+
+
+@njit()
+def start_next(ssd: int, server_id: int, now_ns: int) -> None:
+    """Begin what comes next, or fall idle."""
+    server = memory.servers(ssd)[server_id]
+    _end_job(ssd, server_id)
+    if _read_is_next(ssd, server_id):
+        _start_read(ssd, server_id, now_ns)
+    elif server.suspended_phase != _IDLE:
+        _resume(ssd, server_id, now_ns)
+    elif _take_job(ssd, server_id):
+        _start_job_phase(ssd, server_id, now_ns)
+    else:
+        server.phase = _IDLE
+        server.busy_ns += now_ns - server.busy_since_ns
+
+
+@njit()
+def end_phase(ssd: int, server_id: int, now_ns: int) -> int:
+    """The server's phase is over; returns the command whose host part is thereby done, or NONE.
+
+    Leaves the server in the next phase of the same thing, or DECIDING.
+    """
+    server = memory.servers(ssd)[server_id]
+    phase = server.phase
+    if phase == _SENSE:
+        length_bytes = memory.commands(ssd)[server.read].bytes
+        _begin_transfer(ssd, server_id, _DATA_OUT, length_bytes, now_ns)
+    elif phase == _OLD_SENSE:
+        _begin_transfer(ssd, server_id, _OLD_OUT, memory.config(ssd).unit_bytes, now_ns)
+    elif phase == _GC_SENSE:
+        length_bytes = memory.commands(ssd)[server.job].gc_read_bytes
+        _begin_transfer(ssd, server_id, _GC_OUT, length_bytes, now_ns)
+    elif server.bytes_left:
+        _transfer_page(ssd, server_id, phase, 0, now_ns)
+    else:
+        server.phase = _DECIDING
+        if phase == _DATA_OUT:
+            command_id = server.read
+            server.read = NONE
+            return int(command_id)
+        if phase == _PROGRAM:
+            return int(server.job)
+    return NONE
+
+
+@njit()
+def _read_is_next(ssd: int, server_id: int) -> bool:
+    server = memory.servers(ssd)[server_id]
+    if server.read_head == NONE:
+        return False
+    if memory.config(ssd).read_priority:
+        return True
+    if server.job != NONE:
+        return False
+    if server.job_head == NONE:
+        return True
+    read = memory.commands(ssd)[server.read_head]
+    return bool(read.sequence < memory.commands(ssd)[server.job_head].sequence)
+
+
+@njit()
+def _start_read(ssd: int, server_id: int, now_ns: int) -> None:
+    server = memory.servers(ssd)[server_id]
+    server.read = server.read_head
+    command = memory.commands(ssd)[server.read]
+    server.read_head = command.next
+    command.next = NONE
+    _sense(ssd, server_id, _SENSE, command.lane, command.array_ns, now_ns)
+
+
+@njit()
+def _end_job(ssd: int, server_id: int) -> None:
+    """Put the server's job away if nothing of it is left."""
+    server = memory.servers(ssd)[server_id]
+    if server.job == NONE or server.suspended_phase != _IDLE:
+        return
+    job = memory.commands(ssd)[server.job]
+    if job.host_part + job.gc_reads + job.gc_programs + job.erases == 0:
+        release_command(ssd, server.job)
+        memory.totals(ssd).programs -= 1
+        server.job = NONE
+
+
+@njit()
+def _take_job(ssd: int, server_id: int) -> bool:
+    """Whether the server has a job; takes the next one if need be."""
+    server = memory.servers(ssd)[server_id]
+    if server.job == NONE and server.job_head != NONE:
+        server.job = server.job_head
+        job = memory.commands(ssd)[server.job]
+        server.job_head = job.next
+        job.next = NONE
+    return bool(server.job != NONE)
+
+
+@njit()
+def _start_job_phase(ssd: int, server_id: int, now_ns: int) -> None:
+    config = memory.config(ssd)
+    server = memory.servers(ssd)[server_id]
+    job = memory.commands(ssd)[server.job]
+    program_bytes = config.slots_per_program * config.unit_bytes
+    if job.old_reads:
+        job.old_reads -= 1
+        _sense(ssd, server_id, _OLD_SENSE, job.lane, config.gc_read_ns, now_ns)
+    elif job.host_part:
+        job.host_part = 0
+        _begin_transfer(ssd, server_id, _DATA_IN, program_bytes, now_ns)
+    elif job.gc_reads:
+        job.gc_reads -= 1
+        _sense(ssd, server_id, _GC_SENSE, job.lane, config.gc_read_ns, now_ns)
+    elif job.gc_programs:
+        job.gc_programs -= 1
+        _begin_transfer(ssd, server_id, _GC_IN, program_bytes, now_ns)
+    else:
+        job.erases -= 1
+        server.array_ns = now_ns
+        _begin(ssd, server_id, _ERASE, now_ns + config.erase_ns)
+
+
+@njit()
+def _begin(ssd: int, server_id: int, phase: int, done_ns: int) -> None:
+    server = memory.servers(ssd)[server_id]
+    server.phase = phase
+    server.done_ns = done_ns
+    server.suspensions = 0
+    push(ssd, done_ns, _SERVER_EVENT, server_id, server.generation)
+
+
+@njit()
+def _sense(ssd: int, server_id: int, phase: int, lane_id: int, array_ns: int, now_ns: int) -> None:
+    """Cells to page register, once the command has come over the channel."""
+    command_ns = memory.config(ssd).read_command_ns
+    begin_ns = _occupy_channel(ssd, lane_id, command_ns, now_ns)
+    _begin(ssd, server_id, phase, begin_ns + array_ns)
+
+
+@njit()
+def _begin_transfer(ssd: int, server_id: int, phase: int, length_bytes: int, now_ns: int) -> None:
+    """Between page register and controller, either way."""
+    config = memory.config(ssd)
+    memory.servers(ssd)[server_id].bytes_left = length_bytes
+    inward = phase in (_DATA_IN, _GC_IN)
+    setup_ns = config.program_command_ns if inward else config.transfer_setup_ns
+    _transfer_page(ssd, server_id, phase, setup_ns, now_ns)
+
+
+@njit()
+def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: int) -> None:
+    """One page of what is to be transferred: between two, others may use the channel.
+
+    After the last page of a program, the cells begin at once.
+    """
+    config = memory.config(ssd)
+    server = memory.servers(ssd)[server_id]
+    is_read = phase == _DATA_OUT
+    command = memory.commands(ssd)[server.read if is_read else server.job]
+    length_bytes = min(server.bytes_left, config.page_bytes)
+    server.bytes_left -= length_bytes
+    duration_ns = setup_ns + transfer_ns(length_bytes, config.channel_bytes_per_s)
+    end_ns = _occupy_channel(ssd, command.lane, duration_ns, now_ns)
+    if server.bytes_left == 0 and phase == _DATA_IN:
+        server.array_ns = end_ns
+        _begin(ssd, server_id, _PROGRAM, end_ns + command.array_ns)
+    elif server.bytes_left == 0 and phase == _GC_IN:
+        server.array_ns = end_ns
+        _begin(ssd, server_id, _GC_PROGRAM, end_ns + config.gc_program_ns)
+    else:
+        _begin(ssd, server_id, phase, end_ns)
+
+
+@njit()
+def _occupy_channel(ssd: int, lane_id: int, duration_ns: int, now_ns: int) -> int:
+    channel = memory.channels(ssd)[memory.lanes(ssd)[lane_id].channel]
+    channel.free_ns = max(now_ns, channel.free_ns) + duration_ns
+    channel.busy_ns += duration_ns
+    return int(channel.free_ns)
+
+
+@njit()
+def _may_suspend(ssd: int, server_id: int, now_ns: int) -> bool:
+    """Whether the server's program or erase lets the read that has just come go first."""
+    config = memory.config(ssd)
+    server = memory.servers(ssd)[server_id]
+    return bool(
+        config.suspend_ns != NONE
+        and server.phase in (_PROGRAM, _GC_PROGRAM, _ERASE)
+        and now_ns >= server.array_ns
+        and server.done_ns - now_ns > config.suspend_ns
+        and server.suspensions < config.suspensions_max
+    )
+
+
+@njit()
+def _suspend(ssd: int, server_id: int, now_ns: int) -> None:
+    server = memory.servers(ssd)[server_id]
+    server.suspended_phase = server.phase
+    server.remaining_ns = server.done_ns - now_ns
+    server.suspended_count = server.suspensions + 1
+    server.generation += 1  # the event at done_ns is void
+    memory.totals(ssd).suspensions += 1
+    _begin(ssd, server_id, _SUSPENDING, now_ns + memory.config(ssd).suspend_ns)
+
+
+@njit()
+def _resume(ssd: int, server_id: int, now_ns: int) -> None:
+    server = memory.servers(ssd)[server_id]
+    phase = server.suspended_phase
+    server.suspended_phase = _IDLE
+    server.array_ns = now_ns + memory.config(ssd).resume_ns
+    _begin(ssd, server_id, phase, server.array_ns + server.remaining_ns)
+    server.suspensions = server.suspended_count

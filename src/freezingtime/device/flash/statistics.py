@@ -1,0 +1,47 @@
+"""What happened inside an SSD, in numbers."""
+
+from __future__ import annotations
+
+from freezingtime.device.flash.state import FlashState, Phase
+
+
+def statistics(state: FlashState) -> dict[str, float]:
+    """Counts since the SSD was made, preconditioning left out.
+
+    ``write_amplification`` is bytes programmed, moved ones and padding included, over bytes
+    that the host wrote (0 if it wrote none). ``die_utilisation`` and ``channel_utilisation``
+    are shares of the time from 0 to the last event, as means over all dies (or what the
+    scheduler takes for one) and channels; a transfer that has begun counts as a whole. Units
+    are mapping units. ``wear`` counts erases of a block.
+    """
+    totals = {name: int(state.totals[name][0]) for name in state.totals.dtype.names}
+    unit_bytes = int(state.config["unit_bytes"][0])
+    programmed_bytes = (totals["programmed_slots"] + totals["moved_slots"]) * unit_bytes
+    erases = state.blocks["erases"]
+    now_ns = max(totals["now_ns"], 1)
+    return {
+        "write_amplification": programmed_bytes / max(totals["host_bytes"], 1),
+        "host_written_bytes": totals["host_bytes"],
+        "programmed_bytes": programmed_bytes,
+        "gc_collections": totals["collections"],
+        "gc_moved_units": totals["moved_units"],
+        "erases": totals["erases"],
+        "old_data_reads": totals["old_reads"],
+        "buffer_read_hits": totals["buffer_hits"],
+        "buffer_coalesced_units": totals["coalesced_units"],
+        "suspensions": totals["suspensions"],
+        "mapped_units": int(state.lanes["valid"].sum()),
+        "free_blocks": int(state.lanes["free_count"].sum()),
+        "die_utilisation": _busy_ns(state, now_ns) / state.servers.size / now_ns,
+        "channel_utilisation": float(state.channels["busy_ns"].mean()) / now_ns,
+        "wear_min": int(erases.min()),
+        "wear_mean": float(erases.mean()),
+        "wear_max": int(erases.max()),
+    }
+
+
+def _busy_ns(state: FlashState, now_ns: int) -> int:
+    servers = state.servers
+    at_work = servers["phase"] != Phase.IDLE
+    begun_ns = now_ns - servers["busy_since_ns"][at_work]
+    return int(servers["busy_ns"].sum() + begun_ns.sum())

@@ -1,0 +1,171 @@
+"""Writes: into the controller, into slots, and to the cells; and flushes. Compiled.
+
+A write waits for room, comes over the link into the controller's memory in pieces, is given
+slots, and goes to the cells a program's worth at a time. With a write buffer it is complete
+when it is in there; without, when it is in the cells.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.completion_kernels import access_buffer, part_done
+from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.ftl_kernels import is_buffered, open_slot_of, place, slot_of
+from freezingtime.device.flash.program_kernels import end_epochs, program, program_open_slots
+from freezingtime.device.flash.server_kernels import transfer_ns
+from freezingtime.device.flash.state import NONE, EventKind
+
+_ADMISSION = int(EventKind.ADMISSION)
+
+
+@njit()
+def start_write(ssd: int, request_id: int, now_ns: int) -> None:
+    """Let a write wait for its turn and for room."""
+    totals = memory.totals(ssd)
+    if totals.write_head == NONE:
+        totals.write_head = request_id
+    else:
+        memory.requests(ssd)[totals.write_tail].next = request_id
+    totals.write_tail = request_id
+    _pump(ssd, now_ns)
+
+
+@njit()
+def admit_piece(ssd: int, now_ns: int) -> None:
+    """The oldest piece of a write that is on the link has arrived in the controller."""
+    totals = memory.totals(ssd)
+    piece = memory.pieces(ssd)[totals.piece_head]
+    request_id = piece.request
+    request = memory.requests(ssd)[request_id]
+    _place_range(ssd, request_id, piece.begin, piece.end, now_ns)
+    totals.piece_head = (totals.piece_head + 1) % memory.pieces(ssd).size
+    totals.pieces -= 1
+    if piece.end == request.end:
+        if request.through:
+            program_open_slots(ssd, now_ns)
+        part_done(ssd, request_id, now_ns)
+    _pump(ssd, now_ns)
+
+
+@njit()
+def program_done(ssd: int, command_id: int, now_ns: int) -> None:
+    """What the host wrote is in the cells: note it, make room, tell who waits."""
+    totals = memory.totals(ssd)
+    command = memory.commands(ssd)[command_id]
+    block = memory.blocks(ssd)[command.block]
+    if block.erases == command.generation:
+        block.programmed = command.programmed
+    totals.programs_pending -= 1
+    totals.staged_units -= command.units
+    if command.request != NONE:
+        part_done(ssd, command.request, now_ns)
+    memory.epochs(ssd)[command.epoch % memory.epochs(ssd).size].outstanding -= 1
+    end_epochs(ssd, now_ns)
+    _pump(ssd, now_ns)
+
+
+@njit()
+def flush(ssd: int, request_id: int, now_ns: int) -> None:
+    """Let a flush wait until all that is in the write buffer is stable."""
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    if not config.buffered or config.power_loss_protection:
+        part_done(ssd, request_id, now_ns)
+        return
+    program_open_slots(ssd, now_ns)
+    memory.epochs(ssd)[totals.epoch % memory.epochs(ssd).size].request = request_id
+    totals.epoch += 1
+    end_epochs(ssd, now_ns)
+
+
+@njit()
+def _pump(ssd: int, now_ns: int) -> None:
+    """Let waiting writes in as far as there is room, first come first served."""
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    while totals.write_head != NONE and totals.pieces < memory.pieces(ssd).size:
+        request_id = totals.write_head
+        request = memory.requests(ssd)[request_id]
+        if request.begin == request.end:
+            totals.write_head = request.next
+            part_done(ssd, request_id, now_ns)
+            continue
+        room = config.staging_units - totals.staged_units
+        if room == 0:
+            break
+        first_unit = request.cursor // config.unit_bytes
+        end = min(request.end, (first_unit + room) * config.unit_bytes)
+        totals.staged_units += (end - 1) // config.unit_bytes + 1 - first_unit
+        _fetch_piece(ssd, request_id, request.cursor, end, now_ns)
+        request.cursor = end
+        if end == request.end:
+            totals.write_head = request.next
+    if totals.write_head != NONE and totals.pieces == 0 and totals.programs_pending == 0:
+        program_open_slots(ssd, now_ns)  # they alone take up all the room
+
+
+@njit()
+def _fetch_piece(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -> None:
+    """Bring a piece of a write over the link and into the controller's memory."""
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    piece = memory.pieces(ssd)[(totals.piece_head + totals.pieces) % memory.pieces(ssd).size]
+    totals.pieces += 1
+    piece.request = request_id
+    piece.begin = begin
+    piece.end = end
+    duration_ns = transfer_ns(end - begin, config.link_bytes_per_s)
+    totals.link_in_free_ns = max(now_ns, totals.link_in_free_ns) + duration_ns
+    arrived_ns = totals.link_in_free_ns
+    if config.buffered:
+        arrived_ns = access_buffer(ssd, end - begin, arrived_ns)
+    push(ssd, arrived_ns, _ADMISSION, NONE, 0)
+
+
+@njit()
+def _place_range(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -> None:
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    totals.host_bytes += end - begin
+    for unit in range(begin // config.unit_bytes, (end - 1) // config.unit_bytes + 1):
+        first = max(begin - unit * config.unit_bytes, 0)
+        last = min(end - unit * config.unit_bytes, config.unit_bytes)
+        _place_unit(ssd, request_id, unit, _sectors(ssd, first, last), now_ns)
+        totals.host_units += 1
+
+
+@njit()
+def _sectors(ssd: int, first: int, last: int) -> int:
+    """The unit's sectors that are wholly inside the bytes first to last, as bits."""
+    sector_bytes = memory.config(ssd).sector_bytes
+    begin = (first + sector_bytes - 1) // sector_bytes
+    end = last // sector_bytes
+    if end <= begin:
+        return 0
+    return int((1 << end) - (1 << begin))
+
+
+@njit()
+def _place_unit(ssd: int, request_id: int, unit: int, sectors: int, now_ns: int) -> None:
+    config = memory.config(ssd)
+    totals = memory.totals(ssd)
+    old_slot = slot_of(ssd, unit)
+    open_id = NONE if old_slot == NONE else open_slot_of(ssd, old_slot)
+    if open_id != NONE:  # not yet on its way to the cells: overwrite it in memory
+        lane_id = open_id // config.slots_per_program
+        memory.open_slots(ssd)[open_id].sectors |= sectors
+        totals.staged_units -= 1
+        totals.coalesced_units += 1
+    else:
+        old_on_flash = old_slot != NONE and not is_buffered(ssd, old_slot)
+        lane_id = place(ssd, unit)
+        open_id = open_slot_of(ssd, slot_of(ssd, unit))
+        memory.open_slots(ssd)[open_id].sectors = sectors
+        memory.open_slots(ssd)[open_id].old_on_flash = old_on_flash
+    lane = memory.lanes(ssd)[lane_id]
+    if memory.requests(ssd)[request_id].through:
+        lane.through = request_id
+    if lane.host_slot - lane.host_open == config.slots_per_program:
+        program(ssd, lane_id, now_ns)
