@@ -316,11 +316,19 @@ def _disk(table: Table, seed: int, size_bytes: int | None) -> Device:
     return DiskDevice(params, seed, size_bytes)
 
 
+def _flash(table: Table, seed: int, size_bytes: int | None) -> Device:
+    from freezingtime.device.flash.model import FlashDevice
+    from freezingtime.device.flash.parameters import parse
+
+    return FlashDevice(parse(table), seed, size_bytes)
+
+
 MODELS: dict[str, Builder] = {
     "latency": _latency,
     "empirical": _empirical,
     "volume": _volume,
     "disk": _disk,
+    "flash": _flash,
     "stripe": _stripe,
     "mirror": _mirror,
     "raid5": _parity(1),
