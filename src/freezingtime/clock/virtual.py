@@ -7,7 +7,6 @@ guest's time stands still from :meth:`VirtualClock.wait` to :meth:`VirtualClock.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import time
 
@@ -29,10 +28,6 @@ from freezingtime.request import Request
 
 #: How long bytes that QEMU has already sent may take to be read.
 _RECEIVE_DEADLINE_S = 30.0
-
-#: How long to look for the agent's next report before sleeping. Waking a process costs
-#: tens of microseconds, as much as the rest of an exchange. Pointless on one core.
-_SPIN_NS = 50_000 if (os.cpu_count() or 1) > 1 else 0
 
 #: The agent reports at least this often in guest time, also while the guest only computes:
 #: so a run that goes on can be told from one that hangs. The guest cannot notice.
@@ -135,10 +130,8 @@ class VirtualClock(Clock):
                 end.close()
 
     def _await_report(self) -> bool:
-        spin_until_ns = time.perf_counter_ns() + _SPIN_NS
         while self._report is None and not self._closed:
-            timeout_s = 0.0 if time.perf_counter_ns() < spin_until_ns else None
-            self._poller.poll(timeout_s)
+            self._poller.poll(None)
         return not self._closed
 
     def _accept(self) -> None:
