@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.flash import FlashDevice, FlashParams
-from freezingtime.device.flash.state import FlashState, Role
+from freezingtime.device.flash.layout import Role
+from freezingtime.device.flash.state import FlashState
 from freezingtime.request import Operation, Request
 
 #: One channel with one die and no costs but those of the cells: what happens can be counted.

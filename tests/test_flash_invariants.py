@@ -31,6 +31,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "narrow": {"queue_depth": 1, "write_buffer_bytes": 4096, "link_transfer": "whole"},
     "in turn": {"read_priority": False, "dies_per_chip": 2, "scheduler": "chip"},
     "slow front": {"submission_ns": 500, "command_interval_ns": 200, "read_overhead_ns": 50},
+    "slc cache": {"slc_cache_share": 0.3, "slc_idle_ns": 40_000, "dies_per_chip": 2},
+    "buffered slc": {
+        "slc_cache_share": 0.5,
+        "slc_idle_ns": 10_000,
+        "pages_per_program": 3,
+        "write_buffer_bytes": 16384,
+    },
     "bursts": {"gc_pacing": "burst", "gc_free_blocks": 4, "over_provisioning": 0.05},
 }
 COMMON: dict[str, Any] = {

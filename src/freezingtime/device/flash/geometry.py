@@ -39,6 +39,9 @@ class Geometry:
     slots_per_program: int
     slots_per_block: int
     blocks_per_lane: int
+    slc_slots_per_block: int
+    """Slots of a block that is used with one bit a cell."""
+    slc_blocks_per_lane: int
     erase_ns: int
     channel_of_lane: NDArray[np.int64]
     server_of_lane: NDArray[np.int64]
@@ -60,8 +63,8 @@ def shape(params: FlashParams, size_bytes: int | None) -> Geometry:
     With ``blocks_per_plane``, the flash is given and the disk must fit into it; without a
     size, the disk is as large as the flash allows. Otherwise the flash is cut to the disk:
     all dies and channels stay, each with so many blocks that the over-provisioning is what
-    was asked for, with free blocks and frontiers on top. Where that would leave a lane too
-    few blocks, they shrink, and erase times with them, so that erasing keeps its share.
+    was asked for, with free blocks, frontiers and the SLC cache on top. Where that would leave
+    a lane too few blocks, they shrink, and erase times with them: erasing keeps its share.
 
     Raises:
         InputError: the disk has no size, does not fit, or is too large to be mapped.
@@ -79,7 +82,8 @@ def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) ->
     stripe_units = lanes * _slots_per_page(params)
     raw_units = lanes * blocks_per_lane * slots_per_block
     units = int(raw_units / (1 + params.over_provisioning)) // stripe_units * stripe_units
-    usable_blocks = blocks_per_lane - params.gc_free_blocks - _FRONTIERS
+    slc_blocks = _slc_blocks_per_lane(params, units, slots_per_block)
+    usable_blocks = blocks_per_lane - params.gc_free_blocks - _FRONTIERS - slc_blocks
     if usable_blocks * slots_per_block * lanes <= units:
         raise InputError(
             f"blocks_per_plane = {blocks_per_lane}: too few for over_provisioning = "
@@ -111,6 +115,7 @@ def _cut_to_size(params: FlashParams, size_bytes: int) -> Geometry:
         -(-(slots_per_lane + 2 * slots_per_program) // slots_per_block) + 1,
     )
     blocks_per_lane = filled_blocks - 1 + _FRONTIERS + params.gc_free_blocks
+    blocks_per_lane += _slc_blocks_per_lane(params, units, slots_per_block)
     erase_ns = params.erase_ns * programs_kept // programs_per_block
     return _geometry(params, units, slots_per_block, blocks_per_lane, erase_ns)
 
@@ -125,6 +130,8 @@ def _geometry(
         slots_per_program=params.pages_per_program * _slots_per_page(params),
         slots_per_block=slots_per_block,
         blocks_per_lane=blocks_per_lane,
+        slc_slots_per_block=_slc_slots_per_block(params, slots_per_block),
+        slc_blocks_per_lane=_slc_blocks_per_lane(params, units, slots_per_block),
         erase_ns=erase_ns,
         channel_of_lane=channel_of_lane,
         server_of_lane=server_of_lane,
@@ -135,6 +142,16 @@ def _geometry(
             f"at most {_SLOTS_MAX} can be kept: use a larger mapping unit"
         )
     return geometry
+
+
+def _slc_slots_per_block(params: FlashParams, slots_per_block: int) -> int:
+    pages = slots_per_block // _slots_per_page(params)
+    return max(1, pages // params.slc_bits_per_cell) * _slots_per_page(params)
+
+
+def _slc_blocks_per_lane(params: FlashParams, units: int, slots_per_block: int) -> int:
+    cached_units_per_lane = units * params.slc_cache_share / _lane_count(params)
+    return math.ceil(cached_units_per_lane / _slc_slots_per_block(params, slots_per_block))
 
 
 def _merged_planes(params: FlashParams) -> int:

@@ -1,4 +1,8 @@
-"""The entry points: one request or event at a time, and whole traces. Compiled."""
+"""The entry points: one request or event at a time, and whole traces. Compiled.
+
+Their signatures are given, so that they are compiled when this module is imported (20 s; once
+per machine, as the result is kept), and not while somebody waits for the first request.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,22 @@ from numba import njit
 from numpy.typing import NDArray
 
 from freezingtime.device.flash import (
+    channel_kernels,
     completion_kernels,
     event_kernels,
+    fold_kernels,
     request_kernels,
     server_kernels,
     write_kernels,
 )
 from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.state import NEVER_NS, NONE, EventKind, Phase
+from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
 from freezingtime.request import Operation
 
 _SERVER = int(EventKind.SERVER)
 _DISPATCH = int(EventKind.DISPATCH)
 _ADMISSION = int(EventKind.ADMISSION)
+_IDLE = int(EventKind.IDLE)
 _DECIDING = int(Phase.DECIDING)
 _SENSE = int(Phase.SENSE)
 _DATA_OUT = int(Phase.DATA_OUT)
@@ -43,6 +50,8 @@ def _run_one(ssd: int) -> None:
         request_kernels.dispatch(ssd, target, time_ns)
     elif kind == _ADMISSION:
         write_kernels.admit_piece(ssd, time_ns)
+    elif kind == _IDLE:
+        fold_kernels.fold_if_idle(ssd, target, time_ns)
     else:
         completion_kernels.complete(ssd, target, time_ns)
 
@@ -63,14 +72,14 @@ def _collect_done(ssd: int, completions_ns: NDArray[np.int64]) -> None:
     totals.done = 0
 
 
-@njit(cache=True)
+@njit("int64(int64, int64)", cache=True)
 def advance(ssd: int, now_ns: int) -> int:
     """Bring the SSD to ``now_ns``; how many requests are done (``done``)."""
     _run_until(ssd, now_ns)
     return int(memory.totals(ssd).done)
 
 
-@njit(cache=True)
+@njit("void(int64, int64, int64, int64, int64, boolean, int64)", cache=True)
 def submit(
     ssd: int,
     tag: int,
@@ -85,7 +94,7 @@ def submit(
     request_kernels.submit(ssd, tag, operation, offset_bytes, length_bytes, fua, now_ns)
 
 
-@njit(cache=True)
+@njit("void(int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=True)
 def complete_all(
     ssd: int,
     arrivals_ns: NDArray[np.int64],
@@ -116,7 +125,33 @@ def complete_all(
         _collect_done(ssd, completions_ns)
 
 
-@njit(cache=True)
+@njit()
+def _least_delay_ns(ssd: int, place: int) -> int:
+    """How long after an event the first request can complete because of it."""
+    event = memory.events(ssd)[place]
+    if event.kind == _IDLE:
+        return NEVER_NS
+    if event.kind != _SERVER:
+        return 0
+    server = memory.servers(ssd)[event.target]
+    if server.generation != event.generation:
+        return NEVER_NS
+    totals = memory.totals(ssd)
+    config = memory.config(ssd)
+    if server.phase in (_SENSE, _DATA_OUT):
+        length_bytes = memory.commands(ssd)[server.read].bytes
+        delay_ns = config.read_overhead_ns
+        delay_ns += channel_kernels.transfer_ns(length_bytes, config.link_bytes_per_s)
+        if server.phase == _SENSE:
+            delay_ns += config.transfer_setup_ns
+            delay_ns += channel_kernels.transfer_ns(length_bytes, config.channel_bytes_per_s)
+        return int(delay_ns)
+    if totals.through or totals.write_head != NONE or totals.epoch_done < totals.epoch:
+        return 0
+    return NEVER_NS if server.read_head == NONE else config.read_command_ns
+
+
+@njit("int64(int64)", cache=True)
 def next_event_ns(ssd: int) -> int:
     """The earliest time at which a request can complete; NEVER_NS if none is there.
 
@@ -134,27 +169,3 @@ def next_event_ns(ssd: int) -> int:
         if event.time_ns < earliest_ns:
             earliest_ns = min(earliest_ns, event.time_ns + _least_delay_ns(ssd, place))
     return earliest_ns
-
-
-@njit()
-def _least_delay_ns(ssd: int, place: int) -> int:
-    """How long after an event the first request can complete because of it."""
-    event = memory.events(ssd)[place]
-    if event.kind != _SERVER:
-        return 0
-    server = memory.servers(ssd)[event.target]
-    if server.generation != event.generation:
-        return NEVER_NS
-    totals = memory.totals(ssd)
-    config = memory.config(ssd)
-    if server.phase in (_SENSE, _DATA_OUT):
-        length_bytes = memory.commands(ssd)[server.read].bytes
-        delay_ns = config.read_overhead_ns
-        delay_ns += server_kernels.transfer_ns(length_bytes, config.link_bytes_per_s)
-        if server.phase == _SENSE:
-            delay_ns += config.transfer_setup_ns
-            delay_ns += server_kernels.transfer_ns(length_bytes, config.channel_bytes_per_s)
-        return int(delay_ns)
-    if totals.through or totals.write_head != NONE or totals.epoch_done < totals.epoch:
-        return 0
-    return NEVER_NS if server.read_head == NONE else config.read_command_ns

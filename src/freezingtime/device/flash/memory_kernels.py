@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
-from freezingtime.device.flash import state as layout
+from freezingtime.device.flash import layout
 from freezingtime.device.flash.state import FlashState, Records
 
 _PARTS = len(FlashState._fields)

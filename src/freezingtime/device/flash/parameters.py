@@ -1,4 +1,38 @@
-"""What an SSD is made of: its parameters, and how a TOML table describes them."""
+"""What an SSD is made of: its parameters, and how a TOML table describes them.
+
+What a drive with TLC flash may look like; much has a default::
+
+    precondition = "steady"        # or fresh, sequential
+    [parameters.array]
+    channels = 8
+    chips_per_channel = 2
+    dies_per_chip = 2
+    planes_per_die = 4
+    pages_per_block = 1536         # of a plane
+    page = "16KiB"
+    [parameters.cells]
+    t_read = "48us, 64us, 80us"    # by kind of page, in the order of the block's pages
+    t_program = "1.9ms"
+    t_erase = "10ms"
+    pages_per_program = 3
+    multi_plane = true
+    t_suspend = "20us"
+    [parameters.channel]
+    bandwidth = "1.2GB/s"
+    [parameters.host]
+    bandwidth = "6.8GB/s"
+    t_submission = "2us"
+    t_read = "5us"                 # fixed times beside those of the flash
+    t_write = "6us"
+    [parameters.write_buffer]
+    size = "32MiB"
+    power_loss_protection = true
+    [parameters.slc_cache]
+    share = 0.04                   # of the disk
+    t_program = "250us"
+    [parameters.mapping]
+    over_provisioning = 0.28
+"""
 
 from __future__ import annotations
 
@@ -80,6 +114,16 @@ class FlashParams:
     power_loss_protection: bool = False
     """Whether what is in the buffer counts as stable."""
 
+    # The SLC cache: spare blocks that are programmed with one bit a cell. 0: none.
+    slc_cache_share: float = 0.0
+    """What fits into it, as a share of the disk; it scales with the disk."""
+    slc_bits_per_cell: int = 3
+    """Bits of a cell that is not in the cache: how many times less a block holds in it."""
+    slc_read_ns: int = 25_000
+    slc_program_ns: int = 200_000
+    slc_idle_ns: int = 100_000_000
+    """A die that has been idle for so long folds what is cached into ordinary blocks."""
+
     # The flash translation layer.
     mapping_unit_bytes: int = 4096
     allocation: str = "dynamic"
@@ -107,6 +151,7 @@ def parse(table: Table) -> FlashParams:
         **_parse_channel(table.sub_or_empty("channel")),
         **_parse_host(table.sub_or_empty("host")),
         **_parse_write_buffer(table.sub_or_empty("write_buffer")),
+        **_parse_slc_cache(table.sub_or_empty("slc_cache")),
         **_parse_mapping(mapping),
         precondition=table.choice("precondition", PRECONDITIONS, "fresh"),
     )
@@ -184,6 +229,18 @@ def _parse_write_buffer(table: Table) -> dict[str, Any]:
     }
     if values["write_buffer_bytes"] > WRITE_BUFFER_BYTES_MAX:
         raise table.error("size", f"must be at most {WRITE_BUFFER_BYTES_MAX} bytes")
+    table.finish()
+    return values
+
+
+def _parse_slc_cache(table: Table) -> dict[str, Any]:
+    values = {
+        "slc_cache_share": table.number("share", 0.0, most=1.0),
+        "slc_bits_per_cell": table.integer("bits_per_cell", 3, least=2, most=5),
+        "slc_read_ns": _time_ns(table, "t_read", 25_000),
+        "slc_program_ns": _time_ns(table, "t_program", 200_000),
+        "slc_idle_ns": _time_ns(table, "t_idle", 100_000_000),
+    }
     table.finish()
     return values
 

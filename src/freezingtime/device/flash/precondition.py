@@ -15,7 +15,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.device.flash.state import TOTALS, FlashState
+from freezingtime.device.flash.layout import TOTALS
+from freezingtime.device.flash.state import FlashState
 
 #: Overwrites to let the constructed state settle: this share of the units, at most so many.
 _SETTLING_SHARE = 0.05
@@ -32,6 +33,7 @@ def precondition(state: FlashState, handle: int, kind: str, seed: int) -> None:
 
     if kind == "sequential":
         kernels.write_sequentially(handle)
+        kernels.fold_all(handle)
     elif kind == "steady":
         generator = np.random.Generator(np.random.PCG64(seed))
         kernels.scatter(handle, generator, _valid_shares(state))
@@ -45,7 +47,8 @@ def _settling_writes(state: FlashState) -> int:
     config = state.config[0]
     least = _SETTLING_BLOCKS_LEAST * int(config["slots_per_block"]) * int(config["lanes"])
     share = int(config["units"]) * _SETTLING_SHARE
-    return int(max(min(share, _SETTLING_WRITES_MAX), least))
+    slc_slots = int(config["slc_blocks"]) * int(config["slc_slots_per_block"])
+    return int(max(min(share, _SETTLING_WRITES_MAX), least) + slc_slots * int(config["lanes"]))
 
 
 def victim_share(spare_factor: float) -> float:

@@ -7,8 +7,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.ftl_kernels import map_unit, place, take_debt, take_open_slots
-from freezingtime.device.flash.state import NONE, Role
+from freezingtime.device.flash.collection_kernels import fold, take_debt
+from freezingtime.device.flash.ftl_kernels import place, take_open_slots
+from freezingtime.device.flash.layout import NONE, Role
+from freezingtime.device.flash.map_kernels import map_unit
 
 _CLOSED = int(Role.CLOSED)
 
@@ -26,6 +28,17 @@ def write_randomly(ssd: int, generator: np.random.Generator, writes: int) -> Non
     units = memory.config(ssd).units
     for _ in range(writes):
         _write(ssd, _below(generator, units))
+
+
+@njit(cache=True)
+def fold_all(ssd: int) -> None:
+    """Empty the SLC cache, but for open blocks."""
+    for lane_id in range(memory.config(ssd).lanes):
+        lane = memory.lanes(ssd)[lane_id]
+        while lane.slc_closed:
+            fold(ssd, lane_id)
+        while lane.debt_share:
+            take_debt(ssd, lane_id)
 
 
 @njit(cache=True)
@@ -69,7 +82,7 @@ def _write(ssd: int, unit: int) -> None:
     lane_id = place(ssd, unit)
     lane = memory.lanes(ssd)[lane_id]
     memory.totals(ssd).host_units += 1
-    if lane.host_slot - lane.host_open == memory.config(ssd).slots_per_program:
+    if lane.host_slot - lane.host_open == lane.host_program:
         take_open_slots(ssd, lane_id)
         take_debt(ssd, lane_id)
 

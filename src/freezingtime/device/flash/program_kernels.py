@@ -9,10 +9,12 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.collection_kernels import take_debt
+from freezingtime.device.flash.command_kernels import take_command
 from freezingtime.device.flash.completion_kernels import part_done
-from freezingtime.device.flash.ftl_kernels import take_debt, take_open_slots
-from freezingtime.device.flash.server_kernels import enqueue_job, take_command
-from freezingtime.device.flash.state import NONE
+from freezingtime.device.flash.ftl_kernels import take_open_slots
+from freezingtime.device.flash.layout import NONE
+from freezingtime.device.flash.server_kernels import enqueue_job
 
 
 @njit()
@@ -24,7 +26,7 @@ def program(ssd: int, lane_id: int, now_ns: int) -> None:
     command_id = take_command(ssd)
     totals.programs += 1
     totals.programs_pending += 1
-    totals.programmed_slots += config.slots_per_program
+    totals.programmed_slots += lane.host_program
     command = memory.commands(ssd)[command_id]
     command.is_read = 0
     command.lane = lane_id
@@ -35,15 +37,19 @@ def program(ssd: int, lane_id: int, now_ns: int) -> None:
     command.units = lane.host_slot - lane.host_open
     command.block = lane.host_block
     command.generation = memory.blocks(ssd)[lane.host_block].erases
-    command.programmed = lane.host_open + config.slots_per_program
-    kind = lane.host_open // config.slots_per_program % config.program_kinds
-    command.array_ns = config.program_ns[kind]
+    command.programmed = lane.host_open + lane.host_program
+    command.bytes = lane.host_program * config.unit_bytes
+    if memory.blocks(ssd)[lane.host_block].slc:
+        command.array_ns = config.slc_program_ns
+    else:
+        kind = lane.host_open // config.slots_per_program % config.program_kinds
+        command.array_ns = config.program_ns[kind]
     command.host_part = 1
     command.old_reads = _old_reads(ssd, lane_id)
     command.epoch = totals.epoch
     memory.epochs(ssd)[totals.epoch % memory.epochs(ssd).size].outstanding += 1
     take_open_slots(ssd, lane_id)
-    _append_collection(ssd, lane_id, command_id)
+    append_collection(ssd, lane_id, command_id)
     enqueue_job(ssd, command_id, now_ns)
 
 
@@ -69,7 +75,7 @@ def end_epochs(ssd: int, now_ns: int) -> None:
 
 
 @njit()
-def _append_collection(ssd: int, lane_id: int, command_id: int) -> None:
+def append_collection(ssd: int, lane_id: int, command_id: int) -> None:
     """Let a share of the lane's garbage collection follow a program."""
     config = memory.config(ssd)
     totals = memory.totals(ssd)

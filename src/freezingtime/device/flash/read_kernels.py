@@ -8,10 +8,11 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.command_kernels import release_command, take_command
 from freezingtime.device.flash.completion_kernels import access_buffer, part_done, send_to_host
-from freezingtime.device.flash.ftl_kernels import is_buffered, slot_of
-from freezingtime.device.flash.server_kernels import enqueue_read, release_command, take_command
-from freezingtime.device.flash.state import NONE
+from freezingtime.device.flash.layout import NONE
+from freezingtime.device.flash.map_kernels import is_buffered, slot_of
+from freezingtime.device.flash.server_kernels import enqueue_read
 
 
 @njit()
@@ -102,7 +103,10 @@ def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: 
     command.request = request_id
     command.lane = slot // (config.slots_per_block * config.blocks_per_lane)
     command.bytes = length_bytes
-    command.array_ns = config.read_ns[page % config.read_kinds]
+    if memory.blocks(ssd)[slot // config.slots_per_block].slc:
+        command.array_ns = config.slc_read_ns
+    else:
+        command.array_ns = config.read_ns[page % config.read_kinds]
     memory.requests(ssd)[request_id].remaining += 1
     enqueue_read(ssd, command_id, now_ns)
 

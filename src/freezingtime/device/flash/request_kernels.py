@@ -7,9 +7,9 @@ from numba import njit
 from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.completion_kernels import part_done
 from freezingtime.device.flash.event_kernels import push
-from freezingtime.device.flash.ftl_kernels import unmap
+from freezingtime.device.flash.layout import NONE, EventKind
+from freezingtime.device.flash.map_kernels import unmap
 from freezingtime.device.flash.read_kernels import read_done, start_read
-from freezingtime.device.flash.state import NONE, EventKind
 from freezingtime.device.flash.write_kernels import flush, program_done, start_write
 from freezingtime.request import Operation
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.channel_kernels import occupy_channel, transfer_ns
+from freezingtime.device.flash.command_kernels import release_command
 from freezingtime.device.flash.event_kernels import push
-from freezingtime.device.flash.state import NONE, EventKind, Phase
+from freezingtime.device.flash.layout import NONE, EventKind, Phase
 
 _SERVER_EVENT = int(EventKind.SERVER)
+_IDLE_EVENT = int(EventKind.IDLE)
 _IDLE = int(Phase.IDLE)
 _DECIDING = int(Phase.DECIDING)
 _SENSE = int(Phase.SENSE)
@@ -31,36 +34,6 @@ _GC_IN = int(Phase.GC_IN)
 _GC_PROGRAM = int(Phase.GC_PROGRAM)
 _ERASE = int(Phase.ERASE)
 _SUSPENDING = int(Phase.SUSPENDING)
-_NS_PER_S = 1_000_000_000
-
-
-@njit()
-def transfer_ns(length_bytes: int, bytes_per_s: int) -> int:
-    """How long bytes take, to the nearest nanosecond."""
-    return (length_bytes * _NS_PER_S + bytes_per_s // 2) // bytes_per_s
-
-
-@njit()
-def take_command(ssd: int) -> int:
-    """A command that is not in use; the caller knows that there is one."""
-    totals = memory.totals(ssd)
-    command_id = totals.free_command
-    command = memory.commands(ssd)[command_id]
-    totals.free_command = command.next
-    totals.free_commands -= 1
-    totals.sequence += 1
-    command.next = NONE
-    command.sequence = totals.sequence
-    return int(command_id)
-
-
-@njit()
-def release_command(ssd: int, command_id: int) -> None:
-    """Put a command back."""
-    totals = memory.totals(ssd)
-    memory.commands(ssd)[command_id].next = totals.free_command
-    totals.free_command = command_id
-    totals.free_commands += 1
 
 
 @njit()
@@ -68,6 +41,7 @@ def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
     """Give a host read to its lane's server."""
     server_id = memory.lanes(ssd)[memory.commands(ssd)[command_id].lane].server
     server = memory.servers(ssd)[server_id]
+    server.folding = 0
     if server.read_head == NONE:
         server.read_head = command_id
     else:
@@ -82,9 +56,11 @@ def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
 
 @njit()
 def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
-    """Give a program to its lane's server."""
-    server_id = memory.lanes(ssd)[memory.commands(ssd)[command_id].lane].server
+    """Give a program, or what is to be folded, to its lane's server."""
+    command = memory.commands(ssd)[command_id]
+    server_id = memory.lanes(ssd)[command.lane].server
     server = memory.servers(ssd)[server_id]
+    server.folding = not command.host_part
     if server.job_head == NONE:
         server.job_head = command_id
     else:
@@ -93,6 +69,14 @@ def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
     if server.phase == _IDLE:
         server.busy_since_ns = now_ns
         start_next(ssd, server_id, now_ns)
+
+
+@njit()
+def folding_due_ns(ssd: int, server_id: int) -> int:
+    """When an idle server may fold: at once if that is what it has been doing."""
+    server = memory.servers(ssd)[server_id]
+    wait_ns = 0 if server.folding else memory.config(ssd).slc_idle_ns
+    return int(server.idle_since_ns + wait_ns)
 
 
 @njit()
@@ -109,6 +93,10 @@ def start_next(ssd: int, server_id: int, now_ns: int) -> None:
     else:
         server.phase = _IDLE
         server.busy_ns += now_ns - server.busy_since_ns
+        server.idle_since_ns = now_ns
+        if memory.config(ssd).slc_blocks and not server.idle_event:
+            server.idle_event = 1
+            push(ssd, folding_due_ns(ssd, server_id), _IDLE_EVENT, server_id, 0)
 
 
 @njit()
@@ -195,18 +183,18 @@ def _start_job_phase(ssd: int, server_id: int, now_ns: int) -> None:
     config = memory.config(ssd)
     server = memory.servers(ssd)[server_id]
     job = memory.commands(ssd)[server.job]
-    program_bytes = config.slots_per_program * config.unit_bytes
     if job.old_reads:
         job.old_reads -= 1
         _sense(ssd, server_id, _OLD_SENSE, job.lane, config.gc_read_ns, now_ns)
     elif job.host_part:
         job.host_part = 0
-        _begin_transfer(ssd, server_id, _DATA_IN, program_bytes, now_ns)
+        _begin_transfer(ssd, server_id, _DATA_IN, job.bytes, now_ns)
     elif job.gc_reads:
         job.gc_reads -= 1
         _sense(ssd, server_id, _GC_SENSE, job.lane, config.gc_read_ns, now_ns)
     elif job.gc_programs:
         job.gc_programs -= 1
+        program_bytes = config.slots_per_program * config.unit_bytes
         _begin_transfer(ssd, server_id, _GC_IN, program_bytes, now_ns)
     else:
         job.erases -= 1
@@ -227,7 +215,7 @@ def _begin(ssd: int, server_id: int, phase: int, done_ns: int) -> None:
 def _sense(ssd: int, server_id: int, phase: int, lane_id: int, array_ns: int, now_ns: int) -> None:
     """Cells to page register, once the command has come over the channel."""
     command_ns = memory.config(ssd).read_command_ns
-    begin_ns = _occupy_channel(ssd, lane_id, command_ns, now_ns)
+    begin_ns = occupy_channel(ssd, lane_id, command_ns, now_ns)
     _begin(ssd, server_id, phase, begin_ns + array_ns)
 
 
@@ -254,7 +242,7 @@ def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: 
     length_bytes = min(server.bytes_left, config.page_bytes)
     server.bytes_left -= length_bytes
     duration_ns = setup_ns + transfer_ns(length_bytes, config.channel_bytes_per_s)
-    end_ns = _occupy_channel(ssd, command.lane, duration_ns, now_ns)
+    end_ns = occupy_channel(ssd, command.lane, duration_ns, now_ns)
     if server.bytes_left == 0 and phase == _DATA_IN:
         server.array_ns = end_ns
         _begin(ssd, server_id, _PROGRAM, end_ns + command.array_ns)
@@ -263,14 +251,6 @@ def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: 
         _begin(ssd, server_id, _GC_PROGRAM, end_ns + config.gc_program_ns)
     else:
         _begin(ssd, server_id, phase, end_ns)
-
-
-@njit()
-def _occupy_channel(ssd: int, lane_id: int, duration_ns: int, now_ns: int) -> int:
-    channel = memory.channels(ssd)[memory.lanes(ssd)[lane_id].channel]
-    channel.free_ns = max(now_ns, channel.free_ns) + duration_ns
-    channel.busy_ns += duration_ns
-    return int(channel.free_ns)
 
 
 @njit()

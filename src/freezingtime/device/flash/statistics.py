@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from freezingtime.device.flash.state import FlashState, Phase
+from freezingtime.device.flash.layout import Phase
+from freezingtime.device.flash.state import FlashState
 
 
 def statistics(state: FlashState) -> dict[str, float]:
@@ -25,6 +26,8 @@ def statistics(state: FlashState) -> dict[str, float]:
         "programmed_bytes": programmed_bytes,
         "gc_collections": totals["collections"],
         "gc_moved_units": totals["moved_units"],
+        "slc_folds": totals["folds"],
+        "slc_blocks": int(state.lanes["slc_blocks"].sum()),
         "erases": totals["erases"],
         "old_data_reads": totals["old_reads"],
         "buffer_read_hits": totals["buffer_hits"],

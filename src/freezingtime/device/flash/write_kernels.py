@@ -10,12 +10,13 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.channel_kernels import transfer_ns
 from freezingtime.device.flash.completion_kernels import access_buffer, part_done
 from freezingtime.device.flash.event_kernels import push
-from freezingtime.device.flash.ftl_kernels import is_buffered, open_slot_of, place, slot_of
+from freezingtime.device.flash.ftl_kernels import place
+from freezingtime.device.flash.layout import NONE, EventKind
+from freezingtime.device.flash.map_kernels import is_buffered, open_slot_of, slot_of
 from freezingtime.device.flash.program_kernels import end_epochs, program, program_open_slots
-from freezingtime.device.flash.server_kernels import transfer_ns
-from freezingtime.device.flash.state import NONE, EventKind
 
 _ADMISSION = int(EventKind.ADMISSION)
 
@@ -167,5 +168,5 @@ def _place_unit(ssd: int, request_id: int, unit: int, sectors: int, now_ns: int)
     lane = memory.lanes(ssd)[lane_id]
     if memory.requests(ssd)[request_id].through:
         lane.through = request_id
-    if lane.host_slot - lane.host_open == config.slots_per_program:
+    if lane.host_slot - lane.host_open == lane.host_program:
         program(ssd, lane_id, now_ns)

@@ -1,0 +1,23 @@
+"""Channels: first come first served, for commands and data. Compiled."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+
+_NS_PER_S = 1_000_000_000
+
+
+@njit()
+def transfer_ns(length_bytes: int, bytes_per_s: int) -> int:
+    """How long bytes take, to the nearest nanosecond."""
+    return (length_bytes * _NS_PER_S + bytes_per_s // 2) // bytes_per_s
+
+
+@njit()
+def occupy_channel(ssd: int, lane_id: int, duration_ns: int, now_ns: int) -> int:
+    channel = memory.channels(ssd)[memory.lanes(ssd)[lane_id].channel]
+    channel.free_ns = max(now_ns, channel.free_ns) + duration_ns
+    channel.busy_ns += duration_ns
+    return int(channel.free_ns)

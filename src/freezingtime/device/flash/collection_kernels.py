@@ -1,0 +1,202 @@
+"""Garbage collection, folding, and the free blocks that come of them. Compiled.
+
+Everything here happens at once; what it costs is booked on the lane as debt, which the host's
+programs take with them bit by bit. Nothing that is moved leaves its lane.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.layout import NONE, Role
+from freezingtime.device.flash.map_kernels import map_unit, unmap
+
+_FREE = int(Role.FREE)
+_GC = int(Role.GC)
+_CLOSED = int(Role.CLOSED)
+
+
+@njit()
+def collect(ssd: int, lane_id: int) -> None:
+    """Make blocks free until there are as many as there must be."""
+    config = memory.config(ssd)
+    lane = memory.lanes(ssd)[lane_id]
+    while lane.free_count < config.gc_free_blocks:
+        victim_id = _victim(ssd, lane_id)
+        garbage = config.slots_per_block - memory.blocks(ssd)[victim_id].valid
+        lane.debt_share += garbage // config.slots_per_program
+        _empty(ssd, lane_id, victim_id)
+        memory.totals(ssd).collections += 1
+
+
+@njit()
+def fold(ssd: int, lane_id: int) -> None:
+    """Move what is in the oldest closed block of the SLC cache into ordinary blocks."""
+    config = memory.config(ssd)
+    lane = memory.lanes(ssd)[lane_id]
+    oldest_id = _oldest_cached(ssd, lane_id)
+    valid = memory.blocks(ssd)[oldest_id].valid
+    lane.debt_share += valid // config.slots_per_program + 1
+    _empty(ssd, lane_id, oldest_id)
+    collect(ssd, lane_id)
+    memory.totals(ssd).folds += 1
+
+
+@njit()
+def take_free_block(ssd: int, lane_id: int, role: int) -> int:
+    """The block that has been free for longest: erasures go round."""
+    lane = memory.lanes(ssd)[lane_id]
+    block_id = lane.free_head
+    block = memory.blocks(ssd)[block_id]
+    lane.free_head = block.next
+    lane.free_count -= 1
+    block.role = role
+    block.moved = role == _GC
+    block.slc = 0
+    block.programmed = 0
+    return int(block_id)
+
+
+@njit()
+def close_block(ssd: int, block_id: int) -> None:
+    block = memory.blocks(ssd)[block_id]
+    block.role = _CLOSED
+    block.closed_at = memory.totals(ssd).host_units
+
+
+@njit()
+def take_debt(ssd: int, lane_id: int) -> tuple[int, int, int, int]:
+    """The lane's garbage collection that falls to the next program of the host.
+
+    Page reads, units in them, programs, erases. All of it, or spread evenly over as many
+    programs as the freed space serves.
+    """
+    lane = memory.lanes(ssd)[lane_id]
+    share = 1 if memory.config(ssd).gc_burst else max(1, lane.debt_share)
+    reads = _portion(lane.debt_reads, share)
+    units = _portion(lane.debt_units, share)
+    programs = _portion(lane.debt_programs, share)
+    erases = _portion(lane.debt_erases, share)
+    lane.debt_reads -= reads
+    lane.debt_units -= units
+    lane.debt_programs -= programs
+    lane.debt_erases -= erases
+    lane.debt_share = share - 1
+    return reads, units, programs, erases
+
+
+@njit()
+def _portion(debt: int, share: int) -> int:
+    """A share of a debt, rounded now up, now down; the last share is all of it.
+
+    Multiples of the golden ratio are evenly spread: so are the portions.
+    """
+    whole = debt // share
+    rest = debt - whole * share
+    threshold = share * 40503 % 65536
+    return int(whole + (rest * 65536 > threshold * share))
+
+
+@njit()
+def _victim(ssd: int, lane_id: int) -> int:
+    """The closed block to be collected.
+
+    Greedy: the one with the fewest valid units. Cost-benefit: the greatest
+    age x (1 - u) / 2u with u the valid share (Kawaguchi et al., "A Flash-Memory Based File
+    System", USENIX 1995).
+    """
+    config = memory.config(ssd)
+    first = lane_id * config.blocks_per_lane
+    best_id = NONE
+    best_score = -1.0
+    for block_id in range(first, first + config.blocks_per_lane):
+        block = memory.blocks(ssd)[block_id]
+        garbage = config.slots_per_block - block.valid
+        if block.role != _CLOSED or garbage == 0 or block.slc:
+            continue
+        if config.cost_benefit:
+            age = memory.totals(ssd).host_units - block.closed_at + 1
+            score = age * garbage / (2 * block.valid + 1e-9)
+        else:
+            score = float(garbage)
+        if score > best_score:
+            best_score = score
+            best_id = block_id
+    if best_id == NONE:
+        raise RuntimeError("a lane of the SSD has neither free space nor garbage")
+    return best_id
+
+
+@njit()
+def _oldest_cached(ssd: int, lane_id: int) -> int:
+    """The closed block of the SLC cache that was closed first."""
+    config = memory.config(ssd)
+    first = lane_id * config.blocks_per_lane
+    oldest_id = NONE
+    closed_at = 0
+    for block_id in range(first, first + config.blocks_per_lane):
+        block = memory.blocks(ssd)[block_id]
+        if (
+            block.slc
+            and block.role == _CLOSED
+            and (oldest_id == NONE or block.closed_at < closed_at)
+        ):
+            oldest_id = block_id
+            closed_at = block.closed_at
+    return oldest_id
+
+
+@njit()
+def _empty(ssd: int, lane_id: int, victim_id: int) -> None:
+    """Move the valid units out of a block and erase it."""
+    config = memory.config(ssd)
+    lane = memory.lanes(ssd)[lane_id]
+    valid = memory.blocks(ssd)[victim_id].valid
+    first = victim_id * config.slots_per_block
+    sensed = NONE
+    for slot in range(first, first + config.slots_per_block):
+        unit = int(memory.unit_of_slot(ssd)[slot]) - 1
+        if unit == NONE:
+            continue
+        if slot // config.slots_per_sense != sensed:
+            sensed = slot // config.slots_per_sense
+            lane.debt_reads += 1
+        _move(ssd, lane_id, unit)
+    lane.debt_units += valid
+    _erase(ssd, lane_id, victim_id)
+
+
+@njit()
+def _move(ssd: int, lane_id: int, unit: int) -> None:
+    config = memory.config(ssd)
+    lane = memory.lanes(ssd)[lane_id]
+    unmap(ssd, unit)
+    if lane.gc_block == NONE:
+        lane.gc_block = take_free_block(ssd, lane_id, _GC)
+        lane.gc_slot = 0
+    map_unit(ssd, unit, lane.gc_block * config.slots_per_block + lane.gc_slot)
+    lane.gc_slot += 1
+    if lane.gc_slot % config.slots_per_program == 0:
+        lane.debt_programs += 1
+    if lane.gc_slot == config.slots_per_block:
+        close_block(ssd, lane.gc_block)
+        lane.gc_block = NONE
+
+
+@njit()
+def _erase(ssd: int, lane_id: int, block_id: int) -> None:
+    lane = memory.lanes(ssd)[lane_id]
+    block = memory.blocks(ssd)[block_id]
+    block.role = _FREE
+    block.erases += 1
+    block.next = NONE
+    lane.slc_blocks -= block.slc
+    lane.slc_closed -= block.slc
+    if lane.free_count == 0:
+        lane.free_head = block_id
+    else:
+        memory.blocks(ssd)[lane.free_tail].next = block_id
+    lane.free_tail = block_id
+    lane.free_count += 1
+    lane.debt_erases += 1

@@ -1,0 +1,281 @@
+"""What the SSD's state consists of: one record for each part. ``NONE`` stands for no element.
+
+Times are in ns of guest time, addresses in bytes, units or slots (see :mod:`.geometry`).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+
+from freezingtime.device.flash.parameters import PAGE_KINDS_MAX
+
+NONE = -1
+NEVER_NS = 2**62
+
+
+class EventKind(IntEnum):
+    """What happens at an event's time."""
+
+    SERVER = 0
+    """A server ends a phase."""
+    DISPATCH = 1
+    """The controller takes up a request."""
+    ADMISSION = 2
+    """A piece of a write has come over the link into the controller's memory."""
+    COMPLETION = 3
+    """A request is complete."""
+    IDLE = 4
+    """A server may have been idle for long enough to fold."""
+
+
+class Phase(IntEnum):
+    """What a server (a chip, die or plane) does."""
+
+    IDLE = 0
+    DECIDING = 1
+    """It has just ended something and not yet begun the next; lasts no time."""
+    SENSE = 2
+    """Cells to page register, for the host."""
+    DATA_OUT = 3
+    """Page register to controller, for the host."""
+    OLD_SENSE = 4
+    """For the rest of a mapping unit that is only partly overwritten."""
+    OLD_OUT = 5
+    DATA_IN = 6
+    """Controller to page register."""
+    PROGRAM = 7
+    GC_SENSE = 8
+    GC_OUT = 9
+    GC_IN = 10
+    GC_PROGRAM = 11
+    ERASE = 12
+    SUSPENDING = 13
+
+
+class Role(IntEnum):
+    """What a block is for."""
+
+    FREE = 0
+    HOST = 1
+    """Open for what the host writes."""
+    GC = 2
+    """Open for what garbage collection moves."""
+    CLOSED = 3
+
+
+_INT = np.int64
+
+
+def _record(*names: str) -> np.dtype[Any]:
+    return np.dtype([(name, _INT) for name in names])
+
+
+CONFIG = np.dtype(
+    [
+        *(
+            (name, _INT)
+            for name in (
+                "unit_bytes",
+                "page_bytes",
+                "units",
+                "sector_bytes",  # what partial writes of a unit are tracked in
+                "lanes",
+                "slots_per_sense",
+                "slots_per_program",
+                "slots_per_block",
+                "blocks_per_lane",
+                "slc_slots_per_block",
+                "slc_blocks",  # of a lane, at most
+                "lane_slots_max",  # valid slots that a lane may have
+                "dynamic",
+                "cost_benefit",
+                "gc_free_blocks",
+                "gc_burst",
+                "read_kinds",
+                "program_kinds",
+                "gc_read_ns",
+                "gc_program_ns",
+                "erase_ns",
+                "slc_read_ns",
+                "slc_program_ns",
+                "slc_idle_ns",
+                "read_priority",
+                "suspend_ns",  # NONE: programs and erases are not suspended
+                "resume_ns",
+                "suspensions_max",
+                "channel_bytes_per_s",
+                "read_command_ns",
+                "transfer_setup_ns",
+                "program_command_ns",
+                "link_bytes_per_s",
+                "link_whole",
+                "submission_ns",
+                "command_interval_ns",
+                "read_overhead_ns",
+                "write_overhead_ns",
+                "flush_ns",
+                "discard_ns",
+                "buffered",
+                "staging_units",  # room for units on their way to the flash
+                "buffer_bytes_per_s",
+                "buffer_access_ns",
+                "power_loss_protection",
+            )
+        ),
+        ("read_ns", _INT, (PAGE_KINDS_MAX,)),
+        ("program_ns", _INT, (PAGE_KINDS_MAX,)),
+    ]
+)
+
+BLOCK = np.dtype(
+    [
+        (name, np.int32)
+        for name in (
+            "role",
+            "valid",
+            "programmed",  # slots whose data are in the cells
+            "erases",
+            "next",  # in the list of free blocks
+            "moved",  # holds what garbage collection moved
+            "slc",  # is used with one bit a cell
+        )
+    ]
+    + [("closed_at", _INT)]  # in units that the host had written
+)
+
+LANE = _record(
+    "server",
+    "channel",
+    "valid",
+    "free_head",
+    "free_tail",
+    "free_count",
+    "host_block",
+    "host_slot",  # next slot to be filled
+    "host_open",  # first slot that no program has taken
+    "host_end",  # slots of the block
+    "host_program",  # slots of a program
+    "gc_block",
+    "gc_slot",
+    "slc_blocks",
+    "slc_closed",  # those of them that can be folded
+    "through",  # the request that waits for the open slots, or NONE
+    "debt_reads",  # garbage collection that was decided but not yet given to the server
+    "debt_units",
+    "debt_programs",
+    "debt_erases",
+    "debt_share",  # programs of the host over which it is spread
+)
+
+#: A slot that is filled but not yet given to a program.
+OPEN_SLOT = _record("sectors", "old_on_flash")
+
+SERVER = _record(
+    "phase",
+    "done_ns",
+    "generation",  # tells events that were overtaken by a suspension
+    "read_head",
+    "read_tail",
+    "job_head",
+    "job_tail",
+    "read",
+    "job",
+    "bytes_left",  # of a transfer
+    "array_ns",  # when the cells begin to be programmed or erased
+    "suspended_phase",
+    "remaining_ns",
+    "suspensions",
+    "busy_since_ns",
+    "busy_ns",
+    "suspended_count",
+    "idle_since_ns",
+    "idle_event",  # whether there is one
+    "folding",  # nothing has come from the host since it began
+)
+
+CHANNEL = _record("free_ns", "busy_ns")
+
+COMMAND = _record(
+    "next",
+    "sequence",
+    "lane",
+    "request",
+    "bytes",
+    "array_ns",
+    "is_read",
+    # what follows is for programs only
+    "units",
+    "block",
+    "generation",
+    "programmed",
+    "epoch",
+    "host_part",
+    "old_reads",
+    "gc_reads",
+    "gc_read_bytes",
+    "gc_programs",
+    "erases",
+)
+
+REQUEST = _record(
+    "next",
+    "tag",
+    "operation",
+    "begin",
+    "end",
+    "cursor",
+    "remaining",
+    "data_ns",  # when the data that have been sent are at the host
+    "through",
+)
+
+PIECE = _record("request", "begin", "end")
+EVENT = _record("time_ns", "order", "kind", "target", "generation")
+EPOCH = _record("outstanding", "request")
+DONE = _record("tag", "time_ns")
+
+TOTALS = _record(
+    "now_ns",
+    "order",
+    "sequence",
+    "events",
+    "done",
+    "outstanding",
+    "through",  # writes that complete only when they are in the cells
+    "free_request",
+    "free_command",
+    "free_commands",
+    "programs",  # commands in use by programs
+    "programs_pending",  # programs whose host part is not done
+    "staged_units",
+    "piece_head",
+    "pieces",
+    "write_head",
+    "write_tail",
+    "read_wait_head",
+    "read_wait_tail",
+    "epoch",
+    "epoch_done",
+    "stripe_lane",
+    "controller_free_ns",
+    "link_in_free_ns",
+    "link_out_free_ns",
+    "buffer_free_ns",
+    # statistics
+    "host_units",
+    "host_bytes",
+    "programmed_slots",
+    "moved_units",
+    "moved_slots",
+    "erases",
+    "collections",
+    "folds",
+    "old_reads",
+    "buffer_hits",
+    "coalesced_units",
+    "host_reads",
+    "suspensions",
+)

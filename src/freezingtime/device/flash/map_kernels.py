@@ -1,0 +1,64 @@
+"""The map: which slot of the flash holds which unit, and what is still in memory. Compiled."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.layout import NONE
+
+
+@njit()
+def slot_of(ssd: int, unit: int) -> int:
+    """Where a unit is, or NONE."""
+    return int(memory.slot_of_unit(ssd)[unit]) - 1
+
+
+@njit()
+def is_buffered(ssd: int, slot: int) -> bool:
+    """Whether the slot's data are still in the write buffer.
+
+    What is being moved by garbage collection still lies in its old place, on the same die.
+    """
+    slots_per_block = memory.config(ssd).slots_per_block
+    block = memory.blocks(ssd)[slot // slots_per_block]
+    return not block.moved and slot % slots_per_block >= block.programmed
+
+
+@njit()
+def open_slot_of(ssd: int, slot: int) -> int:
+    """The slot's place among the open slots, which no program has taken yet, or NONE."""
+    config = memory.config(ssd)
+    lane_id = slot // (config.slots_per_block * config.blocks_per_lane)
+    lane = memory.lanes(ssd)[lane_id]
+    if lane.host_block == NONE:
+        return NONE
+    place = slot - lane.host_block * config.slots_per_block - lane.host_open
+    if 0 <= place < lane.host_slot - lane.host_open:
+        return int(lane_id * config.slots_per_program + place)
+    return NONE
+
+
+@njit()
+def unmap(ssd: int, unit: int) -> int:
+    """Forget where a unit is; its slot, which is returned, becomes garbage."""
+    slot = slot_of(ssd, unit)
+    if slot != NONE:
+        config = memory.config(ssd)
+        block_id = slot // config.slots_per_block
+        memory.slot_of_unit(ssd)[unit] = 0
+        memory.unit_of_slot(ssd)[slot] = 0
+        memory.blocks(ssd)[block_id].valid -= 1
+        memory.lanes(ssd)[block_id // config.blocks_per_lane].valid -= 1
+    return slot
+
+
+@njit()
+def map_unit(ssd: int, unit: int, slot: int) -> None:
+    """Let a unit that is nowhere be in a slot that is empty."""
+    config = memory.config(ssd)
+    block_id = slot // config.slots_per_block
+    memory.slot_of_unit(ssd)[unit] = slot + 1
+    memory.unit_of_slot(ssd)[slot] = unit + 1
+    memory.blocks(ssd)[block_id].valid += 1
+    memory.lanes(ssd)[block_id // config.blocks_per_lane].valid += 1
