@@ -403,6 +403,24 @@ def test_a_stuck_medium_ends_the_run_and_is_named(workers: ThreadPoolExecutor) -
         run([arrival(0)], workers, medium=SlowMedium(0.3), deadline_s=0.01)
 
 
+def test_an_abandoned_transfer_is_not_taken_for_a_finished_one(
+    workers: ThreadPoolExecutor,
+) -> None:
+    wire = FakeWire()
+    queue = MediumQueue(SlowMedium(0.2), workers, 5.0)
+
+    class AbandoningClock(SimulatedClock):
+        def resume(self, verdict: Verdict) -> None:
+            queue.abandon()
+            super().resume(verdict)
+
+    clock = AbandoningClock([arrival(0)], wire)
+    emulator = Emulator([Disk(0, "d", constant(1000), queue)], clock, wire)
+    with pytest.raises(RunError, match="was abandoned"):
+        emulator.run()
+    assert wire.replies == []
+
+
 def test_stopping_and_the_new_rate_are_told_once(workers: ThreadPoolExecutor) -> None:
     wire = FakeWire()
     clock = SimulatedClock([arrival(0), arrival(10)], wire)

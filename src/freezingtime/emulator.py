@@ -205,12 +205,12 @@ class Emulator:
         return replied_count
 
     def _freeze(self, flight: _Flight) -> None:
+        disk = self.disks[flight.channel.disk_index]
         if not flight.transfer.done:
-            disk = self.disks[flight.channel.disk_index]
             self.totals.waiting_for = f"{disk.name}: {disk.queue.medium.describe()}"
-            flight.frozen_host_ns = disk.queue.wait(flight.transfer)
-            self.totals.frozen_host_ns += flight.frozen_host_ns
-            self.totals.waiting_for = None
+        flight.frozen_host_ns = disk.queue.wait(flight.transfer)
+        self.totals.frozen_host_ns += flight.frozen_host_ns
+        self.totals.waiting_for = None
         if flight.transfer.error is not None:
             # The medium's faults are not the device's: the guest must not see them.
             error = flight.transfer.error
