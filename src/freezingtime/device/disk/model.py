@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.device import compile_cache
 from freezingtime.device.base import Device
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import NEVER_NS, new_state
@@ -34,6 +36,7 @@ class DiskDevice(Device):
                 f"{params.capacity_bytes}"
             )
         # Compiled code takes long to import: only for those who have a disk.
+        compile_cache.forget_stale(Path(__file__).parent)
         from freezingtime.device.disk import kernels
 
         self._kernels: Any = kernels

@@ -15,12 +15,13 @@ used in turn, which evens wear out under most loads; cold data are not moved for
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freezingtime.device import compile_cache
 from freezingtime.device.base import Device
-from freezingtime.device.flash import compile_cache
 from freezingtime.device.flash.geometry import Geometry, shape
 from freezingtime.device.flash.layout import NEVER_NS
 from freezingtime.device.flash.parameters import FlashParams
@@ -44,7 +45,7 @@ class FlashDevice(Device):
 
     def __init__(self, params: FlashParams, seed: int, size_bytes: int | None = None) -> None:
         # The compiler takes a while to import: only who makes an SSD pays for it.
-        compile_cache.forget_stale()
+        compile_cache.forget_stale(Path(__file__).parent)
         from freezingtime.device.flash import kernels
 
         self._kernels = kernels
