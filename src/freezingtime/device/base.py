@@ -35,6 +35,31 @@ class Device(ABC):
         """Bring the device to ``now_ns``; return what has completed by then, in order."""
 
 
+class CompletionQueue:
+    """Requests whose completion times are known; equal times come out in order of entry."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Request]] = []
+        self._entered_count = 0
+
+    def put(self, request: Request, completion_ns: int) -> None:
+        """Enter a request that completes at ``completion_ns``."""
+        # The count breaks ties in order of entry, and keeps requests out of comparisons.
+        self._entered_count += 1
+        heapq.heappush(self._heap, (completion_ns, self._entered_count, request))
+
+    def next_ns(self) -> int | None:
+        """When the next request completes, or None if there is none."""
+        return self._heap[0][0] if self._heap else None
+
+    def take_until(self, now_ns: int) -> list[Request]:
+        """Take out what completes by ``now_ns``, in order."""
+        completed = []
+        while self._heap and self._heap[0][0] <= now_ns:
+            completed.append(heapq.heappop(self._heap)[2])
+        return completed
+
+
 class TimedDevice(Device):
     """A device whose completion times are known on arrival: write :meth:`completion_ns` only.
 
@@ -42,8 +67,7 @@ class TimedDevice(Device):
     """
 
     def __init__(self) -> None:
-        self._pending: list[tuple[int, int, Request]] = []
-        self._submitted_count = 0
+        self._pending = CompletionQueue()
 
     @abstractmethod
     def completion_ns(self, request: Request, now_ns: int) -> int:
@@ -56,15 +80,10 @@ class TimedDevice(Device):
                 f"{type(self).__name__} completed a request at {completion_ns} ns, "
                 f"before it arrived at {now_ns} ns"
             )
-        # The count breaks ties in order of arrival, and keeps requests out of comparisons.
-        self._submitted_count += 1
-        heapq.heappush(self._pending, (completion_ns, self._submitted_count, request))
+        self._pending.put(request, completion_ns)
 
     def next_event_ns(self) -> int | None:
-        return self._pending[0][0] if self._pending else None
+        return self._pending.next_ns()
 
     def advance(self, now_ns: int) -> list[Request]:
-        completed = []
-        while self._pending and self._pending[0][0] <= now_ns:
-            completed.append(heapq.heappop(self._pending)[2])
-        return completed
+        return self._pending.take_until(now_ns)

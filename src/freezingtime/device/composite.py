@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from freezingtime.device.base import Device
@@ -36,7 +36,6 @@ class _Progress:
     phases: list[Phase]
     background: Sequence[Phase]
     open_count: int = 0
-    parts: list[Request] = field(default_factory=list)
 
 
 class CompositeDevice(Device):
@@ -50,6 +49,7 @@ class CompositeDevice(Device):
         self.members = list(members)
         self._progress: dict[Request, _Progress] = {}
         self._completed: list[Request] = []
+        self._completed_at_ns = 0
 
     @abstractmethod
     def plan(self, request: Request) -> Plan:
@@ -62,10 +62,8 @@ class CompositeDevice(Device):
     def next_event_ns(self) -> int | None:
         if self._completed:
             return self._completed_at_ns
-        return min(
-            (event for member in self.members if (event := member.next_event_ns()) is not None),
-            default=None,
-        )
+        event = self._next_member_event()
+        return None if event is None else event[0]
 
     def advance(self, now_ns: int) -> list[Request]:
         while (event := self._next_member_event()) is not None and event[0] <= now_ns:
@@ -85,7 +83,7 @@ class CompositeDevice(Device):
 
     def everywhere(self, request: Request) -> Phase:
         """The request without its range, to every member: flushes."""
-        return [(index, _copy(request, 0, 0)) for index in range(len(self.members))]
+        return [(index, part_of(request, 0, 0)) for index in range(len(self.members))]
 
     def _next_member_event(self) -> tuple[int, int] | None:
         return min(
@@ -121,16 +119,10 @@ class CompositeDevice(Device):
             self._progress[part] = progress
             self.members[index].submit(part, now_ns)
 
-    _completed_at_ns = 0
-
-
-def _copy(request: Request, offset_bytes: int, length_bytes: int) -> Request:
-    return Request(request.operation, offset_bytes, length_bytes, fua=request.fua)
-
 
 def part_of(request: Request, offset_bytes: int, length_bytes: int) -> Request:
     """A request to a member that stands for a piece of ``request``."""
-    return _copy(request, offset_bytes, length_bytes)
+    return Request(request.operation, offset_bytes, length_bytes, fua=request.fua)
 
 
 class Concatenation(CompositeDevice):

@@ -6,12 +6,11 @@ Production Systems", FAST 2018, describes such devices in the field.
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass
 
 import numpy as np
 
-from freezingtime.device.base import Device
+from freezingtime.device.base import CompletionQueue, Device
 from freezingtime.request import Request
 
 
@@ -43,27 +42,21 @@ class Perturb(Device):
         self._params = params
         self._random = np.random.Generator(np.random.PCG64(seed))
         self._arrival_ns: dict[Request, int] = {}
-        self._held: list[tuple[int, int, Request]] = []
-        self._held_count = 0
+        self._held = CompletionQueue()
 
     def submit(self, request: Request, now_ns: int) -> None:
         self._arrival_ns[request] = now_ns
         self._inner.submit(request, now_ns)
 
     def next_event_ns(self) -> int | None:
-        inner_ns = self._inner.next_event_ns()
-        if not self._held:
-            return inner_ns
-        return self._held[0][0] if inner_ns is None else min(self._held[0][0], inner_ns)
+        times_ns = (self._inner.next_event_ns(), self._held.next_ns())
+        return min((time_ns for time_ns in times_ns if time_ns is not None), default=None)
 
     def advance(self, now_ns: int) -> list[Request]:
         while (event_ns := self._inner.next_event_ns()) is not None and event_ns <= now_ns:
             for request in self._inner.advance(event_ns):
                 self._hold(request, event_ns)
-        completed = []
-        while self._held and self._held[0][0] <= now_ns:
-            completed.append(heapq.heappop(self._held)[2])
-        return completed
+        return self._held.take_until(now_ns)
 
     def statistics(self) -> dict[str, float]:
         """Those of the device inside."""
@@ -84,5 +77,4 @@ class Perturb(Device):
         if params.pause_every_ns:
             into_ns = until_ns % params.pause_every_ns
             until_ns += max(0, params.pause_ns - into_ns)
-        self._held_count += 1
-        heapq.heappush(self._held, (until_ns, self._held_count, request))
+        self._held.put(request, until_ns)
