@@ -40,12 +40,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from freezingtime.device.base import TimedDevice
 from freezingtime.device.distribution import MAX_DRAW_NS
 from freezingtime.device.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
-from freezingtime.device.open_loop import CLASS_OF_OPERATION, OperationClass, check_trace
+from freezingtime.device.open_loop import CLASS_OF_OPERATION, OpenLoopDevice, OperationClass, Trace
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
 from freezingtime.request import Request
@@ -159,7 +158,7 @@ def _probability_stream(correlation: float, seed: np.random.SeedSequence) -> Dra
     return DrawStream(new_block)
 
 
-class EmpiricalDevice(TimedDevice):
+class EmpiricalDevice(OpenLoopDevice):
     """The empirical model. The first one made in a process imports numba (0.4 s)."""
 
     def __init__(self, params: EmpiricalParams, seed: int) -> None:
@@ -190,20 +189,7 @@ class EmpiricalDevice(TimedDevice):
             )
         )
 
-    def complete_all(
-        self,
-        arrivals_ns: ArrayLike,
-        operations: ArrayLike,
-        offsets_bytes: ArrayLike,
-        lengths_bytes: ArrayLike,
-    ) -> NDArray[np.int64]:
-        """The completion time of each request of an open-loop trace.
-
-        Exactly what :meth:`submit` would give them, and like it goes on from where the last
-        call left the device. Raises ValueError for a trace that
-        :func:`~freezingtime.device.open_loop.check_trace` refuses.
-        """
-        trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
         self._make_room(trace.classes.size)
         probabilities = np.empty(trace.classes.size)
         for operation_class in OperationClass:

@@ -24,10 +24,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from freezingtime.device.base import TimedDevice
-from freezingtime.device.open_loop import CLASS_OF_OPERATION, check_trace
+from freezingtime.device.open_loop import CLASS_OF_OPERATION, OpenLoopDevice, Trace
 from freezingtime.device.parameters import Table
 from freezingtime.device.queueing import (
     MAX_RATE_PER_S,
@@ -87,7 +86,7 @@ def _parse_limits(table: Table, prefix: str) -> tuple[TokenBucket, ...]:
     return tuple(limits)
 
 
-class LatencyDevice(TimedDevice):
+class LatencyDevice(OpenLoopDevice):
     """The latency model. The first one made in a process imports numba (0.4 s)."""
 
     def __init__(self, params: LatencyParams, seed: int) -> None:
@@ -108,20 +107,7 @@ class LatencyDevice(TimedDevice):
             )
         )
 
-    def complete_all(
-        self,
-        arrivals_ns: ArrayLike,
-        operations: ArrayLike,
-        offsets_bytes: ArrayLike,
-        lengths_bytes: ArrayLike,
-    ) -> NDArray[np.int64]:
-        """The completion time of each request of an open-loop trace.
-
-        Exactly what :meth:`submit` would give them, and like it goes on from where the last
-        call left the device: a trace may come in pieces. Raises ValueError for a trace that
-        :func:`~freezingtime.device.open_loop.check_trace` refuses.
-        """
-        trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
         completions_ns: NDArray[np.int64] = self._kernels.complete_all(
             self._queues,
             trace.classes,

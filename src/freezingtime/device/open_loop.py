@@ -7,12 +7,14 @@ offset and length in bytes.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freezingtime.device.base import TimedDevice
 from freezingtime.request import Operation
 
 #: The longest request: 8 GiB. NBD's lengths have 32 bits.
@@ -81,3 +83,28 @@ def check_trace(
     if np.any((lengths < 0) | (lengths > MAX_LENGTH_BYTES)):
         raise ValueError(f"lengths must be from 0 to {MAX_LENGTH_BYTES} bytes")
     return Trace(arrivals, classes, offsets, lengths)
+
+
+class OpenLoopDevice(TimedDevice):
+    """A :class:`TimedDevice` that takes whole traces: write :meth:`complete_trace` as well."""
+
+    @abstractmethod
+    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
+        """What :meth:`completion_ns` would give the requests of ``trace``, one after another."""
+
+    def complete_all(
+        self,
+        arrivals_ns: ArrayLike,
+        operations: ArrayLike,
+        offsets_bytes: ArrayLike,
+        lengths_bytes: ArrayLike,
+    ) -> NDArray[np.int64]:
+        """The completion time of each request of an open-loop trace.
+
+        Exactly what :meth:`submit` would give them, and like it goes on from where the last
+        call left the device: a trace may come in pieces. Raises ValueError for a trace that
+        :func:`check_trace` refuses.
+        """
+        return self.complete_trace(
+            check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+        )

@@ -40,11 +40,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from freezingtime.device.base import TimedDevice
 from freezingtime.device.latency import parse_servers
-from freezingtime.device.open_loop import CLASS_OF_OPERATION, MAX_LENGTH_BYTES, check_trace
+from freezingtime.device.open_loop import (
+    CLASS_OF_OPERATION,
+    MAX_LENGTH_BYTES,
+    OpenLoopDevice,
+    Trace,
+)
 from freezingtime.device.parameters import Table
 from freezingtime.device.queueing import (
     MAX_RATE_PER_S,
@@ -196,7 +200,7 @@ def _parse_amount(table: Table, key: str, read: Callable[..., int], greatest: in
     return Amount(fixed) if key in table else None
 
 
-class VolumeDevice(TimedDevice):
+class VolumeDevice(OpenLoopDevice):
     """The volume model. The first one made in a process imports numba (0.4 s).
 
     ``size_bytes`` may be None unless limits depend on the size. Raises InputError where
@@ -238,20 +242,7 @@ class VolumeDevice(TimedDevice):
             )
         )
 
-    def complete_all(
-        self,
-        arrivals_ns: ArrayLike,
-        operations: ArrayLike,
-        offsets_bytes: ArrayLike,
-        lengths_bytes: ArrayLike,
-    ) -> NDArray[np.int64]:
-        """The completion time of each request of an open-loop trace.
-
-        Exactly what :meth:`submit` would give them, and like it goes on from where the last
-        call left the device. Raises ValueError for a trace that
-        :func:`~freezingtime.device.open_loop.check_trace` refuses.
-        """
-        trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
         io_bytes = self._params.io_bytes
         ios = self._accounting.count_all_ios(
             self._runs,
