@@ -22,10 +22,10 @@ from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.emulator import CompletedRequest, Disk, Emulator
 from freezingtime.errors import RunError
-from freezingtime.medium.base import Buffer, Medium
+from freezingtime.medium.base import Medium
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium_queue import MediumQueue
-from freezingtime.request import Operation, Request
+from freezingtime.request import Buffer, Operation, Request
 
 MIB = 2**20
 

@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 
 from freezingtime.errors import InputError
 from freezingtime.medium import fallocate, file_access
-from freezingtime.medium.base import SECTOR_BYTES, Buffer, Medium
+from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.delay import DelayMedium
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.medium.sector_map import SectorMap, Source
+from freezingtime.request import Buffer
 
 # More than two of the sector map's chunks, and not a whole number of pages.
 SIZE_BYTES = 2 * 2**20 + 3 * SECTOR_BYTES

@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezingtime.errors import RunError
-from freezingtime.medium.base import Buffer
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium_queue import MediumQueue, Transfer
-from freezingtime.request import Operation, Request
+from freezingtime.request import Buffer, Operation, Request
 
 SIZE_BYTES = 1 << 20
 BLOCK_BYTES = 4096

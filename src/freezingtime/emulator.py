@@ -18,9 +18,8 @@ from typing import NamedTuple, Protocol
 from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
 from freezingtime.device.base import Device
 from freezingtime.errors import RunError
-from freezingtime.medium.base import Buffer
 from freezingtime.medium_queue import MediumQueue, Transfer
-from freezingtime.request import Operation, Request
+from freezingtime.request import Buffer, Operation, Request
 
 
 class ReplyWire(Wire, Protocol):

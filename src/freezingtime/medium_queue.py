@@ -14,8 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from freezingtime.errors import RunError
-from freezingtime.medium.base import Buffer, Medium
-from freezingtime.request import Operation, Request
+from freezingtime.medium.base import Medium
+from freezingtime.request import Buffer, Operation, Request
 
 _NO_DATA = b""
 

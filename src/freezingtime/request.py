@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TypeAlias
+
+#: Bytes to be read or written, whoever holds them.
+Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 class Operation(IntEnum):
@@ -42,7 +46,7 @@ class Request:
     operation: Operation
     offset_bytes: int
     length_bytes: int
-    data: bytes | bytearray | memoryview | None = None
+    data: Buffer | None = None
     fua: bool = False
     cookie: int = 0
 

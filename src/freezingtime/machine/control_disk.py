@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from freezingtime.errors import InputError
-from freezingtime.medium.base import Buffer, Medium
+from freezingtime.medium.base import Medium
+from freezingtime.request import Buffer
 
 SIZE_BYTES = 64 << 20
 BLOCK_BYTES = 4096

@@ -9,9 +9,8 @@ those.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeAlias
 
-Buffer: TypeAlias = bytes | bytearray | memoryview
+from freezingtime.request import Buffer
 
 SECTOR_BYTES = 512
 

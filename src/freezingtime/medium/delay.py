@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from freezingtime.medium.base import Buffer, Medium
+from freezingtime.medium.base import Medium
+from freezingtime.request import Buffer
 from freezingtime.units import format_time_ns
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from freezingtime.errors import InputError
 from freezingtime.medium import fallocate
-from freezingtime.medium.base import SECTOR_BYTES, Buffer, Medium
+from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.file_access import BufferedAccess, DirectAccess, FileAccess
+from freezingtime.request import Buffer
 from freezingtime.units import format_size_bytes
 
 _ZEROS = bytes(1024 * 1024)

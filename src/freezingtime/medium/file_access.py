@@ -11,7 +11,8 @@ import mmap
 import os
 from typing import Protocol
 
-from freezingtime.medium.base import SECTOR_BYTES, Buffer
+from freezingtime.medium.base import SECTOR_BYTES
+from freezingtime.request import Buffer
 
 _POOLED_BUFFER_BYTES = 128 * 1024
 _POOLED_BUFFERS_MAX = 64

@@ -6,7 +6,8 @@ import mmap
 import platform
 
 from freezingtime.errors import InputError
-from freezingtime.medium.base import SECTOR_BYTES, Buffer, Medium
+from freezingtime.medium.base import SECTOR_BYTES, Medium
+from freezingtime.request import Buffer
 from freezingtime.units import format_size_bytes
 
 # Python 3.13 is the first to name the flag; on these two machines Linux gives it this value.

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from freezingtime.errors import InputError
 from freezingtime.medium import fallocate
-from freezingtime.medium.base import Buffer, Medium
+from freezingtime.medium.base import Medium
 from freezingtime.medium.file_access import BufferedAccess
 from freezingtime.medium.sector_map import Run, SectorMap, Source
+from freezingtime.request import Buffer
 
 
 class OverlayMedium(Medium):

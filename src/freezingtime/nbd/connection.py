@@ -10,16 +10,13 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
 
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.handshake import ServerHandshake
 from freezingtime.nbd.protocol import ProtocolError, wire_error
 from freezingtime.nbd.transmission import Answered, Disconnect, RequestDecoder, encode_reply
 from freezingtime.poller import Poller
-from freezingtime.request import Operation, Request
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
+from freezingtime.request import Buffer, Operation, Request
 
 _RECEIVE_BYTES = 256 * 1024
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Protocol
 
 from freezingtime.errors import RunError
-from freezingtime.nbd.connection import Buffer, Connection
+from freezingtime.nbd.connection import Connection
 from freezingtime.nbd.export import Export
 from freezingtime.poller import Poller, same_user
-from freezingtime.request import Request
+from freezingtime.request import Buffer, Request
 
 #: How many clients are served at once; more wait in the kernel, as for any busy server.
 CONNECTIONS_MAX = 128

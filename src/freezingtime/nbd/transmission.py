@@ -26,7 +26,7 @@ from freezingtime.nbd.protocol import (
     SIMPLE_REPLY,
     ProtocolError,
 )
-from freezingtime.request import Operation, Request
+from freezingtime.request import Buffer, Operation, Request
 
 _OPERATIONS = {
     NBD_CMD_READ: Operation.READ,
@@ -82,7 +82,7 @@ class RequestDecoder:
         self._dropped_bytes = 0  # how much of its payload is yet to be thrown away
         self._disconnected = False
 
-    def receive(self, data: bytes | bytearray | memoryview) -> list[Message]:
+    def receive(self, data: Buffer) -> list[Message]:
         """Take in what the client sent, in pieces of any size; return what is now complete.
 
         ``data`` may be reused afterwards. Raises :class:`ProtocolError` when the
