@@ -21,8 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from freezingtime.emulator import Totals
-from freezingtime.experiment.run import RunPlan, run
+from freezingtime.experiment.run import RunObserver, RunPlan, run
 from freezingtime.machine import control_disk
 from freezingtime.machine.guest_image import GuestImage, build_mini_image, find_image
 from freezingtime.machine.qemu_command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
@@ -38,13 +37,7 @@ exec fio --name=cost --filename=/dev/vda --direct=1 --rw=randread --bs=4k --ioen
 """.encode()
 
 
-class _Quiet:
-    def preparing(self, step: str, done: int, total: int) -> None:
-        pass
-
-    def running(self, totals: Totals) -> None:
-        pass
-
+class _Quiet(RunObserver):
     def output(self, stdout: bytes, stderr: bytes) -> None:
         if stderr:
             sys.stderr.write(stderr.decode(errors="replace"))

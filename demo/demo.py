@@ -16,7 +16,7 @@ from rich.table import Table
 
 from freezingtime.emulator import Totals
 from freezingtime.errors import FreezingTimeError
-from freezingtime.experiment.run import RunPlan, RunResult, run
+from freezingtime.experiment.run import RunObserver, RunPlan, RunResult, run
 from freezingtime.spec import parse_disk
 from freezingtime.units import parse_time_ns
 
@@ -29,7 +29,7 @@ JOB = (
 )
 
 
-class Watcher:
+class Watcher(RunObserver):
     """Shows how far the demonstration is, and keeps the guest's output."""
 
     def __init__(self, progress: Progress) -> None:

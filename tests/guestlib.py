@@ -9,23 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from freezingtime.emulator import Totals
-from freezingtime.experiment.run import RunPlan, RunResult, run
+from freezingtime.experiment.run import RunObserver, RunPlan, RunResult, run
 from freezingtime.spec import parse_disk
 
 
 @dataclass
-class Output:
+class Output(RunObserver):
     """An observer that keeps what the job prints."""
 
     stdout: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
-
-    def preparing(self, step: str, done: int, total: int) -> None:
-        """Tests have nobody to show it to."""
-
-    def running(self, totals: Totals) -> None:
-        """Tests have nobody to show it to."""
 
     def output(self, stdout: bytes, stderr: bytes) -> None:
         self.stdout += stdout

@@ -18,6 +18,12 @@ from freezingtime.medium.base import Medium
 from freezingtime.request import Buffer, Operation, Request
 
 _NO_DATA = b""
+_WORKERS_MAX = 64
+
+
+def new_workers() -> ThreadPoolExecutor:
+    """Threads for the queues of an emulator's media; the caller shuts them down."""
+    return ThreadPoolExecutor(_WORKERS_MAX, thread_name_prefix="medium")
 
 
 class Transfer:

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.status import Status
 
 from freezingtime.emulator import Totals
+from freezingtime.experiment.run import RunObserver
 
 #: How often the line is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2
 _PLAIN_PERIOD_S = 10.0
 
 
-class RunProgress:
+class RunProgress(RunObserver):
     """The run's observer. A context manager, so that the terminal is left clean."""
 
     def __init__(self, *, quiet: bool, forward_output: bool) -> None:

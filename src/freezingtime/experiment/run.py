@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from freezingtime._version import __version__
 from freezingtime.emulator import CompletedRequest, Totals
@@ -109,8 +109,8 @@ class RunResult:
         }
 
 
-class RunObserver(Protocol):
-    """Who is told how a run goes along. Called in the caller's thread."""
+class RunObserver:
+    """Who is told how a run goes along, in the caller's thread. By itself it does nothing."""
 
     def preparing(self, step: str, done: int, total: int) -> None:
         """Something is being made that later runs will find ready."""
@@ -146,18 +146,16 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
         )
         version = machine.qemu_version()
         ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
-        stdout = bytearray()
 
         def tick() -> None:
-            new = machine.stdout.read_new()
-            stdout.extend(new)
-            observer.output(new, machine.stderr.read_new())
+            observer.output(machine.stdout.read_new(), machine.stderr.read_new())
             observer.running(machine.totals)
 
         job = machine.run_job(
             plan.script, environment={"FREEZINGTIME_SEED": str(plan.seed)}, on_tick=tick
         )
         tick()
+        stdout = machine.stdout.read_all() if plan.out is not None else b""
     result = RunResult(
         plan,
         job,
@@ -167,7 +165,7 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
         ready_ns,
     )
     if plan.out is not None:
-        _write_results(plan.out, result, bytes(stdout))
+        _write_results(plan.out, result, stdout)
     return result
 
 

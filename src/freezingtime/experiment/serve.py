@@ -15,13 +15,12 @@ from types import FrameType
 from freezingtime.clock.host import HostClock
 from freezingtime.emulator import Disk, Emulator, Totals
 from freezingtime.errors import InputError
-from freezingtime.medium_queue import MediumQueue
+from freezingtime.medium_queue import MediumQueue, new_workers
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
 from freezingtime.poller import Poller
 from freezingtime.spec import DiskSpec, build_device, open_medium
 
-_MEDIUM_WORKERS = 64
 _CONNECT_DEADLINE_S = 2.0
 _STOP_DEADLINE_S = 2.0
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -54,7 +53,7 @@ def serve(
         cleanup.callback(clock.close)
         server = NbdServer(poller, waits_for_readers=False, on_disconnected=on_disconnected)
         cleanup.callback(server.close)
-        workers = ThreadPoolExecutor(_MEDIUM_WORKERS, thread_name_prefix="medium")
+        workers = new_workers()
         cleanup.callback(_stop, workers)
 
         name = spec.name or "disk1"

@@ -41,16 +41,21 @@ class Capture:
 
     def read_new(self) -> bytes:
         """What has been written since the last call."""
-        new = bytearray()
-        while part := os.pread(self.fileno(), _READ_BYTES, self._read_bytes):
-            self._read_bytes += len(part)
-            new += part
-        return bytes(new)
+        new = self._read_from(self._read_bytes)
+        self._read_bytes += len(new)
+        return new
 
     def read_all(self) -> bytes:
-        return os.pread(self.fileno(), os.fstat(self.fileno()).st_size, 0)
+        """Everything that has been written."""
+        return self._read_from(0)
 
     def last_lines(self, count: int) -> list[str]:
         """The last lines with something on them."""
         lines = self.read_all().decode(errors="replace").splitlines()
         return [line.rstrip() for line in lines if line.strip()][-count:]
+
+    def _read_from(self, offset_bytes: int) -> bytes:
+        content = bytearray()
+        while part := os.pread(self.fileno(), _READ_BYTES, offset_bytes + len(content)):
+            content += part
+        return bytes(content)

@@ -38,7 +38,7 @@ from freezingtime.machine.qemu_command import (
     qemu_command,
 )
 from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
-from freezingtime.machine.service import DiskPlan, EmulatorService, GuestMessage
+from freezingtime.machine.service import CONTROL_DISK_INDEX, DiskPlan, EmulatorService, GuestMessage
 from freezingtime.machine.snapshot import Snapshot, snapshot_key
 
 #: The guest's speed while it boots, whatever it is to be later: one snapshot serves all.
@@ -69,7 +69,7 @@ class MachineConfig:
     def key(self) -> str:
         """The key of this machine's snapshot; the rate is set after it."""
         qemu_path = find_qemu(self.qemu)
-        facts = qemu_path.stat()
+        qemu, agent = qemu_path.stat(), agent_path().stat()
         return snapshot_key(
             [
                 __version__,
@@ -78,8 +78,8 @@ class MachineConfig:
                 MACHINE_TYPE,
                 CPU_MODEL,
                 KERNEL_ARGUMENTS,
-                f"{qemu_path} {facts.st_size} {facts.st_mtime_ns}",
-                f"{agent_path().stat().st_size} {agent_path().stat().st_mtime_ns}",
+                f"{qemu_path} {qemu.st_size} {qemu.st_mtime_ns}",
+                f"{agent.st_size} {agent.st_mtime_ns}",
             ]
         )
 
@@ -267,7 +267,7 @@ class Machine:
             self._console.path_in_child,
             self.stdout.path_in_child,
             self.stderr.path_in_child,
-            self._service.socket_name(0),
+            self._service.socket_name(CONTROL_DISK_INDEX),
         )
         command = qemu_command(
             str(find_qemu(config.qemu)),

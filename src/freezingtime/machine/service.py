@@ -8,7 +8,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from freezingtime.clock.virtual import VirtualClock
@@ -18,7 +17,7 @@ from freezingtime.emulator import CompletedRequest, Disk, Emulator, Totals
 from freezingtime.errors import FreezingTimeError
 from freezingtime.machine.control_disk import ControlDisk
 from freezingtime.medium.base import Medium
-from freezingtime.medium_queue import MediumQueue
+from freezingtime.medium_queue import MediumQueue, new_workers
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
 from freezingtime.poller import Poller
@@ -26,7 +25,6 @@ from freezingtime.poller import Poller
 #: Disk 0 is the control disk; the user's disks follow.
 CONTROL_DISK_INDEX = 0
 
-_MEDIUM_WORKERS = 64
 _NS_PER_S = 1_000_000_000
 _JOIN_DEADLINE_S = 5.0
 
@@ -76,7 +74,7 @@ class EmulatorService:
         self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
         self._server = NbdServer(self._poller)
         self._clock = VirtualClock(f"{self._name}-control", self._poller)
-        self._workers = ThreadPoolExecutor(_MEDIUM_WORKERS, thread_name_prefix="medium")
+        self._workers = new_workers()
         control_device = ConstantDevice(read_ns=0, write_ns=0, flush_ns=0, discard_ns=0)
         disks = [
             Disk(
