@@ -17,6 +17,7 @@ from freezingtime.device.open_loop import OperationClass
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
+from tests.modellib import assert_flushes_follow_writes
 
 READ = OperationClass.READ
 
@@ -236,12 +237,8 @@ def test_both_ways_agree_and_keep_the_invariants(
     ]
     assert at_once == one_by_one
     assert all(done >= came for done, came in zip(at_once, arrivals_ns.tolist(), strict=True))
-    written_ns = 0
-    for request, completion_ns in zip(requests, one_by_one, strict=True):
-        if request.operation is Operation.FLUSH:
-            assert completion_ns >= written_ns
-        elif request.operation in (Operation.WRITE, Operation.WRITE_ZEROES):
-            written_ns = max(written_ns, completion_ns)
+    operations = [request.operation for request in requests]
+    assert_flushes_follow_writes(zip(operations, one_by_one, strict=True))
 
 
 def test_operations_without_tables_take_no_time() -> None:

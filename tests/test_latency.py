@@ -17,6 +17,7 @@ from freezingtime.device.latency import LatencyDevice, LatencyParams
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
+from tests.modellib import assert_flushes_follow_writes
 
 LOADS = [0.3, 0.6, 0.9]
 MEAN_NS = 100_000
@@ -194,12 +195,8 @@ def test_both_ways_agree_and_keep_the_invariants(
 
     assert np.all(at_once >= arrivals_ns)
     if flush_waits:
-        written_ns = 0
-        for (_, operation, _), completion_ns in zip(trace, at_once.tolist(), strict=True):
-            if operation is Operation.FLUSH:
-                assert completion_ns >= written_ns
-            elif operation in (Operation.WRITE, Operation.WRITE_ZEROES):
-                written_ns = max(written_ns, completion_ns)
+        operations = [operation for _, operation, _ in trace]
+        assert_flushes_follow_writes(zip(operations, at_once.tolist(), strict=True))
 
 
 def test_the_same_seed_gives_the_same_times_and_another_seed_others() -> None:

@@ -19,6 +19,7 @@ from freezingtime.device.queueing import QueueParams, TokenBucket, Unit
 from freezingtime.device.volume import VolumeDevice, VolumeParams
 from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
+from tests.modellib import assert_flushes_follow_writes
 
 S = 10**9
 KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
@@ -344,12 +345,8 @@ def test_both_ways_agree_and_keep_the_invariants(
     )
     assert at_once.tolist() == one_by_one
     assert np.all(at_once >= arrivals_ns)
-    written_ns = 0
-    for request, completion_ns in zip(requests, one_by_one, strict=True):
-        if request.operation is Operation.FLUSH:
-            assert completion_ns >= written_ns
-        elif request.operation in (Operation.WRITE, Operation.WRITE_ZEROES):
-            written_ns = max(written_ns, completion_ns)
+    operations = [request.operation for request in requests]
+    assert_flushes_follow_writes(zip(operations, one_by_one, strict=True))
 
 
 def test_limits_per_gib_need_a_size() -> None:
