@@ -14,7 +14,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -25,7 +24,6 @@
 
 static struct {
     bool active, started;
-    const char *control_name;
     int64_t start_ns;
     uint64_t rate_hz;
 } agent;
@@ -107,15 +105,14 @@ __attribute__((constructor)) static void load(void)
         return;
     }
     require_symbols();
-    agent.control_name = strdup(required_setting("FREEZINGTIME_CONTROL"));
     agent.start_ns = (int64_t)number_setting("FREEZINGTIME_START_NS", 0, INT64_MAX / 2);
     agent.rate_hz = number_setting("FREEZINGTIME_RATE_HZ", MIN_RATE_HZ, MAX_RATE_HZ);
     ft_interpose_init(required_setting("FREEZINGTIME_NBD_PREFIX"));
+    ft_control_connect(required_setting("FREEZINGTIME_CONTROL"));
     agent.active = true;
     /* What QEMU starts (a migration's command, for example) is not ours to watch. */
     unsetenv("LD_PRELOAD");
     unsetenv("FREEZINGTIME_CONTROL");
-    ft_control_connect(agent.control_name);
 }
 
 /* Called whenever QEMU polls; acts once, in the main thread's event loop, as soon as the

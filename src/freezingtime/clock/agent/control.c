@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,7 +14,6 @@
 #include <unistd.h>
 
 #include "agent.h"
-#include "qemu.h"
 
 /* How long to look for the answer before sleeping: waking a thread costs more than this. */
 #define SPIN_NS 60000

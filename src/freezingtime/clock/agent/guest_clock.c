@@ -10,8 +10,9 @@
  * rate, and the idle entry, which TCG leaves empty, is asked by the vCPU thread whether
  * an idle CPU may sleep: it answers no, and skips to the next timer at once.
  *
- * Never overshoots: QEMU budgets at most `deadline` ns >> shift instructions ahead, and
- * the shift is chosen such that the rate is at least one instruction per 2^shift ns.
+ * QEMU budgets `deadline` ns >> shift instructions ahead, rounded up; the shift is chosen
+ * such that the rate is at least one instruction per 2^shift ns. So the last instruction
+ * of a budget is at most the first at whose end the deadline is reached.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

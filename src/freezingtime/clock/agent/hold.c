@@ -12,7 +12,6 @@
  * of a disk then is answered at once (a drain). The same holds where QEMU itself waits for
  * a disk with the BQL held, as in a device's reset or at the machine's end.
  */
-#include <inttypes.h>
 #include <stdlib.h>
 
 #include "agent.h"
@@ -21,7 +20,7 @@
 /* Larger than any QEMUTimer; QEMU initialises it. */
 static _Alignas(16) char event_timer[256];
 
-static bool holding;
+static bool holding; /* on_event is at work: what QEMU polls for now, we poll for */
 static bool arrivals_to_report;
 static uint32_t in_flight;
 
@@ -118,9 +117,7 @@ static void on_event(void *unused)
 /* Answer everything now; QEMU's own polling picks the replies up. */
 static void drain(void)
 {
-    holding = true;
     exchange(FT_REPORT_DRAIN);
-    holding = false;
 }
 
 /* Main thread, BQL held; the vCPU is stopped. */
@@ -140,9 +137,7 @@ void ft_hold_start(void)
 {
     timer_init_full(event_timer, NULL, QEMU_CLOCK_VIRTUAL, QEMU_TIMER_NS, 0, on_event, NULL);
     qemu_add_vm_change_state_handler(on_vm_change, NULL);
-    holding = true;
     exchange(FT_REPORT_HELLO);
-    holding = false;
 }
 
 /* A request has been sent whole. BQL held. */
