@@ -86,6 +86,10 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
             "run --disk constant:1us,name=disk2 --disk constant:2us -- true",
             "--disk: two disks have one name: disk2, disk2; use name=NAME",
         ),
+        (
+            f"run{' --disk constant:1us,size=1MiB' * 29} -- true",
+            "--disk: 29 disks; a machine takes at most 28",
+        ),
         ("run --memory 5x -- true", "--memory: bad size '5x': write a number of bytes"),
         ("run --memory 64MiB -- true", "--memory 64MiB: must be whole MiB, from 128MiB to 2GiB"),
         ("run --memory 3GiB -- true", "--memory 3GiB: must be whole MiB, from 128MiB to 2GiB"),

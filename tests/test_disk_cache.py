@@ -41,9 +41,14 @@ def serve(device: DiskDevice, trace: list[Timed]) -> dict[Request, int]:
             assert request not in completions_ns
             completions_ns[request] = event_ns
 
+    submitted_ns = -1
     for timed in trace:
-        while (event_ns := device.next_event_ns()) is not None and event_ns < timed.arrival_ns:
+        while timed.arrival_ns > submitted_ns:
+            event_ns = device.next_event_ns()
+            if event_ns is None or event_ns > timed.arrival_ns:
+                break
             advance()
+        submitted_ns = timed.arrival_ns
         device.submit(timed.request, timed.arrival_ns)
     while len(completions_ns) < len(trace):
         advance()

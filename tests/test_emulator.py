@@ -222,6 +222,34 @@ def run(
     return Run(emulator, clock, wire, completed)
 
 
+class LoggingDevice(ConstantDevice):
+    """1000 ns for everything; keeps what it is told, in order."""
+
+    def __init__(self) -> None:
+        super().__init__(read_ns=1000, write_ns=1000, flush_ns=1000, discard_ns=1000)
+        self.log: list[str] = []
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        self.log.append(f"submit {now_ns}")
+        super().submit(request, now_ns)
+
+    def advance(self, now_ns: int) -> list[Request]:
+        self.log.append(f"advance {now_ns}")
+        return super().advance(now_ns)
+
+
+def test_requests_that_arrive_with_an_event_are_submitted_behind_it_together(
+    workers: ThreadPoolExecutor,
+) -> None:
+    device = LoggingDevice()
+    arrivals = [arrival(100), arrival(1100, cookie=1), arrival(1100, cookie=2)]
+    ran = run(arrivals, workers, device=device)
+    assert device.log == [
+        *("submit 100", "advance 1100", "submit 1100", "submit 1100", "advance 2100"),
+    ]
+    assert [record.sequence for record in ran.completed] == [0, 1, 2]
+
+
 def test_requests_complete_exactly_when_the_device_says(workers: ThreadPoolExecutor) -> None:
     ran = run(
         [arrival(100), arrival(150), arrival(5000, Operation.WRITE, data=b"x" * 512)], workers

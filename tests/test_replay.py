@@ -116,7 +116,7 @@ def test_record_can_be_replayed(trace: Path, tmp_path: Path) -> None:
     assert again.operation.tolist() == original.operation.tolist()
     assert len(read_trace(out, disk="constant:5us")) == 100
     first = out.read_text().splitlines()[1]
-    assert first == '"constant:read=1us,write=90us",read,4096,4096,0,50000,51000,51000,0,0,1'
+    assert first == '"constant:read=1us,write=90us",read,4096,4096,0,50000,51000,51000,0,0,1,1'
 
 
 def test_workload_without_a_size_uses_all_of_each_device(tmp_path: Path) -> None:

@@ -216,8 +216,8 @@ def test_closed_fast_path_is_taken_where_it_gives_the_same() -> None:
     assert device.calls == 0
 
 
-def test_request_that_arrives_with_an_event_arrives_before_it() -> None:
-    """As under a guest, where arrivals are taken in before the device is advanced."""
+def test_requests_that_arrive_with_an_event_arrive_behind_it_together() -> None:
+    """As under a guest, where an event may cause an arrival at that very time."""
     log: list[str] = []
 
     class Logging(Servers):
@@ -229,9 +229,10 @@ def test_request_that_arrives_with_an_event_arrives_before_it() -> None:
             log.append(f"advance {now_ns}")
             return super().advance(now_ns)
 
-    simulate_open_loop(Logging(1, service_ns=10), trace_of((0, R), (10, R), (25, R)))
+    simulate_open_loop(Logging(1, service_ns=10), trace_of((0, R), (10, R), (10, R), (35, R)))
     assert log == [
-        *("submit 0", "submit 10", "advance 10", "advance 20", "submit 25", "advance 35"),
+        *("submit 0", "advance 10", "submit 10", "submit 10", "advance 20", "advance 30"),
+        *("submit 35", "advance 45"),
     ]
 
 

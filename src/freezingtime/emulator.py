@@ -2,7 +2,8 @@
 
 One turn, during which guest time stands still under the virtual clock:
 
-1. requests that arrived start their real I/O on the medium, and the device is told;
+1. requests that arrived start their real I/O on the medium, and the device is told, after it
+   has been brought to the time of their arrival;
 2. the device is brought to the present, event by event, and says what completed;
 3. what completed waits for its medium, if it must: the freeze;
 4. its replies go out;
@@ -65,6 +66,8 @@ class CompletedRequest(NamedTuple):
     medium_host_ns: int
     """Host time that the medium took."""
     on_time: bool
+    sequence: int
+    """Its place among the run's requests in order of arrival, from 0."""
 
 
 @dataclass(slots=True)
@@ -92,6 +95,7 @@ class _Flight:
     transfer: Transfer
     exact: bool
     from_host: bool
+    sequence: int
     answered: bool = False
     completion_ns: int = 0
     frozen_host_ns: int = 0
@@ -117,6 +121,7 @@ class Emulator:
     _awaiting_delivery: dict[tuple[int, int], _Flight] = field(default_factory=dict)
     _stop_requested: bool = False
     _rate_hz: int | None = None
+    _arrived_count: int = 0
 
     def run(self) -> None:
         """Serve until the clock ends.
@@ -148,19 +153,33 @@ class Emulator:
         totals.turn_count += 1
         for delivery in moment.deliveries:
             self._account(delivery)
+        submitted_ns = None
         for arrival in moment.arrivals:
+            if arrival.time_ns != submitted_ns:
+                # What arrives together is submitted together, behind the events of that time:
+                # an arrival may be due to one of them, but none of them to an arrival.
+                self._advance_devices(arrival.time_ns)
+                submitted_ns = arrival.time_ns
             self._accept(arrival)
 
     def _accept(self, arrival: Arrival) -> None:
         request, channel, time_ns, adrift, from_host = arrival
         disk = self.disks[channel.disk_index]
         flight = _Flight(
-            request, channel, time_ns, disk.queue.start(request), not adrift, from_host
+            request,
+            channel,
+            time_ns,
+            disk.queue.start(request),
+            not adrift,
+            from_host,
+            self._arrived_count,
         )
         if from_host:
             # The machine stands: no guest has asked, so no device decides when.
             self._awaiting_medium.append(flight)
         else:
+            if not disk.internal:
+                self._arrived_count += 1
             self._in_device[request] = flight
             disk.device.submit(request, time_ns)
 
@@ -259,6 +278,7 @@ class Emulator:
                 flight.frozen_host_ns,
                 flight.transfer.duration_ns,
                 on_time,
+                flight.sequence,
             )
         )
 

@@ -232,8 +232,8 @@ def write_record(
             trace.arrival_ns,
             simulation.completion_ns,
         )
-        rows = zip(*(column[chosen].tolist() for column in columns), strict=True)
-        for operation, offset_bytes, length_bytes, fua, arrival_ns, completion_ns in rows:
+        rows = zip(*(column[chosen].tolist() for column in columns), chosen.tolist(), strict=True)
+        for operation, offset_bytes, length_bytes, fua, arrival_ns, completion_ns, number in rows:
             record.write(
                 CompletedRequest(
                     disk_index=disk_index,
@@ -247,6 +247,7 @@ def write_record(
                     frozen_host_ns=0,
                     medium_host_ns=0,
                     on_time=True,
+                    sequence=number,
                 )
             )
         observer("writing the record", start, len(order))

@@ -17,6 +17,7 @@ from freezingtime.emulator import CompletedRequest, Totals
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.guest_image import GuestImage, build_mini_image, find_image
 from freezingtime.machine.machine import JobResult, Machine, MachineConfig, find_qemu
+from freezingtime.machine.qemu_command import DISKS_MAX
 from freezingtime.machine.service import DiskPlan
 from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.spec import DiskSpec, build_device, open_medium
@@ -182,6 +183,8 @@ def _prepare_directory(out: Path) -> None:
 
 
 def _open_disks(plan: RunPlan, cleanup: contextlib.ExitStack) -> list[DiskPlan]:
+    if len(plan.disks) > DISKS_MAX:
+        raise InputError(f"--disk: {len(plan.disks)} disks; a machine takes at most {DISKS_MAX}")
     names = [spec.name or f"disk{number}" for number, spec in enumerate(plan.disks, start=1)]
     if len(set(names)) < len(names):
         raise InputError(f"--disk: two disks have one name: {', '.join(names)}; use name=NAME")

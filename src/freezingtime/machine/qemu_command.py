@@ -23,6 +23,9 @@ KERNEL_ARGUMENTS = (
 #: a deeper one would have requests wait inside QEMU, where no device model sees them.
 QUEUE_DEPTH = 16
 
+#: How many disks of the user the machine's PCI bus has slots for.
+DISKS_MAX = 28
+
 _NS_PER_S = 1_000_000_000
 
 

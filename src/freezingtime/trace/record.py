@@ -12,7 +12,8 @@ from freezingtime.emulator import CompletedRequest
 from freezingtime.errors import RunError
 
 #: The columns of ``requests.csv``. Times in guest ns since power-on unless they say
-#: ``host``; the guest saw the request take ``delivery_ns - arrival_ns``.
+#: ``host``; the guest saw the request take ``delivery_ns - arrival_ns``. ``sequence`` numbers
+#: the run's requests in order of arrival: requests that arrive together have an order, too.
 COLUMNS = (
     "disk",
     "operation",
@@ -25,6 +26,7 @@ COLUMNS = (
     "frozen_host_ns",
     "medium_host_ns",
     "on_time",
+    "sequence",
 )
 
 
@@ -84,5 +86,6 @@ class RequestRecord:
                 completed.frozen_host_ns,
                 completed.medium_host_ns,
                 int(completed.on_time),
+                completed.sequence,
             )
         )

@@ -73,7 +73,7 @@ class DiskDevice(Device):
         """When the requests of a trace complete; ``arrivals_ns`` never decreases.
 
         Exactly what :meth:`submit` and :meth:`advance` would give, where requests that arrive at
-        the very time of an event are submitted before it.
+        the very time of an event are submitted behind it, all together.
 
         Raises ValueError if requests are in flight, or one is outside the disk.
         """

@@ -19,14 +19,20 @@ def run_open(
     sectors: NDArray[np.int64],
     completions_ns: NDArray[np.int64],
 ) -> None:
-    """Each request comes at its own time; those beyond the queue wait in order of arrival."""
+    """Each request comes at its own time; those beyond the queue wait in order of arrival.
+
+    Requests that arrive at the time of an event come behind it, all together.
+    """
     total = len(arrivals_ns)
     tags = np.empty(len(disk.slots), np.int64)
     arrived, admitted, completed = 0, 0, 0
+    arrived_ns = -1
     event_ns = next_event_ns(disk)
     while completed < total:
-        if arrived < total and arrivals_ns[arrived] <= event_ns:
-            now_ns = arrivals_ns[arrived]
+        if arrived < total and (
+            arrivals_ns[arrived] < event_ns or arrivals_ns[arrived] == arrived_ns
+        ):
+            now_ns = arrived_ns = arrivals_ns[arrived]
             arrived += 1
         else:
             now_ns = event_ns

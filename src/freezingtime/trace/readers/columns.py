@@ -16,7 +16,7 @@ IntColumn = NDArray[np.int64]
 class Trace:
     """Requests in order of arrival; all columns have the same length.
 
-    ``arrival_ns`` counts from the start of the trace and never decreases; ``operation``
+    ``arrival_ns`` counts from when the device is new and never decreases; ``operation``
     holds :class:`~freezingtime.request.Operation` values; a flush has offset and length 0.
     """
 

@@ -16,11 +16,13 @@ class Format:
 
     recognizes: Callable[[str], bool]
     parse: Callable[[Lines], Iterator[Record]]
+    keeps_times: bool = False
+    """Times count from when the device was new; else a trace starts at its first arrival."""
 
 
 # Asked in this order. Only the first format of a kind of file is ever found by its content.
 _FORMATS = {
-    "requests": Format(requests_csv.recognizes, requests_csv.parse),
+    "requests": Format(requests_csv.recognizes, requests_csv.parse, keeps_times=True),
     "iolog": Format(fio_iolog.recognizes, fio_iolog.parse),
     "blkparse": Format(blkparse.recognizes, blkparse.parser("D")),
     "blkparse-queue": Format(blkparse.recognizes, blkparse.parser("Q")),

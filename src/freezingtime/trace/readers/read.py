@@ -38,8 +38,8 @@ def read_trace(
     """Read a trace, gzipped or not, of a format that is named or found by its first line.
 
     ``disk`` picks the requests of one disk, by the trace's own name for it; it may be left
-    out where there is one only. Times start at the first arrival. ``progress`` is told
-    bytes of the file read and in all.
+    out where there is one only. Times start at the first arrival, except those of a run's
+    record. ``progress`` is told bytes of the file read and in all.
 
     Raises:
         InputError: the file cannot be read, a line is wrong, there are several disks to
@@ -59,7 +59,7 @@ def read_trace(
             else format_named(format_name)
         )
         lines = Lines(file, itertools.chain([first_line], texts))
-        columns = _Columns(file, disk)
+        columns = _Columns(file, disk, keeps_times=chosen.keeps_times)
         for number, record in enumerate(chosen.parse(lines)):
             columns.append(record, lines)
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
@@ -69,18 +69,20 @@ def read_trace(
 
 
 class _Columns:
-    """Collects records of one disk, 26 bytes each."""
+    """Collects records of one disk, 34 bytes each."""
 
-    def __init__(self, file: str, disk: str | None) -> None:
+    def __init__(self, file: str, disk: str | None, *, keeps_times: bool) -> None:
         self._file = file
         self._wanted = disk
+        self._keeps_times = keeps_times
         self._seen: set[str] = set()
-        self._start_ns: int | None = None
+        self._start_ns: int | None = 0 if keeps_times else None
         self._arrival_ns = array("q")
         self._operation = array("B")
         self._offset_bytes = array("q")
         self._length_bytes = array("q")
         self._fua = array("B")
+        self._sequence = array("q")
 
     def append(self, record: Record, lines: Lines) -> None:
         if record.disk not in self._seen:
@@ -98,6 +100,7 @@ class _Columns:
         self._offset_bytes.append(record.offset_bytes)
         self._length_bytes.append(record.length_bytes)
         self._fua.append(record.fua)
+        self._sequence.append(record.sequence)
 
     def _see(self, disk: str, lines: Lines) -> None:
         self._seen.add(disk)
@@ -118,11 +121,9 @@ class _Columns:
                 )
             raise InputError(f"{self._file}: no request in it; name another trace or --format")
         arrival_ns = np.frombuffer(self._arrival_ns, dtype=np.int64)
-        order: slice | np.ndarray = slice(None)
-        if np.any(np.diff(arrival_ns) < 0):
-            order = np.argsort(arrival_ns, kind="stable")
+        order = np.lexsort((np.frombuffer(self._sequence, dtype=np.int64), arrival_ns))
         return Trace(
-            arrival_ns[order] - arrival_ns.min(),
+            arrival_ns[order] - (0 if self._keeps_times else arrival_ns.min()),
             np.frombuffer(self._operation, dtype=np.uint8)[order],
             np.frombuffer(self._offset_bytes, dtype=np.int64)[order],
             np.frombuffer(self._length_bytes, dtype=np.int64)[order],

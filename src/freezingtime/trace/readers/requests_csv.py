@@ -19,18 +19,22 @@ def recognizes(first_line: str) -> bool:
 
 
 def parse(lines: Lines) -> Iterator[Record]:
-    """Read the records, which are in order of completion, not of arrival."""
+    """Read the records, which are in order of completion, not of arrival.
+
+    Times count from when the devices were new, and stay as they are.
+    """
     for line in lines:
         if line == _HEADER:
             continue
         fields = lines.split(line, ",", COLUMNS)
         disk, word, offset, length, fua, arrival = fields[:6]
+        sequence = lines.whole("sequence", fields[-1])
         operation = lines.operation("operation", word, _OPERATIONS)
         arrival_ns = lines.whole("arrival_ns", arrival)
         if fua not in _FUA:
             raise lines.error("fua", fua, "must be 0 or 1")
         if operation is Operation.FLUSH:
-            yield Record(disk, arrival_ns, operation, 0, 0)
+            yield Record(disk, arrival_ns, operation, 0, 0, sequence=sequence)
         else:
             span = lines.range_bytes(("offset_bytes", offset), ("length_bytes", length))
-            yield Record(disk, arrival_ns, operation, *span, _FUA[fua])
+            yield Record(disk, arrival_ns, operation, *span, _FUA[fua], sequence)
