@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.flash import FlashDevice, FlashParams
-from freezingtime.device.flash.layout import Role
+from freezingtime.device.flash.layout import NONE, Residence, Role
 from freezingtime.device.flash.state import FlashState
 from freezingtime.request import Operation, Request
 
@@ -148,10 +148,25 @@ def check_translation(ssd: FlashDevice) -> None:
     by_lane = valid.reshape(state.lanes.size, -1)
     assert np.array_equal(by_lane.sum(axis=1), state.lanes["valid"])
     assert np.all(valid <= slots_per_block)
-    assert mapped.size <= ssd.geometry.units <= ssd.geometry.slots
+    map_size = ssd.geometry.units + ssd.geometry.translation_pages
+    assert mapped.size <= map_size <= ssd.geometry.slots
     roles = state.blocks["role"].reshape(state.lanes.size, -1)
     assert np.array_equal((roles == Role.FREE).sum(axis=1), state.lanes["free_count"])
     assert not np.any(valid[state.blocks["role"] == Role.FREE])
     assert np.all((roles == Role.HOST).sum(axis=1) <= 1)
     assert np.all((roles == Role.GC).sum(axis=1) <= 1)
-    assert 0 <= int(state.totals["staged_units"][0]) <= int(state.config["staging_units"][0])
+    for total, limit in (
+        ("staged_units", "staging_units"),
+        ("cached_pages", "cached_pages_max"),
+        ("translation_jobs", "translation_jobs_max"),
+    ):
+        assert 0 <= int(state.totals[total][0]) <= int(state.config[limit][0])
+    translations = state.translations
+    cached = translations["residence"] == Residence.CACHED
+    assert np.count_nonzero(cached) == state.totals["cached_pages"][0]
+    assert np.all(translations["wait_head"] == NONE), "idle, and a read waits for the map"
+    by_age, page = [], int(state.totals["newest_page"][0])
+    while page != NONE:
+        by_age.append(page)
+        page = int(translations["older"][page])
+    assert sorted(by_age) == np.flatnonzero(cached).tolist()

@@ -38,6 +38,20 @@ SHAPES: dict[str, dict[str, Any]] = {
         "pages_per_program": 3,
         "write_buffer_bytes": 16384,
     },
+    "mapping cache": {  # a translation page maps 64 units
+        "mapping_unit_bytes": 512,
+        "page_bytes": 2048,
+        "mapping_cache_bytes": 512,
+        "write_buffer_bytes": 16384,
+        "channels": 2,
+        "allocation": "static",
+    },
+    "unbuffered mapping cache": {
+        "mapping_unit_bytes": 512,
+        "page_bytes": 1024,
+        "mapping_cache_bytes": 512,
+        "queue_depth": 3,
+    },
     "bursts": {"gc_pacing": "burst", "gc_free_blocks": 4, "over_provisioning": 0.05},
 }
 COMMON: dict[str, Any] = {

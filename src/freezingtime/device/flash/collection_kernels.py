@@ -11,6 +11,7 @@ from numba import njit
 from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.layout import NONE, Role
 from freezingtime.device.flash.map_kernels import map_unit, unmap
+from freezingtime.device.flash.translation_cache_kernels import note_change
 
 _FREE = int(Role.FREE)
 _GC = int(Role.GC)
@@ -172,6 +173,7 @@ def _move(ssd: int, lane_id: int, unit: int) -> None:
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]
     unmap(ssd, unit)
+    note_change(ssd, unit)
     if lane.gc_block == NONE:
         lane.gc_block = take_free_block(ssd, lane_id, _GC)
         lane.gc_slot = 0

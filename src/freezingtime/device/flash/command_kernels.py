@@ -23,6 +23,25 @@ def take_command(ssd: int) -> int:
 
 
 @njit()
+def take_read_command(ssd: int, slot: int, length_bytes: int) -> int:
+    """A command to read from a slot on, for nobody yet."""
+    config = memory.config(ssd)
+    command_id = take_command(ssd)
+    command = memory.commands(ssd)[command_id]
+    page = slot % config.slots_per_block // config.slots_per_sense
+    command.is_read = 1
+    command.request = NONE
+    command.translation_page = NONE
+    command.lane = slot // (config.slots_per_block * config.blocks_per_lane)
+    command.bytes = length_bytes
+    if memory.blocks(ssd)[slot // config.slots_per_block].slc:
+        command.array_ns = config.slc_read_ns
+    else:
+        command.array_ns = config.read_ns[page % config.read_kinds]
+    return command_id
+
+
+@njit()
 def release_command(ssd: int, command_id: int) -> None:
     """Put a command back."""
     totals = memory.totals(ssd)

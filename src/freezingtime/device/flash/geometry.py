@@ -26,6 +26,8 @@ _BLOCKS_PER_LANE_LEAST = 128
 _PROGRAMS_PER_BLOCK_LEAST = 4
 #: Open blocks of a lane: one for the host's data, one for those that are moved.
 _FRONTIERS = 2
+#: What the map needs for a unit: a slot's number.
+_MAP_ENTRY_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Geometry:
 
     units: int
     """Mapping units that the host can address."""
+    translation_entries: int
+    """Units whose places a translation page holds; it takes up a mapping unit itself."""
+    translation_pages: int
+    """0 if the whole map is in DRAM."""
     slots_per_sense: int
     """Slots that one read of the cells covers."""
     slots_per_program: int
@@ -84,7 +90,7 @@ def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) ->
     units = int(raw_units / (1 + params.over_provisioning)) // stripe_units * stripe_units
     slc_blocks = _slc_blocks_per_lane(params, units, slots_per_block)
     usable_blocks = blocks_per_lane - params.gc_free_blocks - _FRONTIERS - slc_blocks
-    if usable_blocks * slots_per_block * lanes <= units:
+    if usable_blocks * slots_per_block * lanes <= units + _translation_pages(params, units):
         raise InputError(
             f"blocks_per_plane = {blocks_per_lane}: too few for over_provisioning = "
             f"{params.over_provisioning:g} and gc_free_blocks = {params.gc_free_blocks}; "
@@ -102,7 +108,8 @@ def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) ->
 def _cut_to_size(params: FlashParams, size_bytes: int) -> Geometry:
     slots_per_page = _slots_per_page(params)
     units = -(-size_bytes // params.mapping_unit_bytes)
-    slots_per_lane = -(-units // (_lane_count(params) * slots_per_page)) * slots_per_page
+    mapped_units = units + _translation_pages(params, units)
+    slots_per_lane = -(-mapped_units // (_lane_count(params) * slots_per_page)) * slots_per_page
     slots_with_spare = math.ceil(slots_per_lane * (1 + params.over_provisioning))
     slots_per_program = params.pages_per_program * slots_per_page
     programs_per_block = params.pages_per_block // params.pages_per_program
@@ -126,6 +133,8 @@ def _geometry(
     channel_of_lane, server_of_lane = _lane_tables(params)
     geometry = Geometry(
         units=units,
+        translation_entries=_translation_entries(params),
+        translation_pages=_translation_pages(params, units),
         slots_per_sense=_slots_per_page(params),
         slots_per_program=params.pages_per_program * _slots_per_page(params),
         slots_per_block=slots_per_block,
@@ -142,6 +151,16 @@ def _geometry(
             f"at most {_SLOTS_MAX} can be kept: use a larger mapping unit"
         )
     return geometry
+
+
+def _translation_entries(params: FlashParams) -> int:
+    return params.mapping_unit_bytes // _MAP_ENTRY_BYTES
+
+
+def _translation_pages(params: FlashParams, units: int) -> int:
+    if params.mapping_cache_bytes is None:
+        return 0
+    return -(-units // _translation_entries(params))
 
 
 def _slc_slots_per_block(params: FlashParams, slots_per_block: int) -> int:

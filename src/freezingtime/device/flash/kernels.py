@@ -15,6 +15,7 @@ from freezingtime.device.flash import (
     completion_kernels,
     event_kernels,
     fold_kernels,
+    read_kernels,
     request_kernels,
     server_kernels,
     write_kernels,
@@ -50,6 +51,7 @@ def _run_one(ssd: int) -> None:
         request_kernels.dispatch(ssd, target, time_ns)
     elif kind == _ADMISSION:
         write_kernels.admit_piece(ssd, time_ns)
+        read_kernels.resume_reads(ssd, time_ns)
     elif kind == _IDLE:
         fold_kernels.fold_if_idle(ssd, target, time_ns)
     else:
@@ -138,10 +140,16 @@ def _least_delay_ns(ssd: int, place: int) -> int:
         return NEVER_NS
     totals = memory.totals(ssd)
     config = memory.config(ssd)
+    if totals.read_wait_head != NONE:
+        return 0
     if server.phase in (_SENSE, _DATA_OUT):
-        length_bytes = memory.commands(ssd)[server.read].bytes
+        command = memory.commands(ssd)[server.read]
+        length_bytes = command.bytes
         delay_ns = config.read_overhead_ns
-        delay_ns += channel_kernels.transfer_ns(length_bytes, config.link_bytes_per_s)
+        if command.request != NONE:
+            delay_ns += channel_kernels.transfer_ns(length_bytes, config.link_bytes_per_s)
+        elif totals.write_head != NONE:
+            return 0
         if server.phase == _SENSE:
             delay_ns += config.transfer_setup_ns
             delay_ns += channel_kernels.transfer_ns(length_bytes, config.channel_bytes_per_s)

@@ -66,6 +66,15 @@ class Role(IntEnum):
     CLOSED = 3
 
 
+class Residence(IntEnum):
+    """Where a translation page is."""
+
+    FLASH = 0
+    LOADING = 1
+    CACHED = 2
+    """On flash too, unless it was never written; up to date there unless it is dirty."""
+
+
 _INT = np.int64
 
 
@@ -80,7 +89,11 @@ CONFIG = np.dtype(
             for name in (
                 "unit_bytes",
                 "page_bytes",
-                "units",
+                "units",  # the host's, then the translation pages
+                "host_units",
+                "translation_entries",  # units that a translation page maps
+                "cached_pages_max",  # 0: the whole map is in memory
+                "translation_jobs_max",
                 "sector_bytes",  # what partial writes of a unit are tracked in
                 "lanes",
                 "slots_per_sense",
@@ -157,6 +170,7 @@ LANE = _record(
     "host_slot",  # next slot to be filled
     "host_open",  # first slot that no program has taken
     "host_end",  # slots of the block
+    "open_translations",  # open slots with translation pages
     "host_program",  # slots of a program
     "gc_block",
     "gc_slot",
@@ -206,8 +220,10 @@ COMMAND = _record(
     "bytes",
     "array_ns",
     "is_read",
+    "translation_page",  # that is read, or NONE
     # what follows is for programs only
     "units",
+    "translations",
     "block",
     "generation",
     "programmed",
@@ -230,6 +246,16 @@ REQUEST = _record(
     "remaining",
     "data_ns",  # when the data that have been sent are at the host
     "through",
+    "translation_page",  # the last one that was looked up
+)
+
+TRANSLATION = _record(
+    "residence",
+    "dirty",
+    "newer",  # in order of use
+    "older",
+    "wait_head",  # reads that wait for it
+    "wait_tail",
 )
 
 PIECE = _record("request", "begin", "end")
@@ -251,6 +277,10 @@ TOTALS = _record(
     "programs",  # commands in use by programs
     "programs_pending",  # programs whose host part is not done
     "staged_units",
+    "cached_pages",
+    "newest_page",
+    "oldest_page",
+    "translation_jobs",  # translation pages that are being read or written, or may have to be
     "piece_head",
     "pieces",
     "write_head",
@@ -278,4 +308,8 @@ TOTALS = _record(
     "coalesced_units",
     "host_reads",
     "suspensions",
+    "translation_hits",
+    "translation_misses",
+    "translation_reads",
+    "translation_writes",
 )

@@ -6,10 +6,11 @@ write has come over the link, ...) and every shared thing is taken first come fi
 
 Approximations: garbage collection is decided and mapped at once, and its time is then spent in
 steps on the die that it concerns; it never leaves its plane. Commands that only ask for
-status, and the controller's own look-ups, are in the fixed overheads: the whole map is at
-hand. Discards cost a fixed time. Writing zeros deallocates, as discarding does. In idle time
-the SLC cache is folded; garbage is collected only when writes need the space. Free blocks are
-used in turn, which evens wear out under most loads; cold data are not moved for it.
+status, and the controller's own work, are in the fixed overheads. The whole map is at hand
+unless there is a mapping cache (:mod:`.translation_kernels`). Discards cost a fixed time.
+Writing zeros deallocates, as discarding does. In idle time the SLC cache is folded; garbage is
+collected only when writes need the space. Free blocks are used in turn, which evens wear out
+under most loads; cold data are not moved for it.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ What a drive with TLC flash may look like; much has a default::
     t_program = "250us"
     [parameters.mapping]
     over_provisioning = 0.28
+    cache = "64MiB"                # of the map; it is all in DRAM if missing
 """
 
 from __future__ import annotations
@@ -135,6 +136,8 @@ class FlashParams:
     gc_free_blocks: int = 2
     """Garbage is collected where a plane has fewer free blocks than this; at least 2."""
     gc_pacing: str = "spread"
+    mapping_cache_bytes: int | None = None
+    """Memory for the part of the map that is not only on flash; None: the map is all in DRAM."""
     precondition: str = "fresh"
 
 
@@ -260,6 +263,9 @@ def _parse_mapping(table: Table) -> dict[str, Any]:
         "gc_policy": table.choice("gc_policy", GC_POLICIES, "greedy"),
         "gc_free_blocks": table.integer("gc_free_blocks", 2, least=2, most=4096),
         "gc_pacing": table.choice("gc_pacing", GC_PACINGS, "spread"),
+        "mapping_cache_bytes": (
+            table.size_bytes("cache", least=unit_bytes) if "cache" in table else None
+        ),
     }
 
 

@@ -34,7 +34,9 @@ def program(ssd: int, lane_id: int, now_ns: int) -> None:
     if lane.through != NONE:
         memory.requests(ssd)[lane.through].remaining += 1
         lane.through = NONE
-    command.units = lane.host_slot - lane.host_open
+    command.units = lane.host_slot - lane.host_open - lane.open_translations
+    command.translations = lane.open_translations
+    lane.open_translations = 0
     command.block = lane.host_block
     command.generation = memory.blocks(ssd)[lane.host_block].erases
     command.programmed = lane.host_open + lane.host_program

@@ -8,11 +8,24 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.command_kernels import release_command, take_command
+from freezingtime.device.flash.command_kernels import release_command, take_read_command
 from freezingtime.device.flash.completion_kernels import access_buffer, part_done, send_to_host
 from freezingtime.device.flash.layout import NONE
 from freezingtime.device.flash.map_kernels import is_buffered, slot_of
 from freezingtime.device.flash.server_kernels import enqueue_read
+from freezingtime.device.flash.translation_kernels import (
+    look_up_to_read,
+    page_end_bytes,
+    take_job,
+    translation_read,
+)
+
+#: How far a read has come: all of it is on its way, ...
+_ISSUED = 0
+#: ... it needs a command or job that there is not, or ...
+_MUST_WAIT = 1
+#: ... it is in the list of those that wait for a translation page.
+_MAP_MISSED = 2
 
 
 @njit()
@@ -20,45 +33,78 @@ def start_read(ssd: int, request_id: int, now_ns: int) -> None:
     """Read what a request asks for, after those that wait for commands."""
     totals = memory.totals(ssd)
     totals.host_reads += 1
-    if totals.read_wait_head != NONE or not _issue(ssd, request_id, now_ns):
+    if totals.read_wait_head != NONE:
         _wait(ssd, request_id)
+    else:
+        _go_on(ssd, request_id, now_ns)
 
 
 @njit()
 def read_done(ssd: int, command_id: int, now_ns: int) -> None:
-    """A command's data are in the controller: send them on, let the next read in."""
+    """A command's data are in the controller: send them on."""
     command = memory.commands(ssd)[command_id]
     request = memory.requests(ssd)[command.request]
     if not memory.config(ssd).link_whole:
         request.data_ns = send_to_host(ssd, command.bytes, now_ns)
     part_done(ssd, command.request, now_ns)
     release_command(ssd, command_id)
-    _resume(ssd, now_ns)
 
 
 @njit()
-def _issue(ssd: int, request_id: int, now_ns: int) -> bool:
-    """Read from the cursor on; false if there are not enough commands, to be called again."""
+def translation_done(ssd: int, command_id: int, now_ns: int) -> None:
+    """A translation page is here: the reads that wait for it go on."""
+    request_id = translation_read(ssd, command_id, now_ns)
+    while request_id != NONE:
+        next_id = memory.requests(ssd)[request_id].next
+        _go_on(ssd, request_id, now_ns)
+        request_id = next_id
+
+
+@njit()
+def resume_reads(ssd: int, now_ns: int) -> None:
+    """Let the reads in that wait, as far as there is now something to read with."""
+    totals = memory.totals(ssd)
+    while totals.read_wait_head != NONE and _may_read(ssd):
+        request_id = totals.read_wait_head
+        next_id = memory.requests(ssd)[request_id].next
+        if _issue(ssd, request_id, now_ns) == _MUST_WAIT:
+            break
+        totals.read_wait_head = next_id
+
+
+@njit()
+def _go_on(ssd: int, request_id: int, now_ns: int) -> None:
+    if _issue(ssd, request_id, now_ns) == _MUST_WAIT:
+        _wait(ssd, request_id)
+
+
+@njit()
+def _issue(ssd: int, request_id: int, now_ns: int) -> int:
+    """Read from the cursor on; to be called again if not all of it is issued."""
     config = memory.config(ssd)
     request = memory.requests(ssd)[request_id]
     ready_bytes = 0  # unmapped, or in the write buffer
     buffered_bytes = 0
-    issued = True
+    result = _ISSUED
     while request.cursor < request.end:
         unit = request.cursor // config.unit_bytes
         unit_end = min(request.end, (unit + 1) * config.unit_bytes)
         slot = slot_of(ssd, unit)
-        if slot != NONE and not is_buffered(ssd, slot):
-            if not _may_read(ssd):
-                issued = False
-                break
-            unit_end = _end_of_run(ssd, unit, slot, request.end)
-            _read_slot(ssd, request_id, slot, unit_end - request.cursor, now_ns)
-        else:
+        if slot != NONE and is_buffered(ssd, slot):
             ready_bytes += unit_end - request.cursor
-            if slot != NONE:
-                buffered_bytes += unit_end - request.cursor
-                memory.totals(ssd).buffer_hits += 1
+            buffered_bytes += unit_end - request.cursor
+            memory.totals(ssd).buffer_hits += 1
+        else:
+            result = _translate(ssd, request_id, unit, now_ns)
+            if result == _ISSUED and slot != NONE and not _may_read(ssd):
+                result = _MUST_WAIT
+            if result != _ISSUED:
+                break
+            if slot == NONE:
+                ready_bytes += unit_end - request.cursor
+            else:
+                unit_end = _end_of_run(ssd, unit, slot, request.end)
+                _read_slot(ssd, request_id, slot, unit_end - request.cursor, now_ns)
         request.cursor = unit_end
     ready_ns = now_ns
     if buffered_bytes:
@@ -67,17 +113,32 @@ def _issue(ssd: int, request_id: int, now_ns: int) -> bool:
         request.data_ns = max(request.data_ns, ready_ns)
         if not config.link_whole:
             request.data_ns = send_to_host(ssd, ready_bytes, ready_ns)
-    if issued:
+    if result == _ISSUED:
         part_done(ssd, request_id, now_ns)
-    return issued
+    return result
+
+
+@njit()
+def _translate(ssd: int, request_id: int, unit: int, now_ns: int) -> int:
+    """Look a unit up in the map, once for each of its translation pages."""
+    config = memory.config(ssd)
+    if config.cached_pages_max == 0:
+        return _ISSUED
+    page_id = unit // config.translation_entries
+    if page_id == memory.requests(ssd)[request_id].translation_page:
+        return _ISSUED
+    if not take_job(ssd):
+        return _MUST_WAIT
+    return _ISSUED if look_up_to_read(ssd, request_id, page_id, now_ns) else _MAP_MISSED
 
 
 @njit()
 def _may_read(ssd: int) -> bool:
     """Whether there is a command besides those that writes may need."""
     totals = memory.totals(ssd)
-    reserved = memory.config(ssd).staging_units + memory.servers(ssd).size - totals.programs
-    return bool(totals.free_commands > reserved)
+    config = memory.config(ssd)
+    others = config.staging_units + config.translation_jobs_max + memory.servers(ssd).size
+    return bool(totals.free_commands > others - totals.programs)
 
 
 @njit()
@@ -85,6 +146,8 @@ def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
     """Where a read from ``unit`` on leaves its page or the order of the page's slots."""
     config = memory.config(ssd)
     page = slot // config.slots_per_sense
+    if config.cached_pages_max:
+        end = min(end, page_end_bytes(ssd, unit * config.unit_bytes))
     while (unit + 1) * config.unit_bytes < end:
         unit += 1
         slot += 1
@@ -95,18 +158,8 @@ def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
 
 @njit()
 def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: int) -> None:
-    config = memory.config(ssd)
-    command_id = take_command(ssd)
-    command = memory.commands(ssd)[command_id]
-    page = slot % config.slots_per_block // config.slots_per_sense
-    command.is_read = 1
-    command.request = request_id
-    command.lane = slot // (config.slots_per_block * config.blocks_per_lane)
-    command.bytes = length_bytes
-    if memory.blocks(ssd)[slot // config.slots_per_block].slc:
-        command.array_ns = config.slc_read_ns
-    else:
-        command.array_ns = config.read_ns[page % config.read_kinds]
+    command_id = take_read_command(ssd, slot, length_bytes)
+    memory.commands(ssd)[command_id].request = request_id
     memory.requests(ssd)[request_id].remaining += 1
     enqueue_read(ssd, command_id, now_ns)
 
@@ -114,19 +167,9 @@ def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: 
 @njit()
 def _wait(ssd: int, request_id: int) -> None:
     totals = memory.totals(ssd)
+    memory.requests(ssd)[request_id].next = NONE
     if totals.read_wait_head == NONE:
         totals.read_wait_head = request_id
     else:
         memory.requests(ssd)[totals.read_wait_tail].next = request_id
     totals.read_wait_tail = request_id
-
-
-@njit()
-def _resume(ssd: int, now_ns: int) -> None:
-    totals = memory.totals(ssd)
-    while totals.read_wait_head != NONE and _may_read(ssd):
-        request = memory.requests(ssd)[totals.read_wait_head]
-        next_id = request.next
-        if not _issue(ssd, totals.read_wait_head, now_ns):
-            break
-        totals.read_wait_head = next_id

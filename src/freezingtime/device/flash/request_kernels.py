@@ -9,8 +9,14 @@ from freezingtime.device.flash.completion_kernels import part_done
 from freezingtime.device.flash.event_kernels import push
 from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.device.flash.map_kernels import unmap
-from freezingtime.device.flash.read_kernels import read_done, start_read
-from freezingtime.device.flash.write_kernels import flush, program_done, start_write
+from freezingtime.device.flash.read_kernels import (
+    read_done,
+    resume_reads,
+    start_read,
+    translation_done,
+)
+from freezingtime.device.flash.translation_cache_kernels import note_change
+from freezingtime.device.flash.write_kernels import flush, program_done, pump, start_write
 from freezingtime.request import Operation
 
 _DISPATCH = int(EventKind.DISPATCH)
@@ -44,6 +50,7 @@ def submit(
     request.cursor = offset_bytes
     request.remaining = 1  # until all parts are on their way
     request.data_ns = now_ns
+    request.translation_page = NONE
     unstable = config.buffered and not config.power_loss_protection
     request.through = operation == _WRITE and (not config.buffered or (fua and unstable))
     totals.through += request.through
@@ -73,10 +80,15 @@ def dispatch(ssd: int, request_id: int, now_ns: int) -> None:
 @njit()
 def command_done(ssd: int, command_id: int, now_ns: int) -> None:
     """The host part of a command is done."""
-    if memory.commands(ssd)[command_id].is_read:
-        read_done(ssd, command_id, now_ns)
-    else:
+    command = memory.commands(ssd)[command_id]
+    if not command.is_read:
         program_done(ssd, command_id, now_ns)
+    elif command.request == NONE:
+        translation_done(ssd, command_id, now_ns)
+        pump(ssd, now_ns)
+    else:
+        read_done(ssd, command_id, now_ns)
+    resume_reads(ssd, now_ns)
 
 
 @njit()
@@ -88,4 +100,5 @@ def _discard(ssd: int, request_id: int, now_ns: int) -> None:
     end = request.end // unit_bytes
     for unit in range(first, end):
         unmap(ssd, unit)
+        note_change(ssd, unit)
     part_done(ssd, request_id, now_ns)

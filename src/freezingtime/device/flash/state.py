@@ -23,6 +23,7 @@ Records: TypeAlias = Any
 _UNBUFFERED_UNITS = 65536
 _READ_COMMANDS_LEAST = 4096
 _SECTOR_BYTES = 512
+_TRANSLATIONS_PER_LANE = 16
 _SECTORS_PER_UNIT_MAX = 32
 
 
@@ -40,6 +41,7 @@ class FlashState(NamedTuple):
     channels: Records
     commands: Records
     requests: Records
+    translations: Records
     pieces: Records
     events: Records
     epochs: Records
@@ -51,13 +53,14 @@ def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
     config = _config(params, geometry)
     servers = int(geometry.server_of_lane.max()) + 1
     staging_units = int(config["staging_units"][0])
-    commands = staging_units + servers + max(_READ_COMMANDS_LEAST, params.queue_depth)
+    jobs = staging_units + servers + int(config["translation_jobs_max"][0])
+    commands = jobs + max(_READ_COMMANDS_LEAST, params.queue_depth)
     pieces = min(staging_units, 65536)
     events = servers * (3 + params.suspensions_per_operation) + 2 * params.queue_depth + pieces + 1
     state = FlashState(
         config=config,
         totals=np.zeros(1, layout.TOTALS),
-        slot_of_unit=np.zeros(geometry.units, np.int32),
+        slot_of_unit=np.zeros(geometry.units + geometry.translation_pages, np.int32),
         unit_of_slot=np.zeros(geometry.slots, np.int32),
         blocks=np.zeros(geometry.lanes * geometry.blocks_per_lane, layout.BLOCK),
         lanes=np.zeros(geometry.lanes, layout.LANE),
@@ -66,6 +69,7 @@ def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
         channels=np.zeros(params.channels, layout.CHANNEL),
         commands=np.zeros(commands, layout.COMMAND),
         requests=np.zeros(params.queue_depth, layout.REQUEST),
+        translations=np.zeros(geometry.translation_pages, layout.TRANSLATION),
         pieces=np.zeros(pieces, layout.PIECE),
         events=np.zeros(events, layout.EVENT),
         epochs=np.zeros(params.queue_depth + 1, layout.EPOCH),
@@ -84,7 +88,11 @@ def _config(params: FlashParams, geometry: Geometry) -> Records:
     config = np.zeros(1, layout.CONFIG)
     values = {
         "unit_bytes": unit_bytes,
-        "units": geometry.units,
+        "units": geometry.units + geometry.translation_pages,
+        "host_units": geometry.units,
+        "translation_entries": geometry.translation_entries,
+        "cached_pages_max": (params.mapping_cache_bytes or 0) // unit_bytes,
+        "translation_jobs_max": _translation_jobs(params, geometry),
         "sector_bytes": max(_SECTOR_BYTES, unit_bytes // _SECTORS_PER_UNIT_MAX),
         "lanes": geometry.lanes,
         "slots_per_sense": geometry.slots_per_sense,
@@ -117,6 +125,16 @@ def _config(params: FlashParams, geometry: Geometry) -> Records:
     return config
 
 
+def _translation_jobs(params: FlashParams, geometry: Geometry) -> int:
+    """How many translation pages may be on their way at once.
+
+    More than can lie in open slots and wait for company: some of them always come to an end.
+    """
+    if params.mapping_cache_bytes is None:
+        return 0
+    return geometry.lanes * (geometry.slots_per_program + _TRANSLATIONS_PER_LANE)
+
+
 def _reset(state: FlashState, geometry: Geometry) -> None:
     """Link the free lists and mark what is empty."""
     state.lanes["server"] = geometry.server_of_lane
@@ -132,6 +150,10 @@ def _reset(state: FlashState, geometry: Geometry) -> None:
         records["next"] = np.arange(1, records.size + 1)
         records["next"][-1] = NONE
     state.blocks["next"][first + blocks - 1] = NONE
+    for name in ("newer", "older", "wait_head", "wait_tail"):
+        state.translations[name] = NONE
+    for name in ("newest_page", "oldest_page"):
+        state.totals[name] = NONE
     for name in ("read_head", "read_tail", "job_head", "job_tail", "read", "job"):
         state.servers[name] = NONE
     state.totals["free_commands"] = state.commands.size

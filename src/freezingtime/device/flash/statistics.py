@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from freezingtime.device.flash.layout import Phase
 from freezingtime.device.flash.state import FlashState
 
@@ -13,7 +15,9 @@ def statistics(state: FlashState) -> dict[str, float]:
     that the host wrote (0 if it wrote none). ``die_utilisation`` and ``channel_utilisation``
     are shares of the time from 0 to the last event, as means over all dies (or what the
     scheduler takes for one) and channels; a transfer that has begun counts as a whole. Units
-    are mapping units. ``wear`` counts erases of a block.
+    are mapping units. ``wear`` counts erases of a block. ``map_hits`` and ``map_misses`` are
+    look-ups in the mapping cache, one for each request and translation page;
+    ``translation_reads`` and ``translation_writes`` count those pages themselves.
     """
     totals = {name: int(state.totals[name][0]) for name in state.totals.dtype.names}
     unit_bytes = int(state.config["unit_bytes"][0])
@@ -33,7 +37,11 @@ def statistics(state: FlashState) -> dict[str, float]:
         "buffer_read_hits": totals["buffer_hits"],
         "buffer_coalesced_units": totals["coalesced_units"],
         "suspensions": totals["suspensions"],
-        "mapped_units": int(state.lanes["valid"].sum()),
+        "map_hits": totals["translation_hits"],
+        "map_misses": totals["translation_misses"],
+        "translation_reads": totals["translation_reads"],
+        "translation_writes": totals["translation_writes"],
+        "mapped_units": _mapped_units(state),
         "free_blocks": int(state.lanes["free_count"].sum()),
         "die_utilisation": _busy_ns(state, now_ns) / state.servers.size / now_ns,
         "channel_utilisation": float(state.channels["busy_ns"].mean()) / now_ns,
@@ -41,6 +49,13 @@ def statistics(state: FlashState) -> dict[str, float]:
         "wear_mean": float(erases.mean()),
         "wear_max": int(erases.max()),
     }
+
+
+def _mapped_units(state: FlashState) -> int:
+    """The host's units that are mapped; translation pages are none."""
+    first_page = int(state.config["host_units"][0])
+    pages = np.count_nonzero(state.slot_of_unit[first_page:])
+    return int(state.lanes["valid"].sum() - pages)
 
 
 def _busy_ns(state: FlashState, now_ns: int) -> int:

@@ -17,6 +17,11 @@ from freezingtime.device.flash.ftl_kernels import place
 from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.device.flash.map_kernels import is_buffered, open_slot_of, slot_of
 from freezingtime.device.flash.program_kernels import end_epochs, program, program_open_slots
+from freezingtime.device.flash.translation_kernels import (
+    look_up_to_write,
+    page_end_bytes,
+    take_job,
+)
 
 _ADMISSION = int(EventKind.ADMISSION)
 
@@ -30,7 +35,7 @@ def start_write(ssd: int, request_id: int, now_ns: int) -> None:
     else:
         memory.requests(ssd)[totals.write_tail].next = request_id
     totals.write_tail = request_id
-    _pump(ssd, now_ns)
+    pump(ssd, now_ns)
 
 
 @njit()
@@ -47,7 +52,7 @@ def admit_piece(ssd: int, now_ns: int) -> None:
         if request.through:
             program_open_slots(ssd, now_ns)
         part_done(ssd, request_id, now_ns)
-    _pump(ssd, now_ns)
+    pump(ssd, now_ns)
 
 
 @njit()
@@ -60,11 +65,12 @@ def program_done(ssd: int, command_id: int, now_ns: int) -> None:
         block.programmed = command.programmed
     totals.programs_pending -= 1
     totals.staged_units -= command.units
+    totals.translation_jobs -= command.translations
     if command.request != NONE:
         part_done(ssd, command.request, now_ns)
     memory.epochs(ssd)[command.epoch % memory.epochs(ssd).size].outstanding -= 1
     end_epochs(ssd, now_ns)
-    _pump(ssd, now_ns)
+    pump(ssd, now_ns)
 
 
 @njit()
@@ -82,7 +88,7 @@ def flush(ssd: int, request_id: int, now_ns: int) -> None:
 
 
 @njit()
-def _pump(ssd: int, now_ns: int) -> None:
+def pump(ssd: int, now_ns: int) -> None:
     """Let waiting writes in as far as there is room, first come first served."""
     config = memory.config(ssd)
     totals = memory.totals(ssd)
@@ -94,10 +100,12 @@ def _pump(ssd: int, now_ns: int) -> None:
             part_done(ssd, request_id, now_ns)
             continue
         room = config.staging_units - totals.staged_units
-        if room == 0:
+        if room == 0 or (config.cached_pages_max and not take_job(ssd)):
             break
         first_unit = request.cursor // config.unit_bytes
         end = min(request.end, (first_unit + room) * config.unit_bytes)
+        if config.cached_pages_max:
+            end = min(end, page_end_bytes(ssd, request.cursor))
         totals.staged_units += (end - 1) // config.unit_bytes + 1 - first_unit
         _fetch_piece(ssd, request_id, request.cursor, end, now_ns)
         request.cursor = end
@@ -130,6 +138,9 @@ def _place_range(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -
     config = memory.config(ssd)
     totals = memory.totals(ssd)
     totals.host_bytes += end - begin
+    if config.cached_pages_max:  # a piece has one translation page
+        unit = begin // config.unit_bytes
+        look_up_to_write(ssd, unit // config.translation_entries, now_ns)
     for unit in range(begin // config.unit_bytes, (end - 1) // config.unit_bytes + 1):
         first = max(begin - unit * config.unit_bytes, 0)
         last = min(end - unit * config.unit_bytes, config.unit_bytes)

@@ -1,0 +1,149 @@
+"""Translation pages: look-ups in the mapping cache, and what a miss costs. Compiled.
+
+A part of the map is cached, the rest is on flash, as in DFTL (Gupta, Kim and Urgaonkar, "DFTL:
+A Flash Translation Layer Employing Demand-based Selective Caching of Page-level Address
+Mappings", ASPLOS 2009), but by whole translation pages. These are mapping units like any other
+and lie among the host's data: they follow the host's units in the map, are programmed together
+with them and moved by garbage collection.
+
+A **job** is a translation page on its way: read, or written back. Who may cause one takes it
+before, so that there are never more than commands for them.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.command_kernels import release_command, take_read_command
+from freezingtime.device.flash.ftl_kernels import place
+from freezingtime.device.flash.layout import NONE, Residence
+from freezingtime.device.flash.map_kernels import is_buffered, open_slot_of, slot_of
+from freezingtime.device.flash.program_kernels import program
+from freezingtime.device.flash.server_kernels import enqueue_read
+from freezingtime.device.flash.translation_cache_kernels import insert, remove_oldest, use
+
+_FLASH = int(Residence.FLASH)
+_LOADING = int(Residence.LOADING)
+_CACHED = int(Residence.CACHED)
+
+
+@njit()
+def page_end_bytes(ssd: int, offset_bytes: int) -> int:
+    """Where the range ends whose map is in the same translation page as that of an offset."""
+    config = memory.config(ssd)
+    page_bytes = config.translation_entries * config.unit_bytes
+    return int((offset_bytes // page_bytes + 1) * page_bytes)
+
+
+@njit()
+def take_job(ssd: int) -> bool:
+    """Whether another translation page may be on its way; if so, it counts from now on."""
+    totals = memory.totals(ssd)
+    if totals.translation_jobs == memory.config(ssd).translation_jobs_max:
+        return False
+    totals.translation_jobs += 1
+    return True
+
+
+@njit()
+def look_up_to_read(ssd: int, request_id: int, page_id: int, now_ns: int) -> bool:
+    """Whether the page is here; if not, the request waits for it. A job must be taken."""
+    page = memory.translations(ssd)[page_id]
+    memory.requests(ssd)[request_id].translation_page = page_id
+    if _is_here(ssd, page_id, now_ns):
+        return True
+    request = memory.requests(ssd)[request_id]
+    request.next = NONE
+    if page.wait_head == NONE:
+        page.wait_head = request_id
+    else:
+        memory.requests(ssd)[page.wait_tail].next = request_id
+    page.wait_tail = request_id
+    return False
+
+
+@njit()
+def look_up_to_write(ssd: int, page_id: int, now_ns: int) -> None:
+    """Change the page, at once or as soon as it is here. A job must be taken."""
+    _is_here(ssd, page_id, now_ns)
+    memory.translations(ssd)[page_id].dirty = 1
+
+
+@njit()
+def translation_read(ssd: int, command_id: int, now_ns: int) -> int:
+    """A translation page is here: returns the first of the requests that wait for it, or NONE."""
+    page_id = memory.commands(ssd)[command_id].translation_page
+    release_command(ssd, command_id)
+    _admit(ssd, page_id, now_ns)
+    page = memory.translations(ssd)[page_id]
+    request_id = page.wait_head
+    page.wait_head = NONE
+    return int(request_id)
+
+
+@njit()
+def _is_here(ssd: int, page_id: int, now_ns: int) -> bool:
+    """Look a page up; the job that was taken is given back if it is not needed."""
+    totals = memory.totals(ssd)
+    page = memory.translations(ssd)[page_id]
+    if page.residence == _CACHED:
+        totals.translation_hits += 1
+        totals.translation_jobs -= 1
+        use(ssd, page_id)
+        return True
+    totals.translation_misses += 1
+    if page.residence == _LOADING:
+        totals.translation_jobs -= 1
+    else:
+        _load(ssd, page_id, now_ns)
+    return bool(page.residence == _CACHED)
+
+
+@njit()
+def _load(ssd: int, page_id: int, now_ns: int) -> None:
+    """Read a page; what was never written, or is not yet in the cells, is here at once."""
+    config = memory.config(ssd)
+    slot = slot_of(ssd, config.host_units + page_id)
+    if slot == NONE or is_buffered(ssd, slot):
+        _admit(ssd, page_id, now_ns)
+        return
+    memory.translations(ssd)[page_id].residence = _LOADING
+    memory.totals(ssd).translation_reads += 1
+    command_id = take_read_command(ssd, slot, config.unit_bytes)
+    memory.commands(ssd)[command_id].translation_page = page_id
+    enqueue_read(ssd, command_id, now_ns)
+
+
+@njit()
+def _admit(ssd: int, page_id: int, now_ns: int) -> None:
+    """Put a page into the cache, in the place of the oldest if need be."""
+    totals = memory.totals(ssd)
+    written_back = False
+    if totals.cached_pages == memory.config(ssd).cached_pages_max:
+        oldest_id = remove_oldest(ssd)
+        oldest = memory.translations(ssd)[oldest_id]
+        if oldest.dirty:
+            oldest.dirty = 0
+            written_back = _write_back(ssd, oldest_id, now_ns)
+    if not written_back:
+        totals.translation_jobs -= 1
+    insert(ssd, page_id)
+
+
+@njit()
+def _write_back(ssd: int, page_id: int, now_ns: int) -> bool:
+    """Write a page; false if its former version has yet to be programmed, and takes it in."""
+    config = memory.config(ssd)
+    unit = config.host_units + page_id
+    slot = slot_of(ssd, unit)
+    if slot != NONE and open_slot_of(ssd, slot) != NONE:
+        return False
+    lane_id = place(ssd, unit)
+    memory.totals(ssd).translation_writes += 1
+    memory.open_slots(ssd)[open_slot_of(ssd, slot_of(ssd, unit))].old_on_flash = 0
+    lane = memory.lanes(ssd)[lane_id]
+    lane.open_translations += 1
+    if lane.host_slot - lane.host_open == lane.host_program:
+        program(ssd, lane_id, now_ns)
+    return True
