@@ -52,6 +52,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "mapping_cache_bytes": 512,
         "queue_depth": 3,
     },
+    "level wear": {"wear_spread": 1, "over_provisioning": 0.05, "write_buffer_bytes": 8192},
     "bursts": {"gc_pacing": "burst", "gc_free_blocks": 4, "over_provisioning": 0.05},
 }
 COMMON: dict[str, Any] = {

@@ -101,6 +101,7 @@ def test_what_may_be_left_out_has_the_same_defaults_as_in_python() -> None:
         ("over_provisioning = 0.28", "over_provisioning = -1", "must be a number from 0.01 to 10"),
         ("over_provisioning = 0.28", 'cache = "2KiB"', "mapping.cache = '2KiB': must be"),
         ("over_provisioning = 0.28", "cache = 64", "mapping.cache = 64: must be"),
+        ("over_provisioning = 0.28", "wear_spread = 0", "wear_spread = 0: must be a whole number"),
         ("t_suspend", "read_priority = false\nt_suspend", "t_suspend = '20us': needs read_prior"),
     ],
 )

@@ -27,7 +27,7 @@ def collect(ssd: int, lane_id: int) -> None:
         victim_id = _victim(ssd, lane_id)
         garbage = config.slots_per_block - memory.blocks(ssd)[victim_id].valid
         lane.debt_share += garbage // config.slots_per_program
-        _empty(ssd, lane_id, victim_id)
+        empty(ssd, lane_id, victim_id)
         memory.totals(ssd).collections += 1
 
 
@@ -39,7 +39,7 @@ def fold(ssd: int, lane_id: int) -> None:
     oldest_id = _oldest_cached(ssd, lane_id)
     valid = memory.blocks(ssd)[oldest_id].valid
     lane.debt_share += valid // config.slots_per_program + 1
-    _empty(ssd, lane_id, oldest_id)
+    empty(ssd, lane_id, oldest_id)
     collect(ssd, lane_id)
     memory.totals(ssd).folds += 1
 
@@ -149,7 +149,7 @@ def _oldest_cached(ssd: int, lane_id: int) -> int:
 
 
 @njit()
-def _empty(ssd: int, lane_id: int, victim_id: int) -> None:
+def empty(ssd: int, lane_id: int, victim_id: int) -> None:
     """Move the valid units out of a block and erase it."""
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]

@@ -8,6 +8,7 @@ from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.collection_kernels import close_block, collect, take_free_block
 from freezingtime.device.flash.layout import NONE, Role
 from freezingtime.device.flash.map_kernels import map_unit, unmap
+from freezingtime.device.flash.wear_kernels import level_wear
 
 _HOST = int(Role.HOST)
 
@@ -67,6 +68,7 @@ def _stripe_on(ssd: int) -> None:
 def _open_host_block(ssd: int, lane_id: int) -> None:
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]
+    level_wear(ssd, lane_id)
     lane.host_block = take_free_block(ssd, lane_id, _HOST)
     lane.host_slot = 0
     lane.host_open = 0

@@ -24,8 +24,6 @@ _SLOTS_MAX = 2**31 - 2
 #: is too coarse for garbage collection to behave as it does on the full-size drive.
 _BLOCKS_PER_LANE_LEAST = 128
 _PROGRAMS_PER_BLOCK_LEAST = 4
-#: Open blocks of a lane: one for the host's data, one for those that are moved.
-_FRONTIERS = 2
 #: What the map needs for a unit: a slot's number.
 _MAP_ENTRY_BYTES = 4
 
@@ -89,7 +87,7 @@ def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) ->
     raw_units = lanes * blocks_per_lane * slots_per_block
     units = int(raw_units / (1 + params.over_provisioning)) // stripe_units * stripe_units
     slc_blocks = _slc_blocks_per_lane(params, units, slots_per_block)
-    usable_blocks = blocks_per_lane - params.gc_free_blocks - _FRONTIERS - slc_blocks
+    usable_blocks = blocks_per_lane - params.gc_free_blocks - frontiers(params) - slc_blocks
     if usable_blocks * slots_per_block * lanes <= units + _translation_pages(params, units):
         raise InputError(
             f"blocks_per_plane = {blocks_per_lane}: too few for over_provisioning = "
@@ -121,7 +119,7 @@ def _cut_to_size(params: FlashParams, size_bytes: int) -> Geometry:
         round(slots_with_spare / slots_per_block),
         -(-(slots_per_lane + 2 * slots_per_program) // slots_per_block) + 1,
     )
-    blocks_per_lane = filled_blocks - 1 + _FRONTIERS + params.gc_free_blocks
+    blocks_per_lane = filled_blocks - 1 + frontiers(params) + params.gc_free_blocks
     blocks_per_lane += _slc_blocks_per_lane(params, units, slots_per_block)
     erase_ns = params.erase_ns * programs_kept // programs_per_block
     return _geometry(params, units, slots_per_block, blocks_per_lane, erase_ns)
@@ -171,6 +169,11 @@ def _slc_slots_per_block(params: FlashParams, slots_per_block: int) -> int:
 def _slc_blocks_per_lane(params: FlashParams, units: int, slots_per_block: int) -> int:
     cached_units_per_lane = units * params.slc_cache_share / _lane_count(params)
     return math.ceil(cached_units_per_lane / _slc_slots_per_block(params, slots_per_block))
+
+
+def frontiers(params: FlashParams) -> int:
+    """Open blocks of a lane: for the host's data, for those moved, and for cold ones apart."""
+    return 2 if params.wear_spread is None else 3
 
 
 def _merged_planes(params: FlashParams) -> int:

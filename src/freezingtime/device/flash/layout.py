@@ -107,6 +107,7 @@ CONFIG = np.dtype(
                 "cost_benefit",
                 "gc_free_blocks",
                 "gc_burst",
+                "wear_spread",  # NONE: cold blocks are not moved
                 "read_kinds",
                 "program_kinds",
                 "gc_read_ns",
@@ -174,6 +175,8 @@ LANE = _record(
     "host_program",  # slots of a program
     "gc_block",
     "gc_slot",
+    "cold_block",  # takes what is moved to level wear
+    "cold_slot",
     "slc_blocks",
     "slc_closed",  # those of them that can be folded
     "through",  # the request that waits for the open slots, or NONE
@@ -303,6 +306,7 @@ TOTALS = _record(
     "erases",
     "collections",
     "folds",
+    "wear_moves",
     "old_reads",
     "buffer_hits",
     "coalesced_units",

@@ -10,7 +10,7 @@ status, and the controller's own work, are in the fixed overheads. The whole map
 unless there is a mapping cache (:mod:`.translation_kernels`). Discards cost a fixed time.
 Writing zeros deallocates, as discarding does. In idle time the SLC cache is folded; garbage is
 collected only when writes need the space. Free blocks are used in turn, which evens wear out
-under most loads; cold data are not moved for it.
+under most loads; cold data are moved for it only if asked for (:mod:`.wear_kernels`).
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ What a drive with TLC flash may look like; much has a default::
     [parameters.mapping]
     over_provisioning = 0.28
     cache = "64MiB"                # of the map; it is all in DRAM if missing
+    wear_spread = 20               # static wear levelling; off if missing
 """
 
 from __future__ import annotations
@@ -136,6 +137,8 @@ class FlashParams:
     gc_free_blocks: int = 2
     """Garbage is collected where a plane has fewer free blocks than this; at least 2."""
     gc_pacing: str = "spread"
+    wear_spread: int | None = None
+    """Erases by which blocks of a plane may differ before cold data are moved; None: any."""
     mapping_cache_bytes: int | None = None
     """Memory for the part of the map that is not only on flash; None: the map is all in DRAM."""
     precondition: str = "fresh"
@@ -263,6 +266,9 @@ def _parse_mapping(table: Table) -> dict[str, Any]:
         "gc_policy": table.choice("gc_policy", GC_POLICIES, "greedy"),
         "gc_free_blocks": table.integer("gc_free_blocks", 2, least=2, most=4096),
         "gc_pacing": table.choice("gc_pacing", GC_PACINGS, "spread"),
+        "wear_spread": (
+            table.integer("wear_spread", least=1, most=10**6) if "wear_spread" in table else None
+        ),
         "mapping_cache_bytes": (
             table.size_bytes("cache", least=unit_bytes) if "cache" in table else None
         ),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.flash import layout
-from freezingtime.device.flash.geometry import Geometry
+from freezingtime.device.flash.geometry import Geometry, frontiers
 from freezingtime.device.flash.layout import NONE
 from freezingtime.device.flash.parameters import FlashParams
 
@@ -82,9 +82,8 @@ def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
 def _config(params: FlashParams, geometry: Geometry) -> Records:
     unit_bytes = params.mapping_unit_bytes
     buffer_units = params.write_buffer_bytes // unit_bytes
-    usable_blocks = (
-        geometry.blocks_per_lane - geometry.slc_blocks_per_lane - params.gc_free_blocks - 2
-    )
+    reserved_blocks = geometry.slc_blocks_per_lane + params.gc_free_blocks + frontiers(params)
+    usable_blocks = geometry.blocks_per_lane - reserved_blocks
     config = np.zeros(1, layout.CONFIG)
     values = {
         "unit_bytes": unit_bytes,
@@ -105,6 +104,7 @@ def _config(params: FlashParams, geometry: Geometry) -> Records:
         "dynamic": params.allocation == "dynamic",
         "cost_benefit": params.gc_policy == "cost-benefit",
         "gc_burst": params.gc_pacing == "burst",
+        "wear_spread": NONE if params.wear_spread is None else params.wear_spread,
         "read_kinds": len(params.read_ns),
         "program_kinds": len(params.program_ns),
         "gc_read_ns": sum(params.read_ns) // len(params.read_ns),
@@ -139,7 +139,7 @@ def _reset(state: FlashState, geometry: Geometry) -> None:
     """Link the free lists and mark what is empty."""
     state.lanes["server"] = geometry.server_of_lane
     state.lanes["channel"] = geometry.channel_of_lane
-    for name in ("host_block", "gc_block", "through"):
+    for name in ("host_block", "gc_block", "cold_block", "through"):
         state.lanes[name] = NONE
     blocks = geometry.blocks_per_lane
     first = np.arange(geometry.lanes) * blocks

@@ -15,9 +15,10 @@ def statistics(state: FlashState) -> dict[str, float]:
     that the host wrote (0 if it wrote none). ``die_utilisation`` and ``channel_utilisation``
     are shares of the time from 0 to the last event, as means over all dies (or what the
     scheduler takes for one) and channels; a transfer that has begun counts as a whole. Units
-    are mapping units. ``wear`` counts erases of a block. ``map_hits`` and ``map_misses`` are
-    look-ups in the mapping cache, one for each request and translation page;
-    ``translation_reads`` and ``translation_writes`` count those pages themselves.
+    are mapping units. ``wear`` counts erases of a block; ``wear_moves`` counts blocks whose data
+    were moved to level it. ``map_hits`` and ``map_misses`` are look-ups in the mapping cache, one
+    for each request and translation page; ``translation_reads`` and ``translation_writes`` count
+    those pages themselves.
     """
     totals = {name: int(state.totals[name][0]) for name in state.totals.dtype.names}
     unit_bytes = int(state.config["unit_bytes"][0])
@@ -30,6 +31,7 @@ def statistics(state: FlashState) -> dict[str, float]:
         "programmed_bytes": programmed_bytes,
         "gc_collections": totals["collections"],
         "gc_moved_units": totals["moved_units"],
+        "wear_moves": totals["wear_moves"],
         "slc_folds": totals["folds"],
         "slc_blocks": int(state.lanes["slc_blocks"].sum()),
         "erases": totals["erases"],
