@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from freezingtime.experiment.run import RunObserver, RunPlan, RunResult, run
 from freezingtime.spec import parse_disk
+from freezingtime.trace.record_files import RECORD_NAME
 
 
 @dataclass
@@ -78,10 +80,10 @@ def mean_latency_ns(job: Mapping[str, Any], operation: str) -> float:
     return float(job[operation]["clat_ns"]["mean"])
 
 
-def read_record(out: Path) -> list[dict[str, str]]:
-    """The rows of a run directory's requests.csv."""
-    with (out / "requests.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+def read_record(out: Path) -> list[dict[str, Any]]:
+    """The rows of a run directory's record."""
+    rows: list[dict[str, Any]] = pq.read_table(out / RECORD_NAME).to_pylist()
+    return rows
 
 
 def make_file(path: Path, size_bytes: int) -> Path:

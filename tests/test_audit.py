@@ -12,7 +12,7 @@ import pytest
 
 import freezingtime.clock.agent
 from freezingtime.cli.run import EXIT_INVALID, run_command
-from tests.guestlib import fio_command, run_guest
+from tests.guestlib import fio_command, read_record, run_guest
 
 pytestmark = pytest.mark.guest
 
@@ -56,8 +56,7 @@ def test_late_run_exits_3_and_marks_its_record(
     record = json.loads((out / "run.json").read_text())
     assert record["audit"]["valid"] is False
     assert record["audit"]["late"] >= 50
-    rows = (out / "requests.csv").read_text().splitlines()
-    assert sum(row.endswith(",0") for row in rows) == record["audit"]["late"]
+    assert sum(not row["on_time"] for row in read_record(out)) == record["audit"]["late"]
     assert run_command(command, disk=["constant:100us"], allow_late=True, quiet=True) == 0
 
 
@@ -66,11 +65,9 @@ def test_sound_run_is_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     requests = json.loads((tmp_path / "run" / "run.json").read_text())["audit"]["requests"]
     assert requests >= 50
     assert f"exact: {requests} of {requests} requests on time" in capsys.readouterr().err
-    rows = (tmp_path / "run" / "requests.csv").read_text().splitlines()[1:]
+    rows = read_record(tmp_path / "run")
     assert len(rows) == requests
-    for row in rows:
-        fields = row.split(",")
-        assert int(fields[7]) - int(fields[5]) == 100_000  # delivery - arrival
+    assert {row["delivery_ns"] - row["arrival_ns"] for row in rows} == {100_000}
     assert json.loads((tmp_path / "run" / "stdout.txt").read_text())["jobs"]
 
 

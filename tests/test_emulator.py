@@ -63,7 +63,10 @@ class FakeWire:
 
 
 class SimulatedClock(Clock):
-    """Guest time as a script of arrivals. Once it has run out, time ends after the last event."""
+    """Guest time as a script of arrivals. Once it has run out, time ends after the last event.
+
+    The guest idles all the time, so that all time is skipped.
+    """
 
     stands_still = True
     reports_deliveries = True
@@ -110,7 +113,13 @@ class SimulatedClock(Clock):
             return Moment(self._now_ns, deliveries=deliveries) if deliveries else None
         assert min(times_ns) >= self._now_ns, "an event in the past"
         self._now_ns = min(times_ns)
-        return Moment(self._now_ns, self._due_arrivals(), deliveries, self._is_drain_due())
+        return Moment(
+            self._now_ns,
+            self._due_arrivals(),
+            deliveries,
+            self._is_drain_due(),
+            warped_ns=self._now_ns,
+        )
 
     def resume(self, verdict: Verdict) -> None:
         self._verdict = verdict
@@ -262,6 +271,14 @@ def test_requests_complete_exactly_when_the_device_says(workers: ThreadPoolExecu
     assert ran.emulator.totals.request_count == 3
     assert ran.emulator.totals.late_count == 0
     assert ran.emulator.totals.now_ns == 7000
+
+
+def test_a_request_knows_the_queue_that_it_met_and_what_was_skipped(
+    workers: ThreadPoolExecutor,
+) -> None:
+    ran = run([arrival(at_ns) for at_ns in (100, 150, 1099, 1101, 5000)], workers)
+    assert [record.queue_depth for record in ran.completed] == [1, 2, 3, 3, 1]
+    assert [record.warped_ns for record in ran.completed] == [1000] * 5
 
 
 def test_the_clock_is_told_the_next_event_and_how_many_replies_to_await(

@@ -65,7 +65,7 @@ def test_odd_cpu_rates_stay_exact(rate_hz: int, tmp_path: Path) -> None:
     run_guest(script, "constant:37us", rate_hz=rate_hz, out=tmp_path / "run")
     instruction_ns = 1e9 / rate_hz
     for row in read_record(tmp_path / "run"):
-        late_ns = int(row["delivery_ns"]) - int(row["completion_ns"])
+        late_ns = row["delivery_ns"] - row["completion_ns"]
         assert 0 <= late_ns < max(1.0, instruction_ns)
 
 
@@ -82,4 +82,4 @@ def test_operations_have_their_own_times(tmp_path: Path) -> None:
     rows = read_record(out)
     assert {row["operation"] for row in rows} == set(times_ns)
     for row in rows:
-        assert int(row["delivery_ns"]) - int(row["arrival_ns"]) == times_ns[row["operation"]]
+        assert row["delivery_ns"] - row["arrival_ns"] == times_ns[row["operation"]]

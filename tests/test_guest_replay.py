@@ -76,13 +76,16 @@ def check_against_replay(devices: list[str], out: Path, *, count: int) -> None:
     for number, device in enumerate(devices):
         name = f"disk{number + 1}"
         seen = sorted(
-            (int(row["sequence"]), int(row["arrival_ns"]), int(row["completion_ns"]))
+            (row["sequence"], row["arrival_ns"], row["completion_ns"])
             for row in rows
             if row["disk"] == name
         )
-        source = TraceSource(out / "requests.csv", disk=name)
         (replayed,) = replay(
-            source, [device], seed=SEED + number, observer=lambda what, done, total: None
+            TraceSource(out, disk=name),
+            [device],
+            seed=SEED + number,
+            observer=lambda what, done, total: None,
+            notify=pytest.fail,
         )
         assert len(seen) > 2 * count, device
         arrivals_ns, completions_ns = np.array(seen, dtype=np.int64)[:, 1:].T

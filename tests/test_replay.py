@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -106,7 +107,7 @@ def test_same_seed_same_figures() -> None:
 
 
 def test_record_can_be_replayed(trace: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.csv"
+    out = tmp_path / "out.parquet"
     devices = ("--device", "constant:read=1us,write=90us", "--device", "constant:5us")
     replay(trace, *devices, "--out", out)
     again = read_trace(out, disk="constant:read=1us,write=90us")
@@ -115,12 +116,26 @@ def test_record_can_be_replayed(trace: Path, tmp_path: Path) -> None:
     assert again.offset_bytes.tolist() == original.offset_bytes.tolist()
     assert again.operation.tolist() == original.operation.tolist()
     assert len(read_trace(out, disk="constant:5us")) == 100
-    first = out.read_text().splitlines()[1]
-    assert first == '"constant:read=1us,write=90us",read,4096,4096,0,50000,51000,51000,0,0,1,1'
+    assert pq.read_table(out).to_pylist()[0] == {
+        "disk": "constant:read=1us,write=90us",
+        "operation": "read",
+        "offset_bytes": 4096,
+        "length_bytes": 4096,
+        "fua": False,
+        "queue_depth": 2,
+        "arrival_ns": 50_000,
+        "completion_ns": 51_000,
+        "delivery_ns": 51_000,
+        "warped_ns": 0,
+        "frozen_host_ns": 0,
+        "medium_host_ns": 0,
+        "on_time": True,
+        "sequence": 1,
+    }
 
 
 def test_workload_without_a_size_uses_all_of_each_device(tmp_path: Path) -> None:
-    out = tmp_path / "out.csv"
+    out = tmp_path / "out.parquet"
     small, large = "constant:1us,size=1000KiB", "constant:1us,size=1GiB"
     workload = "randrw,rate=10k,count=70k"
     replay("--workload", workload, "--out", out, "--device", small, "--device", large)
@@ -132,7 +147,7 @@ def test_workload_without_a_size_uses_all_of_each_device(tmp_path: Path) -> None
 
 
 def test_workload_that_does_not_fit_is_refused_before_anything_runs(tmp_path: Path) -> None:
-    out = tmp_path / "out.csv"
+    out = tmp_path / "out.parquet"
     with pytest.raises(InputError, match="does not fit on a disk of 1048576 bytes"):
         replay(
             *("--workload", "read,size=2MiB,count=9", "--out", out),
@@ -255,7 +270,7 @@ def test_trace_without_times_needs_a_closed_loop(tmp_path: Path) -> None:
 
 
 def test_bad_input_leaves_no_record(trace: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out.csv"
+    out = tmp_path / "out.parquet"
     with pytest.raises(InputError):
         replay(trace, "--device", "constant:1us,size=64KiB", "--out", out)
     assert not out.exists()

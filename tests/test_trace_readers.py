@@ -14,15 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freezingtime.emulator import CompletedRequest
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers import Trace, read_trace
-from freezingtime.trace.record import COLUMNS, RequestRecord
 from tests.conftest import require_tool
 
 R, W, F, D = Operation.READ, Operation.WRITE, Operation.FLUSH, Operation.DISCARD
-HEADER = ",".join(COLUMNS) + "\n"
 
 
 class Row(NamedTuple):
@@ -66,19 +63,6 @@ def complaint(tmp_path: Path, text: str, **options: str | None) -> str:
 
 # Each: name, text, and the requests in it. Times start at the first arrival, but for our own.
 GOOD = {
-    "requests": (
-        HEADER
-        + "vda,write,4096,8192,1,1500,9000,9000,0,0,1,1\n"
-        + "vda,read,0,4096,0,1000,9500,9500,0,0,1,0\n"
-        + "vda,write_zeroes,0,512,0,2000,9999,9999,0,0,1,3\n"
-        + "vda,flush,0,0,0,2000,9900,9900,0,0,1,2\n",
-        [
-            Row(1000, R, 0, 4096),
-            Row(1500, W, 4096, 8192, True),
-            Row(2000, F, 0, 0),
-            Row(2000, Operation.WRITE_ZEROES, 0, 512),
-        ],
-    ),
     "iolog": (
         "fio version 3 iolog\n"
         "20 /tmp/f add\n"
@@ -254,48 +238,27 @@ def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
     )
 
 
-def test_our_own_record_comes_back(tmp_path: Path) -> None:
-    path = tmp_path / "requests.csv"
-    with RequestRecord(path, ["constant:read=1us,write=2us"]) as record:
-        record.write(CompletedRequest(0, W, 512, 1024, True, 70, 80, 90, 0, 0, True, 2))
-        record.write(CompletedRequest(0, F, 0, 0, False, 60, 90, 90, 0, 0, True, 0))
-        record.write(CompletedRequest(0, R, 0, 512, False, 70, 95, 95, 0, 0, True, 1))
-    assert rows(read_trace(path)) == [
-        Row(60, F, 0, 0),
-        Row(70, R, 0, 512),
-        Row(70, W, 512, 1024, True),
-    ]
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         (
-            HEADER + "vda,reed,0,4096,0,1000,9500,9500,0,0,1,0\n",
-            "trace:2: operation 'reed': must be one of: read, write, flush, discard, write_zeroes",
+            "1,hm,0,Read,0,512,1\n\n1,hm,0,Read,0,0,1\n",
+            "trace:3: Size '0': must be a whole number from 1 to 8589934592",
         ),
         (
-            HEADER + "vda,read,-1,4096,0,1000,9500,9500,0,0,1,0\n",
-            "trace:2: offset_bytes '-1': must be a whole number from 0 to 9223372036854775807",
+            "1,hm,0,Read,0,512,1\n2,hm,0,Read,0\n",
+            "trace:2: line '2,hm,0,Read,0': must have 7 fields: "
+            "Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime",
         ),
         (
-            HEADER + "\nvda,read,0,0,0,1000,9500,9500,0,0,1,0\n",
-            "trace:3: length_bytes '0': must be a whole number from 1 to 8589934592",
-        ),
-        (
-            HEADER + "vda,read,0,512,maybe,1000,9500,9500,0,0,1,0\n",
-            "trace:2: fua 'maybe': must be 0 or 1",
-        ),
-        (
-            HEADER + "vda,read,0,512\n",
-            f"trace:2: line 'vda,read,0,512': must have 12 fields: {HEADER.strip()}",
-        ),
-        (
-            HEADER + "vda,read,9223372036854775807,512,0,1000,9500,9500,0,0,1,0\n",
-            "trace:2: offset_bytes '9223372036854775807': "
+            "1,hm,0,Read,0,512,1\n2,hm,0,Read,9223372036854775807,512,1\n",
+            "trace:2: Offset '9223372036854775807': "
             "the request must end before byte 9223372036854775807",
         ),
-        (HEADER, "trace: no request in it; name another trace or --format"),
+        (
+            "Timestamp,Type,Offset,Size\n",
+            "trace: no request in it; name another trace or --format",
+        ),
         ("", "trace: is empty; name another trace"),
         (
             "fio version 3 iolog\n1 /f wait 1 1\n",
@@ -364,10 +327,10 @@ def test_malformed_line_is_named(text: str, expected: str, tmp_path: Path) -> No
 
 def test_unknown_content_and_unknown_format(tmp_path: Path) -> None:
     assert complaint(tmp_path, "hello world\n").startswith(
-        "trace: no format begins with 'hello world'; name one with --format: requests, iolog, "
+        "trace: no format begins with 'hello world'; name one with --format: record, iolog, "
     )
     assert complaint(tmp_path, "x\n", format_name="xyz").startswith(
-        "--format xyz: unknown format; there is: requests, iolog, "
+        "--format xyz: unknown format; there is: record, iolog, "
     )
     assert complaint(tmp_path, "x\n", format_name="csv:time,offset,size").startswith(
         "--format csv:time,offset,size: has no column of operation; it is one of: iotype, "

@@ -12,6 +12,7 @@ One turn, during which guest time stands still under the virtual clock:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -56,11 +57,15 @@ class CompletedRequest(NamedTuple):
     offset_bytes: int
     length_bytes: int
     fua: bool
+    queue_depth: int
+    """How many requests the device had when this one arrived, itself included."""
     arrival_ns: int
     completion_ns: int
     """When the device completed it, which is when the guest should see it completed."""
     delivery_ns: int
     """When it really was delivered."""
+    warped_ns: int
+    """Of the time from arrival to completion, what the guest idled and was skipped."""
     frozen_host_ns: int
     """Host time for which guest time stood still waiting for the medium."""
     medium_host_ns: int
@@ -96,8 +101,11 @@ class _Flight:
     exact: bool
     from_host: bool
     sequence: int
+    queue_depth: int
+    warped_before_ns: int
     answered: bool = False
     completion_ns: int = 0
+    warped_ns: int = 0
     frozen_host_ns: int = 0
 
 
@@ -117,6 +125,7 @@ class Emulator:
     resolution_ns: int = 1
     """The guest's time between two instructions, rounded up: no interrupt can come between."""
     _in_device: dict[Request, _Flight] = field(default_factory=dict)
+    _queue_depths: Counter[int] = field(default_factory=Counter)
     _awaiting_medium: list[_Flight] = field(default_factory=list)
     _awaiting_delivery: dict[tuple[int, int], _Flight] = field(default_factory=dict)
     _stop_requested: bool = False
@@ -170,9 +179,11 @@ class Emulator:
             channel,
             time_ns,
             disk.queue.start(request),
-            not adrift,
-            from_host,
-            self._arrived_count,
+            exact=not adrift,
+            from_host=from_host,
+            queue_depth=self._queue_depths[disk.index] + 1,
+            warped_before_ns=self.totals.warped_ns,
+            sequence=self._arrived_count,
         )
         if from_host:
             # The machine stands: no guest has asked, so no device decides when.
@@ -181,6 +192,7 @@ class Emulator:
             if not disk.internal:
                 self._arrived_count += 1
             self._in_device[request] = flight
+            self._queue_depths[disk.index] += 1
             disk.device.submit(request, time_ns)
 
     def _advance_devices(self, now_ns: int) -> None:
@@ -192,6 +204,7 @@ class Emulator:
 
     def _complete(self, request: Request, event_ns: int) -> None:
         flight = self._in_device.pop(request)
+        self._queue_depths[flight.channel.disk_index] -= 1
         if not flight.answered:
             flight.completion_ns = event_ns
             self._awaiting_medium.append(flight)
@@ -236,6 +249,7 @@ class Emulator:
 
     def _reply(self, flight: _Flight) -> None:
         request, transfer = flight.request, flight.transfer
+        flight.warped_ns = self.totals.warped_ns - flight.warped_before_ns
         if transfer.error is None:
             self.wire.reply(flight.channel, request, transfer.data)
         else:
@@ -272,9 +286,11 @@ class Emulator:
                 request.offset_bytes,
                 request.length_bytes,
                 request.fua,
+                flight.queue_depth,
                 flight.arrival_ns,
                 flight.completion_ns,
                 delivery_ns,
+                flight.warped_ns,
                 flight.frozen_host_ns,
                 flight.transfer.duration_ns,
                 on_time,

@@ -17,10 +17,16 @@ from freezingtime.cli.options import SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.errors import InputError
 from freezingtime.experiment.latency_summary import LatencySummary, summarize
-from freezingtime.experiment.replay import Replayed, TraceSource, replay, write_record
+from freezingtime.experiment.replay import (
+    Replayed,
+    TraceSource,
+    open_record,
+    replay,
+    write_record,
+)
 from freezingtime.experiment.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
 from freezingtime.trace.readers import FORMAT_NAMES
-from freezingtime.trace.record import RequestRecord
+from freezingtime.trace.record_file import RecordFile
 
 _FACTOR = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _HEADER = (
@@ -109,7 +115,7 @@ def replay_command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a line for each request, in the format of `requests.csv`.",
+            help="Write a record there, as `run --out` leaves in `requests.parquet`.",
             show_default=False,
         ),
     ] = None,
@@ -121,7 +127,8 @@ def replay_command(
     """Run a trace or a workload on devices, without a guest.
 
     A trace is replayed in an open loop, at its arrival times, or with `--closed-loop`. It
-    may be gzipped. Formats: our `requests.csv`, fio's iolog, blkparse's text, the CSV of
+    may be gzipped. Formats: our own record (a run's
+    directory or its `requests.parquet`), fio's iolog, blkparse's text, the CSV of
     MSR Cambridge, CSV with named columns, MQSim's ASCII.
 
     Example: `freezingtime replay --workload randread,bs=4k,qd=32,count=1M
@@ -152,8 +159,8 @@ def replay_command(
     rows: list[tuple[str, ...]] = []
     with ExitStack() as cleanup:
         progress = cleanup.enter_context(ReplayProgress(quiet=quiet))
-        results = replay(source, device, seed=seed, observer=progress)
-        record = None if out is None else cleanup.enter_context(_open_record(out, device))
+        results = replay(source, device, seed=seed, observer=progress, notify=progress.notify)
+        record = None if out is None else cleanup.enter_context(_open_record(out, device, seed))
         for index, result in enumerate(results):
             if record is not None:
                 write_record(record, index, result.simulation, progress)
@@ -189,9 +196,9 @@ def _speed_up(text: str | None, closed_loop: int | None) -> Fraction:
     return factor
 
 
-def _open_record(out: Path, devices: Sequence[str]) -> RequestRecord:
+def _open_record(out: Path, devices: Sequence[str], seed: int) -> RecordFile:
     try:
-        return RequestRecord(out, devices)
+        return open_record(out, devices, seed=seed)
     except OSError as error:
         raise InputError(f"--out {out}: {error.strerror}; name a file in a directory") from error
 

@@ -37,6 +37,12 @@ class ReplayProgress:
         if self._status is not None:
             self._status.stop()
 
+    def notify(self, notice: str) -> None:
+        """Print a line that stays, also if no progress is wanted."""
+        self._console.print(
+            f"freezingtime: {notice}", markup=False, highlight=False, soft_wrap=True
+        )
+
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show what is being done, and the share if ``total`` is not 0."""
         now_s = time.monotonic()

@@ -58,7 +58,7 @@ def run_command(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Leave run.json, stdout.txt and requests.csv there.",
+            help="Leave run.json, stdout.txt and requests.parquet there.",
             show_default=False,
         ),
     ] = None,

@@ -18,7 +18,6 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 from freezingtime.device.base import Device
-from freezingtime.emulator import CompletedRequest
 from freezingtime.errors import InputError
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.simulate import (
@@ -28,10 +27,10 @@ from freezingtime.experiment.simulate import (
     simulate_open_loop,
 )
 from freezingtime.experiment.workload import Workload
-from freezingtime.request import Operation
 from freezingtime.spec import DiskSpec, MemorySpec, build_device, parse_disk
 from freezingtime.trace.readers import Trace, read_trace
-from freezingtime.trace.record import RequestRecord
+from freezingtime.trace.record_file import RecordFile
+from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 
 #: Told what is being done, and how much of it is done, of how much in all.
 Observer: TypeAlias = Callable[[str, int, int], None]
@@ -99,12 +98,17 @@ class _HasStatistics(Protocol):
 
 
 def replay(
-    source: TraceSource | Workload, devices: Sequence[str], *, seed: int, observer: Observer
+    source: TraceSource | Workload,
+    devices: Sequence[str],
+    *,
+    seed: int,
+    observer: Observer,
+    notify: Callable[[str], None],
 ) -> Iterator[Replayed]:
     """Run the requests on each device; the results come as they are ready.
 
     ``devices`` are as in the option ``--device``. ``seed`` feeds the devices, and the
-    workload where it has no seed of its own.
+    workload where it has no seed of its own. ``notify`` is as in :func:`read_trace`.
 
     Raises:
         InputError: a device, the trace or the workload is not right, or they do not go
@@ -116,7 +120,7 @@ def replay(
     if isinstance(source, Workload):
         load = _workload_load(source, candidates, seed)
     else:
-        load = _trace_load(source, candidates, observer)
+        load = _trace_load(source, candidates, observer, notify)
     return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
 
 
@@ -164,13 +168,19 @@ def _workload_load(workload: Workload, candidates: Sequence[_Candidate], seed: i
     return _Load(run, max(DISK_BYTES_DEFAULT, needed_bytes))
 
 
-def _trace_load(source: TraceSource, candidates: Sequence[_Candidate], observer: Observer) -> _Load:
+def _trace_load(
+    source: TraceSource,
+    candidates: Sequence[_Candidate],
+    observer: Observer,
+    notify: Callable[[str], None],
+) -> _Load:
     """A recorded trace, on devices that are large enough for it."""
     trace = read_trace(
         source.path,
         format_name=source.format_name,
         disk=source.disk,
         progress=partial(observer, f"reading {source.path}"),
+        notify=notify,
     )
     for candidate in candidates:
         _check_fits(trace, source, candidate)
@@ -212,8 +222,18 @@ def _replay_on(candidate: _Candidate, load: _Load, seed: int, observer: Observer
     return Replayed(candidate.text, simulation, statistics, host_s)
 
 
+def open_record(path: Path, devices: Sequence[str], *, seed: int) -> RecordFile:
+    """A record for what :func:`write_record` appends.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    disks = [RecordedDisk(device, device) for device in devices]
+    return RecordFile(path, RecordHeader(disks, seed))
+
+
 def write_record(
-    record: RequestRecord, disk_index: int, simulation: Simulation, observer: Observer
+    record: RecordFile, disk_index: int, simulation: Simulation, observer: Observer
 ) -> None:
     """Append the requests to a record, in order of completion; all were delivered on time.
 
@@ -221,33 +241,32 @@ def write_record(
         RunError: the record cannot be written.
     """
     trace = simulation.trace
+    queue_depth = simulation.queue_depth()
     order = np.argsort(simulation.completion_ns, kind="stable")
     for start in range(0, len(order), _RECORD_SLICE):
-        chosen = order[start : start + _RECORD_SLICE]
-        columns = (
-            trace.operation,
-            trace.offset_bytes,
-            trace.length_bytes,
-            trace.fua,
-            trace.arrival_ns,
-            simulation.completion_ns,
+        rows = order[start : start + _RECORD_SLICE]
+        zeros = np.zeros(len(rows), np.int64)
+        completion_ns = simulation.completion_ns[rows]
+        batch = record.batches.of_columns(
+            disk_index,
+            trace.operation[rows],
+            {
+                "offset_bytes": trace.offset_bytes[rows],
+                "length_bytes": trace.length_bytes[rows],
+                "fua": trace.fua[rows],
+                "queue_depth": queue_depth[rows],
+                "arrival_ns": trace.arrival_ns[rows],
+                "completion_ns": completion_ns,
+                "delivery_ns": completion_ns,
+                "warped_ns": zeros,
+                "frozen_host_ns": zeros,
+                "medium_host_ns": zeros,
+                "on_time": np.ones(len(rows), np.bool_),
+                "sequence": rows,
+            },
         )
-        rows = zip(*(column[chosen].tolist() for column in columns), chosen.tolist(), strict=True)
-        for operation, offset_bytes, length_bytes, fua, arrival_ns, completion_ns, number in rows:
-            record.write(
-                CompletedRequest(
-                    disk_index=disk_index,
-                    operation=Operation(operation),
-                    offset_bytes=offset_bytes,
-                    length_bytes=length_bytes,
-                    fua=fua,
-                    arrival_ns=arrival_ns,
-                    completion_ns=completion_ns,
-                    delivery_ns=completion_ns,
-                    frozen_host_ns=0,
-                    medium_host_ns=0,
-                    on_time=True,
-                    sequence=number,
-                )
-            )
+        try:
+            record.append(batch)
+        except OSError as error:
+            raise record.cannot_write(error) from error
         observer("writing the record", start, len(order))

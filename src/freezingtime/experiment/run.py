@@ -18,10 +18,13 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.machine.guest_image import GuestImage, build_mini_image, find_image
 from freezingtime.machine.machine import JobResult, Machine, MachineConfig, find_qemu
 from freezingtime.machine.qemu_command import DISKS_MAX
-from freezingtime.machine.service import DiskPlan
+from freezingtime.machine.service import CONTROL_DISK_INDEX, DiskPlan
 from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.spec import DiskSpec, build_device, open_medium
-from freezingtime.trace.record import RequestRecord
+from freezingtime.trace.live_record import LiveRecord
+from freezingtime.trace.record_file import RecordFile
+from freezingtime.trace.record_files import RECORD_NAME
+from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 
 RECORD_FORMAT = 1
 
@@ -177,9 +180,11 @@ def _prepare_directory(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "stdout.txt").write_bytes(b"")
     except OSError as error:
-        raise InputError(
-            f"--out {out}: cannot write there ({error.strerror}); name another directory"
-        ) from error
+        raise _cannot_write(out, error) from error
+
+
+def _cannot_write(out: Path, error: OSError) -> InputError:
+    return InputError(f"--out {out}: cannot write there ({error.strerror}); name another directory")
 
 
 def _open_disks(plan: RunPlan, cleanup: contextlib.ExitStack) -> list[DiskPlan]:
@@ -220,9 +225,15 @@ def _open_record(
 ) -> Callable[[CompletedRequest], None]:
     if plan.out is None:
         return lambda completed: None
-    names = ["control", *(disk.name for disk in disks)]
-    record = cleanup.enter_context(RequestRecord(plan.out / "requests.csv", names))
-    return record.write
+    recorded = [
+        RecordedDisk(disk.name, spec.text) for disk, spec in zip(disks, plan.disks, strict=True)
+    ]
+    header = RecordHeader(recorded, plan.seed, plan.rate_hz)
+    try:
+        file = RecordFile(plan.out / RECORD_NAME, header)
+    except OSError as error:
+        raise _cannot_write(plan.out, error) from error
+    return cleanup.enter_context(LiveRecord(file, CONTROL_DISK_INDEX + 1)).write
 
 
 def _write_results(out: Path, result: RunResult, stdout: bytes) -> None:

@@ -82,6 +82,16 @@ class Simulation:
             return 0
         return int(self.completion_ns.max() - self.trace.arrival_ns[0])
 
+    def queue_depth(self) -> IntColumn:
+        """How many requests the device had when each arrived, itself included.
+
+        One that completes at the very nanosecond of an arrival is no longer counted.
+        """
+        gone = np.searchsorted(np.sort(self.completion_ns), self.trace.arrival_ns, side="right")
+        # Without a latency a request, and those behind it, go at the instant of its arrival.
+        depth: IntColumn = np.maximum(np.arange(1, len(gone) + 1) - gone, 1)
+        return depth
+
 
 def _ignore(_done: int, _total: int) -> None:
     pass

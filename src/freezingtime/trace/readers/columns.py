@@ -39,6 +39,23 @@ class Trace:
         """False if all of several requests arrive at once, as from a trace without times."""
         return len(self) < 2 or bool(self.arrival_ns[-1] > self.arrival_ns[0])
 
+    def in_order(self, order: slice | IntColumn) -> Trace:
+        """The same requests in another order."""
+        return Trace(
+            self.arrival_ns[order],
+            self.operation[order],
+            self.offset_bytes[order],
+            self.length_bytes[order],
+            self.fua[order],
+        )
+
+    def from_first_arrival(self) -> Trace:
+        """The same requests sorted by arrival, equal ones as they stand; time starts at 0."""
+        trace = self
+        if np.any(np.diff(self.arrival_ns) < 0):
+            trace = self.in_order(np.argsort(self.arrival_ns, kind="stable"))
+        return replace(trace, arrival_ns=trace.arrival_ns - trace.arrival_ns[0])
+
     def sped_up(self, factor: Fraction) -> Trace:
         """The same requests ``factor`` times as fast: arrival times divided, rounded down.
 
@@ -51,13 +68,7 @@ class Trace:
 
     def rows(self, start: int, stop: int) -> Trace:
         """Requests ``start`` to ``stop``, as views."""
-        return Trace(
-            self.arrival_ns[start:stop],
-            self.operation[start:stop],
-            self.offset_bytes[start:stop],
-            self.length_bytes[start:stop],
-            self.fua[start:stop],
-        )
+        return self.in_order(slice(start, stop))
 
 
 def concatenate(traces: Sequence[Trace]) -> Trace:

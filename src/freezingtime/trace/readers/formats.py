@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import blkparse, fio_iolog, mqsim, msr, named_csv, requests_csv
+from freezingtime.trace.readers import blkparse, fio_iolog, mqsim, msr, named_csv
 from freezingtime.trace.readers.lines import Lines, Record
 
 
@@ -16,13 +16,10 @@ class Format:
 
     recognizes: Callable[[str], bool]
     parse: Callable[[Lines], Iterator[Record]]
-    keeps_times: bool = False
-    """Times count from when the device was new; else a trace starts at its first arrival."""
 
 
 # Asked in this order. Only the first format of a kind of file is ever found by its content.
 _FORMATS = {
-    "requests": Format(requests_csv.recognizes, requests_csv.parse, keeps_times=True),
     "iolog": Format(fio_iolog.recognizes, fio_iolog.parse),
     "blkparse": Format(blkparse.recognizes, blkparse.parser("D")),
     "blkparse-queue": Format(blkparse.recognizes, blkparse.parser("Q")),
@@ -30,12 +27,14 @@ _FORMATS = {
     "csv": Format(named_csv.recognizes, named_csv.parser(header=None)),
     "mqsim": Format(mqsim.recognizes, mqsim.parse),
 }
-FORMAT_NAMES = tuple(_FORMATS)
+#: Our own record of a run, which is no text.
+RECORD_FORMAT = "record"
+FORMAT_NAMES = (RECORD_FORMAT, *_FORMATS)
 _CSV_PREFIX = "csv:"
 
 
 def format_named(name: str) -> Format:
-    """The format that the user asked for; ``csv:HEADER`` is CSV without a header line.
+    """The format of text that the user asked for; ``csv:HEADER`` is CSV without a header line.
 
     Raises:
         InputError: there is no such format.

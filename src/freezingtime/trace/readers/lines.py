@@ -22,8 +22,7 @@ class Record(NamedTuple):
     """One request of a trace.
 
     ``disk`` is the format's own name for where it went. ``arrival_ns`` may count from
-    anywhere and be of any size; records need not be in order of arrival. Those that arrive
-    together are in the order of ``sequence``, or, where it is the same, of the file.
+    anywhere and be of any size; records need not be in order of arrival.
     """
 
     disk: str
@@ -32,7 +31,6 @@ class Record(NamedTuple):
     offset_bytes: int
     length_bytes: int
     fua: bool = False
-    sequence: int = 0
 
 
 class Lines:

@@ -1,0 +1,33 @@
+"""Our own record of a run as a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from freezingtime.trace.readers.columns import Trace
+from freezingtime.trace.record_columns import read_disk
+from freezingtime.trace.record_reader import Notify
+
+_COLUMNS = ("arrival_ns", "operation", "offset_bytes", "length_bytes", "fua")
+
+
+def read_record(
+    path: Path, disk: str | None, notify: Notify, progress: Callable[[int, int], None]
+) -> Trace:
+    """Read the requests of one disk, or raise InputError.
+
+    Times stay as they are: they count from when the devices were new.
+    """
+    columns = read_disk(
+        path,
+        (*_COLUMNS, "sequence"),
+        disk=disk,
+        option="--trace-disk",
+        notify=notify,
+        progress=progress,
+    )
+    order = np.argsort(columns["sequence"], kind="stable")
+    return Trace(*(columns[name] for name in _COLUMNS)).in_order(order)

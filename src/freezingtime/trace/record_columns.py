@@ -1,0 +1,85 @@
+"""One disk's requests of a record as numpy columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from freezingtime.errors import InputError
+from freezingtime.request import Operation
+from freezingtime.trace.record_reader import Notify, Record, open_record
+
+#: By name, as in the record; ``operation`` holds :class:`Operation` values.
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+def read_disk(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    disk: str | None,
+    option: str,
+    notify: Notify,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Columns:
+    """The requests of one disk, in order of delivery.
+
+    ``disk`` may be left out where there are requests of one only; ``option`` is what the
+    user chooses it with. ``path``, ``notify`` and ``progress`` are as in
+    :mod:`~freezingtime.trace.record_reader`.
+
+    Raises:
+        InputError: there is no such record, disk or request, or the record is damaged.
+    """
+    record = open_record(path)
+    names = [recorded.name for recorded in record.header.disks]
+    if disk is not None and disk not in names:
+        raise InputError(f"{option} {disk}: no such disk in {path}; there is: {', '.join(names)}")
+    parts = []
+    seen: set[str] = set()
+    for batch in record.batches(["disk", *columns], notify, progress):
+        rows, present = _rows_of(batch.column("disk"), disk)
+        seen |= present
+        parts.append(
+            {name: _values(batch.column(name))[rows] for name in columns} if present else {}
+        )
+    _check_choice(record, disk, seen, option)
+    return {name: np.concatenate([part[name] for part in parts if part]) for name in columns}
+
+
+def _rows_of(
+    words: pa.DictionaryArray, disk: str | None
+) -> tuple[slice | NDArray[np.bool_], set[str]]:
+    """Which rows are wanted, and the disks that they are of."""
+    names = words.dictionary.to_pylist()
+    indices = _values(words.indices)
+    present = {names[index] for index in np.unique(indices)}
+    if disk is None:
+        return slice(None), present
+    wanted = [index for index, name in enumerate(names) if name == disk]
+    return np.isin(indices, wanted), present & {disk}
+
+
+def _values(column: pa.Array) -> NDArray[Any]:
+    """A column in numpy; of operations, their values."""
+    if not isinstance(column, pa.DictionaryArray):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    codes = [Operation[word.upper()] for word in column.dictionary.to_pylist()]
+    values: NDArray[Any] = np.asarray(codes, np.uint8)[_values(column.indices)]
+    return values
+
+
+def _check_choice(record: Record, disk: str | None, seen: set[str], option: str) -> None:
+    if not seen:
+        of_disk = "" if disk is None else f" of disk {disk}"
+        raise InputError(f"{record.path}: no request{of_disk} in it; name another record")
+    if len(seen) > 1:
+        raise InputError(
+            f"{record.path}: has requests of several disks; "
+            f"choose with {option}: {', '.join(sorted(seen))}"
+        )

@@ -1,0 +1,104 @@
+"""A record while it is written: a stream of batches that becomes a Parquet file.
+
+Nothing here imports pyarrow before there is something to write, so that a run starts as
+fast with a record as without one.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from freezingtime.errors import RunError
+from freezingtime.trace.record_files import stream_path
+from freezingtime.trace.record_header import RecordHeader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from freezingtime.trace.record_schema import Batches
+
+
+class RecordFile:
+    """Writes a record. A context manager: leaving it makes the stream a Parquet file.
+
+    A process that dies instead leaves the stream, whole up to the last :meth:`append`;
+    what the host has not yet put on its disk is lost only if the host itself dies.
+    """
+
+    def __init__(self, path: Path, header: RecordHeader) -> None:
+        """Begin the record at ``path``; one that is there already goes away.
+
+        Raises:
+            OSError: the file cannot be made, or something else than a file is there.
+        """
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "is no file")
+        self.path = path
+        self._header = header
+        self._is_whole = True
+        self._stream = stream_path(path).open("wb")
+        path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._close()
+        except OSError as failure:
+            if error is None:
+                raise self.cannot_write(failure) from failure
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Makes what :meth:`append` takes."""
+        from freezingtime.trace.record_schema import Batches
+
+        return Batches(self._header)
+
+    def begin(self) -> None:
+        """Write what comes before the first request. Raises OSError as :meth:`append` does."""
+        self._writer  # noqa: B018
+        self._stream.flush()
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Append requests and flush.
+
+        Raises:
+            OSError: the file cannot be written; :meth:`cannot_write` says so to a user.
+        """
+        self._is_whole = False
+        self._writer.write_batch(batch)
+        self._stream.flush()
+        self._is_whole = True
+
+    def cannot_write(self, failure: OSError) -> RunError:
+        """What to raise when :meth:`append` failed."""
+        return RunError(
+            f"cannot write {self.path}: {failure.strerror or failure}; "
+            "free some space, or name another --out"
+        )
+
+    @cached_property
+    def _writer(self) -> Any:
+        import pyarrow as pa
+
+        return pa.ipc.new_stream(self._stream, self.batches.schema)
+
+    def _close(self) -> None:
+        from freezingtime.trace.record_parquet import stream_to_parquet
+
+        with self._stream:
+            if not self._is_whole:
+                return
+            self._writer.close()
+        stream_to_parquet(stream_path(self.path), self.path)

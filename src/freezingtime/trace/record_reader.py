@@ -1,0 +1,108 @@
+"""Reading a record, batch by batch: the Parquet file of a run, or the stream of a killed one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from freezingtime.errors import InputError
+from freezingtime.trace.record_files import find_record, is_parquet
+from freezingtime.trace.record_header import RecordHeader, parse_header
+from freezingtime.trace.record_schema import COLUMNS
+
+#: Told what a user should know of what was read, in one line.
+Notify: TypeAlias = Callable[[str], None]
+
+_BATCH_ROWS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record that can be read, as often as needed."""
+
+    path: Path
+    header: RecordHeader
+    is_finished: bool
+    """False: the run was killed, or still goes on."""
+    size_bytes: int
+
+    def batches(
+        self, columns: Sequence[str], notify: Notify, progress: Callable[[int, int], None]
+    ) -> Iterator[pa.RecordBatch]:
+        """The requests in order of delivery, some columns of them.
+
+        ``notify`` is told if this is all that a killed run has left; ``progress`` is told
+        bytes read and in all.
+
+        Raises:
+            InputError: the record is damaged. A last batch that was not written to its end
+                is no damage.
+        """
+        with _damage_named(self.path), pa.OSFile(str(self.path)) as source:
+            read = _parquet_batches if self.is_finished else _stream_batches
+            row_count = 0
+            for batch in read(source, columns):
+                batch.validate(full=True)
+                row_count += batch.num_rows
+                yield batch
+                progress(min(source.tell(), self.size_bytes), self.size_bytes)
+        if not self.is_finished:
+            notify(
+                f"{self.path}: the run was killed, or still goes on: these are the "
+                f"{row_count} requests up to its last flush"
+            )
+
+
+def open_record(path: Path) -> Record:
+    """Open the record of a run's directory, or the record at ``path`` itself.
+
+    Raises:
+        InputError: there is none, it is damaged, or it is one of another version.
+    """
+    file = find_record(path)
+    is_finished = is_parquet(file)
+    size_bytes = file.stat().st_size
+    if not size_bytes:
+        raise InputError(f"{file}: is empty: the run was killed before it began; repeat it")
+    with _damage_named(file), pa.OSFile(str(file)) as source:
+        schema = pq.read_schema(source) if is_finished else pa.ipc.open_stream(source).schema
+    header = parse_header(str(file), schema.metadata)
+    if not set(COLUMNS.names) <= set(schema.names):
+        missing = ", ".join(sorted(set(COLUMNS.names) - set(schema.names)))
+        raise InputError(f"{file}: is damaged: it has no column {missing}; repeat the run")
+    return Record(file, header, is_finished, size_bytes)
+
+
+def _parquet_batches(source: pa.OSFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(source, page_checksum_verification=True) as file:
+        yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns))
+
+
+def _stream_batches(source: pa.OSFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    with pa.ipc.open_stream(source) as reader:
+        while True:
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                return
+            except (pa.ArrowException, OSError):
+                if source.tell() == source.size():
+                    return  # the end of the last batch was never written
+                raise
+            yield batch.select(list(columns))
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Make of what Arrow says of a bad file one line for a user."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{path}: is damaged: {reason[0]}; repeat the run") from error
