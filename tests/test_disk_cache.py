@@ -251,6 +251,14 @@ PARAMS = {
     "default": drive(),
     "small": drive('cache = "1MiB"\nsegments = 2\nwrite_extents = 4\nqueue = 4\n'),
     "plain": drive('cache = "0B"\nwrite_cache = false\nscheduler = "fcfs"\nqueue = 1\n'),
+    "shingled": drive(
+        '[smr]\nband = "4MiB"\ncache = "16MiB"\nmap_entries = 16\nclean_idle = "10ms"'
+    ),
+    "shingled plain": drive(
+        'cache = "0B"\nwrite_cache = false\nqueue = 4\n'
+        '[smr]\nband = "4MiB"\ncache = "8MiB"\nmap_entries = 20\nstream = "1MiB"\n'
+        'cache_place = "middle"\nsafe_copy = false'
+    ),
 }
 
 

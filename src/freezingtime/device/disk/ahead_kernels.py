@@ -23,7 +23,7 @@ def want_ahead(disk: DiskState, segment: int, end_lba: int) -> None:
     A hit asks for more only when half of what was read ahead is used up, and never draws an arm
     away that reads ahead elsewhere.
     """
-    drive, arm = disk.drive[0], disk.arm[0]
+    drive, arm = disk.core[0].drive, disk.core[0].arm
     if arm.activity == _AHEAD and arm.target != segment:
         return
     amount = drive.read_ahead_sectors
@@ -40,7 +40,7 @@ def want_ahead(disk: DiskState, segment: int, end_lba: int) -> None:
 @njit(cache=True)
 def start_ahead(disk: DiskState, now_ns: int) -> None:
     """Begin to read ahead with an idle arm, if there is anything to read."""
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     if arm.ahead_segment < 0:
         return
     segment = disk.segments[arm.ahead_segment]
@@ -61,17 +61,17 @@ def note_ahead(disk: DiskState, now_ns: int) -> bool:
 
     Returns whether the head is inside a sector.
     """
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     if now_ns <= arm.ahead_ns:
         return False
     sectors = arm.ahead_end_lba - arm.ahead_lba
     lba, time_ns, track, inside = transfer(disk, arm.ahead_lba, sectors, arm.ahead_ns, now_ns)
-    disk.counters[0].sectors_read_ahead += lba - arm.ahead_lba
+    disk.core[0].counters.sectors_read_ahead += lba - arm.ahead_lba
     arm.ahead_lba = lba
     arm.ahead_ns = time_ns
     arm.next_lba = lba
-    arm.cylinder = track // disk.drive[0].heads
-    arm.head = track % disk.drive[0].heads
+    arm.cylinder = track // disk.core[0].drive.heads
+    arm.head = track % disk.core[0].drive.heads
     extend_segment(disk, arm.target, lba)
     return inside
 
@@ -79,7 +79,7 @@ def note_ahead(disk: DiskState, now_ns: int) -> bool:
 @njit(cache=True)
 def interrupt_ahead(disk: DiskState, now_ns: int) -> None:
     """Stop reading ahead at the end of the sector under the head."""
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     inside = note_ahead(disk, now_ns)
     arm.ahead_segment = -1
     arm.activity = _IDLE
@@ -91,19 +91,19 @@ def interrupt_ahead(disk: DiskState, now_ns: int) -> None:
 @njit(cache=True)
 def end_last_sector(disk: DiskState) -> None:
     """The sector at which reading ahead was interrupted is read too."""
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     # A write may have made the segment stale meanwhile.
     if disk.segments[arm.target].end_lba == arm.ahead_lba:
         arm.next_lba = arm.ahead_lba + 1
         extend_segment(disk, arm.target, arm.next_lba)
-        disk.counters[0].sectors_read_ahead += 1
+        disk.core[0].counters.sectors_read_ahead += 1
 
 
 @njit(cache=True)
 def end_ahead(disk: DiskState) -> None:
     """Enough was read ahead."""
-    arm = disk.arm[0]
-    disk.counters[0].sectors_read_ahead += arm.ahead_end_lba - arm.ahead_lba
+    arm = disk.core[0].arm
+    disk.core[0].counters.sectors_read_ahead += arm.ahead_end_lba - arm.ahead_lba
     extend_segment(disk, arm.target, arm.ahead_end_lba)
     arm.next_lba = arm.ahead_end_lba
     arm.cylinder, arm.head = track_of(disk, arm.ahead_end_lba - 1)
@@ -111,6 +111,6 @@ def end_ahead(disk: DiskState) -> None:
 
 @njit(cache=True)
 def _set_end(disk: DiskState) -> None:
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     sectors = arm.ahead_end_lba - arm.ahead_lba
     arm.end_ns = transfer(disk, arm.ahead_lba, sectors, arm.ahead_ns, NEVER_NS)[1]

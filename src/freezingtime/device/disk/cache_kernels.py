@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.disk.mechanics_kernels import place
+from freezingtime.device.disk.shingle_write_kernels import place_write
 from freezingtime.device.disk.state import DiskState, Record
 
 
@@ -29,7 +29,7 @@ def keep_read(disk: DiskState, lba: int, end_lba: int) -> int:
     Returns the segment, or -1 where the drive has none.
     """
     segments = disk.segments
-    if len(segments) == 0 or disk.drive[0].segment_sectors == 0:
+    if len(segments) == 0 or disk.core[0].drive.segment_sectors == 0:
         return -1
     chosen = 0
     for index in range(len(segments)):
@@ -43,8 +43,8 @@ def keep_read(disk: DiskState, lba: int, end_lba: int) -> int:
         segment.lba = lba
         segment.end_lba = lba
     extend_segment(disk, chosen, max(end_lba, segment.end_lba))
-    disk.arm[0].sequence += 1
-    segment.used = disk.arm[0].sequence
+    disk.core[0].arm.sequence += 1
+    segment.used = disk.core[0].arm.sequence
     return chosen
 
 
@@ -53,7 +53,7 @@ def extend_segment(disk: DiskState, index: int, end_lba: int) -> None:
     """Append to a segment; what it cannot hold goes at its beginning."""
     segment = disk.segments[index]
     segment.end_lba = end_lba
-    segment.lba = max(segment.lba, end_lba - disk.drive[0].segment_sectors)
+    segment.lba = max(segment.lba, end_lba - disk.core[0].drive.segment_sectors)
 
 
 @njit(cache=True)
@@ -68,7 +68,7 @@ def forget_read(disk: DiskState, lba: int, end_lba: int) -> None:
 @njit(cache=True)
 def is_buffered(disk: DiskState, lba: int, end_lba: int) -> bool:
     """Whether one extent of the write buffer holds the whole range."""
-    if disk.arm[0].buffered_extents == 0:
+    if disk.core[0].arm.buffered_extents == 0:
         return False
     for index in range(len(disk.extents)):
         extent = disk.extents[index]
@@ -84,7 +84,7 @@ def buffer_write(disk: DiskState, slot: Record, eligible_ns: int) -> bool:
     It is absorbed by an extent that holds its range, or appended to one that ends where it
     begins, or makes a new one.
     """
-    drive, arm, counters = disk.drive[0], disk.arm[0], disk.counters[0]
+    drive, arm, counters = disk.core[0].drive, disk.core[0].arm, disk.core[0].counters
     end_lba = slot.lba + slot.sectors
     unused = -1
     appendable = -1
@@ -112,7 +112,7 @@ def buffer_write(disk: DiskState, slot: Record, eligible_ns: int) -> bool:
         extent.active = 0
         extent.sequence = slot.sequence
         extent.eligible_ns = eligible_ns
-        place(disk, extent, slot.lba)
+        place_write(disk, extent, slot.lba)
         arm.buffered_extents += 1
     else:
         return False
@@ -132,8 +132,26 @@ def forget_buffered(disk: DiskState, lba: int, end_lba: int) -> None:
 
 
 @njit(cache=True)
+def end_destage(disk: DiskState, index: int) -> None:
+    """The arm has written what it was at of an extent."""
+    counters, extent = disk.core[0].counters, disk.extents[index]
+    written = extent.active
+    counters.destaged_sectors += written
+    if written == extent.sectors:
+        counters.destaged_extents += 1
+        release_extent(disk, index)
+        return
+    disk.core[0].arm.buffered_sectors -= written
+    extent.lba += written
+    extent.sectors -= written
+    extent.active = 0
+    place_write(disk, extent, extent.lba)
+
+
+@njit(cache=True)
 def release_extent(disk: DiskState, index: int) -> None:
     """The extent's data is on the platters, or overwritten: its room is free."""
-    disk.arm[0].buffered_sectors -= disk.extents[index].sectors
-    disk.arm[0].buffered_extents -= 1
+    disk.core[0].arm.buffered_sectors -= disk.extents[index].sectors
+    disk.core[0].arm.buffered_extents -= 1
     disk.extents[index].sectors = 0
+    disk.extents[index].active = 0

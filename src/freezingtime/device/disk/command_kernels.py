@@ -6,7 +6,7 @@ from numba import njit
 
 from freezingtime.device.disk import ahead_kernels as ahead
 from freezingtime.device.disk import cache_kernels as cache
-from freezingtime.device.disk import mechanics_kernels as mechanics
+from freezingtime.device.disk import shingle_write_kernels as shingle_write
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
 from freezingtime.request import Operation
 
@@ -40,9 +40,9 @@ def take_in(disk: DiskState, slot: Record, now_ns: int) -> None:
 
 @njit(cache=True)
 def _take_in_read(disk: DiskState, slot: Record, now_ns: int) -> None:
-    if disk.arm[0].activity == _AHEAD:
+    if disk.core[0].arm.activity == _AHEAD:
         ahead.note_ahead(disk, now_ns)
-    counters = disk.counters[0]
+    counters = disk.core[0].counters
     if cache.is_buffered(disk, slot.lba, slot.lba + slot.sectors):
         complete(slot, use_link(disk, slot.sectors, now_ns))
         counters.read_hits += 1
@@ -53,7 +53,7 @@ def _take_in_read(disk: DiskState, slot: Record, now_ns: int) -> None:
         _serve_from_segment(disk, slot, segment, now_ns)
     if slot.phase == _PENDING:
         counters.read_misses += 1
-        mechanics.place(disk, slot, slot.media_lba)
+        shingle_write.place_read(disk, slot)
     else:
         counters.read_hits += 1
         ahead.want_ahead(disk, segment, slot.lba + slot.sectors)
@@ -61,20 +61,22 @@ def _take_in_read(disk: DiskState, slot: Record, now_ns: int) -> None:
 
 @njit(cache=True)
 def _take_in_write(disk: DiskState, slot: Record, now_ns: int) -> None:
-    if disk.arm[0].activity == _AHEAD:
+    if disk.core[0].arm.activity == _AHEAD:
         ahead.interrupt_ahead(disk, now_ns)
     end_lba = slot.lba + slot.sectors
     cache.forget_read(disk, slot.lba, end_lba)
-    bufferable = slot.sectors <= disk.drive[0].write_buffer_sectors
+    if disk.core[0].drive.shingled:
+        shingle_write.note_write(disk, slot.lba, end_lba)
+    bufferable = slot.sectors <= disk.core[0].drive.write_buffer_sectors
     if bufferable and slot.operation == _WRITE and not slot.fua:
         slot.phase = _STALLED
         release_stalled(disk, now_ns)
         if slot.phase == _STALLED:
-            disk.counters[0].writes_stalled += 1
+            disk.core[0].counters.writes_stalled += 1
         return
     cache.forget_buffered(disk, slot.lba, end_lba)
     slot.phase = _PENDING
-    mechanics.place(disk, slot, slot.lba)
+    shingle_write.place_write(disk, slot, slot.lba)
     if slot.operation == _WRITE:
         # The arm may move while the data comes.
         slot.eligible_ns = use_link(disk, slot.sectors, now_ns)
@@ -86,15 +88,15 @@ def _serve_from_segment(disk: DiskState, slot: Record, index: int, now_ns: int) 
     segment = disk.segments[index]
     if not segment.lba <= slot.media_lba < segment.end_lba:
         return
-    disk.arm[0].sequence += 1
-    segment.used = disk.arm[0].sequence
+    disk.core[0].arm.sequence += 1
+    segment.used = disk.core[0].arm.sequence
     end_lba = slot.lba + slot.sectors
     if end_lba <= segment.end_lba:
         complete(slot, use_link(disk, slot.sectors, now_ns))
         return
     slot.media_lba = segment.end_lba
     slot.media_sectors = end_lba - segment.end_lba
-    mechanics.place(disk, slot, slot.media_lba)
+    shingle_write.place_read(disk, slot)
 
 
 @njit(cache=True)
@@ -115,8 +117,10 @@ def release_stalled(disk: DiskState, now_ns: int) -> None:
     index = first_due(disk, _STALLED, NEVER_NS)
     while index >= 0:
         slot = disk.slots[index]
-        arrival_ns = max(now_ns, disk.arm[0].link_free_ns)
-        if not cache.buffer_write(disk, slot, arrival_ns + link_ns(disk.drive[0], slot.sectors)):
+        arrival_ns = max(now_ns, disk.core[0].arm.link_free_ns)
+        if not cache.buffer_write(
+            disk, slot, arrival_ns + link_ns(disk.core[0].drive, slot.sectors)
+        ):
             return
         complete(slot, use_link(disk, slot.sectors, now_ns))
         index = first_due(disk, _STALLED, NEVER_NS)
@@ -166,7 +170,7 @@ def complete(slot: Record, time_ns: int) -> None:
 @njit(cache=True)
 def use_link(disk: DiskState, sectors: int, from_ns: int) -> int:
     """When the link has carried so much, beginning at ``from_ns`` or when it is free."""
-    drive, arm = disk.drive[0], disk.arm[0]
+    drive, arm = disk.core[0].drive, disk.core[0].arm
     begin_ns = max(from_ns, arm.link_free_ns)
     arm.link_free_ns = begin_ns + link_ns(drive, sectors)
     return int(arm.link_free_ns)

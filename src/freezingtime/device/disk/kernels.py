@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from freezingtime.device.disk import ahead_kernels as ahead
 from freezingtime.device.disk import cache_kernels as cache
 from freezingtime.device.disk import mechanics_kernels as mechanics
+from freezingtime.device.disk import shingle_clean_kernels as clean
+from freezingtime.device.disk import shingle_map_kernels as shingle_map
+from freezingtime.device.disk import shingle_write_kernels as shingle_write
 from freezingtime.device.disk.command_kernels import (
     complete,
     first_due,
@@ -29,6 +32,7 @@ from freezingtime.request import Operation
 # Plain integers: the compiler takes them as constants.
 _FREE = int(Phase.FREE)
 _INCOMING = int(Phase.INCOMING)
+_PENDING = int(Phase.PENDING)
 _ACTIVE = int(Phase.ACTIVE)
 _DONE = int(Phase.DONE)
 _IDLE = int(Activity.IDLE)
@@ -36,6 +40,7 @@ _MEDIA = int(Activity.MEDIA)
 _DESTAGE = int(Activity.DESTAGE)
 _AHEAD = int(Activity.AHEAD)
 _LAST_SECTOR = int(Activity.LAST_SECTOR)
+_CLEAN = int(Activity.CLEAN)
 _READ = int(Operation.READ)
 
 
@@ -51,27 +56,28 @@ def admit(
     while disk.slots[index].phase != _FREE:
         index += 1
     slot = disk.slots[index]
-    disk.arm[0].sequence += 1
+    disk.core[0].arm.sequence += 1
     slot.phase = _INCOMING
     slot.tag = tag
     slot.operation = operation
     slot.fua = fua
-    slot.sequence = disk.arm[0].sequence
+    slot.sequence = disk.core[0].arm.sequence
     slot.admitted_ns = now_ns
-    slot.time_ns = now_ns + disk.drive[0].overhead_ns
+    slot.time_ns = now_ns + disk.core[0].drive.overhead_ns
     slot.lba = lba
     slot.sectors = sectors
     slot.media_lba = lba
     slot.media_sectors = sectors
     slot.eligible_ns = 0
+    disk.core[0].shingles.clean_ns = NEVER_NS
     return int(slot.time_ns)
 
 
 @njit(cache=True)
 def next_event_ns(disk: DiskState) -> int:
     """When the drive next has something to do; NEVER_NS if it has not."""
-    arm = disk.arm[0]
-    event_ns = arm.end_ns if arm.activity != _IDLE else NEVER_NS
+    arm = disk.core[0].arm
+    event_ns = int(arm.end_ns if arm.activity != _IDLE else disk.core[0].shingles.clean_ns)
     for index in range(len(disk.slots)):
         slot = disk.slots[index]
         if (slot.phase == _INCOMING or slot.phase == _DONE) and slot.time_ns < event_ns:
@@ -86,7 +92,7 @@ def advance(disk: DiskState, now_ns: int, tags: NDArray[np.int64]) -> tuple[int,
     Returns how many requests completed, and the time of the next event. The tags of the
     completed are in ``tags``, in the order in which they came in; their slots are free.
     """
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     if arm.activity != _IDLE and arm.end_ns <= now_ns:
         _end_activity(disk, now_ns)
     index = first_due(disk, _INCOMING, now_ns)
@@ -107,7 +113,7 @@ def advance(disk: DiskState, now_ns: int, tags: NDArray[np.int64]) -> tuple[int,
 @njit(cache=True)
 def _end_activity(disk: DiskState, now_ns: int) -> None:
     """The arm is done with what it did."""
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     activity = arm.activity
     arm.activity = _IDLE
     if activity == _AHEAD:
@@ -116,77 +122,128 @@ def _end_activity(disk: DiskState, now_ns: int) -> None:
         ahead.end_last_sector(disk)
         serve_pending_from_segment(disk, arm.target, now_ns)
     elif activity == _DESTAGE:
-        disk.counters[0].destaged_extents += 1
-        disk.counters[0].destaged_sectors += disk.extents[arm.target].sectors
-        cache.release_extent(disk, arm.target)
-        release_stalled(disk, now_ns)
-        release_flushes(disk, now_ns)
+        _end_destage(disk, now_ns)
+    elif activity == _CLEAN:
+        clean.end_step(disk)
     else:
         _end_media(disk, disk.slots[arm.target], now_ns)
 
 
 @njit(cache=True)
+def _end_destage(disk: DiskState, now_ns: int) -> None:
+    if not disk.core[0].drive.shingled:
+        cache.end_destage(disk, disk.core[0].arm.target)
+    else:
+        for index in range(len(disk.extents)):
+            extent = disk.extents[index]
+            if extent.sectors and extent.active:
+                shingle_write.end_write(disk, extent.lba, extent.active, now_ns)
+                cache.end_destage(disk, index)
+    release_stalled(disk, now_ns)
+    release_flushes(disk, now_ns)
+
+
+@njit(cache=True)
 def _end_media(disk: DiskState, slot: Record, now_ns: int) -> None:
     if slot.operation != _READ:
-        complete(slot, now_ns)
-        release_flushes(disk, now_ns)
+        _end_write(disk, slot, now_ns)
+        return
+    if slot.arm_sectors < slot.media_sectors:
+        cache.keep_read(disk, slot.media_lba, slot.media_lba + slot.arm_sectors)
+        _shorten(slot)
+        shingle_write.place_read(disk, slot)
         return
     # The link carries the data while it is read, as far as it is free.
-    burst_ns = now_ns - link_ns(disk.drive[0], slot.sectors)
+    burst_ns = now_ns - link_ns(disk.core[0].drive, slot.sectors)
     complete(slot, max(now_ns, use_link(disk, slot.sectors, burst_ns)))
     end_lba = slot.lba + slot.sectors
     segment = cache.keep_read(disk, slot.media_lba, end_lba)
     if segment >= 0:
-        disk.arm[0].ahead_segment = -1
-        ahead.want_ahead(disk, segment, end_lba)
+        disk.core[0].arm.ahead_segment = -1
+        # From the persistent cache there is nothing to read on.
+        if disk.core[0].arm.next_lba == end_lba:
+            ahead.want_ahead(disk, segment, end_lba)
         serve_pending_from_segment(disk, segment, now_ns)
+
+
+@njit(cache=True)
+def _end_write(disk: DiskState, slot: Record, now_ns: int) -> None:
+    if disk.core[0].drive.shingled:
+        shingle_write.end_write(disk, slot.media_lba, slot.arm_sectors, now_ns)
+        if slot.arm_sectors < slot.media_sectors:
+            _shorten(slot)
+            shingle_write.place_write(disk, slot, slot.media_lba)
+            return
+    complete(slot, now_ns)
+    release_flushes(disk, now_ns)
+
+
+@njit(cache=True)
+def _shorten(slot: Record) -> None:
+    """The arm has done its part of the request; the rest waits for it."""
+    slot.media_lba += slot.arm_sectors
+    slot.media_sectors -= slot.arm_sectors
+    slot.phase = _PENDING
 
 
 @njit(cache=True)
 def _dispatch(disk: DiskState, now_ns: int) -> None:
     """Give an arm that is free, or only reading ahead, the next thing to do."""
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     if arm.activity != _IDLE and arm.activity != _AHEAD:
         return
     if not has_work(disk):
         if arm.activity == _IDLE:
             ahead.start_ahead(disk, now_ns)
+            if disk.core[0].drive.shingled and arm.activity == _IDLE:
+                clean.clean_when_idle(disk, now_ns)
         return
+    disk.core[0].shingles.clean_ns = NEVER_NS
     if arm.activity == _AHEAD:
         ahead.interrupt_ahead(disk, now_ns)
         if arm.activity != _IDLE:
             return
     slot_index, extent_index = choose(disk, now_ns)
-    if slot_index >= 0:
-        slot = disk.slots[slot_index]
-        slot.phase = _ACTIVE
-        arm.target = slot_index
-        _start(disk, slot, slot.media_lba, slot.media_sectors, slot.operation != _READ, now_ns)
-        arm.activity = _MEDIA
+    if slot_index < 0:
+        _start_extent(disk, extent_index, now_ns)
+    elif disk.slots[slot_index].operation == _READ:
+        _start_read(disk, slot_index, now_ns)
+    elif disk.core[0].drive.shingled:
+        shingle_write.start_slot(disk, slot_index, now_ns)
     else:
-        extent = disk.extents[extent_index]
-        extent.active = 1
-        arm.target = extent_index
-        _start(disk, extent, extent.lba, extent.sectors, True, now_ns)
-        arm.activity = _DESTAGE
+        slot = disk.slots[slot_index]
+        _start_slot(disk, slot_index, slot.media_lba, slot.media_sectors, now_ns)
 
 
 @njit(cache=True)
-def _start(
-    disk: DiskState, item: Record, lba: int, sectors: int, is_write: bool, now_ns: int
-) -> None:
-    """Move the arm and transfer; ``item`` is the slot or extent."""
-    arm, counters = disk.arm[0], disk.counters[0]
-    move_ns = mechanics.move_ns(disk, item.cylinder, item.head, is_write)
-    begin_ns = mechanics.start_ns(disk, item, is_write, now_ns, NEVER_NS)
-    ready_ns = max(now_ns + move_ns, item.eligible_ns)
-    if item.cylinder != arm.cylinder:
-        counters.seeks += 1
-        counters.seek_ns += move_ns
-    arm.next_lba, end_ns, track, _ = mechanics.transfer(disk, lba, sectors, ready_ns, NEVER_NS)
-    counters.media_operations += 1
-    counters.rotation_ns += begin_ns - ready_ns
-    counters.transfer_ns += end_ns - begin_ns
-    arm.cylinder = track // disk.drive[0].heads
-    arm.head = track % disk.drive[0].heads
-    arm.end_ns = end_ns
+def _start_read(disk: DiskState, slot_index: int, now_ns: int) -> None:
+    slot = disk.slots[slot_index]
+    if not disk.core[0].drive.shingled:
+        _start_slot(disk, slot_index, slot.media_lba, slot.media_sectors, now_ns)
+        return
+    # What was found when the request came may have moved since.
+    address, sectors = shingle_map.locate(disk, slot.media_lba, slot.media_sectors)
+    mechanics.place(disk, slot, address)
+    _start_slot(disk, slot_index, address, sectors, now_ns)
+
+
+@njit(cache=True)
+def _start_slot(disk: DiskState, slot_index: int, address: int, sectors: int, now_ns: int) -> None:
+    arm, slot = disk.core[0].arm, disk.slots[slot_index]
+    slot.phase = _ACTIVE
+    slot.arm_sectors = sectors
+    arm.target = slot_index
+    mechanics.begin(disk, slot, address, sectors, slot.operation != _READ, now_ns)
+    arm.activity = _MEDIA
+
+
+@njit(cache=True)
+def _start_extent(disk: DiskState, extent_index: int, now_ns: int) -> None:
+    if disk.core[0].drive.shingled:
+        shingle_write.start_extents(disk, extent_index, now_ns)
+        return
+    arm, extent = disk.core[0].arm, disk.extents[extent_index]
+    extent.active = extent.sectors
+    arm.target = extent_index
+    mechanics.begin(disk, extent, extent.lba, extent.sectors, True, now_ns)
+    arm.activity = _DESTAGE

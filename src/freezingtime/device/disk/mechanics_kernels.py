@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.disk import geometry, rotation, seek
-from freezingtime.device.disk.state import DiskState, Record
+from freezingtime.device.disk.state import NEVER_NS, DiskState, Record
 
 TURN = rotation.TURN
 
@@ -17,9 +17,23 @@ _track_angle = njit(cache=True)(geometry.track_angle)
 
 
 @njit(cache=True)
+def _shift(drive: Record, lba: int) -> int:
+    """How far a sector lies behind its number: persistent cache and safe copy lie between.
+
+    These two have the numbers beyond the logical sectors.
+    """
+    if lba < drive.cache_at_lba and lba < drive.sectors:
+        return 0
+    if lba < drive.sectors:
+        return int(drive.persistent_sectors)
+    return int(drive.cache_at_lba - drive.sectors)
+
+
+@njit(cache=True)
 def place(disk: DiskState, item: Record, lba: int) -> None:
     """Note cylinder, head and angle of ``lba`` in a slot or extent."""
-    drive = disk.drive[0]
+    drive = disk.core[0].drive
+    lba += _shift(drive, lba)
     track, sector, sectors_per_track = _locate_sector(disk.zones, lba)
     skew = _track_angle(track, drive.heads, drive.track_skew, drive.cylinder_skew)
     item.cylinder = track // drive.heads
@@ -30,18 +44,18 @@ def place(disk: DiskState, item: Record, lba: int) -> None:
 @njit(cache=True)
 def track_of(disk: DiskState, lba: int) -> tuple[int, int]:
     """The cylinder and head of ``lba``."""
-    heads = disk.drive[0].heads
-    track = _locate_sector(disk.zones, lba)[0]
+    heads = disk.core[0].drive.heads
+    track = _locate_sector(disk.zones, lba + _shift(disk.core[0].drive, lba))[0]
     return track // heads, track % heads
 
 
 @njit(cache=True)
 def move_ns(disk: DiskState, cylinder: int, head: int, is_write: bool) -> int:
     """The time that arm and head selection take to get to a track; 0 if they are there."""
-    drive, arm = disk.drive[0], disk.arm[0]
+    drive, arm = disk.core[0].drive, disk.core[0].arm
     if cylinder == arm.cylinder and head == arm.head:
         return 0
-    move = _seek_ns(disk.seek, abs(cylinder - arm.cylinder))
+    move = _seek_ns(disk.core[0].seek, abs(cylinder - arm.cylinder))
     if head != arm.head:
         move = max(move, drive.head_switch_ns)
     if is_write:
@@ -55,13 +69,34 @@ def start_ns(disk: DiskState, item: Record, is_write: bool, now_ns: int, bound_n
 
     Anything from ``bound_ns`` on may come out as ``bound_ns``, which spares most of the work.
     """
-    drive = disk.drive[0]
+    drive = disk.core[0].drive
     settled_ns = now_ns + move_ns(disk, item.cylinder, item.head, is_write)
     ready_ns = max(settled_ns, item.eligible_ns)
     if ready_ns >= bound_ns:
         return bound_ns
     angle = _angle_at(ready_ns, drive.rpm, drive.phase)
     return int(ready_ns + _wait_ns(angle, item.angle, drive.rpm))
+
+
+@njit(cache=True)
+def begin(
+    disk: DiskState, item: Record, lba: int, sectors: int, is_write: bool, now_ns: int
+) -> None:
+    """Move the arm and transfer; ``item`` is the slot or extent, placed at ``lba``."""
+    arm, counters = disk.core[0].arm, disk.core[0].counters
+    movement_ns = move_ns(disk, item.cylinder, item.head, is_write)
+    begin_ns = start_ns(disk, item, is_write, now_ns, NEVER_NS)
+    ready_ns = max(now_ns + movement_ns, item.eligible_ns)
+    if item.cylinder != arm.cylinder:
+        counters.seeks += 1
+        counters.seek_ns += movement_ns
+    arm.next_lba, end_ns, track, _ = transfer(disk, lba, sectors, ready_ns, NEVER_NS)
+    counters.media_operations += 1
+    counters.rotation_ns += begin_ns - ready_ns
+    counters.transfer_ns += end_ns - begin_ns
+    arm.cylinder = track // disk.core[0].drive.heads
+    arm.head = track % disk.core[0].drive.heads
+    arm.end_ns = end_ns
 
 
 @njit(cache=True)
@@ -75,8 +110,10 @@ def transfer(
     under the head, and when it began; between tracks, the one that comes next, and the time
     from which on the head is on its track.
     """
-    drive = disk.drive[0]
+    drive = disk.core[0].drive
     rpm = drive.rpm
+    shift = _shift(drive, lba)
+    lba += shift
     while True:
         track, sector, sectors_per_track = _locate_sector(disk.zones, lba)
         skew = _track_angle(track, drive.heads, drive.track_skew, drive.cylinder_skew)
@@ -89,16 +126,16 @@ def transfer(
         length = (sector + count) * TURN // sectors_per_track - first_angle
         end_ns = begin_ns + (length - late + rpm - 1) // rpm
         if stop_ns < begin_ns:
-            return lba, now_ns, track, False
+            return lba - shift, now_ns, track, False
         if stop_ns < end_ns:
             passed = ((stop_ns - begin_ns) * rpm + late) * sectors_per_track // TURN
             passed = min(passed, count - 1)
             passed_angle = (sector + passed) * TURN // sectors_per_track - first_angle
             passed_ns = begin_ns + max(0, passed_angle - late + rpm - 1) // rpm
-            return lba + passed, passed_ns, track, True
+            return lba + passed - shift, passed_ns, track, True
         lba += count
         sectors -= count
         if sectors == 0:
-            return lba, end_ns, track, False
+            return lba - shift, end_ns, track, False
         same_cylinder = (track + 1) % drive.heads != 0
         now_ns = end_ns + (drive.head_switch_ns if same_cylinder else drive.cylinder_switch_ns)

@@ -114,9 +114,8 @@ class DiskDevice(Device):
 
     def statistics(self) -> dict[str, float]:
         """Counts since the beginning, and mean times in ns."""
-        counters = {
-            name: int(self._disk.counters[name][0]) for name in self._disk.counters.dtype.names
-        }
+        record = self._disk.core["counters"]
+        counters = {name: int(record[name][0]) for name in record.dtype.names}
         operations = max(1, counters["media_operations"])
         seek_ns, rotation_ns, transfer_ns = (
             counters.pop(name) for name in ("seek_ns", "rotation_ns", "transfer_ns")

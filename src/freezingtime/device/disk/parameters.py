@@ -10,6 +10,7 @@ import numpy as np
 from freezingtime.device.disk.geometry import Geometry, build_geometry
 from freezingtime.device.disk.rotation import TURN
 from freezingtime.device.disk.seek import SeekCurve, fit_seek_curve
+from freezingtime.device.disk.shingles import Shingles, parse_shingles
 from freezingtime.device.parameters import Table
 
 #: Inner over outer rate where only the outer one is published: Hitachi's Deskstar 7K500 manual
@@ -49,6 +50,7 @@ class DiskParams:
     queue_depth: int = 32
     shortest_positioning_first: bool = True
     age_limit_ns: int = 500_000_000
+    shingles: Shingles | None = None
 
     @property
     def write_buffer_size_bytes(self) -> int:
@@ -74,6 +76,11 @@ class DiskParams:
         return self.read_ahead_bytes
 
     @property
+    def logical_sectors(self) -> int:
+        """The sectors that the host may address."""
+        return -(-self.capacity_bytes // self.sector_bytes)
+
+    @property
     def cylinder_switch_ns(self) -> int:
         """From a cylinder's last track to the next one's first: arm and head at once."""
         return max(self.track_to_track_ns, self.head_switch_ns)
@@ -82,7 +89,8 @@ class DiskParams:
     def geometry(self) -> Geometry:
         """The layout. Raises ValueError for a capacity that is too small for it."""
         return build_geometry(
-            capacity_bytes=self.capacity_bytes,
+            capacity_bytes=self.capacity_bytes
+            + (self.shingles.persistent_bytes if self.shingles else 0),
             sector_bytes=self.sector_bytes,
             heads=self.heads,
             sectors_per_track=np.array(
@@ -120,12 +128,18 @@ def parse(table: Table) -> DiskParams:
     needed; the seek times are for reads, and writes take ``write_settle`` longer. Rates are
     sustained, that is with the skews, unless ``rates = "media"``. ``full_stroke`` is twice the
     average unless given (assumed; the Travelstar manuals, which give both, have 1.7 to 1.8).
+    With a table ``smr`` (:func:`~freezingtime.device.disk.shingles.parse_shingles`) the drive is
+    shingled.
 
     Raises InputError for a bad value; the message names file, key, value and what is allowed.
     """
     average_seek_ns = table.time_ns("average_seek", least=1)
     track_to_track_ns = table.time_ns("track_to_track", least=1)
     outer_rate = table.bandwidth_bytes_per_s("outer_rate")
+    sector_bytes = table.size_bytes("sector", DiskParams.sector_bytes, least=512)
+    if sector_bytes & (sector_bytes - 1) or sector_bytes > _SECTOR_BYTES_MOST:
+        raise table.error("sector", "must be 512B, 1KiB, 2KiB or 4KiB")
+    shingles = table.sub("smr")
     params = DiskParams(
         capacity_bytes=table.size_bytes("capacity", least=1),
         rpm=table.integer("rpm", least=60, most=100_000),
@@ -142,7 +156,7 @@ def parse(table: Table) -> DiskParams:
         ),
         rates_sustained=table.choice("rates", ("sustained", "media"), "sustained") == "sustained",
         zone_count=table.integer("zones", 16, least=1, most=256),
-        sector_bytes=table.size_bytes("sector", DiskParams.sector_bytes, least=512),
+        sector_bytes=sector_bytes,
         link_bytes_per_s=table.bandwidth_bytes_per_s("link", DiskParams.link_bytes_per_s),
         overhead_ns=table.time_ns("overhead", DiskParams.overhead_ns),
         queue_depth=table.integer("queue", DiskParams.queue_depth, least=1, most=1024),
@@ -154,6 +168,7 @@ def parse(table: Table) -> DiskParams:
         write_cache=table.boolean("write_cache", True),
         write_buffer_bytes=_optional_size_bytes(table, "write_buffer"),
         write_extents=table.integer("write_extents", DiskParams.write_extents, least=1, most=65536),
+        shingles=None if shingles is None else parse_shingles(shingles, sector_bytes),
     )
     table.finish()
     _check(params, table)
@@ -167,8 +182,6 @@ def _optional_size_bytes(table: Table, key: str) -> int | None:
 
 def _check(params: DiskParams, table: Table) -> None:
     """Refuse combinations that no drive can have."""
-    if params.sector_bytes & (params.sector_bytes - 1) or params.sector_bytes > _SECTOR_BYTES_MOST:
-        raise table.error("sector", "must be 512B, 1KiB, 2KiB or 4KiB")
     if params.inner_rate_bytes_per_s > params.outer_rate_bytes_per_s:
         raise table.error("inner_rate", "must not be more than outer_rate")
     if params.full_stroke_ns < params.track_to_track_ns:

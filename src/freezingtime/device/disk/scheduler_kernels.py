@@ -35,7 +35,7 @@ def choose(disk: DiskState, now_ns: int) -> tuple[int, int]:
                 return oldest, -1
             return -1, _choose_extent(disk, now_ns)[0]
     extent, extent_start_ns = -1, NEVER_NS
-    if disk.arm[0].buffered_extents and (pending == 0 or waiting > 0 or _buffer_fills(disk)):
+    if disk.core[0].arm.buffered_extents and (pending == 0 or waiting > 0 or _buffer_fills(disk)):
         extent, extent_start_ns = _choose_extent(disk, now_ns)
     if pending == 0:
         return -1, extent
@@ -48,22 +48,22 @@ def choose(disk: DiskState, now_ns: int) -> tuple[int, int]:
 @njit(cache=True)
 def has_work(disk: DiskState) -> bool:
     """Whether anything but reading ahead waits for the arm."""
-    return disk.arm[0].buffered_extents > 0 or _survey(disk)[0] > 0
+    return disk.core[0].arm.buffered_extents > 0 or _survey(disk)[0] > 0
 
 
 @njit(cache=True)
 def _age_limit_ns(disk: DiskState) -> int:
-    drive = disk.drive[0]
+    drive = disk.core[0].drive
     return drive.age_limit_ns if drive.shortest_positioning_first else 0
 
 
 @njit(cache=True)
 def _buffer_fills(disk: DiskState) -> bool:
     """From three quarters on, writing back competes with reads."""
-    arm = disk.arm[0]
+    arm = disk.core[0].arm
     if 4 * arm.buffered_extents >= 3 * len(disk.extents):
         return True
-    return bool(4 * arm.buffered_sectors >= 3 * disk.drive[0].write_buffer_sectors)
+    return bool(4 * arm.buffered_sectors >= 3 * disk.core[0].drive.write_buffer_sectors)
 
 
 @njit(cache=True)
@@ -76,7 +76,7 @@ def _survey(disk: DiskState) -> tuple[int, int, int]:
             pending += 1
         elif slot.phase == _STALLED or slot.phase == _FLUSHING:
             # A flush may wait for a write that goes straight to the platters.
-            if disk.arm[0].buffered_extents == 0:
+            if disk.core[0].arm.buffered_extents == 0:
                 continue
             waiting += 1
         else:
@@ -89,7 +89,7 @@ def _survey(disk: DiskState) -> tuple[int, int, int]:
 @njit(cache=True)
 def _choose_slot(disk: DiskState, now_ns: int) -> tuple[int, int]:
     best, best_ns = -1, NEVER_NS
-    next_lba = disk.arm[0].next_lba
+    next_lba = disk.core[0].arm.next_lba
     for index in range(len(disk.slots)):
         slot = disk.slots[index]
         if slot.phase == _PENDING:
@@ -117,13 +117,15 @@ def _first_of_run(disk: DiskState, index: int) -> int:
 
 @njit(cache=True)
 def _choose_extent(disk: DiskState, now_ns: int) -> tuple[int, int]:
-    shortest_first = disk.drive[0].shortest_positioning_first
+    # To a log, everything goes to the same place: the oldest first.
+    drive = disk.core[0].drive
+    shortest_first = drive.shortest_positioning_first and not drive.shingled
     best, best_ns, best_key = -1, NEVER_NS, NEVER_NS
     for index in range(len(disk.extents)):
         extent = disk.extents[index]
         if extent.sectors == 0:
             continue
-        if shortest_first and extent.lba == disk.arm[0].next_lba:
+        if shortest_first and extent.lba == disk.core[0].arm.next_lba:
             return index, now_ns
         bound_ns = best_ns if shortest_first else NEVER_NS
         begin_ns = start_ns(disk, extent, True, now_ns, bound_ns)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.rotation import TURN
 from freezingtime.device.disk.seek import SeekCurve
+from freezingtime.device.disk.shingle_state import SHINGLES, cache_at_lba, fill_shingles, new_map
 
 #: One element of a record array; the type checker knows no fields.
 Record: TypeAlias = Any
@@ -54,6 +55,8 @@ class Activity(IntEnum):
     """Reads ahead into segment ``target``; any command ends it."""
     LAST_SECTOR = 4
     """Ends the sector at which reading ahead was interrupted."""
+    CLEAN = 5
+    """A step of cleaning a band of a shingled drive."""
 
 
 _INT = np.int64
@@ -75,6 +78,9 @@ DRIVE = np.dtype(
             "link_bytes_per_s",
             "sector_bytes",
             "sectors",
+            "shingled",
+            "cache_at_lba",  # the persistent cache lies before this sector's place
+            "persistent_sectors",  # the room of persistent cache and safe copy
             "shortest_positioning_first",
             "age_limit_ns",
             "write_buffer_sectors",
@@ -84,6 +90,8 @@ DRIVE = np.dtype(
         )
     ]
 )
+
+SEEK = np.dtype([(name, _FLOAT) for name in SeekCurve._fields])
 
 ARM = np.dtype(
     [
@@ -122,6 +130,7 @@ SLOT = np.dtype(
             "sectors",
             "media_lba",  # what is left to be done by the arm
             "media_sectors",
+            "arm_sectors",  # how many of them the arm is at
             "eligible_ns",  # the transfer may not begin before
             "cylinder",
             "head",
@@ -136,7 +145,7 @@ EXTENT = np.dtype(
         for name in (
             "sectors",  # 0: unused
             "lba",
-            "active",
+            "active",  # how many of its sectors the arm is at
             "sequence",
             "eligible_ns",
             "cylinder",
@@ -165,22 +174,36 @@ COUNTERS = np.dtype(
             "destaged_extents",
             "destaged_sectors",
             "sectors_read_ahead",
+            "sectors_cached",  # written to the persistent cache
+            "sectors_streamed",  # written past it
+            "bands_cleaned",
         )
     ]
 )
 
 
-class DiskState(NamedTuple):
-    """All arrays of one drive; ``drive``, ``arm`` and ``counters`` have one record."""
+#: What there is one of. One array, since each one more makes every call of a kernel dearer.
+CORE = np.dtype(
+    [
+        ("drive", DRIVE),
+        ("seek", SEEK),
+        ("arm", ARM),
+        ("counters", COUNTERS),
+        ("shingles", SHINGLES),
+        ("cleaner", EXTENT),  # the extent that cleaning is at
+    ]
+)
 
-    drive: Records
-    seek: SeekCurve
+
+class DiskState(NamedTuple):
+    """All arrays of one drive; ``core`` has one record, ``map`` is the map of a shingled drive."""
+
+    core: Records
     zones: NDArray[np.int64]
-    arm: Records
     slots: Records
     extents: Records
     segments: Records
-    counters: Records
+    map: Records
 
 
 def new_state(params: DiskParams, seed: int) -> DiskState:
@@ -188,7 +211,8 @@ def new_state(params: DiskParams, seed: int) -> DiskState:
     generator = np.random.Generator(np.random.PCG64(seed))
     geometry = params.geometry
     sector_bytes = params.sector_bytes
-    drive = np.zeros(1, DRIVE)
+    core = np.zeros(1, CORE)
+    drive = core["drive"]
     drive["rpm"] = params.rpm
     drive["phase"] = generator.integers(TURN)
     drive["heads"] = geometry.heads
@@ -200,7 +224,12 @@ def new_state(params: DiskParams, seed: int) -> DiskState:
     drive["overhead_ns"] = params.overhead_ns
     drive["link_bytes_per_s"] = params.link_bytes_per_s
     drive["sector_bytes"] = sector_bytes
-    drive["sectors"] = geometry.sectors
+    drive["sectors"] = drive["cache_at_lba"] = geometry.sectors
+    if params.shingles is not None:
+        drive["sectors"] = params.logical_sectors
+        drive["shingled"] = True
+        drive["cache_at_lba"] = cache_at_lba(params)
+        drive["persistent_sectors"] = params.shingles.persistent_bytes // sector_bytes
     drive["shortest_positioning_first"] = params.shortest_positioning_first
     drive["age_limit_ns"] = params.age_limit_ns
     drive["write_buffer_sectors"] = params.write_buffer_size_bytes // sector_bytes
@@ -208,16 +237,16 @@ def new_state(params: DiskParams, seed: int) -> DiskState:
     drive["extent_sectors"] = max(1, params.write_buffer_size_bytes // sector_bytes // 16)
     drive["segment_sectors"] = params.segment_bytes // sector_bytes
     drive["read_ahead_sectors"] = params.read_ahead_size_bytes // sector_bytes
-    arm = np.zeros(1, ARM)
+    core["seek"] = np.array(params.seek_curve, SEEK)
+    arm = core["arm"]
     arm["cylinder"] = generator.integers(geometry.cylinders)
     arm["ahead_segment"] = -1
+    fill_shingles(core["shingles"], params)
     return DiskState(
-        drive=drive,
-        seek=params.seek_curve,
+        core=core,
         zones=geometry.zones,
-        arm=arm,
         slots=np.zeros(params.queue_depth, SLOT),
         extents=np.zeros(params.write_extents, EXTENT),
         segments=np.zeros(params.segment_count, SEGMENT),
-        counters=np.zeros(1, COUNTERS),
+        map=new_map(params),
     )
