@@ -53,6 +53,14 @@ SHAPES: dict[str, dict[str, Any]] = {
         "queue_depth": 3,
     },
     "level wear": {"wear_spread": 1, "over_provisioning": 0.05, "write_buffer_bytes": 8192},
+    "idle collection": {"gc_idle_free_blocks": 6, "gc_idle_ns": 30_000, "dies_per_chip": 2},
+    "idle slc collection": {
+        "gc_idle_free_blocks": 5,
+        "gc_idle_ns": 50_000,
+        "slc_cache_share": 0.3,
+        "slc_idle_ns": 20_000,
+        "write_buffer_bytes": 16384,
+    },
     "bursts": {"gc_pacing": "burst", "gc_free_blocks": 4, "over_provisioning": 0.05},
 }
 COMMON: dict[str, Any] = {

@@ -102,6 +102,7 @@ def test_what_may_be_left_out_has_the_same_defaults_as_in_python() -> None:
         ("over_provisioning = 0.28", 'cache = "2KiB"', "mapping.cache = '2KiB': must be"),
         ("over_provisioning = 0.28", "cache = 64", "mapping.cache = 64: must be"),
         ("over_provisioning = 0.28", "wear_spread = 0", "wear_spread = 0: must be a whole number"),
+        ("over_provisioning = 0.28", 'gc_idle = "1s"', "gc_idle = '1s': needs gc_idle_free_blocks"),
         ("t_suspend", "read_priority = false\nt_suspend", "t_suspend = '20us': needs read_prior"),
     ],
 )

@@ -25,10 +25,30 @@ def collect(ssd: int, lane_id: int) -> None:
     lane = memory.lanes(ssd)[lane_id]
     while lane.free_count < config.gc_free_blocks:
         victim_id = _victim(ssd, lane_id)
+        if victim_id == NONE:
+            raise RuntimeError("a lane of the SSD has neither free space nor garbage")
         garbage = config.slots_per_block - memory.blocks(ssd)[victim_id].valid
         lane.debt_share += garbage // config.slots_per_program
         empty(ssd, lane_id, victim_id)
         memory.totals(ssd).collections += 1
+
+
+@njit()
+def has_garbage(ssd: int, lane_id: int) -> bool:
+    """Whether there is a block to be collected."""
+    return _victim(ssd, lane_id) != NONE
+
+
+@njit()
+def collect_ahead(ssd: int, lane_id: int) -> None:
+    """Make one more block free, in steps of about a program; there must be garbage."""
+    victim_id = _victim(ssd, lane_id)
+    valid = memory.blocks(ssd)[victim_id].valid
+    lane = memory.lanes(ssd)[lane_id]
+    lane.debt_share += valid // memory.config(ssd).slots_per_program + 1
+    empty(ssd, lane_id, victim_id)
+    memory.totals(ssd).collections += 1
+    memory.totals(ssd).idle_collections += 1
 
 
 @njit()
@@ -101,7 +121,7 @@ def _portion(debt: int, share: int) -> int:
 
 @njit()
 def _victim(ssd: int, lane_id: int) -> int:
-    """The closed block to be collected.
+    """The closed block to be collected, or NONE if all are full of valid units.
 
     Greedy: the one with the fewest valid units. Cost-benefit: the greatest
     age x (1 - u) / 2u with u the valid share (Kawaguchi et al., "A Flash-Memory Based File
@@ -124,8 +144,6 @@ def _victim(ssd: int, lane_id: int) -> int:
         if score > best_score:
             best_score = score
             best_id = block_id
-    if best_id == NONE:
-        raise RuntimeError("a lane of the SSD has neither free space nor garbage")
     return best_id
 
 

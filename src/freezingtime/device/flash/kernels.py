@@ -14,7 +14,7 @@ from freezingtime.device.flash import (
     channel_kernels,
     completion_kernels,
     event_kernels,
-    fold_kernels,
+    idle_kernels,
     read_kernels,
     request_kernels,
     server_kernels,
@@ -53,7 +53,7 @@ def _run_one(ssd: int) -> None:
         write_kernels.admit_piece(ssd, time_ns)
         read_kernels.resume_reads(ssd, time_ns)
     elif kind == _IDLE:
-        fold_kernels.fold_if_idle(ssd, target, time_ns)
+        idle_kernels.work_if_idle(ssd, target, time_ns)
     else:
         completion_kernels.complete(ssd, target, time_ns)
 

@@ -28,7 +28,7 @@ class EventKind(IntEnum):
     COMPLETION = 3
     """A request is complete."""
     IDLE = 4
-    """A server may have been idle for long enough to fold."""
+    """A server may have been idle for long enough to fold or to collect garbage."""
 
 
 class Phase(IntEnum):
@@ -107,6 +107,8 @@ CONFIG = np.dtype(
                 "cost_benefit",
                 "gc_free_blocks",
                 "gc_burst",
+                "gc_idle_ns",
+                "gc_idle_free_blocks",  # 0: garbage is not collected in idle time
                 "wear_spread",  # NONE: cold blocks are not moved
                 "read_kinds",
                 "program_kinds",
@@ -208,9 +210,9 @@ SERVER = _record(
     "busy_since_ns",
     "busy_ns",
     "suspended_count",
-    "idle_since_ns",
+    "idle_since_ns",  # the host has given it nothing since
     "idle_event",  # whether there is one
-    "folding",  # nothing has come from the host since it began
+    "idle_work",  # what it does or did last is not for the host
 )
 
 CHANNEL = _record("free_ns", "busy_ns")
@@ -305,6 +307,7 @@ TOTALS = _record(
     "moved_slots",
     "erases",
     "collections",
+    "idle_collections",
     "folds",
     "wear_moves",
     "old_reads",

@@ -9,8 +9,9 @@ steps on the die that it concerns; it never leaves its plane. Commands that only
 status, and the controller's own work, are in the fixed overheads. The whole map is at hand
 unless there is a mapping cache (:mod:`.translation_kernels`). Discards cost a fixed time.
 Writing zeros deallocates, as discarding does. In idle time the SLC cache is folded; garbage is
-collected only when writes need the space. Free blocks are used in turn, which evens wear out
-under most loads; cold data are moved for it only if asked for (:mod:`.wear_kernels`).
+collected only when writes need the space, unless idle dies are told to. Free blocks are used
+in turn, which evens wear out under most loads; cold data are moved for it only if asked for
+(:mod:`.wear_kernels`).
 """
 
 from __future__ import annotations

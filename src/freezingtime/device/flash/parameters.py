@@ -34,6 +34,7 @@ What a drive with TLC flash may look like; much has a default::
     over_provisioning = 0.28
     cache = "64MiB"                # of the map; it is all in DRAM if missing
     wear_spread = 20               # static wear levelling; off if missing
+    gc_idle_free_blocks = 8        # garbage collection in idle time; off if missing
 """
 
 from __future__ import annotations
@@ -137,6 +138,10 @@ class FlashParams:
     gc_free_blocks: int = 2
     """Garbage is collected where a plane has fewer free blocks than this; at least 2."""
     gc_pacing: str = "spread"
+    gc_idle_free_blocks: int = 0
+    """Free blocks of a plane up to which an idle die collects garbage; 0: it does not."""
+    gc_idle_ns: int = 50_000_000
+    """A die that has been idle for so long collects garbage."""
     wear_spread: int | None = None
     """Erases by which blocks of a plane may differ before cold data are moved; None: any."""
     mapping_cache_bytes: int | None = None
@@ -266,12 +271,23 @@ def _parse_mapping(table: Table) -> dict[str, Any]:
         "gc_policy": table.choice("gc_policy", GC_POLICIES, "greedy"),
         "gc_free_blocks": table.integer("gc_free_blocks", 2, least=2, most=4096),
         "gc_pacing": table.choice("gc_pacing", GC_PACINGS, "spread"),
+        **_parse_idle_collection(table),
         "wear_spread": (
             table.integer("wear_spread", least=1, most=10**6) if "wear_spread" in table else None
         ),
         "mapping_cache_bytes": (
             table.size_bytes("cache", least=unit_bytes) if "cache" in table else None
         ),
+    }
+
+
+def _parse_idle_collection(table: Table) -> dict[str, Any]:
+    free_blocks = table.integer("gc_idle_free_blocks", 0, most=2**24)
+    if "gc_idle" in table and not free_blocks:
+        raise table.error("gc_idle", "needs gc_idle_free_blocks, the number to collect up to")
+    return {
+        "gc_idle_free_blocks": free_blocks,
+        "gc_idle_ns": _time_ns(table, "gc_idle", 50_000_000),
     }
 
 

@@ -16,7 +16,7 @@ from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.channel_kernels import occupy_channel, transfer_ns
 from freezingtime.device.flash.command_kernels import release_command
 from freezingtime.device.flash.event_kernels import push
-from freezingtime.device.flash.layout import NONE, EventKind, Phase
+from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
 
 _SERVER_EVENT = int(EventKind.SERVER)
 _IDLE_EVENT = int(EventKind.IDLE)
@@ -41,7 +41,7 @@ def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
     """Give a host read to its lane's server."""
     server_id = memory.lanes(ssd)[memory.commands(ssd)[command_id].lane].server
     server = memory.servers(ssd)[server_id]
-    server.folding = 0
+    server.idle_work = 0
     if server.read_head == NONE:
         server.read_head = command_id
     else:
@@ -56,11 +56,11 @@ def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
 
 @njit()
 def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
-    """Give a program, or what is to be folded, to its lane's server."""
+    """Give a program, or a step of idle work, to its lane's server."""
     command = memory.commands(ssd)[command_id]
     server_id = memory.lanes(ssd)[command.lane].server
     server = memory.servers(ssd)[server_id]
-    server.folding = not command.host_part
+    server.idle_work = not command.host_part
     if server.job_head == NONE:
         server.job_head = command_id
     else:
@@ -72,11 +72,16 @@ def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
 
 
 @njit()
-def folding_due_ns(ssd: int, server_id: int) -> int:
-    """When an idle server may fold: at once if that is what it has been doing."""
-    server = memory.servers(ssd)[server_id]
-    wait_ns = 0 if server.folding else memory.config(ssd).slc_idle_ns
-    return int(server.idle_since_ns + wait_ns)
+def idle_work_due_ns(ssd: int, server_id: int, from_ns: int) -> int:
+    """From ``from_ns`` on, when an idle server may begin another kind of work, or NEVER_NS."""
+    config = memory.config(ssd)
+    due_ns = NEVER_NS
+    since_ns = memory.servers(ssd)[server_id].idle_since_ns
+    if config.slc_blocks and since_ns + config.slc_idle_ns >= from_ns:
+        due_ns = since_ns + config.slc_idle_ns
+    if config.gc_idle_free_blocks and since_ns + config.gc_idle_ns >= from_ns:
+        due_ns = min(due_ns, since_ns + config.gc_idle_ns)
+    return int(due_ns)
 
 
 @njit()
@@ -93,10 +98,12 @@ def start_next(ssd: int, server_id: int, now_ns: int) -> None:
     else:
         server.phase = _IDLE
         server.busy_ns += now_ns - server.busy_since_ns
-        server.idle_since_ns = now_ns
-        if memory.config(ssd).slc_blocks and not server.idle_event:
+        if not server.idle_work:
+            server.idle_since_ns = now_ns
+        due_ns = idle_work_due_ns(ssd, server_id, 0)
+        if due_ns < NEVER_NS and not server.idle_event:
             server.idle_event = 1
-            push(ssd, folding_due_ns(ssd, server_id), _IDLE_EVENT, server_id, 0)
+            push(ssd, max(due_ns, now_ns), _IDLE_EVENT, server_id, 0)
 
 
 @njit()

@@ -30,6 +30,7 @@ def statistics(state: FlashState) -> dict[str, float]:
         "host_written_bytes": totals["host_bytes"],
         "programmed_bytes": programmed_bytes,
         "gc_collections": totals["collections"],
+        "gc_idle_collections": totals["idle_collections"],
         "gc_moved_units": totals["moved_units"],
         "wear_moves": totals["wear_moves"],
         "slc_folds": totals["folds"],

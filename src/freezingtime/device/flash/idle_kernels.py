@@ -1,0 +1,80 @@
+"""Idle time: a die with nothing to do folds the SLC cache, and collects garbage. Compiled.
+
+It goes step by step, about a program at a time, and stands back for the host between two.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.collection_kernels import collect_ahead, fold, has_garbage
+from freezingtime.device.flash.command_kernels import take_command
+from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
+from freezingtime.device.flash.program_kernels import append_collection
+from freezingtime.device.flash.server_kernels import enqueue_job, idle_work_due_ns
+
+_IDLE_EVENT = int(EventKind.IDLE)
+_IDLE = int(Phase.IDLE)
+
+
+@njit()
+def work_if_idle(ssd: int, server_id: int, now_ns: int) -> None:
+    """One step of what a server does when idle, if it has been for long enough."""
+    server = memory.servers(ssd)[server_id]
+    server.idle_event = 0
+    if server.phase != _IDLE:
+        return
+    for lane_id in range(memory.config(ssd).lanes):
+        if memory.lanes(ssd)[lane_id].server == server_id and _find_work(ssd, lane_id, now_ns):
+            _step(ssd, lane_id, now_ns)
+            return
+    due_ns = idle_work_due_ns(ssd, server_id, now_ns + 1)
+    if due_ns < NEVER_NS:
+        server.idle_event = 1
+        push(ssd, due_ns, _IDLE_EVENT, server_id, 0)
+
+
+@njit()
+def _find_work(ssd: int, lane_id: int, now_ns: int) -> bool:
+    """Whether there is something to do on a lane by now; books what it costs as debt."""
+    config = memory.config(ssd)
+    lane = memory.lanes(ssd)[lane_id]
+    idle_ns = now_ns - memory.servers(ssd)[lane.server].idle_since_ns
+    may_fold = config.slc_blocks and idle_ns >= config.slc_idle_ns
+    may_collect = config.gc_idle_free_blocks and idle_ns >= config.gc_idle_ns
+    if not (may_fold or may_collect):
+        return False
+    if _owes(ssd, lane_id):
+        return True
+    if may_fold and lane.slc_closed:
+        fold(ssd, lane_id)
+        return True
+    if may_collect and lane.free_count < config.gc_idle_free_blocks and has_garbage(ssd, lane_id):
+        collect_ahead(ssd, lane_id)
+        return True
+    return False
+
+
+@njit()
+def _owes(ssd: int, lane_id: int) -> bool:
+    lane = memory.lanes(ssd)[lane_id]
+    return bool(lane.debt_reads + lane.debt_programs + lane.debt_erases)
+
+
+@njit()
+def _step(ssd: int, lane_id: int, now_ns: int) -> None:
+    """Move about a program's worth of units."""
+    command_id = take_command(ssd)
+    memory.totals(ssd).programs += 1
+    command = memory.commands(ssd)[command_id]
+    command.is_read = 0
+    command.lane = lane_id
+    command.request = NONE
+    command.host_part = 0
+    command.old_reads = 0
+    append_collection(ssd, lane_id, command_id)
+    while command.gc_reads + command.gc_programs + command.erases == 0:
+        append_collection(ssd, lane_id, command_id)  # nothing fell to this one: the next does
+    enqueue_job(ssd, command_id, now_ns)
