@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What a run needs, and what the tests need on top.
 RUN_PACKAGES := qemu-system-x86 gcc libc6-dev python3-venv python3-dev
-TEST_PACKAGES := qemu-utils libnbd-bin nbdkit fio e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio
+TEST_PACKAGES := qemu-utils libnbd-bin nbdkit fio blktrace e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio
 AGENT := $(wildcard src/freezingtime/clock/agent/*.[ch])
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 

@@ -12,7 +12,7 @@ from freezingtime.emulator import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
-from freezingtime.trace.record_files import RECORD_NAME
+from freezingtime.trace.record_files import RECORD_NAME, stream_path
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 from freezingtime.trace.record_reader import open_record
 from freezingtime.trace.record_schema import COLUMNS
@@ -79,6 +79,14 @@ def write_record(path: Path, rows: Sequence[CompletedRequest]) -> Path:
         for row in rows:
             record.write(row)
     return path
+
+
+def stream_of(path: Path, batches: Sequence[Sequence[CompletedRequest]]) -> Path:
+    """What a run that was killed has left: its stream, flushed after each batch."""
+    file = RecordFile(path, HEADER)
+    for batch in batches:
+        file.append(file.batches.of_requests(batch, 0))
+    return stream_path(path)
 
 
 def as_rows(requests: Sequence[CompletedRequest]) -> list[dict[str, Any]]:

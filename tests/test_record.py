@@ -28,7 +28,15 @@ from freezingtime.trace.record_reader import open_record
 from freezingtime.trace.record_schema import COLUMNS
 from tests.conftest import PROGRAM, require_tool
 from tests.guestlib import fio_command
-from tests.recordlib import HEADER, as_rows, completed, read_rows, requests, write_record
+from tests.recordlib import (
+    HEADER,
+    as_rows,
+    completed,
+    read_rows,
+    requests,
+    stream_of,
+    write_record,
+)
 
 DEADLINE_S = 60.0
 
@@ -40,14 +48,6 @@ def complaint(path: Path, disk: str | None = None) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message.replace(str(path.parent), "DIR")
-
-
-def stream_of(path: Path, batches: list[list[CompletedRequest]]) -> Path:
-    """What a run that was killed has left: its stream, flushed after each batch."""
-    file = RecordFile(path, HEADER)
-    for batch in batches:
-        file.append(file.batches.of_requests(batch, 0))
-    return stream_path(path)
 
 
 @given(rows=requests())
@@ -113,8 +113,8 @@ def test_row_groups_are_bounded(tmp_path: Path) -> None:
     metadata = pq.read_metadata(path)
     counts = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
     assert counts == [131_072, 131_072, 300_000 - 262_144]
-    arrivals = read_disk(path, ["arrival_ns"], disk=None, option="", notify=pytest.fail)
-    assert arrivals["arrival_ns"].tolist() == list(range(300_000))
+    read = read_disk(path, ["arrival_ns"], disk=None, option="", notify=pytest.fail)
+    assert read.columns["arrival_ns"].tolist() == list(range(300_000))
 
 
 def test_requests_are_flushed_each_second(tmp_path: Path) -> None:

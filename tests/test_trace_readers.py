@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers import Trace, read_trace
+from freezingtime.trace.readers.fio_latency import read_latency_log
 from tests.conftest import require_tool
 
 R, W, F, D = Operation.READ, Operation.WRITE, Operation.FLUSH, Operation.DISCARD
@@ -256,6 +258,10 @@ def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
             "the request must end before byte 9223372036854775807",
         ),
         (
+            "Timestamp,Type,Offset,Size,fua\n0,R,0,512,maybe\n",
+            "trace:2: fua 'maybe': must be 0 or 1",
+        ),
+        (
             "Timestamp,Type,Offset,Size\n",
             "trace: no request in it; name another trace or --format",
         ),
@@ -389,3 +395,73 @@ def test_any_order_is_sorted_by_arrival(
         Row(at - start_ns, op, sector * 512, count * 512) for at, op, sector, count in in_order
     ]
     assert trace.arrival_ns.dtype == np.int64
+
+
+# Each: what fio is told to log, and which of offset and priority is there then.
+LATENCY_LOGS = {
+    "": False,
+    "--log_offset=1": True,
+    "--log_prio=1": False,
+    "--log_offset=1 --log_prio=1": True,
+}
+
+
+@pytest.mark.parametrize("options", LATENCY_LOGS)
+@pytest.mark.parametrize("kind", ["lat", "clat", "slat"])
+def test_latency_logs_that_fio_writes_are_read(kind: str, options: str, tmp_path: Path) -> None:
+    printed = subprocess.run(
+        [
+            *(require_tool("fio"), "--name=t", "--filename=data", "--size=1m", "--bs=4k"),
+            *("--rw=randrw", "--ioengine=libaio", "--write_lat_log=log", *options.split()),
+            "--output-format=json",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    ).stdout
+    (job,) = json.loads(printed[printed.index("{") :])["jobs"]
+    log = read_latency_log(tmp_path / f"log_{kind}.1.log")
+    for operation, word in ((R, "read"), (W, "write")):
+        logged_ns = log.latency_ns[log.operation == operation]
+        assert len(logged_ns) == job[word]["total_ios"]
+        assert logged_ns.mean() == pytest.approx(job[word][f"{kind}_ns"]["mean"], rel=1e-6)
+    assert set(log.length_bytes.tolist()) == {4096}
+    if LATENCY_LOGS[options]:
+        assert log.offset_bytes is not None
+        assert sorted(log.offset_bytes.tolist()) == list(range(0, 1 << 20, 4096))
+    else:
+        assert log.offset_bytes is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "log: no request in it; name a latency log of fio"),
+        (
+            "1, 2, 0, 4096, 0, 0\n1, 2, 0, 4096, 0\n",
+            "log:2: line '1, 2, 0, 4096, 0': must have the same fields as all: "
+            "time, value, direction, size, offset, priority",
+        ),
+        (
+            "1, 2, 0\n",
+            "log:1: line '1, 2, 0': must have the same fields as all: "
+            "time, value, direction, size, offset, priority",
+        ),
+        ("1, 2, 7, 4096\n", "log:1: direction '7': must be one of: 0, 1, 2"),
+        (
+            "1, -2, 0, 4096\n",
+            "log:1: value '-2': must be a whole number from 0 to 9223372036854775807",
+        ),
+        (
+            "1, 2, 0, 4096, 8192\n",
+            "log:1: priority '8192': must be 0, 1 or 0x and four digits",
+        ),
+    ],
+)
+def test_malformed_latency_log_is_named(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_latency_log(path)
+    assert str(caught.value).replace(f"{tmp_path}/", "") == expected

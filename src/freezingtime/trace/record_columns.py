@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +19,14 @@ from freezingtime.trace.record_reader import Notify, Record, open_record
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class DiskRequests:
+    """Some columns of one disk's requests, in order of delivery."""
+
+    name: str
+    columns: Columns
+
+
 def read_disk(
     path: Path,
     columns: Sequence[str],
@@ -26,8 +35,8 @@ def read_disk(
     option: str,
     notify: Notify,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Columns:
-    """The requests of one disk, in order of delivery.
+) -> DiskRequests:
+    """The requests of one disk, of which there is at least one.
 
     ``disk`` may be left out where there are requests of one only; ``option`` is what the
     user chooses it with. ``path``, ``notify`` and ``progress`` are as in
@@ -37,9 +46,7 @@ def read_disk(
         InputError: there is no such record, disk or request, or the record is damaged.
     """
     record = open_record(path)
-    names = [recorded.name for recorded in record.header.disks]
-    if disk is not None and disk not in names:
-        raise InputError(f"{option} {disk}: no such disk in {path}; there is: {', '.join(names)}")
+    check_disk(record, disk, option)
     parts = []
     seen: set[str] = set()
     for batch in record.batches(["disk", *columns], notify, progress):
@@ -48,8 +55,20 @@ def read_disk(
         parts.append(
             {name: _values(batch.column(name))[rows] for name in columns} if present else {}
         )
-    _check_choice(record, disk, seen, option)
-    return {name: np.concatenate([part[name] for part in parts if part]) for name in columns}
+    name = _only(seen, record, disk, option)
+    return DiskRequests(
+        name,
+        {column: np.concatenate([part[column] for part in parts if part]) for column in columns},
+    )
+
+
+def check_disk(record: Record, disk: str | None, option: str) -> None:
+    """Raise InputError if ``disk``, as chosen with ``option``, is none of the record's."""
+    names = [recorded.name for recorded in record.header.disks]
+    if disk is not None and disk not in names:
+        raise InputError(
+            f"{option} {disk}: no such disk in {record.path}; there is: {', '.join(names)}"
+        )
 
 
 def _rows_of(
@@ -74,7 +93,8 @@ def _values(column: pa.Array) -> NDArray[Any]:
     return values
 
 
-def _check_choice(record: Record, disk: str | None, seen: set[str], option: str) -> None:
+def _only(seen: set[str], record: Record, disk: str | None, option: str) -> str:
+    """The one disk that there were requests of."""
     if not seen:
         of_disk = "" if disk is None else f" of disk {disk}"
         raise InputError(f"{record.path}: no request{of_disk} in it; name another record")
@@ -83,3 +103,4 @@ def _check_choice(record: Record, disk: str | None, seen: set[str], option: str)
             f"{record.path}: has requests of several disks; "
             f"choose with {option}: {', '.join(sorted(seen))}"
         )
+    return next(iter(seen))

@@ -5,7 +5,7 @@ compared without case, blanks, ``_`` and ``-``; columns of other names are passe
 Where a name says no unit, a time is in seconds, as in the SYSTOR '17 traces (``Timestamp,
 Response,IOType,LUN,Offset,Size``), and offset and size are in bytes; ``timestamp_us`` and
 its kin, ``lba`` and ``sectors`` (512 bytes) say others. A type of 0 reads and 1 writes,
-as in the CBS traces of Zhang et al., "OSCA", USENIX ATC 2020.
+as in the CBS traces of Zhang et al., "OSCA", USENIX ATC 2020. ``fua``, 0 or 1, is our own.
 """
 
 from __future__ import annotations
@@ -33,11 +33,14 @@ _OPERATION_NAMES = ("iotype", "type", "operation", "op", "opcode", "rw")
 _OFFSET_UNITS_BYTES = {"offset": 1, "offsetbytes": 1, "lba": SECTOR_BYTES, "sector": SECTOR_BYTES}
 _LENGTH_UNITS_BYTES = {"size": 1, "length": 1, "lengthbytes": 1, "sectors": SECTOR_BYTES}
 _DISK_NAMES = ("disk", "lun", "volume", "volumeid", "device", "deviceid", "disknumber")
+_FUA_NAMES = ("fua",)
+_FUA = {"0": False, "1": True}
 _OPERATIONS = {
     **dict.fromkeys(("r", "read", "rs"), Operation.READ),
     **dict.fromkeys(("w", "write", "ws"), Operation.WRITE),
     **dict.fromkeys(("f", "flush", "sync"), Operation.FLUSH),
     **dict.fromkeys(("d", "discard", "trim", "unmap"), Operation.DISCARD),
+    "write_zeroes": Operation.WRITE_ZEROES,
     "0": Operation.READ,
     "1": Operation.WRITE,
 }
@@ -56,6 +59,7 @@ class _Columns:
     length: int
     length_unit_bytes: int
     disk: int | None
+    fua: int | None
 
 
 def recognizes(first_line: str) -> bool:
@@ -105,6 +109,9 @@ def _locate(header: str) -> _Columns:
     def first(known: Sequence[str]) -> int:
         return next(index for index, name in enumerate(names) if name in known)
 
+    def maybe(known: Sequence[str]) -> int | None:
+        return next((index for index, name in enumerate(names) if name in known), None)
+
     time, offset = first(list(_TIME_DIGITS)), first(list(_OFFSET_UNITS_BYTES))
     length = first(list(_LENGTH_UNITS_BYTES))
     return _Columns(
@@ -116,7 +123,8 @@ def _locate(header: str) -> _Columns:
         offset_unit_bytes=_OFFSET_UNITS_BYTES[names[offset]],
         length=length,
         length_unit_bytes=_LENGTH_UNITS_BYTES[names[length]],
-        disk=next((index for index, name in enumerate(names) if name in _DISK_NAMES), None),
+        disk=maybe(_DISK_NAMES),
+        fua=maybe(_FUA_NAMES),
     )
 
 
@@ -142,4 +150,11 @@ def _record(lines: Lines, fields: Sequence[str], columns: _Columns) -> Record:
         offset_unit_bytes=columns.offset_unit_bytes,
         length_unit_bytes=columns.length_unit_bytes,
     )
-    return Record(disk, arrival_ns, operation, *span)
+    fua = False if columns.fua is None else _fua(lines, *named(columns.fua))
+    return Record(disk, arrival_ns, operation, *span, fua)
+
+
+def _fua(lines: Lines, name: str, text: str) -> bool:
+    if text not in _FUA:
+        raise lines.error(name, text, "must be 0 or 1")
+    return _FUA[text]

@@ -1,17 +1,13 @@
-"""From a file to a trace: opening, unpacking, choosing a disk, sorting by arrival."""
+"""From a file to a trace: choosing a format and a disk, sorting by arrival."""
 
 from __future__ import annotations
 
-import gzip
-import io
 import itertools
 import os
-import zlib
 from array import array
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, TextIO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -19,13 +15,12 @@ from freezingtime.errors import InputError
 from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
 from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_files import is_record
 from freezingtime.units import MAX_VALUE
 
 Progress: TypeAlias = Callable[[int, int], None]
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_LINE_MAX = 1 << 16
 _PROGRESS_PERIOD = 1 << 14
 
 
@@ -58,10 +53,10 @@ def read_trace(
 
 def _read_text(path: Path, format_name: str | None, disk: str | None, progress: Progress) -> Trace:
     file = str(path)
-    with _opened(path) as (binary, text):
+    with opened(path) as (binary, text):
         # A pipe has neither a size nor a position.
         total_bytes = os.fstat(binary.fileno()).st_size if binary.seekable() else 0
-        texts = _bounded_lines(file, text)
+        texts = bounded_lines(file, text)
         first_line = next(texts, None)
         if first_line is None:
             raise InputError(f"{file}: is empty; name another trace")
@@ -136,25 +131,3 @@ class _Columns:
             np.frombuffer(self._length_bytes, dtype=np.int64),
             np.frombuffer(self._fua, dtype=np.bool_),
         ).from_first_arrival()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, TextIO]]:
-    """The file as it is on the disk, for its position, and its text."""
-    try:
-        with path.open("rb") as binary:
-            packed = binary.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
-            unpacked = gzip.GzipFile(fileobj=binary) if packed else binary
-            with io.TextIOWrapper(unpacked, encoding="utf-8-sig", errors="replace") as text:
-                yield binary, text
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or f"is damaged: {error}"
-        raise InputError(f"{path}: {reason}; name a readable trace") from error
-
-
-def _bounded_lines(file: str, text: TextIO) -> Iterator[str]:
-    """Lines of at most 64 KiB, so that a file without any does not fill the memory."""
-    while line := text.readline(_LINE_MAX):
-        if len(line) == _LINE_MAX and not line.endswith("\n"):
-            raise InputError(f"{file}: a line has more than {_LINE_MAX} characters; is it a text?")
-        yield line

@@ -28,6 +28,6 @@ def read_record(
         option="--trace-disk",
         notify=notify,
         progress=progress,
-    )
+    ).columns
     order = np.argsort(columns["sequence"], kind="stable")
     return Trace(*(columns[name] for name in _COLUMNS)).in_order(order)
