@@ -25,7 +25,7 @@ JITTER_NS = 250
 
 PERCENTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9)
 
-#: From a cache's hits to a rare hiccup, so that the percentiles lie far apart.
+#: Its latencies are spread wide, so that the percentiles lie far apart.
 DEVICE = """
 model = "latency"
 [parameters]
