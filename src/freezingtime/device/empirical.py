@@ -44,7 +44,7 @@ from numpy.typing import NDArray
 
 from freezingtime.device.distribution import MAX_DRAW_NS
 from freezingtime.device.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
-from freezingtime.device.open_loop import CLASS_OF_OPERATION, OpenLoopDevice, OperationClass, Trace
+from freezingtime.device.open_loop import CLASS_OF_OPERATION, OperationClass, Trace, TraceDevice
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
 from freezingtime.request import Request
@@ -158,7 +158,7 @@ def _probability_stream(correlation: float, seed: np.random.SeedSequence) -> Dra
     return DrawStream(new_block)
 
 
-class EmpiricalDevice(OpenLoopDevice):
+class EmpiricalDevice(TraceDevice):
     """The empirical model. The first one made in a process imports numba (0.4 s)."""
 
     def __init__(self, params: EmpiricalParams, seed: int) -> None:
@@ -202,6 +202,7 @@ class EmpiricalDevice(OpenLoopDevice):
             trace.arrivals_ns,
             trace.lengths_bytes,
             probabilities,
+            trace.loop_ns,
         )
         return completions_ns
 

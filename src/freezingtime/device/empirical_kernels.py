@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from freezingtime.device.heap_kernels import replace_least
+
 # Fields of `Flight.status`.
 IN_FLIGHT = 0
 WRITTEN_NS = 1  # when the last of the writes completes
@@ -91,17 +93,7 @@ def _retire(flight: Flight, now_ns: int) -> None:
     count = flight.status[IN_FLIGHT]
     while count and heap[0] <= now_ns:
         count -= 1
-        moved = heap[count]
-        place = 0
-        while True:
-            child = 2 * place + 1
-            if child + 1 < count and heap[child + 1] < heap[child]:
-                child += 1
-            if child >= count or heap[child] >= moved:
-                break
-            heap[place] = heap[child]
-            place = child
-        heap[place] = moved
+        replace_least(heap, count, heap[count])
     flight.status[IN_FLIGHT] = count
 
 
@@ -147,10 +139,13 @@ def complete_all(
     arrivals_ns: NDArray[np.int64],
     sizes_bytes: NDArray[np.int64],
     probabilities: NDArray[np.float64],
+    loop_ns: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """When each of the next requests completes."""
+    """When each of the next requests completes; a closed loop sets when they arrive."""
     completions_ns = np.empty_like(arrivals_ns)
     for request in range(arrivals_ns.size):
+        if loop_ns.size:
+            arrivals_ns[request] = loop_ns[0]
         completions_ns[request] = complete(
             flight,
             grids[classes[request]],
@@ -159,6 +154,8 @@ def complete_all(
             sizes_bytes[request],
             probabilities[request],
         )
+        if loop_ns.size:
+            replace_least(loop_ns, loop_ns.size, completions_ns[request])
     return completions_ns
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.device.open_loop import CLASS_OF_OPERATION, OpenLoopDevice, Trace
+from freezingtime.device.open_loop import CLASS_OF_OPERATION, Trace, TraceDevice
 from freezingtime.device.parameters import Table
 from freezingtime.device.queueing import (
     MAX_RATE_PER_S,
@@ -86,7 +86,7 @@ def _parse_limits(table: Table, prefix: str) -> tuple[TokenBucket, ...]:
     return tuple(limits)
 
 
-class LatencyDevice(OpenLoopDevice):
+class LatencyDevice(TraceDevice):
     """The latency model. The first one made in a process imports numba (0.4 s)."""
 
     def __init__(self, params: LatencyParams, seed: int) -> None:
@@ -115,5 +115,6 @@ class LatencyDevice(OpenLoopDevice):
             self._times.take_ns(trace.classes, trace.lengths_bytes),
             np.ones_like(trace.classes),
             trace.lengths_bytes,
+            trace.loop_ns,
         )
         return completions_ns

@@ -1,19 +1,23 @@
-"""Traces as arrays: what the ``complete_all`` methods of the models share.
+"""Traces as arrays: what the models share that take whole traces.
 
 An open-loop trace is four arrays of 64-bit integers, one element per request in order of
 arrival: arrival time in ns, operation (:class:`~freezingtime.request.Operation` values),
-offset and length in bytes.
+offset and length in bytes. In a closed loop the arrival times are the device's doing: a fixed
+number of requests is in flight, and whenever one completes, the next one arrives. So the next
+arrival is the least of as many times as there are places: a heap of them is all that it takes.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from enum import IntEnum
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freezingtime.device import compile_cache
 from freezingtime.device.base import TimedDevice
 from freezingtime.request import Operation
 
@@ -47,12 +51,15 @@ _CLASS_BY_VALUE = np.array(
 
 
 class Trace(NamedTuple):
-    """An open-loop trace, checked; ``classes`` holds :class:`OperationClass` values."""
+    """A trace, checked; ``classes`` holds :class:`OperationClass` values."""
 
     arrivals_ns: NDArray[np.int64]
     classes: NDArray[np.int64]
     offsets_bytes: NDArray[np.int64]
     lengths_bytes: NDArray[np.int64]
+    loop_ns: NDArray[np.int64]
+    """Of a closed loop, when each place is free, a heap; the device then writes
+    ``arrivals_ns``. Empty for an open loop."""
 
 
 def check_trace(
@@ -82,11 +89,16 @@ def check_trace(
         raise ValueError(f"operations must be one of {[int(operation) for operation in Operation]}")
     if np.any((lengths < 0) | (lengths > MAX_LENGTH_BYTES)):
         raise ValueError(f"lengths must be from 0 to {MAX_LENGTH_BYTES} bytes")
-    return Trace(arrivals, classes, offsets, lengths)
+    return Trace(arrivals, classes, offsets, lengths, np.empty(0, np.int64))
 
 
-class OpenLoopDevice(TimedDevice):
+class TraceDevice(TimedDevice):
     """A :class:`TimedDevice` that takes whole traces: write :meth:`complete_trace` as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The kernels call each other over files.
+        compile_cache.forget_stale(Path(__file__).parent)
 
     @abstractmethod
     def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
@@ -108,3 +120,24 @@ class OpenLoopDevice(TimedDevice):
         return self.complete_trace(
             check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
         )
+
+    def complete_closed(
+        self,
+        depth: int,
+        operations: ArrayLike,
+        offsets_bytes: ArrayLike,
+        lengths_bytes: ArrayLike,
+        start_ns: int = 0,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Arrival and completion times of a closed loop with ``depth`` (1 or more) in flight.
+
+        Exactly what :meth:`submit` would give the requests if each arrived when one before it
+        completes. Raises ValueError for a depth of 0, or what :func:`check_trace` refuses.
+        """
+        if depth < 1:
+            raise ValueError(f"queue depth is {depth}; must be 1 or more")
+        arrivals_ns = np.full(np.shape(operations), start_ns, np.int64)
+        trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+        places = min(depth, max(1, arrivals_ns.size))
+        trace = trace._replace(loop_ns=np.full(places, start_ns, np.int64))
+        return arrivals_ns, self.complete_trace(trace)

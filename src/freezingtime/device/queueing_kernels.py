@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from freezingtime.device.heap_kernels import replace_least
+
 # A token bucket is one row of an int64 matrix, with these columns.
 RATE = 0  # tokens per second
 CAPACITY = 1  # tokens
@@ -114,17 +116,7 @@ def serve(servers_free_ns: NDArray[np.int64], admitted_ns: int, service_ns: int)
     if count == 0:
         return admitted_ns
     start_ns: int = max(admitted_ns, servers_free_ns[0])
-    free_ns = start_ns + service_ns
-    place = 0
-    while True:  # sift down from the root
-        child = 2 * place + 1
-        if child + 1 < count and servers_free_ns[child + 1] < servers_free_ns[child]:
-            child += 1
-        if child >= count or servers_free_ns[child] >= free_ns:
-            break
-        servers_free_ns[place] = servers_free_ns[child]
-        place = child
-    servers_free_ns[place] = free_ns
+    replace_least(servers_free_ns, count, start_ns + service_ns)
     return start_ns
 
 
@@ -165,10 +157,13 @@ def complete_all(
     services_ns: NDArray[np.int64],
     ios: NDArray[np.int64],
     charged_bytes: NDArray[np.int64],
+    loop_ns: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """When each of the next requests completes."""
+    """When each of the next requests completes; a closed loop sets when they arrive."""
     completions_ns = np.empty_like(arrivals_ns)
     for request in range(arrivals_ns.size):
+        if loop_ns.size:
+            arrivals_ns[request] = loop_ns[0]
         completions_ns[request] = complete(
             queues,
             classes[request],
@@ -177,4 +172,6 @@ def complete_all(
             ios[request],
             charged_bytes[request],
         )
+        if loop_ns.size:
+            replace_least(loop_ns, loop_ns.size, completions_ns[request])
     return completions_ns

@@ -46,8 +46,8 @@ from freezingtime.device.latency import parse_servers
 from freezingtime.device.open_loop import (
     CLASS_OF_OPERATION,
     MAX_LENGTH_BYTES,
-    OpenLoopDevice,
     Trace,
+    TraceDevice,
 )
 from freezingtime.device.parameters import Table
 from freezingtime.device.queueing import (
@@ -200,7 +200,7 @@ def _parse_amount(table: Table, key: str, read: Callable[..., int], greatest: in
     return Amount(fixed) if key in table else None
 
 
-class VolumeDevice(OpenLoopDevice):
+class VolumeDevice(TraceDevice):
     """The volume model. The first one made in a process imports numba (0.4 s).
 
     ``size_bytes`` may be None unless limits depend on the size. Raises InputError where
@@ -255,6 +255,12 @@ class VolumeDevice(OpenLoopDevice):
         charged_bytes = ios * io_bytes if self._params.charge_whole_ios else trace.lengths_bytes
         services_ns = self._times.take_ns(trace.classes, trace.lengths_bytes)
         completions_ns: NDArray[np.int64] = self._queueing.complete_all(
-            self._queues, trace.classes, trace.arrivals_ns, services_ns, ios, charged_bytes
+            self._queues,
+            trace.classes,
+            trace.arrivals_ns,
+            services_ns,
+            ios,
+            charged_bytes,
+            trace.loop_ns,
         )
         return completions_ns
