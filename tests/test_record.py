@@ -187,6 +187,15 @@ def test_disk_that_fills_up_is_said_and_the_rest_kept(full_disk: Path) -> None:
     assert sorted(path.name for path in full_disk.parent.iterdir()) == [stream_path(full_disk).name]
 
 
+def test_failure_of_the_flusher_is_not_lost(tmp_path: Path) -> None:
+    def write() -> None:
+        with LiveRecord(RecordFile(tmp_path / "r", HEADER), first_disk_index=0) as record:
+            record.write(completed(offset_bytes=1 << 70))
+
+    with pytest.raises(OverflowError):
+        write()
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
@@ -217,7 +226,13 @@ def test_record_of_a_killed_process_is_readable(tmp_path: Path) -> None:
 
 
 @pytest.mark.guest
-def test_record_of_a_killed_run_is_readable(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)]
+)
+def test_record_of_a_run_that_was_ended_is_readable(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    """Killed, it has left the stream; asked to end, it still makes the Parquet file."""
     require_tool("qemu-system-x86_64")
     job = fio_command(rw="randread", number_ios=10_000_000, output="/dev/null", loops=1000)
     command = [str(PROGRAM), "run", "-q", "--disk", "constant:10us", "--out", "run", "--"]
@@ -226,12 +241,14 @@ def test_record_of_a_killed_run_is_readable(tmp_path: Path) -> None:
     try:
         _await_bytes(stream, 200_000, process)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(number)
+        process.wait(DEADLINE_S)
+    assert process.returncode == status
     notices: list[str] = []
     rows = read_rows(tmp_path / "run", notices)
-    assert notices
-    assert notices[0].startswith(f"{stream}: the run was killed")
+    was_killed = number == signal.SIGKILL
+    assert stream.exists() == was_killed
+    assert [notice.split(": ")[0] for notice in notices] == [str(stream)] * was_killed
     assert len(rows) > 1000
     assert {row["delivery_ns"] - row["arrival_ns"] for row in rows} == {10_000}
     assert len(read_trace(tmp_path / "run")) == len(rows)

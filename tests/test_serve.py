@@ -16,12 +16,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import PROGRAM, RunProgram, require_root, require_tool
@@ -89,8 +90,8 @@ def serve(socket_path: Path) -> Iterator[Callable[..., Server]]:
     """Starts our server on a disk; it is gone after the test."""
     running = []
 
-    def start(spec: str, **options: Any) -> Server:
-        command = [str(PROGRAM), "serve", spec, "--socket", str(socket_path)]
+    def start(spec: str, arguments: Sequence[str | Path] = (), **options: Any) -> Server:
+        command = [str(PROGRAM), "serve", spec, "--socket", str(socket_path), *map(str, arguments)]
         context = started(command, socket_path, **options)
         running.append(context)
         return context.__enter__()
@@ -373,6 +374,23 @@ def test_reads_take_as_long_as_the_device(serve: Callable[..., Server]) -> None:
     match = re.search(r"Run completed in ([0-9.]+) seconds", deep)
     assert match
     assert 64 / 16 * 0.020 <= float(match[1]) < 64 * 0.020
+
+
+def test_the_record_has_what_clients_did(serve: Callable[..., Server], tmp_path: Path) -> None:
+    record = tmp_path / "record.parquet"
+    server = serve(
+        "constant:read=20ms,write=5ms,size=1MiB,name=served", arguments=["--out", record]
+    )
+    qemu_io(server.uri, "write -P 7 4k 8k", "read -P 7 8k 4k")
+    server.end()
+    rows = [row for row in pq.read_table(record).to_pylist() if row["length_bytes"]]
+    asked = [(row["operation"], row["offset_bytes"], row["length_bytes"]) for row in rows]
+    assert asked[-2:] == [("write", 4096, 8192), ("read", 8192, 4096)]
+    for row in rows:
+        device_ns = {"read": 20_000_000, "write": 5_000_000}[row["operation"]]
+        assert row["completion_ns"] - row["arrival_ns"] >= device_ns
+        assert row["delivery_ns"] >= row["completion_ns"]
+        assert (row["disk"], row["queue_depth"], row["frozen_host_ns"]) == ("served", 1, 0)
 
 
 def test_a_killed_client_leaves_the_server_alive(serve: Callable[..., Server]) -> None:

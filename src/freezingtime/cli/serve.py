@@ -21,6 +21,14 @@ def serve_command(
         typer.Option(metavar="PATH", help="The Unix socket to listen at.", show_default=False),
     ],
     seed: SeedOption = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a record there, as `run --out` leaves in `requests.parquet`.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Serve a disk to any NBD client, in real time, until Ctrl-C.
 
@@ -39,7 +47,7 @@ def serve_command(
         if reason is not None:
             _say(f"lost a client: {reason}")
 
-    totals = serve(disk, socket, seed=seed, on_ready=ready, on_disconnected=disconnected)
+    totals = serve(disk, socket, seed=seed, out=out, on_ready=ready, on_disconnected=disconnected)
     _say(f"served {totals.request_count} requests")
     return 0
 

@@ -20,6 +20,9 @@ from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
 from freezingtime.poller import Poller
 from freezingtime.spec import DiskSpec, build_device, open_medium
+from freezingtime.trace.live_record import LiveRecord
+from freezingtime.trace.record_file import RecordFile
+from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 
 _CONNECT_DEADLINE_S = 2.0
 _STOP_DEADLINE_S = 2.0
@@ -31,6 +34,7 @@ def serve(
     socket_path: Path,
     *,
     seed: int,
+    out: Path | None = None,
     on_ready: Callable[[], None],
     on_disconnected: Callable[[str | None], None] = lambda reason: None,
 ) -> Totals:
@@ -38,11 +42,12 @@ def serve(
 
     ``on_ready`` is called once clients may connect, ``on_disconnected`` whenever one has
     gone, with the reason unless it left in order. What a medium fails is told to the client
-    that asked, and a client waits for a slow medium as long as it likes. Main thread only,
-    for the signals.
+    that asked, and a client waits for a slow medium as long as it likes. ``out`` is where the
+    record goes, if any. Main thread only, for the signals.
 
     Raises:
-        InputError: the medium cannot be opened or the socket not be made.
+        InputError: the medium cannot be opened, or the socket or the record not be made.
+        RunError: the record cannot be written.
     """
     with contextlib.ExitStack() as cleanup:
         medium = open_medium(spec, Path(tempfile.gettempdir()))
@@ -70,10 +75,22 @@ def serve(
             ) from error
 
         emulator = Emulator([disk], clock, server)
+        if out is not None:
+            file = _begin_record(out, RecordHeader([RecordedDisk(name, spec.text)], seed))
+            emulator.on_completed = cleanup.enter_context(LiveRecord(file, disk.index)).write
         with _ending_on_signals(clock.end):
             on_ready()
             emulator.run()
         return emulator.totals
+
+
+def _begin_record(out: Path, header: RecordHeader) -> RecordFile:
+    try:
+        return RecordFile(out, header)
+    except OSError as error:
+        raise InputError(
+            f"--out {out}: {error.strerror or error}; name a file in a directory"
+        ) from error
 
 
 def _stop(workers: ThreadPoolExecutor) -> None:

@@ -29,7 +29,7 @@ class LiveRecord:
         self._first_disk_index = first_disk_index
         self._pending: deque[CompletedRequest] = deque()
         self._flushing = threading.Lock()
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
         self._ended = threading.Event()
         self._flusher = threading.Thread(target=self._flush_each_period, name="record", daemon=True)
 
@@ -62,8 +62,10 @@ class LiveRecord:
         self._raise_failure()
 
     def _raise_failure(self) -> None:
-        if self._failure is not None:
+        if isinstance(self._failure, OSError):
             raise self._file.cannot_write(self._failure) from self._failure
+        if self._failure is not None:
+            raise self._failure
 
     def _flush_each_period(self) -> None:
         self._attempt(self._file.begin)
@@ -86,5 +88,5 @@ class LiveRecord:
         try:
             if self._failure is None:
                 write()
-        except OSError as failure:
+        except Exception as failure:
             self._failure = failure

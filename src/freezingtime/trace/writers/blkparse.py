@@ -6,7 +6,7 @@ zeros that are written are a write.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.lines import SECTOR_BYTES
@@ -22,7 +22,7 @@ from freezingtime.trace.writers.block_events import (
     block_events,
 )
 
-_RWBS = {
+_RWBS: Mapping[int, str] = {
     Operation.READ: "R",
     Operation.WRITE: "W",
     Operation.FLUSH: "FW",
@@ -58,7 +58,7 @@ def _lines(events: BlockEvents, start_ns: int) -> Iterator[str]:
             tail = f"{sector} + {count} {tail}"
         elif is_complete:
             tail = f"{sector} {tail}"
-        rwbs = f"{_RWBS[Operation(operation)]}{'F' if fua else ''}"
+        rwbs = f"{_RWBS[operation]}{'F' if fua else ''}"
         yield (
             f"{MAJOR:3},{MINOR:<3} {0:2} {number:8} {seconds:5}.{fraction_ns:09} "
             f"{process_id:5} {LETTERS[kind]:>2} {rwbs:>3} {tail}\n"

@@ -6,7 +6,7 @@ fio has no word for writing zeros, which is a write here, and none for FUA, whic
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,14 @@ from freezingtime.trace.record_columns import DiskRequests
 IOLOG_COLUMNS = ("operation", "offset_bytes", "length_bytes", "arrival_ns", "sequence")
 LATENCY_COLUMNS = ("operation", "offset_bytes", "length_bytes", "arrival_ns", "delivery_ns")
 
-_ACTIONS = {
+_ACTIONS: Mapping[int, str] = {
     Operation.READ: "read",
     Operation.WRITE: "write",
     Operation.FLUSH: "sync",
     Operation.DISCARD: "trim",
     Operation.WRITE_ZEROES: "write",
 }
-_DIRECTIONS = {
+_DIRECTIONS: Mapping[int, int] = {
     Operation.READ: 0,
     Operation.WRITE: 1,
     Operation.DISCARD: 2,
@@ -46,7 +46,7 @@ def fio_iolog(requests: DiskRequests) -> Iterator[bytes]:
         [columns["operation"], columns["offset_bytes"], columns["length_bytes"], since_ns],
         np.argsort(columns["sequence"], kind="stable"),
     ):
-        line = f"{at_ns // _NS_PER_US} {file} {_ACTIONS[Operation(operation)]} {offset} {length}\n"
+        line = f"{at_ns // _NS_PER_US} {file} {_ACTIONS[operation]} {offset} {length}\n"
         yield line.encode()
     yield f"{int(since_ns.max()) // _NS_PER_US} {file} close\n".encode()
 
@@ -69,7 +69,7 @@ def fio_latency_log(requests: DiskRequests) -> Iterator[bytes]:
         ],
         logged,
     ):
-        direction = _DIRECTIONS[Operation(operation)]
+        direction = _DIRECTIONS[operation]
         line = f"{at_ns // _NS_PER_MS}, {latency_ns}, {direction}, {length}, {offset}, 0\n"
         yield line.encode()
 
