@@ -221,9 +221,12 @@ def test_btt_agrees_with_a_guest(tmp_path: Path) -> None:
 def test_fio_replays_our_iolog(tmp_path: Path) -> None:
     rows = [
         completed(
-            operation=(R, W)[number % 2], offset_bytes=4096 * number, arrival_ns=number * 1000
+            operation=(R, W, F)[number % 3],
+            offset_bytes=4096 * number * (number % 3 < 2),
+            length_bytes=4096 * (number % 3 < 2),
+            arrival_ns=number * 1000,
         )
-        for number in range(60)
+        for number in range(90)
     ]
     exported(rows, "fio-iolog", tmp_path)
     (tmp_path / "data").write_bytes(bytes(1 << 20))
@@ -240,6 +243,7 @@ def test_fio_replays_our_iolog(tmp_path: Path) -> None:
     (job,) = json.loads(printed[printed.index("{") :])["jobs"]
     assert (job["error"], job["read"]["total_ios"], job["write"]["total_ios"]) == (0, 30, 30)
     assert job["read"]["io_bytes"] == 30 * 4096
+    assert job["sync"]["total_ios"] == 30
 
 
 def test_killed_run_can_be_exported_and_is_said_to_be_one(

@@ -23,7 +23,7 @@ from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.spec import DiskSpec, build_device, open_medium
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
-from freezingtime.trace.record_files import RECORD_NAME
+from freezingtime.trace.record_files import RECORD_NAME, stream_path
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 
 RECORD_FORMAT = 1
@@ -179,6 +179,9 @@ def _prepare_directory(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "stdout.txt").write_bytes(b"")
+        # What a run before this one has left must not pass for this one's.
+        for record in (out / RECORD_NAME, stream_path(out / RECORD_NAME)):
+            record.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot_write(out, error) from error
 
