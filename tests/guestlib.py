@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from freezingtime.experiment.run import RunObserver, RunPlan, RunResult, run
 from freezingtime.spec import parse_disk
-from freezingtime.trace.record_files import RECORD_NAME
+from freezingtime.trace.record_paths import RECORD_NAME
 
 
 @dataclass

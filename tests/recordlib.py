@@ -12,8 +12,8 @@ from freezingtime.emulator import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
-from freezingtime.trace.record_files import RECORD_NAME, stream_path
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
+from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 from freezingtime.trace.record_reader import open_record
 from freezingtime.trace.record_schema import COLUMNS
 

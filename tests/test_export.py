@@ -20,7 +20,7 @@ from freezingtime.request import Operation
 from freezingtime.trace.export import EXPORT_FORMATS, export
 from freezingtime.trace.readers import Trace, read_trace
 from freezingtime.trace.readers.fio_latency import read_latency_log
-from freezingtime.trace.record_files import stream_path
+from freezingtime.trace.record_paths import stream_path
 from freezingtime.trace.record_schema import COLUMNS
 from tests.conftest import require_tool
 from tests.guestlib import fio_command, read_record, run_guest
@@ -82,7 +82,7 @@ def expected(
 
 
 @given(rows=requests())
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_csv_and_blkparse_and_iolog_come_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[CompletedRequest]
 ) -> None:
@@ -99,7 +99,7 @@ def test_csv_and_blkparse_and_iolog_come_back(
 
 
 @given(rows=requests())
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_latency_log_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[CompletedRequest]
 ) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.readers import read_trace
 from freezingtime.trace.record_columns import read_disk
 from freezingtime.trace.record_file import RecordFile
-from freezingtime.trace.record_files import RECORD_NAME, stream_path
+from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 from freezingtime.trace.record_reader import open_record
 from freezingtime.trace.record_schema import COLUMNS
 from tests.conftest import PROGRAM, require_tool
@@ -51,7 +52,7 @@ def complaint(path: Path, disk: str | None = None) -> str:
 
 
 @given(rows=requests())
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_record_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[CompletedRequest]
 ) -> None:
@@ -162,26 +163,28 @@ def test_what_is_no_file_is_left_alone(kind: str, tmp_path: Path) -> None:
     assert not stream_path(path).exists()
 
 
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A record that has room for two batches of requests, and not for a third."""
-    path = tmp_path / RECORD_NAME
+@contextmanager
+def room_for(size_bytes: int) -> Iterator[None]:
+    """Files can be no larger, as on a disk that is full then."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, limits[1]))
-    yield path
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_disk_that_fills_up_is_said_and_the_rest_kept(full_disk: Path) -> None:
-    message = "free some space, or name another --out"
+def write_much(path: Path) -> None:
+    """Three batches and more."""
+    with LiveRecord(RecordFile(path, HEADER), first_disk_index=0) as record:
+        for _ in range(60_000):
+            record.write(completed())
 
-    def write_much() -> None:
-        with LiveRecord(RecordFile(full_disk, HEADER), first_disk_index=0) as record:
-            for _ in range(60_000):
-                record.write(completed())
 
-    with pytest.raises(RunError, match=message):
-        write_much()
+def test_disk_that_fills_up_is_said_and_the_rest_kept(tmp_path: Path) -> None:
+    full_disk = tmp_path / RECORD_NAME
+    with room_for(3 << 20), pytest.raises(RunError, match="free some space, or name another"):
+        write_much(full_disk)
     assert not full_disk.exists()
     assert len(read_rows(full_disk, [])) == 2 * 16_384
     assert sorted(path.name for path in full_disk.parent.iterdir()) == [stream_path(full_disk).name]
@@ -194,6 +197,26 @@ def test_failure_of_the_flusher_is_not_lost(tmp_path: Path) -> None:
 
     with pytest.raises(OverflowError):
         write()
+
+
+def test_disk_that_is_full_from_the_beginning_is_said(tmp_path: Path) -> None:
+    with room_for(100), pytest.raises(RunError, match="free some space, or name another"):
+        write_much(tmp_path / "r")
+    assert complaint(tmp_path / "r").startswith("DIR/r.arrows: is damaged: ")
+
+
+def test_disk_that_fills_up_at_the_end_keeps_the_stream(tmp_path: Path) -> None:
+    rows = [completed(offset_bytes=number**3 * 7919 % 2**40) for number in range(9000)]
+    with LiveRecord(RecordFile(tmp_path / "r", HEADER), first_disk_index=0) as record:
+        for row in rows:
+            record.write(row)
+    size_bytes = (tmp_path / "r").stat().st_size
+    file = RecordFile(tmp_path / "r", HEADER)
+    file.append(file.batches.of_requests(rows, 0))
+    with room_for(size_bytes // 2), pytest.raises(RunError, match="free some space"), file:
+        pass
+    assert read_rows(tmp_path / "r", []) == as_rows(rows)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.arrows"]
 
 
 KILLED = """

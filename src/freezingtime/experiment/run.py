@@ -23,8 +23,8 @@ from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.spec import DiskSpec, build_device, open_medium
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
-from freezingtime.trace.record_files import RECORD_NAME, stream_path
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
+from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 
 RECORD_FORMAT = 1
 

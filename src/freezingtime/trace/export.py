@@ -8,7 +8,7 @@ from pathlib import Path
 from freezingtime.errors import InputError
 from freezingtime.trace.output import replaced
 from freezingtime.trace.record_columns import DiskRequests, read_disk
-from freezingtime.trace.record_files import find_record
+from freezingtime.trace.record_paths import find_record
 from freezingtime.trace.record_reader import Notify
 from freezingtime.trace.writers import block_events, fio
 from freezingtime.trace.writers.blkparse import blkparse_text
@@ -34,7 +34,7 @@ def export(path: Path, format_name: str, out: Path, *, disk: str | None, notify:
 
     ``disk`` may be left out where there is one only, and for CSV. The file appears when it
     is complete. Returns where it is: a blktrace's name must end in ``.blktrace.0``, so that
-    is added. Memory: of CSV, one batch; else some 100 bytes for each request.
+    is added. Memory: of CSV, one batch; else some 150 bytes for each request.
 
     Raises:
         InputError: there is no such format, record or disk, the record is damaged or does

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from freezingtime.errors import RunError
-from freezingtime.trace.record_files import stream_path
 from freezingtime.trace.record_header import RecordHeader
+from freezingtime.trace.record_paths import stream_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +39,7 @@ class RecordFile:
             raise OSError(errno.EINVAL, "is no file")
         self.path = path
         self._header = header
+        self._writer: Any = None
         self._is_whole = True
         self._stream = stream_path(path).open("wb")
         path.unlink(missing_ok=True)
@@ -66,9 +67,18 @@ class RecordFile:
         return Batches(self._header)
 
     def begin(self) -> None:
-        """Write what comes before the first request. Raises OSError as :meth:`append` does."""
-        self._writer  # noqa: B018
+        """Write what comes before the first request, unless it is there already.
+
+        Raises OSError as :meth:`append` does.
+        """
+        if self._writer is not None:
+            return
+        import pyarrow as pa
+
+        self._is_whole = False
+        self._writer = pa.ipc.new_stream(self._stream, self.batches.schema)
         self._stream.flush()
+        self._is_whole = True
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Append requests and flush.
@@ -76,6 +86,7 @@ class RecordFile:
         Raises:
             OSError: the file cannot be written; :meth:`cannot_write` says so to a user.
         """
+        self.begin()
         self._is_whole = False
         self._writer.write_batch(batch)
         self._stream.flush()
@@ -88,17 +99,12 @@ class RecordFile:
             "free some space, or name another --out"
         )
 
-    @cached_property
-    def _writer(self) -> Any:
-        import pyarrow as pa
-
-        return pa.ipc.new_stream(self._stream, self.batches.schema)
-
     def _close(self) -> None:
         from freezingtime.trace.record_parquet import stream_to_parquet
 
         with self._stream:
             if not self._is_whole:
                 return
+            self.begin()
             self._writer.close()
         stream_to_parquet(stream_path(self.path), self.path)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freezingtime.errors import InputError
-from freezingtime.trace.record_files import find_record, is_parquet
 from freezingtime.trace.record_header import RecordHeader, parse_header
+from freezingtime.trace.record_paths import find_record, is_parquet
 from freezingtime.trace.record_schema import COLUMNS
 
 #: Told what a user should know of what was read, in one line.

@@ -16,7 +16,7 @@ from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
 from freezingtime.trace.readers.lines import Lines, Record
 from freezingtime.trace.readers.text import bounded_lines, opened
-from freezingtime.trace.record_files import is_record
+from freezingtime.trace.record_paths import is_record
 from freezingtime.units import MAX_VALUE
 
 Progress: TypeAlias = Callable[[int, int], None]
