@@ -50,10 +50,11 @@ test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
 test-all: setup-test lint ## every test
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
-bench: setup ## what exactness costs, against stock QEMU; how fast a run starts; the record
+bench: setup ## what exactness costs, how fast a run starts, the record, the device models
 	$(BIN)/python bench/cost.py
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/record.py
+	$(BIN)/python bench/models.py
 
 lint: setup-test ## style, types, the dependency rule, the agent under two compilers
 	$(BIN)/ruff check src tests bench demo setup.py
