@@ -17,6 +17,7 @@ import pytest
 from freezingtime.device.registry import Description, catalogue_names, describe, from_content
 from freezingtime.errors import InputError
 from freezingtime.experiment.generator import RequestGenerator
+from freezingtime.experiment.load_curve import measured_curve
 from freezingtime.experiment.predict import (
     METRICS,
     TOLERANCE,
@@ -111,21 +112,23 @@ def test_every_figure_and_parameter_has_an_origin(entry: Description) -> None:
     for figure in published_figures(entry):
         assert figure.source in sources, figure
         assert figure.condition, figure
-    derived, assumed = content.get("derived", {}), content.get("assumed", {})
+    derived, fitted, assumed = (content.get(key, {}) for key in ("derived", "fitted", "assumed"))
     for path in leaves(content["parameters"]):
-        assert accounted(path, derived | assumed), f"{path}: neither derived nor assumed"
-    for path, text in derived.items():
-        assert REFERENCE.search(text), f"{path}: derived, but names no source"
+        origin = f"{path}: neither derived, fitted nor assumed"
+        assert accounted(path, derived | fitted | assumed), origin
+    for path, text in (derived | fitted).items():
+        assert REFERENCE.search(text), f"{path}: derived or fitted, but names no source"
 
 
 def test_sources_are_named_and_used(entry: Description) -> None:
     content = entry.content
-    texts = [
-        text for key in ("derived", "assumed", "notes") for text in content.get(key, {}).values()
-    ]
+    keys = ("derived", "fitted", "assumed", "notes")
+    texts = [text for key in keys for text in content.get(key, {}).values()]
     exceptions = [figure.exception for figure in published_figures(entry)]
     named = {name for text in [*texts, *exceptions] for name in REFERENCE.findall(text)}
     named |= {figure.source for figure in published_figures(entry)}
+    if curve := measured_curve(entry):
+        named.add(curve.source)
     assert named == set(content["sources"])
     for text in content["sources"].values():
         assert "http" in text

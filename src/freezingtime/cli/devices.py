@@ -18,6 +18,7 @@ _PREDICTED_HEADER = ("figure", "predicted", "published", "difference", "source",
 _TEXTS = (
     ("sources", "Sources"),
     ("derived", "Derived from the sources"),
+    ("fitted", "Fitted to what was measured"),
     ("assumed", "Assumed"),
     ("notes", "Notes"),
 )

@@ -36,6 +36,7 @@ _COMMANDS = {
     "serve": "freezingtime.cli.serve",
     "devices": "freezingtime.cli.devices",
     "replay": "freezingtime.cli.replay",
+    "accuracy": "freezingtime.cli.accuracy",
     "export": "freezingtime.cli.export",
     "doctor": "freezingtime.cli.doctor",
     "image": "freezingtime.cli.image",

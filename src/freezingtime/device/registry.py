@@ -7,7 +7,8 @@ A description is a TOML file::
     capacity = "960GB"           # optional: the disk's size unless one is given
     model = "latency"            # see MODELS
     [parameters]                 # the model's own keys
-    [published] [sources] [derived] [assumed] [notes]   # where the figures come from
+    # where the figures come from, and what was measured
+    [published] [measured] [sources] [derived] [fitted] [assumed] [notes]
 
 Compositions name or contain their members: ``[[parameters.member]]`` with ``device =
 "NAME"``, or with ``model`` and ``[parameters.member.parameters]``.
@@ -38,7 +39,7 @@ Builder = Callable[[Table, int, int | None], Device]
 
 _CATALOGUE = "freezingtime.device.catalogue"
 #: Tables that say where the figures come from; models know nothing of them.
-_DOCUMENTATION = ("published", "sources", "derived", "assumed", "notes")
+_DOCUMENTATION = ("published", "measured", "sources", "derived", "fitted", "assumed", "notes")
 _NEST_MAX = 8
 _OWN_MODEL = re.compile(r"([A-Za-z_]\w*(\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
 

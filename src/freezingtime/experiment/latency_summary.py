@@ -80,10 +80,7 @@ def _summary(
 ) -> LatencySummary:
     count = len(latency_ns)
     ordered_ns = np.sort(latency_ns)
-    # Whole-number arithmetic: 0.999 * 1000 is not 999 in floating point.
-    percentiles_ns = {
-        key: int(ordered_ns[-(-count * share // 100_000) - 1]) for key, share in _PER_100K.items()
-    }
+    percentiles_ns = {key: percentile_ns(ordered_ns, share) for key, share in _PER_100K.items()}
     return LatencySummary(
         operation=name,
         count=count,
@@ -93,6 +90,12 @@ def _summary(
         max_ns=int(ordered_ns[-1]),
         **percentiles_ns,
     )
+
+
+def percentile_ns(ordered_ns: IntColumn, per_100k: int) -> int:
+    """The nearest-rank percentile of latencies in order; 99 % is 99,000 of 100,000."""
+    # Whole-number arithmetic: 0.999 * 1000 is not 999 in floating point.
+    return int(ordered_ns[-(-len(ordered_ns) * per_100k // 100_000) - 1])
 
 
 def _rate(amount: int, duration_ns: int) -> float | None:

@@ -33,6 +33,8 @@ def take_read_command(ssd: int, slot: int, length_bytes: int) -> int:
     command.request = NONE
     command.translation_page = NONE
     command.lane = slot // (config.slots_per_block * config.blocks_per_lane)
+    command.reader = memory.lanes(ssd)[command.lane].reader
+    command.reader += slot % config.slots_per_sense // config.slots_per_read
     command.bytes = length_bytes
     if memory.blocks(ssd)[slot // config.slots_per_block].slc:
         command.array_ns = config.slc_read_ns

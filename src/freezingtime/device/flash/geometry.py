@@ -40,6 +40,10 @@ class Geometry:
     """0 if the whole map is in DRAM."""
     slots_per_sense: int
     """Slots that one read of the cells covers."""
+    slots_per_read: int
+    """Those of them that a plane reads on its own, if planes do."""
+    readers_per_server: int
+    """How many pages a server can read at once for the host."""
     slots_per_program: int
     slots_per_block: int
     blocks_per_lane: int
@@ -49,6 +53,8 @@ class Geometry:
     erase_ns: int
     channel_of_lane: NDArray[np.int64]
     server_of_lane: NDArray[np.int64]
+    reader_of_lane: NDArray[np.int64]
+    """The first one of those that read the lane."""
 
     @property
     def lanes(self) -> int:
@@ -128,12 +134,16 @@ def _cut_to_size(params: FlashParams, size_bytes: int) -> Geometry:
 def _geometry(
     params: FlashParams, units: int, slots_per_block: int, blocks_per_lane: int, erase_ns: int
 ) -> Geometry:
-    channel_of_lane, server_of_lane = _lane_tables(params)
+    channel_of_lane, server_of_lane, reader_of_lane = _lane_tables(params)
+    readers_per_server = params.planes_per_die if params.plane_reads else 1
     geometry = Geometry(
         units=units,
         translation_entries=_translation_entries(params),
         translation_pages=_translation_pages(params, units),
         slots_per_sense=_slots_per_page(params),
+        slots_per_read=_slots_per_page(params)
+        // (_merged_planes(params) if params.plane_reads else 1),
+        readers_per_server=readers_per_server,
         slots_per_program=params.pages_per_program * _slots_per_page(params),
         slots_per_block=slots_per_block,
         blocks_per_lane=blocks_per_lane,
@@ -142,6 +152,7 @@ def _geometry(
         erase_ns=erase_ns,
         channel_of_lane=channel_of_lane,
         server_of_lane=server_of_lane,
+        reader_of_lane=reader_of_lane,
     )
     if geometry.slots > _SLOTS_MAX:
         raise InputError(
@@ -190,8 +201,10 @@ def _lane_count(params: FlashParams) -> int:
     return dies * params.planes_per_die // _merged_planes(params)
 
 
-def _lane_tables(params: FlashParams) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The channel and the server of each lane, lanes in striping order."""
+def _lane_tables(
+    params: FlashParams,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The channel, the server and the first reader of each lane, lanes in striping order."""
     extent = {
         "C": params.channels,
         "W": params.chips_per_channel,
@@ -205,4 +218,6 @@ def _lane_tables(params: FlashParams) -> tuple[NDArray[np.int64], NDArray[np.int
     chip = place["C"] * params.chips_per_channel + place["W"]
     die = chip * params.dies_per_chip + place["D"]
     plane = die * extent["P"] + place["P"]
-    return place["C"], {"chip": chip, "die": die, "plane": plane}[params.scheduler]
+    server = {"chip": chip, "die": die, "plane": plane}[params.scheduler]
+    reader = die * params.planes_per_die + place["P"] if params.plane_reads else server
+    return place["C"], server, reader

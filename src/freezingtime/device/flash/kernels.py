@@ -16,21 +16,22 @@ from freezingtime.device.flash import (
     event_kernels,
     idle_kernels,
     read_kernels,
+    reader_kernels,
     request_kernels,
     server_kernels,
     write_kernels,
 )
 from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
+from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase, ReadPhase
 from freezingtime.request import Operation
 
 _SERVER = int(EventKind.SERVER)
 _DISPATCH = int(EventKind.DISPATCH)
 _ADMISSION = int(EventKind.ADMISSION)
 _IDLE = int(EventKind.IDLE)
+_READER = int(EventKind.READER)
 _DECIDING = int(Phase.DECIDING)
-_SENSE = int(Phase.SENSE)
-_DATA_OUT = int(Phase.DATA_OUT)
+_SENSE = int(ReadPhase.SENSE)
 _READ = int(Operation.READ)
 
 
@@ -47,6 +48,11 @@ def _run_one(ssd: int) -> None:
                 request_kernels.command_done(ssd, command_id, time_ns)
             if server.phase == _DECIDING:
                 server_kernels.start_next(ssd, target, time_ns)
+    elif kind == _READER:
+        command_id = reader_kernels.end_read_phase(ssd, target, time_ns)
+        if command_id != NONE:
+            request_kernels.command_done(ssd, command_id, time_ns)
+            server_kernels.read_ended(ssd, target, time_ns)
     elif kind == _DISPATCH:
         request_kernels.dispatch(ssd, target, time_ns)
     elif kind == _ADMISSION:
@@ -56,6 +62,7 @@ def _run_one(ssd: int) -> None:
         idle_kernels.work_if_idle(ssd, target, time_ns)
     else:
         completion_kernels.complete(ssd, target, time_ns)
+    request_kernels.resume_commands(ssd, time_ns)
 
 
 @njit()
@@ -133,30 +140,34 @@ def _least_delay_ns(ssd: int, place: int) -> int:
     event = memory.events(ssd)[place]
     if event.kind == _IDLE:
         return NEVER_NS
-    if event.kind != _SERVER:
+    totals = memory.totals(ssd)
+    if event.kind not in (_SERVER, _READER) or totals.read_wait_head != NONE:
         return 0
+    if event.kind == _READER:
+        return _least_read_ns(ssd, event.target)
     server = memory.servers(ssd)[event.target]
     if server.generation != event.generation:
         return NEVER_NS
-    totals = memory.totals(ssd)
-    config = memory.config(ssd)
-    if totals.read_wait_head != NONE:
-        return 0
-    if server.phase in (_SENSE, _DATA_OUT):
-        command = memory.commands(ssd)[server.read]
-        length_bytes = command.bytes
-        delay_ns = config.read_overhead_ns
-        if command.request != NONE:
-            delay_ns += channel_kernels.transfer_ns(length_bytes, config.link_bytes_per_s)
-        elif totals.write_head != NONE:
-            return 0
-        if server.phase == _SENSE:
-            delay_ns += config.transfer_setup_ns
-            delay_ns += channel_kernels.transfer_ns(length_bytes, config.channel_bytes_per_s)
-        return int(delay_ns)
     if totals.through or totals.write_head != NONE or totals.epoch_done < totals.epoch:
         return 0
-    return NEVER_NS if server.read_head == NONE else config.read_command_ns
+    return memory.config(ssd).read_command_ns if server.reads_waiting else NEVER_NS
+
+
+@njit()
+def _least_read_ns(ssd: int, reader_id: int) -> int:
+    """How long after the end of a reader's phase its read can complete at the earliest."""
+    config = memory.config(ssd)
+    reader = memory.readers(ssd)[reader_id]
+    command = memory.commands(ssd)[reader.read]
+    delay_ns = config.read_overhead_ns
+    if command.request != NONE:
+        delay_ns += channel_kernels.transfer_ns(command.bytes, config.link_bytes_per_s)
+    elif memory.totals(ssd).write_head != NONE:
+        return 0
+    if reader.phase == _SENSE:
+        delay_ns += config.transfer_setup_ns
+        delay_ns += channel_kernels.transfer_ns(command.bytes, config.channel_bytes_per_s)
+    return int(delay_ns)
 
 
 @njit("int64(int64)", cache=True)

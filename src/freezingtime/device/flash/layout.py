@@ -29,6 +29,8 @@ class EventKind(IntEnum):
     """A request is complete."""
     IDLE = 4
     """A server may have been idle for long enough to fold or to collect garbage."""
+    READER = 5
+    """A reader ends a phase."""
 
 
 class Phase(IntEnum):
@@ -37,10 +39,8 @@ class Phase(IntEnum):
     IDLE = 0
     DECIDING = 1
     """It has just ended something and not yet begun the next; lasts no time."""
-    SENSE = 2
-    """Cells to page register, for the host."""
-    DATA_OUT = 3
-    """Page register to controller, for the host."""
+    READING = 2
+    """Its readers are at work, for the host."""
     OLD_SENSE = 4
     """For the rest of a mapping unit that is only partly overwritten."""
     OLD_OUT = 5
@@ -53,6 +53,16 @@ class Phase(IntEnum):
     GC_PROGRAM = 11
     ERASE = 12
     SUSPENDING = 13
+
+
+class ReadPhase(IntEnum):
+    """What a reader does."""
+
+    IDLE = 0
+    SENSE = 1
+    """Cells to page register."""
+    DATA_OUT = 2
+    """Page register to controller."""
 
 
 class Role(IntEnum):
@@ -97,6 +107,8 @@ CONFIG = np.dtype(
                 "sector_bytes",  # what partial writes of a unit are tracked in
                 "lanes",
                 "slots_per_sense",
+                "slots_per_read",  # of them, those that one reader reads
+                "readers_per_server",
                 "slots_per_program",
                 "slots_per_block",
                 "blocks_per_lane",
@@ -129,6 +141,7 @@ CONFIG = np.dtype(
                 "link_bytes_per_s",
                 "link_whole",
                 "submission_ns",
+                "writes_waiting_max",
                 "command_interval_ns",
                 "read_overhead_ns",
                 "write_overhead_ns",
@@ -164,6 +177,7 @@ BLOCK = np.dtype(
 
 LANE = _record(
     "server",
+    "reader",  # the first one of those that read it
     "channel",
     "valid",
     "free_head",
@@ -196,11 +210,10 @@ SERVER = _record(
     "phase",
     "done_ns",
     "generation",  # tells events that were overtaken by a suspension
-    "read_head",
-    "read_tail",
+    "reads_waiting",
+    "reads_active",
     "job_head",
     "job_tail",
-    "read",
     "job",
     "bytes_left",  # of a transfer
     "array_ns",  # when the cells begin to be programmed or erased
@@ -215,12 +228,22 @@ SERVER = _record(
     "idle_work",  # what it does or did last is not for the host
 )
 
+READER = _record(
+    "server",
+    "phase",
+    "head",  # the reads that wait for it
+    "tail",
+    "read",
+    "bytes_left",
+)
+
 CHANNEL = _record("free_ns", "busy_ns")
 
 COMMAND = _record(
     "next",
     "sequence",
     "lane",
+    "reader",
     "request",
     "bytes",
     "array_ns",
@@ -288,6 +311,9 @@ TOTALS = _record(
     "translation_jobs",  # translation pages that are being read or written, or may have to be
     "piece_head",
     "pieces",
+    "command_head",  # requests that the controller cannot take up yet
+    "command_tail",
+    "writes_waiting",
     "write_head",
     "write_tail",
     "read_wait_head",

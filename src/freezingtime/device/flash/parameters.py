@@ -16,6 +16,7 @@ What a drive with TLC flash may look like; much has a default::
     t_erase = "10ms"
     pages_per_program = 3
     multi_plane = true
+    plane_reads = true
     t_suspend = "20us"
     [parameters.channel]
     bandwidth = "1.2GB/s"
@@ -86,6 +87,8 @@ class FlashParams:
     """Whether the planes of a die work in lockstep on one wide page."""
     scheduler: str = "die"
     """What does one thing at a time: a plane, a die, or (as in MQSim) a chip."""
+    plane_reads: bool = False
+    """Whether the planes of a die read for the host independently of each other."""
     read_priority: bool = True
     """Whether host reads pass programs, erases and garbage collection that wait."""
     suspend_ns: int | None = None
@@ -102,6 +105,8 @@ class FlashParams:
     link_transfer: str = "pipelined"
     """A read's data go to the host page by page, or once all of it is there."""
     queue_depth: int = 1024
+    writes_waiting_max: int | None = None
+    """While so many writes wait for room in the write buffer, no command is taken up; None: any."""
     submission_ns: int = 0
     command_interval_ns: int = 0
     """The least time between two commands that the controller takes up."""
@@ -170,6 +175,8 @@ def parse(table: Table) -> FlashParams:
         part.finish()
     if params.pages_per_block % params.pages_per_program:
         raise cells.error("pages_per_program", "must divide the array's pages_per_block")
+    if params.plane_reads and params.scheduler != "die":
+        raise cells.error("plane_reads", 'needs scheduler = "die"')
     if params.suspend_ns is not None and not params.read_priority:
         raise cells.error("t_suspend", "needs read_priority = true")
     if params.page_bytes % params.mapping_unit_bytes:
@@ -197,6 +204,7 @@ def _parse_cells(table: Table) -> dict[str, Any]:
         "pages_per_program": table.integer("pages_per_program", 1, least=1, most=16),
         "multi_plane": table.boolean("multi_plane", False),
         "scheduler": table.choice("scheduler", SCHEDULERS, "die"),
+        "plane_reads": table.boolean("plane_reads", False),
         "read_priority": table.boolean("read_priority", True),
         "suspend_ns": _time_ns(table, "t_suspend", 0) if "t_suspend" in table else None,
         "resume_ns": _time_ns(table, "t_resume", 0),
@@ -220,6 +228,7 @@ def _parse_host(table: Table) -> dict[str, Any]:
         "link_bytes_per_s": table.bandwidth_bytes_per_s("bandwidth"),
         "link_transfer": table.choice("transfer", LINK_TRANSFERS, "pipelined"),
         "queue_depth": table.integer("queue_depth", 1024, least=1, most=65536),
+        "writes_waiting_max": table.integer("writes_waiting", 0, most=65536) or None,
         "submission_ns": _time_ns(table, "t_submission", 0),
         "command_interval_ns": _time_ns(table, "t_command_interval", 0),
         "read_overhead_ns": _time_ns(table, "t_read", 0),

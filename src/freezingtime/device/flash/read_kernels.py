@@ -145,13 +145,13 @@ def _may_read(ssd: int) -> bool:
 def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
     """Where a read from ``unit`` on leaves its page or the order of the page's slots."""
     config = memory.config(ssd)
-    page = slot // config.slots_per_sense
+    page = slot // config.slots_per_read
     if config.cached_pages_max:
         end = min(end, page_end_bytes(ssd, unit * config.unit_bytes))
     while (unit + 1) * config.unit_bytes < end:
         unit += 1
         slot += 1
-        if slot_of(ssd, unit) != slot or slot // config.slots_per_sense != page:
+        if slot_of(ssd, unit) != slot or slot // config.slots_per_read != page:
             return unit * int(config.unit_bytes)
     return end
 

@@ -65,7 +65,38 @@ def submit(
 
 @njit()
 def dispatch(ssd: int, request_id: int, now_ns: int) -> None:
-    """The controller takes up a request."""
+    """The controller takes up a request, in its turn and if not too many writes wait for room."""
+    totals = memory.totals(ssd)
+    if totals.command_head == NONE and _may_take_up(ssd):
+        _take_up(ssd, request_id, now_ns)
+        return
+    memory.requests(ssd)[request_id].next = NONE
+    if totals.command_head == NONE:
+        totals.command_head = request_id
+    else:
+        memory.requests(ssd)[totals.command_tail].next = request_id
+    totals.command_tail = request_id
+
+
+@njit()
+def resume_commands(ssd: int, now_ns: int) -> None:
+    """Take up the requests that had to wait, as far as may be."""
+    totals = memory.totals(ssd)
+    while totals.command_head != NONE and _may_take_up(ssd):
+        request_id = totals.command_head
+        request = memory.requests(ssd)[request_id]
+        totals.command_head = request.next
+        request.next = NONE
+        _take_up(ssd, request_id, now_ns)
+
+
+@njit()
+def _may_take_up(ssd: int) -> bool:
+    return bool(memory.totals(ssd).writes_waiting < memory.config(ssd).writes_waiting_max)
+
+
+@njit()
+def _take_up(ssd: int, request_id: int, now_ns: int) -> None:
     operation = memory.requests(ssd)[request_id].operation
     if operation == _READ:
         start_read(ssd, request_id, now_ns)

@@ -1,9 +1,9 @@
 """Servers and channels: what the chips, dies or planes do, and for how long. Compiled.
 
-A server does one thing at a time. It has a queue of host reads and one of jobs; a job is a
-program with what goes with it: reads of old data before, and a share of garbage collection
-after it. Reads go first (``read_priority``), between any two phases of a job, or even within
-a program or erase, which is then suspended.
+A server does one thing at a time: it reads for the host (:mod:`.reader_kernels`), or works on
+a job from its queue; a job is a program with what goes with it: reads of old data before, and
+a share of garbage collection after it. Reads go first (``read_priority``), between any two
+phases of a job, or even within a program or erase, which is then suspended.
 
 A channel carries commands and data, first come first served.
 """
@@ -17,13 +17,13 @@ from freezingtime.device.flash.channel_kernels import occupy_channel, transfer_n
 from freezingtime.device.flash.command_kernels import release_command
 from freezingtime.device.flash.event_kernels import push
 from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
+from freezingtime.device.flash.reader_kernels import append_read, start_read, start_reads
 
 _SERVER_EVENT = int(EventKind.SERVER)
 _IDLE_EVENT = int(EventKind.IDLE)
 _IDLE = int(Phase.IDLE)
 _DECIDING = int(Phase.DECIDING)
-_SENSE = int(Phase.SENSE)
-_DATA_OUT = int(Phase.DATA_OUT)
+_READING = int(Phase.READING)
 _OLD_SENSE = int(Phase.OLD_SENSE)
 _OLD_OUT = int(Phase.OLD_OUT)
 _DATA_IN = int(Phase.DATA_IN)
@@ -38,18 +38,16 @@ _SUSPENDING = int(Phase.SUSPENDING)
 
 @njit()
 def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
-    """Give a host read to its lane's server."""
-    server_id = memory.lanes(ssd)[memory.commands(ssd)[command_id].lane].server
+    """Give a host read to its reader."""
+    reader_id = append_read(ssd, command_id)
+    server_id = memory.readers(ssd)[reader_id].server
     server = memory.servers(ssd)[server_id]
     server.idle_work = 0
-    if server.read_head == NONE:
-        server.read_head = command_id
-    else:
-        memory.commands(ssd)[server.read_tail].next = command_id
-    server.read_tail = command_id
     if server.phase == _IDLE:
         server.busy_since_ns = now_ns
         start_next(ssd, server_id, now_ns)
+    elif server.phase == _READING:
+        start_read(ssd, reader_id, now_ns)
     elif _may_suspend(ssd, server_id, now_ns):
         _suspend(ssd, server_id, now_ns)
 
@@ -89,8 +87,8 @@ def start_next(ssd: int, server_id: int, now_ns: int) -> None:
     """Begin what comes next, or fall idle."""
     server = memory.servers(ssd)[server_id]
     _end_job(ssd, server_id)
-    if _read_is_next(ssd, server_id):
-        _start_read(ssd, server_id, now_ns)
+    if start_reads(ssd, server_id, now_ns):
+        server.phase = _READING
     elif server.suspended_phase != _IDLE:
         _resume(ssd, server_id, now_ns)
     elif _take_job(ssd, server_id):
@@ -108,16 +106,13 @@ def start_next(ssd: int, server_id: int, now_ns: int) -> None:
 
 @njit()
 def end_phase(ssd: int, server_id: int, now_ns: int) -> int:
-    """The server's phase is over; returns the command whose host part is thereby done, or NONE.
+    """The server's phase is over; returns the job whose host part is thereby done, or NONE.
 
     Leaves the server in the next phase of the same thing, or DECIDING.
     """
     server = memory.servers(ssd)[server_id]
     phase = server.phase
-    if phase == _SENSE:
-        length_bytes = memory.commands(ssd)[server.read].bytes
-        _begin_transfer(ssd, server_id, _DATA_OUT, length_bytes, now_ns)
-    elif phase == _OLD_SENSE:
+    if phase == _OLD_SENSE:
         _begin_transfer(ssd, server_id, _OLD_OUT, memory.config(ssd).unit_bytes, now_ns)
     elif phase == _GC_SENSE:
         length_bytes = memory.commands(ssd)[server.job].gc_read_bytes
@@ -126,38 +121,20 @@ def end_phase(ssd: int, server_id: int, now_ns: int) -> int:
         _transfer_page(ssd, server_id, phase, 0, now_ns)
     else:
         server.phase = _DECIDING
-        if phase == _DATA_OUT:
-            command_id = server.read
-            server.read = NONE
-            return int(command_id)
         if phase == _PROGRAM:
             return int(server.job)
     return NONE
 
 
 @njit()
-def _read_is_next(ssd: int, server_id: int) -> bool:
+def read_ended(ssd: int, reader_id: int, now_ns: int) -> None:
+    """Let a reader that is done begin its next read; with the last, the server goes on."""
+    start_read(ssd, reader_id, now_ns)
+    server_id = memory.readers(ssd)[reader_id].server
     server = memory.servers(ssd)[server_id]
-    if server.read_head == NONE:
-        return False
-    if memory.config(ssd).read_priority:
-        return True
-    if server.job != NONE:
-        return False
-    if server.job_head == NONE:
-        return True
-    read = memory.commands(ssd)[server.read_head]
-    return bool(read.sequence < memory.commands(ssd)[server.job_head].sequence)
-
-
-@njit()
-def _start_read(ssd: int, server_id: int, now_ns: int) -> None:
-    server = memory.servers(ssd)[server_id]
-    server.read = server.read_head
-    command = memory.commands(ssd)[server.read]
-    server.read_head = command.next
-    command.next = NONE
-    _sense(ssd, server_id, _SENSE, command.lane, command.array_ns, now_ns)
+    if server.reads_active == 0:
+        server.phase = _DECIDING
+        start_next(ssd, server_id, now_ns)
 
 
 @njit()
@@ -192,13 +169,13 @@ def _start_job_phase(ssd: int, server_id: int, now_ns: int) -> None:
     job = memory.commands(ssd)[server.job]
     if job.old_reads:
         job.old_reads -= 1
-        _sense(ssd, server_id, _OLD_SENSE, job.lane, config.gc_read_ns, now_ns)
+        _sense(ssd, server_id, _OLD_SENSE, job.lane, now_ns)
     elif job.host_part:
         job.host_part = 0
         _begin_transfer(ssd, server_id, _DATA_IN, job.bytes, now_ns)
     elif job.gc_reads:
         job.gc_reads -= 1
-        _sense(ssd, server_id, _GC_SENSE, job.lane, config.gc_read_ns, now_ns)
+        _sense(ssd, server_id, _GC_SENSE, job.lane, now_ns)
     elif job.gc_programs:
         job.gc_programs -= 1
         program_bytes = config.slots_per_program * config.unit_bytes
@@ -219,11 +196,11 @@ def _begin(ssd: int, server_id: int, phase: int, done_ns: int) -> None:
 
 
 @njit()
-def _sense(ssd: int, server_id: int, phase: int, lane_id: int, array_ns: int, now_ns: int) -> None:
+def _sense(ssd: int, server_id: int, phase: int, lane_id: int, now_ns: int) -> None:
     """Cells to page register, once the command has come over the channel."""
-    command_ns = memory.config(ssd).read_command_ns
-    begin_ns = occupy_channel(ssd, lane_id, command_ns, now_ns)
-    _begin(ssd, server_id, phase, begin_ns + array_ns)
+    config = memory.config(ssd)
+    begin_ns = occupy_channel(ssd, lane_id, config.read_command_ns, now_ns)
+    _begin(ssd, server_id, phase, begin_ns + config.gc_read_ns)
 
 
 @njit()
@@ -244,20 +221,29 @@ def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: 
     """
     config = memory.config(ssd)
     server = memory.servers(ssd)[server_id]
-    is_read = phase == _DATA_OUT
-    command = memory.commands(ssd)[server.read if is_read else server.job]
+    command = memory.commands(ssd)[server.job]
     length_bytes = min(server.bytes_left, config.page_bytes)
     server.bytes_left -= length_bytes
     duration_ns = setup_ns + transfer_ns(length_bytes, config.channel_bytes_per_s)
     end_ns = occupy_channel(ssd, command.lane, duration_ns, now_ns)
     if server.bytes_left == 0 and phase == _DATA_IN:
-        server.array_ns = end_ns
-        _begin(ssd, server_id, _PROGRAM, end_ns + command.array_ns)
+        _begin_program(ssd, server_id, _PROGRAM, end_ns, command.array_ns, now_ns)
     elif server.bytes_left == 0 and phase == _GC_IN:
-        server.array_ns = end_ns
-        _begin(ssd, server_id, _GC_PROGRAM, end_ns + config.gc_program_ns)
+        _begin_program(ssd, server_id, _GC_PROGRAM, end_ns, config.gc_program_ns, now_ns)
     else:
         _begin(ssd, server_id, phase, end_ns)
+
+
+@njit()
+def _begin_program(
+    ssd: int, server_id: int, phase: int, begin_ns: int, duration_ns: int, now_ns: int
+) -> None:
+    """Program what will have come over the channel; what came to be read meanwhile goes first."""
+    server = memory.servers(ssd)[server_id]
+    server.array_ns = begin_ns
+    _begin(ssd, server_id, phase, begin_ns + duration_ns)
+    if server.reads_waiting and _may_suspend(ssd, server_id, now_ns):
+        _suspend(ssd, server_id, now_ns)
 
 
 @njit()
@@ -268,8 +254,7 @@ def _may_suspend(ssd: int, server_id: int, now_ns: int) -> bool:
     return bool(
         config.suspend_ns != NONE
         and server.phase in (_PROGRAM, _GC_PROGRAM, _ERASE)
-        and now_ns >= server.array_ns
-        and server.done_ns - now_ns > config.suspend_ns
+        and server.done_ns - max(now_ns, server.array_ns) > config.suspend_ns
         and server.suspensions < config.suspensions_max
     )
 
@@ -277,12 +262,13 @@ def _may_suspend(ssd: int, server_id: int, now_ns: int) -> bool:
 @njit()
 def _suspend(ssd: int, server_id: int, now_ns: int) -> None:
     server = memory.servers(ssd)[server_id]
+    stop_ns = max(now_ns, server.array_ns)
     server.suspended_phase = server.phase
-    server.remaining_ns = server.done_ns - now_ns
+    server.remaining_ns = server.done_ns - stop_ns
     server.suspended_count = server.suspensions + 1
     server.generation += 1  # the event at done_ns is void
     memory.totals(ssd).suspensions += 1
-    _begin(ssd, server_id, _SUSPENDING, now_ns + memory.config(ssd).suspend_ns)
+    _begin(ssd, server_id, _SUSPENDING, stop_ns + memory.config(ssd).suspend_ns)
 
 
 @njit()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from freezingtime.device.flash import layout
 from freezingtime.device.flash.geometry import Geometry, frontiers
-from freezingtime.device.flash.layout import NONE
+from freezingtime.device.flash.layout import NEVER_NS, NONE
 from freezingtime.device.flash.parameters import FlashParams
 
 #: A record array; the type checker knows no fields.
@@ -38,6 +38,7 @@ class FlashState(NamedTuple):
     lanes: Records
     open_slots: Records
     servers: Records
+    readers: Records
     channels: Records
     commands: Records
     requests: Records
@@ -52,11 +53,13 @@ def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
     """An SSD that was never written to, idle."""
     config = _config(params, geometry)
     servers = int(geometry.server_of_lane.max()) + 1
+    readers = servers * geometry.readers_per_server
     staging_units = int(config["staging_units"][0])
     jobs = staging_units + servers + int(config["translation_jobs_max"][0])
     commands = jobs + max(_READ_COMMANDS_LEAST, params.queue_depth)
     pieces = min(staging_units, 65536)
-    events = servers * (3 + params.suspensions_per_operation) + 2 * params.queue_depth + pieces + 1
+    events = servers * (3 + params.suspensions_per_operation) + readers
+    events += 2 * params.queue_depth + pieces + 1
     state = FlashState(
         config=config,
         totals=np.zeros(1, layout.TOTALS),
@@ -66,6 +69,7 @@ def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
         lanes=np.zeros(geometry.lanes, layout.LANE),
         open_slots=np.zeros(geometry.lanes * geometry.slots_per_program, layout.OPEN_SLOT),
         servers=np.zeros(servers, layout.SERVER),
+        readers=np.zeros(readers, layout.READER),
         channels=np.zeros(params.channels, layout.CHANNEL),
         commands=np.zeros(commands, layout.COMMAND),
         requests=np.zeros(params.queue_depth, layout.REQUEST),
@@ -95,6 +99,8 @@ def _config(params: FlashParams, geometry: Geometry) -> Records:
         "sector_bytes": max(_SECTOR_BYTES, unit_bytes // _SECTORS_PER_UNIT_MAX),
         "lanes": geometry.lanes,
         "slots_per_sense": geometry.slots_per_sense,
+        "slots_per_read": geometry.slots_per_read,
+        "readers_per_server": geometry.readers_per_server,
         "slots_per_program": geometry.slots_per_program,
         "slots_per_block": geometry.slots_per_block,
         "blocks_per_lane": geometry.blocks_per_lane,
@@ -111,6 +117,7 @@ def _config(params: FlashParams, geometry: Geometry) -> Records:
         "gc_program_ns": sum(params.program_ns) // len(params.program_ns),
         "erase_ns": geometry.erase_ns,
         "suspend_ns": NONE if params.suspend_ns is None else params.suspend_ns,
+        "writes_waiting_max": params.writes_waiting_max or NEVER_NS,
         "suspensions_max": params.suspensions_per_operation,
         "link_whole": params.link_transfer == "whole",
         "buffered": buffer_units > 0,
@@ -139,6 +146,8 @@ def _reset(state: FlashState, geometry: Geometry) -> None:
     """Link the free lists and mark what is empty."""
     state.lanes["server"] = geometry.server_of_lane
     state.lanes["channel"] = geometry.channel_of_lane
+    state.lanes["reader"] = geometry.reader_of_lane
+    state.readers["server"] = np.arange(state.readers.size) // geometry.readers_per_server
     for name in ("host_block", "gc_block", "cold_block", "through"):
         state.lanes[name] = NONE
     blocks = geometry.blocks_per_lane
@@ -154,8 +163,17 @@ def _reset(state: FlashState, geometry: Geometry) -> None:
         state.translations[name] = NONE
     for name in ("newest_page", "oldest_page"):
         state.totals[name] = NONE
-    for name in ("read_head", "read_tail", "job_head", "job_tail", "read", "job"):
+    for name in ("job_head", "job_tail", "job"):
         state.servers[name] = NONE
+    for name in ("head", "tail", "read"):
+        state.readers[name] = NONE
     state.totals["free_commands"] = state.commands.size
-    for name in ("write_head", "write_tail", "read_wait_head", "read_wait_tail"):
+    for name in (
+        "command_head",
+        "command_tail",
+        "write_head",
+        "write_tail",
+        "read_wait_head",
+        "read_wait_tail",
+    ):
         state.totals[name] = NONE

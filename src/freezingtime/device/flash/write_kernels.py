@@ -35,6 +35,7 @@ def start_write(ssd: int, request_id: int, now_ns: int) -> None:
     else:
         memory.requests(ssd)[totals.write_tail].next = request_id
     totals.write_tail = request_id
+    totals.writes_waiting += 1
     pump(ssd, now_ns)
 
 
@@ -96,7 +97,7 @@ def pump(ssd: int, now_ns: int) -> None:
         request_id = totals.write_head
         request = memory.requests(ssd)[request_id]
         if request.begin == request.end:
-            totals.write_head = request.next
+            _leave_queue(ssd, request_id)
             part_done(ssd, request_id, now_ns)
             continue
         room = config.staging_units - totals.staged_units
@@ -110,9 +111,17 @@ def pump(ssd: int, now_ns: int) -> None:
         _fetch_piece(ssd, request_id, request.cursor, end, now_ns)
         request.cursor = end
         if end == request.end:
-            totals.write_head = request.next
+            _leave_queue(ssd, request_id)
     if totals.write_head != NONE and totals.pieces == 0 and totals.programs_pending == 0:
         program_open_slots(ssd, now_ns)  # they alone take up all the room
+
+
+@njit()
+def _leave_queue(ssd: int, request_id: int) -> None:
+    """The first of the writes that wait waits no more."""
+    totals = memory.totals(ssd)
+    totals.write_head = memory.requests(ssd)[request_id].next
+    totals.writes_waiting -= 1
 
 
 @njit()
