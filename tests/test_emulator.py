@@ -623,3 +623,36 @@ def test_under_a_clock_that_runs_the_client_is_told_of_a_fault(workers: ThreadPo
     ((request, error),) = wire.errors
     assert request.cookie == 0
     assert "file:/broken" in str(error)
+
+
+def test_an_alarm_rings_at_its_time_and_once(workers: ThreadPoolExecutor) -> None:
+    """It ends a turn of its own, at which the machine may be stopped."""
+    wire = FakeWire()
+    clock = SimulatedClock([arrival(100)], wire)
+    queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
+    emulator = Emulator([Disk(0, "disk1", constant(1000), queue)], clock, wire)
+    rung_ns: list[int] = []
+
+    def ring() -> None:
+        rung_ns.append(emulator.totals.now_ns)
+        emulator.stop_machine()
+
+    emulator.set_alarm(777, ring)
+    emulator.run()
+    assert rung_ns == [777]
+    assert [verdict.stop_machine for verdict in clock.verdicts].count(True) == 1
+
+
+def test_a_replaced_disk_has_the_new_device_from_the_next_turn_on(
+    workers: ThreadPoolExecutor,
+) -> None:
+    wire = FakeWire()
+    clock = SimulatedClock([arrival(100), arrival(5000)], wire)
+    queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
+    completed: list[CompletedRequest] = []
+    before = Disk(0, "disk1", constant(0), queue, internal=True)
+    after = Disk(0, "disk1", constant(300), queue)
+    emulator = Emulator([before], clock, wire, completed.append)
+    emulator.set_alarm(2000, lambda: emulator.replace(after))
+    emulator.run()
+    assert [(each.arrival_ns, each.completion_ns) for each in completed] == [(5000, 5300)]

@@ -13,7 +13,7 @@ One turn, during which guest time stands still under the virtual clock:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -117,7 +117,7 @@ def _ignore(_: CompletedRequest) -> None:
 class Emulator:
     """The loop and its state; :meth:`run` belongs to one thread."""
 
-    disks: Sequence[Disk]
+    disks: list[Disk]
     clock: Clock
     wire: ReplyWire
     on_completed: Callable[[CompletedRequest], None] = _ignore
@@ -131,6 +131,8 @@ class Emulator:
     _stop_requested: bool = False
     _rate_hz: int | None = None
     _arrived_count: int = 0
+    _replacement: Disk | None = None
+    _alarm: tuple[int, Callable[[], None]] | None = None
 
     def run(self) -> None:
         """Serve until the clock ends.
@@ -143,6 +145,7 @@ class Emulator:
             self._advance_devices(moment.now_ns)
             if moment.must_drain:
                 self._drain()
+            self._replace_disk()
             reply_count = self._reply_to_completed()
             self.clock.resume(self._verdict(reply_count))
             self.wire.flush()
@@ -154,6 +157,17 @@ class Emulator:
     def set_rate(self, rate_hz: int) -> None:
         """Change the guest CPU's speed from the end of this turn on. Emulator's thread."""
         self._rate_hz = rate_hz
+
+    def replace(self, disk: Disk) -> None:
+        """Have ``disk`` take the place of the one with its index, which has nothing under way.
+
+        From the end of this turn on. Emulator's thread.
+        """
+        self._replacement = disk
+
+    def set_alarm(self, time_ns: int, ring: Callable[[], None]) -> None:
+        """Call ``ring`` at that guest time, which ends a turn of its own. Emulator's thread."""
+        self._alarm = (time_ns, ring)
 
     def _take_in(self, moment: Moment) -> None:
         totals = self.totals
@@ -170,6 +184,17 @@ class Emulator:
                 self._advance_devices(arrival.time_ns)
                 submitted_ns = arrival.time_ns
             self._accept(arrival)
+        if self._alarm is not None and moment.now_ns >= self._alarm[0]:
+            ring, self._alarm = self._alarm[1], None
+            ring()
+
+    def _replace_disk(self) -> None:
+        disk, self._replacement = self._replacement, None
+        if disk is None:
+            return
+        if any(flight.channel.disk_index == disk.index for flight in self._in_device.values()):
+            raise RuntimeError(f"disk {disk.name} replaced with a request under way")
+        self.disks[disk.index] = disk
 
     def _accept(self, arrival: Arrival) -> None:
         request, channel, time_ns, adrift, from_host = arrival
@@ -302,6 +327,8 @@ class Emulator:
         events_ns = [
             event_ns for disk in self.disks if (event_ns := disk.device.next_event_ns()) is not None
         ]
+        if self._alarm is not None:
+            events_ns.append(self._alarm[0])
         verdict = Verdict(
             min(events_ns) if events_ns else None, reply_count, self._stop_requested, self._rate_hz
         )

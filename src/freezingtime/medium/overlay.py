@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import shlex
+import struct
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from freezingtime.errors import InputError
 from freezingtime.medium import fallocate
@@ -13,6 +15,9 @@ from freezingtime.medium.base import Medium
 from freezingtime.medium.file_access import BufferedAccess
 from freezingtime.medium.sector_map import Run, SectorMap, Source
 from freezingtime.request import Buffer
+
+#: One saved change: source, offset and length; a scratch run's bytes follow.
+_CHANGE = struct.Struct("<BQQ")
 
 
 class OverlayMedium(Medium):
@@ -71,6 +76,26 @@ class OverlayMedium(Medium):
     def flush(self) -> None:
         """Do nothing: see the class."""
 
+    def save_changes(self, file: BinaryIO) -> None:
+        """Write what differs from ``base``, for :meth:`load_changes`. No request may be at work."""
+        for run in self._sectors.changed_runs():
+            file.write(_CHANGE.pack(*run))
+            if run.source is Source.SCRATCH:
+                file.write(self._read_run(run))
+
+    def load_changes(self, file: BinaryIO) -> None:
+        """Make the changes that :meth:`save_changes` wrote, over the same ``base``.
+
+        Raises:
+            ValueError: the file is cut short.
+        """
+        while header := file.read(_CHANGE.size):
+            source, offset_bytes, length_bytes = _CHANGE.unpack(_whole(header, _CHANGE.size))
+            if source == Source.SCRATCH:
+                self.write(offset_bytes, _whole(file.read(length_bytes), length_bytes))
+            else:
+                self.zero(offset_bytes, length_bytes)
+
     def close(self) -> None:
         self._scratch_file.close()
         self._base.close()
@@ -90,3 +115,9 @@ class OverlayMedium(Medium):
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             text += "; free some space there, or set TMPDIR to a directory that has more"
         return OSError(error.errno, text)
+
+
+def _whole(data: bytes, length_bytes: int) -> bytes:
+    if len(data) < length_bytes:
+        raise ValueError("the saved changes are cut short")
+    return data

@@ -62,6 +62,14 @@ class SectorMap:
             else:
                 yield from _split(sources[first:last], start_bytes)
 
+    def changed_runs(self) -> Iterator[Run]:
+        """All runs whose source is not the base, in the order of their offsets."""
+        for chunk in sorted({*self._mixed_chunks, *self._uniform_chunks}):
+            start_bytes = chunk * _CHUNK_SECTORS * SECTOR_BYTES
+            for run in self.runs(start_bytes, _CHUNK_SECTORS * SECTOR_BYTES):
+                if run.source is not Source.BASE:
+                    yield run
+
     def _mixed_chunk(self, chunk: int) -> bytearray:
         sources = self._mixed_chunks.get(chunk)
         if sources is None:
