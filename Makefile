@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What a run needs, and what the tests need on top.
 RUN_PACKAGES := qemu-system-x86 gcc libc6-dev python3-venv python3-dev
-TEST_PACKAGES := qemu-utils libnbd-bin nbdkit fio blktrace e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio
+TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit fio blktrace e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio
 AGENT := $(wildcard src/freezingtime/clock/agent/*.[ch])
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 
@@ -57,16 +57,16 @@ bench: setup ## what exactness costs, how fast a run starts, the record, the dev
 	$(BIN)/python bench/models.py
 
 lint: setup-test ## style, types, the dependency rule, the agent under two compilers
-	$(BIN)/ruff check src tests bench demo setup.py
-	$(BIN)/ruff format --check src tests bench demo setup.py
+	$(BIN)/ruff check src tests bench demo examples setup.py
+	$(BIN)/ruff format --check src tests bench demo examples setup.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	for cc in gcc clang; do $$cc $(CFLAGS_STRICT) -shared -o /dev/null src/freezingtime/clock/agent/*.c -ldl -lpthread || exit 1; done
 	clang-format --dry-run -Werror $(AGENT)
 
 format: setup-test ## put the code into its canonical form
-	$(BIN)/ruff check --fix src tests bench demo setup.py
-	$(BIN)/ruff format src tests bench demo setup.py
+	$(BIN)/ruff check --fix src tests bench demo examples setup.py
+	$(BIN)/ruff format src tests bench demo examples setup.py
 	clang-format -i $(AGENT)
 
 clean: ## remove what the build made (not the cache)

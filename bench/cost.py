@@ -23,7 +23,8 @@ from rich.table import Table
 
 from freezingtime.experiment.run import RunObserver, RunPlan, run
 from freezingtime.machine import control_disk
-from freezingtime.machine.guest_image import GuestImage, build_mini_image, find_image
+from freezingtime.machine.guest_image import GuestImage, find_image
+from freezingtime.machine.image_build import build_mini_image
 from freezingtime.machine.qemu_command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
 from freezingtime.spec import parse_disk
 

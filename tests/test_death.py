@@ -22,7 +22,8 @@ from typing import TypeVar
 import pytest
 
 from freezingtime.machine.cache import cache_directory
-from freezingtime.machine.guest_image import build_mini_image, find_image
+from freezingtime.machine.guest_image import find_image
+from freezingtime.machine.image_build import build_mini_image
 from tests.conftest import PROGRAM
 
 pytestmark = pytest.mark.guest
@@ -375,7 +376,7 @@ class TestGuest:
         read = "dd if=/dev/vda of=/dev/null bs=4k iflag=direct"
         run = start("run", "--disk", device, "--", "sh", "-c", f"{read} & usleep 50000; {job}")
         run.wait(START_DEADLINE_S)
-        run.assert_clear_end(1, words)
+        run.assert_clear_end(4, words, "the console's last lines")
         run.assert_nothing_left()
 
     def test_device_that_is_reset_with_a_request_in_flight(self, start: Start) -> None:

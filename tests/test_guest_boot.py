@@ -19,10 +19,13 @@ import pytest
 
 from freezingtime.machine.cache import cache_directory
 from freezingtime.machine.debian import PackageArchive
-from freezingtime.machine.guest_image import GuestImage, build_mini_image
+from freezingtime.machine.guest_image import GuestImage
+from freezingtime.machine.image_build import build_mini_image
 from freezingtime.machine.mini_image import make_content
 
 pytestmark = pytest.mark.guest
+
+SERIAL = "serial=freezingtime-control"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class TestInit:
 
     def test_control_disk_without_a_job(self, image: GuestImage, tmp_path: Path) -> None:
         outcome = boot(image, tmp_path, script="", header="")
-        assert outcome.message == "FAILED the control disk has no job of version 1"
+        assert outcome.message == "FAILED the control disk has no job of version 2"
 
     def test_large_job_arrives_whole(self, image: GuestImage, tmp_path: Path) -> None:
         payload = "0123456789abcdef" * 8192
@@ -111,7 +114,7 @@ def boot(
     """Run a job on a machine that has at most one disk, which is there from the start."""
     if header is None:
         header = (
-            f"FREEZINGTIME-JOB 1\nscript_bytes={len(script)}\n"
+            f"FREEZINGTIME-JOB 2\nscript_bytes={len(script)}\n"
             f"env_bytes={len(environment)}\ndisks={disks}\n"
         )
     control = directory / "control"
@@ -141,7 +144,12 @@ def qemu_arguments(image: GuestImage, directory: Path, *, has_disk: bool) -> lis
         *("-kernel", str(image.kernel_path), "-initrd", str(image.initrd_path)),
         *("-append", "console=ttyS0 quiet panic=-1"),
         *("-serial", f"file:{directory / 'console'}"),
-        *("-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-hd,bus=scsi.0,drive=control"),
+        *(
+            "-device",
+            "virtio-scsi-pci,id=scsi",
+            "-device",
+            f"scsi-hd,bus=scsi.0,drive=control,{SERIAL}",
+        ),
         *("-blockdev", f"driver=file,node-name=control,filename={directory / 'control'}"),
         *("-device", "virtio-serial-pci"),
         *("-chardev", f"file,id=out,path={directory / 'out'}"),

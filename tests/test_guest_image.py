@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.errors import InputError, RunError
+from freezingtime.experiment.guest import require_image
 from freezingtime.machine import guest_image
 from freezingtime.machine.cache import (
     cache_directory,
@@ -21,12 +22,14 @@ from freezingtime.machine.cache import (
 from freezingtime.machine.debian import Package, PackageArchive
 from freezingtime.machine.guest_image import (
     GuestImage,
+    ImageContent,
+    RootDisk,
     find_image,
+    image_directory,
     list_images,
     remove_image,
     store_image,
 )
-from freezingtime.machine.mini_image import ImageContent
 
 PACKAGE = Package("fio", "1:3.33-3", "amd64", "utils", (), (), "0" * 64)
 
@@ -136,6 +139,33 @@ class TestPackageArchive:
         with pytest.raises(InputError, match="apt knows no package fio for amd64"):
             archive.candidate("fio")
 
+    def test_dependencies_are_what_apt_would_install(
+        self, archive: PackageArchive, fake: Callable[[str, str], None]
+    ) -> None:
+        fake("apt-get", "echo 'Inst fio (1:3.33-3 Debian:12 [amd64]) []'; echo 'Conf fio (x)'")
+        fake("apt-cache", f"cat <<'END'\n{self.SHOWN}END")
+        assert [package.name for package in archive.with_dependencies(["fio"])] == ["fio"]
+
+    def test_dependencies_of_an_unknown_package(
+        self, archive: PackageArchive, fake: Callable[[str, str], None]
+    ) -> None:
+        fake("apt-get", "echo 'E: Unable to locate package nosuch' >&2; exit 100")
+        with pytest.raises(InputError, match="asked for: Unable to locate package nosuch"):
+            archive.with_dependencies(["nosuch"])
+
+    def test_repository_has_the_downloaded_packages(
+        self, archive: PackageArchive, fake: Callable[[str, str], None], tmp_path: Path
+    ) -> None:
+        sha256_of_x = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+        shown = self.SHOWN.replace("0" * 64, sha256_of_x) + "Filename: pool/main/f/fio_1.deb\n"
+        fake("apt-cache", f"cat <<'END'\n{shown}END")
+        fake("apt-get", "printf x >fio_1%3a3.33-3_amd64.deb")
+        repository = tmp_path / "repository"
+        repository.mkdir()
+        archive.write_repository([replace(PACKAGE, sha256=sha256_of_x)], repository)
+        assert "\nFilename: ./fio.deb\n" in (repository / "Packages").read_text()
+        assert (repository / "fio.deb").read_text() == "x"
+
     def test_unknown_since_the_network_is_down(
         self, archive: PackageArchive, fake: Callable[[str, str], None]
     ) -> None:
@@ -175,12 +205,73 @@ def store(cache: Path, initrd: bytes, age_s: int = 0) -> GuestImage:
     """Put a made-up image into the cache."""
     building = cache / "images" / "building"
     building.mkdir(parents=True)
-    manifest = store_image(building, ImageContent(b"kernel", initrd, "6.1", (PACKAGE,)))
+    manifest = store_image(building, "mini", ImageContent(b"kernel", initrd, "6.1", (PACKAGE,)))
     final = cache / "images" / f"mini-{manifest.image_id[:12]}"
     publish(building, final)
     built_s = time.time() - age_s
     os.utime(final / "manifest.json", (built_s, built_s))
     return GuestImage(final, manifest)
+
+
+def store_with_root(cache: Path, data: bytes, place_bytes: int = 5 << 20) -> GuestImage:
+    """Put a made-up image with a sparse root disk into the cache."""
+    building = cache / "images" / "building"
+    building.mkdir(parents=True)
+    root = RootDisk("ext4", 64 << 20)
+    made = cache / "made.img"
+    with made.open("wb") as file:
+        file.truncate(root.size_bytes)
+        file.seek(place_bytes)
+        file.write(data)
+    content = ImageContent(b"kernel", b"initrd", "6.1", (PACKAGE,), root, made)
+    manifest = store_image(building, "big", content)
+    final = image_directory(manifest)
+    publish(building, final)
+    return GuestImage(final, manifest)
+
+
+class TestRootDisks:
+    def test_is_found_again(self, cache: Path) -> None:
+        image = store_with_root(cache, b"data")
+        assert find_image("big") == image == list_images()[0]
+        assert image.root_path is not None
+        assert image.root_path.stat().st_size == 64 << 20
+        assert find_image("mini") is None
+
+    def test_id_depends_on_the_data_and_its_place(self, cache: Path) -> None:
+        """But not on which zeros happen to be holes of the file."""
+        same = store_with_root(cache, b"data").image_id
+        assert store_with_root(cache, b"date").image_id != same
+        assert store_with_root(cache, b"data", place_bytes=7 << 20).image_id != same
+        assert store_with_root(cache, b"data" + bytes(9 << 20)).image_id == same
+
+    def test_damage_is_noticed(self, cache: Path) -> None:
+        image = store_with_root(cache, b"data")
+        assert image.root_path is not None
+        os.truncate(image.root_path, 1 << 20)
+        with pytest.raises(InputError, match=f"{image.directory.name} is damaged"):
+            list_images()
+
+    def test_images_with_and_without_have_builders_of_their_own(
+        self, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mini, big = store(cache, b"x"), store_with_root(cache, b"data")
+        monkeypatch.setattr(guest_image, "_ROOT_SOURCES", ("debian_image.py",))
+        assert mini.is_of_these_sources
+        assert not big.is_of_these_sources
+
+    def test_a_guest_that_is_not_there(self, cache: Path) -> None:
+        store_with_root(cache, b"data")
+        require_image("big")
+        require_image("mini")
+        with pytest.raises(InputError, match=r"no image 'debian', only big, mini; build it with"):
+            require_image("debian")
+
+    def test_a_guest_of_other_sources(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        store_with_root(cache, b"data")
+        monkeypatch.setattr(guest_image, "_ROOT_SOURCES", ("debian_image.py",))
+        with pytest.raises(InputError, match=r"another version .* image build debian --name big'"):
+            require_image("big")
 
 
 class TestImages:

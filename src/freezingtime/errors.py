@@ -5,6 +5,8 @@
     FreezingTimeError
     +-- InputError        what the user asked for cannot be done: exit status 2
     +-- RunError          something failed while running: exit status 1
+        +-- GuestError       the guest died or never got ready: exit status 4
+        +-- TimeLimitError   the job was not done in time: exit status 124
 """
 
 from __future__ import annotations
@@ -20,3 +22,11 @@ class InputError(FreezingTimeError):
 
 class RunError(FreezingTimeError):
     """A failure while running: what died and why."""
+
+
+class GuestError(RunError):
+    """The guest ended before its job, or could not start it; the console says why."""
+
+
+class TimeLimitError(RunError):
+    """The job was not done within the guest or host time that it was given."""

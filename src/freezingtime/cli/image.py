@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import Annotated
@@ -9,8 +10,15 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.options import parse_option
 from freezingtime.errors import InputError
-from freezingtime.machine.guest_image import build_mini_image, list_images, remove_image
+from freezingtime.machine.debian_image import FILE_SYSTEMS, DebianPlan
+from freezingtime.machine.guest_image import MINI, RootDisk, list_images, remove_image
+from freezingtime.machine.image_build import build_debian_image, build_mini_image
+from freezingtime.units import parse_size_bytes
+
+_SIZE_MIN_BYTES = 512 << 20
+_SIZE_MAX_BYTES = 16 << 40
 
 app = typer.Typer(help="Build, list and remove guest images.")
 
@@ -31,17 +39,81 @@ class _Steps:
 
 @app.command("build")
 def build_command(
-    name: Annotated[str, typer.Argument(help="Which image; there is: mini.")] = "mini",
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="Which kind of image: `mini` or `debian`.")
+    ] = MINI,
+    packages: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="For debian: packages beside the base system.",
+            show_default=False,
+        ),
+    ] = "",
+    size: Annotated[
+        str, typer.Option(metavar="SIZE", help="For debian: the root disk's size.")
+    ] = "8GiB",
+    file_system: Annotated[
+        str,
+        typer.Option(
+            "--file-system",
+            metavar="TYPE",
+            help=f"For debian: of the root disk: {' or '.join(FILE_SYSTEMS)}.",
+        ),
+    ] = "ext4",
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="For debian: what `run --guest` will call it.", show_default=False
+        ),
+    ] = "debian",
 ) -> int:
-    """Build a guest image from Debian's packages, without root.
+    """Build a guest image from Debian's packages.
 
-    Does nothing if the image of the newest packages is there already.
+    `mini` is a small system in memory; `debian` a whole one, with systemd, on a root disk.
+    Does nothing if the image of the newest packages is there already. `debian` takes root, or
+    user namespaces with subordinate ids.
+
+    Example: `freezingtime image build debian --packages postgresql,sqlite3,fio`
     """
-    if name != "mini":
-        raise InputError(f"image build {name}: unknown image; there is: mini")
-    image = build_mini_image(_Steps())
+    if kind not in (MINI, "debian"):
+        raise InputError(f"image build {kind}: unknown kind of image; there is: mini, debian")
+    if kind == MINI:
+        image = build_mini_image(_Steps())
+    else:
+        plan = DebianPlan(_packages(packages), RootDisk(_file_system(file_system), _size(size)))
+        image = build_debian_image(_name(name), plan, _Steps())
     print(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0
+
+
+def _packages(text: str) -> tuple[str, ...]:
+    names = tuple(sorted({name.strip() for name in text.split(",")} - {""}))
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
+            raise InputError(f"--packages: {name!r} is no name of a package, such as postgresql")
+    return names
+
+
+def _file_system(text: str) -> str:
+    if text not in FILE_SYSTEMS:
+        raise InputError(f"--file-system {text}: must be {' or '.join(FILE_SYSTEMS)}")
+    return text
+
+
+def _size(text: str) -> int:
+    size_bytes = parse_option("--size", text, parse_size_bytes)
+    if not _SIZE_MIN_BYTES <= size_bytes <= _SIZE_MAX_BYTES or size_bytes % (1 << 20):
+        raise InputError(f"--size {text}: must be whole MiB, from 512MiB to 16TiB")
+    return size_bytes
+
+
+def _name(text: str) -> str:
+    if text == MINI or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", text):
+        raise InputError(
+            f"--name {text}: write up to 41 small letters, digits, '.', '_' or '-', and not 'mini'"
+        )
+    return text
 
 
 @app.command("list")
@@ -49,7 +121,8 @@ def list_command() -> int:
     """List the images in the cache."""
     rows = [("name", "id", "kernel", "size", "directory")]
     for image in list_images():
-        size_bytes = image.manifest.kernel_bytes + image.manifest.initrd_bytes
+        files = [image.kernel_path, image.initrd_path, *filter(None, [image.root_path])]
+        size_bytes = sum(file.stat().st_blocks * 512 for file in files)
         size_mib = f"{size_bytes / (1 << 20):.1f} MiB"
         kernel = image.manifest.kernel_release
         rows.append((image.name, image.image_id[:12], kernel, size_mib, str(image.directory)))

@@ -1,7 +1,8 @@
 """The command line's entry point: the commands, and what errors become.
 
 Exit statuses: a command's own; 1 a failure while running; 2 bad input; 3 the run's
-figures are not valid; 130 and 143 for Ctrl-C and SIGTERM. An error is one line on stderr.
+figures are not valid; 4 the guest died or never got ready; 124 a time limit; 130 and 143
+for Ctrl-C and SIGTERM. An error is one line on stderr.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from typer.core import TyperGroup
 
 from freezingtime._version import __version__
 from freezingtime.cli import signals
-from freezingtime.errors import FreezingTimeError, InputError
+from freezingtime.errors import FreezingTimeError, GuestError, InputError, TimeLimitError
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
+EXIT_GUEST_FAILED = 4
+EXIT_TIME_LIMIT = 124  # as timeout(1) has it
 
 # What Typer raises for wrong usage. It has no public name: older versions take the class from
 # Click, newer ones from a copy of Click of their own.
@@ -102,6 +105,10 @@ def _run() -> int:
         return _complain(_usage_line(error), EXIT_BAD_INPUT)
     except InputError as error:
         return _complain(str(error), EXIT_BAD_INPUT)
+    except GuestError as error:
+        return _complain(str(error), EXIT_GUEST_FAILED)
+    except TimeLimitError as error:
+        return _complain(str(error), EXIT_TIME_LIMIT)
     except FreezingTimeError as error:
         return _complain(str(error), EXIT_FAILED)
     except signals.Interrupted as interruption:

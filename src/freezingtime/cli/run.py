@@ -21,8 +21,10 @@ from freezingtime.cli.options import (
 from freezingtime.cli.progress import RunProgress
 from freezingtime.errors import InputError
 from freezingtime.experiment.run import RunPlan, RunResult, run
-from freezingtime.spec import parse_disk
-from freezingtime.units import format_time_ns, parse_rate_hz, parse_size_bytes
+from freezingtime.machine.guest_image import MINI
+from freezingtime.machine.job import directory_script
+from freezingtime.spec import DiskSpec, parse_disk
+from freezingtime.units import format_time_ns, parse_rate_hz, parse_size_bytes, parse_time_ns
 
 EXIT_INVALID = 3
 
@@ -47,6 +49,46 @@ def run_command(
         Path | None,
         typer.Option(
             metavar="FILE", help="Run this script instead of COMMAND.", show_default=False
+        ),
+    ] = None,
+    job: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Put DIR's files under `/job` in the guest, and run `run` among them.",
+            show_default=False,
+        ),
+    ] = None,
+    collect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Leave the guest's files that match in `collected/` of `--out`. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="End the job after this much guest time.", show_default=False
+        ),
+    ] = None,
+    real_time_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="End the job after this much real time.", show_default=False
+        ),
+    ] = None,
+    guest: Annotated[
+        str, typer.Option(metavar="NAME", help="The guest: an image of `image list`.")
+    ] = MINI,
+    root_device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="The device of the guest's root disk, if it has one: `DEVICE[,delay=TIME]`. "
+            "Without it, it takes no time.",
+            show_default=False,
         ),
     ] = None,
     cpu_rate: Annotated[
@@ -77,6 +119,12 @@ def run_command(
         bool, typer.Option("--quiet", "-q", help="No progress and no summary on stderr.")
     ] = False,
     medium_deadline: MediumDeadlineOption = "60s",
+    boot_deadline: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Give up when the guest takes more real time than this to boot."
+        ),
+    ] = "300s",
     qemu: Annotated[
         str, typer.Option(metavar="PROGRAM", help="The QEMU to run.")
     ] = "qemu-system-x86_64",
@@ -86,20 +134,28 @@ def run_command(
     The first disk is /dev/vda, the second /dev/vdb; by name they are
     /dev/disk/by-id/virtio-NAME. The job's output comes out on stdout unchanged; the summary
     goes to stderr. The exit status is the job's; 1: something failed; 2: bad input;
-    3: the job ended with 0, but its figures are not valid.
+    3: the job ended with 0, but its figures are not valid; 4: the guest died or never got
+    ready; 124: a time limit was reached.
 
     Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
     --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`
     """
     plan = RunPlan(
         disks=[parse_disk(text) for text in disk or []],
-        script=_script(command or [], script),
+        script=_script(command or [], script, job),
+        guest=guest,
+        root_device=_root_device(root_device),
+        job_directory=job,
+        collect=collect or [],
+        limit_ns=_limit_ns("--time-limit", time_limit),
+        host_limit_s=_limit_s("--real-time-limit", real_time_limit),
         rate_hz=_rate(cpu_rate),
         memory_bytes=_memory(memory),
         seed=seed,
         fresh_boot=boot,
         qemu=qemu,
         medium_deadline_s=parse_medium_deadline_s(medium_deadline),
+        boot_deadline_s=_limit_s("--boot-deadline", boot_deadline) or 0.0,
         out=out,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
@@ -118,9 +174,13 @@ def run_command(
     return 0 if result.valid or allow_late else EXIT_INVALID
 
 
-def _script(command: list[str], script: Path | None) -> bytes:
-    if bool(command) == (script is not None):
-        raise InputError("give either a COMMAND behind '--' or --script FILE, and not both")
+def _script(command: list[str], script: Path | None, job: Path | None) -> bytes:
+    if bool(command) + (script is not None) + (job is not None) != 1:
+        raise InputError(
+            "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"
+        )
+    if job is not None:
+        return directory_script(job)
     if script is None:
         return f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
     try:
@@ -130,6 +190,32 @@ def _script(command: list[str], script: Path | None) -> bytes:
     if not content.startswith(b"#!"):
         raise InputError(f"--script {script}: must begin with '#!', such as #!/bin/sh")
     return content
+
+
+def _root_device(text: str | None) -> DiskSpec | None:
+    if text is None:
+        return None
+    spec = parse_disk(text)
+    if spec.name or spec.size_bytes or "medium=" in text:
+        raise InputError(
+            f"--root-device {text}: the image gives its name, size and medium; "
+            "write DEVICE or DEVICE,delay=TIME"
+        )
+    return spec
+
+
+def _limit_ns(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    limit_ns = parse_option(option, text, parse_time_ns)
+    if limit_ns <= 0:
+        raise InputError(f"{option} {text}: must be more than 0, such as 60s")
+    return limit_ns
+
+
+def _limit_s(option: str, text: str | None) -> float | None:
+    limit_ns = _limit_ns(option, text)
+    return None if limit_ns is None else limit_ns / 1e9
 
 
 def _rate(text: str) -> int:
@@ -160,6 +246,8 @@ def _print_summary(result: RunResult) -> None:
     if not result.on_time:
         lines.append(f"the latest request was {format_time_ns(totals.worst_late_ns)} late")
     lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:3]]
+    if result.plan.collect:
+        lines.append(f"collected {len(result.collected)} files")
     if result.plan.out is not None:
         lines.append(f"results in {result.plan.out}")
     for line in lines:

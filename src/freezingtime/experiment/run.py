@@ -15,11 +15,19 @@ from typing import Any
 from freezingtime._version import __version__
 from freezingtime.emulator import CompletedRequest, Totals
 from freezingtime.errors import InputError, RunError
-from freezingtime.machine.guest_image import GuestImage, build_mini_image, find_image
-from freezingtime.machine.machine import JobResult, Machine, MachineConfig, find_qemu
+from freezingtime.experiment.guest import (
+    ROOT_DISK_NAME,
+    open_root,
+    ready_image,
+    ready_snapshot,
+    require_image,
+)
+from freezingtime.machine.guest_image import MINI, GuestImage
+from freezingtime.machine.job import Job, pack, unpack_collected
+from freezingtime.machine.machine import JobResult, Machine
+from freezingtime.machine.machine_config import MachineConfig, find_qemu
 from freezingtime.machine.qemu_command import DISKS_MAX
 from freezingtime.machine.service import CONTROL_DISK_INDEX, DiskPlan
-from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.spec import DiskSpec, build_device, open_medium
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
@@ -27,6 +35,8 @@ from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 
 RECORD_FORMAT = 1
+#: Where in the run directory the files are that came back from the guest.
+COLLECTED_DIRECTORY = "collected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,18 @@ class RunPlan:
 
     disks: Sequence[DiskSpec]
     script: bytes
+    guest: str = MINI
+    """The name of the guest's image."""
+    root_device: DiskSpec | None = None
+    """The device of the guest's root disk; None: one that takes no time."""
+    job_directory: Path | None = None
+    """A directory whose files appear in the guest under /job."""
+    collect: Sequence[str] = ()
+    """Patterns of files that are to be in the run directory afterwards."""
+    limit_ns: int | None = None
+    """How much guest time the job may take."""
+    host_limit_s: float | None = None
+    """How much host time the job may take."""
     rate_hz: int = 4_000_000_000
     memory_bytes: int = 512 << 20
     seed: int = 0
@@ -42,6 +64,7 @@ class RunPlan:
     """Boot in place instead of starting from the snapshot."""
     qemu: str = "qemu-system-x86_64"
     medium_deadline_s: float = 60.0
+    boot_deadline_s: float = 300.0
     out: Path | None = None
 
 
@@ -55,6 +78,8 @@ class RunResult:
     image: GuestImage
     qemu_version: str
     ready_ns: int
+    collected: Sequence[str] = ()
+    """The files that came back, relative to ``collected/`` in the run directory."""
 
     @property
     def totals(self) -> Totals:
@@ -78,13 +103,19 @@ class RunResult:
             "versions": {
                 "freezingtime": __version__,
                 "qemu": self.qemu_version,
+                "guest": self.image.name,
                 "image": self.image.image_id,
                 "kernel": self.image.manifest.kernel_release,
                 "packages": {p.name: p.version for p in self.image.manifest.packages},
                 "python": platform.python_version(),
             },
             "plan": {
+                "guest": plan.guest,
+                "root_device": plan.root_device and plan.root_device.text,
                 "disks": [spec.text for spec in plan.disks],
+                "job_directory": plan.job_directory and str(plan.job_directory),
+                "collect": list(plan.collect),
+                "limit_ns": plan.limit_ns,
                 "script": plan.script.decode(errors="surrogateescape"),
                 "cpu_rate_hz": plan.rate_hz,
                 "memory_bytes": plan.memory_bytes,
@@ -96,6 +127,7 @@ class RunResult:
                 "start_ns": job.start_ns,
                 "end_ns": job.end_ns,
                 "guest_ns": job.end_ns - job.start_ns,
+                "collected": list(self.collected),
             },
             "audit": {
                 "valid": self.valid,
@@ -137,16 +169,29 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
     find_qemu(plan.qemu)
     with contextlib.ExitStack() as cleanup:
         disks = _open_disks(plan, cleanup)
+        job = _make_job(plan, cleanup)
+        require_image(plan.guest)
         if plan.out is not None:
             _prepare_directory(plan.out)
-        image = find_image() or build_mini_image(observer.preparing)
+        image = ready_image(plan.guest, observer.preparing)
         config = MachineConfig(
-            image, plan.memory_bytes, plan.rate_hz, plan.qemu, plan.medium_deadline_s
+            image,
+            plan.memory_bytes,
+            plan.rate_hz,
+            plan.qemu,
+            plan.medium_deadline_s,
+            plan.boot_deadline_s,
         )
-        snapshot = None if plan.fresh_boot else _ready_snapshot(config, observer)
+
+        def booting(machine: Machine) -> None:
+            observer.preparing("boot the guest once", machine.totals.now_ns, 0)
+
+        snapshot = None if plan.fresh_boot else ready_snapshot(config, booting)
+        root_seed = plan.seed + len(disks)
+        root = open_root(image, plan.root_device, root_seed, snapshot, cleanup)
         on_completed = _open_record(plan, disks, cleanup)
         machine = cleanup.enter_context(
-            Machine(config, disks, snapshot=snapshot, on_completed=on_completed)
+            Machine(config, disks, root=root, snapshot=snapshot, on_completed=on_completed)
         )
         version = machine.qemu_version()
         ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
@@ -155,22 +200,38 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
             observer.output(machine.stdout.read_new(), machine.stderr.read_new())
             observer.running(machine.totals)
 
-        job = machine.run_job(
-            plan.script, environment={"FREEZINGTIME_SEED": str(plan.seed)}, on_tick=tick
+        ended = machine.run_job(
+            job, limit_ns=plan.limit_ns, host_limit_s=plan.host_limit_s, on_tick=tick
         )
         tick()
         stdout = machine.stdout.read_all() if plan.out is not None else b""
+        collected: list[str] = []
+        if plan.out is not None and plan.collect:
+            collected = unpack_collected(machine.collected, plan.out / COLLECTED_DIRECTORY)
     result = RunResult(
         plan,
-        job,
+        ended,
         time.monotonic() - start_s,
         image,
         version,
         ready_ns,
+        collected,
     )
     if plan.out is not None:
         _write_results(plan.out, result, stdout)
     return result
+
+
+def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
+    if plan.collect and plan.out is None:
+        raise InputError("--collect: the files go to the run directory; name it with --out DIR")
+    if any("\n" in pattern for pattern in plan.collect):
+        raise InputError("--collect: a pattern has a line end in it; give --collect several times")
+    files = None
+    if plan.job_directory is not None:
+        files = pack(plan.job_directory)
+        cleanup.callback(files.close)
+    return Job(plan.script, {"FREEZINGTIME_SEED": str(plan.seed)}, files, plan.collect)
 
 
 def _prepare_directory(out: Path) -> None:
@@ -194,8 +255,9 @@ def _open_disks(plan: RunPlan, cleanup: contextlib.ExitStack) -> list[DiskPlan]:
     if len(plan.disks) > DISKS_MAX:
         raise InputError(f"--disk: {len(plan.disks)} disks; a machine takes at most {DISKS_MAX}")
     names = [spec.name or f"disk{number}" for number, spec in enumerate(plan.disks, start=1)]
-    if len(set(names)) < len(names):
-        raise InputError(f"--disk: two disks have one name: {', '.join(names)}; use name=NAME")
+    taken = names if plan.root_device is None else [*names, ROOT_DISK_NAME]
+    if len(set(taken)) < len(taken):
+        raise InputError(f"--disk: two disks have one name: {', '.join(taken)}; use name=NAME")
     scratch = Path(tempfile.gettempdir())
     disks = []
     for number, (name, spec) in enumerate(zip(names, plan.disks, strict=True)):
@@ -207,22 +269,6 @@ def _open_disks(plan: RunPlan, cleanup: contextlib.ExitStack) -> list[DiskPlan]:
     return disks
 
 
-def _ready_snapshot(config: MachineConfig, observer: RunObserver) -> Snapshot:
-    key = config.key
-    if snapshot := find_snapshot(key):
-        return snapshot
-
-    def boot(state_path: Path) -> int:
-        with Machine(config) as machine:
-            ready_ns = machine.get_ready(
-                lambda: observer.preparing("boot the guest once", machine.totals.now_ns, 0)
-            )
-            machine.save(state_path)
-            return ready_ns
-
-    return take_snapshot(key, boot)
-
-
 def _open_record(
     plan: RunPlan, disks: Sequence[DiskPlan], cleanup: contextlib.ExitStack
 ) -> Callable[[CompletedRequest], None]:
@@ -231,6 +277,8 @@ def _open_record(
     recorded = [
         RecordedDisk(disk.name, spec.text) for disk, spec in zip(disks, plan.disks, strict=True)
     ]
+    if plan.root_device is not None:
+        recorded.append(RecordedDisk(ROOT_DISK_NAME, plan.root_device.text))
     header = RecordHeader(recorded, plan.seed, plan.rate_hz)
     try:
         file = RecordFile(plan.out / RECORD_NAME, header)

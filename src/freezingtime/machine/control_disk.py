@@ -1,33 +1,42 @@
 """The control disk: how the host hands a job to the guest and hears from it.
 
 It is a disk like any other to the guest, and served like any other by the emulator, so
-everything that passes over it happens at an exact guest time. ``machine/guest/init`` is
-its counterpart. Layout:
+everything that passes over it happens at an exact guest time. ``machine/guest/job-runner``
+is its counterpart. Layout:
 
 ========================  =====================================================
 byte 0                    the job's header: lines of text, zero padded to 4 KiB
-byte 4096                 the job's script, then its environment (NAME=value lines)
+byte 4096                 the job's script, its environment (NAME=value lines),
+                          and the patterns of what to collect (one a line)
 byte 32 MiB               the guest's messages, one 4 KiB block each, zero padded
+byte 64 MiB               a tar archive of the job's files
+byte 32 GiB               the guest's tar archive of the collected files
 ========================  =====================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import tempfile
+from collections.abc import Callable
+from typing import BinaryIO
 
 from freezingtime.errors import InputError
+from freezingtime.machine.job import Job
 from freezingtime.medium.base import Medium
 from freezingtime.request import Buffer
 
-SIZE_BYTES = 64 << 20
+SIZE_BYTES = 64 << 30
 BLOCK_BYTES = 4096
 SCRIPT_OFFSET_BYTES = BLOCK_BYTES
 SCRIPT_MAX_BYTES = (16 << 20) - SCRIPT_OFFSET_BYTES
 MESSAGE_OFFSET_BYTES = 32 << 20
+FILES_OFFSET_BYTES = 64 << 20
+COLLECTED_OFFSET_BYTES = 32 << 30
 
 
 class ControlDisk(Medium):
-    """A read-mostly medium that holds the job and passes the guest's messages on.
+    """A medium that holds the job, passes the guest's messages on, and takes its files.
 
     ``on_message`` is called in the emulator's thread, at the guest time of the message.
     """
@@ -38,43 +47,65 @@ class ControlDisk(Medium):
     def __init__(self, on_message: Callable[[str], None]) -> None:
         self._on_message = on_message
         self._head = b""
+        self._files: BinaryIO | None = None
+        #: What the guest has handed over, a tar archive; empty if there is nothing.
+        self.collected = tempfile.TemporaryFile(prefix="freezingtime-")  # noqa: SIM115
 
     def describe(self) -> str:
         return "control disk"
 
-    def set_job(self, script: bytes, *, environment: Mapping[str, str], disk_count: int) -> None:
+    def set_job(self, job: Job, *, disk_count: int) -> None:
         """Put a job where the guest will look for it when the machine goes on.
 
+        Its archive of files must stay open until the job has ended.
+
         Raises:
-            InputError: the script is too long.
+            InputError: the script or the files are too long.
         """
-        variables = "".join(f"{name}={value}\n" for name, value in environment.items()).encode()
-        if len(script) + len(variables) > SCRIPT_MAX_BYTES:
+        variables = "".join(f"{name}={value}\n" for name, value in job.environment.items()).encode()
+        patterns = "".join(f"{pattern}\n" for pattern in job.collect).encode()
+        payload = job.script + variables + patterns
+        if len(payload) > SCRIPT_MAX_BYTES:
             raise InputError(
-                f"the script has {len(script)} bytes; at most {SCRIPT_MAX_BYTES} fit; "
-                "put large data on a disk"
+                f"the script has {len(job.script)} bytes; at most {SCRIPT_MAX_BYTES} fit; "
+                "put large data into a job directory, or on a disk"
             )
+        files_bytes = _size_bytes(job.files)
+        if files_bytes > COLLECTED_OFFSET_BYTES - FILES_OFFSET_BYTES:
+            raise InputError(f"the job's files have {files_bytes} bytes; put large data on a disk")
         header = (
-            "FREEZINGTIME-JOB 1\n"
-            f"script_bytes={len(script)}\nenv_bytes={len(variables)}\ndisks={disk_count}\n"
+            "FREEZINGTIME-JOB 2\n"
+            f"script_bytes={len(job.script)}\nenv_bytes={len(variables)}\n"
+            f"collect_bytes={len(patterns)}\nfiles_bytes={files_bytes}\ndisks={disk_count}\n"
         )
-        self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + script + variables
+        self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + payload
+        self._files = job.files
 
     def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
+        if FILES_OFFSET_BYTES <= offset_bytes < COLLECTED_OFFSET_BYTES and self._files is not None:
+            position = offset_bytes - FILES_OFFSET_BYTES
+            return os.pread(self._files.fileno(), length_bytes, position).ljust(length_bytes, b"\0")
         return self._head[offset_bytes : offset_bytes + length_bytes].ljust(length_bytes, b"\0")
 
     def write(self, offset_bytes: int, data: Buffer) -> None:
         if offset_bytes == MESSAGE_OFFSET_BYTES:
             self._on_message(bytes(data).rstrip(b"\0").decode(errors="replace").strip())
+        elif offset_bytes >= COLLECTED_OFFSET_BYTES:
+            self.collected.seek(offset_bytes - COLLECTED_OFFSET_BYTES)
+            self.collected.write(data)
 
     def zero(self, offset_bytes: int, length_bytes: int) -> None:
-        """Nothing is stored, so there is nothing to zero."""
+        """Nothing that is stored is ever zeroed."""
 
     def discard(self, offset_bytes: int, length_bytes: int) -> None:
-        """Nothing is stored, so there is nothing to discard."""
+        """Nothing that is stored is ever discarded."""
 
     def flush(self) -> None:
-        """Nothing is stored, so there is nothing to make durable."""
+        """What is stored ends with the process, so there is nothing to make durable."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        self.collected.close()
+
+
+def _size_bytes(file: BinaryIO | None) -> int:
+    return 0 if file is None else os.fstat(file.fileno()).st_size

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -74,7 +74,7 @@ class PackageArchive:
         for part in ("lists/partial", "archives/partial", "debs", "temporary"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         (directory / "status").touch()
-        acquire = _run(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
+        acquire = run_tool(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
         self._configuration.touch(mode=0o600)  # a proxy's password may be among it
         self._configuration.write_text(_private_configuration(directory) + acquire.stdout)
 
@@ -117,6 +117,41 @@ class PackageArchive:
             "apt's sources must include Debian's main section, release 12 or newer"
         )
 
+    def with_dependencies(self, names: Iterable[str]) -> list[Package]:
+        """What apt would install for ``names`` (or patterns) on an empty system, sorted by name.
+
+        Raises InputError when apt knows no such package, or cannot fulfil its dependencies.
+        """
+        wanted = list(names)
+        planned = self._apt(
+            *("apt-get", "install", "--simulate", "--quiet", "--no-install-recommends"),
+            *wanted,
+            check=False,
+        )
+        if planned.returncode != 0:
+            unknown = re.findall(r"^E: (.*)", planned.stderr, re.MULTILINE)
+            problem = unknown[0] if unknown else "apt gives no reason"
+            if self._update_complaint:
+                problem = f"{problem}; {self._update_complaint}"
+            raise InputError(f"apt cannot install what is asked for: {problem}")
+        installed = re.findall(r"^Inst (\S+) ", planned.stdout, re.MULTILINE)
+        packages = self.candidates(name.partition(":")[0] for name in installed)
+        return [packages[name] for name in sorted(packages)]
+
+    def write_repository(self, packages: Iterable[Package], directory: Path) -> None:
+        """Make ``directory`` a flat repository of ``packages``, all downloaded."""
+        files = {package.name: package for package in packages}
+        shown = self._apt("apt-cache", "show", "--no-all-versions", *files).stdout
+        paragraphs = []
+        for paragraph in filter(None, shown.split("\n\n")):
+            package = files[_parse_package(paragraph).name]
+            (deb,) = self.download([package])
+            (directory / f"{package.name}.deb").symlink_to(deb)
+            paragraphs.append(
+                re.sub(r"^Filename: .*", f"Filename: ./{package.name}.deb", paragraph, flags=re.M)
+            )
+        (directory / "Packages").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+
     def download(self, packages: Iterable[Package]) -> list[Path]:
         """The packages' files, in the given order, downloaded unless they are there already."""
         wanted = list(packages)
@@ -145,12 +180,12 @@ class PackageArchive:
             "APT_CONFIG": str(self._configuration),
             "TMPDIR": str(self._temporary),
         }
-        return _run(arguments, environment=environment, directory=self._debs, check=check)
+        return run_tool(arguments, environment=environment, directory=self._debs, check=check)
 
 
 def unpack(deb: Path, directory: Path) -> None:
     """Unpack the files of the package ``deb`` into ``directory``, over what is there."""
-    _run(["dpkg-deb", "--extract", str(deb), str(directory)])
+    run_tool(["dpkg-deb", "--extract", str(deb), str(directory)])
 
 
 def _private_configuration(directory: Path) -> str:
@@ -203,12 +238,17 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _run(
+def run_tool(
     arguments: Iterable[str],
-    environment: dict[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
     check: bool = True,
+    timeout_s: float = _COMMAND_TIMEOUT_S,
 ) -> subprocess.CompletedProcess[str]:
+    """Run a command, without input, to its end.
+
+    Raises RunError when it takes longer than ``timeout_s``, or fails and ``check`` is set.
+    """
     command = list(arguments)
     try:
         result = subprocess.run(
@@ -219,11 +259,11 @@ def _run(
             capture_output=True,
             text=True,
             check=False,
-            timeout=_COMMAND_TIMEOUT_S,
+            timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
         raise RunError(
-            f"{command[0]} was not done after {_COMMAND_TIMEOUT_S} s: check the network"
+            f"{command[0]} was not done after {timeout_s:g} s: check the network"
         ) from error
     if check and result.returncode != 0:
         raise _failure(command, result)
@@ -234,6 +274,8 @@ def _failure(command: list[str], result: subprocess.CompletedProcess[str]) -> Ru
     lines = result.stderr.strip().splitlines()
     message = lines[-1] if lines else f"exit status {result.returncode}"
     cure = "check the network and apt's sources"
+    if not command[0].startswith("apt"):
+        cure = "see what it says, and try again"
     if _is_out_of_space(result):
         cure = "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
     elif command[0] == "dpkg-deb":

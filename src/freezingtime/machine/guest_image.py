@@ -1,41 +1,43 @@
-"""Guest images: build the mini image, find, list and remove what was built.
+"""Guest images: store, find, list and remove what was built.
 
-An image is a directory of the cache with a kernel, an initramfs and a manifest. Its
-identity is its content, so that a result can name the exact image it was made with.
+An image is a directory of the cache with a kernel, an initramfs, a root disk unless the
+initramfs is all of the system, and a manifest. Its identity is its content, so that a
+result can name the exact image it was made with.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from freezingtime.errors import InputError, RunError
-from freezingtime.machine.cache import (
-    cache_directory,
-    exclusive_lock,
-    publish,
-    unfinished_directory,
-    withdraw,
-)
-from freezingtime.machine.debian import Package, PackageArchive, Progress
-from freezingtime.machine.mini_image import ImageContent, kernel_package, make_content
+from freezingtime.errors import InputError
+from freezingtime.machine.cache import cache_directory, exclusive_lock, withdraw
+from freezingtime.machine.debian import Package
 
 MINI = "mini"
 
 _KERNEL = "vmlinuz"
 _INITRD = "initrd.cpio"
 _MANIFEST = "manifest.json"
+_ROOT = "root.img"
 _MANIFEST_FORMAT = 1
 _ID_DIGITS_IN_NAME = 12
-#: The sources whose change may change an image.
-_BUILDER_SOURCES = (
-    *("guest/init", "mini_image.py", "initramfs.py", "kernel_modules.py"),
-    *("shared_libraries.py", "stub_library.py"),
+_HASH_BYTES = 1 << 20
+#: The sources whose change may change an image: all, those with no root disk, those with one.
+_COMMON_SOURCES = (
+    *("guest/job-runner", "initramfs.py", "kernel_modules.py", "unpacked_packages.py"),
+)
+_MINI_SOURCES = ("guest/init", "mini_image.py", "shared_libraries.py", "stub_library.py")
+_ROOT_SOURCES = (
+    *("guest/root-init", "guest/customize-root", "guest/freezingtime.target"),
+    *("guest/freezingtime-job.service", "debian_image.py"),
 )
 
 
@@ -49,8 +51,29 @@ class PackageVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class RootDisk:
+    """The root disk of an image: a raw, sparse file of ``size_bytes``."""
+
+    file_system: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContent:
+    """What an image is made of, and the packages that it was made from."""
+
+    kernel: bytes
+    initrd: bytes
+    kernel_release: str
+    packages: tuple[Package, ...]
+    root: RootDisk | None = None
+    root_file: Path | None = None
+    """Where the root disk has been made; it is moved into the image."""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an image is: ``image_id`` is the SHA-256 of its kernel and initramfs.
+    """What an image is: ``image_id`` is the SHA-256 of its kernel, initramfs and root disk.
 
     ``builder`` identifies the sources that put the image together.
     """
@@ -62,10 +85,14 @@ class Manifest:
     kernel_bytes: int
     initrd_bytes: int
     packages: tuple[PackageVersion, ...]
+    root: RootDisk | None = None
     format: int = _MANIFEST_FORMAT
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=2) + "\n"
+        fields = asdict(self)
+        if self.root is None:
+            del fields["root"]
+        return json.dumps(fields, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -74,7 +101,8 @@ class Manifest:
         if fields["format"] != _MANIFEST_FORMAT:
             raise ValueError(f"its format is {fields['format']}, not {_MANIFEST_FORMAT}")
         packages = tuple(PackageVersion(**package) for package in fields.pop("packages"))
-        return cls(packages=packages, **fields)
+        root = fields.pop("root", None)
+        return cls(packages=packages, root=root and RootDisk(**root), **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,92 +129,86 @@ class GuestImage:
     def initrd_path(self) -> Path:
         return self.directory / _INITRD
 
+    @property
+    def root_path(self) -> Path | None:
+        """The root disk, never to be changed; None if the image has none."""
+        return None if self.manifest.root is None else self.directory / _ROOT
 
-def _no_progress(_step: str, _done: int, _total: int) -> None:
-    """For callers who do not want to know."""
+    @property
+    def is_of_these_sources(self) -> bool:
+        """Whether these very sources have built it; another version's guest may differ."""
+        return self.manifest.builder == builder_identity(self.manifest.root is not None)
 
-
-def build_mini_image(progress: Progress = _no_progress) -> GuestImage:
-    """Build the mini image from the newest packages, or return it if it is there already.
-
-    Raises InputError when this system cannot build images or the cache is not writable,
-    RunError when packages cannot be fetched or unpacked.
-    """
-    root = cache_directory()
-    with exclusive_lock(_lock_path()):
-        try:
-            return _find_or_build(PackageArchive(root / "debian"), progress)
-        except OSError as error:
-            raise RunError(
-                f"cannot build the guest image in {root} ({error}): "
-                "free some space, or set XDG_CACHE_HOME to another directory"
-            ) from error
+    def is_made_from(self, packages: Iterable[Package]) -> bool:
+        """Whether these versions of these packages, and no others, are in it."""
+        return set(self.manifest.packages) == {_package_version(package) for package in packages}
 
 
-def _find_or_build(archive: PackageArchive, progress: Progress) -> GuestImage:
-    progress("fetch the package lists", 0, 1)
-    archive.update()
-    progress("fetch the package lists", 1, 1)
-    return _find_current(archive) or _build(archive, progress)
+def image_directory(manifest: Manifest) -> Path:
+    """Where in the cache an image belongs."""
+    return images_directory() / f"{manifest.name}-{manifest.image_id[:_ID_DIGITS_IN_NAME]}"
 
 
-def _build(archive: PackageArchive, progress: Progress) -> GuestImage:
-    with unfinished_directory(_images_directory()) as building:
-        unpacked = building / "unpacked"
-        unpacked.mkdir()
-        content = make_content(archive, unpacked, progress)
-        archive.forget_all_but(content.packages)
-        image = building / "image"
-        image.mkdir()
-        manifest = store_image(image, content)
-        final = _images_directory() / f"{MINI}-{manifest.image_id[:_ID_DIGITS_IN_NAME]}"
-        publish(image, final)
-    return GuestImage(final, manifest)
-
-
-def store_image(directory: Path, content: ImageContent) -> Manifest:
+def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
     """Write an image's files into the empty ``directory``."""
+    digest = hashlib.sha256(content.kernel + content.initrd)
+    (directory / _KERNEL).write_bytes(content.kernel)
+    (directory / _INITRD).write_bytes(content.initrd)
+    if content.root_file is not None:
+        content.root_file.rename(directory / _ROOT)
+        _digest_data(directory / _ROOT, digest)
     manifest = Manifest(
-        name=MINI,
-        image_id=hashlib.sha256(content.kernel + content.initrd).hexdigest(),
-        builder=_builder_identity(),
+        name=name,
+        image_id=digest.hexdigest(),
+        builder=builder_identity(content.root is not None),
         kernel_release=content.kernel_release,
         kernel_bytes=len(content.kernel),
         initrd_bytes=len(content.initrd),
         packages=tuple(_package_version(package) for package in content.packages),
+        root=content.root,
     )
-    (directory / _KERNEL).write_bytes(content.kernel)
-    (directory / _INITRD).write_bytes(content.initrd)
     (directory / _MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
+
+
+def _digest_data(path: Path, digest: hashlib._Hash) -> None:
+    """Take in a sparse file: its size and its blocks that are not all zeros, with their places."""
+    with path.open("rb") as file:
+        end_bytes = file.seek(0, os.SEEK_END)
+        digest.update(end_bytes.to_bytes(8))
+        zeros = bytes(_HASH_BYTES)
+        for start_bytes in _data_blocks(file.fileno(), end_bytes):
+            block = os.pread(file.fileno(), _HASH_BYTES, start_bytes)
+            if block != zeros[: len(block)]:
+                digest.update(start_bytes.to_bytes(8) + block)
+
+
+def _data_blocks(fd: int, end_bytes: int) -> Iterator[int]:
+    """Where the blocks begin that are not wholly in holes."""
+    position_bytes = 0
+    while position_bytes < end_bytes:
+        try:
+            data_bytes = os.lseek(fd, position_bytes, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        block_bytes = max(position_bytes, data_bytes // _HASH_BYTES * _HASH_BYTES)
+        yield block_bytes
+        position_bytes = block_bytes + _HASH_BYTES
 
 
 def _package_version(package: Package) -> PackageVersion:
     return PackageVersion(package.name, package.version, package.sha256)
 
 
-def _builder_identity() -> str:
+def builder_identity(has_root: bool) -> str:
+    """What identifies the sources that build images with, or without, a root disk."""
     digest = hashlib.sha256()
     sources = resources.files("freezingtime.machine")
-    for name in _BUILDER_SOURCES:
+    for name in (*_COMMON_SOURCES, *(_ROOT_SOURCES if has_root else _MINI_SOURCES)):
         digest.update(sources.joinpath(*name.split("/")).read_bytes())
     return digest.hexdigest()
-
-
-def _find_current(archive: PackageArchive) -> GuestImage | None:
-    """The image that these sources and these packages would make, if it was made before."""
-    builder = _builder_identity()
-    for image in _named(list_images(), MINI):
-        if image.manifest.builder == builder and _is_current(image.manifest, archive):
-            return image
-    return None
-
-
-def _is_current(manifest: Manifest, archive: PackageArchive) -> bool:
-    """Whether apt would download the very packages that the image was made from."""
-    names = {kernel_package(archive).name, *(package.name for package in manifest.packages)}
-    candidates = archive.candidates(names).values()
-    return set(manifest.packages) == {_package_version(package) for package in candidates}
 
 
 def list_images() -> list[GuestImage]:
@@ -194,7 +216,7 @@ def list_images() -> list[GuestImage]:
 
     Raises InputError when one of them is damaged, naming its directory.
     """
-    manifests = _images_directory().glob(f"[!.]*/{_MANIFEST}")
+    manifests = images_directory().glob(f"[!.]*/{_MANIFEST}")
     newest_first = sorted(manifests, key=lambda path: (-path.stat().st_mtime_ns, path))
     return [_load(path.parent) for path in newest_first]
 
@@ -204,9 +226,8 @@ def find_image(name: str = MINI) -> GuestImage | None:
 
     An image of another version's sources may hold another version's init: it is passed by.
     """
-    builder = _builder_identity()
-    images = [image for image in list_images() if image.manifest.builder == builder]
-    return next(iter(_named(images, name)), None)
+    images = [image for image in list_images() if image.is_of_these_sources]
+    return next(iter(named(images, name)), None)
 
 
 def remove_image(name_or_id_prefix: str) -> list[GuestImage]:
@@ -214,15 +235,16 @@ def remove_image(name_or_id_prefix: str) -> list[GuestImage]:
 
     Raises InputError when there is no such image, or when a prefix fits several.
     """
-    with exclusive_lock(_lock_path()):
+    with exclusive_lock(images_lock_path()):
         images = list_images()
-        doomed = _named(images, name_or_id_prefix) or _by_id_prefix(images, name_or_id_prefix)
+        doomed = named(images, name_or_id_prefix) or _by_id_prefix(images, name_or_id_prefix)
         for image in doomed:
             withdraw(image.directory)
     return doomed
 
 
-def _named(images: Iterable[GuestImage], name: str) -> list[GuestImage]:
+def named(images: Iterable[GuestImage], name: str) -> list[GuestImage]:
+    """Those of ``images`` with this name."""
     return [image for image in images if image.name == name]
 
 
@@ -239,22 +261,28 @@ def _load(directory: Path) -> GuestImage:
     try:
         manifest = Manifest.from_json((directory / _MANIFEST).read_text(encoding="utf-8"))
         image = GuestImage(directory, manifest)
-        sizes = (image.kernel_path.stat().st_size, image.initrd_path.stat().st_size)
+        files = [image.kernel_path, image.initrd_path, *filter(None, [image.root_path])]
+        sizes = [file.stat().st_size for file in files]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"the guest image in {directory} is damaged ({error}): delete that directory"
         ) from error
-    if sizes != (manifest.kernel_bytes, manifest.initrd_bytes):
+    wanted = [manifest.kernel_bytes, manifest.initrd_bytes]
+    if manifest.root is not None:
+        wanted.append(manifest.root.size_bytes)
+    if sizes != wanted:
         raise InputError(
             f"the guest image in {directory} is damaged (files of {sizes} bytes, not "
-            f"{(manifest.kernel_bytes, manifest.initrd_bytes)}): delete that directory"
+            f"{wanted}): delete that directory"
         )
     return image
 
 
-def _images_directory() -> Path:
+def images_directory() -> Path:
+    """Where all images are."""
     return cache_directory() / "images"
 
 
-def _lock_path() -> Path:
+def images_lock_path() -> Path:
+    """The lock of whoever changes images, or downloads packages."""
     return cache_directory() / "lock"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import lzma
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
 from freezingtime.errors import RunError
+from freezingtime.machine.initramfs import Initramfs
 
 _SUFFIXES = (".ko", ".ko.xz")
 
@@ -134,3 +135,25 @@ def modules_alias(modules: Iterable[KernelModule]) -> str:
     """The text of ``modules.alias``, by which the kernel finds a file system's module."""
     lines = [f"alias {alias} {module.name}\n" for module in modules for alias in module.aliases]
     return "".join(sorted(lines))
+
+
+def add_modules(
+    image: Initramfs,
+    tree: ModuleTree,
+    release: str,
+    *,
+    boot: Sequence[str],
+    further: Sequence[str] = (),
+) -> None:
+    """Add modules and all that they need; ``/etc/boot-modules`` names those of ``boot``."""
+    modules = tree.closure([*boot, *further])
+    loadable = {module.name for module in modules}
+    directory = f"usr/lib/modules/{release}"
+    for module in modules:
+        image.add_file(f"{directory}/{module.path}", module.data)
+    image.add_file(f"{directory}/modules.dep", modules_dep(modules).encode())
+    image.add_file(f"{directory}/modules.alias", modules_alias(modules).encode())
+    image.add_file(f"{directory}/modules.builtin", tree.builtin_list)
+    image.add_file(
+        "etc/boot-modules", "".join(f"{name}\n" for name in boot if name in loadable).encode()
+    )

@@ -11,26 +11,21 @@ from __future__ import annotations
 import contextlib
 import queue
 import shlex
-import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
-from freezingtime._version import __version__
-from freezingtime.clock.agent import agent_path
 from freezingtime.emulator import CompletedRequest, Totals
-from freezingtime.errors import InputError, RunError
+from freezingtime.errors import GuestError, RunError, TimeLimitError
 from freezingtime.machine.capture import Capture
 from freezingtime.machine.console import complaints, is_panic
-from freezingtime.machine.guest_image import GuestImage
+from freezingtime.machine.job import Job
+from freezingtime.machine.machine_config import MachineConfig, find_qemu
 from freezingtime.machine.qemu_command import (
-    CPU_MODEL,
-    KERNEL_ARGUMENTS,
-    MACHINE_TYPE,
     MachineFiles,
     blockdev_arguments,
     disk_device_arguments,
@@ -38,13 +33,17 @@ from freezingtime.machine.qemu_command import (
     qemu_command,
 )
 from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
-from freezingtime.machine.service import CONTROL_DISK_INDEX, DiskPlan, EmulatorService, GuestMessage
-from freezingtime.machine.snapshot import Snapshot, snapshot_key
+from freezingtime.machine.service import (
+    CONTROL_DISK_INDEX,
+    DiskPlan,
+    EmulatorService,
+    GuestMessage,
+)
+from freezingtime.machine.snapshot import Snapshot
 
 #: The guest's speed while it boots, whatever it is to be later: one snapshot serves all.
 BOOT_RATE_HZ = 4_000_000_000
 
-_BOOT_DEADLINE_S = 300.0
 _STOP_DEADLINE_S = 30.0
 _SAVE_DEADLINE_S = 120.0
 #: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
@@ -53,50 +52,6 @@ _ANSWER_DEADLINE_S = 60.0
 _SILENCE_DEADLINE_S = 300.0
 _POLL_S = 0.005
 _TICK_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class MachineConfig:
-    """What machine it is to be."""
-
-    image: GuestImage
-    memory_bytes: int
-    rate_hz: int
-    qemu: str = "qemu-system-x86_64"
-    medium_deadline_s: float = 60.0
-
-    @property
-    def key(self) -> str:
-        """The key of this machine's snapshot; the rate is set after it."""
-        qemu_path = find_qemu(self.qemu)
-        qemu, agent = qemu_path.stat(), agent_path().stat()
-        return snapshot_key(
-            [
-                __version__,
-                self.image.image_id,
-                str(self.memory_bytes),
-                MACHINE_TYPE,
-                CPU_MODEL,
-                KERNEL_ARGUMENTS,
-                f"{qemu_path} {qemu.st_size} {qemu.st_mtime_ns}",
-                f"{agent.st_size} {agent.st_mtime_ns}",
-            ]
-        )
-
-
-def find_qemu(name: str) -> Path:
-    """QEMU's binary.
-
-    Raises:
-        InputError: it is not there.
-    """
-    found = shutil.which(name)
-    if found is None:
-        raise InputError(
-            f"{name} is not installed; install it with 'apt-get install qemu-system-x86', "
-            "or name another with --qemu"
-        )
-    return Path(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +64,7 @@ class JobResult:
     host_s: float
     """Host time from the job's start to its end."""
     totals: Totals
-    """What the emulator counted up to the job's end."""
+    """What the emulator counted up to the job's end, the boot not counted."""
     complaints: Sequence[str]
     """What the guest's kernel complained about."""
 
@@ -122,10 +77,13 @@ class Machine:
         config: MachineConfig,
         disks: Sequence[DiskPlan] = (),
         *,
+        root: DiskPlan | None = None,
         snapshot: Snapshot | None = None,
         on_completed: Callable[[CompletedRequest], None] = lambda completed: None,
     ) -> None:
         """Start QEMU, with the machine stopped before its first instruction.
+
+        ``root`` is the disk that the image's system is on; None if it is all in memory.
 
         Raises:
             InputError: QEMU is missing.
@@ -133,7 +91,9 @@ class Machine:
         """
         self._config = config
         self._disks = disks
+        self._root = root
         self._snapshot = snapshot
+        self._warped_in_boot_ns = 0
         self._cleanup = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
             on_error.push(self._cleanup)
@@ -141,7 +101,8 @@ class Machine:
             self.stderr = self._cleanup.enter_context(Capture())
             self._console = self._cleanup.enter_context(Capture())
             self._service = EmulatorService(
-                disks,
+                disks if root is None else [*disks, root],
+                boots_from_last=root is not None and snapshot is None,
                 rate_hz=config.rate_hz,
                 medium_deadline_s=config.medium_deadline_s,
                 on_completed=on_completed,
@@ -167,6 +128,11 @@ class Machine:
     def totals(self) -> Totals:
         """What has happened so far, changing while the machine runs."""
         return self._service.totals
+
+    @property
+    def collected(self) -> BinaryIO:
+        """What the guest handed over when its job had ended: a tar archive, or nothing."""
+        return self._service.control.collected
 
     @property
     def qemu_pid(self) -> int:
@@ -211,32 +177,38 @@ class Machine:
 
     def run_job(
         self,
-        script: bytes,
+        job: Job,
         *,
-        environment: Mapping[str, str],
+        limit_ns: int | None = None,
+        host_limit_s: float | None = None,
         on_tick: Callable[[], None] = lambda: None,
     ) -> JobResult:
-        """Plug in the disks and run ``script`` in the guest, which is ready, to its end.
+        """Plug in the disks and run ``job`` in the guest, which is ready, to its end.
 
+        The job may take ``limit_ns`` of guest time and ``host_limit_s`` of host time.
         ``on_tick`` is called some twenty times a second of host time.
 
         Raises:
-            InputError: the script is too long.
-            RunError: the guest, QEMU, the emulator or a medium failed.
+            InputError: the job is too large.
+            GuestError: the guest died, or could not start the job.
+            TimeLimitError: the job was not done in time.
+            RunError: QEMU, the emulator or a medium failed.
         """
-        self._service.control.set_job(script, environment=environment, disk_count=len(self._disks))
+        self._service.control.set_job(job, disk_count=len(self._disks))
         for index, plan in enumerate(self._disks, start=1):
             self._plug(index, plan)
-        self._service.stop_machine_at("EXIT")
-        self._service.stop_machine_at("FAILED")
+        for word in ("EXIT", "FAILED", "LIMIT"):
+            self._service.stop_machine_at(word)
+        if limit_ns is not None:
+            self._service.limit_job(limit_ns)
         self._execute("cont")
         start = self._await_message("STARTED", None, on_tick)
-        end = self._await_message("EXIT", None, on_tick)
+        end = self._await_message("EXIT", host_limit_s, on_tick)
         return JobResult(
             exit_status=int(end.text.split()[1]),
             start_ns=start.totals.now_ns,
             end_ns=end.totals.now_ns,
-            totals=end.totals,
+            totals=replace(end.totals, warped_ns=end.totals.warped_ns - self._warped_in_boot_ns),
             host_s=end.host_s - start.host_s,
             complaints=complaints(self._console_text()),
         )
@@ -245,8 +217,9 @@ class Machine:
         # The new rate counts from the very instruction at which the guest said READY.
         self._service.stop_machine_at("READY", then_rate_hz=self._config.rate_hz)
         self._execute("cont")
-        ready = self._await_message("READY", _BOOT_DEADLINE_S, on_tick)
+        ready = self._await_message("READY", self._config.boot_deadline_s, on_tick)
         self._await_status("stopping the booted machine", lambda status: status == "paused")
+        self._warped_in_boot_ns = ready.totals.warped_ns
         return ready.totals.now_ns
 
     def _plug(self, index: int, plan: DiskPlan) -> None:
@@ -268,6 +241,7 @@ class Machine:
             self.stdout.path_in_child,
             self.stderr.path_in_child,
             self._service.socket_name(CONTROL_DISK_INDEX),
+            None if self._root is None else self._service.socket_name(1 + len(self._disks)),
         )
         command = qemu_command(
             str(find_qemu(config.qemu)),
@@ -323,7 +297,12 @@ class Machine:
                 if message.text.split(" ", 1)[0] == word:
                     return message
                 if message.text.startswith("FAILED"):
-                    raise RunError(f"the guest: {message.text.removeprefix('FAILED').strip()}")
+                    raise GuestError(f"the guest: {message.text.removeprefix('FAILED').strip()}")
+                if message.text == "LIMIT":
+                    raise TimeLimitError(
+                        "the job was not done within its limit of guest time, which ended at "
+                        f"{message.totals.now_ns} ns; give it more with --time-limit"
+                    )
                 continue
             if self._qemu.exit_status() is not None:
                 raise self._failure()  # the emulator, in a freeze, may not know yet
@@ -336,10 +315,18 @@ class Machine:
                     f"at {self.totals.now_ns} ns; {self._console_tail()}"
                 )
             if deadline_s is not None and time.monotonic() - start_s > deadline_s:
-                raise RunError(
-                    f"the guest did not say {word} within {deadline_s:.0f} s; "
-                    f"guest time is {self.totals.now_ns} ns; {self._console_tail()}"
-                )
+                raise self._too_late(word, deadline_s)
+
+    def _too_late(self, word: str, deadline_s: float) -> RunError:
+        if word == "EXIT":
+            return TimeLimitError(
+                f"the job was not done within its limit of {deadline_s:g} s of real time, at guest "
+                f"time {self.totals.now_ns} ns; give it more with --real-time-limit"
+            )
+        return GuestError(
+            f"the guest was not ready within {deadline_s:g} s of real time (--boot-deadline); "
+            f"guest time is {self.totals.now_ns} ns; {self._console_tail()}"
+        )
 
     def _failure(self) -> BaseException:
         """What to raise now that the emulator or QEMU has ended before the job."""
@@ -352,7 +339,10 @@ class Machine:
             return error
         words = self._qemu.last_words()
         if status == 0 and not words:
-            return RunError(f"the guest {self._how_the_guest_ended()} before the job was done")
+            return GuestError(
+                f"the guest {self._how_the_guest_ended()} before the job was done; "
+                f"{self._console_tail()}"
+            )
         words = words or self._console_tail()
         return RunError(f"QEMU {how_it_ended(status)} before the job was done: {words}")
 

@@ -7,14 +7,14 @@ Debian's bytes; their libraries do too, but for those in :data:`_LEFT_OUT`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from freezingtime.errors import RunError
-from freezingtime.machine.debian import Package, PackageArchive, Progress, unpack
+from freezingtime.machine.debian import Package, PackageArchive, Progress
+from freezingtime.machine.guest_image import ImageContent
 from freezingtime.machine.initramfs import Initramfs
-from freezingtime.machine.kernel_modules import ModuleTree, modules_alias, modules_dep
+from freezingtime.machine.kernel_modules import add_modules
 from freezingtime.machine.shared_libraries import (
     LibraryClosure,
     WantedSymbol,
@@ -24,8 +24,8 @@ from freezingtime.machine.shared_libraries import (
     wanted_symbols,
 )
 from freezingtime.machine.stub_library import stub_library
+from freezingtime.machine.unpacked_packages import UnpackedPackages, kernel_package, names_of
 
-_KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
 _TOOL_PACKAGES = ("busybox-static", "fio", "e2fsprogs")
 
 _PROGRAMS = (
@@ -44,6 +44,9 @@ _MERGED_DIRECTORIES = ("bin", "sbin", "lib", "lib64")
 _LIBRARY_DIRECTORY = "usr/lib/x86_64-linux-gnu"
 _DYNAMIC_LINKER = "ld-linux-x86-64.so.2"
 
+#: Where the job runner is in every guest.
+JOB_RUNNER = "usr/lib/freezingtime/job-runner"
+
 _BOOT_MODULES = ("virtio_pci", "virtio_console", "virtio_scsi", "sd_mod", "virtio_blk")
 _FURTHER_MODULES = ("xfs", "btrfs", "loop", "dm_mod")
 
@@ -61,32 +64,13 @@ _CONFIGURATION = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ImageContent:
-    """What an image is made of, and the packages that it was made from."""
-
-    kernel: bytes
-    initrd: bytes
-    kernel_release: str
-    packages: tuple[Package, ...]
-
-
-def kernel_package(archive: PackageArchive) -> Package:
-    """The kernel's own package, to which the metapackage leads."""
-    metapackage = archive.candidate(_KERNEL_METAPACKAGE)
-    for name in metapackage.depends:
-        if name.startswith("linux-image-"):
-            return archive.candidate(name)
-    raise RunError(f"package {_KERNEL_METAPACKAGE} depends on no kernel: {metapackage.depends}")
-
-
 def make_content(archive: PackageArchive, directory: Path, progress: Progress) -> ImageContent:
     """Download, unpack into the empty ``directory``, and put together.
 
     Raises RunError when a package lacks what is expected of it.
     """
     roots = [kernel_package(archive), *map(archive.candidate, _TOOL_PACKAGES)]
-    packages = _Unpacked(archive, directory)
+    packages = UnpackedPackages(archive, directory)
     progress("download and unpack the kernel and the tools", 0, 3)
     packages.add(roots)
     progress("download and unpack the libraries", 1, 3)
@@ -100,61 +84,11 @@ def make_content(archive: PackageArchive, directory: Path, progress: Progress) -
     return ImageContent(kernel.read_bytes(), initrd, release, ordered)
 
 
-class _Unpacked:
-    """A directory of unpacked packages, and which these are."""
-
-    def __init__(self, archive: PackageArchive, directory: Path) -> None:
-        self._archive = archive
-        self._directory = directory
-        self.added: list[Package] = []
-
-    def add(self, packages: Iterable[Package]) -> None:
-        wanted = list(packages)
-        for deb in self._archive.download(wanted):
-            unpack(deb, self._directory)
-        self.added += wanted
-
-    def dependencies(self) -> list[Package]:
-        """The packages that the added ones directly depend on, without the added ones."""
-        names = {name for package in self.added for name in package.depends}
-        candidates = self._archive.candidates(names - {package.name for package in self.added})
-        return sorted(candidates.values(), key=lambda package: package.name)
-
-    def file(self, name: str) -> Path:
-        """The file that a system with a merged /usr has as ``name``."""
-        for place in (name, name.removeprefix("usr/")):
-            if (self._directory / place).is_file():
-                return self._directory / place
-        raise RunError(f"{name} is in none of the packages {_names(self.added)}")
-
-    def only_file(self, pattern: str) -> Path:
-        files = [file for file in self._directory.glob(pattern) if file.is_file()]
-        if len(files) != 1:
-            raise RunError(f"not one but {len(files)} files {pattern} in {_names(self.added)}")
-        return files[0]
-
-    def modules(self, release: str) -> ModuleTree:
-        return ModuleTree(self.file(f"usr/lib/modules/{release}/modules.builtin").parent)
-
-    def libraries(self) -> dict[str, Path]:
-        """Shared libraries by file name, which is their soname."""
-        return {
-            file.name: file
-            for place in ("usr/lib", "lib")
-            for file in sorted(self._directory.glob(f"{place}/x86_64-linux-gnu/*.so*"))
-            if file.is_file()
-        }
-
-
-def _names(packages: Iterable[Package]) -> str:
-    return ", ".join(package.name for package in packages)
-
-
 def _is_left_out(soname: str) -> bool:
     return soname.split(".so")[0] in _LEFT_OUT
 
 
-def _complete_libraries(packages: _Unpacked) -> LibraryClosure:
+def _complete_libraries(packages: UnpackedPackages) -> LibraryClosure:
     """Add the packages of missing libraries until none is missing."""
     programs = [packages.file(name) for name in _PROGRAMS]
     while True:
@@ -165,7 +99,7 @@ def _complete_libraries(packages: _Unpacked) -> LibraryClosure:
         if not providers:
             raise RunError(
                 f"{', '.join(sorted(closure.missing))} is in none of the packages that "
-                f"{_names(packages.added)} depend on"
+                f"{names_of(packages.added)} depend on"
             )
         packages.add(providers)
 
@@ -191,7 +125,7 @@ def _package_names(soname: str) -> Iterator[str]:
     yield f"{stem}-{version}"
 
 
-def _initramfs(packages: _Unpacked, closure: LibraryClosure, release: str) -> Initramfs:
+def _initramfs(packages: UnpackedPackages, closure: LibraryClosure, release: str) -> Initramfs:
     image = Initramfs()
     _add_layout(image)
     for name in _PROGRAMS:
@@ -200,7 +134,9 @@ def _initramfs(packages: _Unpacked, closure: LibraryClosure, release: str) -> In
         image.add_symlink(name, target)
     image.add_file("etc/mke2fs.conf", packages.file("etc/mke2fs.conf").read_bytes())
     _add_libraries(image, packages, closure)
-    _add_modules(image, packages.modules(release), release)
+    add_modules(
+        image, packages.modules(release), release, boot=_BOOT_MODULES, further=_FURTHER_MODULES
+    )
     return image
 
 
@@ -211,11 +147,12 @@ def _add_layout(image: Initramfs) -> None:
     image.add_directory("root", 0o700)
     for name, text in _CONFIGURATION.items():
         image.add_file(name, text.encode())
-    init = resources.files("freezingtime.machine") / "guest" / "init"
-    image.add_file("init", init.read_bytes(), 0o755)
+    guest = resources.files("freezingtime.machine") / "guest"
+    image.add_file("init", (guest / "init").read_bytes(), 0o755)
+    image.add_file(JOB_RUNNER, (guest / "job-runner").read_bytes(), 0o755)
 
 
-def _add_libraries(image: Initramfs, packages: _Unpacked, closure: LibraryClosure) -> None:
+def _add_libraries(image: Initramfs, packages: UnpackedPackages, closure: LibraryClosure) -> None:
     for soname, file in closure.found.items():
         image.add_file(f"{_LIBRARY_DIRECTORY}/{soname}", file.read_bytes(), 0o755)
     image.add_symlink(f"usr/lib64/{_DYNAMIC_LINKER}", f"/{_LIBRARY_DIRECTORY}/{_DYNAMIC_LINKER}")
@@ -243,16 +180,3 @@ def _stub_symbols(program: Path, closure: LibraryClosure) -> dict[str, list[Want
     exported = {name for file in closure.found.values() for name in exported_names(file)}
     unclaimed = [item for item in wanted if item.soname is None and item.name not in exported]
     return {soname: symbols or unclaimed for soname, symbols in stubs.items()}
-
-
-def _add_modules(image: Initramfs, tree: ModuleTree, release: str) -> None:
-    modules = tree.closure([*_BOOT_MODULES, *_FURTHER_MODULES])
-    loadable = {module.name for module in modules}
-    directory = f"usr/lib/modules/{release}"
-    for module in modules:
-        image.add_file(f"{directory}/{module.path}", module.data)
-    image.add_file(f"{directory}/modules.dep", modules_dep(modules).encode())
-    image.add_file(f"{directory}/modules.alias", modules_alias(modules).encode())
-    image.add_file(f"{directory}/modules.builtin", tree.builtin_list)
-    boot = [name for name in _BOOT_MODULES if name in loadable]
-    image.add_file("etc/boot-modules", "".join(f"{name}\n" for name in boot).encode())

@@ -26,6 +26,8 @@ QUEUE_DEPTH = 16
 #: How many disks of the user the machine's PCI bus has slots for.
 DISKS_MAX = 28
 
+_SCSI_DEPTH = f"cmd_per_lun={QUEUE_DEPTH}"
+
 _NS_PER_S = 1_000_000_000
 
 
@@ -40,6 +42,8 @@ class MachineFiles:
     stderr: str
     control_socket: str
     """The name of the control disk's NBD socket (abstract)."""
+    root_socket: str | None = None
+    """The same of the root disk, if the guest has one."""
 
 
 def icount_shift(rate_hz: int) -> int:
@@ -84,8 +88,11 @@ def qemu_command(
         *("-append", KERNEL_ARGUMENTS),
         *_serial_console(files.console),
         *_output_ports(files.stdout, files.stderr),
-        *_control_disk(files.control_socket),
+        *("-device", f"virtio-scsi-pci,id=scsi,ioeventfd=off,num_queues=1,{_SCSI_DEPTH}"),
+        *_scsi_disk("control", 0, files.control_socket),
     ]
+    if files.root_socket is not None:
+        command += _scsi_disk("root", 1, files.root_socket)
     if incoming:
         command += ["-incoming", "defer"]
     return command
@@ -109,13 +116,14 @@ def _output_ports(stdout: str, stderr: str) -> list[str]:
     ]
 
 
-def _control_disk(socket: str) -> list[str]:
+def _scsi_disk(name: str, target: int, socket: str) -> list[str]:
+    """One of the machine's own disks: not virtio-blk, whose names are the user's disks'."""
     return [
         "-blockdev",
-        "driver=nbd,node-name=control,detect-zeroes=off,"
+        f"driver=nbd,node-name={name},detect-zeroes=off,discard=unmap,"
         f"server.type=unix,server.path={socket},server.abstract=on",
-        *("-device", "virtio-scsi-pci,id=scsi,ioeventfd=off,num_queues=1"),
-        *("-device", "scsi-hd,bus=scsi.0,drive=control,serial=freezingtime-control"),
+        "-device",
+        f"scsi-hd,bus=scsi.0,scsi-id={target},drive={name},serial=freezingtime-{name}",
     ]
 
 

@@ -22,7 +22,7 @@ from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
 from freezingtime.poller import Poller
 
-#: Disk 0 is the control disk; the user's disks follow.
+#: Disk 0 is the control disk; the user's disks follow, and the root disk if there is one.
 CONTROL_DISK_INDEX = 0
 
 _NS_PER_S = 1_000_000_000
@@ -36,6 +36,8 @@ class DiskPlan:
     name: str
     device: Device
     medium: Medium
+    internal: bool = False
+    """Part of the machine, not of what is measured: in no figure and no record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,17 @@ class EmulatorService:
         self,
         plans: Sequence[DiskPlan],
         *,
+        boots_from_last: bool = False,
         rate_hz: int,
         medium_deadline_s: float,
         on_completed: Callable[[CompletedRequest], None],
     ) -> None:
         """``rate_hz`` is the speed of the guest's CPU while it runs its job.
 
-        ``on_completed`` gets the user's disks' requests, in the service's thread.
+        ``on_completed`` gets the requests of the disks that are not internal, in the
+        service's thread. With ``boots_from_last`` the last of ``plans`` is a root disk
+        that the guest has yet to boot from: until it says READY, that disk takes no time and
+        is not recorded, so that a booted guest is the same whatever its root device is to be.
         """
         self.totals = Totals()
         #: What the guest says; None once the service has ended.
@@ -70,24 +76,27 @@ class EmulatorService:
         self.error: BaseException | None = None
         self.control = ControlDisk(self._on_message)
         self._stop_machine_at: dict[str, int | None] = {}
+        self._job_limit_ns: int | None = None
         self._poller = Poller()
         self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
         self._server = NbdServer(self._poller)
         self._clock = VirtualClock(f"{self._name}-control", self._poller)
         self._workers = new_workers()
-        control_device = ConstantDevice(read_ns=0, write_ns=0, flush_ns=0, discard_ns=0)
+        control = DiskPlan("control", _no_time(), self.control, internal=True)
+        self._boot_disk: Disk | None = None
         disks = [
             Disk(
                 index,
                 plan.name,
                 plan.device,
-                self._queue(plan.medium, medium_deadline_s),
-                internal=index == CONTROL_DISK_INDEX,
+                MediumQueue(plan.medium, self._workers, medium_deadline_s),
+                plan.internal,
             )
-            for index, plan in enumerate(
-                [DiskPlan("control", control_device, self.control), *plans]
-            )
+            for index, plan in enumerate([control, *plans])
         ]
+        if boots_from_last:
+            self._boot_disk = disks[-1]
+            disks[-1] = replace(self._boot_disk, device=_no_time(), internal=True)
         for disk in disks:
             medium = disk.queue.medium
             export = Export(disk.name, medium.size_bytes, read_only=not medium.writable)
@@ -124,6 +133,10 @@ class EmulatorService:
         """Have the machine stop at the guest time of a message that begins with ``word``."""
         self._stop_machine_at[word] = then_rate_hz
 
+    def limit_job(self, limit_ns: int) -> None:
+        """Stop the machine this much guest time after STARTED, and say ``LIMIT``."""
+        self._job_limit_ns = limit_ns
+
     def close(self) -> None:
         """End the thread and all sockets. Idempotent."""
         if self._thread.is_alive():
@@ -135,9 +148,7 @@ class EmulatorService:
         self._server.close()
         self._clock.close()
         self._poller.close()
-
-    def _queue(self, medium: Medium, deadline_s: float) -> MediumQueue:
-        return MediumQueue(medium, self._workers, deadline_s)
+        self.control.close()
 
     def _run(self) -> None:
         try:
@@ -154,8 +165,18 @@ class EmulatorService:
 
     def _on_message(self, text: str) -> None:
         word = text.partition(" ")[0]
+        if word == "READY" and self._boot_disk is not None:
+            self._emulator.replace(self._boot_disk)
+        if word == "STARTED" and self._job_limit_ns is not None:
+            self._emulator.set_alarm(
+                self.totals.now_ns + self._job_limit_ns, lambda: self._on_message("LIMIT")
+            )
         if word in self._stop_machine_at:
             self._emulator.stop_machine()
             if rate_hz := self._stop_machine_at[word]:
                 self._emulator.set_rate(rate_hz)
         self.messages.put(GuestMessage(text, replace(self.totals), time.monotonic()))
+
+
+def _no_time() -> Device:
+    return ConstantDevice(read_ns=0, write_ns=0, flush_ns=0, discard_ns=0)

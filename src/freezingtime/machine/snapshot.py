@@ -21,16 +21,27 @@ from freezingtime.machine.cache import (
 )
 
 _STATE = "state"
+_ROOT_CHANGES = "root-changes"
 _DESCRIPTION = "snapshot.json"
 _KEEP_COUNT = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A machine's saved state and the guest time at which it was stopped."""
+    """A machine's saved state, in a directory, and the guest time at which it was stopped."""
 
-    state_path: Path
+    directory: Path
     ready_ns: int
+
+    @property
+    def state_path(self) -> Path:
+        """What QEMU saved."""
+        return self.directory / _STATE
+
+    @property
+    def root_changes_path(self) -> Path:
+        """What booting changed on the root disk, if the guest has one."""
+        return self.directory / _ROOT_CHANGES
 
 
 def snapshot_key(ingredients: Sequence[str]) -> str:
@@ -43,21 +54,21 @@ def find_snapshot(key: str) -> Snapshot | None:
     directory = _snapshots() / key
     try:
         description = json.loads((directory / _DESCRIPTION).read_text())
-        return Snapshot(directory / _STATE, int(description["ready_ns"]))
+        return Snapshot(directory, int(description["ready_ns"]))
     except (FileNotFoundError, ValueError, KeyError):
         return None
 
 
-def take_snapshot(key: str, boot: Callable[[Path], int]) -> Snapshot:
+def take_snapshot(key: str, boot: Callable[[Snapshot], int]) -> Snapshot:
     """The snapshot of ``key``; ``boot`` makes it unless another process has by now.
 
-    ``boot`` writes the machine's state to the path it is given and returns the guest time.
+    ``boot`` writes to the paths of the snapshot it is given and returns the guest time.
     """
     with exclusive_lock(_snapshots() / ".lock"):
         if existing := find_snapshot(key):
             return existing
         with unfinished_directory(_snapshots()) as building:
-            ready_ns = boot(building / _STATE)
+            ready_ns = boot(Snapshot(building, 0))
             (building / _DESCRIPTION).write_text(json.dumps({"ready_ns": ready_ns}) + "\n")
             publish(building, _snapshots() / key)
         _prune()

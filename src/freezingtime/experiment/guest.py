@@ -1,0 +1,125 @@
+"""Getting a guest ready for a run: its image, its root disk, its snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from freezingtime.errors import InputError, RunError
+from freezingtime.machine.debian import Progress
+from freezingtime.machine.guest_image import MINI, GuestImage, find_image, list_images, named
+from freezingtime.machine.image_build import build_mini_image
+from freezingtime.machine.machine import Machine
+from freezingtime.machine.machine_config import MachineConfig
+from freezingtime.machine.service import DiskPlan
+from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
+from freezingtime.medium.delay import DelayMedium
+from freezingtime.medium.file import FileMedium
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.spec import DiskSpec, build_device, parse_disk
+
+ROOT_DISK_NAME = "root"
+
+_NO_TIME = parse_disk("constant:0")
+
+
+def ready_image(name: str, progress: Progress) -> GuestImage:
+    """The image that :func:`require_image` has found; mini is built if it is not there."""
+    return find_image(name) or build_mini_image(progress)
+
+
+def require_image(name: str) -> None:
+    """See to it that there is an image called ``name``, or can be.
+
+    Raises:
+        InputError: there is no such image.
+    """
+    if name == MINI or find_image(name) is not None:
+        return
+    if named(list_images(), name):
+        problem = f"the image {name!r} was built by another version of freezingtime"
+    else:
+        known = ", ".join(sorted({MINI, *(image.name for image in list_images())}))
+        problem = f"there is no image {name!r}, only {known}"
+    named_so = "" if name == "debian" else f" --name {name}"
+    raise InputError(
+        f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}'"
+    )
+
+
+def open_root(
+    image: GuestImage,
+    spec: DiskSpec | None,
+    seed: int,
+    snapshot: Snapshot | None,
+    cleanup: contextlib.ExitStack,
+) -> DiskPlan | None:
+    """The image's root disk with a copy-on-write layer, as the snapshot left it.
+
+    ``spec`` says which device it is, and how slow its medium; without one it takes no time,
+    and is part of the machine rather than of what is measured.
+
+    Raises:
+        InputError: the image has no root disk, or it cannot be opened.
+    """
+    overlay = _open_overlay(image, cleanup)
+    if overlay is None:
+        if spec is not None:
+            raise InputError(
+                f"--root-device {spec.text}: the guest {image.name} has no root disk; "
+                "choose another with --guest"
+            )
+        return None
+    if snapshot is not None:
+        _load_changes(overlay, snapshot)
+    return _root_plan(overlay, spec, seed)
+
+
+def ready_snapshot(config: MachineConfig, on_boot: Callable[[Machine], None]) -> Snapshot:
+    """The snapshot of the machine, taken if it is not there; ``on_boot`` is called meanwhile."""
+    key = config.key
+    if snapshot := find_snapshot(key):
+        return snapshot
+
+    def boot(target: Snapshot) -> int:
+        with contextlib.ExitStack() as cleanup:
+            overlay = _open_overlay(config.image, cleanup)
+            root = None if overlay is None else _root_plan(overlay, None, 0)
+            machine = cleanup.enter_context(Machine(config, root=root))
+            ready_ns = machine.get_ready(lambda: on_boot(machine))
+            machine.save(target.state_path)
+            if overlay is not None:
+                with target.root_changes_path.open("wb") as file:
+                    overlay.save_changes(file)
+            return ready_ns
+
+    return take_snapshot(key, boot)
+
+
+def _root_plan(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> DiskPlan:
+    chosen = spec or _NO_TIME
+    medium = DelayMedium(overlay, chosen.delay_ns) if chosen.delay_ns else overlay
+    device = build_device(chosen, seed, overlay.size_bytes)
+    return DiskPlan(ROOT_DISK_NAME, device, medium, internal=spec is None)
+
+
+def _open_overlay(image: GuestImage, cleanup: contextlib.ExitStack) -> OverlayMedium | None:
+    if image.root_path is None:
+        return None
+    base = FileMedium(image.root_path, writable=False)
+    cleanup.callback(base.close)
+    overlay = OverlayMedium(base, Path(tempfile.gettempdir()))
+    cleanup.callback(overlay.close)
+    return overlay
+
+
+def _load_changes(overlay: OverlayMedium, snapshot: Snapshot) -> None:
+    try:
+        with snapshot.root_changes_path.open("rb") as file:
+            overlay.load_changes(file)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"the snapshot in {snapshot.directory} is damaged ({error}): delete that directory"
+        ) from error

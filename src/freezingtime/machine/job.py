@@ -1,0 +1,113 @@
+"""Jobs: what the guest is to run, the files that go with it, and those that come back."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from freezingtime.errors import InputError, RunError
+
+#: What a job directory's program is called.
+RUN_NAME = "run"
+
+_SCRIPT_OF_DIRECTORY = b"#!/bin/sh\nexec /job/run\n"
+#: Files appear in the guest with the time at which its clock starts: 2020-01-01.
+_FILE_TIME_S = 1_577_836_800
+_UNPACK_DEADLINE_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A script and what it is given."""
+
+    script: bytes
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: BinaryIO | None = None
+    """A tar archive, unpacked to /job, which is then where the script runs."""
+    collect: Sequence[str] = ()
+    """Shell patterns of the files to hand over when the job has ended."""
+
+
+def directory_script(directory: Path) -> bytes:
+    """The script that runs a job directory.
+
+    Raises:
+        InputError: the directory, or the program in it, is not there.
+    """
+    program = directory / RUN_NAME
+    if not directory.is_dir():
+        raise InputError(f"--job {directory}: no such directory; name one with a program 'run'")
+    try:
+        mode = program.stat().st_mode
+    except OSError as error:
+        raise InputError(
+            f"--job {directory}: {RUN_NAME}: {error.strerror}; put a program or script there"
+        ) from error
+    if not (stat.S_ISREG(mode) and mode & stat.S_IXUSR):
+        raise InputError(
+            f"--job {directory}: {RUN_NAME}: cannot be executed; allow it with 'chmod +x {program}'"
+        )
+    return _SCRIPT_OF_DIRECTORY
+
+
+def pack(directory: Path) -> BinaryIO:
+    """A directory as a tar archive; equal content gives equal bytes, whoever owns it.
+
+    Raises:
+        InputError: something in it cannot be read.
+    """
+    archive = tempfile.TemporaryFile(prefix="freezingtime-")  # noqa: SIM115 -- the caller's
+    try:
+        with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for path in sorted(directory.rglob("*")):
+                tar.add(path, str(path.relative_to(directory)), recursive=False, filter=_neutral)
+        archive.flush()
+    except OSError as error:
+        archive.close()
+        raise InputError(f"--job {directory}: cannot be packed ({error})") from error
+    return archive
+
+
+def _neutral(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = 0
+    member.uname = member.gname = "root"
+    member.mtime = _FILE_TIME_S
+    return member
+
+
+def unpack_collected(archive: BinaryIO, directory: Path) -> list[str]:
+    """Write what the guest handed over into ``directory``; return the files' names.
+
+    Nothing lands outside of ``directory``, whatever the names.
+
+    Raises:
+        RunError: the archive is damaged, or cannot be written.
+    """
+    archive.flush()
+    if not os.fstat(archive.fileno()).st_size:
+        return []
+    os.lseek(archive.fileno(), 0, os.SEEK_SET)  # the descriptor itself, which tar will read from
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        # tar itself, which refuses names that lead elsewhere; Python's does so only from 3.11.4 on.
+        result = subprocess.run(
+            ["tar", "-x", "-v", "--no-same-owner", "-C", str(directory)],
+            stdin=archive,
+            capture_output=True,
+            check=False,
+            timeout=_UNPACK_DEADLINE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RunError(f"cannot write what was collected to {directory}: {error}") from error
+    if result.returncode:
+        words = result.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise RunError(f"cannot write what was collected to {directory}: {words[-1]}")
+    names = result.stdout.decode(errors="replace").splitlines()
+    return sorted(name for name in names if not name.endswith("/"))
