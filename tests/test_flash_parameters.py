@@ -103,6 +103,32 @@ def test_what_may_be_left_out_has_the_same_defaults_as_in_python() -> None:
         ("over_provisioning = 0.28", "cache = 64", "mapping.cache = 64: must be"),
         ("over_provisioning = 0.28", "wear_spread = 0", "wear_spread = 0: must be a whole number"),
         ("over_provisioning = 0.28", 'gc_idle = "1s"', "gc_idle = '1s': needs gc_idle_free_blocks"),
+        ("[mapping]\nover_provisioning = 0.28", "[zones]", "parameters.zones.size: is missing"),
+        (
+            "[mapping]\nover_provisioning = 0.28",
+            '[zones]\nsize = "1MiB"\ncapacity = "2MiB"',
+            "zones.capacity = '2MiB': must be at most the zone's size, 1048576 bytes",
+        ),
+        (
+            "[mapping]\nover_provisioning = 0.28",
+            '[zones]\nsize = "6KiB"',
+            "zones.size = '6KiB': must be a multiple of the mapping's unit, 4096 bytes",
+        ),
+        (
+            "[mapping]\nover_provisioning = 0.28",
+            '[zones]\nsize = "1MiB"\nopen_limit = 0',
+            "zones.open_limit = 0: must be a whole number",
+        ),
+        (
+            "[mapping]",
+            '[zones]\nsize = "1MiB"\n[mapping]',
+            "over_provisioning = 0.28: has no meaning",
+        ),
+        (
+            "[mapping]\nover_provisioning = 0.28",
+            '[zones]\nsize = "1MiB"',
+            'parameters.precondition = \'steady\': must be "fresh" or "sequential" with zones',
+        ),
         ("t_suspend", "read_priority = false\nt_suspend", "t_suspend = '20us': needs read_prior"),
     ],
 )

@@ -7,6 +7,7 @@
     +-- RunError          something failed while running: exit status 1
         +-- GuestError       the guest died or never got ready: exit status 4
         +-- TimeLimitError   the job was not done in time: exit status 124
+        +-- RefusalError     a device does not carry out what it was asked
 """
 
 from __future__ import annotations
@@ -30,3 +31,7 @@ class GuestError(RunError):
 
 class TimeLimitError(RunError):
     """The job was not done within the guest or host time that it was given."""
+
+
+class RefusalError(RunError):
+    """A request that the device's own rules forbid, such as a write elsewhere in a zone."""

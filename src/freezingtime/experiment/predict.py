@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -29,6 +30,7 @@ import numpy as np
 from freezingtime.device.base import Device, TimedDevice
 from freezingtime.device.parameters import Table
 from freezingtime.device.registry import Description, from_content
+from freezingtime.errors import RefusalError
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.simulate import Simulation, simulate_closed_loop
 from freezingtime.experiment.workload import parse_workload
@@ -139,7 +141,8 @@ def predict(description: Description, *, seed: int = 0) -> list[Prediction]:
     for name, metric in METRICS.items():
         if name not in named:
             case = Case(name, metric.depth, metric.block_bytes)
-            predictions.append(Prediction(case, _predict(description, case, seed), None))
+            with suppress(RefusalError):  # the device does not take this kind of workload
+                predictions.append(Prediction(case, _predict(description, case, seed), None))
     order = list(METRICS)
     return sorted(predictions, key=lambda prediction: order.index(prediction.case.metric))
 

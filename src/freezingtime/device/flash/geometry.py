@@ -51,6 +51,13 @@ class Geometry:
     """Slots of a block that is used with one bit a cell."""
     slc_blocks_per_lane: int
     erase_ns: int
+    zones: int
+    """0 if there are none, but a flash translation layer."""
+    zone_lanes: int
+    """Lanes over which a zone lies; zones go round over groups of so many."""
+    zone_blocks: int
+    """Blocks of each of its lanes that a zone has."""
+    open_zones_max: int
     channel_of_lane: NDArray[np.int64]
     server_of_lane: NDArray[np.int64]
     reader_of_lane: NDArray[np.int64]
@@ -79,6 +86,8 @@ def shape(params: FlashParams, size_bytes: int | None) -> Geometry:
     Raises:
         InputError: the disk has no size, does not fit, or is too large to be mapped.
     """
+    if params.zone_bytes:
+        return _zoned(params, size_bytes)
     if params.blocks_per_plane is not None:
         return _given(params, params.blocks_per_plane, size_bytes)
     if size_bytes is None:
@@ -131,8 +140,70 @@ def _cut_to_size(params: FlashParams, size_bytes: int) -> Geometry:
     return _geometry(params, units, slots_per_block, blocks_per_lane, erase_ns)
 
 
+def _zoned(params: FlashParams, size_bytes: int | None) -> Geometry:
+    """Whole blocks for each zone: what a zone leaves of its last blocks stays unused."""
+    lanes = _lane_count(params)
+    zone_lanes = lanes if params.zone_lanes is None else params.zone_lanes
+    if lanes % zone_lanes:
+        raise InputError(f"zones: planes = {zone_lanes}: must divide what there is, {lanes}")
+    slots_per_block = params.pages_per_block * _slots_per_page(params)
+    zone_slots = params.zone_capacity_bytes // params.mapping_unit_bytes
+    slots_per_program = params.pages_per_program * _slots_per_page(params)
+    lane_slots = -(-zone_slots // (zone_lanes * slots_per_program)) * slots_per_program
+    zone_blocks = -(-lane_slots // slots_per_block)
+    groups = lanes // zone_lanes
+    if params.blocks_per_plane is not None:
+        zones_max = params.blocks_per_plane // zone_blocks * groups
+        zones = _zone_count(params, size_bytes or max(1, zones_max) * params.zone_bytes)
+        if zones > zones_max:
+            raise InputError(
+                f"blocks_per_plane = {params.blocks_per_plane}: room for {zones_max} zones, "
+                f"and the disk has {zones}"
+            )
+    elif size_bytes is None:
+        raise InputError("the SSD has no size: give the disk a size, or blocks_per_plane")
+    else:
+        zones = _zone_count(params, size_bytes)
+    room = params.write_buffer_bytes // (slots_per_program * params.mapping_unit_bytes)
+    if room < (params.zone_limit or 1):
+        raise InputError(
+            f"write_buffer.size = {params.write_buffer_bytes}: holds a program for each of {room} "
+            f"zones, and {params.zone_limit or 1} may be open; enlarge it or lower open_limit"
+        )
+    return _geometry(
+        params,
+        zones * params.zone_bytes // params.mapping_unit_bytes,
+        slots_per_block,
+        -(-zones // groups) * zone_blocks,
+        params.erase_ns,
+        zones=zones,
+        zone_lanes=zone_lanes,
+        zone_blocks=zone_blocks,
+        open_zones_max=min(zones, params.zone_limit or room),
+    )
+
+
+def _zone_count(params: FlashParams, size_bytes: int) -> int:
+    zones, rest_bytes = divmod(size_bytes, params.zone_bytes)
+    if rest_bytes:
+        raise InputError(
+            f"a disk of {size_bytes} bytes does not consist of zones of {params.zone_bytes}; "
+            f"make it {max(1, zones) * params.zone_bytes} bytes"
+        )
+    return zones
+
+
 def _geometry(
-    params: FlashParams, units: int, slots_per_block: int, blocks_per_lane: int, erase_ns: int
+    params: FlashParams,
+    units: int,
+    slots_per_block: int,
+    blocks_per_lane: int,
+    erase_ns: int,
+    *,
+    zones: int = 0,
+    zone_lanes: int = 0,
+    zone_blocks: int = 0,
+    open_zones_max: int = 0,
 ) -> Geometry:
     channel_of_lane, server_of_lane, reader_of_lane = _lane_tables(params)
     readers_per_server = params.planes_per_die if params.plane_reads else 1
@@ -150,6 +221,10 @@ def _geometry(
         slc_slots_per_block=_slc_slots_per_block(params, slots_per_block),
         slc_blocks_per_lane=_slc_blocks_per_lane(params, units, slots_per_block),
         erase_ns=erase_ns,
+        zones=zones,
+        zone_lanes=zone_lanes,
+        zone_blocks=zone_blocks,
+        open_zones_max=open_zones_max,
         channel_of_lane=channel_of_lane,
         server_of_lane=server_of_lane,
         reader_of_lane=reader_of_lane,

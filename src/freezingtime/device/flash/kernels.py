@@ -1,6 +1,6 @@
 """The entry points: one request or event at a time, and whole traces. Compiled.
 
-Their signatures are given, so that they are compiled when this module is imported (20 s; once
+Their signatures are given, so that they are compiled when this module is imported (40 s; once
 per machine, as the result is kept), and not while somebody waits for the first request.
 """
 
@@ -103,7 +103,7 @@ def submit(
     request_kernels.submit(ssd, tag, operation, offset_bytes, length_bytes, fua, now_ns)
 
 
-@njit("void(int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=True)
+@njit("int64(int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=True)
 def complete_all(
     ssd: int,
     arrivals_ns: NDArray[np.int64],
@@ -111,15 +111,18 @@ def complete_all(
     offsets_bytes: NDArray[np.int64],
     lengths_bytes: NDArray[np.int64],
     completions_ns: NDArray[np.int64],
-) -> None:
-    """When each request of an open-loop trace completes."""
+) -> int:
+    """When each request of an open-loop trace completes; ends at one that is refused.
+
+    Returns how many requests were taken in.
+    """
     totals = memory.totals(ssd)
     for tag in range(arrivals_ns.size):
         arrival_ns = max(arrivals_ns[tag], totals.now_ns)
         _run_until(ssd, arrival_ns)
         while totals.free_request == NONE:
             _run_one(ssd)
-        request_kernels.submit(
+        if not request_kernels.submit(
             ssd,
             tag,
             operations[tag],
@@ -127,11 +130,13 @@ def complete_all(
             lengths_bytes[tag],
             False,
             totals.now_ns,
-        )
+        ):
+            return tag
         _collect_done(ssd, completions_ns)
     while totals.outstanding:
         _run_one(ssd)
         _collect_done(ssd, completions_ns)
+    return arrivals_ns.size
 
 
 @njit()

@@ -76,6 +76,18 @@ class Role(IntEnum):
     CLOSED = 3
 
 
+class Refusal(IntEnum):
+    """Why a zone does not take a write."""
+
+    NONE = 0
+    POINTER = 1
+    """It does not begin at the write pointer."""
+    CAPACITY = 2
+    """It goes beyond what the zone holds."""
+    OPEN_ZONES = 3
+    """It opens a zone, and as many as may be are open."""
+
+
 class Residence(IntEnum):
     """Where a translation page is."""
 
@@ -122,6 +134,11 @@ CONFIG = np.dtype(
                 "gc_idle_ns",
                 "gc_idle_free_blocks",  # 0: garbage is not collected in idle time
                 "wear_spread",  # NONE: cold blocks are not moved
+                "zone_bytes",  # 0: there are no zones
+                "zone_capacity_bytes",
+                "zone_blocks",  # of each of its lanes
+                "zone_lanes",
+                "open_zones_max",
                 "read_kinds",
                 "program_kinds",
                 "gc_read_ns",
@@ -170,6 +187,7 @@ BLOCK = np.dtype(
             "next",  # in the list of free blocks
             "moved",  # holds what garbage collection moved
             "slc",  # is used with one bit a cell
+            "erase_due",  # counted already, but not yet done
         )
     ]
     + [("closed_at", _INT)]  # in units that the host had written
@@ -257,6 +275,7 @@ COMMAND = _record(
     "programmed",
     "epoch",
     "host_part",
+    "erases_before",
     "old_reads",
     "gc_reads",
     "gc_read_bytes",
@@ -286,6 +305,12 @@ TRANSLATION = _record(
     "wait_tail",
 )
 
+ZONE = _record(
+    "accepted_bytes",  # by the write pointer that the host sees
+    "filled_bytes",  # of them in the controller's memory or in the cells
+    "taken_bytes",  # of them that programs have taken
+)
+
 PIECE = _record("request", "begin", "end")
 EVENT = _record("time_ns", "order", "kind", "target", "generation")
 EPOCH = _record("outstanding", "request")
@@ -305,6 +330,8 @@ TOTALS = _record(
     "programs",  # commands in use by programs
     "programs_pending",  # programs whose host part is not done
     "staged_units",
+    "open_zones",
+    "refusal",
     "cached_pages",
     "newest_page",
     "oldest_page",
@@ -334,6 +361,7 @@ TOTALS = _record(
     "erases",
     "collections",
     "idle_collections",
+    "zone_resets",
     "folds",
     "wear_moves",
     "old_reads",

@@ -4,6 +4,8 @@ The model is event driven: the kernels keep a heap of events (a die ends a phase
 write has come over the link, ...) and every shared thing is taken first come first served.
 :mod:`.geometry` says what the SSD is made of, :mod:`.state` what it remembers.
 
+With zones (:mod:`.zones`) it has a fixed mapping instead of a translation layer.
+
 Approximations: garbage collection is decided and mapped at once, and its time is then spent in
 steps on the die that it concerns; it never leaves its plane. Commands that only ask for
 status, and the controller's own work, are in the fixed overheads. The whole map is at hand
@@ -30,6 +32,7 @@ from freezingtime.device.flash.parameters import FlashParams
 from freezingtime.device.flash.precondition import precondition
 from freezingtime.device.flash.state import new_state
 from freezingtime.device.flash.statistics import statistics
+from freezingtime.device.flash.zones import refused
 from freezingtime.device.open_loop import check_trace
 from freezingtime.request import Request
 
@@ -39,7 +42,8 @@ class FlashDevice(Device):
 
     ``size_bytes`` is the disk's size; None takes what the flash allows. A read of what was
     never written takes no flash time. Memory is 8 bytes per mapping unit and 7 % spare space
-    on top, less for what nobody has written to.
+    on top, less for what nobody has written to. With zones (:mod:`.zones`), ``submit`` and
+    ``advance`` raise RefusalError for a write that its zone does not take.
 
     Raises:
         InputError: the flash and the disk's size do not fit.
@@ -105,7 +109,7 @@ class FlashDevice(Device):
         """When each request of an open-loop trace completes, in ns; all arrays of 64-bit integers.
 
         The same as submitting and advancing, only faster. Raises ValueError if the device
-        is not idle, or the trace is not one.
+        is not idle, or the trace is not one; RefusalError if a zone refuses a write.
         """
         if self._in_service:
             raise ValueError("a trace starts on an idle SSD; requests are still in service")
@@ -116,7 +120,7 @@ class FlashDevice(Device):
         if trace.offsets_bytes.min() < 0 or ends_bytes.max() > self._capacity_bytes:
             raise ValueError(f"offsets must be inside the SSD's {self._capacity_bytes} bytes")
         completions_ns = np.zeros_like(trace.arrivals_ns)
-        self._kernels.complete_all(
+        accepted = self._kernels.complete_all(
             self._handle,
             trace.arrivals_ns,
             np.ascontiguousarray(operations, dtype=np.int64),
@@ -124,6 +128,9 @@ class FlashDevice(Device):
             trace.lengths_bytes,
             completions_ns,
         )
+        if accepted < completions_ns.size:
+            offset_bytes = int(trace.offsets_bytes[accepted])
+            raise refused(self._state, offset_bytes, int(trace.lengths_bytes[accepted]))
         return completions_ns
 
     def statistics(self) -> dict[str, float]:
@@ -142,3 +149,5 @@ class FlashDevice(Device):
             request.fua,
             now_ns,
         )
+        if self._state.totals["refusal"][0]:
+            raise refused(self._state, request.offset_bytes, request.length_bytes)

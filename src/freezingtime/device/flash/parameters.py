@@ -36,6 +36,8 @@ What a drive with TLC flash may look like; much has a default::
     cache = "64MiB"                # of the map; it is all in DRAM if missing
     wear_spread = 20               # static wear levelling; off if missing
     gc_idle_free_blocks = 8        # garbage collection in idle time; off if missing
+
+``[parameters.zones]`` with ``size`` makes it an SSD with zones instead: see :mod:`.zones`.
 """
 
 from __future__ import annotations
@@ -58,6 +60,17 @@ WRITE_BUFFER_BYTES_MAX = 2**32
 
 _SECTOR_BYTES = 512
 _MAPPING_UNIT_BYTES_MAX = 32 * 1024
+_MAPPING_WITHOUT_ZONES = (
+    "allocation",
+    "over_provisioning",
+    "gc_policy",
+    "gc_free_blocks",
+    "gc_pacing",
+    "gc_idle",
+    "gc_idle_free_blocks",
+    "wear_spread",
+    "cache",
+)
 _TIME_NS_MAX = 60 * 10**9
 
 
@@ -149,6 +162,13 @@ class FlashParams:
     """A die that has been idle for so long collects garbage."""
     wear_spread: int | None = None
     """Erases by which blocks of a plane may differ before cold data are moved; None: any."""
+    zone_bytes: int = 0
+    """0: there are no zones, but a flash translation layer."""
+    zone_capacity_bytes: int = 0
+    zone_lanes: int | None = None
+    """Over how many dies, or planes that work on their own, a zone lies; None: all."""
+    zone_limit: int | None = None
+    """Zones that may be partly written at once; None: as many as the buffer has room for."""
     mapping_cache_bytes: int | None = None
     """Memory for the part of the map that is not only on flash; None: the map is all in DRAM."""
     precondition: str = "fresh"
@@ -161,6 +181,7 @@ def parse(table: Table) -> FlashParams:
         InputError: a value is missing, unknown or not possible; file and key are named.
     """
     array, cells, mapping = (table.sub_or_empty(key) for key in ("array", "cells", "mapping"))
+    zones = table.sub("zones")
     params = FlashParams(
         **_parse_array(array),
         **_parse_cells(cells),
@@ -169,8 +190,12 @@ def parse(table: Table) -> FlashParams:
         **_parse_write_buffer(table.sub_or_empty("write_buffer")),
         **_parse_slc_cache(table.sub_or_empty("slc_cache")),
         **_parse_mapping(mapping),
+        **_parse_zones(zones),
         precondition=table.choice("precondition", PRECONDITIONS, "fresh"),
     )
+    if zones is not None:
+        zones.finish()
+        _check_zones(params, table, mapping, zones)
     for part in (array, cells, mapping, table):
         part.finish()
     if params.pages_per_block % params.pages_per_program:
@@ -288,6 +313,44 @@ def _parse_mapping(table: Table) -> dict[str, Any]:
             table.size_bytes("cache", least=unit_bytes) if "cache" in table else None
         ),
     }
+
+
+def _parse_zones(table: Table | None) -> dict[str, Any]:
+    if table is None:
+        return {}
+    zone_bytes = table.size_bytes("size", least=_SECTOR_BYTES)
+    capacity_bytes = table.size_bytes("capacity", zone_bytes, least=_SECTOR_BYTES)
+    if capacity_bytes > zone_bytes:
+        raise table.error("capacity", f"must be at most the zone's size, {zone_bytes} bytes")
+    limits = [
+        table.integer(key, least=1, most=2**24)
+        for key in ("open_limit", "active_limit")
+        if key in table
+    ]
+    return {
+        "zone_bytes": zone_bytes,
+        "zone_capacity_bytes": capacity_bytes,
+        "zone_lanes": table.integer("planes", least=1, most=65536) if "planes" in table else None,
+        "zone_limit": min(limits, default=None),
+    }
+
+
+def _check_zones(params: FlashParams, table: Table, mapping: Table, zones: Table) -> None:
+    """Refuse what does not go with zones, which have a fixed mapping."""
+    unit_bytes = params.mapping_unit_bytes
+    for key in ("size", "capacity"):
+        value_bytes = params.zone_bytes if key == "size" else params.zone_capacity_bytes
+        if value_bytes % unit_bytes:
+            raise zones.error(key, f"must be a multiple of the mapping's unit, {unit_bytes} bytes")
+    for key in _MAPPING_WITHOUT_ZONES:
+        if key in mapping:
+            raise mapping.error(key, "has no meaning with zones, whose mapping is fixed; remove it")
+    if params.slc_cache_share:
+        raise table.error("slc_cache", "zones have no SLC cache; remove it")
+    if params.precondition == "steady":
+        raise table.error("precondition", 'must be "fresh" or "sequential" with zones')
+    if not (params.write_buffer_bytes and params.power_loss_protection):
+        raise table.error("write_buffer", "zones need one with power_loss_protection = true")
 
 
 def _parse_idle_collection(table: Table) -> dict[str, Any]:

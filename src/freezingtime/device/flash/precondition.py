@@ -30,8 +30,12 @@ def precondition(state: FlashState, handle: int, kind: str, seed: int) -> None:
     """Bring a new SSD into a state: ``fresh``, ``sequential`` or ``steady``."""
     # The compiler takes a while to import: only who makes an SSD pays for it.
     from freezingtime.device.flash import precondition_kernels as kernels
+    from freezingtime.device.flash.zone_kernels import fill_zones
 
-    if kind == "sequential":
+    if state.zones.size:
+        if kind == "sequential":
+            fill_zones(handle)
+    elif kind == "sequential":
         kernels.write_sequentially(handle)
         kernels.fold_all(handle)
     elif kind == "steady":

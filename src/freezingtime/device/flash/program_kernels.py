@@ -18,38 +18,55 @@ from freezingtime.device.flash.server_kernels import enqueue_job
 
 
 @njit()
-def program(ssd: int, lane_id: int, now_ns: int) -> None:
-    """Make a program of a lane's open slots."""
+def begin_program(ssd: int, lane_id: int, block_id: int, first: int, slots: int) -> int:
+    """A command to program so many of a block's slots, from its ``first`` on.
+
+    The caller says of which units, and what else goes with it.
+    """
     config = memory.config(ssd)
     totals = memory.totals(ssd)
-    lane = memory.lanes(ssd)[lane_id]
+    block = memory.blocks(ssd)[block_id]
     command_id = take_command(ssd)
     totals.programs += 1
     totals.programs_pending += 1
-    totals.programmed_slots += lane.host_program
+    totals.programmed_slots += slots
     command = memory.commands(ssd)[command_id]
     command.is_read = 0
     command.lane = lane_id
-    command.request = lane.through
+    command.request = NONE
+    command.translations = 0
+    command.block = block_id
+    command.generation = block.erases
+    command.programmed = first + slots
+    command.bytes = slots * config.unit_bytes
+    if block.slc:
+        command.array_ns = config.slc_program_ns
+    else:
+        command.array_ns = config.program_ns[
+            first // config.slots_per_program % config.program_kinds
+        ]
+    command.host_part = 1
+    command.erases_before = 0
+    command.old_reads = 0
+    command.epoch = totals.epoch
+    memory.epochs(ssd)[totals.epoch % memory.epochs(ssd).size].outstanding += 1
+    return command_id
+
+
+@njit()
+def program(ssd: int, lane_id: int, now_ns: int) -> None:
+    """Make a program of a lane's open slots."""
+    lane = memory.lanes(ssd)[lane_id]
+    command_id = begin_program(ssd, lane_id, lane.host_block, lane.host_open, lane.host_program)
+    command = memory.commands(ssd)[command_id]
     if lane.through != NONE:
+        command.request = lane.through
         memory.requests(ssd)[lane.through].remaining += 1
         lane.through = NONE
     command.units = lane.host_slot - lane.host_open - lane.open_translations
     command.translations = lane.open_translations
     lane.open_translations = 0
-    command.block = lane.host_block
-    command.generation = memory.blocks(ssd)[lane.host_block].erases
-    command.programmed = lane.host_open + lane.host_program
-    command.bytes = lane.host_program * config.unit_bytes
-    if memory.blocks(ssd)[lane.host_block].slc:
-        command.array_ns = config.slc_program_ns
-    else:
-        kind = lane.host_open // config.slots_per_program % config.program_kinds
-        command.array_ns = config.program_ns[kind]
-    command.host_part = 1
     command.old_reads = _old_reads(ssd, lane_id)
-    command.epoch = totals.epoch
-    memory.epochs(ssd)[totals.epoch % memory.epochs(ssd).size].outstanding += 1
     take_open_slots(ssd, lane_id)
     append_collection(ssd, lane_id, command_id)
     enqueue_job(ssd, command_id, now_ns)

@@ -17,6 +17,7 @@ from freezingtime.device.flash.read_kernels import (
 )
 from freezingtime.device.flash.translation_cache_kernels import note_change
 from freezingtime.device.flash.write_kernels import flush, program_done, pump, start_write
+from freezingtime.device.flash.zone_kernels import accept
 from freezingtime.request import Operation
 
 _DISPATCH = int(EventKind.DISPATCH)
@@ -34,10 +35,13 @@ def submit(
     length_bytes: int,
     fua: bool,
     now_ns: int,
-) -> None:
-    """Take in a request; there must be a free one (``free_request``)."""
+) -> bool:
+    """Take in a request, unless its zone refuses; there must be a free one (``free_request``)."""
     config = memory.config(ssd)
     totals = memory.totals(ssd)
+    totals.refusal = accept(ssd, operation, offset_bytes, length_bytes)
+    if totals.refusal:
+        return False
     request_id = totals.free_request
     request = memory.requests(ssd)[request_id]
     totals.free_request = request.next
@@ -61,6 +65,7 @@ def submit(
         dispatch(ssd, request_id, now_ns)
     else:
         push(ssd, dispatch_ns, _DISPATCH, request_id, 0)
+    return True
 
 
 @njit()
@@ -100,7 +105,7 @@ def _take_up(ssd: int, request_id: int, now_ns: int) -> None:
     operation = memory.requests(ssd)[request_id].operation
     if operation == _READ:
         start_read(ssd, request_id, now_ns)
-    elif operation == _WRITE:
+    elif operation == _WRITE or (operation != _FLUSH and memory.config(ssd).zone_bytes):
         start_write(ssd, request_id, now_ns)
     elif operation == _FLUSH:
         flush(ssd, request_id, now_ns)

@@ -167,7 +167,11 @@ def _start_job_phase(ssd: int, server_id: int, now_ns: int) -> None:
     config = memory.config(ssd)
     server = memory.servers(ssd)[server_id]
     job = memory.commands(ssd)[server.job]
-    if job.old_reads:
+    if job.erases_before:
+        job.erases_before -= 1
+        server.array_ns = now_ns
+        _begin(ssd, server_id, _ERASE, now_ns + config.erase_ns)
+    elif job.old_reads:
         job.old_reads -= 1
         _sense(ssd, server_id, _OLD_SENSE, job.lane, now_ns)
     elif job.host_part:

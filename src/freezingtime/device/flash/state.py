@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from freezingtime.device.flash import layout
 from freezingtime.device.flash.geometry import Geometry, frontiers
-from freezingtime.device.flash.layout import NEVER_NS, NONE
+from freezingtime.device.flash.layout import NEVER_NS, NONE, Role
 from freezingtime.device.flash.parameters import FlashParams
 
 #: A record array; the type checker knows no fields.
@@ -43,6 +43,7 @@ class FlashState(NamedTuple):
     commands: Records
     requests: Records
     translations: Records
+    zones: Records
     pieces: Records
     events: Records
     epochs: Records
@@ -74,12 +75,16 @@ def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
         commands=np.zeros(commands, layout.COMMAND),
         requests=np.zeros(params.queue_depth, layout.REQUEST),
         translations=np.zeros(geometry.translation_pages, layout.TRANSLATION),
+        zones=np.zeros(geometry.zones, layout.ZONE),
         pieces=np.zeros(pieces, layout.PIECE),
         events=np.zeros(events, layout.EVENT),
         epochs=np.zeros(params.queue_depth + 1, layout.EPOCH),
         done=np.zeros(params.queue_depth, layout.DONE),
     )
     _reset(state, geometry)
+    if geometry.zones:
+        state.blocks["role"] = Role.CLOSED
+        state.lanes["free_count"] = 0
     return state
 
 
@@ -111,6 +116,9 @@ def _config(params: FlashParams, geometry: Geometry) -> Records:
         "cost_benefit": params.gc_policy == "cost-benefit",
         "gc_burst": params.gc_pacing == "burst",
         "wear_spread": NONE if params.wear_spread is None else params.wear_spread,
+        "zone_blocks": geometry.zone_blocks,
+        "zone_lanes": geometry.zone_lanes,
+        "open_zones_max": geometry.open_zones_max,
         "read_kinds": len(params.read_ns),
         "program_kinds": len(params.program_ns),
         "gc_read_ns": sum(params.read_ns) // len(params.read_ns),

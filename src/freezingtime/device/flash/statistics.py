@@ -33,6 +33,8 @@ def statistics(state: FlashState) -> dict[str, float]:
         "gc_idle_collections": totals["idle_collections"],
         "gc_moved_units": totals["moved_units"],
         "wear_moves": totals["wear_moves"],
+        "zone_resets": totals["zone_resets"],
+        "open_zones": totals["open_zones"],
         "slc_folds": totals["folds"],
         "slc_blocks": int(state.lanes["slc_blocks"].sum()),
         "erases": totals["erases"],

@@ -22,13 +22,16 @@ from freezingtime.device.flash.translation_kernels import (
     page_end_bytes,
     take_job,
 )
+from freezingtime.device.flash.zone_kernels import reset_zones, write_to_zone
+from freezingtime.request import Operation
 
 _ADMISSION = int(EventKind.ADMISSION)
+_WRITE = int(Operation.WRITE)
 
 
 @njit()
 def start_write(ssd: int, request_id: int, now_ns: int) -> None:
-    """Let a write wait for its turn and for room."""
+    """Let a write, or a discard of zones, wait for its turn and for room."""
     totals = memory.totals(ssd)
     if totals.write_head == NONE:
         totals.write_head = request_id
@@ -46,7 +49,10 @@ def admit_piece(ssd: int, now_ns: int) -> None:
     piece = memory.pieces(ssd)[totals.piece_head]
     request_id = piece.request
     request = memory.requests(ssd)[request_id]
-    _place_range(ssd, request_id, piece.begin, piece.end, now_ns)
+    if request.operation == _WRITE:
+        _place_range(ssd, request_id, piece.begin, piece.end, now_ns)
+    else:
+        reset_zones(ssd, piece.begin, piece.end)
     totals.piece_head = (totals.piece_head + 1) % memory.pieces(ssd).size
     totals.pieces -= 1
     if piece.end == request.end:
@@ -100,6 +106,11 @@ def pump(ssd: int, now_ns: int) -> None:
             _leave_queue(ssd, request_id)
             part_done(ssd, request_id, now_ns)
             continue
+        if request.operation != _WRITE:
+            _leave_queue(ssd, request_id)
+            arrived_ns = max(now_ns, totals.link_in_free_ns, totals.buffer_free_ns)
+            _add_piece(ssd, request_id, request.begin, request.end, arrived_ns)
+            continue
         room = config.staging_units - totals.staged_units
         if room == 0 or (config.cached_pages_max and not take_job(ssd)):
             break
@@ -129,16 +140,23 @@ def _fetch_piece(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -
     """Bring a piece of a write over the link and into the controller's memory."""
     config = memory.config(ssd)
     totals = memory.totals(ssd)
-    piece = memory.pieces(ssd)[(totals.piece_head + totals.pieces) % memory.pieces(ssd).size]
-    totals.pieces += 1
-    piece.request = request_id
-    piece.begin = begin
-    piece.end = end
     duration_ns = transfer_ns(end - begin, config.link_bytes_per_s)
     totals.link_in_free_ns = max(now_ns, totals.link_in_free_ns) + duration_ns
     arrived_ns = totals.link_in_free_ns
     if config.buffered:
         arrived_ns = access_buffer(ssd, end - begin, arrived_ns)
+    _add_piece(ssd, request_id, begin, end, arrived_ns)
+
+
+@njit()
+def _add_piece(ssd: int, request_id: int, begin: int, end: int, arrived_ns: int) -> None:
+    """Let a piece be in the controller at a time that is not before that of the last one."""
+    totals = memory.totals(ssd)
+    piece = memory.pieces(ssd)[(totals.piece_head + totals.pieces) % memory.pieces(ssd).size]
+    totals.pieces += 1
+    piece.request = request_id
+    piece.begin = begin
+    piece.end = end
     push(ssd, arrived_ns, _ADMISSION, NONE, 0)
 
 
@@ -147,6 +165,9 @@ def _place_range(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -
     config = memory.config(ssd)
     totals = memory.totals(ssd)
     totals.host_bytes += end - begin
+    if config.zone_bytes:
+        write_to_zone(ssd, begin, end, now_ns)
+        return
     if config.cached_pages_max:  # a piece has one translation page
         unit = begin // config.unit_bytes
         look_up_to_write(ssd, unit // config.translation_entries, now_ns)
