@@ -69,6 +69,40 @@ def test_odd_cpu_rates_stay_exact(rate_hz: int, tmp_path: Path) -> None:
         assert 0 <= late_ns < max(1.0, instruction_ns)
 
 
+@pytest.mark.parametrize("pattern", ["randread", "randwrite"])
+@pytest.mark.parametrize("depth", [4, 16])
+def test_guest_sees_requests_in_flight_together_complete_on_time(
+    pattern: str, depth: int, tmp_path: Path
+) -> None:
+    """On a hard disk, which completes them out of order: every one by fio against the record."""
+    out = tmp_path / "run"
+    fio = fio_command(
+        rw=pattern,
+        number_ios=REQUESTS,
+        ioengine="libaio",
+        iodepth=depth,
+        size="60m",
+        output="/dev/null",
+        write_lat_log="/tmp/log",
+        log_offset=1,
+    )
+    disk = "hitachi-deskstar-7k1000-1tb,size=64MiB"
+    ran = run_guest(f"{fio} && cat /tmp/log_clat.*.log", disk, out=out)
+    operation = pattern.removeprefix("rand")
+    service_ns = {
+        int(row["offset_bytes"]): int(row["completion_ns"]) - int(row["arrival_ns"])
+        for row in read_record(out)
+        if row["operation"] == operation
+    }
+    logged = [line.split(",") for line in ran.stdout.decode().splitlines()]
+    # At the end fio waits for all that is left at once.
+    before_the_end = logged[: REQUESTS - depth]
+    assert len(before_the_end) == REQUESTS - depth
+    for _time_ms, latency_ns, _direction, _length, offset_bytes, *_ in before_the_end:
+        added_ns = int(latency_ns) - service_ns[int(offset_bytes)]
+        assert 0 < added_ns < 20_000
+
+
 def test_operations_have_their_own_times(tmp_path: Path) -> None:
     """By the record: every delivery at its operation's time after the arrival, to the ns."""
     times_ns = {"read": 50_000, "write": 200_000, "flush": 1_000_000, "discard": 3_000_000}

@@ -55,6 +55,11 @@ static void require_symbols(void)
         NEED(use_icount),
         NEED(qemu_get_aio_context),
         NEED(aio_poll),
+        NEED(qemu_coroutine_self),
+        NEED(qemu_coroutine_yield),
+        NEED(aio_co_wake),
+        NEED(qemu_co_mutex_lock),
+        NEED(qemu_co_mutex_unlock),
         NEED(phase_check),
         NEED(runstate_is_running),
         NEED(qemu_add_vm_change_state_handler),
@@ -109,6 +114,7 @@ __attribute__((constructor)) static void load(void)
     agent.rate_hz = number_setting("FREEZINGTIME_RATE_HZ", MIN_RATE_HZ, MAX_RATE_HZ);
     ft_interpose_init(required_setting("FREEZINGTIME_NBD_PREFIX"));
     ft_control_connect(required_setting("FREEZINGTIME_CONTROL"));
+    ft_co_mutex_install();
     agent.active = true;
     /* What QEMU starts (a migration's command, for example) is not ours to watch. */
     unsetenv("LD_PRELOAD");

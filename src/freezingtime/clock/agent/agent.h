@@ -30,6 +30,9 @@ void ft_clock_set_rate(uint64_t rate_hz);
 int64_t ft_clock_now_ns(void); /* any thread, no lock; exact in the vCPU thread */
 int64_t ft_clock_warped_ns(void);
 
+/* co_mutex.c: replaces QEMU's coroutine mutex. Before any coroutine runs. */
+void ft_co_mutex_install(void);
+
 /* control.c: the exchange with the emulator. */
 void ft_control_connect(const char *name);
 void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns);

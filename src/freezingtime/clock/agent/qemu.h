@@ -21,6 +21,7 @@
 #define WEAK __attribute__((weak))
 
 typedef struct AioContext AioContext;
+typedef struct Coroutine Coroutine;
 typedef struct CPUState CPUState;
 typedef void qemu_timer_cb(void *opaque);
 typedef void qemu_vm_change_cb(void *opaque, bool running, int state);
@@ -38,6 +39,13 @@ WEAK extern int use_icount; /* 0 off, 1 precise, 2 adaptive */
 /* The main loop's context. BQL held. */
 WEAK AioContext *qemu_get_aio_context(void);
 WEAK bool aio_poll(AioContext *context, bool blocking);
+
+/* Coroutines. BQL held; the mutex functions are only to be replaced. */
+WEAK Coroutine *qemu_coroutine_self(void);
+WEAK void qemu_coroutine_yield(void);
+WEAK void aio_co_wake(Coroutine *coroutine);
+WEAK void qemu_co_mutex_lock(void *mutex);
+WEAK void qemu_co_mutex_unlock(void *mutex);
 
 /* The machine. */
 WEAK bool phase_check(int phase);
