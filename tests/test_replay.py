@@ -88,8 +88,8 @@ def test_devices_are_compared_in_a_table() -> None:
         ["constant:read=1ms,write=12us", "read"],
         ["constant:read=1ms,write=12us", "write"],
     ]
-    assert rows[0][2:6] == ["2000", "40000", "2621", "100us"]
-    assert rows[4][5:] == ["1ms"] * 7
+    assert rows[0][2:7] == ["2000", "40000", "2621", "0ns", "100us"]
+    assert rows[4][6:] == ["1ms"] * 7
     assert len({len(line) for line in output.splitlines()}) == 1
 
 

@@ -70,7 +70,7 @@ def test_defaults() -> None:
     [
         ("", "empty: unknown pattern; there is: read, write, rw, randread, randwrite, randrw"),
         ("seqread", "seqread: unknown pattern; there is: read, write, rw, "),
-        ("read,qq=1", "qq=1: unknown key; there is: bs, qd, rate, "),
+        ("read,qq=1", "qq=1: unknown key; there is: bs, qd, queue, think, rate, "),
         ("read,", "empty field: unknown key; there is: bs, "),
         ("read,bs", "bs: has no value; write bs=VALUE"),
         ("read,qd=1,qd=2", "qd=2: qd= stands twice; keep one of them"),
@@ -84,6 +84,9 @@ def test_defaults() -> None:
         ("read,rate=0", "rate=0: bad rate '0': must be more than 0"),
         ("read,rate=2G", "rate=2G: must be at most 1000000000 per second"),
         ("read,qd=1,rate=5", "qd=1: cannot stand beside rate=; keep one of them"),
+        ("read,rate=5,queue=2", "queue=2: is for closed loops; write qd= instead of rate="),
+        ("read,rate=5,think=1us", "think=1us: is for closed loops; write qd= instead of rate="),
+        ("read,qd=4,queue=0", "queue=0: must be a whole number from 1 to 65536"),
         ("read,arrival=even", "arrival=even: needs rate=IOPS"),
         ("read,rate=5,arrival=odd", "arrival=odd: write poisson or even"),
         ("read,count=0", "count=0: must be from 1 to 10000000000, such as 500000, 500k or 1M"),

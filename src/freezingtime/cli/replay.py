@@ -35,6 +35,7 @@ _HEADER = (
     "requests",
     "IOPS",
     "MB/s",
+    "host",
     "mean",
     "p50",
     "p90",
@@ -66,7 +67,9 @@ def replay_command(
             metavar="LINE",
             help="Instead of a trace: `PATTERN,KEY=VALUE,...`. PATTERN: `read`, `write`, `rw`, "
             "`randread`, `randwrite`, `randrw`, `randtrim`. KEY: `bs` (also `4k/70:64k/30`), "
-            "`qd` or `rate`, `arrival=poisson` or `even`, `count`, `time`, `rwmixread`, "
+            "`qd` (with `queue`, the most that the device is given at once, and `think`, what "
+            "each request costs the host's CPU) or `rate`, `arrival=poisson` or `even`, `count`, "
+            "`time`, `rwmixread`, "
             "`size` (else all of each device), `offset`, `seed`, `fsync`, `zipf`.",
             show_default=False,
         ),
@@ -217,6 +220,7 @@ def _document(result: Replayed, summaries: Sequence[LatencySummary]) -> dict[str
 def _row(device: str, summary: LatencySummary) -> tuple[str, ...]:
     """One line of the table; MB are 10**6 bytes."""
     times_ns = (
+        summary.mean_host_ns,
         summary.mean_ns,
         summary.p50_ns,
         summary.p90_ns,

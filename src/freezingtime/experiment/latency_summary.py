@@ -29,9 +29,10 @@ _MOVING_DATA = (Operation.READ, Operation.WRITE)
 class LatencySummary:
     """Figures of one operation, or of all together.
 
-    Latencies are from arrival to completion. A percentile is exact: the smallest latency
-    that at least that share of the requests did not exceed (the nearest-rank method), so
-    one that did occur. Rates are over the time from the first arrival to the last
+    Latencies are what the application waits; ``mean_host_ns`` is how much of it is spent in
+    the host and not at the device, on average. A percentile is exact: the smallest latency
+    that at least that share of the requests did not exceed (the nearest-rank method), so one
+    that did occur. Rates are over the time from the first arrival to the last
     completion of all operations, and None if that is 0; bandwidth counts the bytes of
     reads and writes.
     """
@@ -40,6 +41,7 @@ class LatencySummary:
     count: int
     iops: float | None
     bandwidth_bytes_per_s: float | None
+    mean_host_ns: float
     mean_ns: float
     p50_ns: int
     p90_ns: int
@@ -58,7 +60,7 @@ def summarize(simulation: Simulation) -> list[LatencySummary]:
     operation = simulation.trace.operation
     if not len(operation):
         return []
-    latency_ns = simulation.latency_ns
+    service_ns, latency_ns = simulation.service_ns, simulation.latency_ns
     present = np.unique(operation).tolist()
     moved_bytes = simulation.trace.length_bytes * np.isin(operation, _MOVING_DATA)
     duration_ns = simulation.duration_ns
@@ -70,13 +72,19 @@ def summarize(simulation: Simulation) -> list[LatencySummary]:
                 yield Operation(value).name.lower(), operation == value
 
     return [
-        _summary(name, latency_ns[chosen], int(moved_bytes[chosen].sum()), duration_ns)
+        _summary(
+            name,
+            service_ns[chosen],
+            latency_ns[chosen],
+            int(moved_bytes[chosen].sum()),
+            duration_ns,
+        )
         for name, chosen in choices()
     ]
 
 
 def _summary(
-    name: str, latency_ns: IntColumn, moved_bytes: int, duration_ns: int
+    name: str, service_ns: IntColumn, latency_ns: IntColumn, moved_bytes: int, duration_ns: int
 ) -> LatencySummary:
     count = len(latency_ns)
     ordered_ns = np.sort(latency_ns)
@@ -86,6 +94,7 @@ def _summary(
         count=count,
         iops=_rate(count, duration_ns),
         bandwidth_bytes_per_s=_rate(moved_bytes, duration_ns),
+        mean_host_ns=float((latency_ns - service_ns).mean()),
         mean_ns=float(ordered_ns.mean()),
         max_ns=int(ordered_ns[-1]),
         **percentiles_ns,

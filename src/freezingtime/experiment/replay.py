@@ -21,6 +21,7 @@ from freezingtime.device.base import Device
 from freezingtime.errors import InputError
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.simulate import (
+    Host,
     Progress,
     Simulation,
     simulate_closed_loop,
@@ -158,7 +159,7 @@ def _workload_load(workload: Workload, candidates: Sequence[_Candidate], seed: i
         return simulate_closed_loop(
             device,
             generator(disk_bytes=disk_bytes).batches(),
-            workload.queue_depth or 1,
+            Host(workload.queue_depth or 1, workload.device_depth, workload.think_ns),
             count=workload.count,
             end_ns=workload.time_ns,
             progress=progress,

@@ -5,32 +5,32 @@ a fixed number of requests is in flight; whenever one completes, the next one is
 that instant. Both keep the device's contract and the order of events that a guest sees:
 requests that arrive at the nanosecond of an event arrive behind it, all together. Both check
 what the device promises.
+
+In a closed loop there may be a host between the application and the device: see
+:class:`Host`.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from freezingtime.device.base import Device
 from freezingtime.errors import RunError
-from freezingtime.request import Operation, Request
+from freezingtime.experiment.drive import STALL_MAX, Drive
 from freezingtime.trace.readers.columns import IntColumn, Trace, concatenate
+from freezingtime.units import MAX_VALUE
 
 Progress: TypeAlias = Callable[[int, int], None]
 
 _Row: TypeAlias = tuple[int, int, int, bool]
 
-_OPERATIONS = {operation.value: operation for operation in Operation}
-_OUTSTANDING = -1
 _PROGRESS_PERIOD = 1 << 14
-# More events or requests than that at one instant of guest time: it does not go on.
-_STALL_MAX = 1_000_000
 
 
 @runtime_checkable
@@ -64,16 +64,40 @@ class CompletesClosed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """What is between an application that keeps requests in flight and the device."""
+
+    queue_depth: int
+    """How many requests the application keeps in flight."""
+    device_depth: int | None = None
+    """The most that the device is given at once, the others wait in order; None: all."""
+    think_ns: int = 0
+    """What a request costs the host's only CPU before the application sees it completed."""
+
+    @property
+    def is_transparent(self) -> bool:
+        """Whether all requests in flight are at the device."""
+        return not self.think_ns and (self.device_depth or self.queue_depth) >= self.queue_depth
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
     """What became of the requests: ``trace`` as they arrived, and their completions."""
 
     trace: Trace
     completion_ns: IntColumn
+    host_ns: IntColumn | None = None
+    """How long they were in the host, before and after the device; None: no time."""
+
+    @property
+    def service_ns(self) -> IntColumn:
+        """From arrival at the device to completion."""
+        return self.completion_ns - self.trace.arrival_ns
 
     @property
     def latency_ns(self) -> IntColumn:
-        """From arrival to completion."""
-        return self.completion_ns - self.trace.arrival_ns
+        """What the application waits: the service time, and the time in the host."""
+        return self.service_ns if self.host_ns is None else self.service_ns + self.host_ns
 
     @property
     def duration_ns(self) -> int:
@@ -111,7 +135,7 @@ def simulate_open_loop(device: Device, trace: Trace, progress: Progress = _ignor
     if isinstance(device, CompletesAll) and not trace.fua.any():
         completion_ns = _complete_all(device, trace)
     else:
-        completion_ns = _run_open_loop(_Drive(device), trace, progress)
+        completion_ns = _run_open_loop(Drive(device), trace, progress)
     progress(len(trace), len(trace))
     return Simulation(trace, completion_ns)
 
@@ -119,17 +143,21 @@ def simulate_open_loop(device: Device, trace: Trace, progress: Progress = _ignor
 def simulate_closed_loop(
     device: Device,
     batches: Iterable[Trace],
-    queue_depth: int,
+    host: Host | int,
     *,
     count: int | None = None,
     end_ns: int | None = None,
     progress: Progress = _ignore,
 ) -> Simulation:
-    """Keep ``queue_depth`` requests in flight; return when all have completed.
+    """Keep requests in flight; return when all have completed.
+
+    ``host`` says how many, and what is between them and the device; a number is a host that
+    keeps so many in flight and is nothing else.
 
     Requests are issued in the order of ``batches``, whose arrival times do not count,
     until they end or at ``end_ns``, when no further one is issued. Uses the device's
-    ``complete_closed`` where it has one, no time ends the loop, and no request has FUA.
+    ``complete_closed`` where it has one, the host is transparent, no time ends the loop, and
+    no request has FUA.
     ``progress`` is told requests issued and ``count``, or, without a count, guest time and
     ``end_ns``.
 
@@ -137,12 +165,13 @@ def simulate_closed_loop(
         RunError: as for :func:`simulate_open_loop`; or guest time does not go on, since
             the device takes no time at all, and only ``end_ns`` would end the loop.
     """
-    if isinstance(device, CompletesClosed) and end_ns is None:
+    host = Host(host) if isinstance(host, int) else host
+    if isinstance(device, CompletesClosed) and end_ns is None and host.is_transparent:
         trace = concatenate(list(batches))
         if not trace.fua.any():
-            return _complete_closed(device, trace, queue_depth)
+            return _complete_closed(device, trace, host.queue_depth)
         batches = [trace]
-    return _run_closed_loop(_Drive(device), batches, queue_depth, count, end_ns, progress)
+    return _run_closed_loop(Drive(device), batches, host, count, end_ns, progress)
 
 
 def _complete_all(device: CompletesAll, trace: Trace) -> IntColumn:
@@ -170,7 +199,7 @@ def _checked(simulation: Simulation, device: object) -> Simulation:
     return simulation
 
 
-def _run_open_loop(drive: _Drive, trace: Trace, progress: Progress) -> IntColumn:
+def _run_open_loop(drive: Drive, trace: Trace, progress: Progress) -> IntColumn:
     submitted_ns = -1
     for start in range(0, len(trace), _PROGRESS_PERIOD):
         part = trace.rows(start, start + _PROGRESS_PERIOD)
@@ -186,35 +215,86 @@ def _run_open_loop(drive: _Drive, trace: Trace, progress: Progress) -> IntColumn
 
 
 def _run_closed_loop(
-    drive: _Drive,
+    drive: Drive,
     batches: Iterable[Trace],
-    queue_depth: int,
+    host: Host,
     count: int | None,
     end_ns: int | None,
     progress: Progress,
 ) -> Simulation:
     issued: list[Trace] = []
-    rows = _rows(batches, issued)
-    issue_ns = array("q")
-    now_ns, free_count, first_of_instant = 0, queue_depth, 0
+    application = _Application(_rows(batches, issued), host, end_ns)
+    device_depth = host.device_depth or host.queue_depth
+    arrival_ns = array("q")
+    now_ns, first_of_instant = 0, 0
     while True:
-        if end_ns is None or now_ns < end_ns:
-            for row in islice(rows, free_count):
-                drive.submit(*row, now_ns)
-                issue_ns.append(now_ns)
-        if not drive.outstanding_count:
+        for row in application.take(now_ns, device_depth - drive.outstanding_count):
+            drive.submit(*row, now_ns)
+            arrival_ns.append(now_ns)
+        next_issue_ns = application.next_issue_ns()
+        if not drive.outstanding_count and next_issue_ns is None:
             break
         instant_ns = now_ns
-        now_ns, free_count = drive.run_to_completion()
+        now_ns, free_count = drive.run_to_completion(next_issue_ns)
+        application.complete(now_ns, free_count)
         if now_ns > instant_ns:
-            first_of_instant = len(issue_ns)
-        elif count is None and len(issue_ns) - first_of_instant > _STALL_MAX:
+            first_of_instant = len(arrival_ns)
+        elif count is None and len(arrival_ns) - first_of_instant > STALL_MAX:
             raise RunError("the device takes no time, so that no time ends the loop; use count=")
-        if len(issue_ns) % _PROGRESS_PERIOD < free_count:
-            progress(*((now_ns, end_ns or 0) if count is None else (len(issue_ns), count)))
-    trace = concatenate(issued).rows(0, len(issue_ns))
-    arrival_ns = np.frombuffer(issue_ns, dtype=np.int64)
-    return Simulation(replace(trace, arrival_ns=arrival_ns), drive.completion_ns())
+        if len(arrival_ns) % _PROGRESS_PERIOD < free_count:
+            progress(*((now_ns, end_ns or 0) if count is None else (len(arrival_ns), count)))
+    trace = concatenate(issued).rows(0, len(arrival_ns))
+    arrived = replace(trace, arrival_ns=np.frombuffer(arrival_ns, dtype=np.int64))
+    host_ns = application.host_ns(arrived.arrival_ns, drive.completion_ns())
+    return Simulation(arrived, drive.completion_ns(), host_ns)
+
+
+class _Application:
+    """Issues requests through the host, which may hold them back; first come, first served."""
+
+    def __init__(self, rows: Iterator[_Row], host: Host, end_ns: int | None) -> None:
+        self._rows = rows
+        self._think_ns = host.think_ns
+        self._end_ns = MAX_VALUE if end_ns is None else end_ns
+        self._cpu_free_ns = 0
+        self._coming_ns = deque([0] * host.queue_depth)
+        self._waiting: deque[_Row] = deque()
+        self._issue_ns = array("q")
+        self._seen_ns = array("q")
+
+    def complete(self, now_ns: int, count: int) -> None:
+        """So many requests are completed; each lets another be issued when it is seen."""
+        for _ in range(count):
+            self._cpu_free_ns = max(self._cpu_free_ns, now_ns) + self._think_ns
+            self._coming_ns.append(self._cpu_free_ns)
+            self._seen_ns.append(self._cpu_free_ns)
+
+    def next_issue_ns(self) -> int | None:
+        """When the next request is issued, or None if that depends on a completion."""
+        return self._coming_ns[0] if self._coming_ns else None
+
+    def take(self, now_ns: int, count: int) -> Iterator[_Row]:
+        """Up to ``count`` of the requests that have been issued by now."""
+        coming_ns = self._coming_ns
+        while coming_ns and coming_ns[0] <= now_ns:
+            issue_ns = coming_ns.popleft()
+            row = next(self._rows, None) if issue_ns < self._end_ns else None
+            if row is None:
+                coming_ns.clear()
+                self._end_ns = 0
+                break
+            self._issue_ns.append(issue_ns)
+            self._waiting.append(row)
+        while count > 0 and self._waiting:
+            yield self._waiting.popleft()
+            count -= 1
+
+    def host_ns(self, arrival_ns: IntColumn, completion_ns: IntColumn) -> IntColumn:
+        """How long each request was in the host, once all have completed."""
+        seen_ns = np.empty_like(completion_ns)
+        seen_ns[np.argsort(completion_ns, kind="stable")] = np.frombuffer(self._seen_ns, np.int64)
+        before_ns = arrival_ns - np.frombuffer(self._issue_ns, np.int64)
+        return before_ns + seen_ns - completion_ns
 
 
 def _rows(batches: Iterable[Trace], taken: list[Trace] | None = None) -> Iterator[_Row]:
@@ -226,69 +306,3 @@ def _rows(batches: Iterable[Trace], taken: list[Trace] | None = None) -> Iterato
             part = batch.rows(start, start + _PROGRESS_PERIOD)
             columns = (part.operation, part.offset_bytes, part.length_bytes, part.fua)
             yield from zip(*(column.tolist() for column in columns), strict=True)
-
-
-class _Drive:
-    """One device and its requests in flight; checks what the device promises."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._completion_ns = array("q")
-        self._now_ns = 0
-        self._fruitless_count = 0
-        self.outstanding_count = 0
-
-    def submit(
-        self, operation: int, offset_bytes: int, length_bytes: int, fua: bool, now_ns: int
-    ) -> None:
-        """Submit the next request; its cookie is its index."""
-        index = len(self._completion_ns)
-        request = Request(_OPERATIONS[operation], offset_bytes, length_bytes, None, fua, index)
-        self._completion_ns.append(_OUTSTANDING)
-        self.outstanding_count += 1
-        self._now_ns = now_ns
-        self._device.submit(request, now_ns)
-
-    def run_until(self, time_ns: int) -> None:
-        """Run the device's events up to a time."""
-        next_event_ns = self._device.next_event_ns
-        while (event_ns := next_event_ns()) is not None and event_ns <= time_ns:
-            self._advance(event_ns)
-
-    def run_to_completion(self) -> tuple[int, int]:
-        """Run the device until requests complete; return the time and how many did."""
-        next_event_ns = self._device.next_event_ns
-        completed_count = 0
-        while not completed_count:
-            event_ns = next_event_ns()
-            if event_ns is None:
-                raise self._broken(f"lost {self.outstanding_count} requests: it has no next event")
-            completed_count = self._advance(event_ns)
-        while (event_ns := next_event_ns()) is not None and event_ns <= self._now_ns:
-            completed_count += self._advance(event_ns)
-        return self._now_ns, completed_count
-
-    def completion_ns(self) -> IntColumn:
-        """The completion times in the order of submission."""
-        return np.frombuffer(self._completion_ns, dtype=np.int64)
-
-    def _advance(self, event_ns: int) -> int:
-        """Bring the device to an event; return how many requests completed."""
-        now_ns = max(event_ns, self._now_ns)
-        completed = self._device.advance(now_ns)
-        if completed or now_ns > self._now_ns:
-            self._fruitless_count = 0
-        elif (count := self._fruitless_count + 1) > _STALL_MAX:
-            raise self._broken(f"has had {count} events at {now_ns} ns that completed nothing")
-        else:
-            self._fruitless_count = count
-        self._now_ns = now_ns
-        for request in completed:
-            if self._completion_ns[request.cookie] != _OUTSTANDING:
-                raise self._broken(f"completed request {request.cookie} twice, at {now_ns} ns")
-            self._completion_ns[request.cookie] = now_ns
-        self.outstanding_count -= len(completed)
-        return len(completed)
-
-    def _broken(self, promise: str) -> RunError:
-        return RunError(f"the device {type(self._device).__name__} {promise}")

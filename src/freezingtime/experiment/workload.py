@@ -67,6 +67,10 @@ class Workload:
     pattern: Pattern
     block_sizes: tuple[BlockSize, ...]
     queue_depth: int | None
+    device_depth: int | None
+    """The most that the device is given at once; None: whatever is in flight."""
+    think_ns: int
+    """What a request costs the host's only CPU before the application sees it completed."""
     rate_hz: int | None
     poisson: bool
     """Whether gaps between arrivals are exponential; all equal otherwise."""
@@ -109,6 +113,8 @@ def parse_workload(text: str) -> Workload:
         pattern=pattern,
         block_sizes=values.parsed("bs", _parse_block_sizes) or _BLOCK_SIZES_DEFAULT,
         queue_depth=values.parsed("qd", _whole(1, QUEUE_DEPTH_MAX)),
+        device_depth=values.parsed("queue", _whole(1, QUEUE_DEPTH_MAX)),
+        think_ns=values.parsed("think", parse_time_ns) or 0,
         rate_hz=values.parsed("rate", _parse_rate_hz),
         poisson=values.parsed("arrival", _parse_arrival) != "even",
         count=values.parsed("count", _parse_count),
@@ -163,6 +169,8 @@ class _Values:
 _KEYS = (
     "bs",
     "qd",
+    "queue",
+    "think",
     "rate",
     "arrival",
     "count",
@@ -181,6 +189,9 @@ def _check(workload: Workload, values: _Values) -> None:
     pattern = workload.pattern
     if workload.queue_depth is not None and workload.rate_hz is not None:
         raise values.error("qd", "cannot stand beside rate=; keep one of them")
+    for key in ("queue", "think"):
+        if key in values and workload.rate_hz is not None:
+            raise values.error(key, "is for closed loops; write qd= instead of rate=")
     if "arrival" in values and workload.rate_hz is None:
         raise values.error("arrival", "needs rate=IOPS")
     if "rwmixread" in values and len(pattern.operations) < 2:

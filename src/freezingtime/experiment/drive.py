@@ -1,0 +1,89 @@
+"""One device, driven event by event, and held to what a device promises."""
+
+from __future__ import annotations
+
+from array import array
+
+import numpy as np
+
+from freezingtime.device.base import Device
+from freezingtime.errors import RunError
+from freezingtime.request import Operation, Request
+from freezingtime.trace.readers.columns import IntColumn
+
+#: More events or requests than that at one instant of guest time: it does not go on.
+STALL_MAX = 1_000_000
+
+_OPERATIONS = {operation.value: operation for operation in Operation}
+_OUTSTANDING = -1
+
+
+class Drive:
+    """One device and its requests in flight; checks what the device promises."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._completion_ns = array("q")
+        self._now_ns = 0
+        self._fruitless_count = 0
+        self.outstanding_count = 0
+
+    def submit(
+        self, operation: int, offset_bytes: int, length_bytes: int, fua: bool, now_ns: int
+    ) -> None:
+        """Submit the next request; its cookie is its index."""
+        index = len(self._completion_ns)
+        request = Request(_OPERATIONS[operation], offset_bytes, length_bytes, None, fua, index)
+        self._completion_ns.append(_OUTSTANDING)
+        self.outstanding_count += 1
+        self._now_ns = now_ns
+        self._device.submit(request, now_ns)
+
+    def run_until(self, time_ns: int) -> None:
+        """Run the device's events up to a time."""
+        next_event_ns = self._device.next_event_ns
+        while (event_ns := next_event_ns()) is not None and event_ns <= time_ns:
+            self._advance(event_ns)
+
+    def run_to_completion(self, limit_ns: int | None = None) -> tuple[int, int]:
+        """Run the device until requests complete; return the time and how many did.
+
+        If none does up to ``limit_ns``, that is the time, and 0 how many did.
+        """
+        next_event_ns = self._device.next_event_ns
+        completed_count = 0
+        while not completed_count:
+            event_ns = next_event_ns()
+            if limit_ns is not None and (event_ns is None or event_ns > limit_ns):
+                return limit_ns, 0
+            if event_ns is None:
+                raise self._broken(f"lost {self.outstanding_count} requests: it has no next event")
+            completed_count = self._advance(event_ns)
+        while (event_ns := next_event_ns()) is not None and event_ns <= self._now_ns:
+            completed_count += self._advance(event_ns)
+        return self._now_ns, completed_count
+
+    def completion_ns(self) -> IntColumn:
+        """The completion times in the order of submission."""
+        return np.frombuffer(self._completion_ns, dtype=np.int64)
+
+    def _advance(self, event_ns: int) -> int:
+        """Bring the device to an event; return how many requests completed."""
+        now_ns = max(event_ns, self._now_ns)
+        completed = self._device.advance(now_ns)
+        if completed or now_ns > self._now_ns:
+            self._fruitless_count = 0
+        elif (count := self._fruitless_count + 1) > STALL_MAX:
+            raise self._broken(f"has had {count} events at {now_ns} ns that completed nothing")
+        else:
+            self._fruitless_count = count
+        self._now_ns = now_ns
+        for request in completed:
+            if self._completion_ns[request.cookie] != _OUTSTANDING:
+                raise self._broken(f"completed request {request.cookie} twice, at {now_ns} ns")
+            self._completion_ns[request.cookie] = now_ns
+        self.outstanding_count -= len(completed)
+        return len(completed)
+
+    def _broken(self, promise: str) -> RunError:
+        return RunError(f"the device {type(self._device).__name__} {promise}")
