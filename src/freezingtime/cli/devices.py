@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.devices_plot import check_plot, plot_devices
 from freezingtime.cli.options import command_app
 from freezingtime.device.registry import Description, catalogue_names, describe
 from freezingtime.experiment.predict import Case, Prediction, Unit, predict
@@ -35,10 +37,20 @@ _FIGURES = {
 
 def devices_command(
     name: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(
-            metavar="NAME",
+            metavar="NAME...",
             help="A device of the catalogue, a file `NAME.toml`, or your own `module:Class`.",
+            show_default=False,
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            help="Also draw latency over queue depth, and its distribution, into a .svg, .png "
+            "or .pdf; several devices in one figure.",
             show_default=False,
         ),
     ] = None,
@@ -46,19 +58,29 @@ def devices_command(
         bool, typer.Option("--json", help="Print one JSON document instead of text.")
     ] = False,
 ) -> int:
-    """List the catalogue's devices, or show one: parameters, sources, predictions.
+    """List the catalogue's devices, or show some: parameters, sources, predictions.
 
     Predictions are simulations of the model itself, beside the published figures.
+
+    Example: `freezingtime devices samsung-pm883-960gb aws-gp3 --plot latency.svg`
     """
-    if name is None:
+    if plot is not None:
+        check_plot(name or [], plot)
+    if not name:
         _list([describe(known) for known in catalogue_names()], as_json=as_json)
         return 0
-    description = describe(name)
-    predictions = predict(description)
+    descriptions = [describe(text) for text in dict.fromkeys(name)]
+    predicted = [(description, predict(description)) for description in descriptions]
+    if plot is not None:
+        plot_devices(descriptions, plot)
     if as_json:
-        print(json.dumps(_document(description, predictions), indent=2))
-    else:
-        _show(description, predictions)
+        documents = [_document(*shown) for shown in predicted]
+        print(json.dumps(documents if len(documents) > 1 else documents[0], indent=2))
+        return 0
+    for number, shown in enumerate(predicted):
+        if number:
+            print()
+        _show(*shown)
     return 0
 
 

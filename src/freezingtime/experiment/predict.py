@@ -193,15 +193,26 @@ _PARSERS: dict[Unit, Callable[[Table], int]] = {
 }
 
 
-def _predict(description: Description, case: Case, seed: int) -> float:
+def simulate_case(
+    description: Description, case: Case, seed: int, *, least_count: int = 0
+) -> Simulation:
+    """The simulation behind a prediction, of ``least_count`` requests or more.
+
+    Raises:
+        InputError: the device cannot be built.
+    """
     if case.drained:
         description = _without_credits(description)
     device = description.build(seed)
-    count = _count(case, device)
+    count = max(_count(case, device), least_count)
     line = f"{METRICS[case.metric].pattern},bs={case.block_bytes},qd={case.depth},count={count}"
     disk_bytes = description.capacity_bytes or _DISK_BYTES_DEFAULT
     generator = RequestGenerator(parse_workload(line), seed=seed, disk_bytes=disk_bytes)
-    simulation = simulate_closed_loop(device, generator.batches(), case.depth, count=count)
+    return simulate_closed_loop(device, generator.batches(), case.depth, count=count)
+
+
+def _predict(description: Description, case: Case, seed: int) -> float:
+    simulation = simulate_case(description, case, seed)
     if case.unit is Unit.NS:
         return float(simulation.latency_ns.mean())
     rate_hz = _steady_rate_hz(simulation, case.depth)
