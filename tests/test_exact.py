@@ -90,7 +90,7 @@ def test_guest_sees_requests_in_flight_together_complete_on_time(
     ran = run_guest(f"{fio} && cat /tmp/log_clat.*.log", disk, out=out)
     operation = pattern.removeprefix("rand")
     service_ns = {
-        int(row["offset_bytes"]): int(row["completion_ns"]) - int(row["arrival_ns"])
+        row["offset_bytes"]: row["completion_ns"] - row["arrival_ns"]
         for row in read_record(out)
         if row["operation"] == operation
     }

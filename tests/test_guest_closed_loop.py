@@ -66,10 +66,7 @@ def in_guest(device: str, pattern: str, depth: int, count: int) -> Means:
         # fio's requests are the last ones of the run.
         rows = [row for row in read_record(out) if row["operation"] == operation]
     times_ns = np.array(
-        [
-            (int(row["sequence"]), int(row["completion_ns"]) - int(row["arrival_ns"]))
-            for row in rows
-        ],
+        [(row["sequence"], row["completion_ns"] - row["arrival_ns"]) for row in rows],
         dtype=np.int64,
     )
     done_count = figures["total_ios"]
@@ -81,7 +78,13 @@ def simulated(device: str, pattern: str, depth: int, count: int) -> Means:
     """The same loop without a guest."""
     line = f"{pattern},bs=4k,qd={depth},queue={QUEUE_DEPTH},size={SPAN_BYTES},count={count}"
     line += f",think={THINK[pattern]}"
-    (result,) = replay(parse_workload(line), [device], seed=0, observer=lambda *told: None)
+    (result,) = replay(
+        parse_workload(line),
+        [device],
+        seed=0,
+        observer=lambda *told: None,
+        notify=lambda text: None,
+    )
     (summary,) = summarize(result.simulation)
     return Means(summary.mean_ns - summary.mean_host_ns, summary.mean_ns, count)
 
