@@ -100,7 +100,8 @@ def test_guest_sees_requests_in_flight_together_complete_on_time(
     assert len(before_the_end) == REQUESTS - depth
     for _time_ms, latency_ns, _direction, _length, offset_bytes, *_ in before_the_end:
         added_ns = int(latency_ns) - service_ns[int(offset_bytes)]
-        assert 0 < added_ns < 20_000
+        # fio counts from when io_submit returns, a little after the doorbell.
+        assert -3_000 < added_ns < 20_000
 
 
 def test_operations_have_their_own_times(tmp_path: Path) -> None:
