@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezingtime.device.base import Device
-from freezingtime.device.open_loop import TraceDevice
 from freezingtime.device.registry import from_content
+from freezingtime.device.trace_device import TraceDevice
 from freezingtime.experiment.simulate import Simulation, simulate_closed_loop
 from freezingtime.request import Operation, Request
 from freezingtime.trace.readers.columns import Trace

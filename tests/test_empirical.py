@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from freezingtime.device.empirical import EmpiricalDevice, EmpiricalParams
-from freezingtime.device.open_loop import OperationClass
 from freezingtime.device.parameters import Table
+from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
 from tests.modellib import assert_flushes_follow_writes

@@ -143,10 +143,19 @@ def _complain(text: str, status: int) -> int:
     return status
 
 
+def _show_own_log() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("freezingtime: %(message)s"))
+    own = logging.getLogger("freezingtime")
+    own.addHandler(handler)
+    own.setLevel(logging.INFO)
+
+
 def main() -> NoReturn:
     """Run the command line and end the process."""
-    # What libraries log is not for our user; what matters is raised.
+    # What libraries log is not for our user; what matters is raised. Our own lines are.
     logging.getLogger().addHandler(logging.NullHandler())
+    _show_own_log()
     signals.raise_on_signals()
     status = _run()
     signals.ignore_signals()

@@ -1,4 +1,4 @@
-"""Keep numba from using machine code of old sources.
+"""Keep numba from using machine code of old sources, and say when it compiles.
 
 Numba keeps the machine code of an entry point until *its* file changes; that the functions
 which it calls, in other files, have changed is not seen. So a model whose kernels are spread
@@ -7,17 +7,34 @@ over the files of a package has what is older than any source of it thrown away 
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from pathlib import Path
 
+_log = logging.getLogger(__name__)
+
+
+@cache
+def prepare(package: Path) -> None:
+    """Before a large model's kernels are imported: forget what is stale, log if they compile."""
+    if not forget_stale(package):
+        _log.info("compiling the %s model, once per machine: up to a minute", package.name)
+
 
 @cache  # what is loaded stays loaded: looking once is enough
-def forget_stale(package: Path) -> None:
-    """Remove the kept machine code of the package directory if a source of it is newer."""
+def forget_stale(package: Path) -> bool:
+    """Remove the kept machine code of the package directory if a source of it is newer.
+
+    Whether there is any left.
+    """
     newest_ns = max(source.stat().st_mtime_ns for source in package.glob("*.py"))
+    kept = False
     for index in (package / "__pycache__").glob("*.nbi"):
         try:
             if index.stat().st_mtime_ns < newest_ns:
                 index.unlink()
+            else:
+                kept = True
         except OSError:  # another process was faster, or it is not ours to remove
             continue
+    return kept

@@ -44,8 +44,8 @@ from numpy.typing import NDArray
 
 from freezingtime.device.distribution import MAX_DRAW_NS
 from freezingtime.device.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
-from freezingtime.device.open_loop import CLASS_OF_OPERATION, OperationClass, Trace, TraceDevice
 from freezingtime.device.parameters import Table
+from freezingtime.device.trace_device import CLASS_OF_OPERATION, OperationClass, Trace, TraceDevice
 from freezingtime.errors import InputError
 from freezingtime.request import Request
 from freezingtime.units import format_size_bytes, format_time_ns, parse_time_ns

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.device.open_loop import CLASS_OF_OPERATION, Trace, TraceDevice
 from freezingtime.device.parameters import Table
 from freezingtime.device.queueing import (
     MAX_RATE_PER_S,
@@ -36,6 +35,7 @@ from freezingtime.device.queueing import (
     new_queues,
 )
 from freezingtime.device.service_time import ServiceTimes, ServiceTimeStream
+from freezingtime.device.trace_device import CLASS_OF_OPERATION, Trace, TraceDevice
 from freezingtime.request import Request
 
 _MAX_SERVERS = 2**20

@@ -26,8 +26,8 @@ from freezingtime.device.distribution import (
     parse_distribution,
     time_stream,
 )
-from freezingtime.device.open_loop import OperationClass
 from freezingtime.device.parameters import Table
+from freezingtime.device.trace_device import OperationClass
 
 _NS_PER_S = 10**9
 

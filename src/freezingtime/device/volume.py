@@ -43,12 +43,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.latency import parse_servers
-from freezingtime.device.open_loop import (
-    CLASS_OF_OPERATION,
-    MAX_LENGTH_BYTES,
-    Trace,
-    TraceDevice,
-)
 from freezingtime.device.parameters import Table
 from freezingtime.device.queueing import (
     MAX_RATE_PER_S,
@@ -58,6 +52,12 @@ from freezingtime.device.queueing import (
     new_queues,
 )
 from freezingtime.device.service_time import ServiceTimes, ServiceTimeStream
+from freezingtime.device.trace_device import (
+    CLASS_OF_OPERATION,
+    MAX_LENGTH_BYTES,
+    Trace,
+    TraceDevice,
+)
 from freezingtime.errors import InputError
 from freezingtime.request import Request
 

@@ -36,7 +36,7 @@ class DiskDevice(Device):
                 f"{params.capacity_bytes}"
             )
         # Compiled code takes long to import: only for those who have a disk.
-        compile_cache.forget_stale(Path(__file__).parent)
+        compile_cache.prepare(Path(__file__).parent)
         from freezingtime.device.disk import kernels
 
         self._kernels: Any = kernels

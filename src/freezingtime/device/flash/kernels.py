@@ -1,7 +1,7 @@
 """The entry points: one request or event at a time, and whole traces. Compiled.
 
-Their signatures are given, so that they are compiled when this module is imported (40 s; once
-per machine, as the result is kept), and not while somebody waits for the first request.
+What a guest needs has its signature given, so that it is compiled when this module is imported
+(once per machine, as the result is kept), and not while somebody waits for the first request.
 """
 
 from __future__ import annotations
@@ -81,29 +81,28 @@ def _collect_done(ssd: int, completions_ns: NDArray[np.int64]) -> None:
     totals.done = 0
 
 
-@njit("int64(int64, int64)", cache=True)
-def advance(ssd: int, now_ns: int) -> int:
-    """Bring the SSD to ``now_ns``; how many requests are done (``done``)."""
-    _run_until(ssd, now_ns)
-    return int(memory.totals(ssd).done)
-
-
-@njit("void(int64, int64, int64, int64, int64, boolean, int64)", cache=True)
-def submit(
+@njit("int64(int64, int64, int64, int64, int64, int64, boolean)", cache=True)
+def step(
     ssd: int,
+    now_ns: int,
     tag: int,
     operation: int,
     offset_bytes: int,
     length_bytes: int,
     fua: bool,
-    now_ns: int,
-) -> None:
-    """Bring the SSD to ``now_ns`` and give it a request."""
+) -> int:
+    """Bring the SSD to ``now_ns``, and give it a request then if ``tag`` is not NONE.
+
+    Returns how many requests are done (``done``). One function for both, since each entry
+    point is compiled with all that it calls.
+    """
     _run_until(ssd, now_ns)
-    request_kernels.submit(ssd, tag, operation, offset_bytes, length_bytes, fua, now_ns)
+    if tag != NONE:
+        request_kernels.submit(ssd, tag, operation, offset_bytes, length_bytes, fua, now_ns)
+    return int(memory.totals(ssd).done)
 
 
-@njit("int64(int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])", cache=True)
+@njit(cache=True)
 def complete_all(
     ssd: int,
     arrivals_ns: NDArray[np.int64],

@@ -27,13 +27,13 @@ from numpy.typing import ArrayLike, NDArray
 from freezingtime.device import compile_cache
 from freezingtime.device.base import Device
 from freezingtime.device.flash.geometry import Geometry, shape
-from freezingtime.device.flash.layout import NEVER_NS
+from freezingtime.device.flash.layout import NEVER_NS, NONE
 from freezingtime.device.flash.parameters import FlashParams
 from freezingtime.device.flash.precondition import precondition
 from freezingtime.device.flash.state import new_state
 from freezingtime.device.flash.statistics import statistics
 from freezingtime.device.flash.zones import refused
-from freezingtime.device.open_loop import check_trace
+from freezingtime.device.trace_device import check_trace
 from freezingtime.request import Request
 
 
@@ -51,7 +51,7 @@ class FlashDevice(Device):
 
     def __init__(self, params: FlashParams, seed: int, size_bytes: int | None = None) -> None:
         # The compiler takes a while to import: only who makes an SSD pays for it.
-        compile_cache.forget_stale(Path(__file__).parent)
+        compile_cache.prepare(Path(__file__).parent)
         from freezingtime.device.flash import kernels
 
         self._kernels = kernels
@@ -90,7 +90,7 @@ class FlashDevice(Device):
         return None if next_ns >= NEVER_NS else next_ns
 
     def advance(self, now_ns: int) -> list[Request]:
-        count = self._kernels.advance(self._handle, now_ns)
+        count = self._kernels.step(self._handle, now_ns, NONE, 0, 0, 0, False)
         if not count:
             return []
         completed = [self._in_service.pop(tag) for tag in self._state.done["tag"][:count].tolist()]
@@ -140,14 +140,14 @@ class FlashDevice(Device):
     def _start(self, request: Request, now_ns: int) -> None:
         self._submitted_count += 1
         self._in_service[self._submitted_count] = request
-        self._kernels.submit(
+        self._kernels.step(
             self._handle,
+            now_ns,
             self._submitted_count,
             int(request.operation),
             request.offset_bytes,
             request.length_bytes,
             request.fua,
-            now_ns,
         )
         if self._state.totals["refusal"][0]:
             raise refused(self._state, request.offset_bytes, request.length_bytes)

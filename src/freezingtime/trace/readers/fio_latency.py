@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.device.open_loop import MAX_LENGTH_BYTES
+from freezingtime.device.trace_device import MAX_LENGTH_BYTES
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from freezingtime.device.open_loop import MAX_LENGTH_BYTES
+from freezingtime.device.trace_device import MAX_LENGTH_BYTES
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.units import MAX_VALUE

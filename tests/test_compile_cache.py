@@ -1,0 +1,45 @@
+"""Machine code of old sources is forgotten; whoever waits for a compilation is told."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from freezingtime.device import compile_cache
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A model of one source, made at time 100, and its kept machine code, made at 200."""
+    model = tmp_path / "drum"
+    (model / "__pycache__").mkdir(parents=True)
+    for name, time_s in (("kernels.py", 100), ("__pycache__/kernels.nbi", 200)):
+        (model / name).touch()
+        os.utime(model / name, (time_s, time_s))
+    return model
+
+
+def index_of(package: Path) -> Path:
+    return package / "__pycache__" / "kernels.nbi"
+
+
+def test_machine_code_that_is_newer_is_kept_in_silence(
+    package: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        compile_cache.prepare(package)
+    assert index_of(package).exists()
+    assert not caplog.records
+
+
+def test_machine_code_of_old_sources_is_forgotten_and_that_is_said(
+    package: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.utime(package / "kernels.py", (300, 300))
+    with caplog.at_level(logging.INFO):
+        compile_cache.prepare(package)
+    assert not index_of(package).exists()
+    assert caplog.messages == ["compiling the drum model, once per machine: up to a minute"]
