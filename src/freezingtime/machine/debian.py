@@ -244,8 +244,9 @@ def run_tool(
     directory: Path | None = None,
     check: bool = True,
     timeout_s: float = _COMMAND_TIMEOUT_S,
+    name: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command, without input, to its end.
+    """Run a command, without input, to its end; ``name`` is what messages call it.
 
     Raises RunError when it takes longer than ``timeout_s``, or fails and ``check`` is set.
     """
@@ -263,14 +264,16 @@ def run_tool(
         )
     except subprocess.TimeoutExpired as error:
         raise RunError(
-            f"{command[0]} was not done after {timeout_s:g} s: check the network"
+            f"{name or command[0]} was not done after {timeout_s:g} s: check the network"
         ) from error
     if check and result.returncode != 0:
-        raise _failure(command, result)
+        raise _failure(command, result, name)
     return result
 
 
-def _failure(command: list[str], result: subprocess.CompletedProcess[str]) -> RunError:
+def _failure(
+    command: list[str], result: subprocess.CompletedProcess[str], name: str | None = None
+) -> RunError:
     lines = result.stderr.strip().splitlines()
     message = lines[-1] if lines else f"exit status {result.returncode}"
     cure = "check the network and apt's sources"
@@ -280,7 +283,7 @@ def _failure(command: list[str], result: subprocess.CompletedProcess[str]) -> Ru
         cure = "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
     elif command[0] == "dpkg-deb":
         cure = f"delete {command[2]} and try again"
-    return RunError(f"{command[0]} {command[1]} failed ({message}): {cure}")
+    return RunError(f"{name or ' '.join(command[:2])} failed ({message}): {cure}")
 
 
 def _is_out_of_space(result: subprocess.CompletedProcess[str]) -> bool:

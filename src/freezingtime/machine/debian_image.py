@@ -20,6 +20,7 @@ from freezingtime.machine.guest_image import ImageContent, RootDisk
 from freezingtime.machine.initramfs import Initramfs
 from freezingtime.machine.kernel_modules import add_modules
 from freezingtime.machine.unpacked_packages import UnpackedPackages, kernel_package
+from freezingtime.units import format_size_bytes
 
 #: File systems by the tool that makes them, and the package that the guest needs for them.
 FILE_SYSTEMS = {"ext4": ("mke2fs", "e2fsprogs"), "btrfs": ("mkfs.btrfs", "btrfs-progs")}
@@ -187,6 +188,7 @@ def _install(
         ],
         environment={"SOURCE_DATE_EPOCH": str(_BUILD_TIME_S), "TMPDIR": str(tree.parent)},
         timeout_s=_INSTALL_DEADLINE_S,
+        name="mmdebstrap",
     )
 
 
@@ -220,11 +222,12 @@ def _format(become_root: Sequence[str], tree: Path, root: RootDisk, root_file: P
                 "PATH": "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin",
             },
             timeout_s=_FORMAT_DEADLINE_S,
+            name=make[0],
         )
     except RunError as error:
-        if "Could not allocate block" in str(error) or "No space left" in str(error):
+        if "Could not allocate" in str(error):
             raise InputError(
-                f"the packages do not fit a root disk of {root.size_bytes} bytes, or the host "
-                f"has not the space for it; choose another --size ({error})"
+                f"--size {format_size_bytes(root.size_bytes)}: the packages do not fit a root disk "
+                "of that size; make it larger"
             ) from error
         raise
