@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.experiment.simulate import Simulation
+from freezingtime.percentile import percentile_ns
 from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn
 
@@ -99,12 +100,6 @@ def _summary(
         max_ns=int(ordered_ns[-1]),
         **percentiles_ns,
     )
-
-
-def percentile_ns(ordered_ns: IntColumn, per_100k: int) -> int:
-    """The nearest-rank percentile of latencies in order; 99 % is 99,000 of 100,000."""
-    # Whole-number arithmetic: 0.999 * 1000 is not 999 in floating point.
-    return int(ordered_ns[-(-len(ordered_ns) * per_100k // 100_000) - 1])
 
 
 def _rate(amount: int, duration_ns: int) -> float | None:

@@ -33,12 +33,12 @@ import numpy as np
 
 from freezingtime.device.parameters import Table
 from freezingtime.device.registry import Description
-from freezingtime.experiment.latency_summary import percentile_ns
 from freezingtime.experiment.simulate import (
     Simulation,
     simulate_closed_loop,
     simulate_open_loop,
 )
+from freezingtime.percentile import percentile_ns
 from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn, Trace
 

@@ -33,8 +33,8 @@ from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
+from freezingtime.trace.run_directory import DOCUMENT_FORMAT, DOCUMENT_NAME, STDOUT_NAME
 
-RECORD_FORMAT = 1
 #: Where in the run directory the files are that came back from the guest.
 COLLECTED_DIRECTORY = "collected"
 
@@ -99,7 +99,7 @@ class RunResult:
         """The content of ``run.json``."""
         plan, job, totals = self.plan, self.job, self.totals
         return {
-            "format": RECORD_FORMAT,
+            "format": DOCUMENT_FORMAT,
             "versions": {
                 "freezingtime": __version__,
                 "qemu": self.qemu_version,
@@ -235,11 +235,11 @@ def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
 
 
 def _prepare_directory(out: Path) -> None:
-    if (out / "run.json").exists():
+    if (out / DOCUMENT_NAME).exists():
         raise InputError(f"--out {out}: holds a run already; name another directory or remove it")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "stdout.txt").write_bytes(b"")
+        (out / STDOUT_NAME).write_bytes(b"")
         # What a run before this one has left must not pass for this one's.
         for record in (out / RECORD_NAME, stream_path(out / RECORD_NAME)):
             record.unlink(missing_ok=True)
@@ -289,7 +289,7 @@ def _open_record(
 
 def _write_results(out: Path, result: RunResult, stdout: bytes) -> None:
     try:
-        (out / "stdout.txt").write_bytes(stdout)
-        (out / "run.json").write_text(json.dumps(result.as_dict(), indent=2) + "\n")
+        (out / STDOUT_NAME).write_bytes(stdout)
+        (out / DOCUMENT_NAME).write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     except OSError as error:
         raise RunError(f"cannot write the results to {out}: {error.strerror}") from error

@@ -1,0 +1,88 @@
+"""A record's requests, some thousand at a time, apart by disk and operation."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from freezingtime.errors import InputError
+from freezingtime.report.run_data import ALL
+from freezingtime.trace.record_reader import Notify, Record
+from freezingtime.trace.record_schema import OPERATION_WORDS
+
+#: Columns of requests in order of delivery: those of the record that are numbers, and
+#: ``latency_ns``, from arrival to delivery, and ``moved_bytes``, of reads and writes.
+Columns: TypeAlias = Mapping[str, NDArray[Any]]
+
+_NEVER_NEGATIVE = ("length_bytes", "warped_ns", "frozen_host_ns", "medium_host_ns", "queue_depth")
+_COLUMNS = ("arrival_ns", "completion_ns", "delivery_ns", *_NEVER_NEGATIVE, "on_time")
+_MOVING_DATA = ("read", "write")
+
+
+def read_batches(
+    record: Record, limit: int | None, notify: Notify
+) -> Iterator[Mapping[str, Mapping[str, Columns]]]:
+    """The requests by disk and operation, and of each disk :data:`ALL`.
+
+    At most ``limit`` in all, as a run that still goes on has ever more.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    left = limit
+    for batch in record.batches(["disk", "operation", *_COLUMNS], notify, lambda done, total: None):
+        wanted = batch if left is None else batch.slice(0, left)
+        if left is not None:
+            left -= len(wanted)
+        if len(wanted):
+            yield _by_disk(record, wanted)
+
+
+def _by_disk(record: Record, batch: pa.RecordBatch) -> dict[str, dict[str, Columns]]:
+    columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in _COLUMNS}
+    _check(record, columns)
+    operations = _rows_by_word(record, batch.column("operation"), OPERATION_WORDS)
+    moves = np.zeros(len(batch), np.bool_)
+    for name in _MOVING_DATA:
+        moves |= operations.get(name, False)
+    columns["latency_ns"] = columns["delivery_ns"] - columns["arrival_ns"]
+    columns["moved_bytes"] = columns["length_bytes"] * moves
+    known = [disk.name for disk in record.header.disks]
+    return {
+        disk: {
+            operation: {name: values[of_disk & of_operation] for name, values in columns.items()}
+            for operation, of_operation in [*operations.items(), (ALL, of_disk)]
+            if np.any(of_disk & of_operation)
+        }
+        for disk, of_disk in _rows_by_word(record, batch.column("disk"), known).items()
+    }
+
+
+def _rows_by_word(
+    record: Record, words: pa.DictionaryArray, known: Collection[str]
+) -> dict[str, NDArray[np.bool_]]:
+    """Which rows have each word; those that no row has are not there."""
+    names = words.dictionary.to_pylist()
+    codes = words.indices.to_numpy(zero_copy_only=False)
+    rows = {names[code]: codes == code for code in np.unique(codes).tolist()}
+    for name in rows:
+        if name not in known:
+            raise _damaged(record, f"{name} is neither a disk of the run nor an operation")
+    return rows
+
+
+def _check(record: Record, columns: Columns) -> None:
+    for later in ("completion_ns", "delivery_ns"):
+        if np.any(columns["arrival_ns"] > columns[later]):
+            raise _damaged(record, f"a request has arrival_ns after {later}")
+    for name in _NEVER_NEGATIVE:
+        if np.any(columns[name] < 0):
+            raise _damaged(record, f"a request has {name} below 0")
+
+
+def _damaged(record: Record, reason: str) -> InputError:
+    return InputError(f"{record.path}: is damaged: {reason}; repeat the run")

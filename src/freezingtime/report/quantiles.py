@@ -1,0 +1,88 @@
+"""Exact quantiles of more values than are to be in memory, in two passes over them.
+
+The first pass counts the values in buckets, 1024 for each power of two, which tells in which
+bucket each wanted rank is. The second keeps the values of those buckets only, and of them each
+distinct one once, with a count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Integers = NDArray[np.int64]
+
+# A bucket is what the first bits of a double say: the exponent and ten bits behind it.
+_DROPPED_BITS = 52 - 10
+_BUCKET_OF_ONE = 1023 << 10
+_BUCKET_COUNT = (64 << 10) + 2
+# So many values may wait before equal ones become one.
+_WAITING_MAX = 1 << 18
+
+
+class Histogram:
+    """Counts values, 0 to 2**63 - 1, in buckets. Memory: half a megabyte."""
+
+    def __init__(self) -> None:
+        self.counts: Integers = np.zeros(_BUCKET_COUNT, np.int64)
+
+    def add(self, values: Integers) -> None:
+        """Count some values."""
+        self.counts += np.bincount(bucket_of(values), minlength=_BUCKET_COUNT)
+
+    @property
+    def total(self) -> int:
+        """How many values were counted."""
+        return int(self.counts.sum())
+
+
+def bucket_of(values: Integers) -> Integers:
+    """Which bucket each value is in: a greater value is never in an earlier bucket."""
+    bits = values.astype(np.float64).view(np.int64) >> _DROPPED_BITS
+    buckets: Integers = np.maximum(bits - (_BUCKET_OF_ONE - 1), 0)
+    return buckets
+
+
+class RankedValues:
+    """The second pass: all values again, in any order, and then those at the wanted ranks.
+
+    Memory: the distinct values in the buckets of the ranks, which the buckets' widths bound:
+    a thousandth of the value for each rank, at most.
+    """
+
+    def __init__(self, histogram: Histogram, ranks: Sequence[int] | Integers) -> None:
+        """``ranks`` are from 1 to the number of values."""
+        self._ranks = np.asarray(ranks, np.int64)
+        counts = histogram.counts
+        self._wanted = np.zeros(len(counts), np.bool_)
+        self._wanted[np.searchsorted(np.cumsum(counts), self._ranks)] = True
+        # How many values in the buckets up to each one are not kept.
+        self._left_out = np.cumsum(np.where(self._wanted, 0, counts))
+        self._values: Integers = np.empty(0, np.int64)
+        self._counts: Integers = np.empty(0, np.int64)
+        self._waiting: list[Integers] = []
+
+    def add(self, values: Integers) -> None:
+        """Take in some of the values that the histogram has counted."""
+        self._waiting.append(values[self._wanted[bucket_of(values)]])
+        if sum(map(len, self._waiting)) >= _WAITING_MAX:
+            self._merge()
+
+    def values(self) -> Integers:
+        """The values at the ranks, once all have been added."""
+        self._merge()
+        last_ranks = np.cumsum(self._counts) + self._left_out[bucket_of(self._values)]
+        return self._values[np.searchsorted(last_ranks, self._ranks)]
+
+    def _merge(self) -> None:
+        fresh, fresh_counts = np.unique(
+            np.concatenate([np.empty(0, np.int64), *self._waiting]), return_counts=True
+        )
+        self._waiting.clear()
+        together = np.concatenate([self._values, fresh])
+        counts = np.concatenate([self._counts, fresh_counts])
+        self._values, place = np.unique(together, return_inverse=True)
+        self._counts = np.zeros(len(self._values), np.int64)
+        np.add.at(self._counts, place, counts)

@@ -1,0 +1,50 @@
+"""A run's directory, or a record alone, as a report needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from freezingtime.report.run_data import GuestOutput, RunData
+from freezingtime.report.scan import scan
+from freezingtime.trace.record_reader import Notify, open_record
+from freezingtime.trace.run_directory import STDOUT_NAME, read_document
+
+_HEAD_BYTES = 48 << 10
+_TAIL_BYTES = 16 << 10
+
+
+def read_run(path: Path, notify: Notify) -> RunData:
+    """Read a run's directory, or the record at ``path``.
+
+    ``notify`` is told what a user should know of it, in one line.
+
+    Raises:
+        InputError: there is none, it is damaged or of another version, or has no request.
+    """
+    record = open_record(path)
+    span, disks = scan(record, notify)
+    document = read_document(path) if path.is_dir() else None
+    return RunData(
+        name=str(path),
+        header=record.header,
+        is_finished=record.is_finished,
+        span=span,
+        disks=disks,
+        document=document,
+        # Of a run that has not ended, the file is empty.
+        output=None if document is None else _read_output(path / STDOUT_NAME),
+    )
+
+
+def _read_output(path: Path) -> GuestOutput | None:
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        size_bytes = path.stat().st_size
+        left_out_bytes = max(0, size_bytes - _HEAD_BYTES - _TAIL_BYTES)
+        file.seek(len(head) + left_out_bytes)
+        tail = file.read(_TAIL_BYTES)
+    if not left_out_bytes:
+        return GuestOutput((head + tail).decode(errors="replace"), "", 0)
+    return GuestOutput(head.decode(errors="replace"), tail.decode(errors="replace"), left_out_bytes)

@@ -1,0 +1,108 @@
+"""What a report says of one run: plain data, of a size that does not depend on the requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from freezingtime.report.bins import Floats, Integers, Span
+from freezingtime.trace.record_header import RecordHeader
+
+#: The word for all operations of a disk together.
+ALL = "all"
+
+#: By name, in 100,000ths.
+PERCENTILES: Mapping[str, int] = {
+    "p50": 50_000,
+    "p90": 90_000,
+    "p99": 99_000,
+    "p99.9": 99_900,
+    "p99.99": 99_990,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Exact quantiles of latencies."""
+
+    latencies_ns: Integers
+    shares: Floats
+    """Of the requests, how many took so long or less."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationData:
+    """The requests of one operation to one disk, or of all of them (:data:`ALL`).
+
+    Latencies are from arrival to delivery: what the guest was given. Rates are over the time
+    from the disk's first arrival to its last delivery, None if that is 0; bandwidth counts the
+    bytes of reads and writes. Arrays have a value for each bin of the run.
+    """
+
+    count: int
+    iops: float | None
+    bandwidth_bytes_per_s: float | None
+    mean_ns: float
+    percentiles_ns: Mapping[str, int]
+    max_ns: int
+    distribution: Distribution
+    median_in_bin_ns: Floats
+    p99_in_bin_ns: Floats
+    max_in_bin_ns: Floats
+    iops_in_bin: Floats
+    """By time of delivery, as all of these."""
+    bandwidth_in_bin_bytes_per_s: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class DiskData:
+    """What holds for a disk, whatever the operation; arrays have a value for each bin."""
+
+    operations: Mapping[str, OperationData]
+    """By name in the record's order; :data:`ALL` last, if there are several."""
+    late_count: int
+    worst_deviation_ns: int
+    """The most by which a delivery missed the completion, early or late."""
+    frozen_host_ns: int
+    medium_mean_host_ns: float
+    medium_max_host_ns: int
+    depth_mean_in_bin: Floats
+    """Of the requests that arrived in the bin."""
+    depth_max_in_bin: Floats
+    target_mean_in_bin_ns: Floats
+    """The service that the model asked for: from arrival to completion."""
+    delivered_mean_in_bin_ns: Floats
+    worst_deviation_in_bin_ns: Floats
+    warped_share_in_bin: Floats
+    """Of the time from arrival to completion, the share that was skipped."""
+    frozen_in_bin_host_ns: Integers
+    medium_mean_in_bin_host_ns: Floats
+    medium_max_in_bin_host_ns: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class GuestOutput:
+    """What the job printed, or its beginning and its end if it is long."""
+
+    head: str
+    tail: str
+    left_out_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """One run, or one record of devices without a guest."""
+
+    name: str
+    """As the user named it."""
+    header: RecordHeader
+    is_finished: bool
+    span: Span
+    """From the first arrival at any disk to the last delivery."""
+    disks: Mapping[str, DiskData]
+    """By name, in the record's order; those that had a request."""
+    document: Mapping[str, Any] | None
+    """``run.json``, if there is one."""
+    output: GuestOutput | None
+    """None: no guest took part, or the run has not ended."""

@@ -1,0 +1,195 @@
+"""A record read twice: how many requests there are and where in time, then all the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from freezingtime.errors import InputError
+from freezingtime.percentile import percentile_rank
+from freezingtime.report.batches import Columns, read_batches
+from freezingtime.report.bins import Percentiles, Span, Sums, ratio
+from freezingtime.report.cdf import cdf_ranks, cdf_shares
+from freezingtime.report.quantiles import Histogram, RankedValues
+from freezingtime.report.run_data import (
+    ALL,
+    PERCENTILES,
+    DiskData,
+    Distribution,
+    OperationData,
+)
+from freezingtime.trace.record_reader import Notify, Record
+from freezingtime.trace.record_schema import OPERATION_WORDS
+
+_NS_PER_S = 10**9
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the first pass finds of one operation to one disk."""
+
+    histogram: Histogram = field(default_factory=Histogram)
+    sum_ns: int = 0
+    max_ns: int = 0
+    moved_bytes: int = 0
+
+    def add(self, requests: Columns) -> None:
+        latency_ns = requests["latency_ns"]
+        self.histogram.add(latency_ns)
+        self.sum_ns += int(latency_ns.sum())
+        self.max_ns = max(self.max_ns, int(latency_ns.max()))
+        self.moved_bytes += int(requests["moved_bytes"].sum())
+
+
+@dataclass(slots=True)
+class _DiskTally:
+    """What the first pass finds of one disk."""
+
+    start_ns: int
+    end_ns: int
+    operations: dict[str, _Tally] = field(default_factory=dict)
+
+
+class _OperationScan:
+    """What the second pass makes of one operation to one disk."""
+
+    def __init__(self, tally: _Tally, disk: _DiskTally, span: Span) -> None:
+        self._tally = tally
+        self._duration_ns = disk.end_ns - disk.start_ns
+        self._span = span
+        self._count = tally.histogram.total
+        self._cdf_ranks = cdf_ranks(self._count)
+        shares = [percentile_rank(self._count, share) for share in PERCENTILES.values()]
+        self._ranked = RankedValues(tally.histogram, [*shares, *self._cdf_ranks])
+        self._in_bins = Percentiles(span)
+        self._moved = Sums(span)
+
+    def add(self, requests: Columns) -> None:
+        self._ranked.add(requests["latency_ns"])
+        self._in_bins.add(requests["delivery_ns"], requests["latency_ns"])
+        self._moved.add(requests["delivery_ns"], requests["moved_bytes"])
+
+    def result(self) -> OperationData:
+        self._in_bins.finish()
+        values_ns = self._ranked.values()
+        per_bin = np.float64(_NS_PER_S / self._span.bin_ns)
+        return OperationData(
+            count=self._count,
+            iops=_rate(self._count, self._duration_ns),
+            bandwidth_bytes_per_s=_rate(self._tally.moved_bytes, self._duration_ns),
+            mean_ns=self._tally.sum_ns / self._count,
+            percentiles_ns=dict(zip(PERCENTILES, values_ns.tolist(), strict=False)),
+            max_ns=self._tally.max_ns,
+            distribution=Distribution(
+                values_ns[len(PERCENTILES) :], cdf_shares(self._cdf_ranks, self._count)
+            ),
+            median_in_bin_ns=self._in_bins.medians,
+            p99_in_bin_ns=self._in_bins.p99s,
+            max_in_bin_ns=self._in_bins.maxima,
+            iops_in_bin=self._moved.counts * per_bin,
+            bandwidth_in_bin_bytes_per_s=self._moved.sums * per_bin,
+        )
+
+
+class _DiskScan:
+    """What the second pass makes of one disk."""
+
+    def __init__(self, tally: _DiskTally, span: Span) -> None:
+        self._operations = {
+            name: _OperationScan(tally.operations[name], tally, span)
+            for name in _shown(tally.operations)
+        }
+        self._late_count = 0
+        self._depth = Sums(span)
+        self._target, self._delivered = Sums(span), Sums(span)
+        self._deviation = Sums(span)
+        self._warped = Sums(span)
+        self._frozen, self._medium = Sums(span), Sums(span)
+
+    def add(self, by_operation: Mapping[str, Columns]) -> None:
+        for name, operation in self._operations.items():
+            if name in by_operation:
+                operation.add(by_operation[name])
+        requests = by_operation[ALL]
+        delivery_ns = requests["delivery_ns"]
+        self._late_count += int(np.count_nonzero(~requests["on_time"]))
+        self._depth.add(requests["arrival_ns"], requests["queue_depth"])
+        self._target.add(delivery_ns, requests["completion_ns"] - requests["arrival_ns"])
+        self._delivered.add(delivery_ns, requests["latency_ns"])
+        self._deviation.add(delivery_ns, np.abs(delivery_ns - requests["completion_ns"]))
+        self._warped.add(delivery_ns, requests["warped_ns"])
+        self._frozen.add(delivery_ns, requests["frozen_host_ns"])
+        self._medium.add(delivery_ns, requests["medium_host_ns"])
+
+    def result(self) -> DiskData:
+        return DiskData(
+            operations={name: scan.result() for name, scan in self._operations.items()},
+            late_count=self._late_count,
+            worst_deviation_ns=int(self._deviation.maxima.max()),
+            frozen_host_ns=int(self._frozen.sums.sum()),
+            medium_mean_host_ns=float(self._medium.sums.sum() / self._medium.counts.sum()),
+            medium_max_host_ns=int(self._medium.maxima.max()),
+            depth_mean_in_bin=self._depth.means(),
+            depth_max_in_bin=self._depth.greatest(),
+            target_mean_in_bin_ns=self._target.means(),
+            delivered_mean_in_bin_ns=self._delivered.means(),
+            worst_deviation_in_bin_ns=self._deviation.greatest(),
+            warped_share_in_bin=ratio(self._warped.sums, self._target.sums),
+            frozen_in_bin_host_ns=self._frozen.sums,
+            medium_mean_in_bin_host_ns=self._medium.means(),
+            medium_max_in_bin_host_ns=self._medium.greatest(),
+        )
+
+
+def scan(record: Record, notify: Notify) -> tuple[Span, dict[str, DiskData]]:
+    """The span of a record, and what it says of each disk that had a request.
+
+    Memory: some megabytes for each disk and operation, whatever the number of requests; see
+    :mod:`~freezingtime.report.quantiles` and :mod:`~freezingtime.report.bins`.
+
+    Raises:
+        InputError: the record is damaged, or has no request.
+    """
+    tallies = _tally(record, notify)
+    if not tallies:
+        raise InputError(f"{record.path}: no request in it; name another record")
+    span = Span(
+        min(disk.start_ns for disk in tallies.values()),
+        max(disk.end_ns for disk in tallies.values()),
+    )
+    scans = {name: _DiskScan(tallies[name], span) for name in _disks(record, tallies)}
+    count = sum(disk.operations[ALL].histogram.total for disk in tallies.values())
+    for by_disk in read_batches(record, count, lambda notice: None):
+        for name, by_operation in by_disk.items():
+            scans[name].add(by_operation)
+    return span, {name: disk.result() for name, disk in scans.items()}
+
+
+def _tally(record: Record, notify: Notify) -> dict[str, _DiskTally]:
+    disks: dict[str, _DiskTally] = {}
+    for by_disk in read_batches(record, None, notify):
+        for name, by_operation in by_disk.items():
+            start_ns = int(by_operation[ALL]["arrival_ns"].min())
+            end_ns = int(by_operation[ALL]["delivery_ns"].max())
+            disk = disks.setdefault(name, _DiskTally(start_ns, end_ns))
+            disk.start_ns = min(disk.start_ns, start_ns)
+            disk.end_ns = max(disk.end_ns, end_ns)
+            for operation, requests in by_operation.items():
+                disk.operations.setdefault(operation, _Tally()).add(requests)
+    return disks
+
+
+def _shown(operations: Mapping[str, _Tally]) -> Sequence[str]:
+    """In the order of the record's words; all together only where there are several."""
+    present = [word for word in OPERATION_WORDS if word in operations]
+    return present if len(present) == 1 else [*present, ALL]
+
+
+def _disks(record: Record, tallies: Mapping[str, _DiskTally]) -> Sequence[str]:
+    return [disk.name for disk in record.header.disks if disk.name in tallies]
+
+
+def _rate(amount: int, duration_ns: int) -> float | None:
+    return amount * _NS_PER_S / duration_ns if duration_ns else None

@@ -1,0 +1,44 @@
+"""What else is in a run's directory beside its record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from freezingtime.errors import InputError
+
+#: All that is needed to repeat the run, and what came of it.
+DOCUMENT_NAME = "run.json"
+#: What the job has printed.
+STDOUT_NAME = "stdout.txt"
+#: Changes whenever a reader of the version before would misread ``run.json``.
+DOCUMENT_FORMAT = 1
+
+_PARTS = ("versions", "plan", "job", "audit", "totals")
+
+
+def read_document(directory: Path) -> dict[str, Any] | None:
+    """The content of a run's ``run.json``; None if there is none, as of a run that was killed.
+
+    Raises:
+        InputError: it is damaged, or of another version.
+    """
+    path = directory / DOCUMENT_NAME
+    if not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is damaged: {error}; repeat the run") from error
+    if not isinstance(document, dict) or not all(
+        isinstance(document.get(part), dict) for part in _PARTS
+    ):
+        raise InputError(f"{path}: is damaged: it lacks one of {', '.join(_PARTS)}; repeat the run")
+    if document.get("format") != DOCUMENT_FORMAT:
+        raise InputError(
+            f"{path}: has format {document.get('format')}; this freezingtime reads format "
+            f"{DOCUMENT_FORMAT}; use the one of the run, "
+            f"{document['versions'].get('freezingtime')}"
+        )
+    return document
