@@ -1,9 +1,10 @@
-"""The figures of a simulation: rates, and exact percentiles of latency."""
+"""The figures of requests: rates, and exact percentiles of latency."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,12 @@ from freezingtime.percentile import percentile_ns
 from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn
 
+if TYPE_CHECKING:
+    from freezingtime.trace.record_columns import Columns
+
 ALL = "all"
+#: Of a record, what :func:`summarize_disk` needs.
+SUMMARY_COLUMNS = ("operation", "length_bytes", "arrival_ns", "delivery_ns")
 
 _NS_PER_S = 10**9
 _PER_100K = {
@@ -58,19 +64,49 @@ class LatencySummary:
 
 def summarize(simulation: Simulation) -> list[LatencySummary]:
     """The figures of all requests together and, if there are several, of each operation."""
-    operation = simulation.trace.operation
+    trace = simulation.trace
+    figures = summarize_operations(
+        trace.operation,
+        trace.length_bytes,
+        simulation.service_ns,
+        simulation.latency_ns,
+        simulation.duration_ns,
+    )
+    return figures if len(figures) > 2 else figures[:1]
+
+
+def summarize_disk(columns: Columns) -> list[LatencySummary]:
+    """The figures of one disk of a record: of all requests together, and of each operation.
+
+    ``columns`` are those that :data:`SUMMARY_COLUMNS` names. The latency is what the guest
+    was given: from arrival to delivery.
+    """
+    arrival_ns, delivery_ns = columns["arrival_ns"], columns["delivery_ns"]
+    if not len(arrival_ns):
+        return []
+    latency_ns = delivery_ns - arrival_ns
+    duration_ns = int(delivery_ns.max() - arrival_ns.min())
+    return summarize_operations(
+        columns["operation"], columns["length_bytes"], latency_ns, latency_ns, duration_ns
+    )
+
+
+def summarize_operations(
+    operation: NDArray[np.uint8],
+    length_bytes: IntColumn,
+    service_ns: IntColumn,
+    latency_ns: IntColumn,
+    duration_ns: int,
+) -> list[LatencySummary]:
+    """The figures of all requests together, then of each operation that is among them."""
     if not len(operation):
         return []
-    service_ns, latency_ns = simulation.service_ns, simulation.latency_ns
-    present = np.unique(operation).tolist()
-    moved_bytes = simulation.trace.length_bytes * np.isin(operation, _MOVING_DATA)
-    duration_ns = simulation.duration_ns
+    moved_bytes = length_bytes * np.isin(operation, _MOVING_DATA)
 
     def choices() -> Iterator[tuple[str, slice | NDArray[np.bool_]]]:
         yield ALL, slice(None)
-        if len(present) > 1:
-            for value in present:
-                yield Operation(value).name.lower(), operation == value
+        for value in np.unique(operation).tolist():
+            yield Operation(value).name.lower(), operation == value
 
     return [
         _summary(

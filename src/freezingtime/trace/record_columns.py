@@ -1,4 +1,4 @@
-"""One disk's requests of a record as numpy columns."""
+"""The requests of a record as numpy columns, disk by disk."""
 
 from __future__ import annotations
 
@@ -56,10 +56,31 @@ def read_disk(
             {name: _values(batch.column(name))[rows] for name in columns} if present else {}
         )
     name = _only(seen, record, disk, option)
-    return DiskRequests(
-        name,
-        {column: np.concatenate([part[column] for part in parts if part]) for column in columns},
-    )
+    return DiskRequests(name, _joined([part for part in parts if part], columns))
+
+
+def read_disks(record: Record, columns: Sequence[str], notify: Notify) -> dict[str, Columns]:
+    """The requests of every disk of the record, in order of delivery, also of one without any.
+
+    Raises:
+        InputError: the record is damaged, or has requests of a disk that its header lacks.
+    """
+    parts: dict[str, list[Columns]] = {disk.name: [] for disk in record.header.disks}
+    for batch in record.batches(["disk", *columns], notify, lambda done, total: None):
+        values = {name: _values(batch.column(name)) for name in columns}
+        _, present = _rows_of(batch.column("disk"), None)
+        for disk in present:
+            if disk not in parts:
+                raise InputError(f"{record.path}: is damaged: no disk {disk!r}; repeat the run")
+            rows, _ = _rows_of(batch.column("disk"), disk)
+            parts[disk].append({name: column[rows] for name, column in values.items()})
+    return {disk: _joined(found, columns) for disk, found in parts.items()}
+
+
+def _joined(parts: Sequence[Columns], columns: Sequence[str]) -> Columns:
+    if not parts:
+        return {name: np.empty(0, np.int64) for name in columns}
+    return {name: np.concatenate([part[name] for part in parts]) for name in columns}
 
 
 def check_disk(record: Record, disk: str | None, option: str) -> None:
