@@ -41,6 +41,8 @@ _COMMANDS = {
     "replay": "freezingtime.cli.replay",
     "accuracy": "freezingtime.cli.accuracy",
     "export": "freezingtime.cli.export",
+    "compare": "freezingtime.cli.compare",
+    "runs": "freezingtime.cli.runs",
     "doctor": "freezingtime.cli.doctor",
     "image": "freezingtime.cli.image",
 }

@@ -76,9 +76,8 @@ class RecordedRun:
             return None
         value = self.document[table].get(key)
         if not isinstance(value, kind):
-            raise InputError(
-                f"{self.path / DOCUMENT_NAME}: is damaged: {table}.{key} is {value!r}; repeat the run"
-            )
+            file = self.path / DOCUMENT_NAME
+            raise InputError(f"{file}: is damaged: {table}.{key} is {value!r}; repeat the run")
         return value
 
 
