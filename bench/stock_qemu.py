@@ -36,7 +36,8 @@ def stock_s(image: GuestImage, script: bytes) -> float:
             *("-device", "virtserialport,bus=ports.0,chardev=out,name=ft.stdout"),
             *("-device", "virtserialport,bus=ports.0,chardev=err,name=ft.stderr"),
             *("-blockdev", f"driver=file,node-name=control,filename={path}"),
-            *("-device", "virtio-scsi-pci,id=scsi", "-device", "scsi-hd,drive=control,serial=freezingtime-control"),
+            *("-device", "virtio-scsi-pci,id=scsi"),
+            *("-device", "scsi-hd,drive=control,serial=freezingtime-control"),
             *("-blockdev", "driver=null-co,node-name=null,size=1073741824,read-zeroes=on"),
             *("-device", "virtio-blk-pci,drive=null"),
         ]
