@@ -7,7 +7,7 @@ rounded: text that does not name a whole number is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 from freezingtime.errors import InputError
@@ -73,6 +73,14 @@ def parse_rate_hz(text: str) -> int:
     if rate_hz == 0:
         raise InputError(f"bad rate {text!r}: must be more than 0; write {_RATE_HELP}")
     return rate_hz
+
+
+def parse_option(option: str, text: str, parse: Callable[[str], int]) -> int:
+    """Parse an option's value; an InputError begins with the option."""
+    try:
+        return parse(text)
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from error
 
 
 def format_time_ns(time_ns: int) -> str:

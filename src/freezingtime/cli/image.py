@@ -10,12 +10,11 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import parse_option
 from freezingtime.errors import InputError
 from freezingtime.machine.debian_image import FILE_SYSTEMS, DebianPlan
 from freezingtime.machine.guest_image import MINI, RootDisk, list_images, remove_image
 from freezingtime.machine.image_build import build_debian_image, build_mini_image
-from freezingtime.units import parse_size_bytes
+from freezingtime.units import parse_option, parse_size_bytes
 
 _SIZE_MIN_BYTES = 512 << 20
 _SIZE_MAX_BYTES = 16 << 40

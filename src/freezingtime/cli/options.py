@@ -7,11 +7,6 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from freezingtime.errors import InputError
-from freezingtime.units import parse_time_ns
-
-_MEDIUM_DEADLINE_MAX_S = 1_000_000
-
 SeedOption: TypeAlias = Annotated[
     int,
     typer.Option(
@@ -45,21 +40,3 @@ def command_app(function: Callable[..., int], **context_settings: object) -> typ
     app = typer.Typer(add_completion=False)
     app.command(context_settings=context_settings)(function)
     return app
-
-
-def parse_option(option: str, text: str, parse: Callable[[str], int]) -> int:
-    """Parse an option's value; an InputError begins with the option."""
-    try:
-        return parse(text)
-    except InputError as error:
-        raise InputError(f"{option}: {error}") from error
-
-
-def parse_medium_deadline_s(text: str) -> float:
-    """Parse the value of ``--medium-deadline`` into seconds."""
-    deadline_s = parse_option("--medium-deadline", text, parse_time_ns) / 1e9
-    if not 0 < deadline_s <= _MEDIUM_DEADLINE_MAX_S:
-        raise InputError(
-            f"--medium-deadline {text}: must be more than 0 and at most {_MEDIUM_DEADLINE_MAX_S}s"
-        )
-    return deadline_s

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,23 +14,25 @@ from freezingtime.cli.options import (
     MediumDeadlineOption,
     SeedOption,
     command_app,
-    parse_medium_deadline_s,
-    parse_option,
 )
 from freezingtime.cli.progress import RunProgress
 from freezingtime.errors import InputError
-from freezingtime.experiment.run import RunPlan, RunResult, run
+from freezingtime.experiment.run import RunResult, run
+from freezingtime.experiment.run_options import (
+    BOOT_DEADLINE,
+    CPU_RATE,
+    MEDIUM_DEADLINE,
+    MEMORY,
+    QEMU,
+    command_script,
+    file_script,
+    make_plan,
+)
 from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.job import directory_script
-from freezingtime.spec import DiskSpec, parse_disk
-from freezingtime.units import format_time_ns, parse_rate_hz, parse_size_bytes, parse_time_ns
+from freezingtime.units import format_time_ns
 
 EXIT_INVALID = 3
-
-_MEMORY_MIN_BYTES = 128 << 20
-_MEMORY_MAX_BYTES = 2 << 30  # below the hole of the 32-bit address space
-_RATE_MIN_HZ = 1_000_000
-_RATE_MAX_HZ = 16_000_000_000
 
 
 def run_command(
@@ -93,8 +94,8 @@ def run_command(
     ] = None,
     cpu_rate: Annotated[
         str, typer.Option(metavar="RATE", help="Instructions per second of the guest's CPU.")
-    ] = "4G",
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="The guest's memory.")] = "512MiB",
+    ] = CPU_RATE,
+    memory: Annotated[str, typer.Option(metavar="SIZE", help="The guest's memory.")] = MEMORY,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
@@ -118,16 +119,14 @@ def run_command(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress and no summary on stderr.")
     ] = False,
-    medium_deadline: MediumDeadlineOption = "60s",
+    medium_deadline: MediumDeadlineOption = MEDIUM_DEADLINE,
     boot_deadline: Annotated[
         str,
         typer.Option(
             metavar="TIME", help="Give up when the guest takes more real time than this to boot."
         ),
-    ] = "300s",
-    qemu: Annotated[
-        str, typer.Option(metavar="PROGRAM", help="The QEMU to run.")
-    ] = "qemu-system-x86_64",
+    ] = BOOT_DEADLINE,
+    qemu: Annotated[str, typer.Option(metavar="PROGRAM", help="The QEMU to run.")] = QEMU,
 ) -> int:
     """Run COMMAND in the guest, whose disks are the ones that you describe.
 
@@ -140,22 +139,22 @@ def run_command(
     Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
     --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`
     """
-    plan = RunPlan(
-        disks=[parse_disk(text) for text in disk or []],
+    plan = make_plan(
+        disks=disk or [],
         script=_script(command or [], script, job),
-        guest=guest,
-        root_device=_root_device(root_device),
         job_directory=job,
+        guest=guest,
+        root_device=root_device,
         collect=collect or [],
-        limit_ns=_limit_ns("--time-limit", time_limit),
-        host_limit_s=_limit_s("--real-time-limit", real_time_limit),
-        rate_hz=_rate(cpu_rate),
-        memory_bytes=_memory(memory),
+        time_limit=time_limit,
+        real_time_limit=real_time_limit,
+        cpu_rate=cpu_rate,
+        memory=memory,
         seed=seed,
-        fresh_boot=boot,
+        boot=boot,
+        medium_deadline=medium_deadline,
+        boot_deadline=boot_deadline,
         qemu=qemu,
-        medium_deadline_s=parse_medium_deadline_s(medium_deadline),
-        boot_deadline_s=_limit_s("--boot-deadline", boot_deadline) or 0.0,
         out=out,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
@@ -181,55 +180,7 @@ def _script(command: list[str], script: Path | None, job: Path | None) -> bytes:
         )
     if job is not None:
         return directory_script(job)
-    if script is None:
-        return f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
-    try:
-        content = script.read_bytes()
-    except OSError as error:
-        raise InputError(f"--script {script}: {error.strerror}; name a readable file") from error
-    if not content.startswith(b"#!"):
-        raise InputError(f"--script {script}: must begin with '#!', such as #!/bin/sh")
-    return content
-
-
-def _root_device(text: str | None) -> DiskSpec | None:
-    if text is None:
-        return None
-    spec = parse_disk(text)
-    if spec.name or spec.size_bytes or "medium=" in text:
-        raise InputError(
-            f"--root-device {text}: the image gives its name, size and medium; "
-            "write DEVICE or DEVICE,delay=TIME"
-        )
-    return spec
-
-
-def _limit_ns(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    limit_ns = parse_option(option, text, parse_time_ns)
-    if limit_ns <= 0:
-        raise InputError(f"{option} {text}: must be more than 0, such as 60s")
-    return limit_ns
-
-
-def _limit_s(option: str, text: str | None) -> float | None:
-    limit_ns = _limit_ns(option, text)
-    return None if limit_ns is None else limit_ns / 1e9
-
-
-def _rate(text: str) -> int:
-    rate_hz = parse_option("--cpu-rate", text, parse_rate_hz)
-    if not _RATE_MIN_HZ <= rate_hz <= _RATE_MAX_HZ:
-        raise InputError(f"--cpu-rate {text}: must be from 1M to 16G instructions per second")
-    return rate_hz
-
-
-def _memory(text: str) -> int:
-    size_bytes = parse_option("--memory", text, parse_size_bytes)
-    if not _MEMORY_MIN_BYTES <= size_bytes <= _MEMORY_MAX_BYTES or size_bytes % (1 << 20):
-        raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 2GiB")
-    return size_bytes
+    return command_script(command) if script is None else file_script(script)
 
 
 def _print_summary(result: RunResult) -> None:
