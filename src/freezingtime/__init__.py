@@ -1,1 +1,80 @@
-"""Freezing Time: a storage device emulator that is exact in guest time."""
+"""Freezing Time: a storage device emulator that is exact in guest time.
+
+::
+
+    import freezingtime as ft
+
+    result = ft.run(disks=[ft.Disk("optane-p5800x")], job="fio ...")
+    result.summary
+
+What stands in ``__all__`` is stable; docs/api.md describes it. Nothing of it is imported
+before it is used, so that the command line starts no slower.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from freezingtime.api.catalogue import devices
+    from freezingtime.api.comparison import compare
+    from freezingtime.api.disk import Disk
+    from freezingtime.api.replays import replay
+    from freezingtime.api.result import Result, open_run
+    from freezingtime.api.runs import run
+    from freezingtime.errors import (
+        FreezingTimeError,
+        GuestError,
+        InputError,
+        RunError,
+        TimeLimitError,
+    )
+    from freezingtime.experiment.compare import Comparison
+
+_MODULES = {
+    "Comparison": "freezingtime.experiment.compare",
+    "Disk": "freezingtime.api.disk",
+    "FreezingTimeError": "freezingtime.errors",
+    "GuestError": "freezingtime.errors",
+    "InputError": "freezingtime.errors",
+    "Result": "freezingtime.api.result",
+    "RunError": "freezingtime.errors",
+    "TimeLimitError": "freezingtime.errors",
+    "__version__": "freezingtime._version",
+    "compare": "freezingtime.api.comparison",
+    "devices": "freezingtime.api.catalogue",
+    "open_run": "freezingtime.api.result",
+    "replay": "freezingtime.api.replays",
+    "run": "freezingtime.api.runs",
+}
+
+__all__ = [
+    "Comparison",
+    "Disk",
+    "FreezingTimeError",
+    "GuestError",
+    "InputError",
+    "Result",
+    "RunError",
+    "TimeLimitError",
+    "compare",
+    "devices",
+    "open_run",
+    "replay",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the interface, imported when first asked for (PEP 562)."""
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULES})

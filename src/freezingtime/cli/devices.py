@@ -86,7 +86,7 @@ def devices_command(
 
 def _list(descriptions: list[Description], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([_head(description) for description in descriptions], indent=2))
+        print(json.dumps([description.headline() for description in descriptions], indent=2))
         return
     print_columns([_LIST_HEADER, *(_row(description) for description in descriptions)])
 
@@ -106,20 +106,10 @@ def _capacity(description: Description) -> str:
     return _NONE if size_bytes is None else format_size_bytes(size_bytes)
 
 
-def _head(description: Description) -> dict[str, Any]:
-    return {
-        "name": description.name,
-        "class": description.device_class,
-        "model": description.content.get("model"),
-        "capacity_bytes": description.capacity_bytes,
-        "summary": description.summary,
-    }
-
-
 def _document(description: Description, predictions: list[Prediction]) -> dict[str, Any]:
     keys = ("parameters", *(key for key, _ in _TEXTS))
     tables = {key: description.content.get(key, {}) for key in keys}
-    return _head(description) | tables | {"predictions": [_as_dict(p) for p in predictions]}
+    return description.headline() | tables | {"predictions": [_as_dict(p) for p in predictions]}
 
 
 def _as_dict(prediction: Prediction) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.status import Status
 
 from freezingtime.emulator import Totals
+from freezingtime.experiment.progress_text import running_line, step_line
 from freezingtime.experiment.run import RunObserver
 
 #: How often the line is renewed on a terminal, and a line printed elsewhere.
@@ -46,9 +47,8 @@ class RunProgress(RunObserver):
 
     def preparing(self, step: str, done: int, total: int) -> None:
         """Show a step of the preparation; off a terminal, each step once."""
-        amount = f" {done}/{total}" if total > 1 else ""
         if self._console.is_terminal:
-            self._show(f"{step}{amount} ({time.monotonic() - self._start_s:.0f} s)")
+            self._show(step_line(step, done, total, time.monotonic() - self._start_s))
         elif step != self._step and not self._quiet:
             print(f"freezingtime: {step} ...", file=sys.stderr)
         self._step = step
@@ -60,13 +60,7 @@ class RunProgress(RunObserver):
         if now_s - self._shown_s < period_s:
             return
         self._shown_s = now_s
-        line = (
-            f"guest {totals.now_ns / 1e9:.3f} s, real {now_s - self._start_s:.1f} s, "
-            f"{totals.request_count} requests, frozen {totals.frozen_host_ns / 1e9:.1f} s, "
-            f"warped {totals.warped_ns / 1e9:.1f} s"
-        )
-        if waiting_for := totals.waiting_for:
-            line += f", waiting for {waiting_for}"
+        line = running_line(totals, now_s - self._start_s)
         if self._console.is_terminal:
             self._show(line)
         elif not self._quiet:

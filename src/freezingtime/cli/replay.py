@@ -20,13 +20,13 @@ from freezingtime.experiment.latency_summary import LatencySummary, summarize
 from freezingtime.experiment.replay import (
     Replayed,
     TraceSource,
-    open_record,
+    open_new_record,
+    refuse_to_overwrite,
     replay,
     write_record,
 )
 from freezingtime.experiment.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
 from freezingtime.trace.readers import FORMAT_NAMES
-from freezingtime.trace.record_file import RecordFile
 
 _FACTOR = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _HEADER = (
@@ -155,15 +155,17 @@ def replay_command(
             }
         )
         source = parse_workload(workload or "")
-    if out is not None and trace is not None and out.exists() and out.samefile(trace):
-        raise InputError(f"--out {out}: is the trace itself; name another file")
+    if out is not None:
+        refuse_to_overwrite(source, out)
 
     documents: list[dict[str, Any]] = []
     rows: list[tuple[str, ...]] = []
     with ExitStack() as cleanup:
         progress = cleanup.enter_context(ReplayProgress(quiet=quiet))
         results = replay(source, device, seed=seed, observer=progress, notify=progress.notify)
-        record = None if out is None else cleanup.enter_context(_open_record(out, device, seed))
+        record = (
+            None if out is None else cleanup.enter_context(open_new_record(out, device, seed=seed))
+        )
         for index, result in enumerate(results):
             if record is not None:
                 write_record(record, index, result.simulation, progress)
@@ -197,13 +199,6 @@ def _speed_up(text: str | None, closed_loop: int | None) -> Fraction:
             f"--speed-up {text}: must be a number from 0.000001 to 999999, such as 10 or 0.5"
         )
     return factor
-
-
-def _open_record(out: Path, devices: Sequence[str], seed: int) -> RecordFile:
-    try:
-        return open_record(out, devices, seed=seed)
-    except OSError as error:
-        raise InputError(f"--out {out}: {error.strerror}; name a file in a directory") from error
 
 
 def _document(result: Replayed, summaries: Sequence[LatencySummary]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from freezingtime.experiment.progress_text import share_line
+
 #: How often the line is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2
 _PLAIN_PERIOD_S = 10.0
@@ -50,7 +52,7 @@ class ReplayProgress:
         if self._quiet or now_s - self._shown_s < period_s:
             return
         self._shown_s = now_s
-        line = f"{step}: {done / total:.0%}" if total else step
+        line = share_line(step, done, total)
         if not self._console.is_terminal:
             print(f"freezingtime: {line}", file=sys.stderr)
         elif self._status is None:

@@ -56,6 +56,16 @@ class Description:
     content: dict[str, Any] = field(default_factory=dict)
     """The whole TOML file: parameters, sources, published figures."""
 
+    def headline(self) -> dict[str, Any]:
+        """What a list of devices says of it."""
+        return {
+            "name": self.name,
+            "class": self.device_class,
+            "model": self.content.get("model"),
+            "capacity_bytes": self.capacity_bytes,
+            "summary": self.summary,
+        }
+
     def build(self, seed: int, size_bytes: int | None = None) -> Device:
         """Make the device.
 

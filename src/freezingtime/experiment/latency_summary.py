@@ -64,15 +64,20 @@ class LatencySummary:
 
 def summarize(simulation: Simulation) -> list[LatencySummary]:
     """The figures of all requests together and, if there are several, of each operation."""
+    figures = summarize_each(simulation)
+    return figures if len(figures) > 2 else figures[:1]
+
+
+def summarize_each(simulation: Simulation) -> list[LatencySummary]:
+    """The figures of all requests together, and of each operation, also of a single one."""
     trace = simulation.trace
-    figures = summarize_operations(
+    return _summarize(
         trace.operation,
         trace.length_bytes,
         simulation.service_ns,
         simulation.latency_ns,
         simulation.duration_ns,
     )
-    return figures if len(figures) > 2 else figures[:1]
 
 
 def summarize_disk(columns: Columns) -> list[LatencySummary]:
@@ -86,12 +91,12 @@ def summarize_disk(columns: Columns) -> list[LatencySummary]:
         return []
     latency_ns = delivery_ns - arrival_ns
     duration_ns = int(delivery_ns.max() - arrival_ns.min())
-    return summarize_operations(
+    return _summarize(
         columns["operation"], columns["length_bytes"], latency_ns, latency_ns, duration_ns
     )
 
 
-def summarize_operations(
+def _summarize(
     operation: NDArray[np.uint8],
     length_bytes: IntColumn,
     service_ns: IntColumn,

@@ -223,14 +223,23 @@ def _replay_on(candidate: _Candidate, load: _Load, seed: int, observer: Observer
     return Replayed(candidate.text, simulation, statistics, host_s)
 
 
-def open_record(path: Path, devices: Sequence[str], *, seed: int) -> RecordFile:
+def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:
+    """Raise InputError if the record's file is the trace itself."""
+    if isinstance(source, TraceSource) and out.exists() and out.samefile(source.path):
+        raise InputError(f"--out {out}: is the trace itself; name another file")
+
+
+def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> RecordFile:
     """A record for what :func:`write_record` appends.
 
     Raises:
-        OSError: it cannot be written there.
+        InputError: it cannot be written there.
     """
     disks = [RecordedDisk(device, device) for device in devices]
-    return RecordFile(path, RecordHeader(disks, seed))
+    try:
+        return RecordFile(path, RecordHeader(disks, seed))
+    except OSError as error:
+        raise InputError(f"--out {path}: {error.strerror}; name a file in a directory") from error
 
 
 def write_record(

@@ -1,0 +1,1 @@
+"""The Python interface; ``import freezingtime`` has its names."""

@@ -1,0 +1,31 @@
+"""Where a result is: where the caller says, or in a directory that goes away with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+
+from freezingtime.errors import InputError
+
+
+class Place:
+    """A path. One that the caller did not name is removed when nobody holds the place."""
+
+    def __init__(self, out: str | os.PathLike[str] | None, name: str = "") -> None:
+        """``name`` is what to call it within a temporary directory.
+
+        Raises:
+            InputError: there can be no temporary directory.
+        """
+        if out is not None:
+            self.path = Path(out)
+            return
+        try:
+            scratch = tempfile.mkdtemp(prefix="freezingtime-")
+        except OSError as error:
+            raise InputError(f"no temporary directory: {error.strerror}; set TMPDIR") from error
+        self.path = Path(scratch, name)
+        weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)

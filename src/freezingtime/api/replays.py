@@ -1,0 +1,90 @@
+"""``freezingtime.replay``: a trace or a workload on devices, as the command of the same name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from freezingtime.api.disk import Disk, disk_text
+from freezingtime.api.place import Place
+from freezingtime.api.progress import Line, show_share
+from freezingtime.api.result import Result, warn
+from freezingtime.errors import InputError
+from freezingtime.experiment.latency_summary import LatencySummary, summarize_each
+from freezingtime.experiment.recorded_run import open_recorded_run
+from freezingtime.experiment.replay import (
+    TraceSource,
+    open_new_record,
+    refuse_to_overwrite,
+    write_record,
+)
+from freezingtime.experiment.replay import replay as replay_on
+from freezingtime.experiment.workload import PATTERNS, Workload, parse_workload
+from freezingtime.trace.record_paths import RECORD_NAME
+
+
+def replay(
+    trace_or_workload: str | os.PathLike[str],
+    devices: Sequence[Disk | str],
+    *,
+    seed: int = 0,
+    closed_loop: int | None = None,
+    speed_up: Fraction | int = 1,
+    format: str | None = None,
+    trace_disk: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Result:
+    """Run a trace or a workload on devices, each new and idle, without a guest.
+
+    A string that begins with a workload's pattern, such as ``"randread,bs=4k,qd=32,count=1M"``,
+    is a workload; anything else is a trace's path. ``closed_loop``, ``speed_up``, ``format`` and
+    ``trace_disk`` are for traces, and the options of ``freezingtime replay``. ``out`` is the record
+    to write; without it, the record is removed with the result.
+
+    The result's disks are the devices. Latencies in its summary are what the application waits;
+    the record, and so ``requests``, has the device's part, without a workload's host.
+
+    Raises:
+        InputError: the trace, the workload or a device is not right; the text names the option.
+        RunError: a device broke its contract.
+    """
+    source = _source(trace_or_workload, closed_loop, Fraction(speed_up), format, trace_disk)
+    texts = [] if isinstance(devices, str) else [disk_text(device) for device in devices]
+    if not texts or len(set(texts)) < len(texts):
+        raise InputError("devices: must be a list of one or more, each named once")
+    place = Place(out, RECORD_NAME)
+    refuse_to_overwrite(source, place.path)
+    summaries: dict[str, list[LatencySummary]] = {}
+    statistics: dict[str, dict[str, float]] = {}
+    with Line(progress) as line:
+        observer = partial(show_share, line)
+        results = replay_on(source, texts, seed=seed, observer=observer, notify=warn)
+        with open_new_record(place.path, texts, seed=seed) as record:
+            for index, replayed in enumerate(results):
+                write_record(record, index, replayed.simulation, observer)
+                summaries[replayed.device] = summarize_each(replayed.simulation)
+                statistics[replayed.device] = replayed.statistics
+    recorded = open_recorded_run(place.path, warn)
+    return Result(recorded, place=place, statistics=statistics, summaries=summaries)
+
+
+def _source(
+    given: str | os.PathLike[str],
+    closed_loop: int | None,
+    speed_up: Fraction,
+    format_name: str | None,
+    trace_disk: str | None,
+) -> TraceSource | Workload:
+    if not isinstance(given, str) or given.partition(",")[0] not in PATTERNS:
+        return TraceSource(Path(given), format_name, trace_disk, closed_loop, speed_up)
+    if speed_up != 1 or any(
+        option is not None for option in (closed_loop, format_name, trace_disk)
+    ):
+        raise InputError(
+            f"{given}: closed_loop, speed_up, format and trace_disk are for traces; leave them out"
+        )
+    return parse_workload(given)

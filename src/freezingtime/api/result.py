@@ -1,0 +1,138 @@
+"""What a run or a replay has left, as data frames."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from freezingtime.api.place import Place
+from freezingtime.experiment.latency_summary import LatencySummary
+from freezingtime.experiment.recorded_run import RecordedRun, open_recorded_run
+from freezingtime.trace.record_schema import COLUMNS
+from freezingtime.trace.run_directory import STDOUT_NAME
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class Result:
+    """A run that has ended, or a replay, and what it left in :attr:`path`.
+
+    The same whether it has just ended or is opened again with :func:`freezingtime.open_run`.
+    Guest times are nanoseconds. Data frames are made when first asked for.
+    """
+
+    def __init__(
+        self,
+        recorded: RecordedRun,
+        *,
+        place: Place | None = None,
+        stderr: str | None = None,
+        statistics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+        summaries: Mapping[str, Sequence[LatencySummary]] | None = None,
+    ) -> None:
+        """For this package; use :func:`freezingtime.run` and its kin."""
+        self.recorded = recorded
+        self.stderr = stderr
+        """What the job printed there; None if the result was opened again, or of a replay."""
+        self.statistics = statistics
+        """Of a replay: what each device says of itself, such as its write amplification."""
+        self._place = place  # kept, as what is there may go away with it
+        self._summaries = summaries
+
+    @property
+    def path(self) -> Path:
+        """The run's directory, or the record; a temporary one goes away with this object."""
+        return self.recorded.path
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The requests as an Arrow table, in order of delivery; docs/record.md has the columns."""
+        import pyarrow as pa
+
+        batches = self.recorded.record.batches(COLUMNS.names, warn, lambda done, total: None)
+        return pa.Table.from_batches(batches, schema=COLUMNS)
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """The requests, one in a row, in order of delivery.
+
+        The columns are the record's (docs/record.md), and ``latency_ns``, what the guest was
+        given: ``delivery_ns - arrival_ns``. ``disk`` and ``operation`` are categories.
+        """
+        frame = self.table.to_pandas()
+        frame["latency_ns"] = frame["delivery_ns"] - frame["arrival_ns"]
+        return frame
+
+    @cached_property
+    def summary(self) -> pd.DataFrame:
+        """The figures of each disk: a row for ``all`` of its requests, then one for each operation.
+
+        Latencies in ns, percentiles exact (docs/compare.md says over what); ``mean_host_ns`` is
+        how much of the mean was spent in a replay's host.
+        """
+        import pandas as pd
+
+        rows = [
+            {"disk": disk, **summary.as_dict()}
+            for disk, summaries in (self._summaries or self.recorded.summaries).items()
+            for summary in summaries
+        ]
+        return pd.DataFrame(rows, columns=["disk", *LatencySummary.__slots__])
+
+    @property
+    def document(self) -> Mapping[str, Any] | None:
+        """The content of ``run.json``: plan, versions, audit; None if there is none."""
+        return self.recorded.document
+
+    @property
+    def guest_ns(self) -> int | None:
+        """How much guest time the job took; None without a guest."""
+        return self.recorded.guest_ns
+
+    @property
+    def exit_status(self) -> int | None:
+        """The job's; None without a guest."""
+        return self.recorded.exit_status
+
+    @property
+    def valid(self) -> bool | None:
+        """Whether every request was on time and the guest's kernel had no complaint."""
+        return self.recorded.valid
+
+    @property
+    def stdout(self) -> str:
+        """What the job printed; empty without a guest."""
+        file = self.path / STDOUT_NAME
+        return file.read_text(errors="replace") if file.is_file() else ""
+
+    def __repr__(self) -> str:
+        """In one line."""
+        recorded = self.recorded
+        disks = ", ".join(disk.spec for disk in recorded.record.header.disks) or "no disk"
+        return f"<Result {self.path}: {recorded.request_count} requests on {disks}>"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the summary."""
+        html: str = self.summary.to_html(index=False)
+        return html
+
+
+def open_run(path: str | PathLike[str]) -> Result:
+    """Open the result of an earlier run: its directory, or a record.
+
+    Raises:
+        InputError: there is none, it is damaged, or it is one of another version.
+    """
+    return Result(open_recorded_run(Path(path), warn))
+
+
+def warn(text: str) -> None:
+    """Tell the caller what they should know, as where a run was killed."""
+    warnings.warn(text, stacklevel=2)

@@ -1,0 +1,119 @@
+"""``freezingtime.run``: one job in a guest, as the command of the same name."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from freezingtime.api.disk import Disk, disk_text
+from freezingtime.api.place import Place
+from freezingtime.api.progress import Line, LineObserver
+from freezingtime.api.result import Result, warn
+from freezingtime.experiment.recorded_run import open_recorded_run
+from freezingtime.experiment.run import RunResult
+from freezingtime.experiment.run import run as run_plan
+from freezingtime.experiment.run_options import (
+    BOOT_DEADLINE,
+    CPU_RATE,
+    MEDIUM_DEADLINE,
+    MEMORY,
+    QEMU,
+    command_script,
+    file_script,
+    make_plan,
+)
+from freezingtime.machine.guest_image import MINI
+from freezingtime.machine.job import directory_script
+
+
+def run(
+    disks: Sequence[Disk | str] = (),
+    job: str | Sequence[str] | os.PathLike[str] = "true",
+    *,
+    guest: str = MINI,
+    root_device: str | None = None,
+    collect: Sequence[str] = (),
+    time_limit: str | None = None,
+    real_time_limit: str | None = None,
+    cpu_rate: str = CPU_RATE,
+    memory: str = MEMORY,
+    seed: int = 0,
+    boot: bool = False,
+    medium_deadline: str = MEDIUM_DEADLINE,
+    boot_deadline: str = BOOT_DEADLINE,
+    qemu: str = QEMU,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Result:
+    """Run a job in the guest, whose disks are these; return when it has ended.
+
+    ``job`` is shell text, which may have several lines; or a command and its arguments in a
+    list; or a :class:`~pathlib.Path` of a script, or of a directory with a program ``run``. The
+    other arguments are the options of ``freezingtime run``. Without ``out``, the run's directory
+    is a temporary one that is removed with the result.
+
+    A job that fails is a result, too: look at :attr:`Result.exit_status`, and at
+    :attr:`Result.valid`, before its figures.
+
+    ``progress``: show a line on stderr; None: on a terminal and in a notebook.
+
+    Raises:
+        InputError: the run cannot be made; the text names the option.
+        RunError: something failed on the way; GuestError and TimeLimitError say more.
+    """
+    script, job_directory = _script(job)
+    place = Place(out)
+    plan = make_plan(
+        disks=[disk_text(disk) for disk in disks],
+        script=script,
+        job_directory=job_directory,
+        guest=guest,
+        root_device=root_device,
+        collect=collect,
+        time_limit=time_limit,
+        real_time_limit=real_time_limit,
+        cpu_rate=cpu_rate,
+        memory=memory,
+        seed=seed,
+        boot=boot,
+        medium_deadline=medium_deadline,
+        boot_deadline=boot_deadline,
+        qemu=qemu,
+        out=place.path,
+    )
+    with Line(progress) as line:
+        observer = LineObserver(line)
+        _outside_of_event_loops(lambda: run_plan(plan, observer), observer.cancelled.set)
+    stderr = observer.stderr.decode(errors="replace")
+    return Result(open_recorded_run(place.path, warn), place=place, stderr=stderr)
+
+
+def _script(job: str | Sequence[str] | os.PathLike[str]) -> tuple[bytes, Path | None]:
+    """The script, and the directory that goes with it."""
+    if isinstance(job, os.PathLike):
+        path = Path(job)
+        return (directory_script(path), path) if path.is_dir() else (file_script(path), None)
+    if not isinstance(job, str):
+        return command_script(job), None
+    return (job if job.startswith("#!") else f"#!/bin/sh\n{job}\n").encode(), None
+
+
+def _outside_of_event_loops(work: Callable[[], RunResult], cancel: Callable[[], None]) -> RunResult:
+    """Do the work; in a thread of its own if this one has an event loop, as in a notebook.
+
+    QEMU's monitor is spoken to with an event loop, and a thread can run one only.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            cancel()
+            raise

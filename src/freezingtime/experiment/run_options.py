@@ -1,0 +1,141 @@
+"""What a user says of a run, as text, made into a plan: the one way to make one.
+
+The names are those of the options of ``freezingtime run``, and messages name the option.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from freezingtime.errors import InputError
+from freezingtime.experiment.run import RunPlan
+from freezingtime.machine.guest_image import MINI
+from freezingtime.spec import DiskSpec, parse_disk
+from freezingtime.units import parse_option, parse_rate_hz, parse_size_bytes, parse_time_ns
+
+CPU_RATE = "4G"
+MEMORY = "512MiB"
+MEDIUM_DEADLINE = "60s"
+BOOT_DEADLINE = "300s"
+QEMU = "qemu-system-x86_64"
+
+_MEMORY_MIN_BYTES = 128 << 20
+_MEMORY_MAX_BYTES = 2 << 30  # below the hole of the 32-bit address space
+_RATE_MIN_HZ = 1_000_000
+_RATE_MAX_HZ = 16_000_000_000
+_MEDIUM_DEADLINE_MAX_S = 1_000_000
+
+
+def make_plan(
+    *,
+    disks: Sequence[str],
+    script: bytes,
+    job_directory: Path | None = None,
+    guest: str = MINI,
+    root_device: str | None = None,
+    collect: Sequence[str] = (),
+    time_limit: str | None = None,
+    real_time_limit: str | None = None,
+    cpu_rate: str = CPU_RATE,
+    memory: str = MEMORY,
+    seed: int = 0,
+    boot: bool = False,
+    medium_deadline: str = MEDIUM_DEADLINE,
+    boot_deadline: str = BOOT_DEADLINE,
+    qemu: str = QEMU,
+    out: Path | None = None,
+) -> RunPlan:
+    """The plan of a run.
+
+    Raises:
+        InputError: an option has a value that it cannot have.
+    """
+    return RunPlan(
+        disks=[parse_disk(text) for text in disks],
+        script=script,
+        guest=guest,
+        root_device=_root_device(root_device),
+        job_directory=job_directory,
+        collect=collect,
+        limit_ns=_limit_ns("--time-limit", time_limit),
+        host_limit_s=_limit_s("--real-time-limit", real_time_limit),
+        rate_hz=_rate_hz(cpu_rate),
+        memory_bytes=_memory_bytes(memory),
+        seed=seed,
+        fresh_boot=boot,
+        qemu=qemu,
+        medium_deadline_s=_medium_deadline_s(medium_deadline),
+        boot_deadline_s=_limit_s("--boot-deadline", boot_deadline) or 0.0,
+        out=out,
+    )
+
+
+def command_script(command: Sequence[str]) -> bytes:
+    """The script that runs one command with its arguments."""
+    return f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
+
+
+def file_script(path: Path) -> bytes:
+    """The script in a file.
+
+    Raises:
+        InputError: it cannot be read, or is no script.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"--script {path}: {error.strerror}; name a readable file") from error
+    if not content.startswith(b"#!"):
+        raise InputError(f"--script {path}: must begin with '#!', such as #!/bin/sh")
+    return content
+
+
+def _root_device(text: str | None) -> DiskSpec | None:
+    if text is None:
+        return None
+    spec = parse_disk(text)
+    if spec.name or spec.size_bytes or "medium=" in text:
+        raise InputError(
+            f"--root-device {text}: the image gives its name, size and medium; "
+            "write DEVICE or DEVICE,delay=TIME"
+        )
+    return spec
+
+
+def _limit_ns(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    limit_ns = parse_option(option, text, parse_time_ns)
+    if limit_ns <= 0:
+        raise InputError(f"{option} {text}: must be more than 0, such as 60s")
+    return limit_ns
+
+
+def _limit_s(option: str, text: str | None) -> float | None:
+    limit_ns = _limit_ns(option, text)
+    return None if limit_ns is None else limit_ns / 1e9
+
+
+def _rate_hz(text: str) -> int:
+    rate_hz = parse_option("--cpu-rate", text, parse_rate_hz)
+    if not _RATE_MIN_HZ <= rate_hz <= _RATE_MAX_HZ:
+        raise InputError(f"--cpu-rate {text}: must be from 1M to 16G instructions per second")
+    return rate_hz
+
+
+def _memory_bytes(text: str) -> int:
+    size_bytes = parse_option("--memory", text, parse_size_bytes)
+    if not _MEMORY_MIN_BYTES <= size_bytes <= _MEMORY_MAX_BYTES or size_bytes % (1 << 20):
+        raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 2GiB")
+    return size_bytes
+
+
+def _medium_deadline_s(text: str) -> float:
+    deadline_s = parse_option("--medium-deadline", text, parse_time_ns) / 1e9
+    if not 0 < deadline_s <= _MEDIUM_DEADLINE_MAX_S:
+        raise InputError(
+            f"--medium-deadline {text}: must be more than 0 and at most {_MEDIUM_DEADLINE_MAX_S}s"
+        )
+    return deadline_s
