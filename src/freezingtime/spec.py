@@ -170,6 +170,28 @@ def open_medium(spec: DiskSpec, scratch_dir: Path) -> Medium:
     return DelayMedium(medium, spec.delay_ns) if spec.delay_ns else medium
 
 
+def open_layered(spec: DiskSpec, scratch_dir: Path) -> tuple[Medium, OverlayMedium]:
+    """Open the disk's medium so that what changes on it can be saved, and loaded again.
+
+    Returns the medium, closing which closes all of it, and the layer in it that takes all
+    writes. Raises :class:`InputError` as :func:`open_medium` does, and for a file that is to
+    be changed in place.
+    """
+    with _prefixed(f"--disk {spec.text}: "):
+        if spec.writable:
+            raise InputError("a file that is changed in place is not kept; leave out writable=yes")
+    with _prefixed("--disk: "):
+        medium = _open_bytes(spec, scratch_dir)
+        try:
+            layer = (
+                medium if isinstance(medium, OverlayMedium) else OverlayMedium(medium, scratch_dir)
+            )
+        except BaseException:
+            medium.close()
+            raise
+    return DelayMedium(layer, spec.delay_ns) if spec.delay_ns else layer, layer
+
+
 def _open_bytes(spec: DiskSpec, scratch_dir: Path) -> Medium:
     """Open the medium without its delay."""
     with _prefixed("medium="):

@@ -42,6 +42,8 @@ def run(
     memory: str = MEMORY,
     seed: int = 0,
     boot: bool = False,
+    start_from: str | None = None,
+    save: str | None = None,
     medium_deadline: str = MEDIUM_DEADLINE,
     boot_deadline: str = BOOT_DEADLINE,
     qemu: str = QEMU,
@@ -52,7 +54,7 @@ def run(
 
     ``job`` is shell text, which may have several lines; or a command and its arguments in a
     list; or a :class:`~pathlib.Path` of a script, or of a directory with a program ``run``. The
-    other arguments are the options of ``freezingtime run``. Without ``out``, the run's directory
+    other arguments are the options of ``freezingtime run`` (``start_from``: ``--from``). Without ``out``, the run's directory
     is a temporary one that is removed with the result.
 
     A job that fails is a result, too: look at :attr:`Result.exit_status`, and at
@@ -79,6 +81,8 @@ def run(
         memory=memory,
         seed=seed,
         boot=boot,
+        start_from=start_from,
+        save=save,
         medium_deadline=medium_deadline,
         boot_deadline=boot_deadline,
         qemu=qemu,

@@ -45,6 +45,7 @@ _COMMANDS = {
     "runs": "freezingtime.cli.runs",
     "doctor": "freezingtime.cli.doctor",
     "image": "freezingtime.cli.image",
+    "snapshot": "freezingtime.cli.snapshot",
 }
 
 

@@ -113,6 +113,23 @@ def run_command(
         bool,
         typer.Option("--allow-late", help="Exit 0 even if the figures are not valid."),
     ] = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="Go on from this snapshot, with as many disks, whatever devices they are.",
+            show_default=False,
+        ),
+    ] = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="When the job has ended with 0, save machine and disks as this snapshot.",
+            show_default=False,
+        ),
+    ] = None,
     boot: Annotated[
         bool, typer.Option("--boot", help="Boot the guest instead of using its snapshot.")
     ] = False,
@@ -154,6 +171,8 @@ def run_command(
         boot=boot,
         medium_deadline=medium_deadline,
         boot_deadline=boot_deadline,
+        start_from=start_from,
+        save=save,
         qemu=qemu,
         out=out,
     )
@@ -199,6 +218,9 @@ def _print_summary(result: RunResult) -> None:
     lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:3]]
     if result.plan.collect:
         lines.append(f"collected {len(result.collected)} files")
+    if result.plan.save_as is not None:
+        saved = "" if job.exit_status == 0 else "not "
+        lines.append(f"{saved}saved as {result.plan.save_as}")
     if result.plan.out is not None:
         lines.append(f"results in {result.plan.out}")
     for line in lines:

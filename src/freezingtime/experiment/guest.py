@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from freezingtime.errors import InputError, RunError
+from freezingtime.errors import InputError
+from freezingtime.experiment.disks import NO_TIME, OpenDisk, load_changes
 from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image, list_images, named
 from freezingtime.machine.image_build import build_mini_image
@@ -18,11 +19,9 @@ from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.medium.delay import DelayMedium
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.overlay import OverlayMedium
-from freezingtime.spec import DiskSpec, build_device, parse_disk
+from freezingtime.spec import DiskSpec, build_device
 
 ROOT_DISK_NAME = "root"
-
-_NO_TIME = parse_disk("constant:0")
 
 
 def ready_image(name: str, progress: Progress) -> GuestImage:
@@ -55,7 +54,7 @@ def open_root(
     seed: int,
     snapshot: Snapshot | None,
     cleanup: contextlib.ExitStack,
-) -> DiskPlan | None:
+) -> OpenDisk | None:
     """The image's root disk with a copy-on-write layer, as the snapshot left it.
 
     ``spec`` says which device it is, and how slow its medium; without one it takes no time,
@@ -73,8 +72,8 @@ def open_root(
             )
         return None
     if snapshot is not None:
-        _load_changes(overlay, snapshot)
-    return _root_plan(overlay, spec, seed)
+        load_changes(overlay, snapshot.root_changes_path)
+    return _root_disk(overlay, spec, seed)
 
 
 def ready_snapshot(config: MachineConfig, on_boot: Callable[[Machine], None]) -> Snapshot:
@@ -86,7 +85,7 @@ def ready_snapshot(config: MachineConfig, on_boot: Callable[[Machine], None]) ->
     def boot(target: Snapshot) -> int:
         with contextlib.ExitStack() as cleanup:
             overlay = _open_overlay(config.image, cleanup)
-            root = None if overlay is None else _root_plan(overlay, None, 0)
+            root = None if overlay is None else _root_disk(overlay, None, 0).plan
             machine = cleanup.enter_context(Machine(config, root=root))
             ready_ns = machine.get_ready(lambda: on_boot(machine))
             machine.save(target.state_path)
@@ -98,11 +97,12 @@ def ready_snapshot(config: MachineConfig, on_boot: Callable[[Machine], None]) ->
     return take_snapshot(key, boot)
 
 
-def _root_plan(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> DiskPlan:
-    chosen = spec or _NO_TIME
+def _root_disk(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> OpenDisk:
+    chosen = spec or NO_TIME
     medium = DelayMedium(overlay, chosen.delay_ns) if chosen.delay_ns else overlay
     device = build_device(chosen, seed, overlay.size_bytes)
-    return DiskPlan(ROOT_DISK_NAME, device, medium, internal=spec is None)
+    plan = DiskPlan(ROOT_DISK_NAME, device, medium, internal=spec is None)
+    return OpenDisk(plan, chosen, overlay)
 
 
 def _open_overlay(image: GuestImage, cleanup: contextlib.ExitStack) -> OverlayMedium | None:
@@ -113,13 +113,3 @@ def _open_overlay(image: GuestImage, cleanup: contextlib.ExitStack) -> OverlayMe
     overlay = OverlayMedium(base, Path(tempfile.gettempdir()))
     cleanup.callback(overlay.close)
     return overlay
-
-
-def _load_changes(overlay: OverlayMedium, snapshot: Snapshot) -> None:
-    try:
-        with snapshot.root_changes_path.open("rb") as file:
-            overlay.load_changes(file)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"the snapshot in {snapshot.directory} is damaged ({error}): delete that directory"
-        ) from error

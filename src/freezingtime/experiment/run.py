@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from freezingtime._version import __version__
 from freezingtime.emulator import CompletedRequest, Totals
 from freezingtime.errors import InputError, RunError
+from freezingtime.experiment.disks import OpenDisk, open_disks
 from freezingtime.experiment.guest import (
     ROOT_DISK_NAME,
     open_root,
@@ -22,13 +22,15 @@ from freezingtime.experiment.guest import (
     ready_snapshot,
     require_image,
 )
-from freezingtime.machine.guest_image import MINI, GuestImage
+from freezingtime.experiment.saving import like_saved, load_saved, require_fit, save
+from freezingtime.machine.guest_image import MINI, GuestImage, find_image
 from freezingtime.machine.job import Job, pack, unpack_collected
 from freezingtime.machine.machine import JobResult, Machine
 from freezingtime.machine.machine_config import MachineConfig, find_qemu
-from freezingtime.machine.qemu_command import DISKS_MAX
-from freezingtime.machine.service import CONTROL_DISK_INDEX, DiskPlan
-from freezingtime.spec import DiskSpec, build_device, open_medium
+from freezingtime.machine.saved_machine import SavedMachine, find_saved, require_free_name
+from freezingtime.machine.service import CONTROL_DISK_INDEX
+from freezingtime.machine.snapshot import Snapshot
+from freezingtime.spec import DiskSpec
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
@@ -62,6 +64,10 @@ class RunPlan:
     seed: int = 0
     fresh_boot: bool = False
     """Boot in place instead of starting from the snapshot."""
+    start_from: str | None = None
+    """The snapshot to go on from: a saved machine's name."""
+    save_as: str | None = None
+    """The name to save the machine under when its job has ended well."""
     qemu: str = "qemu-system-x86_64"
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
@@ -121,6 +127,8 @@ class RunResult:
                 "memory_bytes": plan.memory_bytes,
                 "seed": plan.seed,
                 "fresh_boot": plan.fresh_boot,
+                "from": plan.start_from,
+                "save": plan.save_as,
             },
             "job": {
                 "exit_status": job.exit_status,
@@ -168,30 +176,31 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
     start_s = time.monotonic()
     find_qemu(plan.qemu)
     with contextlib.ExitStack() as cleanup:
-        disks = _open_disks(plan, cleanup)
-        job = _make_job(plan, cleanup)
         require_image(plan.guest)
+        if plan.save_as is not None:
+            require_free_name(plan.save_as)
+        saved = _find_saved(plan)
+        disks = _open_disks(plan, saved, cleanup)
+        job = _make_job(plan, cleanup)
         if plan.out is not None:
             _prepare_directory(plan.out)
         image = ready_image(plan.guest, observer.preparing)
-        config = MachineConfig(
-            image,
-            plan.memory_bytes,
-            plan.rate_hz,
-            plan.qemu,
-            plan.medium_deadline_s,
-            plan.boot_deadline_s,
-        )
+        config = _config(plan, image)
 
         def booting(machine: Machine) -> None:
             observer.preparing("boot the guest once", machine.totals.now_ns, 0)
 
-        snapshot = None if plan.fresh_boot else ready_snapshot(config, booting)
-        root_seed = plan.seed + len(disks)
-        root = open_root(image, plan.root_device, root_seed, snapshot, cleanup)
+        snapshot = _snapshot(plan, saved, config, booting)
+        root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
         on_completed = _open_record(plan, disks, cleanup)
         machine = cleanup.enter_context(
-            Machine(config, disks, root=root, snapshot=snapshot, on_completed=on_completed)
+            Machine(
+                config,
+                [disk.plan for disk in disks],
+                root=None if root is None else root.plan,
+                snapshot=snapshot,
+                on_completed=on_completed,
+            )
         )
         version = machine.qemu_version()
         ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
@@ -208,6 +217,8 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
         collected: list[str] = []
         if plan.out is not None and plan.collect:
             collected = unpack_collected(machine.collected, plan.out / COLLECTED_DIRECTORY)
+        if plan.save_as is not None and not ended.exit_status:
+            save(plan.save_as, machine, config, ended.end_ns, disks, root)
     result = RunResult(
         plan,
         ended,
@@ -220,6 +231,52 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
     if plan.out is not None:
         _write_results(plan.out, result, stdout)
     return result
+
+
+def _config(plan: RunPlan, image: GuestImage) -> MachineConfig:
+    return MachineConfig(
+        image,
+        plan.memory_bytes,
+        plan.rate_hz,
+        plan.qemu,
+        plan.medium_deadline_s,
+        plan.boot_deadline_s,
+    )
+
+
+def _find_saved(plan: RunPlan) -> SavedMachine | None:
+    if plan.start_from is None:
+        return None
+    saved = find_saved(plan.start_from)
+    if plan.fresh_boot:
+        raise InputError(f"--from {saved.name}: goes on from a snapshot; leave out --boot")
+    image = find_image(plan.guest)
+    key = None if image is None else _config(plan, image).key
+    require_fit(saved, plan.guest, plan.memory_bytes, key)
+    return saved
+
+
+def _snapshot(
+    plan: RunPlan,
+    saved: SavedMachine | None,
+    config: MachineConfig,
+    on_boot: Callable[[Machine], None],
+) -> Snapshot | None:
+    if saved is not None:
+        return saved.snapshot
+    return None if plan.fresh_boot else ready_snapshot(config, on_boot)
+
+
+def _open_disks(
+    plan: RunPlan, saved: SavedMachine | None, cleanup: contextlib.ExitStack
+) -> list[OpenDisk]:
+    specs = plan.disks if saved is None else like_saved(plan.disks, saved)
+    taken = [] if plan.root_device is None else [ROOT_DISK_NAME]
+    kept = saved is not None or plan.save_as is not None
+    disks = open_disks(specs, plan.seed, taken, kept=kept, cleanup=cleanup)
+    if saved is not None:
+        load_saved(disks, saved)
+    return disks
 
 
 def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
@@ -251,32 +308,12 @@ def _cannot_write(out: Path, error: OSError) -> InputError:
     return InputError(f"--out {out}: cannot write there ({error.strerror}); name another directory")
 
 
-def _open_disks(plan: RunPlan, cleanup: contextlib.ExitStack) -> list[DiskPlan]:
-    if len(plan.disks) > DISKS_MAX:
-        raise InputError(f"--disk: {len(plan.disks)} disks; a machine takes at most {DISKS_MAX}")
-    names = [spec.name or f"disk{number}" for number, spec in enumerate(plan.disks, start=1)]
-    taken = names if plan.root_device is None else [*names, ROOT_DISK_NAME]
-    if len(set(taken)) < len(taken):
-        raise InputError(f"--disk: two disks have one name: {', '.join(taken)}; use name=NAME")
-    scratch = Path(tempfile.gettempdir())
-    disks = []
-    for number, (name, spec) in enumerate(zip(names, plan.disks, strict=True)):
-        medium = open_medium(spec, scratch)
-        cleanup.callback(medium.close)
-        # A seed for each disk: two equal disks must not draw the same numbers.
-        device = build_device(spec, plan.seed + number, medium.size_bytes)
-        disks.append(DiskPlan(name, device, medium))
-    return disks
-
-
 def _open_record(
-    plan: RunPlan, disks: Sequence[DiskPlan], cleanup: contextlib.ExitStack
+    plan: RunPlan, disks: Sequence[OpenDisk], cleanup: contextlib.ExitStack
 ) -> Callable[[CompletedRequest], None]:
     if plan.out is None:
         return lambda completed: None
-    recorded = [
-        RecordedDisk(disk.name, spec.text) for disk, spec in zip(disks, plan.disks, strict=True)
-    ]
+    recorded = [RecordedDisk(disk.plan.name, disk.spec.text) for disk in disks]
     if plan.root_device is not None:
         recorded.append(RecordedDisk(ROOT_DISK_NAME, plan.root_device.text))
     header = RecordHeader(recorded, plan.seed, plan.rate_hz)

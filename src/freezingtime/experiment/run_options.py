@@ -1,6 +1,7 @@
 """What a user says of a run, as text, made into a plan: the one way to make one.
 
-The names are those of the options of ``freezingtime run``, and messages name the option.
+The names are those of the options of ``freezingtime run`` (``--from`` is ``start_from``, as
+``from`` is a word of Python's), and messages name the option.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def make_plan(
     memory: str = MEMORY,
     seed: int = 0,
     boot: bool = False,
+    start_from: str | None = None,
+    save: str | None = None,
     medium_deadline: str = MEDIUM_DEADLINE,
     boot_deadline: str = BOOT_DEADLINE,
     qemu: str = QEMU,
@@ -65,6 +68,8 @@ def make_plan(
         memory_bytes=_memory_bytes(memory),
         seed=seed,
         fresh_boot=boot,
+        start_from=start_from,
+        save_as=save,
         qemu=qemu,
         medium_deadline_s=_medium_deadline_s(medium_deadline),
         boot_deadline_s=_limit_s("--boot-deadline", boot_deadline) or 0.0,

@@ -152,6 +152,8 @@ class Machine:
         """
         if self._snapshot is None:
             return self._boot(on_tick)
+        if self._snapshot.has_disks:
+            self._plug_disks()  # what is restored must be there before
         self._execute(
             "migrate-incoming", uri=f"exec:cat {shlex.quote(str(self._snapshot.state_path))}"
         )
@@ -159,11 +161,12 @@ class Machine:
         return self._snapshot.ready_ns
 
     def save(self, path: Path) -> None:
-        """Save the stopped machine's state to a file.
+        """Save the state of the machine, which is stopped or about to be, to a file.
 
         Raises:
             RunError: QEMU could not, or took too long.
         """
+        self._await_status("stopping the machine", lambda status: status == "paused")
         self._execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         self._execute("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
         deadline_s = time.monotonic() + _SAVE_DEADLINE_S
@@ -195,8 +198,8 @@ class Machine:
             RunError: QEMU, the emulator or a medium failed.
         """
         self._service.control.set_job(job, disk_count=len(self._disks))
-        for index, plan in enumerate(self._disks, start=1):
-            self._plug(index, plan)
+        if self._snapshot is None or not self._snapshot.has_disks:
+            self._plug_disks()
         for word in ("EXIT", "FAILED", "LIMIT"):
             self._service.stop_machine_at(word)
         if limit_ns is not None:
@@ -221,6 +224,10 @@ class Machine:
         self._await_status("stopping the booted machine", lambda status: status == "paused")
         self._warped_in_boot_ns = ready.totals.warped_ns
         return ready.totals.now_ns
+
+    def _plug_disks(self) -> None:
+        for index, plan in enumerate(self._disks, start=1):
+            self._plug(index, plan)
 
     def _plug(self, index: int, plan: DiskPlan) -> None:
         node = f"disk{index}"

@@ -32,6 +32,8 @@ class Snapshot:
 
     directory: Path
     ready_ns: int
+    has_disks: bool = False
+    """Whether the user's disks were plugged in; otherwise they are yet to be."""
 
     @property
     def state_path(self) -> Path:
@@ -40,7 +42,7 @@ class Snapshot:
 
     @property
     def root_changes_path(self) -> Path:
-        """What booting changed on the root disk, if the guest has one."""
+        """What has changed on the root disk since the image was built, if the guest has one."""
         return self.directory / _ROOT_CHANGES
 
 

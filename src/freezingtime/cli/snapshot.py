@@ -1,0 +1,41 @@
+"""`freezingtime snapshot`: the machines that were saved with `run --save`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from freezingtime.cli.columns import print_columns
+from freezingtime.machine.saved_machine import list_saved, remove_saved
+from freezingtime.units import format_size_bytes, format_time_ns
+
+app = typer.Typer(help="List and remove the machines that `run --save` has saved.")
+
+
+@app.command("list")
+def list_command() -> int:
+    """List the snapshots: what `run --from` can go on from."""
+    rows = [("name", "guest", "memory", "guest time", "size", "disks")]
+    for saved in list_saved():
+        what = saved.description
+        disks = [f"{disk.name}={format_size_bytes(disk.size_bytes)}" for disk in what.disks]
+        rows.append(
+            (
+                *(saved.name, what.guest, format_size_bytes(what.memory_bytes)),
+                *(format_time_ns(what.saved_ns), f"{saved.stored_bytes / (1 << 20):.1f} MiB"),
+                " ".join(disks),
+            )
+        )
+    print_columns(rows)
+    return 0
+
+
+@app.command("remove")
+def remove_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which snapshot.")],
+) -> int:
+    """Remove a snapshot."""
+    remove_saved(name)
+    print(f"removed {name}")
+    return 0

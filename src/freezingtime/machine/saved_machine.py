@@ -1,0 +1,190 @@
+"""Machines that users saved at the end of a job, by name, in the cache.
+
+One is a directory with QEMU's state, what has changed on the root disk, and what has changed
+on each of the user's disks; whatever fits it goes on from there. Unlike the snapshots of
+booted machines they are kept until they are removed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from freezingtime.errors import InputError, RunError
+from freezingtime.machine.cache import (
+    cache_directory,
+    exclusive_lock,
+    publish,
+    unfinished_directory,
+    withdraw,
+)
+from freezingtime.machine.snapshot import Snapshot
+
+_DESCRIPTION = "saved.json"
+_FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFile:
+    """The file under a disk, as it was."""
+
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDisk:
+    """One of the user's disks; ``base`` is None if all of it is in the snapshot."""
+
+    name: str
+    size_bytes: int
+    base: BaseFile | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineDescription:
+    """What was saved; only the same machine, with disks of these sizes, can go on from it."""
+
+    machine_key: str
+    """What identifies the machine."""
+    guest: str
+    """The name of its image."""
+    memory_bytes: int
+    saved_ns: int
+    """The guest time at which it was saved."""
+    disks: tuple[SavedDisk, ...]
+    format: int = _FORMAT
+
+    @classmethod
+    def from_json(cls, text: str) -> MachineDescription:
+        """Raises ValueError, TypeError or KeyError when ``text`` is no description."""
+        fields: dict[str, Any] = json.loads(text)
+        if fields["format"] != _FORMAT:
+            raise ValueError(f"its format is {fields['format']}, not {_FORMAT}")
+        disks = tuple(_saved_disk(disk) for disk in fields.pop("disks"))
+        return cls(disks=disks, **fields)
+
+
+def _saved_disk(fields: dict[str, Any]) -> SavedDisk:
+    base = fields.pop("base")
+    return SavedDisk(base=None if base is None else BaseFile(**base), **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMachine:
+    """A machine in the cache; ``directory`` belongs to the cache."""
+
+    directory: Path
+    description: MachineDescription
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the machine is restored from."""
+        return Snapshot(self.directory, self.description.saved_ns, has_disks=True)
+
+    def disk_changes_path(self, number: int) -> Path:
+        """What has changed on the user's disk of that number, which counts from 1."""
+        return disk_changes_path(self.directory, number)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it takes in the cache."""
+        return sum(file.stat().st_size for file in self.directory.iterdir())
+
+
+def disk_changes_path(directory: Path, number: int) -> Path:
+    """Where in the directory of a saved machine the changes of a disk are."""
+    return directory / f"disk{number}-changes"
+
+
+def require_free_name(name: str) -> None:
+    """Raise InputError unless a machine can be saved under ``name``."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"--save {name}: write up to 63 letters, digits, '.', '_' or '-'")
+    if (_saved() / name).exists():
+        raise InputError(
+            f"--save {name}: there is a snapshot of that name; choose another, "
+            f"or remove it with 'freezingtime snapshot remove {name}'"
+        )
+
+
+def save_machine(
+    name: str, description: MachineDescription, write_files: Callable[[Snapshot], None]
+) -> SavedMachine:
+    """Keep a machine under ``name``, whole or not at all; ``write_files`` writes what it is.
+
+    Raises:
+        RunError: there is one of that name by now, or the cache takes no more.
+    """
+    final = _saved() / name
+    with exclusive_lock(_saved() / ".lock"):
+        if final.exists():
+            raise RunError(f"--save {name}: another run has saved a snapshot of that name")
+        try:
+            with unfinished_directory(_saved()) as building:
+                write_files(Snapshot(building, description.saved_ns, has_disks=True))
+                text = json.dumps(asdict(description), indent=2) + "\n"
+                (building / _DESCRIPTION).write_text(text, encoding="utf-8")
+                publish(building, final)
+        except OSError as error:
+            raise RunError(f"--save {name}: cannot write to {_saved()} ({error})") from error
+    return SavedMachine(final, description)
+
+
+def find_saved(name: str) -> SavedMachine:
+    """The machine called ``name``.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if not _NAME.fullmatch(name) or not (_saved() / name).is_dir():
+        known = ", ".join(saved.name for saved in list_saved()) or "none"
+        raise InputError(f"there is no snapshot {name!r}, only: {known}; 'run --save' makes one")
+    return _load(_saved() / name)
+
+
+def list_saved() -> Sequence[SavedMachine]:
+    """All saved machines, by name.
+
+    Raises:
+        InputError: one of them is damaged.
+    """
+    return [_load(path.parent) for path in sorted(_saved().glob(f"[!.]*/{_DESCRIPTION}"))]
+
+
+def remove_saved(name: str) -> None:
+    """Remove the machine called ``name``, damaged or not.
+
+    Raises:
+        InputError: there is none.
+    """
+    with exclusive_lock(_saved() / ".lock"):
+        if not _NAME.fullmatch(name) or not (_saved() / name).is_dir():
+            find_saved(name)
+        withdraw(_saved() / name)
+
+
+def _load(directory: Path) -> SavedMachine:
+    try:
+        text = (directory / _DESCRIPTION).read_text(encoding="utf-8")
+        return SavedMachine(directory, MachineDescription.from_json(text))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"the snapshot in {directory} is damaged ({error}): "
+            f"remove it with 'freezingtime snapshot remove {directory.name}'"
+        ) from error
+
+
+def _saved() -> Path:
+    directory = cache_directory() / "saved"
+    directory.mkdir(exist_ok=True)
+    return directory
