@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from freezingtime.machine.debian_image import DebianPlan
 from freezingtime.machine.guest_image import GuestImage
 from freezingtime.machine.image_build import build_debian_image
 from freezingtime.machine.job import directory_script
+from freezingtime.machine.saved_machine import remove_saved
 from freezingtime.spec import parse_disk
 from tests.conftest import require_root, require_tool
 from tests.guestlib import GuestRun, fio_command, mean_latency_ns, read_record, run_guest
@@ -106,6 +108,31 @@ class TestRootDevice:
             booted = run_debian(self.JOB, "constant:1us", root_device=root, fresh_boot=True)
             restored = run_debian(self.JOB, "constant:1us", root_device=root)
             assert essence(booted) == essence(restored)
+
+
+def test_one_prepared_database_serves_many_devices() -> None:
+    """The root disk and the mounted file system are as they were left, whatever the devices."""
+    prepare = (
+        "set -e; mkfs.ext4 -q /dev/vda; mount /dev/vda /mnt; echo kept >/etc/mark; "
+        "sqlite3 /mnt/db 'CREATE TABLE t(a); INSERT INTO t VALUES(42)'"
+    )
+    use = (
+        "cat /etc/mark; echo 3 >/proc/sys/vm/drop_caches; "
+        "sqlite3 /mnt/db 'INSERT INTO t VALUES(43); SELECT sum(a) FROM t; PRAGMA integrity_check'; "
+        "umount /mnt; e2fsck -f -n /dev/vda >/dev/null 2>&1; echo $?"
+    )
+    name = f"test-{os.getpid()}"
+    run_debian(prepare, "constant:0,size=1GiB", save_as=name)
+    try:
+        for device in (FAST, SLOW):
+            runs = [
+                run_debian(use, f"{device}{delay}", start_from=name, root_device=parse_disk(SLOW))
+                for delay in ("", ",delay=1ms")
+            ]
+            assert runs[0].stdout == b"kept\n85\nok\n0\n"
+            assert essence(runs[0]) == essence(runs[1])
+    finally:
+        remove_saved(name)
 
 
 @pytest.mark.parametrize("example", ["sqlite", "postgresql"])
