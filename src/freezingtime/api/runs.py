@@ -54,8 +54,8 @@ def run(
 
     ``job`` is shell text, which may have several lines; or a command and its arguments in a
     list; or a :class:`~pathlib.Path` of a script, or of a directory with a program ``run``. The
-    other arguments are the options of ``freezingtime run`` (``start_from``: ``--from``). Without ``out``, the run's directory
-    is a temporary one that is removed with the result.
+    other arguments are the options of ``freezingtime run`` (``start_from`` is ``--from``).
+    Without ``out``, the run's directory is a temporary one that is removed with the result.
 
     A job that fails is a result, too: look at :attr:`Result.exit_status`, and at
     :attr:`Result.valid`, before its figures.
