@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -171,6 +175,28 @@ class TestRun:
         assert result.valid
         assert result.document is not None
         assert result.document["plan"]["disks"] == ["constant:10us"]
+
+    def test_an_interrupted_cell_ends_its_run(self) -> None:
+        """Not when the job ends, which it never does."""
+
+        def interrupt(_number: int, _frame: object) -> None:
+            raise KeyboardInterrupt
+
+        async def cell() -> None:
+            ft.run(job="while :; do :; done", real_time_limit="120s")
+
+        before = signal.signal(signal.SIGUSR1, interrupt)
+        timer = threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGUSR1))
+        start_s = time.monotonic()
+        timer.start()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                asyncio.run(cell())
+        finally:
+            timer.cancel()
+            signal.signal(signal.SIGUSR1, before)
+        assert time.monotonic() - start_s < 60
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("run")]
 
     def test_jobs(self, tmp_path: Path) -> None:
         assert ft.run(job=["echo", "a  b"]).stdout == "a  b\n"

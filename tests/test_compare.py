@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -242,6 +243,11 @@ class TestCommand:
         assert "run.json: is damaged" in complaint(freezingtime, "compare", a, damaged)
         (damaged / "run.json").write_text(json.dumps(DOCUMENT | {"format": 2}))
         assert "has format 2" in complaint(freezingtime, "compare", a, damaged)
+        newer = tmp_path / "newer.parquet"
+        table = pq.read_table(a / RECORD_NAME)
+        header = json.loads(table.schema.metadata[b"freezingtime"]) | {"record_version": 99}
+        pq.write_table(table.replace_schema_metadata({"freezingtime": json.dumps(header)}), newer)
+        assert "has record version 99" in complaint(freezingtime, "compare", a, newer)
         record = damaged / RECORD_NAME
         record.write_bytes(record.read_bytes()[:-20])
         assert "is damaged" in complaint(freezingtime, "compare", a, record)

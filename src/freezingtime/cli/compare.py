@@ -143,7 +143,10 @@ def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
 def _verdict(comparison: Comparison) -> str:
     if comparison.is_identical:
         return f"identical: {comparison.compared_count} requests, to the nanosecond"
-    return f"{comparison.moved_count} of {comparison.compared_count} requests differ"
+    return (
+        f"{comparison.moved_count} of {comparison.compared_count} requests differ "
+        "(runs are deterministic: a nanosecond is a change)"
+    )
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
