@@ -44,6 +44,7 @@ _COMMANDS = {
     "compare": "freezingtime.cli.compare",
     "runs": "freezingtime.cli.runs",
     "doctor": "freezingtime.cli.doctor",
+    "shell": "freezingtime.cli.shell",
     "image": "freezingtime.cli.image",
     "snapshot": "freezingtime.cli.snapshot",
 }

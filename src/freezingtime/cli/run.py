@@ -9,8 +9,15 @@ from typing import Annotated
 
 import typer
 
+from freezingtime.cli.machine_options import (
+    DisksOption,
+    FromOption,
+    GuestOption,
+    MemoryOption,
+    RootDeviceOption,
+    SaveOption,
+)
 from freezingtime.cli.options import (
-    DISK_HELP,
     MediumDeadlineOption,
     SeedOption,
     command_app,
@@ -42,10 +49,7 @@ def run_command(
             metavar="-- COMMAND...", help="What to run in the guest.", show_default=False
         ),
     ] = None,
-    disk: Annotated[
-        list[str] | None,
-        typer.Option("--disk", metavar="SPEC", help=DISK_HELP, show_default=False),
-    ] = None,
+    disk: DisksOption = None,
     script: Annotated[
         Path | None,
         typer.Option(
@@ -80,22 +84,12 @@ def run_command(
             metavar="TIME", help="End the job after this much real time.", show_default=False
         ),
     ] = None,
-    guest: Annotated[
-        str, typer.Option(metavar="NAME", help="The guest: an image of `image list`.")
-    ] = MINI,
-    root_device: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE",
-            help="The device of the guest's root disk, if it has one: `DEVICE[,delay=TIME]`. "
-            "Without it, it takes no time.",
-            show_default=False,
-        ),
-    ] = None,
+    guest: GuestOption = MINI,
+    root_device: RootDeviceOption = None,
     cpu_rate: Annotated[
         str, typer.Option(metavar="RATE", help="Instructions per second of the guest's CPU.")
     ] = CPU_RATE,
-    memory: Annotated[str, typer.Option(metavar="SIZE", help="The guest's memory.")] = MEMORY,
+    memory: MemoryOption = MEMORY,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
@@ -113,23 +107,8 @@ def run_command(
         bool,
         typer.Option("--allow-late", help="Exit 0 even if the figures are not valid."),
     ] = False,
-    start_from: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="NAME",
-            help="Go on from this snapshot, with as many disks, whatever devices they are.",
-            show_default=False,
-        ),
-    ] = None,
-    save: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="When the job has ended with 0, save machine and disks as this snapshot.",
-            show_default=False,
-        ),
-    ] = None,
+    start_from: FromOption = None,
+    save: SaveOption = None,
     boot: Annotated[
         bool, typer.Option("--boot", help="Boot the guest instead of using its snapshot.")
     ] = False,

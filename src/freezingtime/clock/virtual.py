@@ -12,6 +12,7 @@ import time
 
 from freezingtime.clock.agent import agent_path
 from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
+from freezingtime.clock.pace import RealTimePace
 from freezingtime.clock.protocol import (
     ADRIFT,
     DELIVERY,
@@ -33,6 +34,9 @@ _RECEIVE_DEADLINE_S = 30.0
 #: so a run that goes on can be told from one that hangs. The guest cannot notice.
 _HEARTBEAT_NS = 100_000_000
 
+#: The same of a guest that is kept to real time: what is typed waits no longer than this.
+_PACED_HEARTBEAT_NS = 10_000_000
+
 
 class VirtualClock(Clock):
     """Guest time, held still by the agent while the emulator has its turn.
@@ -44,9 +48,14 @@ class VirtualClock(Clock):
     stands_still = True
     reports_deliveries = True
 
-    def __init__(self, socket_name: str, poller: Poller) -> None:
-        """Listen for the agent at the abstract Unix socket ``socket_name``."""
+    def __init__(self, socket_name: str, poller: Poller, *, paced: bool = False) -> None:
+        """Listen for the agent at the abstract Unix socket ``socket_name``.
+
+        ``paced``: guest time does not run ahead of the host's, as it does when a guest idles.
+        """
         self._now_ns = 0
+        self._pace = RealTimePace() if paced else None
+        self._heartbeat_ns = _PACED_HEARTBEAT_NS if paced else _HEARTBEAT_NS
         self._poller = poller
         self._report: Report | None = None
         self._closed = False
@@ -101,7 +110,9 @@ class VirtualClock(Clock):
     def resume(self, verdict: Verdict) -> None:
         if self._agent is None:
             return
-        heartbeat_ns = self._now_ns + _HEARTBEAT_NS
+        if self._pace is not None:
+            self._pace.hold_back(self._now_ns)
+        heartbeat_ns = self._now_ns + self._heartbeat_ns
         event_ns = verdict.next_event_ns
         order = encode_order(
             heartbeat_ns if event_ns is None else min(event_ns, heartbeat_ns),

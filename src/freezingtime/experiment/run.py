@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -166,8 +167,11 @@ class RunObserver:
         """What the job has printed since the last call."""
 
 
-def run(plan: RunPlan, observer: RunObserver) -> RunResult:
+def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = None) -> RunResult:
     """Run a plan to its end.
+
+    With ``terminal``, somebody types on the guest's serial console: what comes of the plan then
+    depends on what is typed, and when.
 
     Raises:
         InputError: the plan cannot be run.
@@ -199,6 +203,7 @@ def run(plan: RunPlan, observer: RunObserver) -> RunResult:
                 [disk.plan for disk in disks],
                 root=None if root is None else root.plan,
                 snapshot=snapshot,
+                terminal=terminal,
                 on_completed=on_completed,
             )
         )

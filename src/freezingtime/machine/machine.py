@@ -79,11 +79,14 @@ class Machine:
         *,
         root: DiskPlan | None = None,
         snapshot: Snapshot | None = None,
+        terminal: socket.socket | None = None,
         on_completed: Callable[[CompletedRequest], None] = lambda completed: None,
     ) -> None:
         """Start QEMU, with the machine stopped before its first instruction.
 
         ``root`` is the disk that the image's system is on; None if it is all in memory.
+        ``terminal`` is where the serial console is typed on; guest time then keeps to the
+        host's, and no two runs are the same.
 
         Raises:
             InputError: QEMU is missing.
@@ -93,6 +96,7 @@ class Machine:
         self._disks = disks
         self._root = root
         self._snapshot = snapshot
+        self._terminal = terminal
         self._warped_in_boot_ns = 0
         self._cleanup = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
@@ -105,6 +109,7 @@ class Machine:
                 boots_from_last=root is not None and snapshot is None,
                 rate_hz=config.rate_hz,
                 medium_deadline_s=config.medium_deadline_s,
+                paced=terminal is not None,
                 on_completed=on_completed,
             )
             self._cleanup.callback(self._service.close)
@@ -241,6 +246,9 @@ class Machine:
     def _start_qemu(self) -> QemuProcess:
         config, snapshot = self._config, self._snapshot
         ours, theirs = socket.socketpair()
+        inherit = [self._console.fileno(), self.stdout.fileno(), self.stderr.fileno()]
+        if self._terminal is not None:
+            inherit.append(self._terminal.fileno())
         files = MachineFiles(
             config.image.kernel_path,
             config.image.initrd_path,
@@ -248,7 +256,10 @@ class Machine:
             self.stdout.path_in_child,
             self.stderr.path_in_child,
             self._service.socket_name(CONTROL_DISK_INDEX),
-            None if self._root is None else self._service.socket_name(1 + len(self._disks)),
+            root_socket=None
+            if self._root is None
+            else self._service.socket_name(1 + len(self._disks)),
+            terminal_fd=None if self._terminal is None else self._terminal.fileno(),
         )
         command = qemu_command(
             str(find_qemu(config.qemu)),
@@ -263,7 +274,6 @@ class Machine:
             rate_hz=config.rate_hz if snapshot else BOOT_RATE_HZ,
         )
         log = self._cleanup.enter_context(Capture())
-        inherit = [self._console.fileno(), self.stdout.fileno(), self.stderr.fileno()]
         return QemuProcess(
             command,
             qmp=ours,

@@ -42,6 +42,8 @@ class MachineFiles:
     stderr: str
     control_socket: str
     """The name of the control disk's NBD socket (abstract)."""
+    terminal_fd: int | None = None
+    """The serial console's other end, where somebody types; what it prints is kept as well."""
     root_socket: str | None = None
     """The same of the root disk, if the guest has one."""
 
@@ -86,7 +88,7 @@ def qemu_command(
         *("-kernel", str(files.kernel)),
         *("-initrd", str(files.initrd)),
         *("-append", KERNEL_ARGUMENTS),
-        *_serial_console(files.console),
+        *_serial_console(files.console, files.terminal_fd),
         *_output_ports(files.stdout, files.stderr),
         *("-device", f"virtio-scsi-pci,id=scsi,ioeventfd=off,num_queues=1,{_SCSI_DEPTH}"),
         *_scsi_disk("control", 0, files.control_socket),
@@ -102,8 +104,12 @@ def _file_chardev(name: str, path: str) -> list[str]:
     return ["-chardev", f"file,id={name},path={path}"]
 
 
-def _serial_console(path: str) -> list[str]:
-    return [*_file_chardev("console", path), "-serial", "chardev:console"]
+def _serial_console(path: str, terminal_fd: int | None) -> list[str]:
+    if terminal_fd is None:
+        chardev = _file_chardev("console", path)
+    else:
+        chardev = ["-chardev", f"socket,id=console,fd={terminal_fd},logfile={path}"]
+    return [*chardev, "-serial", "chardev:console"]
 
 
 def _output_ports(stdout: str, stderr: str) -> list[str]:

@@ -61,6 +61,7 @@ class EmulatorService:
         boots_from_last: bool = False,
         rate_hz: int,
         medium_deadline_s: float,
+        paced: bool = False,
         on_completed: Callable[[CompletedRequest], None],
     ) -> None:
         """``rate_hz`` is the speed of the guest's CPU while it runs its job.
@@ -69,6 +70,7 @@ class EmulatorService:
         service's thread. With ``boots_from_last`` the last of ``plans`` is a root disk
         that the guest has yet to boot from: until it says READY, that disk takes no time and
         is not recorded, so that a booted guest is the same whatever its root device is to be.
+        With ``paced`` guest time does not run ahead of the host's.
         """
         self.totals = Totals()
         #: What the guest says; None once the service has ended.
@@ -80,7 +82,7 @@ class EmulatorService:
         self._poller = Poller()
         self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
         self._server = NbdServer(self._poller)
-        self._clock = VirtualClock(f"{self._name}-control", self._poller)
+        self._clock = VirtualClock(f"{self._name}-control", self._poller, paced=paced)
         self._workers = new_workers()
         control = DiskPlan("control", _no_time(), self.control, internal=True)
         self._boot_disk: Disk | None = None

@@ -1,0 +1,102 @@
+"""`freezingtime shell`: a person at the console of the machine that jobs run in."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+
+from freezingtime.cli.machine_options import (
+    DisksOption,
+    FromOption,
+    GuestOption,
+    MemoryOption,
+    RootDeviceOption,
+    SaveOption,
+)
+from freezingtime.cli.options import command_app
+from freezingtime.cli.terminal import RawTerminal
+from freezingtime.emulator import Totals
+from freezingtime.experiment.run import RunObserver, run
+from freezingtime.experiment.run_options import MEMORY, make_plan
+from freezingtime.machine.guest_image import MINI
+
+_SCRIPT = """\
+#!/bin/sh
+exec </dev/ttyS0 >/dev/ttyS0 2>&1
+stty sane rows {rows} cols {columns}
+export TERM={term}
+shell=$(command -v bash || echo /bin/sh)
+exec setsid -c "$shell" -i
+"""
+
+
+class _LeftError(Exception):
+    """The end key was pressed."""
+
+
+class _Console(RunObserver):
+    """Hands the terminal to the guest when the machine is ready, and ends the run by key."""
+
+    def __init__(self, terminal: RawTerminal) -> None:
+        self._terminal = terminal
+        self._step = ""
+
+    def preparing(self, step: str, done: int, total: int) -> None:
+        """Print each step once."""
+        if step != self._step:
+            print(f"freezingtime: {step} ...", file=sys.stderr)
+            self._step = step
+
+    def running(self, totals: Totals) -> None:
+        """Let the user type; raise when they want to leave."""
+        if self._terminal.left.is_set():
+            raise _LeftError
+        self._terminal.start()
+
+
+def shell_command(
+    disk: DisksOption = None,
+    guest: GuestOption = MINI,
+    root_device: RootDeviceOption = None,
+    memory: MemoryOption = MEMORY,
+    start_from: FromOption = None,
+    save: SaveOption = None,
+) -> int:
+    """Type commands in the guest, whose disks are the ones that you describe.
+
+    The machine is that of `run`, but for its clock: guest time does not run ahead of real
+    time while the guest idles. What comes of it depends on when you type: it is not
+    reproducible. `exit` ends the shell, and the machine, which `--save` then keeps; Ctrl-]
+    ends the machine at once. The exit status is the shell's.
+
+    Example: `freezingtime shell --disk samsung-870-evo-1tb`
+    """
+    with RawTerminal() as terminal:
+        plan = make_plan(
+            disks=disk or [],
+            script=_script(),
+            guest=guest,
+            root_device=root_device,
+            memory=memory,
+            start_from=start_from,
+            save=save,
+        )
+        print("freezingtime: 'exit' or Ctrl-] ends the guest", file=sys.stderr)
+        try:
+            return run(plan, _Console(terminal), terminal.guest_end).job.exit_status
+        except _LeftError:
+            return 0
+
+
+def _script() -> bytes:
+    """A shell on the serial console, which is to know the user's terminal."""
+    size = shutil.get_terminal_size()
+    term = os.environ.get("TERM", "")
+    if not re.fullmatch(r"[A-Za-z0-9+._-]+", term):
+        term = "vt100"
+    return _SCRIPT.format(rows=size.lines, columns=size.columns, term=term).encode()
+
+
+app = command_app(shell_command)

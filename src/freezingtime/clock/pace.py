@@ -1,0 +1,23 @@
+"""Real time as a limit: a guest that somebody is talking to must not run ahead of them."""
+
+from __future__ import annotations
+
+import time
+
+
+class RealTimePace:
+    """Keeps guest time from running ahead of the host's, by waiting.
+
+    A guest that is slower than real time is not made to catch up.
+    """
+
+    def __init__(self) -> None:
+        self._least_lead_ns: int | None = None
+
+    def hold_back(self, now_ns: int) -> None:
+        """Wait until the host's time is not behind the guest's, which is ``now_ns``."""
+        lead_ns = time.monotonic_ns() - now_ns
+        if self._least_lead_ns is None or lead_ns > self._least_lead_ns:
+            self._least_lead_ns = lead_ns
+        else:
+            time.sleep((self._least_lead_ns - lead_ns) / 1e9)
