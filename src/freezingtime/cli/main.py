@@ -41,6 +41,7 @@ _COMMANDS = {
     "replay": "freezingtime.cli.replay",
     "accuracy": "freezingtime.cli.accuracy",
     "export": "freezingtime.cli.export",
+    "report": "freezingtime.cli.report",
     "compare": "freezingtime.cli.compare",
     "runs": "freezingtime.cli.runs",
     "doctor": "freezingtime.cli.doctor",

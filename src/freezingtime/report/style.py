@@ -26,3 +26,6 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "path",
     "svg.hashsalt": "freezingtime",
 }
+
+#: The same, in their order, on a dark page.
+DARK_COLORS = ("#5aa9e6", "#ff8f4d", "#2fc79a", "#e8a3cc", "#f5c04a", "#a5dcf7")

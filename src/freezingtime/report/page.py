@@ -1,0 +1,191 @@
+"""The report itself: one page of HTML that needs nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+
+from freezingtime._version import __version__
+from freezingtime.report.inline_svg import INLINE_SETTINGS, inline_svg
+from freezingtime.report.run_data import ALL, GuestOutput, RunData
+from freezingtime.report.run_figures import (
+    FREEZE,
+    LATENCY_DISTRIBUTION,
+    LATENCY_OVER_TIME,
+    QUEUE_DEPTH,
+    SERVICE,
+    THROUGHPUT,
+    WARP,
+    RunFigure,
+    draw_run_figure,
+)
+from freezingtime.report.run_panels import SUBJECTS_MAX
+from freezingtime.report.style import COLORS, DARK_COLORS
+from freezingtime.report.tables import (
+    Table,
+    audit_table,
+    freeze_table,
+    plan_table,
+    summary_table,
+)
+
+_FREEZE_NOTE = (
+    "The record says how much real time each request cost, but not at what real time: so these "
+    "are drawn over guest time. Requests in flight together are warped together: the share is of "
+    "their service, and does not add up to the time that was skipped in all."
+)
+_INTERNALS_NOTE = (
+    "None are recorded yet. What went on in a device, such as cache hits or garbage collection, "
+    "only its model knows, and no model says it of a run."
+)
+# Control characters have no place in a page; there are pictures of them.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    kind: str
+    word: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    name: str
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    title: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    name: str
+    title: str
+    paragraphs: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[_Figure] = ()
+    texts: Sequence[_Text] = field(default=())
+
+
+def report_page(runs: Sequence[RunData]) -> str:
+    """The page for one run, or for several beside each other; equal runs make equal pages."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    resources = files("freezingtime.report")
+    style = environment.from_string((resources / "page.css").read_text()).render(
+        light=_series_colors(COLORS), dark=_series_colors(DARK_COLORS)
+    )
+    page = environment.from_string((resources / "page.html").read_text())
+    return page.render(
+        runs=runs,
+        verdicts=[_verdict(run) for run in runs],
+        notices=list(notices(runs)),
+        sections=_sections(runs),
+        style=style,
+        version=__version__,
+    )
+
+
+def notices(runs: Sequence[RunData]) -> Sequence[str]:
+    """What a reader should know before the figures, each in one line."""
+    found = []
+    versions = sorted({run.header.tool_version for run in runs})
+    if len(versions) > 1:
+        found.append(
+            f"the runs are of different versions of freezingtime ({', '.join(versions)}): what "
+            "differs may be due to that"
+        )
+    found += [
+        f"{run.name}: the run was killed, or still goes on: this is what it had recorded"
+        for run in runs
+        if not run.is_finished
+    ]
+    found += [
+        f"{run.name}: the guest's kernel says: {complaint}"
+        for run in runs
+        if run.document is not None
+        for complaint in run.document["audit"].get("kernel_complaints", [])
+    ]
+    subjects = {
+        (disk, name)
+        for run in runs
+        for disk, data in run.disks.items()
+        for name in data.operations
+        if name != ALL
+    }
+    if len(subjects) > SUBJECTS_MAX:
+        found.append(
+            f"there are {len(subjects)} pairs of a disk and an operation; figures show those "
+            f"with the most requests, at most {SUBJECTS_MAX}, and tables all"
+        )
+    return found
+
+
+def _sections(runs: Sequence[RunData]) -> list[_Section]:
+    def with_figure(kind: RunFigure, *tables: Table) -> _Section:
+        return _Section(kind.name, kind.title, tables=tables, figures=[_figure(kind, runs)])
+
+    return [
+        _Section("plan", "What was run", tables=[plan_table(runs)]),
+        _Section("summary", "Summary", tables=[summary_table(runs)]),
+        with_figure(LATENCY_DISTRIBUTION),
+        with_figure(LATENCY_OVER_TIME),
+        with_figure(QUEUE_DEPTH),
+        with_figure(THROUGHPUT),
+        with_figure(SERVICE, audit_table(runs)),
+        _Section(
+            "freeze-and-warp",
+            "Freeze and warp",
+            [_FREEZE_NOTE],
+            [freeze_table(runs)],
+            [_figure(FREEZE, runs), _figure(WARP, runs)],
+        ),
+        _Section("internals", "Device internals", [_INTERNALS_NOTE]),
+        _Section("output", "The guest's own output", texts=[_output(run) for run in runs]),
+    ]
+
+
+def _figure(kind: RunFigure, runs: Sequence[RunData]) -> _Figure:
+    [svg] = draw_run_figure(kind, runs, [".svg"], **INLINE_SETTINGS)
+    return _Figure(
+        kind.name, inline_svg(svg, kind.name, kind.title, kind.description), kind.description
+    )
+
+
+def _output(run: RunData) -> _Text:
+    return _Text(run.name, _output_text(run.output))
+
+
+def _output_text(output: GuestOutput | None) -> str:
+    if output is None:
+        return "(none: no guest took part, or the run has not ended)"
+    text = output.head
+    if output.left_out_bytes:
+        text += f"\n… ({output.left_out_bytes:,} bytes are left out) …\n{output.tail}"
+    return text.translate(_PICTURES) or "(the job has printed nothing)"
+
+
+def _verdict(run: RunData) -> _Verdict:
+    total = sum(
+        data.count
+        for disk in run.disks.values()
+        for name, data in disk.operations.items()
+        if name != ALL
+    )
+    late_count = sum(disk.late_count for disk in run.disks.values())
+    return _Verdict(
+        "bad" if late_count else "good",
+        "NOT EXACT:" if late_count else "exact:",
+        f"{total - late_count:,} of {total:,} requests on time ({run.name})",
+    )
+
+
+def _series_colors(colors: Sequence[str]) -> str:
+    return " ".join(f"--series-{number}: {color};" for number, color in enumerate(colors))

@@ -1,0 +1,181 @@
+"""The tables of a report: several runs side by side, or one below the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from freezingtime.report.run_data import ALL, PERCENTILES, DiskData, OperationData, RunData
+from freezingtime.units import format_size_bytes, format_time_ns
+
+_NONE = "-"
+_SCRIPT_MAX = 2000
+_EXEC = "#!/bin/sh\nexec "
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Text in rows and columns."""
+
+    caption: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    label_count: int = 1
+    """How many cells of a row say what the others are of."""
+    numeric: bool = True
+
+
+def plan_table(runs: Sequence[RunData]) -> Table:
+    """What was run: a row for each property that any of the runs has."""
+    rows = []
+    for label, cell in _PROPERTIES.items():
+        cells = [cell(run) for run in runs]
+        if any(cells):
+            rows.append([label, *(text or _NONE for text in cells)])
+    return Table(
+        "The plan, and what came of it", ["", *(run.name for run in runs)], rows, numeric=False
+    )
+
+
+def summary_table(runs: Sequence[RunData]) -> Table:
+    """Rates and latencies of each disk and operation, the runs one below the other."""
+    rows = []
+    for disk in _disks(runs):
+        for operation in _operations(runs, disk):
+            for run in runs:
+                data = _operation(run, disk, operation)
+                if data is not None:
+                    rows.append([disk, operation, *_name(run, runs), *_summary_cells(data)])
+    return Table(
+        "Latencies are what the guest was given, in us",
+        [
+            *("disk", "operation", *_run_head(runs), "requests", "IOPS", "MB/s", "mean"),
+            *(*PERCENTILES, "max"),
+        ],
+        rows,
+        label_count=2 + len(_run_head(runs)),
+    )
+
+
+def audit_table(runs: Sequence[RunData]) -> Table:
+    """Whether each disk's requests were delivered when the model said."""
+    return _table_of_disks(
+        "Deliveries, and by how much the worst one missed the model's completion",
+        runs,
+        {
+            "requests": lambda data: f"{_total(data):,}",
+            "on time": lambda data: f"{_total(data) - data.late_count:,}",
+            "not on time": lambda data: f"{data.late_count:,}",
+            "worst deviation": lambda data: format_time_ns(data.worst_deviation_ns),
+        },
+    )
+
+
+def freeze_table(runs: Sequence[RunData]) -> Table:
+    """What each disk's medium cost in real time."""
+    return _table_of_disks(
+        "Real time",
+        runs,
+        {
+            "frozen, in all": lambda data: _seconds(data.frozen_host_ns),
+            "medium, mean of a request": lambda data: f"{data.medium_mean_host_ns / 1000:,.1f} us",
+            "medium, longest": lambda data: f"{data.medium_max_host_ns / 1000:,.1f} us",
+        },
+    )
+
+
+def _table_of_disks(
+    caption: str, runs: Sequence[RunData], columns: Mapping[str, Callable[[DiskData], str]]
+) -> Table:
+    rows = [
+        [disk, *_name(run, runs), *(cell(run.disks[disk]) for cell in columns.values())]
+        for disk in _disks(runs)
+        for run in runs
+        if disk in run.disks
+    ]
+    heads = ["disk", *_run_head(runs), *columns]
+    return Table(caption, heads, rows, label_count=1 + len(_run_head(runs)))
+
+
+def _summary_cells(data: OperationData) -> list[str]:
+    times_ns = [data.mean_ns, *data.percentiles_ns.values(), data.max_ns]
+    bandwidth = data.bandwidth_bytes_per_s
+    return [
+        f"{data.count:,}",
+        _NONE if data.iops is None else f"{data.iops:,.0f}",
+        _NONE if bandwidth is None else f"{bandwidth / 1e6:,.2f}",
+        *(f"{time_ns / 1000:,.3f}" for time_ns in times_ns),
+    ]
+
+
+def _run_head(runs: Sequence[RunData]) -> list[str]:
+    return ["run"] if len(runs) > 1 else []
+
+
+def _name(run: RunData, runs: Sequence[RunData]) -> list[str]:
+    return [run.name] if len(runs) > 1 else []
+
+
+def _disks(runs: Sequence[RunData]) -> list[str]:
+    return list(dict.fromkeys(disk for run in runs for disk in run.disks))
+
+
+def _operations(runs: Sequence[RunData], disk: str) -> list[str]:
+    names = {name: None for run in runs if disk in run.disks for name in run.disks[disk].operations}
+    return sorted(names, key=lambda name: name == ALL)
+
+
+def _operation(run: RunData, disk: str, operation: str) -> OperationData | None:
+    return run.disks[disk].operations.get(operation) if disk in run.disks else None
+
+
+def _total(data: DiskData) -> int:
+    return sum(part.count for name, part in data.operations.items() if name != ALL)
+
+
+def _seconds(time_ns: float) -> str:
+    return f"{time_ns / 1e9:,.3f} s"
+
+
+def _of(part: str, key: str, show: Callable[[Any], str] = str) -> Callable[[RunData], str]:
+    """What shows a value of ``run.json``, if there is one."""
+
+    def cell(run: RunData) -> str:
+        value = None if run.document is None else run.document[part].get(key)
+        return "" if value is None else show(value)
+
+    return cell
+
+
+def _script(script: str) -> str:
+    text = script.removeprefix(_EXEC).strip() if script.startswith(_EXEC) else script.strip()
+    return text if len(text) <= _SCRIPT_MAX else f"{text[:_SCRIPT_MAX]}\n… (cut short)"
+
+
+def _disk_specs(run: RunData) -> str:
+    return "\n".join(f"{disk.name}: {disk.spec}" for disk in run.header.disks)
+
+
+def _cpu_rate(run: RunData) -> str:
+    rate_hz = run.header.cpu_rate_hz
+    return "" if rate_hz is None else f"{rate_hz / 1e9:g} G instructions/s"
+
+
+_PROPERTIES: dict[str, Callable[[RunData], str]] = {
+    "job": _of("plan", "script", _script),
+    "disks": _disk_specs,
+    "guest": _of("plan", "guest"),
+    "CPU": _cpu_rate,
+    "memory": _of("plan", "memory_bytes", lambda size: format_size_bytes(int(size))),
+    "seed": lambda run: str(run.header.seed),
+    "exit status": _of("job", "exit_status"),
+    "guest time": _of("job", "guest_ns", _seconds),
+    "of it warped": _of("totals", "warped_ns", _seconds),
+    "real time": _of("totals", "job_host_s", lambda time_s: f"{time_s:,.3f} s"),
+    "of it frozen": _of("totals", "frozen_host_ns", _seconds),
+    "freezingtime": lambda run: run.header.tool_version,
+    "QEMU": _of("versions", "qemu"),
+    "kernel": _of("versions", "kernel"),
+    "image": _of("versions", "image"),
+}

@@ -1,0 +1,325 @@
+"""`freezingtime report`: the page's structure, its figures, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from freezingtime.report import run_panels
+from freezingtime.report.page import notices, report_page
+from freezingtime.report.read import read_run
+from freezingtime.report.run_figures import RUN_FIGURES, draw_run_figure
+from freezingtime.report.style import COLORS, DARK_COLORS
+from freezingtime.trace.record_paths import RECORD_NAME
+from tests.conftest import RunProgram
+from tests.recordlib import completed, stream_of, write_record
+from tests.test_report_data import DOCUMENT, random_requests, read
+
+HEADINGS = [
+    "What was run",
+    "Summary",
+    "Latency: distribution",
+    "Latency over guest time",
+    "Queue depth",
+    "Throughput over guest time",
+    "Service against target",
+    "Freeze and warp",
+    "Device internals",
+    "The guest's own output",
+]
+VOID = {"meta", "link", "br", "hr", "img"}
+
+
+class Page(HTMLParser):
+    """Elements of a page, which must be closed in the order in which they were opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: list[str] = []
+        self.attributes: dict[str, list[dict[str, str | None]]] = {}
+        self.text: dict[str, list[str]] = {}
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+            self.text.setdefault(tag, []).append("")
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        self.attributes.setdefault(tag, []).append(values)
+        self.ids += [value for name, value in attributes if name == "id" and value]
+        for name, value in attributes:
+            if name in ("href", "xlink:href", "clip-path"):
+                self.references += re.findall(r"#([\w.-]+)", value or "")
+            elif name == "aria-labelledby":
+                self.references += (value or "").split()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.text[self.open[-1]][-1] += data
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "run")
+
+
+def make_run(directory: Path, seed: int = 0, **parts: Any) -> Path:
+    directory.mkdir()
+    write_record(directory, random_requests(400, seed))
+    plan = {"script": "#!/bin/sh\nexec fio <job>\n", "memory_bytes": 512 << 20, "guest": "mini"}
+    document = {**DOCUMENT, "plan": plan, "job": {"exit_status": 0, "guest_ns": 1_500_000_000}}
+    (directory / "run.json").write_text(json.dumps({**document, **parts}))
+    (directory / "stdout.txt").write_bytes(b"<b>bold</b> & \x1b[1mloud\n")
+    return directory
+
+
+def cells(page: Page, tag: str) -> list[str]:
+    return page.text.get(tag, [])
+
+
+def test_the_page_has_everything(run: Path) -> None:
+    text = report_page([read(run)])
+    page = Page(text)
+    assert cells(page, "h2") == HEADINGS
+    assert [figure["id"] for figure in page.attributes["figure"]] == [
+        f"figure-{name}"
+        for name in (
+            *("latency-distribution", "latency-over-time", "queue-depth", "throughput"),
+            *("service", "freeze", "warp"),
+        )
+    ]
+    assert len(page.attributes["svg"]) == len(cells(page, "desc")) == len(RUN_FIGURES)
+    assert all(svg["role"] == "img" for svg in page.attributes["svg"])
+    assert len(cells(page, "caption")) == len(page.attributes["table"]) == 4
+    assert all(head["scope"] in ("row", "col") for head in page.attributes["th"])
+    heads = cells(page, "th")
+    for head in ("IOPS", "MB/s", "mean", "p50", "p99.99", "max", "worst deviation"):
+        assert head in heads
+    assert len(page.ids) == len(set(page.ids))
+    assert set(page.references) <= set(page.ids)
+    assert "None are recorded yet." in text
+    assert "fio &lt;job&gt;" in text
+    assert cells(page, "pre") == ["<b>bold</b> & \N{SYMBOL FOR ESCAPE}[1mloud\n"]
+
+
+def test_nothing_is_loaded_or_executed(run: Path) -> None:
+    text = report_page([read(run)])
+    page = Page(text)
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.attributes)
+    assert all(
+        name not in ("src", "srcset") and not name.startswith("on")
+        for elements in page.attributes.values()
+        for attributes in elements
+        for name in attributes
+    )
+    assert not re.search(r"url\((?!#)|@import", text)
+
+
+def test_every_colour_is_the_pages(run: Path) -> None:
+    """What a figure said itself would not change with light and dark."""
+    text = report_page([read(run), read(run)])
+    body = text[text.index("<body>") :]
+    assert not re.search(r"(?:fill|stroke): *#", body)
+    used = set(re.findall(r"var\((--[\w-]+)\)", text))
+    light, dark = re.findall(r":root \{(.*?)\}", text, re.DOTALL)
+    assert used <= set(re.findall(r"(--[\w-]+):", light))
+    assert set(re.findall(r"(--[\w-]+):", light)) == set(re.findall(r"(--[\w-]+):", dark))
+    assert len(COLORS) == len(DARK_COLORS)
+
+
+def test_rows_hold_the_records_numbers(tmp_path: Path) -> None:
+    rows = [
+        completed(arrival_ns=0, completion_ns=10_000, delivery_ns=10_000),
+        completed(arrival_ns=0, completion_ns=20_000, delivery_ns=20_500, on_time=False),
+    ]
+    text = report_page([read(write_record(tmp_path, rows))])
+    [summary] = re.findall(
+        r'<tr><th scope="row">data</th><th scope="row">read</th>(.*?)</tr>', text, re.DOTALL
+    )
+    numbers = re.findall(r"<td[^>]*>([^<]*)</td>", summary)
+    assert numbers[:4] == ["2", "97,561", "399.61", "15.250"]
+    assert numbers[4:] == ["10.000", *["20.500"] * 5]
+    [audit] = re.findall(r'<tr><th scope="row">data</th>\s*<td(.*?)</tr>', text, re.DOTALL)[:1]
+    assert re.findall(r">([^<]*)</td>", audit) == ["2", "1", "1", "500ns"]
+    assert "NOT EXACT:" in text
+    assert f"1 of 2 requests on time ({tmp_path})" in text
+
+
+def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
+    first, second = make_run(tmp_path / "first", 1), make_run(tmp_path / "second", 2)
+    text = report_page([read(first), read(second)])
+    rows = re.findall(
+        r'<th scope="row">(data|log)</th><th scope="row">(\w+)</th><th scope="row">([^<]*)<', text
+    )
+    assert rows[:2] == [("data", "read", str(first)), ("data", "read", str(second))]
+    assert len(rows) == 2 * 2 * 4
+    assert "var(--series-1)" in text
+    # The legends of all figures, as text.
+    assert text.count(f">{second}</text>") == len(RUN_FIGURES)
+
+
+def test_same_runs_same_bytes(tmp_path: Path) -> None:
+    """Whatever the runs' names are, as long as there is one only."""
+    first, again = read(make_run(tmp_path / "first")), read(make_run(tmp_path / "again"))
+    other = read(make_run(tmp_path / "other", seed=1))
+    for kind in RUN_FIGURES:
+        drawn = [draw_run_figure(kind, [run], [".svg"]) for run in (first, again)]
+        assert drawn[0] == drawn[1]
+    assert drawn[0] != draw_run_figure(kind, [other], [".svg"])
+    assert report_page([first]) == report_page([first])
+
+
+def test_killed_and_mixed_runs_are_noticed(tmp_path: Path) -> None:
+    stream_of(tmp_path / RECORD_NAME, [[completed()]])
+    killed = read_run(tmp_path, lambda notice: None)
+    old = make_run(tmp_path / "old", audit={"kernel_complaints": ["BUG: soft lockup"]})
+    table = pq.read_table(old / RECORD_NAME)
+    metadata = table.schema.metadata[b"freezingtime"].replace(b'"0.1.0"', b'"0.0.9"')
+    pq.write_table(table.replace_schema_metadata({b"freezingtime": metadata}), old / RECORD_NAME)
+    found = notices([killed, read(old)])
+    assert [re.sub(str(tmp_path), "RUN", notice) for notice in found] == [
+        "the runs are of different versions of freezingtime (0.0.9, 0.1.0): what differs may be "
+        "due to that",
+        "RUN: the run was killed, or still goes on: this is what it had recorded",
+        "RUN/old: the guest's kernel says: BUG: soft lockup",
+    ]
+    assert all(notice.replace("'", "&#39;") in report_page([killed, read(old)]) for notice in found)
+
+
+def test_many_disks_are_drawn_in_part_and_listed_in_full(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = read(run)
+    assert len(run_panels.operations_shown([data])) == 6
+    monkeypatch.setattr(run_panels, "SUBJECTS_MAX", 2)
+    counts = {
+        (disk, name): operation.count
+        for disk, of_disk in data.disks.items()
+        for name, operation in of_disk.operations.items()
+        if name != "all"
+    }
+    shown = run_panels.operations_shown([data])
+    assert sorted(counts[subject] for subject in shown) == sorted(counts.values())[-2:]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [completed(arrival_ns=5, completion_ns=5, delivery_ns=5)],
+        [completed()] * 3,
+        [completed(arrival_ns=1, completion_ns=2**62, delivery_ns=2**62)],
+    ],
+)
+def test_odd_runs_can_be_drawn(tmp_path: Path, rows: Sequence[Any]) -> None:
+    page = Page(report_page([read(write_record(tmp_path, rows))]))
+    assert cells(page, "h2") == HEADINGS
+
+
+def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Neither matplotlib nor HTML takes a part of them for its own."""
+    names = ["_hidden", "a$x^2$b", "<i>&amp;"]
+    runs = [read(make_run(tmp_path / name)) for name in names]
+    for run, name in zip(runs, names, strict=True):
+        object.__setattr__(run, "name", name)
+    page = Page(report_page(runs))
+    assert {"./_hidden", "a$x^2$b", "<i>&amp;"} <= set(cells(page, "text"))
+
+
+def test_command_writes_page_and_figures(
+    freezingtime: RunProgram, run: Path, tmp_path: Path
+) -> None:
+    out, figures = tmp_path / "report.html", tmp_path / "figures"
+    ended = freezingtime("report", run, "-o", out, "--figures", figures)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines()[-2:] == [
+        f"freezingtime: wrote {out}",
+        f"freezingtime: wrote 14 files into {figures}",
+    ]
+    Page(out.read_text())
+    names = {f"{kind.name}{extension}" for kind in RUN_FIGURES for extension in (".svg", ".png")}
+    assert {path.name for path in figures.iterdir()} == names
+    for path in figures.iterdir():
+        if path.suffix == ".png":
+            assert path.read_bytes().startswith(b"\x89PNG")
+        else:
+            assert ElementTree.fromstring(path.read_text()).tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", "missing argument 'RUN...'; see 'freezingtime report --help'"),
+        ("run", "missing option '--out'"),
+        ("nowhere -o x.html", "nowhere: no such file; name a run's directory or its requests.parq"),
+        ("empty -o x.html", "empty: no run there: it has no requests.parquet; name a run's direc"),
+        ("bad -o x.html", "bad/requests.parquet: is damaged: "),
+        ("future -o x.html", "future/requests.parquet: has record version 2, of freezingtime 0.1"),
+        ("run run run run run run run -o x.html", "7 runs; at most 6 fit into one report"),
+        ("run -o empty", "--out empty: is no file, or a record itself; name another one"),
+        ("run -o run/requests.parquet", "is no file, or a record itself; name another one"),
+        ("run -o no/x.html", "--out no/x.html: there is no directory no; make it first"),
+        ("run -o x.html --figures run/run.json", "--figures run/run.json: name a directory, or "),
+        ("run -o x.html --figures no/f", "--figures no/f: name a directory, or one that can be"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line(
+    freezingtime: RunProgram, run: Path, tmp_path: Path, arguments: str, expected: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    record = (run / RECORD_NAME).read_bytes()
+    bad = make_run(tmp_path / "bad") / RECORD_NAME
+    bad.write_bytes(record[: len(record) // 2] + bytes(10) + record[len(record) // 2 + 10 :])
+    table = pq.read_table(run / RECORD_NAME)
+    header = json.loads(table.schema.metadata[b"freezingtime"])
+    header["record_version"] += 1
+    future = make_run(tmp_path / "future") / RECORD_NAME
+    pq.write_table(
+        table.replace_schema_metadata({b"freezingtime": json.dumps(header).encode()}), future
+    )
+    ended = freezingtime("report", *arguments.split(), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert expected in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert not (tmp_path / "x.html").exists()
+    assert (run / RECORD_NAME).read_bytes() == record
+
+
+@pytest.mark.guest
+def test_two_runs_of_a_guest_make_the_same_figures(
+    freezingtime: RunProgram, tmp_path: Path
+) -> None:
+    job = "echo hello; dd if=/dev/vda of=/dev/null bs=4k count=300 iflag=direct 2>/dev/null"
+    disk = "constant:read=80us,name=data"
+    drawn = []
+    for name in ("first", "second"):
+        run, figures = tmp_path / name, tmp_path / f"{name}-figures"
+        ended = freezingtime("run", "--disk", disk, "--out", run, "--", "sh", "-c", job)
+        assert ended.returncode == 0, ended.stderr
+        ended = freezingtime("report", run, "-o", tmp_path / f"{name}.html", "--figures", figures)
+        assert ended.returncode == 0, ended.stderr
+        drawn.append({path.name: path.read_bytes() for path in figures.iterdir()})
+    # How long the medium took is never the same twice.
+    for name, content in drawn[0].items():
+        assert name.startswith("freeze.") or content == drawn[1][name], name
+    page = Page((tmp_path / "first.html").read_text())
+    assert cells(page, "pre") == ["hello\n"]
+    assert "80.000" in cells(page, "td")
