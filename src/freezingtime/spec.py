@@ -3,7 +3,8 @@
 ::
 
     DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes|no][,direct=yes|no]
-          [,delay=TIME][,name=NAME]
+          [,delay=TIME][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
+          [,write-cache=on|off]
 
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
 the device's own parameters (``read``, ``write``, ``flush``, ``discard``) come before the
@@ -13,7 +14,8 @@ user's own ``module:Class`` (:mod:`freezingtime.device.registry`).
 
 The medium is memory unless ``medium`` says otherwise; memory has 1 GiB unless ``size`` says
 otherwise. A file stays as it is, and writes go to a scratch file, unless ``writable=yes``.
-``delay`` makes every call of the medium take that much host time longer. A comma that
+``delay`` makes every call of the medium take that much host time longer. ``frontend`` is the
+controller that the guest sees, and ``write-cache`` whether that says it has one. A comma that
 belongs to a value is written ``\\,``.
 
 Every :class:`InputError` from here is about ``--disk`` and begins with it.
@@ -32,6 +34,7 @@ from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.device.registry import Description, describe
 from freezingtime.errors import InputError
+from freezingtime.frontend import Frontend
 from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.delay import DelayMedium
 from freezingtime.medium.file import FileMedium
@@ -43,7 +46,10 @@ Value = TypeVar("Value")
 
 DEFAULT_MEMORY_BYTES = 2**30
 
-_DISK_KEYS = ("medium", "size", "writable", "direct", "delay", "name")
+_DISK_KEYS = (
+    *("medium", "size", "writable", "direct", "delay", "name"),
+    *("frontend", "write-cache"),
+)
 _CONSTANT_KEYS = ("read", "write", "flush", "discard")
 # Where the one value without a key is kept: the time in "constant:10us".
 _UNNAMED = ""
@@ -129,6 +135,8 @@ class DiskSpec:
     size_bytes: int | None
     writable: bool
     direct: bool
+    frontend: Frontend = Frontend.VIRTIO_BLK
+    write_cache: bool = True
 
 
 def parse_disk(text: str) -> DiskSpec:
@@ -287,6 +295,13 @@ def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> Dis
         for key in ("writable", "direct"):
             if key in options:
                 raise InputError(f"{key}={options[key]}: is for files; add medium=file:PATH")
+    frontend = _parsed(options, "frontend", _parse_frontend) or Frontend.VIRTIO_BLK
+    write_cache = _parsed(options, "write-cache", _parse_on_off) is not False
+    if frontend is Frontend.NVME and not write_cache:
+        raise InputError(
+            "write-cache=off: QEMU's nvme controller always says that it has one; "
+            "use another frontend"
+        )
     return DiskSpec(
         text=text,
         name=_parsed(options, "name", _parse_name),
@@ -296,6 +311,8 @@ def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> Dis
         size_bytes=_parsed(options, "size", _parse_disk_size_bytes),
         writable=_parsed(options, "writable", _parse_yes_no) or False,
         direct=_parsed(options, "direct", _parse_yes_no) or False,
+        frontend=frontend,
+        write_cache=write_cache,
     )
 
 
@@ -319,6 +336,18 @@ def _parse_yes_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise InputError("write yes or no")
     return text == "yes"
+
+
+def _parse_on_off(text: str) -> bool:
+    if text not in ("on", "off"):
+        raise InputError("write on or off")
+    return text == "on"
+
+
+def _parse_frontend(text: str) -> Frontend:
+    if text not in set(Frontend):
+        raise InputError(f"unknown frontend; write one of {', '.join(Frontend)}")
+    return Frontend(text)
 
 
 def _parse_name(text: str) -> str:

@@ -127,7 +127,8 @@ def run_command(
     """Run COMMAND in the guest, whose disks are the ones that you describe.
 
     The first disk is /dev/vda, the second /dev/vdb; by name they are
-    /dev/disk/by-id/virtio-NAME. The job's output comes out on stdout unchanged; the summary
+    /dev/disk/by-id/virtio-NAME (scsi-NAME, ata-NAME or nvme-NAME with another frontend). The
+    job's output comes out on stdout unchanged; the summary
     goes to stderr. The exit status is the job's; 1: something failed; 2: bad input;
     3: the job ended with 0, but its figures are not valid; 4: the guest died or never got
     ready; 124: a time limit was reached.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from freezingtime.errors import InputError
 from freezingtime.experiment.run import RunPlan
+from freezingtime.frontend import Frontend
 from freezingtime.machine.guest_image import MINI
 from freezingtime.spec import DiskSpec, parse_disk
 from freezingtime.units import parse_option, parse_rate_hz, parse_size_bytes, parse_time_ns
@@ -101,9 +102,10 @@ def _root_device(text: str | None) -> DiskSpec | None:
     if text is None:
         return None
     spec = parse_disk(text)
-    if spec.name or spec.size_bytes or "medium=" in text:
+    attached = spec.frontend is Frontend.VIRTIO_BLK and spec.write_cache
+    if spec.name or spec.size_bytes or "medium=" in text or not attached:
         raise InputError(
-            f"--root-device {text}: the image gives its name, size and medium; "
+            f"--root-device {text}: the image gives its name, size and medium, and no frontend; "
             "write DEVICE or DEVICE,delay=TIME"
         )
     return spec

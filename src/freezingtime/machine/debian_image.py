@@ -19,6 +19,7 @@ from freezingtime.machine.debian import Package, PackageArchive, Progress, run_t
 from freezingtime.machine.guest_image import ImageContent, RootDisk
 from freezingtime.machine.initramfs import Initramfs
 from freezingtime.machine.kernel_modules import add_modules
+from freezingtime.machine.qemu_frontends import DRIVERS
 from freezingtime.machine.unpacked_packages import UnpackedPackages, kernel_package
 from freezingtime.units import format_size_bytes
 
@@ -28,7 +29,7 @@ FILE_SYSTEMS = {"ext4": ("mke2fs", "e2fsprogs"), "btrfs": ("mkfs.btrfs", "btrfs-
 #: In every image, beside what is essential; the job runner and `--job` need no more.
 _BASE_PACKAGES = ("?essential", "apt", "systemd-sysv", "kmod", "e2fsprogs")
 _INITRAMFS_PACKAGE = "busybox-static"
-_BOOT_MODULES = ("virtio_pci", "virtio_console", "virtio_scsi", "sd_mod", "virtio_blk")
+_BOOT_MODULES = ("virtio_pci", "virtio_console", *DRIVERS)
 _GUEST_FILES = {
     "job-runner": "usr/lib/freezingtime/job-runner",
     "freezingtime.target": "etc/systemd/system/freezingtime.target",
@@ -142,7 +143,7 @@ def _initramfs(files: UnpackedPackages, release: str, file_system: str) -> Initr
     image.add_file("init", _guest_file("root-init"), 0o755)
     image.add_file("etc/root-file-system", f"{file_system}\n".encode())
     image.add_symlink("lib", "usr/lib")
-    boot = (*_BOOT_MODULES, file_system)
+    boot = (*_BOOT_MODULES, "crc32c_generic", file_system)
     add_modules(image, files.modules(release), release, boot=boot)
     return image
 

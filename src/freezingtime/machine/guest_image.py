@@ -33,6 +33,7 @@ _HASH_BYTES = 1 << 20
 #: The sources whose change may change an image: all, those with no root disk, those with one.
 _COMMON_SOURCES = (
     *("guest/job-runner", "initramfs.py", "kernel_modules.py", "unpacked_packages.py"),
+    "qemu_frontends.py",
 )
 _MINI_SOURCES = ("guest/init", "mini_image.py", "shared_libraries.py", "stub_library.py")
 _ROOT_SOURCES = (

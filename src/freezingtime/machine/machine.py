@@ -28,10 +28,10 @@ from freezingtime.machine.machine_config import MachineConfig, find_qemu
 from freezingtime.machine.qemu_command import (
     MachineFiles,
     blockdev_arguments,
-    disk_device_arguments,
     icount_shift,
     qemu_command,
 )
+from freezingtime.machine.qemu_frontends import plug_commands
 from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
 from freezingtime.machine.service import (
     CONTROL_DISK_INDEX,
@@ -241,7 +241,8 @@ class Machine:
             "blockdev-add",
             **blockdev_arguments(node, socket_name, read_only=not plan.medium.writable),
         )
-        self._execute("device_add", **disk_device_arguments(node, plan.name))
+        for command in plug_commands(plan.frontend, node, plan.name, write_cache=plan.write_cache):
+            self._execute(command.name, **command.arguments)
 
     def _start_qemu(self) -> QemuProcess:
         config, snapshot = self._config, self._snapshot

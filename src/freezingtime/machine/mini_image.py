@@ -15,6 +15,7 @@ from freezingtime.machine.debian import Package, PackageArchive, Progress
 from freezingtime.machine.guest_image import ImageContent
 from freezingtime.machine.initramfs import Initramfs
 from freezingtime.machine.kernel_modules import add_modules
+from freezingtime.machine.qemu_frontends import DRIVERS
 from freezingtime.machine.shared_libraries import (
     LibraryClosure,
     WantedSymbol,
@@ -47,8 +48,8 @@ _DYNAMIC_LINKER = "ld-linux-x86-64.so.2"
 #: Where the job runner is in every guest.
 JOB_RUNNER = "usr/lib/freezingtime/job-runner"
 
-_BOOT_MODULES = ("virtio_pci", "virtio_console", "virtio_scsi", "sd_mod", "virtio_blk")
-_FURTHER_MODULES = ("xfs", "btrfs", "loop", "dm_mod")
+_BOOT_MODULES = ("virtio_pci", "virtio_console", *DRIVERS)
+_FURTHER_MODULES = ("ext4", "crc32c_generic", "xfs", "btrfs", "loop", "dm_mod")
 
 # fio's clients of network storage and persistent memory; see stub_library.
 _LEFT_OUT = frozenset(

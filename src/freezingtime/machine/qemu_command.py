@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from freezingtime.machine.qemu_frontends import NVME_QUEUE_ENTRIES, QUEUE_DEPTH
+
 #: A versioned machine type: what the guest sees does not change with QEMU's version.
 MACHINE_TYPE = "pc-i440fx-7.2"
 
@@ -16,12 +18,9 @@ CPU_MODEL = "qemu64,-cx16"
 #: cost instructions; `nokaslr`: the boot is to be the same every time.
 KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr "
-    "random.trust_cpu=off tsc=reliable cpuidle.off=1 cryptomgr.notests"
+    "random.trust_cpu=off tsc=reliable cpuidle.off=1 cryptomgr.notests "
+    f"nvme.io_queue_depth={NVME_QUEUE_ENTRIES}"
 )
-
-#: The deepest queue that QEMU's NBD client can serve (MAX_NBD_REQUESTS): a guest that saw
-#: a deeper one would have requests wait inside QEMU, where no device model sees them.
-QUEUE_DEPTH = 16
 
 #: How many disks of the user the machine's PCI bus has slots for.
 DISKS_MAX = 28
@@ -142,26 +141,4 @@ def blockdev_arguments(node: str, socket: str, *, read_only: bool) -> dict[str, 
         "discard": "unmap",
         "detect-zeroes": "off",
         "server": {"type": "unix", "path": socket, "abstract": True},
-    }
-
-
-def disk_device_arguments(node: str, serial: str) -> dict[str, object]:
-    """QMP ``device_add`` arguments of a user's disk.
-
-    ``ioeventfd=off`` has the doorbell handled in the vCPU thread, at the exact guest time;
-    ``request-merging=off``: requests reach the device as the guest's driver made them;
-    ``seg-max-adjust=off``: the short queue does not shorten requests.
-    """
-    return {
-        "driver": "virtio-blk-pci",
-        "id": f"{node}-frontend",
-        "drive": node,
-        "serial": serial,
-        "ioeventfd": False,
-        "num-queues": 1,
-        "queue-size": QUEUE_DEPTH,
-        "seg-max-adjust": False,
-        "request-merging": False,
-        "discard": True,
-        "write-zeroes": True,
     }

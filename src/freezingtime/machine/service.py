@@ -15,6 +15,7 @@ from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.emulator import CompletedRequest, Disk, Emulator, Totals
 from freezingtime.errors import FreezingTimeError
+from freezingtime.frontend import Frontend
 from freezingtime.machine.control_disk import ControlDisk
 from freezingtime.medium.base import Medium
 from freezingtime.medium_queue import MediumQueue, new_workers
@@ -36,6 +37,8 @@ class DiskPlan:
     name: str
     device: Device
     medium: Medium
+    frontend: Frontend = Frontend.VIRTIO_BLK
+    write_cache: bool = True
     internal: bool = False
     """Part of the machine, not of what is measured: in no figure and no record."""
 

@@ -9,7 +9,7 @@ from freezingtime.errors import RunError
 from freezingtime.machine.debian import Package, PackageArchive, unpack
 from freezingtime.machine.kernel_modules import ModuleTree
 
-_KERNEL_METAPACKAGE = "linux-image-cloud-amd64"
+_KERNEL_METAPACKAGE = "linux-image-amd64"
 
 
 def kernel_package(archive: PackageArchive) -> Package:

@@ -52,6 +52,7 @@ static void require_symbols(void)
         NEED(timer_init_full),
         NEED(timer_mod_ns),
         NEED(timer_del),
+        NEED(timerlist_new),
         NEED(use_icount),
         NEED(qemu_get_aio_context),
         NEED(aio_poll),
@@ -68,6 +69,9 @@ static void require_symbols(void)
         NEED(RunState_lookup),
         NEED(qemu_in_vcpu_thread),
         NEED(qemu_mutex_iothread_locked),
+        NEED(qemu_mutex_lock_impl),
+        NEED(qemu_mutex_unlock_impl),
+        NEED(qemu_bql_mutex_lock_func),
         NEED(qemu_get_cpu),
         NEED(cpus_get_accel),
 #undef NEED
@@ -135,4 +139,5 @@ void ft_agent_start_when_ready(void)
     }
     ft_clock_install(agent.start_ns, agent.rate_hz);
     ft_hold_start();
+    ft_deferred_start();
 }

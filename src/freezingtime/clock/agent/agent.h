@@ -34,6 +34,7 @@ int64_t ft_clock_warped_ns(void);
 void ft_co_mutex_install(void);
 
 /* control.c: the exchange with the emulator. */
+int64_t ft_host_now_ns(void); /* monotonic; any thread, no lock */
 void ft_control_connect(const char *name);
 void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns);
 struct ft_order ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns);
@@ -73,7 +74,13 @@ void ft_nbd_received(struct ft_nbd_connection *connection, const uint8_t *bytes,
 void ft_hold_start(void);
 void ft_hold_request_sent(uint32_t disk, uint64_t cookie);
 void ft_hold_reply_received(uint32_t disk, uint64_t cookie);
-void ft_hold_about_to_block(void); /* QEMU is going to wait in poll; any thread */
+void ft_hold_about_to_block(void);          /* QEMU is going to wait in poll; any thread */
+bool ft_hold_before_next_instruction(void); /* false: there is one already */
+
+/* deferred.c: work that devices leave to QEMU's main loop. */
+void ft_deferred_start(void);
+void ft_deferred_run(void);
+void ft_deferred_forget(void);
 
 /* interpose.c: the C library's functions as QEMU sees them. */
 void ft_interpose_init(const char *nbd_prefix);

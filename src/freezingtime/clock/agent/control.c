@@ -29,7 +29,7 @@ static struct {
     struct ft_stamp stamps[FT_MAX_STAMPS];
 } message; /* BQL */
 
-static int64_t host_now_ns(void)
+int64_t ft_host_now_ns(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -102,11 +102,11 @@ static void send_report(void)
 
 static ssize_t receive_within_deadline(void *buffer, size_t bytes)
 {
-    int64_t start_ns = host_now_ns();
+    int64_t start_ns = ft_host_now_ns();
     ssize_t received;
     do {
         received = recv(control_fd, buffer, bytes, MSG_DONTWAIT);
-    } while (received < 0 && errno == EAGAIN && host_now_ns() - start_ns < spin_ns);
+    } while (received < 0 && errno == EAGAIN && ft_host_now_ns() - start_ns < spin_ns);
     if (received >= 0 || errno != EAGAIN) {
         return received;
     }

@@ -22,6 +22,7 @@ static _Alignas(16) char event_timer[256];
 
 static bool holding; /* on_event is at work: what QEMU polls for now, we poll for */
 static bool arrivals_to_report;
+static int64_t next_event_ns = FT_NEVER; /* as last ordered */
 static uint32_t in_flight;
 
 /* Replies that QEMU has read but whose interrupts are not yet raised. */
@@ -78,12 +79,12 @@ static struct ft_order exchange(uint16_t flags)
     return order;
 }
 
-static void arm(int64_t event_ns)
+static void arm(void)
 {
-    if (event_ns == FT_NEVER) {
+    if (next_event_ns == FT_NEVER) {
         timer_del(event_timer);
     } else {
-        timer_mod_ns(event_timer, event_ns + fault_late_ns());
+        timer_mod_ns(event_timer, next_event_ns + fault_late_ns());
     }
 }
 
@@ -96,18 +97,19 @@ static void stop_machine(void)
 static void on_event(void *unused)
 {
     (void)unused;
-    struct ft_order order;
     bool stop = false;
 
     holding = true;
-    do {
-        order = exchange(FT_REPORT_RUNNING);
+    ft_deferred_run();
+    /* A completion may let QEMU send more, such as the next piece of a request that it has
+     * split: it arrives now too. Deliveries alone can wait. */
+    while (arrivals_to_report || ft_clock_now_ns() >= next_event_ns) {
+        struct ft_order order = exchange(FT_REPORT_RUNNING);
         deliver(order.reply_count);
+        next_event_ns = order.next_event_ns;
         stop = stop || (order.flags & FT_ORDER_STOP);
-        /* A completion may have let QEMU send more, such as the next piece of a request
-         * that it has split: it arrives now too. Deliveries alone can wait. */
-    } while (arrivals_to_report);
-    arm(order.next_event_ns);
+    }
+    arm();
     holding = false;
     if (stop) {
         stop_machine();
@@ -127,7 +129,10 @@ static void on_vm_change(void *unused, bool running, int state)
     (void)state;
     if (running) {
         ft_clock_machine_runs();
-    } else if (in_flight > 0) {
+        return;
+    }
+    ft_deferred_forget();
+    if (in_flight > 0) {
         drain();
     }
 }
@@ -171,6 +176,16 @@ void ft_hold_reply_received(uint32_t disk, uint64_t cookie)
         uint32_t how = runstate_is_running() ? FT_STAMP_ADRIFT : FT_STAMP_HOST;
         ft_control_stamp(disk, FT_STAMP_DELIVERY | how, cookie, ft_clock_now_ns());
     }
+}
+
+/* vCPU thread, BQL held. */
+bool ft_hold_before_next_instruction(void)
+{
+    if (holding || !runstate_is_running()) {
+        return false;
+    }
+    timer_mod_ns(event_timer, ft_clock_now_ns());
+    return true;
 }
 
 /* Whoever waits for I/O with the BQL held (a device in a register handler, or QEMU's main

@@ -23,7 +23,10 @@
 typedef struct AioContext AioContext;
 typedef struct Coroutine Coroutine;
 typedef struct CPUState CPUState;
+typedef struct QemuMutex QemuMutex;
 typedef void qemu_timer_cb(void *opaque);
+typedef void qemu_notify_cb(void *opaque, int clock);
+typedef void qemu_lock_fn(QemuMutex *mutex, const char *file, int line);
 typedef void qemu_vm_change_cb(void *opaque, bool running, int state);
 
 /* Guest time and timers. Any thread; timer callbacks run with the BQL held. */
@@ -34,6 +37,7 @@ WEAK void timer_init_full(void *timer, void *group, int type, int scale, int att
                           qemu_timer_cb *cb, void *opaque);
 WEAK void timer_mod_ns(void *timer, int64_t expire_ns);
 WEAK void timer_del(void *timer);
+WEAK void *timerlist_new(int clock, qemu_notify_cb *cb, void *opaque);
 WEAK extern int use_icount; /* 0 off, 1 precise, 2 adaptive */
 
 /* The main loop's context. BQL held. */
@@ -58,6 +62,9 @@ WEAK extern const char RunState_lookup[]; /* opaque: a QEnumLookup */
 /* Threads and CPUs. */
 WEAK bool qemu_in_vcpu_thread(void);
 WEAK bool qemu_mutex_iothread_locked(void);
+WEAK qemu_lock_fn qemu_mutex_lock_impl;
+WEAK qemu_lock_fn qemu_mutex_unlock_impl;
+WEAK extern qemu_lock_fn *qemu_bql_mutex_lock_func; /* how the BQL is locked */
 WEAK CPUState *qemu_get_cpu(int index);
 
 /* The accelerator's table of functions (AccelOpsClass). */
