@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.errors import InputError
+from freezingtime.experiment.saving import require_savable
 from freezingtime.frontend import Frontend
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.spec import parse_disk
@@ -157,6 +158,11 @@ def test_without_a_write_cache_every_write_is_forced(
     assert [(row["operation"], row["fua"]) for row in writes] == [("write", True)] * 20
     assert medium_calls.count("write") == 20
     assert in_turn(medium_calls) == [*["write", "flush"] * 19, "write"]
+
+
+def test_nvme_cannot_be_saved() -> None:
+    with pytest.raises(InputError, match=r"--save x: QEMU cannot save an nvme controller"):
+        require_savable("x", [parse_disk("constant:0"), parse_disk("constant:0,frontend=nvme")])
 
 
 @pytest.mark.guest

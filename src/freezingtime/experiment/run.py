@@ -23,7 +23,13 @@ from freezingtime.experiment.guest import (
     ready_snapshot,
     require_image,
 )
-from freezingtime.experiment.saving import like_saved, load_saved, require_fit, save
+from freezingtime.experiment.saving import (
+    like_saved,
+    load_saved,
+    require_fit,
+    require_savable,
+    save,
+)
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image
 from freezingtime.machine.job import Job, pack, unpack_collected
 from freezingtime.machine.machine import JobResult, Machine
@@ -276,6 +282,8 @@ def _open_disks(
     plan: RunPlan, saved: SavedMachine | None, cleanup: contextlib.ExitStack
 ) -> list[OpenDisk]:
     specs = plan.disks if saved is None else like_saved(plan.disks, saved)
+    if plan.save_as is not None:
+        require_savable(plan.save_as, specs)
     taken = [] if plan.root_device is None else [ROOT_DISK_NAME]
     kept = saved is not None or plan.save_as is not None
     disks = open_disks(specs, plan.seed, taken, kept=kept, cleanup=cleanup)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from freezingtime.errors import InputError
 from freezingtime.experiment.disks import OpenDisk, load_changes
+from freezingtime.frontend import Frontend
 from freezingtime.machine.machine import Machine
 from freezingtime.machine.machine_config import MachineConfig
 from freezingtime.machine.saved_machine import (
@@ -45,6 +46,12 @@ def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpe
     if spec.size_bytes not in (None, disk.size_bytes):
         size = format_size_bytes(disk.size_bytes)
         raise InputError(f"{about} was saved with {size}; leave out size=")
+    if (spec.frontend, spec.write_cache) != (disk.frontend, disk.write_cache):
+        cache = "on" if disk.write_cache else "off"
+        raise InputError(
+            f"{about} was saved with another controller; "
+            f"give frontend={disk.frontend},write-cache={cache}"
+        )
     if (base := _base_file(spec)) != disk.base:
         if disk.base is None:
             raise InputError(f"{about} is all in the snapshot; leave out medium=")
@@ -52,6 +59,20 @@ def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpe
             raise InputError(f"{about} was saved over a file; give that one with medium=file:PATH")
         raise InputError(f"{about} was saved over a file that differs, or has changed since")
     return dataclasses.replace(spec, name=disk.name, size_bytes=disk.size_bytes)
+
+
+def require_savable(name: str, specs: Sequence[DiskSpec]) -> None:
+    """See to it that QEMU can save the state of the disks' controllers.
+
+    Raises:
+        InputError: it cannot.
+    """
+    for spec in specs:
+        if spec.frontend is Frontend.NVME:
+            raise InputError(
+                f"--disk {spec.text}: --save {name}: QEMU cannot save an nvme controller; "
+                "use another frontend"
+            )
 
 
 def _base_file(spec: DiskSpec) -> BaseFile | None:
@@ -117,7 +138,13 @@ def save(
                 _layer(root).save_changes(file)
 
     saved_disks = tuple(
-        SavedDisk(disk.plan.name, disk.plan.medium.size_bytes, _base_file(disk.spec))
+        SavedDisk(
+            disk.plan.name,
+            disk.plan.medium.size_bytes,
+            _base_file(disk.spec),
+            disk.plan.frontend,
+            disk.plan.write_cache,
+        )
         for disk in disks
     )
     description = MachineDescription(

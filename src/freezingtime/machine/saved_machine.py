@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError, RunError
+from freezingtime.frontend import Frontend
 from freezingtime.machine.cache import (
     cache_directory,
     exclusive_lock,
@@ -44,6 +45,8 @@ class SavedDisk:
     name: str
     size_bytes: int
     base: BaseFile | None = None
+    frontend: str = Frontend.VIRTIO_BLK
+    write_cache: bool = True
 
 
 @dataclass(frozen=True, slots=True)
