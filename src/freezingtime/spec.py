@@ -26,9 +26,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
@@ -64,6 +64,9 @@ class DeviceSpec(Protocol):
     def capacity_bytes(self) -> int | None:
         """How large the disk is unless something else says so."""
 
+    def settings(self) -> Mapping[str, Any]:
+        """The model and its parameters as plain values, for the run's own description."""
+
     def build(self, seed: int, size_bytes: int | None, /) -> Device:
         """Make a new device; ``seed`` feeds whatever the model has of randomness."""
 
@@ -81,6 +84,10 @@ class ConstantSpec:
     def capacity_bytes(self) -> int | None:
         """Any size will do."""
         return None
+
+    def settings(self) -> Mapping[str, Any]:
+        """The service times."""
+        return {"model": "constant", **asdict(self)}
 
     def build(self, _seed: int, _size_bytes: int | None, /) -> Device:
         """Make a new device; nothing about it is random."""
@@ -102,6 +109,11 @@ class DescribedSpec:
     def capacity_bytes(self) -> int | None:
         """The size that the description gives, if any."""
         return self.description.capacity_bytes
+
+    def settings(self) -> Mapping[str, Any]:
+        """What the description says of the model; of the user's own class, nothing."""
+        content = self.description.content
+        return {key: content[key] for key in ("model", "capacity", "parameters") if key in content}
 
     def build(self, seed: int, size_bytes: int | None, /) -> Device:
         """Make a new device for a disk of that size."""

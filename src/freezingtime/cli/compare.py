@@ -24,6 +24,7 @@ from freezingtime.units import format_time_ns
 EXIT_FAILED_IF = 1
 
 _RUNS_MIN = 2
+_PLAN_ROWS_MAX = 30
 _NONE = "-"
 
 
@@ -121,12 +122,15 @@ def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
         if run.valid is False:
             print(f"NOT VALID: {run.path}: its own figures are not exact")
     if comparison.plan:
-        given = [(difference.key, difference.a, difference.b) for difference in comparison.plan]
+        shown = comparison.plan[:_PLAN_ROWS_MAX]
+        given = [(difference.key, difference.a, difference.b) for difference in shown]
         _table("Given otherwise", ("what", "a", "b"), given)
+        if left_out := len(comparison.plan) - len(shown):
+            print(f"and {left_out} more; --json has all")
     elif not comparison.is_identical:
         print(
             "Plans and versions are equal: what differs is outside of them, such as the content "
-            "of a medium, of a job's directory, or of a device's own file"
+            "of a medium, of a job's directory, or of a device's own Python file"
         )
     if comparison.first_moved:
         moved_rows = [row for moved in comparison.first_moved for row in _moved_rows(moved)]

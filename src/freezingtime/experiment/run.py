@@ -126,6 +126,7 @@ class RunResult:
                 "guest": plan.guest,
                 "root_device": plan.root_device and plan.root_device.text,
                 "disks": [spec.text for spec in plan.disks],
+                "devices": [spec.device.settings() for spec in plan.disks],
                 "job_directory": plan.job_directory and str(plan.job_directory),
                 "collect": list(plan.collect),
                 "limit_ns": plan.limit_ns,
