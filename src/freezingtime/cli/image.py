@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from freezingtime.errors import InputError
 from freezingtime.machine.debian_image import FILE_SYSTEMS, DebianPlan
 from freezingtime.machine.guest_image import MINI, RootDisk, list_images, remove_image
 from freezingtime.machine.image_build import build_debian_image, build_mini_image
+from freezingtime.machine.image_import import ImportPlan, import_image, write_runner
 from freezingtime.units import parse_option, parse_size_bytes
 
 _SIZE_MIN_BYTES = 512 << 20
@@ -81,7 +83,7 @@ def build_command(
         image = build_mini_image(_Steps())
     else:
         plan = DebianPlan(_packages(packages), RootDisk(_file_system(file_system), _size(size)))
-        image = build_debian_image(_name(name), plan, _Steps())
+        image = build_debian_image(_name(f"--name {name}", name), plan, _Steps())
     print(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0
 
@@ -107,12 +109,59 @@ def _size(text: str) -> int:
     return size_bytes
 
 
-def _name(text: str) -> str:
+def _name(option: str, text: str) -> str:
     if text == MINI or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", text):
         raise InputError(
-            f"--name {text}: write up to 41 small letters, digits, '.', '_' or '-', and not 'mini'"
+            f"{option}: write up to 41 small letters, digits, '.', '_' or '-', and not 'mini'"
         )
     return text
+
+
+@app.command("import")
+def import_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What `run --guest` will call it.")],
+    root_disk: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="The disk with the system: raw or qcow2. It is copied."),
+    ],
+    kernel: Annotated[Path, typer.Option(metavar="FILE", help="The system's kernel.")],
+    initrd: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="Its initramfs, with drivers for virtio-scsi and virtio-blk."
+        ),
+    ],
+    append: Annotated[
+        str,
+        typer.Option(
+            metavar="ARGUMENTS",
+            help="What the kernel is to be told, such as `root=/dev/sdb1`.",
+            show_default=False,
+        ),
+    ] = "",
+) -> int:
+    """Take in a system of your own. It must have what `image runner` writes.
+
+    Example: `freezingtime image import mine --root-disk disk.qcow2 --kernel vmlinuz
+    --initrd initrd.img --append root=/dev/sdb1`
+    """
+    plan = ImportPlan(root_disk, kernel, initrd, append)
+    image = import_image(_name(f"image import {name}", name), plan, _Steps())
+    print(f"{image.name} {image.image_id[:12]} {image.directory}")
+    return 0
+
+
+@app.command("runner")
+def runner_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the tree.")],
+) -> int:
+    """Write what a system of your own needs to run jobs: a tree to copy onto its root.
+
+    That is a shell script, a systemd unit that starts it, and the link that enables the unit.
+    """
+    for path in write_runner(directory):
+        print(path)
+    return 0
 
 
 @app.command("list")

@@ -28,6 +28,7 @@ _INITRD = "initrd.cpio"
 _MANIFEST = "manifest.json"
 _ROOT = "root.img"
 _MANIFEST_FORMAT = 1
+_IMPORTED = "imported"
 _ID_DIGITS_IN_NAME = 12
 _HASH_BYTES = 1 << 20
 #: The sources whose change may change an image: all, those with no root disk, those with one.
@@ -70,13 +71,17 @@ class ImageContent:
     root: RootDisk | None = None
     root_file: Path | None = None
     """Where the root disk has been made; it is moved into the image."""
+    append: str = ""
+    """What the kernel is told beside what every guest's is."""
+    imported: bool = False
+    """It was not built here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What an image is: ``image_id`` is the SHA-256 of its kernel, initramfs and root disk.
 
-    ``builder`` identifies the sources that put the image together.
+    ``append`` is part of that. ``builder`` identifies the sources that put the image together.
     """
 
     name: str
@@ -87,12 +92,15 @@ class Manifest:
     initrd_bytes: int
     packages: tuple[PackageVersion, ...]
     root: RootDisk | None = None
+    append: str = ""
     format: int = _MANIFEST_FORMAT
 
     def to_json(self) -> str:
         fields = asdict(self)
         if self.root is None:
             del fields["root"]
+        if not self.append:
+            del fields["append"]
         return json.dumps(fields, indent=2) + "\n"
 
     @classmethod
@@ -137,7 +145,10 @@ class GuestImage:
 
     @property
     def is_of_these_sources(self) -> bool:
-        """Whether these very sources have built it; another version's guest may differ."""
+        """Whether these very sources have built it, as another version's guest may differ; or
+        nobody's, since it was imported."""
+        if self.manifest.builder == _IMPORTED:
+            return True
         return self.manifest.builder == builder_identity(self.manifest.root is not None)
 
     def is_made_from(self, packages: Iterable[Package]) -> bool:
@@ -152,7 +163,7 @@ def image_directory(manifest: Manifest) -> Path:
 
 def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
     """Write an image's files into the empty ``directory``."""
-    digest = hashlib.sha256(content.kernel + content.initrd)
+    digest = hashlib.sha256(content.kernel + content.initrd + content.append.encode())
     (directory / _KERNEL).write_bytes(content.kernel)
     (directory / _INITRD).write_bytes(content.initrd)
     if content.root_file is not None:
@@ -161,12 +172,13 @@ def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
     manifest = Manifest(
         name=name,
         image_id=digest.hexdigest(),
-        builder=builder_identity(content.root is not None),
+        builder=_IMPORTED if content.imported else builder_identity(content.root is not None),
         kernel_release=content.kernel_release,
         kernel_bytes=len(content.kernel),
         initrd_bytes=len(content.initrd),
         packages=tuple(_package_version(package) for package in content.packages),
         root=content.root,
+        append=content.append,
     )
     (directory / _MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

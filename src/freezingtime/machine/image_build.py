@@ -84,9 +84,7 @@ def build_debian_image(
                 archive, packages, plan, directory, become_root, progress
             ),
         )
-        for older in named(list_images(), name):
-            if older.directory != image.directory:
-                withdraw(older.directory)
+        _withdraw_older(image)
         return image
 
     return _with_archive(find_or_build, progress)
@@ -122,9 +120,29 @@ def _build(
         unpacked.mkdir()
         content = make_content(unpacked)
         archive.forget_all_but(content.packages)
-        image = building / "image"
-        image.mkdir()
-        manifest = store_image(image, name, content)
-        final = image_directory(manifest)
-        publish(image, final)
+        return _publish(name, content, building)
+
+
+def publish_image(name: str, content: ImageContent, building: Path) -> GuestImage:
+    """Store an image from the unfinished directory ``building``, in place of others of its name.
+
+    The caller holds the lock of the images.
+    """
+    image = _publish(name, content, building)
+    _withdraw_older(image)
+    return image
+
+
+def _publish(name: str, content: ImageContent, building: Path) -> GuestImage:
+    image = building / "image"
+    image.mkdir()
+    manifest = store_image(image, name, content)
+    final = image_directory(manifest)
+    publish(image, final)
     return GuestImage(final, manifest)
+
+
+def _withdraw_older(image: GuestImage) -> None:
+    for older in named(list_images(), image.name):
+        if older.directory != image.directory:
+            withdraw(older.directory)

@@ -257,6 +257,7 @@ class Machine:
             self.stdout.path_in_child,
             self.stderr.path_in_child,
             self._service.socket_name(CONTROL_DISK_INDEX),
+            append=config.image.manifest.append,
             root_socket=None
             if self._root is None
             else self._service.socket_name(1 + len(self._disks)),

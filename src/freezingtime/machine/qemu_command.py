@@ -43,6 +43,8 @@ class MachineFiles:
     """The name of the control disk's NBD socket (abstract)."""
     terminal_fd: int | None = None
     """The serial console's other end, where somebody types; what it prints is kept as well."""
+    append: str = ""
+    """What the kernel is told beside :data:`KERNEL_ARGUMENTS`."""
     root_socket: str | None = None
     """The same of the root disk, if the guest has one."""
 
@@ -86,7 +88,7 @@ def qemu_command(
         *("-mon", "chardev=qmp,mode=control"),
         *("-kernel", str(files.kernel)),
         *("-initrd", str(files.initrd)),
-        *("-append", KERNEL_ARGUMENTS),
+        *("-append", f"{KERNEL_ARGUMENTS} {files.append}".rstrip()),
         *_serial_console(files.console, files.terminal_fd),
         *_output_ports(files.stdout, files.stderr),
         *("-device", f"virtio-scsi-pci,id=scsi,ioeventfd=off,num_queues=1,{_SCSI_DEPTH}"),

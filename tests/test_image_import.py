@@ -1,0 +1,173 @@
+"""A system of the user's own as a guest: what is refused, what is kept, that it runs jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from examples import databases
+
+from freezingtime.errors import InputError
+from freezingtime.machine.debian_image import DebianPlan
+from freezingtime.machine.guest_image import GuestImage, find_image, remove_image
+from freezingtime.machine.image_build import build_debian_image
+from freezingtime.machine.image_import import ImportPlan, import_image, write_runner
+from tests.conftest import RunProgram, require_root, require_tool
+from tests.guestlib import run_guest
+
+#: A kernel's header, as far as it is looked at: its magic, and where the version text is.
+KERNEL = bytearray(1024)
+KERNEL[0x202:0x206] = b"HdrS"
+KERNEL[0x20E:0x210] = (0x300 - 0x200).to_bytes(2, "little")
+KERNEL[0x300:0x310] = b"6.9-own (me) #1\0"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImportPlan:
+    """Files that can be imported, and an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    contents = {"disk": bytes(1 << 20), "kernel": bytes(KERNEL), "initrd": b"initramfs"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    return ImportPlan(tmp_path / "disk", tmp_path / "kernel", tmp_path / "initrd")
+
+
+def silent(_step: str, _done: int, _total: int) -> None:
+    """No progress."""
+
+
+class TestStore:
+    def test_raw_and_qcow2_of_one_disk_are_one_image(self, own: ImportPlan, tmp_path: Path) -> None:
+        qemu_img = require_tool("qemu-img")
+        own.root_disk.write_bytes(b"data".ljust(1 << 20, b"\0"))
+        raw = import_image("own", own, silent)
+        qcow2 = ImportPlan(tmp_path / "disk.qcow2", own.kernel, own.initrd)
+        convert = [qemu_img, "convert", "-f", "raw", "-O", "qcow2", own.root_disk, qcow2.root_disk]
+        subprocess.run(convert, check=True)
+        again = import_image("own", qcow2, silent)
+        assert again.image_id == raw.image_id
+        assert again.root_path is not None
+        assert again.root_path.read_bytes() == own.root_disk.read_bytes()
+        assert again.manifest.kernel_release == "6.9-own"
+
+    def test_a_new_one_takes_the_place_of_the_old(self, own: ImportPlan) -> None:
+        require_tool("qemu-img")
+        first = import_image("own", own, silent)
+        told = ImportPlan(own.root_disk, own.kernel, own.initrd, "root=/dev/sdb1")
+        second = import_image("own", told, silent)
+        assert first.image_id != second.image_id
+        assert not first.directory.exists()
+        found = find_image("own")
+        assert found is not None
+        assert found.manifest.append == "root=/dev/sdb1"
+
+    @pytest.mark.parametrize(
+        ("name", "content", "said"),
+        [
+            ("disk", b"", "disk: has 0 bytes; a raw disk has a multiple of 512"),
+            ("disk", b"x" * 513, "disk: has 513 bytes"),
+            ("disk", b"QFI\xfb" + bytes(2000), "disk: cannot be copied: qemu-img failed"),
+            ("disk", None, "disk: No such file or directory; name a readable file"),
+            ("kernel", b"\x7fELF" + bytes(2000), "kernel: is no Linux kernel for x86"),
+            ("kernel", None, "kernel: No such file"),
+            ("initrd", b"", "initrd: is empty"),
+        ],
+    )
+    def test_what_is_no_system_is_refused(
+        self, own: ImportPlan, tmp_path: Path, name: str, content: bytes | None, said: str
+    ) -> None:
+        require_tool("qemu-img")
+        if content is None:
+            (tmp_path / name).unlink()
+        else:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError) as refused:
+            import_image("own", own, silent)
+        assert said in str(refused.value)
+        assert "\n" not in str(refused.value)
+        assert find_image("own") is None
+
+    def test_names_and_arguments(self, own: ImportPlan, freezingtime: RunProgram) -> None:
+        files = ["--root-disk", own.root_disk, "--kernel", own.kernel, "--initrd", own.initrd]
+        for arguments, said in (
+            (["mini", *files], "image import mini: write up to 41 small letters"),
+            (["own", *files, "--append", "a\nb"], "--append: has a line end"),
+        ):
+            refused = freezingtime("image", "import", *arguments)
+            assert refused.returncode == 2
+            assert said in refused.stderr
+
+
+def test_the_runner_is_a_tree_of_three_files(freezingtime: RunProgram, tmp_path: Path) -> None:
+    written = freezingtime("image", "runner", tmp_path / "tree")
+    runner, unit, link = map(Path, written.stdout.splitlines())
+    assert os.access(runner, os.X_OK)
+    assert f"ExecStart=/{runner.relative_to(tmp_path / 'tree')}" in unit.read_text()
+    assert link.resolve() == unit
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+class TestGuest:
+    """A Debian system with nothing of ours in it but what `image runner` writes."""
+
+    @pytest.fixture(scope="class")
+    def disk(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+        require_tool("mmdebstrap")
+        require_tool("qemu-img")
+        require_root()
+        built = build_debian_image(databases.IMAGE, DebianPlan(databases.PACKAGES, databases.ROOT))
+        directory = tmp_path_factory.mktemp("own")
+        disk = self.own_disk(built, directory)
+        plan = ImportPlan(disk, built.kernel_path, built.initrd_path, "own.argument=1")
+        import_image("test-own", plan, silent)
+        yield disk
+        remove_image("test-own")
+
+    @staticmethod
+    def own_disk(built: GuestImage, directory: Path) -> Path:
+        """The built image's disk, as a qcow2 of a system that boots to multi-user.target."""
+        assert built.root_path is not None
+        raw, qcow2 = directory / "disk.raw", directory / "disk.qcow2"
+        subprocess.run(["cp", "--sparse=always", built.root_path, raw], check=True)
+        tree = directory / "tree"
+        runner, unit, link = write_runner(tree)
+        units = "/etc/systemd/system"
+        commands = [
+            *(f"rm {units}/default.target", f"rm {units}/freezingtime.target"),
+            *(f"rm {units}/freezingtime-job.service", "rm /usr/lib/freezingtime/job-runner"),
+            f"write {runner} /usr/lib/freezingtime/job-runner",
+            "set_inode_field /usr/lib/freezingtime/job-runner mode 0100755",
+            f"write {unit} {units}/freezingtime-job.service",
+            f"mkdir {units}/multi-user.target.wants",
+            f"symlink {units}/multi-user.target.wants/{link.name} {link.readlink()}",
+        ]
+        (directory / "commands").write_text("\n".join(commands) + "\n")
+        subprocess.run(["/usr/sbin/debugfs", "-w", "-f", directory / "commands", raw], check=True)
+        convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2]
+        subprocess.run(convert, check=True)
+        return qcow2
+
+    def test_it_runs_jobs_reproducibly_and_stays_as_it_is(self, disk: Path) -> None:
+        before = hashlib.sha256(disk.read_bytes()).hexdigest()
+        script = (
+            "grep -o own.argument=1 /proc/cmdline; systemctl get-default; echo x >/etc/mark; sync; "
+            "sqlite3 /root/db 'CREATE TABLE t(a); INSERT INTO t VALUES(7); SELECT a FROM t'; "
+            "dd if=/dev/vda of=/dev/null bs=4k count=20 iflag=direct 2>&1"
+        )
+        runs = [
+            run_guest(script, f"constant:1ms{delay}", guest="test-own")
+            for delay in ("", ",delay=1ms")
+        ]
+        assert runs[0].stdout.splitlines()[0] == b"own.argument=1"
+        assert b"freezingtime" not in runs[0].stdout
+        assert b"\n7\n" in runs[0].stdout
+        assert runs[0].stdout == runs[1].stdout
+        assert runs[0].result.job.end_ns == runs[1].result.job.end_ns
+        assert run_guest("ls /etc/mark", guest="test-own", check=False).result.job.exit_status
+        assert hashlib.sha256(disk.read_bytes()).hexdigest() == before
