@@ -31,7 +31,7 @@ def run_examples(page: str, directory: Path) -> Iterator[tuple[str, str]]:
     printed = ""
     for kind, text in _BLOCK.findall(page):
         if kind == "text":
-            assert printed == text
+            assert printed == text, f"{printed}is not\n{text}"
             continue
         if kind == "console":
             lines = text.splitlines()
