@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from freezingtime.emulator import CompletedRequest
 from freezingtime.errors import InputError
+from freezingtime.experiment.recorded_run import open_recorded_run
 from freezingtime.report import quantiles
 from freezingtime.report.bins import BINS_MAX, Percentiles, Span, Sums
 from freezingtime.report.cdf import cdf_ranks
@@ -167,6 +168,21 @@ def test_figures_are_those_of_the_record(tmp_path: Path) -> None:
             assert data.iops_in_bin.sum() * bin_s == pytest.approx(len(chosen))
 
 
+def test_figures_are_those_of_other_commands(tmp_path: Path) -> None:
+    """What a comparison says of a run, a report says too."""
+    write_record(tmp_path, random_requests(500, seed=4))
+    summaries = open_recorded_run(tmp_path, lambda notice: None).summaries
+    for disk, data in read(tmp_path).disks.items():
+        for summary in summaries[disk]:
+            reported = data.operations[summary.operation]
+            assert reported.count == summary.count
+            assert reported.iops == summary.iops
+            assert reported.bandwidth_bytes_per_s == summary.bandwidth_bytes_per_s
+            assert reported.mean_ns == pytest.approx(summary.mean_ns)
+            assert reported.percentiles_ns["p99.9"] == summary.p99_9_ns
+            assert reported.max_ns == summary.max_ns
+
+
 def test_one_operation_has_no_row_for_all(tmp_path: Path) -> None:
     run = read(write_record(tmp_path, [completed()]))
     assert list(run.disks["data"].operations) == ["read"]
@@ -223,6 +239,10 @@ def test_what_cannot_be_is_damage(tmp_path: Path, fields: dict[str, int], said: 
     [
         ("{", "run.json: is damaged: .*; repeat the run"),
         ("[]", "run.json: is damaged: it lacks one of versions, plan, job, audit, totals; repeat"),
+        (
+            json.dumps({**DOCUMENT, "job": {"guest_ns": "long"}}),
+            "run.json: is damaged: job.guest_ns is 'long'; repeat the run",
+        ),
         (
             json.dumps({**DOCUMENT, "format": 2, "versions": {"freezingtime": "9"}}),
             "run.json: has format 2; this freezingtime reads format 1; use the one of the run, 9",

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from freezingtime.errors import InputError
 from freezingtime.experiment.latency_summary import (
     SUMMARY_COLUMNS,
     LatencySummary,
@@ -16,9 +15,7 @@ from freezingtime.experiment.latency_summary import (
 )
 from freezingtime.trace.record_columns import Columns, read_disks
 from freezingtime.trace.record_reader import Notify, Record, open_record
-from freezingtime.trace.run_directory import DOCUMENT_NAME, read_document
-
-Value = TypeVar("Value")
+from freezingtime.trace.run_directory import Value, document_value, read_document
 
 #: What is read of each request; :attr:`RecordedRun.record` has the rest.
 REQUEST_COLUMNS = (*SUMMARY_COLUMNS, "offset_bytes", "fua", "sequence")
@@ -74,11 +71,7 @@ class RecordedRun:
     def _said(self, table: str, key: str, kind: type[Value]) -> Value | None:
         if self.document is None:
             return None
-        value = self.document[table].get(key)
-        if not isinstance(value, kind):
-            file = self.path / DOCUMENT_NAME
-            raise InputError(f"{file}: is damaged: {table}.{key} is {value!r}; repeat the run")
-        return value
+        return document_value(self.path, self.document, table, key, kind)
 
 
 def open_recorded_run(path: Path, notify: Notify) -> RecordedRun:

@@ -23,7 +23,8 @@ _XLINK = "http://www.w3.org/1999/xlink"
 _HREF = f"{{{_XLINK}}}href"
 _REFERENCE = re.compile(r"#([\w.-]+)")
 _CLIP = re.compile(r"url\(#([\w.-]+)\)")
-_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+# A tenth of a point is less than a screen shows.
+_DECIMALS = re.compile(r"-?\d+\.\d{2,}")
 _FONT = re.compile(r"font-family: [^;]*;?")
 _GEOMETRY = ("d", "x", "y")
 _PAGE_COLORS = {
@@ -101,7 +102,7 @@ def _adapt(element: ElementTree.Element, name: str, used: set[str]) -> None:
 
 
 def _rounded(number: re.Match[str]) -> str:
-    return f"{float(number[0]):.2f}"
+    return f"{float(number[0]):.1f}"
 
 
 def _page_color(color: re.Match[str]) -> str:

@@ -22,7 +22,7 @@ from freezingtime.report.run_figures import (
     RunFigure,
     draw_run_figure,
 )
-from freezingtime.report.run_panels import SUBJECTS_MAX
+from freezingtime.report.run_panels import subjects_max
 from freezingtime.report.style import COLORS, DARK_COLORS
 from freezingtime.report.tables import (
     Table,
@@ -120,10 +120,10 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
         for name in data.operations
         if name != ALL
     }
-    if len(subjects) > SUBJECTS_MAX:
+    if len(subjects) > subjects_max(runs):
         found.append(
             f"there are {len(subjects)} pairs of a disk and an operation; figures show those "
-            f"with the most requests, at most {SUBJECTS_MAX}, and tables all"
+            f"with the most requests, at most {subjects_max(runs)}, and tables all"
         )
     return found
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.scan import scan
 from freezingtime.trace.record_reader import Notify, open_record
-from freezingtime.trace.run_directory import STDOUT_NAME, read_document
+from freezingtime.trace.run_directory import STDOUT_NAME, document_value, read_document
 
 _HEAD_BYTES = 48 << 10
 _TAIL_BYTES = 16 << 10
+
+# What a report says of run.json, if it is there: by part and key, its type.
+_KINDS: Mapping[str, Mapping[str, type[object]]] = {
+    "plan": {"script": str, "memory_bytes": int},
+    "job": {"guest_ns": int},
+    "audit": {"kernel_complaints": list},
+    "totals": {"warped_ns": int, "frozen_host_ns": int, "job_host_s": float},
+}
 
 
 def read_run(path: Path, notify: Notify) -> RunData:
@@ -24,6 +33,10 @@ def read_run(path: Path, notify: Notify) -> RunData:
     record = open_record(path)
     span, disks = scan(record, notify)
     document = read_document(path) if path.is_dir() else None
+    if document is not None:
+        for part, kinds in _KINDS.items():
+            for key in kinds.keys() & document[part].keys():
+                document_value(path, document, part, key, kinds[key])
     return RunData(
         name=str(path),
         header=record.header,

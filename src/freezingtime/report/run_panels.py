@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 Runs: TypeAlias = Sequence[RunData]
 Subject = TypeVar("Subject")
 
-#: So many disks and operations are drawn, those with the most requests.
+#: So many disks and operations are drawn, times the runs, so that a page stays below some MB.
 SUBJECTS_MAX = 12
+_CURVES_MAX = 36
 
 #: Looks of lines, which :mod:`~freezingtime.report.run_figures` explains in the legends.
 THIN: Mapping[str, Any] = {"linewidth": 0.8, "alpha": 0.65}
@@ -192,6 +193,11 @@ def freeze(runs: Runs) -> Iterator[Panel]:
         yield Panel(f"{disk}: the medium", draw_medium)
 
 
+def subjects_max(runs: Runs) -> int:
+    """How many disks, or pairs of a disk and an operation, a figure of these runs has."""
+    return min(SUBJECTS_MAX, _CURVES_MAX // len(runs))
+
+
 def operations_shown(runs: Runs) -> list[tuple[str, str]]:
     """Disks and operations in the record's order, those with the most requests."""
     counts: dict[tuple[str, str], int] = {}
@@ -200,7 +206,7 @@ def operations_shown(runs: Runs) -> list[tuple[str, str]]:
             for name, operation in data.operations.items():
                 if name != ALL:
                     counts[disk, name] = counts.get((disk, name), 0) + operation.count
-    return _most(counts)
+    return _most(counts, subjects_max(runs))
 
 
 def disks_shown(runs: Runs) -> list[str]:
@@ -211,12 +217,12 @@ def disks_shown(runs: Runs) -> list[str]:
             counts[disk] = counts.get(disk, 0) + sum(
                 operation.count for name, operation in data.operations.items() if name != ALL
             )
-    return _most(counts)
+    return _most(counts, subjects_max(runs))
 
 
-def _most(counts: Mapping[Subject, int]) -> list[Subject]:
+def _most(counts: Mapping[Subject, int], limit: int) -> list[Subject]:
     by_count = sorted(counts, key=lambda subject: -counts[subject])
-    return [subject for subject in counts if subject in by_count[:SUBJECTS_MAX]]
+    return [subject for subject in counts if subject in by_count[:limit]]
 
 
 class _Time:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from freezingtime.errors import InputError
+
+Value = TypeVar("Value")
 
 #: All that is needed to repeat the run, and what came of it.
 DOCUMENT_NAME = "run.json"
@@ -42,3 +45,18 @@ def read_document(directory: Path) -> dict[str, Any] | None:
             f"{document['versions'].get('freezingtime')}"
         )
     return document
+
+
+def document_value(
+    directory: Path, document: Mapping[str, Any], part: str, key: str, kind: type[Value]
+) -> Value:
+    """A value of a ``run.json``.
+
+    Raises:
+        InputError: it is not there, or of another type.
+    """
+    value = document[part].get(key)
+    if not isinstance(value, kind):
+        file = directory / DOCUMENT_NAME
+        raise InputError(f"{file}: is damaged: {part}.{key} is {value!r}; repeat the run")
+    return value

@@ -1,0 +1,34 @@
+"""docs/report.md: what it says is in a page is there, and every example runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from freezingtime.report.run_figures import RUN_FIGURES, RUNS_MAX
+from tests.conftest import RunProgram
+from tests.test_report import HEADINGS, Page, cells
+
+PAGE = (Path(__file__).parent.parent / "docs" / "report.md").read_text()
+COMMANDS = re.findall(r"^\$ freezingtime (.*)$", PAGE, re.MULTILINE)
+
+
+def test_the_table_has_the_sections_of_the_page() -> None:
+    assert re.findall(r"^\| ([^|]+) \| ", PAGE, re.MULTILINE)[2:] == HEADINGS
+    assert RUNS_MAX == 6
+
+
+@pytest.mark.guest
+def test_every_example_runs(freezingtime: RunProgram, tmp_path: Path) -> None:
+    assert [command.split()[0] for command in COMMANDS] == ["run", "run", "report"]
+    for command in COMMANDS:
+        ended = freezingtime(*shlex.split(command), cwd=tmp_path)
+        assert ended.returncode == 0, ended.stderr
+    page = Page((tmp_path / "report.html").read_text())
+    assert cells(page, "h2") == HEADINGS
+    # The mean of reads, which is all the difference between the two devices.
+    assert {"80.000", "60.000"} <= set(cells(page, "td"))
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * len(RUN_FIGURES)
