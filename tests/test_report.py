@@ -6,6 +6,7 @@ import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from freezingtime.report import run_panels
 from freezingtime.report.page import notices, report_page
 from freezingtime.report.read import read_run
-from freezingtime.report.run_figures import RUN_FIGURES, draw_run_figure
+from freezingtime.report.run_figures import RUN_FIGURES, THROUGHPUT, draw_run_figure
 from freezingtime.report.style import COLORS, DARK_COLORS
 from freezingtime.trace.record_paths import RECORD_NAME
 from tests.conftest import RunProgram
@@ -179,12 +180,13 @@ def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
 def test_same_runs_same_bytes(tmp_path: Path) -> None:
     """Whatever the runs' names are, as long as there is one only."""
     first, again = read(make_run(tmp_path / "first")), read(make_run(tmp_path / "again"))
-    other = read(make_run(tmp_path / "other", seed=1))
-    for kind in RUN_FIGURES:
-        drawn = [draw_run_figure(kind, [run], [".svg"]) for run in (first, again)]
+    for extension in (".svg", ".png"):
+        drawn = [draw_run_figure(THROUGHPUT, [run], [extension]) for run in (first, again)]
         assert drawn[0] == drawn[1]
-    assert drawn[0] != draw_run_figure(kind, [other], [".svg"])
-    assert report_page([first]) == report_page([first])
+        other = read(make_run(tmp_path / f"other{extension}", seed=1))
+        assert drawn[0] != draw_run_figure(THROUGHPUT, [other], [extension])
+    # All the other figures are in the pages.
+    assert report_page([first]) == report_page([replace(again, name=first.name)])
 
 
 def test_killed_and_mixed_runs_are_noticed(tmp_path: Path) -> None:
@@ -201,7 +203,8 @@ def test_killed_and_mixed_runs_are_noticed(tmp_path: Path) -> None:
         "RUN: the run was killed, or still goes on: this is what it had recorded",
         "RUN/old: the guest's kernel says: BUG: soft lockup",
     ]
-    assert all(notice.replace("'", "&#39;") in report_page([killed, read(old)]) for notice in found)
+    page = Page(report_page([killed, read(old)]))
+    assert set(found) <= set(cells(page, "p"))
 
 
 def test_many_disks_are_drawn_in_part_and_listed_in_full(
@@ -240,10 +243,8 @@ def test_odd_runs_can_be_drawn(tmp_path: Path, rows: Sequence[Any]) -> None:
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     """Neither matplotlib nor HTML takes a part of them for its own."""
     names = ["_hidden", "a$x^2$b", "<i>&amp;"]
-    runs = [read(make_run(tmp_path / name)) for name in names]
-    for run, name in zip(runs, names, strict=True):
-        object.__setattr__(run, "name", name)
-    page = Page(report_page(runs))
+    run = read(make_run(tmp_path / "run"))
+    page = Page(report_page([replace(run, name=name) for name in names]))
     assert {"./_hidden", "a$x^2$b", "<i>&amp;"} <= set(cells(page, "text"))
 
 

@@ -22,6 +22,7 @@ from freezingtime.report.quantiles import Histogram, RankedValues
 from freezingtime.report.read import read_run
 from freezingtime.report.run_data import ALL, PERCENTILES, RunData
 from freezingtime.request import Operation
+from freezingtime.trace.record_parquet import stream_to_parquet
 from freezingtime.trace.record_paths import RECORD_NAME
 from tests.recordlib import completed, stream_of, write_record
 
@@ -202,6 +203,27 @@ def test_a_killed_run_is_read_and_said_once(tmp_path: Path) -> None:
     assert not read_run(tmp_path, notices.append).is_finished
     assert len(notices) == 1
     assert str(path) in notices[0]
+
+
+def test_a_run_may_go_on_and_end_meanwhile(tmp_path: Path) -> None:
+    """What comes in between the first reading and the second is left out."""
+    rows = random_requests(60, seed=6)
+    expected = read(write_record(tmp_path / "whole.parquet", rows[:40]))
+    record = tmp_path / "live.parquet"
+    stream_of(record, [rows[:40]])
+
+    def end(notice: str) -> None:
+        stream_to_parquet(stream_of(record, [rows[:40], rows[40:]]), record)
+
+    run = read_run(record, end)
+    assert not run.is_finished
+    assert run.span == expected.span
+    for disk, data in expected.disks.items():
+        assert run.disks[disk].late_count == data.late_count
+        for name, operation in data.operations.items():
+            read_now = run.disks[disk].operations[name]
+            assert read_now.percentiles_ns == operation.percentiles_ns
+            assert np.array_equal(read_now.iops_in_bin, operation.iops_in_bin)
 
 
 def test_output_is_kept_short(tmp_path: Path) -> None:

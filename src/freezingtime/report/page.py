@@ -41,6 +41,8 @@ _INTERNALS_NOTE = (
     "None are recorded yet. What went on in a device, such as cache hits or garbage collection, "
     "only its model knows, and no model says it of a run."
 )
+# One says as much as all; a page is to stay short.
+_COMPLAINTS_MAX = 3
 # Control characters have no place in a page; there are pictures of them.
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
 
@@ -111,7 +113,7 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
         f"{run.name}: the guest's kernel says: {complaint}"
         for run in runs
         if run.document is not None
-        for complaint in run.document["audit"].get("kernel_complaints", [])
+        for complaint in run.document["audit"].get("kernel_complaints", [])[:_COMPLAINTS_MAX]
     ]
     subjects = {
         (disk, name)

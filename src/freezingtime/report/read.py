@@ -7,7 +7,7 @@ from pathlib import Path
 
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.scan import scan
-from freezingtime.trace.record_reader import Notify, open_record
+from freezingtime.trace.record_reader import Notify
 from freezingtime.trace.run_directory import STDOUT_NAME, document_value, read_document
 
 _HEAD_BYTES = 48 << 10
@@ -30,8 +30,7 @@ def read_run(path: Path, notify: Notify) -> RunData:
     Raises:
         InputError: there is none, it is damaged or of another version, or has no request.
     """
-    record = open_record(path)
-    span, disks = scan(record, notify)
+    record, span, disks = scan(path, notify)
     document = read_document(path) if path.is_dir() else None
     if document is not None:
         for part, kinds in _KINDS.items():

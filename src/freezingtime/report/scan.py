@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from freezingtime.report.run_data import (
     Distribution,
     OperationData,
 )
-from freezingtime.trace.record_reader import Notify, Record
+from freezingtime.trace.record_reader import Notify, Record, open_record
 from freezingtime.trace.record_schema import OPERATION_WORDS
 
 _NS_PER_S = 10**9
@@ -143,15 +144,16 @@ class _DiskScan:
         )
 
 
-def scan(record: Record, notify: Notify) -> tuple[Span, dict[str, DiskData]]:
-    """The span of a record, and what it says of each disk that had a request.
+def scan(path: Path, notify: Notify) -> tuple[Record, Span, dict[str, DiskData]]:
+    """A record, its span, and what it says of each disk that had a request.
 
     Memory: some megabytes for each disk and operation, whatever the number of requests; see
     :mod:`~freezingtime.report.quantiles` and :mod:`~freezingtime.report.bins`.
 
     Raises:
-        InputError: the record is damaged, or has no request.
+        InputError: there is no record, it is damaged or of another version, or has no request.
     """
+    record = open_record(path)
     tallies = _tally(record, notify)
     if not tallies:
         raise InputError(f"{record.path}: no request in it; name another record")
@@ -161,10 +163,11 @@ def scan(record: Record, notify: Notify) -> tuple[Span, dict[str, DiskData]]:
     )
     scans = {name: _DiskScan(tallies[name], span) for name in _disks(record, tallies)}
     count = sum(disk.operations[ALL].histogram.total for disk in tallies.values())
-    for by_disk in read_batches(record, count, lambda notice: None):
+    # Once more, as a run that ends meanwhile puts its record elsewhere.
+    for by_disk in read_batches(open_record(path), count, lambda notice: None):
         for name, by_operation in by_disk.items():
             scans[name].add(by_operation)
-    return span, {name: disk.result() for name, disk in scans.items()}
+    return record, span, {name: disk.result() for name, disk in scans.items()}
 
 
 def _tally(record: Record, notify: Notify) -> dict[str, _DiskTally]:
