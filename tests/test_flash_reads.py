@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .flashlib import MIB, device, read, run, write
+from .flashlib import MIB, device, flush, read, run, write
 
 READ_NS = 50_000
 PROGRAM_NS = 500_000
@@ -76,3 +76,19 @@ def test_reads_pass_writes_that_wait_for_room() -> None:
     )
     trace = [(0, write(0)), (0, write(4096)), (100_000, read(MIB // 2))]
     assert run(ssd, trace)[-1] == 100_000 + READ_NS
+
+
+def test_a_flush_is_seen_on_time_while_a_read_is_under_way() -> None:
+    """A program that a read had suspended ends before the read's data have reached the host."""
+    ssd = device(
+        precondition="sequential",
+        write_buffer_bytes=MIB,
+        suspend_ns=1_000,
+        resume_ns=100,
+        link_bytes_per_s=100_000_000,
+    )
+    link_ns = 40_960
+    trace = [(0, write(0)), (link_ns, flush()), (link_ns + 498_000, read(MIB // 2))]
+    _, flush_ns, read_ns = run(ssd, trace)
+    assert flush_ns == link_ns + 498_000 + 1_000 + READ_NS + 100 + 2_000
+    assert read_ns == link_ns + 498_000 + 1_000 + READ_NS + link_ns

@@ -147,30 +147,30 @@ def _least_delay_ns(ssd: int, place: int) -> int:
     totals = memory.totals(ssd)
     if event.kind not in (_SERVER, _READER) or totals.read_wait_head != NONE:
         return 0
+    if totals.through or totals.write_head != NONE or totals.epoch_done < totals.epoch:
+        return 0  # a program may end at once, of which something waits for the end
     if event.kind == _READER:
         return _least_read_ns(ssd, event.target)
     server = memory.servers(ssd)[event.target]
-    if server.generation != event.generation:
+    if server.generation != event.generation or not server.reads_waiting:
         return NEVER_NS
-    if totals.through or totals.write_head != NONE or totals.epoch_done < totals.epoch:
-        return 0
-    return memory.config(ssd).read_command_ns if server.reads_waiting else NEVER_NS
+    return int(memory.config(ssd).read_command_ns)
 
 
 @njit()
 def _least_read_ns(ssd: int, reader_id: int) -> int:
-    """How long after the end of a reader's phase its read can complete at the earliest."""
+    """How long after the end of a reader's phase a read can complete at the earliest."""
     config = memory.config(ssd)
     reader = memory.readers(ssd)[reader_id]
     command = memory.commands(ssd)[reader.read]
     delay_ns = config.read_overhead_ns
     if command.request != NONE:
         delay_ns += channel_kernels.transfer_ns(command.bytes, config.link_bytes_per_s)
-    elif memory.totals(ssd).write_head != NONE:
-        return 0
     if reader.phase == _SENSE:
         delay_ns += config.transfer_setup_ns
         delay_ns += channel_kernels.transfer_ns(command.bytes, config.channel_bytes_per_s)
+    if memory.servers(ssd)[reader.server].reads_waiting:  # a shorter one may come next
+        delay_ns = min(delay_ns, config.read_command_ns)
     return int(delay_ns)
 
 
