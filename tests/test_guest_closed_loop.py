@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,9 +100,15 @@ def check(device: str, pattern: str, depth: int, guest_count: int, count: int) -
     assert guest.latency_ns == pytest.approx(replayed.latency_ns, rel=LATENCY_TOLERANCE)
 
 
-@pytest.mark.parametrize("depth", DEPTHS)
-@pytest.mark.parametrize("pattern", PATTERNS)
-@pytest.mark.parametrize("device", [SSD, VOLUME, FAST])
+#: Enough for every day: the others are slow.
+QUICK = {(SSD, "randread", 4), (SSD, "randwrite", 32), (VOLUME, "randread", 32)}
+CASES = [
+    pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow)
+    for case in itertools.product([SSD, VOLUME, FAST], PATTERNS, DEPTHS)
+]
+
+
+@pytest.mark.parametrize(("device", "pattern", "depth"), CASES)
 def test_service_time_is_that_of_a_simulation(device: str, pattern: str, depth: int) -> None:
     check(device, pattern, depth, COUNTS[depth], COUNTS[depth])
 
