@@ -50,7 +50,7 @@ demo: setup ## a real guest on four devices that are not here, over a fast and a
 	@$(BIN)/python demo/demo.py
 
 test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
-	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: packages-test-all setup-test lint ## every test
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
