@@ -65,7 +65,8 @@ lint: setup-test ## style, types, the dependency rule, the agent under two compi
 	$(BIN)/ruff check src tests bench demo examples setup.py
 	$(BIN)/ruff format --check src tests bench demo examples setup.py
 	$(BIN)/mypy
-	$(BIN)/mypy bench/*.py demo/*.py examples/*.py
+	$(BIN)/mypy bench/*.py demo/*.py
+	$(BIN)/mypy -p examples
 	$(BIN)/lint-imports --no-logo
 	for cc in gcc clang; do $$cc $(CFLAGS_STRICT) -shared -o /dev/null src/freezingtime/clock/agent/*.c -ldl -lpthread || exit 1; done
 	clang-format --dry-run -Werror $(AGENT)
