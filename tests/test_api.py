@@ -163,6 +163,13 @@ def test_an_empty_record_has_empty_frames(tmp_path: Path) -> None:
 
 
 @pytest.mark.guest
+def test_a_result_writes_its_report(tmp_path: Path) -> None:
+    result = ft.replay(WORKLOAD, devices=[FAST])
+    page = result.report(tmp_path / "report.html")
+    assert page.read_text().startswith("<!doctype html>")
+    assert list(tmp_path.iterdir()) == [page]
+
+
 class TestRun:
     def test_in_an_event_loop(self) -> None:
         """As a notebook's cell is."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from freezingtime.api.place import Place
 from freezingtime.experiment.latency_summary import LatencySummary
 from freezingtime.experiment.recorded_run import RecordedRun, open_recorded_run
+from freezingtime.trace.output import replaced
 from freezingtime.trace.record_schema import COLUMNS
 from freezingtime.trace.run_directory import STDOUT_NAME
 
@@ -111,6 +112,21 @@ class Result:
         """What the job printed; empty without a guest."""
         file = self.path / STDOUT_NAME
         return file.read_text(errors="replace") if file.is_file() else ""
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """Write the report of ``freezingtime report`` to ``path``, one page of HTML.
+
+        Raises:
+            InputError: there is no request in the run.
+            OSError: the page cannot be written.
+        """
+        from freezingtime.report.page import report_page
+        from freezingtime.report.read import read_run
+
+        page = report_page([read_run(self.path, warn)]).encode(errors="replace")
+        with replaced(Path(path)) as file:
+            file.write(page)
+        return Path(path)
 
     def __repr__(self) -> str:
         """In one line."""
