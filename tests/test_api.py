@@ -166,7 +166,7 @@ def test_an_empty_record_has_empty_frames(tmp_path: Path) -> None:
 def test_a_result_writes_its_report(tmp_path: Path) -> None:
     result = ft.replay(WORKLOAD, devices=[FAST])
     page = result.report(tmp_path / "report.html")
-    assert page.read_text().startswith("<!doctype html>")
+    assert page.read_text().startswith("<!DOCTYPE html>")
     assert list(tmp_path.iterdir()) == [page]
 
 
