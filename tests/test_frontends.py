@@ -32,7 +32,7 @@ every_frontend = pytest.mark.parametrize("frontend", Frontend)
 
 
 @functools.cache
-def added_ns(frontend: Frontend) -> Mapping[tuple[str, str], float]:
+def added_ns(frontend: Frontend, cpu_count: int) -> Mapping[tuple[str, str], float]:
     """By operation and latency, what is added to the device's and the guest's own time."""
     disks = [f"constant:{text},name=d{text},frontend={frontend}" for text in LATENCIES_NS]
     shapes = [(operation, text) for operation in OPERATIONS for text in LATENCIES_NS]
@@ -41,7 +41,7 @@ def added_ns(frontend: Frontend) -> Mapping[tuple[str, str], float]:
         + fio_on(frontend, f"d{text}", number_ios=300, **OPERATIONS[operation])
         for operation, text in shapes
     ]
-    jobs = fio_jobs(run_guest("\n".join(commands), *disks).stdout)
+    jobs = fio_jobs(run_guest("\n".join(commands), *disks, cpu_count=cpu_count).stdout)
     means_ns = {
         (operation, text): mean_latency_ns(job, operation)
         for (operation, text), job in zip(shapes, jobs, strict=True)
@@ -54,12 +54,18 @@ def added_ns(frontend: Frontend) -> Mapping[tuple[str, str], float]:
 
 @pytest.mark.guest
 @pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("cpu_count", [1, 4])
 @every_frontend
 def test_guest_sees_the_latency_that_the_device_was_told(
-    frontend: Frontend, operation: str
+    frontend: Frontend, cpu_count: int, operation: str
 ) -> None:
-    added = {text: added_ns(frontend)[operation, text] for text in LATENCIES_NS if text != "0"}
-    print(f"\n| {frontend} | {operation} |", " | ".join(f"{ns:+.0f}" for ns in added.values()))
+    added = {
+        text: added_ns(frontend, cpu_count)[operation, text] for text in LATENCIES_NS if text != "0"
+    }
+    print(
+        f"\n| {frontend} | {cpu_count} | {operation} |",
+        " | ".join(f"{ns:+.0f}" for ns in added.values()),
+    )
     assert all(abs(ns) <= TOLERANCE_NS for ns in added.values())
 
 

@@ -28,6 +28,13 @@ RootDeviceOption: TypeAlias = Annotated[
     ),
 ]
 
+CpusOption: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--cpus", metavar="NUMBER", help="How many CPUs the guest has; they execute in turn."
+    ),
+]
+
 MemoryOption: TypeAlias = Annotated[
     str, typer.Option("--memory", metavar="SIZE", help="The guest's memory.")
 ]

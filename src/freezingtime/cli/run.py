@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.machine_options import (
+    CpusOption,
     DisksOption,
     FromOption,
     GuestOption,
@@ -90,6 +91,7 @@ def run_command(
         str, typer.Option(metavar="RATE", help="Instructions per second of the guest's CPU.")
     ] = CPU_RATE,
     memory: MemoryOption = MEMORY,
+    cpus: CpusOption = 1,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
@@ -147,6 +149,7 @@ def run_command(
         real_time_limit=real_time_limit,
         cpu_rate=cpu_rate,
         memory=memory,
+        cpus=cpus,
         seed=seed,
         boot=boot,
         medium_deadline=medium_deadline,

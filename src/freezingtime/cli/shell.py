@@ -8,6 +8,7 @@ import shutil
 import sys
 
 from freezingtime.cli.machine_options import (
+    CpusOption,
     DisksOption,
     FromOption,
     GuestOption,
@@ -61,6 +62,7 @@ def shell_command(
     guest: GuestOption = MINI,
     root_device: RootDeviceOption = None,
     memory: MemoryOption = MEMORY,
+    cpus: CpusOption = 1,
     start_from: FromOption = None,
     save: SaveOption = None,
 ) -> int:
@@ -80,6 +82,7 @@ def shell_command(
             guest=guest,
             root_device=root_device,
             memory=memory,
+            cpus=cpus,
             start_from=start_from,
             save=save,
         )

@@ -68,6 +68,7 @@ class RunPlan:
     """How much host time the job may take."""
     rate_hz: int = 4_000_000_000
     memory_bytes: int = 512 << 20
+    cpu_count: int = 1
     seed: int = 0
     fresh_boot: bool = False
     """Boot in place instead of starting from the snapshot."""
@@ -133,6 +134,7 @@ class RunResult:
                 "script": plan.script.decode(errors="surrogateescape"),
                 "cpu_rate_hz": plan.rate_hz,
                 "memory_bytes": plan.memory_bytes,
+                "cpus": plan.cpu_count,
                 "seed": plan.seed,
                 "fresh_boot": plan.fresh_boot,
                 "from": plan.start_from,
@@ -250,6 +252,7 @@ def _config(plan: RunPlan, image: GuestImage) -> MachineConfig:
         image,
         plan.memory_bytes,
         plan.rate_hz,
+        plan.cpu_count,
         plan.qemu,
         plan.medium_deadline_s,
         plan.boot_deadline_s,

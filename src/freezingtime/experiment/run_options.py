@@ -14,6 +14,7 @@ from freezingtime.errors import InputError
 from freezingtime.experiment.run import RunPlan
 from freezingtime.frontend import Frontend
 from freezingtime.machine.guest_image import MINI
+from freezingtime.machine.qemu_command import CPUS_MAX
 from freezingtime.spec import DiskSpec, parse_disk
 from freezingtime.units import parse_option, parse_rate_hz, parse_size_bytes, parse_time_ns
 
@@ -42,6 +43,7 @@ def make_plan(
     real_time_limit: str | None = None,
     cpu_rate: str = CPU_RATE,
     memory: str = MEMORY,
+    cpus: int = 1,
     seed: int = 0,
     boot: bool = False,
     start_from: str | None = None,
@@ -67,6 +69,7 @@ def make_plan(
         host_limit_s=_limit_s("--real-time-limit", real_time_limit),
         rate_hz=_rate_hz(cpu_rate),
         memory_bytes=_memory_bytes(memory),
+        cpu_count=_cpu_count(cpus),
         seed=seed,
         fresh_boot=boot,
         start_from=start_from,
@@ -130,6 +133,12 @@ def _rate_hz(text: str) -> int:
     if not _RATE_MIN_HZ <= rate_hz <= _RATE_MAX_HZ:
         raise InputError(f"--cpu-rate {text}: must be from 1M to 16G instructions per second")
     return rate_hz
+
+
+def _cpu_count(count: int) -> int:
+    if not 1 <= count <= CPUS_MAX:
+        raise InputError(f"--cpus {count}: must be from 1 to {CPUS_MAX}")
+    return count
 
 
 def _memory_bytes(text: str) -> int:

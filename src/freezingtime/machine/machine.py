@@ -267,6 +267,7 @@ class Machine:
             str(find_qemu(config.qemu)),
             files,
             memory_bytes=config.memory_bytes,
+            cpu_count=config.cpu_count,
             shift=icount_shift(min(config.rate_hz, BOOT_RATE_HZ)),
             qmp_fd=theirs.fileno(),
             incoming=snapshot is not None,

@@ -21,6 +21,7 @@ class MachineConfig:
     image: GuestImage
     memory_bytes: int
     rate_hz: int
+    cpu_count: int = 1
     qemu: str = "qemu-system-x86_64"
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
@@ -35,6 +36,7 @@ class MachineConfig:
                 __version__,
                 self.image.image_id,
                 str(self.memory_bytes),
+                str(self.cpu_count),
                 MACHINE_TYPE,
                 CPU_MODEL,
                 KERNEL_ARGUMENTS,

@@ -22,6 +22,9 @@ KERNEL_ARGUMENTS = (
     f"nvme.io_queue_depth={NVME_QUEUE_ENTRIES}"
 )
 
+#: QEMU's round robin could take more; guests of this size are what it is for.
+CPUS_MAX = 16
+
 #: How many disks of the user the machine's PCI bus has slots for.
 DISKS_MAX = 28
 
@@ -62,7 +65,14 @@ def icount_shift(rate_hz: int) -> int:
 
 
 def qemu_command(
-    binary: str, files: MachineFiles, *, memory_bytes: int, shift: int, qmp_fd: int, incoming: bool
+    binary: str,
+    files: MachineFiles,
+    *,
+    memory_bytes: int,
+    cpu_count: int,
+    shift: int,
+    qmp_fd: int,
+    incoming: bool,
 ) -> list[str]:
     """The argument list that builds the base machine, stopped, with its control disk.
 
@@ -79,7 +89,7 @@ def qemu_command(
         *("-accel", "tcg,thread=single"),
         *("-icount", f"shift={shift},sleep=off"),
         *("-cpu", CPU_MODEL),
-        *("-smp", "1"),
+        *("-smp", f"{cpu_count},sockets=1,cores={cpu_count},threads=1"),
         *("-m", f"{memory_bytes >> 20}M"),
         *("-rtc", "base=2020-01-01,clock=vm"),
         *("-seed", "0"),

@@ -73,6 +73,10 @@ static void require_symbols(void)
         NEED(qemu_mutex_unlock_impl),
         NEED(qemu_bql_mutex_lock_func),
         NEED(qemu_get_cpu),
+        NEED(async_run_on_cpu),
+        NEED(cpu_exit),
+        NEED(get_ptr_rcu_reader),
+        NEED(rcu_remove_force_rcu_notifier),
         NEED(cpus_get_accel),
 #undef NEED
     };

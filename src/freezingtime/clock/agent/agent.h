@@ -77,6 +77,12 @@ void ft_hold_reply_received(uint32_t disk, uint64_t cookie);
 void ft_hold_about_to_block(void);          /* QEMU is going to wait in poll; any thread */
 bool ft_hold_before_next_instruction(void); /* false: there is one already */
 
+/* cpus.c: several CPUs in turn. */
+void ft_cpus_start(void **accelerator_kick);
+void ft_cpus_machine_runs(void);
+void ft_cpus_idle(void);
+void ft_cpus_idle_ended(void);
+
 /* deferred.c: work that devices leave to QEMU's main loop. */
 void ft_deferred_start(void);
 void ft_deferred_run(void);

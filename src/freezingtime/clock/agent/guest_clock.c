@@ -68,11 +68,13 @@ static bool cpu_may_sleep(CPUState *cpu)
     if (qemu_get_cpu(index + 1)) {
         return true;
     }
+    ft_cpus_idle();
     int64_t idle_ns = qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL, QEMU_TIMER_INTERNAL);
     if (idle_ns < 0) {
         return true; /* no timer at all: only the outside world can wake this guest */
     }
     atomic_fetch_add_explicit(&warped_ns, idle_ns, memory_order_relaxed);
+    ft_cpus_idle_ended();
     return false;
 }
 
@@ -90,12 +92,14 @@ static void replace_accelerator_functions(void)
 {
     void **table = (void **)(uintptr_t)cpus_get_accel();
     void **clock = NULL;
+    void **kick = NULL;
     void **idle = NULL;
 
     for (int i = 0; i + 1 < TABLE_ENTRIES && !clock; i++) {
         if (table[i] == (void *)icount_get && table[i + 1] == (void *)icount_get) {
             clock = &table[i];
         } else if (is_function(table[i], "rr_kick_vcpu_thread")) {
+            kick = &table[i];
             idle = &table[i + 1];
         }
     }
@@ -106,6 +110,7 @@ static void replace_accelerator_functions(void)
     clock[0] = (void *)ft_clock_now_ns;
     clock[1] = (void *)ft_clock_now_ns;
     *idle = (void *)cpu_may_sleep;
+    ft_cpus_start(kick);
 }
 
 /* Main thread, BQL held, before the machine first runs. */

@@ -129,6 +129,7 @@ static void on_vm_change(void *unused, bool running, int state)
     (void)state;
     if (running) {
         ft_clock_machine_runs();
+        ft_cpus_machine_runs();
         return;
     }
     ft_deferred_forget();

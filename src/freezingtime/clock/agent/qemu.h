@@ -24,6 +24,11 @@ typedef struct AioContext AioContext;
 typedef struct Coroutine Coroutine;
 typedef struct CPUState CPUState;
 typedef struct QemuMutex QemuMutex;
+union run_on_cpu_data {
+    void *pointer;
+    uint64_t address;
+};
+typedef void qemu_work_fn(CPUState *cpu, union run_on_cpu_data data);
 typedef void qemu_timer_cb(void *opaque);
 typedef void qemu_notify_cb(void *opaque, int clock);
 typedef void qemu_lock_fn(QemuMutex *mutex, const char *file, int line);
@@ -66,6 +71,10 @@ WEAK qemu_lock_fn qemu_mutex_lock_impl;
 WEAK qemu_lock_fn qemu_mutex_unlock_impl;
 WEAK extern qemu_lock_fn *qemu_bql_mutex_lock_func; /* how the BQL is locked */
 WEAK CPUState *qemu_get_cpu(int index);
+WEAK void async_run_on_cpu(CPUState *cpu, qemu_work_fn *function, union run_on_cpu_data data);
+WEAK void cpu_exit(CPUState *cpu);
+WEAK void *get_ptr_rcu_reader(void);
+WEAK void rcu_remove_force_rcu_notifier(void *notifier);
 
 /* The accelerator's table of functions (AccelOpsClass). */
 WEAK const void *cpus_get_accel(void);
