@@ -22,7 +22,9 @@ from tests.frontendlib import PREEMPT_FULL, device_path, fio_jobs, fio_on
 from tests.guestlib import GuestRun, mean_latency_ns, read_record, run_guest
 
 LATENCIES_NS = {"0": 0, "10us": 10_000, "100us": 100_000, "1ms": 1_000_000, "10ms": 10_000_000}
-TOLERANCE_NS = 200
+#: With several CPUs the guest's own time depends on which of them is asked to wake up, and on
+#: where in its turn another is: the means of two devices differ by more.
+TOLERANCE_NS = {1: 200, 4: 1000}
 OPERATIONS: Mapping[str, Mapping[str, object]] = {
     "read": {"rw": "randread"},
     "write": {"rw": "randwrite"},
@@ -54,7 +56,7 @@ def added_ns(frontend: Frontend, cpu_count: int) -> Mapping[tuple[str, str], flo
 
 @pytest.mark.guest
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("cpu_count", [1, 4])
+@pytest.mark.parametrize("cpu_count", TOLERANCE_NS)
 @every_frontend
 def test_guest_sees_the_latency_that_the_device_was_told(
     frontend: Frontend, cpu_count: int, operation: str
@@ -66,7 +68,7 @@ def test_guest_sees_the_latency_that_the_device_was_told(
         f"\n| {frontend} | {cpu_count} | {operation} |",
         " | ".join(f"{ns:+.0f}" for ns in added.values()),
     )
-    assert all(abs(ns) <= TOLERANCE_NS for ns in added.values())
+    assert all(abs(ns) <= TOLERANCE_NS[cpu_count] for ns in added.values())
 
 
 def essence(ran: GuestRun) -> tuple[bytes, int, int, int]:
