@@ -43,9 +43,9 @@ static void on_notify(void *unused, int clock)
 {
     (void)unused;
     (void)clock;
-    if (!pending && qemu_in_vcpu_thread() && qemu_mutex_iothread_locked() &&
-        ft_hold_before_next_instruction()) {
-        pending = true;
+    if (!pending && qemu_in_vcpu_thread() && qemu_mutex_iothread_locked()) {
+        pending = true; /* before the timer is armed: where all CPUs idle, that notifies, too */
+        pending = ft_hold_before_next_instruction();
     }
 }
 
