@@ -28,10 +28,10 @@ def essence(ran: GuestRun) -> tuple[bytes, int, int, int]:
 
 @pytest.mark.guest
 @pytest.mark.parametrize("rate_hz", [1_000_000_000, 4_000_000_000])
-@pytest.mark.parametrize("frontend", [Frontend.VIRTIO_BLK, Frontend.NVME])
-def test_one_stream_is_the_same_over_any_medium(frontend: Frontend, rate_hz: int) -> None:
-    disk = f"constant:100us,frontend={frontend}"
-    script = fio_on(frontend, rw="randrw", number_ios=150, fsync=8)
+def test_one_stream_is_the_same_over_any_medium(rate_hz: int) -> None:
+    """On virtio-blk; docs/limits.md says what is not always the same."""
+    disk = "constant:100us"
+    script = fio_on(Frontend.VIRTIO_BLK, rw="randrw", number_ios=150, fsync=8)
     runs = [
         run_guest(script, text, cpu_count=4, rate_hz=rate_hz)
         for text in (disk, disk, f"{disk},delay=1ms")
