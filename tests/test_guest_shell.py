@@ -88,8 +88,8 @@ def new_typist() -> Iterator[Callable[..., Typist]]:
 def test_what_is_typed_is_done(new_typist: Callable[..., Typist]) -> None:
     typist = new_typist("--disk", "constant:1ms,size=8MiB,name=data")
     typist.expect("# ")
-    typist.type("echo $((6 * 7)); stty size; ls /dev/disk/by-id\r")
-    typist.expect("\r\n42\r\n30 100\r\nvirtio-data\r\n")
+    typist.type("echo $((6 * 7)); stty size; ls /dev/disk/by-id/virtio*\r")
+    typist.expect("\r\n42\r\n30 100\r\n/dev/disk/by-id/virtio-data\r\n")
     typist.type("sleep 1000\r")
     typist.expect("sleep 1000\r\n")
     time.sleep(1.0)
