@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from freezingtime.api.place import Place
 from freezingtime.experiment.latency_summary import LatencySummary
 from freezingtime.experiment.recorded_run import RecordedRun, open_recorded_run
-from freezingtime.trace.output import replaced
 from freezingtime.trace.record_schema import COLUMNS
 from freezingtime.trace.run_directory import STDOUT_NAME
 
@@ -120,12 +119,10 @@ class Result:
             InputError: there is no request in the run.
             OSError: the page cannot be written.
         """
-        from freezingtime.report.page import report_page
+        from freezingtime.report.page import write_report
         from freezingtime.report.read import read_run
 
-        page = report_page([read_run(self.path, warn)]).encode(errors="replace")
-        with replaced(Path(path)) as file:
-            file.write(page)
+        write_report([read_run(self.path, warn)], Path(path))
         return Path(path)
 
     def __repr__(self) -> str:

@@ -10,10 +10,9 @@ import typer
 from freezingtime.cli.options import command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.errors import InputError
-from freezingtime.report.page import notices, report_page
+from freezingtime.report.page import notices, write_report
 from freezingtime.report.read import read_run
 from freezingtime.report.run_figures import RUNS_MAX, write_run_figures
-from freezingtime.trace.output import replaced
 from freezingtime.trace.record_paths import find_record
 
 
@@ -56,10 +55,8 @@ def report_command(
         for notice in notices(read):
             progress.notify(notice)
         progress("drawing", 0, 0)
-        page = report_page(read).encode(errors="replace")
         try:
-            with replaced(out) as file:
-                file.write(page)
+            write_report(read, out)
         except OSError as error:
             raise InputError(
                 f"--out {out}: {error.strerror or error}; name a file in a directory with room"

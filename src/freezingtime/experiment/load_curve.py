@@ -33,6 +33,7 @@ import numpy as np
 
 from freezingtime.device.parameters import Table
 from freezingtime.device.registry import Description
+from freezingtime.experiment.predict import rate_between_hz
 from freezingtime.experiment.simulate import (
     Simulation,
     simulate_closed_loop,
@@ -211,14 +212,16 @@ def _latencies(point: Point, simulation: Simulation) -> Iterator[Comparison]:
     start = int(len(simulation.trace) * _WARM_UP_SHARE)
     latency_ns = simulation.latency_ns[start:]
     operation = simulation.trace.operation[start:]
+    ordered_ns = {
+        wanted: np.sort(latency_ns[operation == wanted])
+        for wanted in (Operation.READ, Operation.WRITE)
+    }
     for name, (wanted, per_100k) in PERCENTILES.items():
-        predicted_ns = percentile_ns(np.sort(latency_ns[operation == wanted]), per_100k)
+        predicted_ns = percentile_ns(ordered_ns[wanted], per_100k)
         yield Comparison(point, name, point.latencies_ns[name], predicted_ns)
 
 
 def _rate_hz(simulation: Simulation, depth: int) -> float:
     """Completions per second between the warm-up and the last ``depth``."""
     completion_ns = np.sort(simulation.completion_ns)
-    start = int(len(completion_ns) * _WARM_UP_SHARE)
-    end = len(completion_ns) - depth
-    return (end - start) * _NS_PER_S / int(completion_ns[end] - completion_ns[start])
+    return rate_between_hz(completion_ns, int(len(completion_ns) * _WARM_UP_SHARE), -depth)

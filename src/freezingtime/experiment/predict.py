@@ -34,6 +34,7 @@ from freezingtime.errors import RefusalError
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.simulate import Simulation, simulate_closed_loop
 from freezingtime.experiment.workload import parse_workload
+from freezingtime.trace.readers.columns import IntColumn
 
 #: A prediction that is farther from the published figure is a miss.
 TOLERANCE = 0.10
@@ -233,9 +234,14 @@ def _count(case: Case, device: Device) -> int:
 def _steady_rate_hz(simulation: Simulation, depth: int) -> float:
     """Completions per second between the start, a quarter of all, and the last ``depth``."""
     completion_ns = np.sort(simulation.completion_ns)
-    start, end = len(completion_ns) // 4, len(completion_ns) - depth
-    duration_ns = int(completion_ns[end - 1] - completion_ns[start - 1])
-    return (end - start) * _NS_PER_S / duration_ns if duration_ns else float("inf")
+    return rate_between_hz(completion_ns, len(completion_ns) // 4 - 1, -depth - 1)
+
+
+def rate_between_hz(completion_ns: IntColumn, first: int, last: int) -> float:
+    """Completions per second from the ``first`` to the ``last`` of those in order, by index."""
+    count = len(completion_ns)
+    duration_ns = int(completion_ns[last] - completion_ns[first])
+    return (last % count - first % count) * _NS_PER_S / duration_ns if duration_ns else float("inf")
 
 
 def _without_credits(description: Description) -> Description:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
@@ -31,6 +32,7 @@ from freezingtime.report.tables import (
     plan_table,
     summary_table,
 )
+from freezingtime.trace.output import replaced
 
 _FREEZE_NOTE = (
     "The record says how much real time each request cost, but not at what real time: so these "
@@ -75,6 +77,17 @@ class _Section:
     tables: Sequence[Table] = ()
     figures: Sequence[_Figure] = ()
     texts: Sequence[_Text] = field(default=())
+
+
+def write_report(runs: Sequence[RunData], path: Path) -> None:
+    """Write the page of :func:`report_page`, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    page = report_page(runs).encode(errors="replace")
+    with replaced(path) as file:
+        file.write(page)
 
 
 def report_page(runs: Sequence[RunData]) -> str:

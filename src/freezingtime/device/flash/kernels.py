@@ -23,7 +23,6 @@ from freezingtime.device.flash import (
 )
 from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase, ReadPhase
-from freezingtime.request import Operation
 
 _SERVER = int(EventKind.SERVER)
 _DISPATCH = int(EventKind.DISPATCH)
@@ -32,7 +31,6 @@ _IDLE = int(EventKind.IDLE)
 _READER = int(EventKind.READER)
 _DECIDING = int(Phase.DECIDING)
 _SENSE = int(ReadPhase.SENSE)
-_READ = int(Operation.READ)
 
 
 @njit()

@@ -23,7 +23,6 @@ from freezingtime.device.flash.program_kernels import program
 from freezingtime.device.flash.server_kernels import enqueue_read
 from freezingtime.device.flash.translation_cache_kernels import insert, remove_oldest, use
 
-_FLASH = int(Residence.FLASH)
 _LOADING = int(Residence.LOADING)
 _CACHED = int(Residence.CACHED)
 
