@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from freezingtime.errors import InputError
 from freezingtime.medium import fallocate, file_access
 from freezingtime.medium.base import SECTOR_BYTES, Medium
-from freezingtime.medium.delay import DelayMedium
+from freezingtime.medium.delay import Delay, DelayMedium
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium.overlay import OverlayMedium
@@ -102,7 +102,7 @@ def open_reloaded(directory: Path) -> Medium:
 
 
 def open_delayed(directory: Path) -> Medium:
-    return DelayMedium(open_memory(directory), delay_ns=1000)
+    return DelayMedium(open_memory(directory), Delay(1000, 1000))
 
 
 OPENERS = [
@@ -545,7 +545,7 @@ def test_the_sector_map_matches_a_list(marks: list[tuple[int, int, Source]]) -> 
 
 def test_a_delayed_medium_takes_longer_and_is_otherwise_the_same() -> None:
     inner = MemoryMedium(4096)
-    with closing(DelayMedium(inner, delay_ns=20_000_000)) as medium:
+    with closing(DelayMedium(inner, Delay(20_000_000, 20_000_000))) as medium:
         assert medium.may_block
         assert medium.describe() == "memory, delayed by 20ms"
         calls: list[Callable[[], object]] = [
@@ -559,6 +559,22 @@ def test_a_delayed_medium_takes_longer_and_is_otherwise_the_same() -> None:
             start_ns = time.monotonic_ns()
             call()
             assert time.monotonic_ns() - start_ns >= 20_000_000
+
+
+def test_random_delays_lie_between_the_two_and_are_the_same_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept_s: list[float] = []
+    monkeypatch.setattr("freezingtime.medium.delay.time.sleep", slept_s.append)
+    for _ in range(2):
+        with closing(DelayMedium(MemoryMedium(4096), Delay(2_500_000, 10_000_000))) as medium:
+            for _ in range(1000):
+                medium.read(0, 512)
+    assert slept_s[:1000] == slept_s[1000:]
+    assert 0.0025 <= min(slept_s) < 0.0026
+    assert 0.0099 < max(slept_s) <= 0.01
+    # Uniform: the mean of 1000 is within 3 standard errors (10 - 2.5 ms) / sqrt(12 * 1000).
+    assert abs(sum(slept_s[:1000]) / 1000 - 0.00625) < 0.0002
 
 
 # --- The changes of an overlay ---

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.device.registry import catalogue_names
 from freezingtime.errors import InputError
-from freezingtime.medium.delay import DelayMedium
+from freezingtime.medium.delay import Delay, DelayMedium
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium.overlay import OverlayMedium
@@ -58,7 +58,7 @@ def test_what_is_not_said_has_a_default() -> None:
         name=None,
         device=ConstantSpec(1000, 1000, 1000, 1000),
         medium=MemorySpec(),
-        delay_ns=0,
+        delay=None,
         size_bytes=None,
         writable=False,
         direct=False,
@@ -75,7 +75,7 @@ def test_all_of_it_at_once() -> None:
         name="data-1",
         device=ConstantSpec(read_ns=10_000, write_ns=20_000),
         medium=FileSpec(Path("/disks/a")),
-        delay_ns=3_000_000,
+        delay=Delay(3_000_000, 3_000_000),
         size_bytes=2**30,
         writable=True,
         direct=True,
@@ -136,6 +136,11 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
         ),
         ("constant:1us,size=0", "size=0: must be a positive multiple of 512 bytes, such as 1GiB"),
         ("constant:1us,medium=file:/x,writable=maybe", "writable=maybe: write yes or no"),
+        (
+            "constant:1us,delay=2ms..1ms",
+            "delay=2ms..1ms: the longest delay is below the shortest; write MIN..MAX",
+        ),
+        ("constant:1us,delay=1ms..", f"delay=1ms..: bad time '': {TIMES}"),
         ("constant:1us,direct=yes", "direct=yes: is for files; add medium=file:PATH"),
         (
             "constant:1us,name=a b",
@@ -197,6 +202,22 @@ def test_a_delay_wraps_the_medium(tmp_path: Path) -> None:
     with closing(open_medium(parse_disk("constant:1us,size=1M,delay=1us"), tmp_path)) as medium:
         assert isinstance(medium, DelayMedium)
         assert medium.describe() == "memory, delayed by 1us"
+    with closing(open_medium(parse_disk("constant:1us,delay=1us..2ms"), tmp_path)) as medium:
+        assert medium.describe() == "memory, delayed by 1us..2ms"
+
+
+@pytest.mark.parametrize(
+    ("text", "delay"),
+    [
+        ("0", None),
+        ("0..0", None),
+        ("1ms", Delay(1_000_000, 1_000_000)),
+        ("2.5ms..10ms", Delay(2_500_000, 10_000_000)),
+        ("0..1us", Delay(0, 1_000)),
+    ],
+)
+def test_a_delay_is_a_time_or_a_range(text: str, delay: Delay | None) -> None:
+    assert parse_disk(f"constant:1us,delay={text}").delay == delay
 
 
 def test_a_missing_file_is_refused_with_the_cure(tmp_path: Path) -> None:

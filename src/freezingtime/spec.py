@@ -3,7 +3,7 @@
 ::
 
     DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes|no][,direct=yes|no]
-          [,delay=TIME][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
+          [,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
           [,write-cache=on|off]
 
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
@@ -14,7 +14,8 @@ user's own ``module:Class`` (:mod:`freezingtime.device.registry`).
 
 The medium is memory unless ``medium`` says otherwise; memory has 1 GiB unless ``size`` says
 otherwise. A file stays as it is, and writes go to a scratch file, unless ``writable=yes``.
-``delay`` makes every call of the medium take that much host time longer. ``frontend`` is the
+``delay`` makes every call of the medium take that much host time longer, or, with
+``MIN..MAX``, a random time between the two. ``frontend`` is the
 controller that the guest sees, and ``write-cache`` whether that says it has one. A comma that
 belongs to a value is written ``\\,``.
 
@@ -36,7 +37,7 @@ from freezingtime.device.registry import Description, describe
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
 from freezingtime.medium.base import SECTOR_BYTES, Medium
-from freezingtime.medium.delay import DelayMedium
+from freezingtime.medium.delay import Delay, delayed
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium.overlay import OverlayMedium
@@ -143,7 +144,7 @@ class DiskSpec:
     name: str | None
     device: DeviceSpec
     medium: MediumSpec
-    delay_ns: int
+    delay: Delay | None
     size_bytes: int | None
     writable: bool
     direct: bool
@@ -187,7 +188,7 @@ def open_medium(spec: DiskSpec, scratch_dir: Path) -> Medium:
     """
     with _prefixed("--disk: "):
         medium = _open_bytes(spec, scratch_dir)
-    return DelayMedium(medium, spec.delay_ns) if spec.delay_ns else medium
+    return delayed(medium, spec.delay)
 
 
 def open_layered(spec: DiskSpec, scratch_dir: Path) -> tuple[Medium, OverlayMedium]:
@@ -209,7 +210,7 @@ def open_layered(spec: DiskSpec, scratch_dir: Path) -> tuple[Medium, OverlayMedi
         except BaseException:
             medium.close()
             raise
-    return DelayMedium(layer, spec.delay_ns) if spec.delay_ns else layer, layer
+    return delayed(layer, spec.delay), layer
 
 
 def _open_bytes(spec: DiskSpec, scratch_dir: Path) -> Medium:
@@ -319,7 +320,7 @@ def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> Dis
         name=_parsed(options, "name", _parse_name),
         device=device,
         medium=medium,
-        delay_ns=_parsed(options, "delay", parse_time_ns) or 0,
+        delay=_parsed(options, "delay", _parse_delay),
         size_bytes=_parsed(options, "size", _parse_disk_size_bytes),
         writable=_parsed(options, "writable", _parse_yes_no) or False,
         direct=_parsed(options, "direct", _parse_yes_no) or False,
@@ -335,6 +336,15 @@ def _parse_medium(text: str) -> MediumSpec:
     if kind == "file" and path:
         return FileSpec(Path(path))
     raise InputError("unknown medium; write memory or file:PATH")
+
+
+def _parse_delay(text: str) -> Delay | None:
+    first, dots, last = text.partition("..")
+    min_ns = parse_time_ns(first)
+    max_ns = parse_time_ns(last) if dots else min_ns
+    if max_ns < min_ns:
+        raise InputError("the longest delay is below the shortest; write MIN..MAX")
+    return Delay(min_ns, max_ns) if max_ns else None
 
 
 def _parse_disk_size_bytes(text: str) -> int:

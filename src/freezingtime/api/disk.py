@@ -28,7 +28,7 @@ class Disk:
     direct: bool = False
     """Whether the file is accessed past the host's page cache."""
     delay: str | int | None = None
-    """Real time that each call of the medium takes longer."""
+    """Real time that each call of the medium takes longer: a time, or ``"2.5ms..10ms"``."""
 
     @property
     def spec(self) -> str:

@@ -31,7 +31,8 @@ DISK_HELP = (
     "`DEVICE[,KEY=VALUE...]`. DEVICE: `constant:10us` or "
     "`constant:read=10us,write=20us`. "
     "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
-    "`delay=TIME`, `name=NAME`, `frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
+    "`delay=TIME` or `delay=MIN..MAX`, `name=NAME`, "
+    "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
     "`write-cache=on|off`. A file is never changed unless `writable=yes`."
 )
 

@@ -16,7 +16,7 @@ from freezingtime.machine.machine import Machine
 from freezingtime.machine.machine_config import MachineConfig
 from freezingtime.machine.service import DiskPlan
 from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
-from freezingtime.medium.delay import DelayMedium
+from freezingtime.medium.delay import delayed
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.spec import DiskSpec, build_device
@@ -99,9 +99,8 @@ def ready_snapshot(config: MachineConfig, on_boot: Callable[[Machine], None]) ->
 
 def _root_disk(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> OpenDisk:
     chosen = spec or NO_TIME
-    medium = DelayMedium(overlay, chosen.delay_ns) if chosen.delay_ns else overlay
     device = build_device(chosen, seed, overlay.size_bytes)
-    plan = DiskPlan(ROOT_DISK_NAME, device, medium, internal=spec is None)
+    plan = DiskPlan(ROOT_DISK_NAME, device, delayed(overlay, chosen.delay), internal=spec is None)
     return OpenDisk(plan, chosen, overlay)
 
 
