@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -12,22 +10,10 @@ from freezingtime.device.registry import describe
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.simulate import simulate_closed_loop
 from freezingtime.experiment.workload import parse_workload
-from tests.conftest import RunProgram
+from tests.doclib import blocks_of, read_page, run_examples
 
-PAGE = Path(__file__).parent.parent / "docs" / "devices.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-BLOCKS = [(match[1], match[2]) for match in BLOCK.finditer(PAGE.read_text())]
-#: Files begin with a comment that names them.
-FILES = {
-    text.split("\n", 1)[0].removeprefix("# "): text for kind, text in BLOCKS if kind != "console"
-}
-COMMANDS = [
-    line.removeprefix("$ ")
-    for kind, text in BLOCKS
-    if kind == "console"
-    for line in text.split("\n")
-]
+PAGE = read_page("devices")
+FILES = {block.file: block.text for block in blocks_of(PAGE) if block.file is not None}
 DEVICES = [name if name.endswith(".toml") else "tape.py:Tape" for name in FILES]
 
 
@@ -40,11 +26,8 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_page_has_its_examples() -> None:
-    assert {kind for kind, _ in BLOCKS} == {"toml", "python", "console"}
-    assert all(re.fullmatch(r"\w+\.(toml|py)", name) for name in FILES)
-    own_model = next(text for kind, text in BLOCKS if kind == "python")
-    assert len([line for line in own_model.split("\n") if line.strip()]) <= 21
+def test_a_model_of_ones_own_is_short() -> None:
+    assert len([line for line in FILES["tape.py"].split("\n") if line.strip()]) <= 21
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -60,12 +43,7 @@ def test_a_device_of_the_page_serves(device: str) -> None:
     assert int(simulation.latency_ns.min()) > 0
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command])
-def test_a_command_of_the_page_runs(
-    freezingtime: RunProgram, directory: Path, command: str
-) -> None:
-    program, *arguments = shlex.split(command)
-    assert program == "freezingtime"
-    ended = freezingtime(*arguments)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout
+def test_every_example_runs(tmp_path: Path) -> None:
+    ran = list(run_examples(PAGE, tmp_path))
+    assert {kind for kind, _ in ran} == {"console"}
+    assert all(printed for _, printed in ran)
