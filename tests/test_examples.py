@@ -1,10 +1,11 @@
-"""The example of files: what it finds is right, and depends on the device."""
+"""The examples of files and of a video: what they find is right, and depends on the device."""
 
 from __future__ import annotations
 
 import pytest
 from examples.example_table import Example
 from examples.files import FILE_SYSTEMS, files_example
+from examples.video import video_example
 
 from freezingtime.experiment.run import run
 from freezingtime.machine.image_build import build_debian_image
@@ -39,4 +40,17 @@ def test_files_are_copied_whole_in_the_time_of_the_device(file_system: str) -> N
         assert found["files"] == "60"
         assert found["file_system"] == "ok"
     assert int(slow["rsync_ms"]) > int(fast["rsync_ms"]) + 20
+    assert outputs(example, f"{SLOW},delay=1ms") == (slow, end_ns)
+
+
+def test_a_video_is_converted_alike_in_the_time_of_the_device() -> None:
+    example = video_example(frames=60)
+    fast, _ = outputs(example, FAST)
+    slow, end_ns = outputs(example, SLOW)
+    for found in (fast, slow):
+        assert found["frames"] == "60"
+        assert found["file_system"] == "ok"
+    assert fast["video"] == slow["video"]
+    assert int(slow["conversion_ns"]) > int(fast["conversion_ns"])
+    assert int(slow["sync_ns"]) > int(fast["sync_ns"]) + 5_000_000
     assert outputs(example, f"{SLOW},delay=1ms") == (slow, end_ns)
