@@ -15,6 +15,7 @@ import typer
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.options import SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
+from freezingtime.cli.time_columns import four_digits, time_cell
 from freezingtime.errors import InputError
 from freezingtime.experiment.latency_summary import LatencySummary, summarize
 from freezingtime.experiment.replay import (
@@ -45,7 +46,6 @@ _HEADER = (
     "max",
 )
 _TEXT_COLUMNS = 2
-_TIME_UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 10**3}
 
 
 def replay_command(
@@ -229,22 +229,10 @@ def _row(device: str, summary: LatencySummary) -> tuple[str, ...]:
         device,
         summary.operation,
         str(summary.count),
-        "-" if summary.iops is None else _four_digits(summary.iops),
-        "-" if bandwidth is None else _four_digits(bandwidth / 10**6),
-        *map(_time, times_ns),
+        "-" if summary.iops is None else four_digits(summary.iops),
+        "-" if bandwidth is None else four_digits(bandwidth / 10**6),
+        *map(time_cell, times_ns),
     )
-
-
-def _time(time_ns: float) -> str:
-    """A time in four digits, in the largest unit that is not more than it."""
-    for unit, unit_ns in _TIME_UNITS_NS.items():
-        if time_ns >= unit_ns:
-            return f"{_four_digits(time_ns / unit_ns)}{unit}"
-    return f"{_four_digits(time_ns)}ns"
-
-
-def _four_digits(value: float) -> str:
-    return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

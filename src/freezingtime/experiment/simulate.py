@@ -23,7 +23,7 @@ import numpy as np
 from freezingtime.device.base import Device
 from freezingtime.errors import RunError
 from freezingtime.experiment.drive import STALL_MAX, Drive
-from freezingtime.trace.readers.columns import IntColumn, Trace, concatenate
+from freezingtime.trace.readers.columns import IntColumn, Trace, concatenate, queue_depths
 from freezingtime.units import MAX_VALUE
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -107,14 +107,8 @@ class Simulation:
         return int(self.completion_ns.max() - self.trace.arrival_ns[0])
 
     def queue_depth(self) -> IntColumn:
-        """How many requests the device had when each arrived, itself included.
-
-        One that completes at the very nanosecond of an arrival is no longer counted.
-        """
-        gone = np.searchsorted(np.sort(self.completion_ns), self.trace.arrival_ns, side="right")
-        # Without a latency a request, and those behind it, go at the instant of its arrival.
-        depth: IntColumn = np.maximum(np.arange(1, len(gone) + 1) - gone, 1)
-        return depth
+        """How many requests the device had when each arrived, itself included."""
+        return queue_depths(self.trace.arrival_ns, self.completion_ns)
 
 
 def _ignore(_done: int, _total: int) -> None:

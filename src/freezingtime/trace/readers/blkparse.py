@@ -11,7 +11,7 @@ commands move no blocks and are left out. The summary at the end is not read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
@@ -41,20 +41,26 @@ def parser(action: str) -> Callable[[Lines], Iterator[Record]]:
     """A parser that takes the lines with this action, ``D`` or ``Q``."""
 
     def parse(lines: Lines) -> Iterator[Record]:
-        for line in lines:
-            if line.startswith(_SUMMARY):
-                return
-            if line.startswith(_BANNER):
-                continue
-            fields = line.split()
-            if not _DEVICE.fullmatch(fields[0]):
-                raise lines.error("device", fields[0], "must be MAJOR,MINOR, such as 8,0")
-            if len(fields) < len(_COLUMNS):
-                raise lines.error("line", line, f"must begin with: {' '.join(_COLUMNS)}")
-            if fields[5] == action:
-                yield from _records(lines, fields)
+        return (record for _, record in events(lines, (action,)))
 
     return parse
+
+
+def events(lines: Lines, actions: Sequence[str]) -> Iterator[tuple[str, Record]]:
+    """What the lines with one of these actions are about, in the order of the file."""
+    for line in lines:
+        if line.startswith(_SUMMARY):
+            return
+        if line.startswith(_BANNER):
+            continue
+        fields = line.split()
+        if not _DEVICE.fullmatch(fields[0]):
+            raise lines.error("device", fields[0], "must be MAJOR,MINOR, such as 8,0")
+        if len(fields) < len(_COLUMNS):
+            raise lines.error("line", line, f"must begin with: {' '.join(_COLUMNS)}")
+        if fields[5] in actions:
+            for record in _records(lines, fields):
+                yield fields[5], record
 
 
 def _records(lines: Lines, fields: list[str]) -> Iterator[Record]:
@@ -81,7 +87,9 @@ def _records(lines: Lines, fields: list[str]) -> Iterator[Record]:
 
 
 def _has_range(place: list[str]) -> bool:
-    """False for an empty flush, ``[process]`` or ``0 + 0``, and a packet, ``BYTES (HEX ..)``."""
-    without = not place or place[0].startswith("[")
+    """False for an empty flush, ``[process]``, ``0 + 0`` or, completed, ``0 [ERROR]``, and for a
+    packet, ``BYTES (HEX ..)``.
+    """
+    without = not place or place[0].startswith("[") or (len(place) == 2 and place[1][:1] == "[")
     packet = place[1:] and place[1].startswith("(")
     return not (without or packet or place[:3] == ["0", "+", "0"])

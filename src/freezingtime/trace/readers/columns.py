@@ -71,6 +71,18 @@ class Trace:
         return self.in_order(slice(start, stop))
 
 
+def queue_depths(arrival_ns: IntColumn, completion_ns: IntColumn) -> IntColumn:
+    """How many requests the device had when each arrived, itself included.
+
+    Requests are in order of arrival. One that completes at the very nanosecond of an arrival
+    is no longer counted.
+    """
+    gone = np.searchsorted(np.sort(completion_ns), arrival_ns, side="right")
+    # Without a latency a request, and those behind it, go at the instant of its arrival.
+    depth: IntColumn = np.maximum(np.arange(1, len(gone) + 1) - gone, 1)
+    return depth
+
+
 def concatenate(traces: Sequence[Trace]) -> Trace:
     """Several traces as one, arrival times as they are; of a single one, views."""
     if len(traces) == 1:

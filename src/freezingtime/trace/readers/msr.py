@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from freezingtime.request import Operation
 from freezingtime.trace.readers.lines import Lines, Record
 
-_COLUMNS = ("Timestamp", "Hostname", "DiskNumber", "Type", "Offset", "Size", "ResponseTime")
-_HEADER = ",".join(_COLUMNS)
+COLUMNS = ("Timestamp", "Hostname", "DiskNumber", "Type", "Offset", "Size", "ResponseTime")
+_HEADER = ",".join(COLUMNS)
 _LINE = re.compile(r"\d+,[^,]+,\d+,(Read|Write),\d+,\d+,\d+")
 _OPERATIONS = {"Read": Operation.READ, "Write": Operation.WRITE}
-_TICK_NS = 100
+TICK_NS = 100
 
 
 def recognizes(first_line: str) -> bool:
@@ -31,10 +31,16 @@ def parse(lines: Lines) -> Iterator[Record]:
     for line in lines:
         if line == _HEADER:
             continue
-        ticks, host, disk, word, offset, size, _ = lines.split(line, ",", _COLUMNS)
-        yield Record(
-            f"{host}.{disk}",
-            _TICK_NS * lines.whole("Timestamp", ticks),
-            lines.operation("Type", word, _OPERATIONS),
-            *lines.range_bytes(("Offset", offset), ("Size", size)),
-        )
+        yield parse_line(lines, line)[0]
+
+
+def parse_line(lines: Lines, line: str) -> tuple[Record, str]:
+    """The request of one line, and its ResponseTime as it stands there."""
+    ticks, host, disk, word, offset, size, response = lines.split(line, ",", COLUMNS)
+    record = Record(
+        f"{host}.{disk}",
+        TICK_NS * lines.whole("Timestamp", ticks),
+        lines.operation("Type", word, _OPERATIONS),
+        *lines.range_bytes(("Offset", offset), ("Size", size)),
+    )
+    return record, response

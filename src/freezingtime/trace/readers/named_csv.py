@@ -18,7 +18,7 @@ from freezingtime.request import Operation
 from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
 
 # A time in units of 10**digits ns.
-_TIME_DIGITS = {
+TIME_DIGITS = {
     "timestamp": 9,
     "time": 9,
     "timestamps": 9,
@@ -29,13 +29,13 @@ _TIME_DIGITS = {
     "arrivalns": 0,
     "filetime": 2,
 }
-_OPERATION_NAMES = ("iotype", "type", "operation", "op", "opcode", "rw")
+OPERATION_NAMES = ("iotype", "type", "operation", "op", "opcode", "rw")
 _OFFSET_UNITS_BYTES = {"offset": 1, "offsetbytes": 1, "lba": SECTOR_BYTES, "sector": SECTOR_BYTES}
-_LENGTH_UNITS_BYTES = {"size": 1, "length": 1, "lengthbytes": 1, "sectors": SECTOR_BYTES}
-_DISK_NAMES = ("disk", "lun", "volume", "volumeid", "device", "deviceid", "disknumber")
+LENGTH_UNITS_BYTES = {"size": 1, "length": 1, "lengthbytes": 1, "sectors": SECTOR_BYTES}
+DISK_NAMES = ("disk", "lun", "volume", "volumeid", "device", "deviceid", "disknumber")
 _FUA_NAMES = ("fua",)
 _FUA = {"0": False, "1": True}
-_OPERATIONS = {
+OPERATIONS = {
     **dict.fromkeys(("r", "read", "rs"), Operation.READ),
     **dict.fromkeys(("w", "write", "ws"), Operation.WRITE),
     **dict.fromkeys(("f", "flush", "sync"), Operation.FLUSH),
@@ -64,7 +64,7 @@ class _Columns:
 
 def recognizes(first_line: str) -> bool:
     """Whether a file that begins with this line is of this format."""
-    return _missing(_plain_names(first_line)) is None
+    return _missing(plain_names(first_line)) is None
 
 
 def parser(header: str | None) -> Callable[[Lines], Iterator[Record]]:
@@ -73,7 +73,7 @@ def parser(header: str | None) -> Callable[[Lines], Iterator[Record]]:
     def parse(lines: Lines) -> Iterator[Record]:
         texts = iter(lines)
         first_line = next(texts, "") if header is None else header
-        missing = _missing(_plain_names(first_line))
+        missing = _missing(plain_names(first_line))
         if missing is not None and header is not None:
             raise InputError(f"--format csv:{header}: {missing}")
         if missing is not None:
@@ -83,7 +83,8 @@ def parser(header: str | None) -> Callable[[Lines], Iterator[Record]]:
     return parse
 
 
-def _plain_names(header: str) -> list[str]:
+def plain_names(header: str) -> list[str]:
+    """The names of a header line, as the tables here have them."""
     return [
         name.lower().replace("_", "").replace("-", "").replace(" ", "").strip('"')
         for name in header.split(",")
@@ -93,10 +94,10 @@ def _plain_names(header: str) -> list[str]:
 def _missing(names: Sequence[str]) -> str | None:
     """What a header lacks, or None."""
     for what, known in (
-        ("time", _TIME_DIGITS),
-        ("operation", _OPERATION_NAMES),
+        ("time", TIME_DIGITS),
+        ("operation", OPERATION_NAMES),
         ("offset", _OFFSET_UNITS_BYTES),
-        ("size", _LENGTH_UNITS_BYTES),
+        ("size", LENGTH_UNITS_BYTES),
     ):
         if not any(name in known for name in names):
             return f"has no column of {what}; it is one of: {', '.join(known)}"
@@ -104,7 +105,7 @@ def _missing(names: Sequence[str]) -> str | None:
 
 
 def _locate(header: str) -> _Columns:
-    names = _plain_names(header)
+    names = plain_names(header)
 
     def first(known: Sequence[str]) -> int:
         return next(index for index, name in enumerate(names) if name in known)
@@ -112,18 +113,18 @@ def _locate(header: str) -> _Columns:
     def maybe(known: Sequence[str]) -> int | None:
         return next((index for index, name in enumerate(names) if name in known), None)
 
-    time, offset = first(list(_TIME_DIGITS)), first(list(_OFFSET_UNITS_BYTES))
-    length = first(list(_LENGTH_UNITS_BYTES))
+    time, offset = first(list(TIME_DIGITS)), first(list(_OFFSET_UNITS_BYTES))
+    length = first(list(LENGTH_UNITS_BYTES))
     return _Columns(
         names=header.split(","),
         time=time,
-        time_digits=_TIME_DIGITS[names[time]],
-        operation=first(_OPERATION_NAMES),
+        time_digits=TIME_DIGITS[names[time]],
+        operation=first(OPERATION_NAMES),
         offset=offset,
         offset_unit_bytes=_OFFSET_UNITS_BYTES[names[offset]],
         length=length,
-        length_unit_bytes=_LENGTH_UNITS_BYTES[names[length]],
-        disk=maybe(_DISK_NAMES),
+        length_unit_bytes=LENGTH_UNITS_BYTES[names[length]],
+        disk=maybe(DISK_NAMES),
         fua=maybe(_FUA_NAMES),
     )
 
@@ -141,7 +142,7 @@ def _record(lines: Lines, fields: Sequence[str], columns: _Columns) -> Record:
     disk = "" if columns.disk is None else fields[columns.disk].strip()
     arrival_ns = lines.time_ns(*named(columns.time), columns.time_digits)
     name, word = named(columns.operation)
-    operation = lines.operation(name, word.lower(), _OPERATIONS)
+    operation = lines.operation(name, word.lower(), OPERATIONS)
     if operation is Operation.FLUSH:
         return Record(disk, arrival_ns, operation, 0, 0)
     span = lines.range_bytes(

@@ -1,0 +1,24 @@
+"""Times and their differences in the cells of a table."""
+
+from __future__ import annotations
+
+_UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 10**3}
+
+
+def time_cell(time_ns: float) -> str:
+    """A time in four digits, in the largest unit that is not more than it."""
+    for unit, unit_ns in _UNITS_NS.items():
+        if time_ns >= unit_ns:
+            return f"{four_digits(time_ns / unit_ns)}{unit}"
+    return f"{four_digits(time_ns)}ns"
+
+
+def four_digits(value: float) -> str:
+    """A number in four digits, or all of those before its point."""
+    return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
+
+
+def difference(share: float) -> str:
+    """A relative difference, with its sign."""
+    # Adding 0.0 makes the -0.0 that rounding may leave a 0.0.
+    return f"{round(share, 3) + 0.0:+.1%}"

@@ -1,0 +1,87 @@
+"""A device's description as TOML, the way the catalogue's files are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPES = {'"': '\\"', "\\": "\\\\"}
+_LINE = 96
+
+
+def device_toml(content: Mapping[str, Any]) -> str:
+    """The text; its tables hold texts, numbers, booleans, lists, tables and lists of tables."""
+    return "\n".join(_table(content, "")).lstrip("\n") + "\n"
+
+
+def _table(content: Mapping[str, Any], path: str) -> Iterator[str]:
+    """The lines of a table: its values, then the tables below it."""
+    for key, value in content.items():
+        if not _is_table(value) and not _is_tables(value):
+            yield from _assignment(_key(key), value)
+    for key, value in content.items():
+        below = f"{path}.{_key(key)}" if path else _key(key)
+        if _is_tables(value):
+            for item in value:
+                yield from ("", f"[[{below}]]", *_table(item, below))
+        elif _is_table(value):
+            values = any(not _is_table(item) and not _is_tables(item) for item in value.values())
+            yield from (["", f"[{below}]"] if values else [])
+            yield from _table(value, below)
+
+
+def _is_table(value: Any) -> bool:
+    """A distribution (a table with a kind) stays in its line."""
+    return isinstance(value, Mapping) and "kind" not in value
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_table, value))
+
+
+def _assignment(key: str, value: Any) -> Iterator[str]:
+    line = f"{key} = {_value(value)}"
+    if len(line) <= _LINE or not isinstance(value, list):
+        yield line
+        return
+    yield f"{key} = ["
+    row = ""
+    for item in map(_value, value):
+        if row and len(row) + len(item) + 2 > _LINE:
+            yield row
+            row = ""
+        row = f"{row or '   '} {item},"
+    yield from (row, "]")
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _text(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return f"{value:_}"
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())}}}"
+    if isinstance(value, Sequence):
+        return f"[{', '.join(map(_value, value))}]"
+    raise TypeError(f"{value!r} has no place in a device's description")
+
+
+def _text(text: str) -> str:
+    """A basic string; control characters and lone surrogates are written as TOML has them."""
+    plain = text.encode("utf-8", "replace").decode()
+    return f'"{"".join(_ESCAPES.get(c) or (c if c.isprintable() else _escape(c)) for c in plain)}"'
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

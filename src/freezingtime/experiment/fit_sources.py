@@ -1,0 +1,96 @@
+"""What a device is fitted to: logs, directories of them, and directories of ``measure``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from freezingtime.errors import InputError
+from freezingtime.experiment.measurement import MANIFEST_NAME, read_measurement
+from freezingtime.trace.readers.latencies import Latencies, join
+from freezingtime.trace.readers.read_latencies import read_latencies
+from freezingtime.trace.record_paths import RECORD_NAME, stream_path
+
+#: Which files of a directory are taken: the first of these patterns that any of them matches.
+_PATTERNS = ("*_lat.*.log*", "*_clat.*.log*", "*.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where latencies are from."""
+
+    path: Path
+    measured: str
+    """When, such as ``2026-11-26``; of a mere log, when the file was last written."""
+    what: str
+    """What was measured, as far as is known."""
+    request_count: int
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        what = f"{self.what}, " if self.what else ""
+        return f"{what}{self.path}, of {self.measured}, {self.request_count} requests"
+
+
+def read_sources(
+    paths: Sequence[Path],
+    *,
+    depth: int | None,
+    disk: str | None,
+    notify: Callable[[str], None],
+    progress: Callable[[str, int, int], None],
+) -> tuple[Latencies, list[Source]]:
+    """Read all logs; a directory is one of ``measure``, a run's, or one with logs of fio.
+
+    Raises:
+        InputError: there is none, or one cannot be read.
+    """
+    parts, sources = [], []
+    for path in paths:
+        if (path / MANIFEST_NAME).is_file():
+            measurement = read_measurement(path, progress)
+            latencies, what = measurement.latencies, measurement.what
+            source = Source(path, measurement.measured, what, len(latencies))
+        else:
+            latencies = _read_logs(path, depth, disk, notify, progress)
+            source = Source(path, _written(path), "", len(latencies))
+        for note in latencies.notes:
+            notify(f"{path}: {note}")
+        parts.append(latencies)
+        sources.append(source)
+    return join(parts), sources
+
+
+def _read_logs(
+    path: Path,
+    depth: int | None,
+    disk: str | None,
+    notify: Callable[[str], None],
+    progress: Callable[[str, int, int], None],
+) -> Latencies:
+    logs = _logs_of(path)
+    parts = []
+    for number, log in enumerate(logs):
+        progress(f"reading {log.name}", number, len(logs))
+        parts.append(read_latencies(log, depth=depth, disk=disk, notify=notify))
+    return join(parts)
+
+
+def _logs_of(path: Path) -> list[Path]:
+    is_run = (path / RECORD_NAME).is_file() or stream_path(path / RECORD_NAME).is_file()
+    if not path.is_dir() or is_run:
+        return [path]
+    for pattern in _PATTERNS:
+        if found := sorted(file for file in path.glob(pattern) if file.is_file()):
+            return found
+    raise InputError(
+        f"{path}: has no logs; name a directory of 'freezingtime measure', a run's, or one with "
+        f"fio's {' or '.join(_PATTERNS)}"
+    )
+
+
+def _written(path: Path) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(path.stat().st_mtime))

@@ -1,0 +1,67 @@
+"""A log, cut into two halves so that what drifts in it drifts in both; and how much it drifts.
+
+The requests of each cell are cut, in their order, into equal blocks. Blocks go to the halves in
+the order A B B A: a linear drift is then in both halves to the same amount, and a slower one
+nearly so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from freezingtime.experiment.distance import Distance, distance
+from freezingtime.experiment.latency_cells import Cell
+from freezingtime.trace.readers.columns import IntColumn
+
+#: Into how many blocks a cell is cut.
+BLOCKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How much a measurement differs from itself."""
+
+    interleaved: Distance
+    """Half B against half A: about the least error that any model fitted to A can have on B."""
+    in_time: Distance
+    """The second half in time against the first: what waiting a while changes."""
+    block_variation: float
+    """The blocks' means: their coefficient of variation."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "interleaved_halves": self.interleaved.as_dict(),
+            "halves_in_time": self.in_time.as_dict(),
+            "block_variation": self.block_variation,
+        }
+
+
+def split(latency_ns: IntColumn) -> tuple[IntColumn, IntColumn]:
+    """Halves A and B of two latencies or more, each in order."""
+    block = np.arange(len(latency_ns)) * _block_count(len(latency_ns)) // len(latency_ns)
+    in_b = np.isin(block % 4, (1, 2))
+    return latency_ns[~in_b], latency_ns[in_b]
+
+
+def drift(cell: Cell) -> Drift:
+    """How much a cell of two requests or more differs from itself."""
+    latency_ns = cell.latency_ns
+    middle = len(latency_ns) // 2
+    means_ns = [
+        float(part.mean()) for part in np.array_split(latency_ns, _block_count(len(latency_ns)))
+    ]
+    mean_ns = float(np.mean(means_ns))
+    return Drift(
+        distance(*split(latency_ns)),
+        distance(latency_ns[:middle], latency_ns[middle:]),
+        float(np.std(means_ns)) / mean_ns if mean_ns else 0.0,
+    )
+
+
+def _block_count(count: int) -> int:
+    """A multiple of 4, so that both halves have the same weight, if there are so many."""
+    return min(BLOCKS, count // 4 * 4) or 2

@@ -1,0 +1,187 @@
+"""fio's JSON (``--output-format=json`` or ``json+``): latencies by histogram or percentiles.
+
+Of each job and direction, ``clat_ns`` (else ``lat_ns``) has with ``json+`` all of fio's
+histogram: by latency, how many requests took it, to within 0.8 % (``stat.h`` of fio).
+Plain JSON has percentiles only; between them, the distribution is taken to be linear. Flushes
+are fio's ``sync``. The depth is the mean number of requests in flight (Little's law); the
+size, bytes over requests.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freezingtime.device.trace_device import MAX_LENGTH_BYTES
+from freezingtime.errors import InputError
+from freezingtime.request import Operation
+from freezingtime.trace.readers.columns import IntColumn
+from freezingtime.trace.readers.latencies import Latencies, join, likely_depth
+from freezingtime.units import MAX_VALUE
+
+_DIRECTIONS = {"read": Operation.READ, "write": Operation.WRITE, "trim": Operation.DISCARD}
+_SYNC = "sync"
+_NS_PER_MS = 10**6
+# More values than that of one histogram say nothing more.
+_COUNT_MAX = 200_000
+_PERCENTILE_VALUES = 10_000
+_ROUGH_NOTE = (
+    "from fio's percentiles, with nothing known between them: --output-format=json+ has all"
+)
+
+
+def recognizes(first_line: str) -> bool:
+    """Whether a file that begins with this line is of this format."""
+    return first_line.startswith("{") or first_line.startswith("fio: ")
+
+
+def read_fio_json(path: Path, text: str, depth: int | None) -> Latencies:
+    """The latencies of all jobs in fio's JSON output.
+
+    ``depth`` is the queue depth; None: found by Little's law.
+
+    Raises:
+        InputError: it is not fio's JSON, a value is not possible, or there is no latency in it.
+    """
+    document = _document(path, text)
+    parts = [
+        part
+        for number, job in enumerate(_jobs(path, document))
+        for part in _job(path, number, job, depth)
+    ]
+    if not parts:
+        raise InputError(f"{path}: no latency in it; let fio write --output-format=json+")
+    return join(parts)
+
+
+def _document(path: Path, text: str) -> Mapping[str, Any]:
+    # What fio has to say comes before its JSON.
+    start = text.find("{")
+    try:
+        document = json.loads(text[max(start, 0) :])
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path}: is no JSON: {error}; name fio's --output-format=json+"
+        ) from error
+    if not isinstance(document, dict) or "fio version" not in document:
+        raise InputError(f"{path}: is no JSON of fio's: it has no 'fio version'")
+    return document
+
+
+def _jobs(path: Path, document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    jobs = document.get("jobs")
+    if not isinstance(jobs, list) or not all(isinstance(job, dict) for job in jobs):
+        raise InputError(f"{path}: jobs: must be a list of fio's jobs")
+    return jobs
+
+
+def _job(path: Path, number: int, job: Mapping[str, Any], depth: int | None) -> Iterator[Latencies]:
+    where = f"{path}: jobs[{number}]"
+    directions = {name: _table(where, job, name) for name in _DIRECTIONS}
+    in_flight = sum(_in_flight(f"{where}.{name}", table) for name, table in directions.items())
+    for name, operation in _DIRECTIONS.items():
+        table = directions[name]
+        count = _number(f"{where}.{name}", table, "total_ios")
+        if count < 1:
+            continue
+        length_bytes = round(_number(f"{where}.{name}", table, "io_bytes") / count)
+        if not 1 <= length_bytes <= MAX_LENGTH_BYTES:
+            raise InputError(f"{where}.{name}: io_bytes: {length_bytes} bytes in each request")
+        found = _values_ns(f"{where}.{name}", table, ("clat_ns", "lat_ns"))
+        yield _latencies(operation, length_bytes, depth or likely_depth(in_flight), *found)
+    sync = _table(where, job, _SYNC)
+    if _number(f"{where}.{_SYNC}", _table(where, sync, "lat_ns"), "N") >= 1:
+        found = _values_ns(f"{where}.{_SYNC}", sync, ("lat_ns",))
+        yield _latencies(Operation.FLUSH, 0, 1, *found)
+
+
+def _latencies(
+    operation: Operation, length_bytes: int, depth: int, latency_ns: IntColumn, is_rough: bool
+) -> Latencies:
+    count = len(latency_ns)
+    return Latencies(
+        np.full(count, operation, np.uint8),
+        np.full(count, length_bytes, np.int64),
+        np.full(count, depth, np.int64),
+        latency_ns,
+        np.zeros(count, np.bool_),
+        notes=(_ROUGH_NOTE,) if is_rough else (),
+    )
+
+
+def _in_flight(where: str, table: Mapping[str, Any]) -> float:
+    """How many requests of a direction were in flight on average (Little's law)."""
+    runtime_ms = _number(where, table, "runtime")
+    latencies = _table(where, table, "lat_ns")
+    if not runtime_ms:
+        return 0.0
+    busy_ns = _number(where, latencies, "mean") * _number(where, table, "total_ios")
+    return busy_ns / (runtime_ms * _NS_PER_MS)
+
+
+def _values_ns(
+    where: str, table: Mapping[str, Any], names: Sequence[str]
+) -> tuple[IntColumn, bool]:
+    """Latencies in order of size, and whether they are made of percentiles only."""
+    for name in names:
+        if bins := _table(where, table, name).get("bins"):
+            return _from_bins(f"{where}.{name}.bins", bins), False
+    for name in names:
+        latencies = _table(where, table, name)
+        if percentiles := latencies.get("percentile"):
+            return _from_percentiles(f"{where}.{name}", latencies, percentiles), True
+    raise InputError(
+        f"{where}: has neither bins nor percentiles; let fio write --output-format=json+"
+    )
+
+
+def _from_bins(where: str, bins: Any) -> IntColumn:
+    values_ns, counts = _numbers(where, bins)
+    if not counts.sum():
+        raise InputError(f"{where}: counts no request")
+    shares = min(1.0, _COUNT_MAX / counts.sum())
+    return np.repeat(values_ns.astype(np.int64), np.ceil(counts * shares).astype(np.int64))
+
+
+def _from_percentiles(where: str, latencies: Mapping[str, Any], percentiles: Any) -> IntColumn:
+    percents, values_ns = _numbers(f"{where}.percentile", percentiles)
+    if percents.max() > 100:
+        raise InputError(f"{where}.percentile: {percents.max():g}: must be at most 100")
+    least_ns, most_ns = (_number(where, latencies, key) for key in ("min", "max"))
+    known = np.concatenate([[0.0], percents[percents < 100] / 100, [1.0]])
+    times_ns = np.concatenate([[least_ns], values_ns[percents < 100], [most_ns]])
+    count = min(_PERCENTILE_VALUES, max(2, int(_number(where, latencies, "N"))))
+    wanted = (np.arange(count) + 0.5) / count
+    return np.sort(np.interp(wanted, known, times_ns)).astype(np.int64)
+
+
+def _numbers(where: str, table: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The keys of a table of numbers, in order, and its values."""
+    try:
+        pairs = sorted((float(key), float(value)) for key, value in table.items())
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{where}: must be a table of numbers") from error
+    if not pairs or not all(0 <= number <= MAX_VALUE for pair in pairs for number in pair):
+        raise InputError(f"{where}: must be a table of numbers from 0 on")
+    keys, values = zip(*pairs, strict=True)
+    return np.array(keys), np.array(values)
+
+
+def _table(where: str, table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A table below another; empty if it is not there."""
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise InputError(f"{where}.{key}: must be a table")
+    return value
+
+
+def _number(where: str, table: Mapping[str, Any], key: str) -> float:
+    value = table.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_VALUE:
+        raise InputError(f"{where}: {key}: {value!r}: must be a number from 0 on")
+    return float(value)

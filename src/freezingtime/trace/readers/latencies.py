@@ -1,0 +1,61 @@
+"""Requests and how long each took, in memory: what a device is fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freezingtime.trace.readers.columns import IntColumn
+
+# Of a power of two, a measured mean depth this near is taken for it.
+_SNAP_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Requests in the order in which they arrived or were logged; columns of one length.
+
+    ``depth`` is how many requests the device had when each arrived, itself included;
+    ``operation`` holds :class:`~freezingtime.request.Operation` values; a flush has length 0.
+    """
+
+    operation: NDArray[np.uint8]
+    length_bytes: IntColumn
+    depth: IntColumn
+    latency_ns: IntColumn
+    is_ordered: NDArray[np.bool_]
+    """False: from a histogram, so that it is not known which request followed which."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how they were read."""
+
+    def __len__(self) -> int:
+        return len(self.latency_ns)
+
+
+def join(parts: Sequence[Latencies]) -> Latencies:
+    """Several logs as one, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Latencies(
+        np.concatenate([part.operation for part in parts]),
+        np.concatenate([part.length_bytes for part in parts]),
+        np.concatenate([part.depth for part in parts]),
+        np.concatenate([part.latency_ns for part in parts]),
+        np.concatenate([part.is_ordered for part in parts]),
+        tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+    )
+
+
+def likely_depth(mean_in_flight: float) -> int:
+    """The queue depth of a load whose mean number of requests in flight was measured.
+
+    By Little's law that number is the sum of the latencies over the time. It is somewhat less
+    than the depth, as the host needs time between two requests; depths are mostly powers of two.
+    """
+    power = 2 ** round(float(np.log2(max(mean_in_flight, 1.0))))
+    if abs(mean_in_flight - power) <= _SNAP_SHARE * power:
+        return int(power)
+    return max(1, round(mean_in_flight))

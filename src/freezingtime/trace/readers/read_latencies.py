@@ -1,0 +1,166 @@
+"""From a log of a real device, or our own record, to latencies."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from freezingtime.errors import InputError
+from freezingtime.trace.readers import blkparse, blkparse_latency, csv_latency, fio_json, msr
+from freezingtime.trace.readers.fio_latency import read_latency_log
+from freezingtime.trace.readers.latencies import Latencies, likely_depth
+from freezingtime.trace.readers.lines import Lines
+from freezingtime.trace.readers.msr_latency import read_msr
+from freezingtime.trace.readers.text import bounded_lines, opened
+from freezingtime.trace.record_paths import is_record
+
+#: What can be read, in words.
+KNOWN = (
+    "fio's latency logs (--write_lat_log) and JSON, blkparse's text, CSV with a column of "
+    "latencies, the CSV of MSR Cambridge, and the record of a run"
+)
+
+_FIO_LOG_LINE = re.compile(r"\d+ *, *\d+ *, *[0-2] *, *\d+( *, *\w+){0,2}")
+# Logs of fio that look like latency logs, and are none.
+_OTHER_LOG = re.compile(r"_(bw|iops|slat)\.\d+\.log(\.gz)?$")
+_FIO_JSON_MAX_BYTES = 1 << 28
+# Below that, a log of ms says nothing about how many requests were in flight.
+_SPAN_MIN_NS = 50 * 10**6
+_IDLE_SHARE = 0.2
+
+
+def recognizes(path: Path) -> bool:
+    """Whether there is a log at ``path``, by its first line or, of a record, its content.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if is_record(path):
+        return path.is_file()
+    with opened(path) as (_, text):
+        return _kind_of(text.readline(1 << 12).strip()) is not None
+
+
+def read_latencies(
+    path: Path,
+    *,
+    depth: int | None = None,
+    disk: str | None = None,
+    notify: Callable[[str], None] = lambda notice: None,
+) -> Latencies:
+    """Read the latencies in a file of any known kind; text may be gzipped.
+
+    ``depth`` is the queue depth of all requests; None: as the log says, or as follows from it.
+    ``disk`` picks the requests of one disk, by the log's own name for it.
+
+    Raises:
+        InputError: the file is of no known kind or has no latencies, a line is wrong, there are
+            several disks to choose from, or there is no request in it.
+    """
+    latencies = (
+        _read_record(path, disk, notify) if is_record(path) else _read_text(path, disk, depth)
+    )
+    if not len(latencies):
+        raise InputError(f"{path}: no request with a latency in it; name another log")
+    if depth is None:
+        return latencies
+    return replace(latencies, depth=np.full(len(latencies), depth, np.int64))
+
+
+def _kind_of(first_line: str) -> str | None:
+    for kind, known in _KINDS.items():
+        if known(first_line):
+            return kind
+    return None
+
+
+_KINDS: dict[str, Callable[[str], bool]] = {
+    "blkparse": blkparse.recognizes,
+    "msr": msr.recognizes,
+    "csv": csv_latency.recognizes,
+    "fio-log": lambda line: _FIO_LOG_LINE.fullmatch(line) is not None,
+    "fio-json": fio_json.recognizes,
+}
+_DISKS_READERS = {
+    "blkparse": blkparse_latency.read_blkparse,
+    "msr": read_msr,
+    "csv": csv_latency.read_csv,
+}
+
+
+def _read_text(path: Path, disk: str | None, depth: int | None) -> Latencies:
+    with opened(path) as (_, text):
+        texts = bounded_lines(str(path), text)
+        first_line = next(texts, "")
+        kind = _kind_of(first_line.strip())
+        if kind in _DISKS_READERS:
+            lines = Lines(str(path), itertools.chain([first_line], texts))
+            latencies, disks = _DISKS_READERS[kind](lines, disk)
+            _check_disk(path, disk, disks)
+            return latencies
+        if kind == "fio-json":
+            content = first_line + text.read(_FIO_JSON_MAX_BYTES)
+            return fio_json.read_fio_json(path, content, depth)
+    if kind == "fio-log":
+        return _read_fio_log(path, depth)
+    shown = first_line.strip()[:60]
+    what = f"begins with {shown!r}" if shown else "is empty"
+    raise InputError(f"{path}: has no latencies: it {what}; there is: {KNOWN}")
+
+
+def _check_disk(path: Path, disk: str | None, disks: set[str]) -> None:
+    names = ", ".join(sorted(disks))
+    if disk is not None and disks and disk not in disks:
+        raise InputError(f"--trace-disk {disk}: no such disk in {path}; there is: {names}")
+    if disk is None and len(disks) > 1:
+        raise InputError(f"{path}: has several disks; choose with --trace-disk: {names}")
+
+
+def _read_fio_log(path: Path, depth: int | None) -> Latencies:
+    if other := _OTHER_LOG.search(path.name):
+        raise InputError(
+            f"{path}: is a log of fio's {other[1]} by its name; name the _lat or _clat log"
+        )
+    log = read_latency_log(path)
+    notes = []
+    if depth is None:
+        starts_ns = log.time_ns - log.latency_ns
+        span_ns = int(log.time_ns.max()) - int(starts_ns.min())
+        mean_in_flight = float(log.latency_ns.sum()) / max(span_ns, 1)
+        depth = 1 if span_ns < _SPAN_MIN_NS else likely_depth(mean_in_flight)
+        if span_ns < _SPAN_MIN_NS:
+            notes.append("too short to say how many requests were in flight: depth 1 is assumed")
+        elif mean_in_flight < _IDLE_SHARE:
+            notes.append(
+                f"on average {mean_in_flight:.2g} requests were in flight: a load with pauses, or "
+                "a log of averages (log_avg_msec), which says nothing of single requests"
+            )
+    return Latencies(
+        log.operation,
+        log.length_bytes,
+        np.full(len(log.operation), depth, np.int64),
+        log.latency_ns,
+        np.ones(len(log.operation), np.bool_),
+        tuple(notes),
+    )
+
+
+def _read_record(path: Path, disk: str | None, notify: Callable[[str], None]) -> Latencies:
+    # Imported here, since pyarrow takes its time and other logs do without.
+    from freezingtime.trace.record_columns import read_disk
+
+    names = ("operation", "length_bytes", "queue_depth", "arrival_ns", "delivery_ns", "sequence")
+    columns = read_disk(path, names, disk=disk, option="--trace-disk", notify=notify).columns
+    order = np.argsort(columns["sequence"], kind="stable")
+    return Latencies(
+        columns["operation"][order],
+        columns["length_bytes"][order],
+        columns["queue_depth"][order].astype(np.int64),
+        (columns["delivery_ns"] - columns["arrival_ns"])[order],
+        np.ones(len(order), np.bool_),
+    )
