@@ -39,6 +39,7 @@ _COMMANDS = {
     "serve": "freezingtime.cli.serve",
     "devices": "freezingtime.cli.devices",
     "replay": "freezingtime.cli.replay",
+    "measure": "freezingtime.cli.measure",
     "fit": "freezingtime.cli.fit",
     "accuracy": "freezingtime.cli.accuracy",
     "export": "freezingtime.cli.export",

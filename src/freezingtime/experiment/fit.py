@@ -36,7 +36,8 @@ MODELS = (EMPIRICAL, LATENCY)
 #: What must be there for a device to work; the others take no time if nobody knows better.
 _REQUIRED = (OperationClass.READ, OperationClass.WRITE)
 _NAMES = {operation_class.name.lower(): operation_class for operation_class in OperationClass}
-_SIMULATED_MIN, _SIMULATED_MAX = 2_000, 20_000
+# So many that what differs is the model, and not chance.
+_SIMULATED_COUNT = 50_000
 _SPAN_BYTES = 1 << 30
 _OPERATIONS = {
     OperationClass.READ: Operation.READ,
@@ -335,7 +336,7 @@ def _judge(
 
 def simulate_cell(description: Description, cell: Cell, seed: int) -> IntColumn:
     """What a device makes of requests like a cell's, always as many in flight as it says."""
-    count = int(np.clip(len(cell.latency_ns), _SIMULATED_MIN, _SIMULATED_MAX))
+    count = _SIMULATED_COUNT
     size_bytes = min(description.capacity_bytes or _SPAN_BYTES, _SPAN_BYTES)
     places = max(1, size_bytes // max(cell.size_bytes, 512) - 1)
     offsets = np.random.default_rng(seed).integers(0, places, count) * cell.size_bytes

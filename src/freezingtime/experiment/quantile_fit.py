@@ -27,6 +27,7 @@ _DIGITS = 9
 # Below that, successive requests count as independent.
 _CORRELATION_MIN = 0.05
 _CORRELATION_MAX = 0.999
+_FAR_LAGS = range(50, 101, 5)
 
 
 def quantile_points(latency_ns: IntColumn) -> list[tuple[float, int]]:
@@ -47,24 +48,33 @@ def quantile_texts(latency_ns: IntColumn) -> list[list[float | str]]:
 def correlation(cells: Sequence[Cell]) -> float:
     """The correlation of successive requests: of their ranks, made normal, at lag 1.
 
-    Of the cells with the least depth only, as in deeper queues requests overtake each other;
-    weighted by their requests. 0 if it is below 0.05, where it would change nothing.
+    What is still alike 50 to 100 requests later is drift, which the model has not, and is taken
+    out. Of the cells with the least depth only, as in deeper queues requests overtake each
+    other; weighted by their requests. 0 if it is below 0.05, where it would change nothing.
     """
-    from scipy import stats
-
     least = min(cell.depth for cell in cells)
     weighted, weight = 0.0, 0
     for cell in cells:
         count = len(cell.latency_ns)
-        if cell.depth != least or count < 3 or np.ptp(cell.latency_ns) == 0:
-            continue
-        ranks = stats.rankdata(cell.latency_ns)
-        normal = stats.norm.ppf((ranks - 0.5) / count)
-        deviation = normal - normal.mean()
-        weighted += count * float(deviation[1:] @ deviation[:-1]) / float(deviation @ deviation)
-        weight += count
+        if cell.depth == least and count > 2 * _FAR_LAGS[-1] and np.ptp(cell.latency_ns):
+            weighted += count * _short_correlation(cell.latency_ns)
+            weight += count
     found = weighted / weight if weight else 0.0
     return 0.0 if found < _CORRELATION_MIN else round(min(found, _CORRELATION_MAX), 3)
+
+
+def _short_correlation(latency_ns: IntColumn) -> float:
+    from scipy import stats
+
+    normal = stats.norm.ppf((stats.rankdata(latency_ns) - 0.5) / len(latency_ns))
+    deviation = normal - normal.mean()
+    power = float(deviation @ deviation)
+
+    def at(lag: int) -> float:
+        return float(deviation[lag:] @ deviation[:-lag]) / power
+
+    drift = max(0.0, float(np.mean([at(lag) for lag in _FAR_LAGS])))
+    return (at(1) - drift) / (1 - drift)
 
 
 def _kept(probabilities: NDArray[np.float64], times_ns: IntColumn) -> IntColumn:

@@ -1,0 +1,28 @@
+"""Asking before something is done to a device of the user's."""
+
+from __future__ import annotations
+
+import sys
+
+from freezingtime.errors import InputError
+from freezingtime.experiment.measure import MeasurePlan
+from freezingtime.experiment.measure_options import in_words
+
+
+def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> None:
+    """Say what will be done, and go on only if the user agrees.
+
+    Raises:
+        InputError: they do not, or there is nobody to ask.
+    """
+    lines = in_words(plan)
+    if not quiet or not yes:
+        for line in lines:
+            print(f"freezingtime: {line}", file=sys.stderr)
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InputError(f"{plan.path}: nothing was measured: add --yes")
+    print("freezingtime: go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InputError(f"{plan.path}: nothing was measured")

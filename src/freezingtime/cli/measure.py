@@ -1,0 +1,85 @@
+"""`freezingtime measure`: a real device, measured as `fit` needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freezingtime.cli.consent import require_consent
+from freezingtime.cli.measure_options import (
+    CreateOption,
+    DepthsOption,
+    OverwriteOption,
+    RoundsOption,
+    RuntimeOption,
+    SizesOption,
+    WriteOption,
+    YesOption,
+)
+from freezingtime.cli.options import command_app
+from freezingtime.cli.replay_progress import ReplayProgress
+from freezingtime.experiment.measure import ROUNDS, measure
+from freezingtime.experiment.measure_options import (
+    DEPTHS_TEXT,
+    RUNTIME,
+    SIZES,
+    make_measure_plan,
+)
+
+
+def measure_command(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PATH", help="A block device, or a file on one.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", metavar="DIR", help="The directory to leave.", show_default=False
+        ),
+    ],
+    sizes: SizesOption = SIZES,
+    depths: DepthsOption = DEPTHS_TEXT,
+    rounds: RoundsOption = ROUNDS,
+    runtime: RuntimeOption = RUNTIME,
+    write: WriteOption = False,
+    overwrite: OverwriteOption = False,
+    create: CreateOption = None,
+    yes: YesOption = False,
+    seed: Annotated[
+        int, typer.Option(metavar="NUMBER", min=0, help="Of the places and the order.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> int:
+    """Measure a real device with fio: a directory for `fit` and `validate`.
+
+    It reads only, unless `--write` is given. What is mounted or otherwise in use is refused, and
+    so is writing over what is there, unless `--overwrite` is given.
+
+    Example: `freezingtime measure probe.dat --create 2GiB --write --yes -o my-disk`
+    """
+    plan = make_measure_plan(
+        path,
+        out,
+        sizes=sizes,
+        depths=depths,
+        rounds=rounds,
+        runtime=runtime,
+        write=write,
+        overwrite=overwrite,
+        create=create,
+        seed=seed,
+    )
+    require_consent(plan, yes=yes, quiet=quiet)
+    with ReplayProgress(quiet=quiet) as progress:
+        manifest = measure(plan, progress)
+    print(f"measured {manifest.what}: {len(manifest.jobs)} jobs in {manifest.rounds} rounds")
+    print(f"wrote {out}; next: freezingtime fit {out} -o NAME.toml")
+    return 0
+
+
+app = command_app(measure_command)

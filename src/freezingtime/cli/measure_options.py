@@ -1,0 +1,48 @@
+"""The options that say what to measure: of whatever command measures something."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import typer
+
+SizesOption: TypeAlias = Annotated[
+    str, typer.Option("--sizes", metavar="SIZE,...", help="Sizes of requests to measure.")
+]
+
+DepthsOption: TypeAlias = Annotated[
+    str, typer.Option("--depths", metavar="QD,...", help="Queue depths to measure.")
+]
+
+RoundsOption: TypeAlias = Annotated[
+    int, typer.Option("--rounds", metavar="NUMBER", help="How often to measure everything.")
+]
+
+RuntimeOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--runtime", metavar="TIME", help="How long to measure each size and depth in a round."
+    ),
+]
+
+WriteOption: TypeAlias = Annotated[
+    bool, typer.Option("--write", help="Measure writes and flushes, too.")
+]
+
+OverwriteOption: TypeAlias = Annotated[
+    bool, typer.Option("--overwrite", help="With --write: destroy what is in PATH.")
+]
+
+CreateOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--create",
+        metavar="SIZE",
+        help="Make PATH, a new file of that size, and remove it afterwards.",
+        show_default=False,
+    ),
+]
+
+YesOption: TypeAlias = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask before measuring.")
+]
