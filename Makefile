@@ -15,7 +15,7 @@ AGENT := $(wildcard src/freezingtime/clock/agent/*.[ch])
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-all bench lint format clean
+.PHONY: help setup setup-test demo test test-all docs bench lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,7 +40,7 @@ $(VENV)/run.stamp: pyproject.toml setup.py $(AGENT) | packages-run
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp | packages-test
-	@$(BIN)/pip install -q -e '.[dev]'
+	@$(BIN)/pip install -q -e '.[dev,docs]'
 	@touch $@
 
 setup: packages-run $(VENV)/run.stamp ## what a run needs, and the freezingtime command in .venv/bin
@@ -55,6 +55,11 @@ test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
 test-all: packages-test-all setup-test lint ## every test
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
 
+docs: setup-test ## the documentation site, in build/site; broken links are errors
+	$(BIN)/python -m website
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open $(CURDIR)/build/site/index.html"
+
 bench: setup ## what exactness costs, how fast a run starts, the record, the device models
 	$(BIN)/python bench/cost.py
 	$(BIN)/python bench/start.py
@@ -62,18 +67,19 @@ bench: setup ## what exactness costs, how fast a run starts, the record, the dev
 	$(BIN)/python bench/models.py
 
 lint: setup-test ## style, types, the dependency rule, the agent under two compilers
-	$(BIN)/ruff check src tests bench demo examples setup.py
-	$(BIN)/ruff format --check src tests bench demo examples setup.py
+	$(BIN)/ruff check src tests bench demo examples website setup.py
+	$(BIN)/ruff format --check src tests bench demo examples website setup.py
 	$(BIN)/mypy
 	$(BIN)/mypy bench/*.py demo/*.py
 	$(BIN)/mypy -p examples
+	$(BIN)/mypy -p website
 	$(BIN)/lint-imports --no-logo
 	for cc in gcc clang; do $$cc $(CFLAGS_STRICT) -shared -o /dev/null src/freezingtime/clock/agent/*.c -ldl -lpthread || exit 1; done
 	clang-format --dry-run -Werror $(AGENT)
 
 format: setup-test ## put the code into its canonical form
-	$(BIN)/ruff check --fix src tests bench demo examples setup.py
-	$(BIN)/ruff format src tests bench demo examples setup.py
+	$(BIN)/ruff check --fix src tests bench demo examples website setup.py
+	$(BIN)/ruff format src tests bench demo examples website setup.py
 	clang-format -i $(AGENT)
 
 clean: ## remove what the build made (not the cache)

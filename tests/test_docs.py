@@ -29,6 +29,18 @@ GUEST = (pytest.mark.guest, pytest.mark.slow)
 #: Pages whose blocks are run here, with what they need.
 PAGES = {
     "README": GUEST,
+    "clocks": GUEST,
+    "figures": GUEST,
+    "how-to/own-device": GUEST,
+    "how-to/own-image": GUEST,
+    "how-to/own-model": GUEST,
+    "how-to/prepare-once": (*GUEST, pytest.mark.timeout(1800)),
+    "how-to/regression-test": GUEST,
+    "how-to/replay-a-trace": GUEST,
+    "how-to/serve": (),
+    "how-to/sweep": GUEST,
+    "how-to/which-drive": GUEST,
+    "tutorial": GUEST,
 }
 #: Pages whose blocks are run by their own tests, which look further at what comes out.
 OWN_TESTS = {
@@ -40,7 +52,11 @@ OWN_TESTS = {
     "report": "test_report_docs.py",
 }
 #: Programs that a page's blocks use beside our own.
-TOOLS: dict[str, tuple[str, ...]] = {}
+TOOLS = {
+    "how-to/own-image": ("mke2fs", "debugfs"),
+    "how-to/prepare-once": ("mmdebstrap",),
+    "how-to/serve": ("nbdinfo", "nbdcopy"),
+}
 
 SPAN = re.compile(r"(?<!`)`(freezingtime(?: [^`|]+)?)`(?!`)")
 

@@ -272,7 +272,7 @@ def test_command_writes_page_and_figures(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ("", "missing argument 'RUN...'; see 'freezingtime report --help'"),
+        ("", "missing argument 'RUN'; see 'freezingtime report --help'"),
         ("run", "missing option '--out'"),
         ("nowhere -o x.html", "nowhere: no such file; name a run's directory or its requests.parq"),
         ("empty -o x.html", "empty: no run there: it has no requests.parquet; name a run's direc"),

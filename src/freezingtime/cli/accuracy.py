@@ -40,14 +40,14 @@ def accuracy_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="Devices with a measured curve; all of the catalogue's that have one, if missing.",
             show_default=False,
         ),
     ] = None,
     seed: SeedOption = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of tables.")
+        bool, typer.Option("--json", metavar="", help="Print one JSON document instead of tables.")
     ] = False,
 ) -> int:
     """Compare models with measured load-latency curves of the real drives.

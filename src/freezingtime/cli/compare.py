@@ -32,9 +32,9 @@ def compare_command(
     run: Annotated[
         list[Path],
         typer.Argument(
-            metavar="A B [C...]",
-            help="Runs' directories (`run --out`), or records (`replay --out`). Each is "
-            "compared with the first.",
+            metavar="RUN",
+            help="Two or more runs: directories (`run --out`), or records (`replay --out`). "
+            "Each is compared with the first.",
             show_default=False,
         ),
     ],
@@ -43,13 +43,13 @@ def compare_command(
         typer.Option(
             "--fail-if",
             metavar="CONDITION",
-            help="Exit with 1 if it is met: `[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as "
+            help="Exit with 1 if this is met: `[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as "
             "`read.p99 > +5%` (a change) or `data:write.mean > 100us` (a value). Repeatable.",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of text.")
+        bool, typer.Option("--json", metavar="", help="Print one JSON document instead of text.")
     ] = False,
 ) -> int:
     """Compare runs: how their plans differ, which requests moved first, and every figure.

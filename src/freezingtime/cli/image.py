@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.options import MARKUP
 from freezingtime.errors import InputError
 from freezingtime.machine.debian_image import FILE_SYSTEMS, DebianPlan
 from freezingtime.machine.guest_image import MINI, RootDisk, list_images, remove_image
@@ -21,7 +22,9 @@ from freezingtime.units import parse_option, parse_size_bytes
 _SIZE_MIN_BYTES = 512 << 20
 _SIZE_MAX_BYTES = 16 << 40
 
-app = typer.Typer(help="Build, list and remove guest images.")
+app = typer.Typer(
+    help="Build, list and remove guest images.", add_completion=False, rich_markup_mode=MARKUP
+)
 
 
 class _Steps:
@@ -180,7 +183,12 @@ def list_command() -> int:
 
 @app.command("remove")
 def remove_command(
-    name_or_id: Annotated[str, typer.Argument(help="A name, or the beginning of an id.")],
+    name_or_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name, or the beginning of an id, that `image list` shows."
+        ),
+    ],
 ) -> int:
     """Remove images from the cache; the next run builds what it needs."""
     for image in remove_image(name_or_id):

@@ -14,7 +14,12 @@ DisksOption: TypeAlias = Annotated[
 ]
 
 GuestOption: TypeAlias = Annotated[
-    str, typer.Option("--guest", metavar="NAME", help="The guest: an image of `image list`.")
+    str,
+    typer.Option(
+        "--guest",
+        metavar="NAME",
+        help="The guest: `mini`, or an image that `freezingtime image list` shows.",
+    ),
 ]
 
 RootDeviceOption: TypeAlias = Annotated[
@@ -22,8 +27,8 @@ RootDeviceOption: TypeAlias = Annotated[
     typer.Option(
         "--root-device",
         metavar="DEVICE",
-        help="The device of the guest's root disk, if it has one: `DEVICE[,delay=TIME]`. "
-        "Without it, it takes no time.",
+        help="The device of the guest's root disk, if the guest has one: `DEVICE[,delay=TIME]`. "
+        "Unless named, it takes no time.",
         show_default=False,
     ),
 ]
@@ -44,7 +49,7 @@ FromOption: TypeAlias = Annotated[
     typer.Option(
         "--from",
         metavar="NAME",
-        help="Go on from this snapshot, with as many disks, whatever devices they are.",
+        help="Go on from a snapshot that `--save` made: as many disks, on any devices.",
         show_default=False,
     ),
 ]
@@ -54,7 +59,7 @@ SaveOption: TypeAlias = Annotated[
     typer.Option(
         "--save",
         metavar="NAME",
-        help="When the job has ended with 0, save machine and disks as this snapshot.",
+        help="When the job has ended with 0, keep machine and disks as a snapshot of this name.",
         show_default=False,
     ),
 ]

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+_SEED_HELP = "Seed of all randomness in the device models: the same seed, the same run."
+
 SeedOption: TypeAlias = Annotated[
+    int, typer.Option("--seed", metavar="NUMBER", min=0, help=_SEED_HELP)
+]
+
+JobSeedOption: TypeAlias = Annotated[
     int,
     typer.Option(
         "--seed",
         metavar="NUMBER",
         min=0,
-        help="Seed of all randomness in the device models; also the job's `FREEZINGTIME_SEED`.",
+        help=f"{_SEED_HELP} The job finds it in `FREEZINGTIME_SEED`.",
     ),
 ]
 
@@ -22,14 +28,17 @@ MediumDeadlineOption: TypeAlias = Annotated[
     typer.Option(
         "--medium-deadline",
         metavar="TIME",
-        help="Give up when the medium takes longer than this for one request.",
+        help="Give up when the medium takes more real time than this for one request.",
     ),
 ]
 
+#: How help texts are written.
+MARKUP: Literal["markdown"] = "markdown"
+
 # No word is longer than a narrow terminal's column, where it would be cut short.
 DISK_HELP = (
-    "`DEVICE[,KEY=VALUE...]`. DEVICE: `constant:10us` or "
-    "`constant:read=10us,write=20us`. "
+    "`DEVICE[,KEY=VALUE...]`. DEVICE: a name that `freezingtime devices` lists, a file "
+    "`NAME.toml`, your own `FILE.py:CLASS`, `constant:10us` or `constant:read=10us,write=20us`. "
     "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
     "`delay=TIME` or `delay=MIN..MAX`, `name=NAME`, "
     "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
@@ -39,6 +48,6 @@ DISK_HELP = (
 
 def command_app(function: Callable[..., int], **context_settings: object) -> typer.Typer:
     """A Typer app of one command, for :mod:`freezingtime.cli.main` to take in."""
-    app = typer.Typer(add_completion=False)
+    app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
     app.command(context_settings=context_settings)(function)
     return app

@@ -20,7 +20,7 @@ def report_command(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN...",
+            metavar="RUN",
             help="Runs' directories (`run --out`), or records (`replay --out`).",
             show_default=False,
         ),

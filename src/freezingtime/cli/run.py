@@ -19,8 +19,8 @@ from freezingtime.cli.machine_options import (
     SaveOption,
 )
 from freezingtime.cli.options import (
+    JobSeedOption,
     MediumDeadlineOption,
-    SeedOption,
     command_app,
 )
 from freezingtime.cli.progress import RunProgress
@@ -47,21 +47,25 @@ def run_command(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="-- COMMAND...", help="What to run in the guest.", show_default=False
+            metavar="-- COMMAND",
+            help="What to run in the guest, with its arguments.",
+            show_default=False,
         ),
     ] = None,
     disk: DisksOption = None,
     script: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Run this script instead of COMMAND.", show_default=False
+            metavar="FILE",
+            help="Run this script of the host instead of COMMAND.",
+            show_default=False,
         ),
     ] = None,
     job: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Put DIR's files under `/job` in the guest, and run `run` among them.",
+            help="Instead of COMMAND: copy DIR into the guest, to `/job`, and start `run` there.",
             show_default=False,
         ),
     ] = None,
@@ -69,7 +73,8 @@ def run_command(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Leave the guest's files that match in `collected/` of `--out`. Repeatable.",
+            help="Copy the guest's files that match, such as `*.log`, to `collected/` in `--out`. "
+            "Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -88,34 +93,47 @@ def run_command(
     guest: GuestOption = MINI,
     root_device: RootDeviceOption = None,
     cpu_rate: Annotated[
-        str, typer.Option(metavar="RATE", help="Instructions per second of the guest's CPU.")
+        str,
+        typer.Option(metavar="RATE", help="Instructions per second that the guest's CPU executes."),
     ] = CPU_RATE,
     memory: MemoryOption = MEMORY,
     cpus: CpusOption = 1,
-    seed: SeedOption = 0,
+    seed: JobSeedOption = 0,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Leave run.json, stdout.txt and requests.parquet there.",
+            help="Write the results there: `run.json`, `stdout.txt` and `requests.parquet`.",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON document, the job's output in it, instead."),
+        typer.Option(
+            "--json",
+            metavar="",
+            help="Print one JSON document instead, with the job's output in it.",
+        ),
     ] = False,
     allow_late: Annotated[
         bool,
-        typer.Option("--allow-late", help="Exit 0 even if the figures are not valid."),
+        typer.Option(
+            "--allow-late",
+            metavar="",
+            help="Exit with 0 even if the figures are not valid (else 3).",
+        ),
     ] = False,
     start_from: FromOption = None,
     save: SaveOption = None,
     boot: Annotated[
-        bool, typer.Option("--boot", help="Boot the guest instead of using its snapshot.")
+        bool,
+        typer.Option(
+            "--boot", metavar="", help="Boot the guest instead of going on from its snapshot."
+        ),
     ] = False,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no summary on stderr.")
+        bool,
+        typer.Option("--quiet", "-q", metavar="", help="No progress and no summary on stderr."),
     ] = False,
     medium_deadline: MediumDeadlineOption = MEDIUM_DEADLINE,
     boot_deadline: Annotated[
@@ -126,14 +144,14 @@ def run_command(
     ] = BOOT_DEADLINE,
     qemu: Annotated[str, typer.Option(metavar="PROGRAM", help="The QEMU to run.")] = QEMU,
 ) -> int:
-    """Run COMMAND in the guest, whose disks are the ones that you describe.
+    """Run a command in a guest whose disks are the devices that you name.
 
-    The first disk is /dev/vda, the second /dev/vdb; by name they are
-    /dev/disk/by-id/virtio-NAME (scsi-NAME, ata-NAME or nvme-NAME with another frontend). The
-    job's output comes out on stdout unchanged; the summary
-    goes to stderr. The exit status is the job's; 1: something failed; 2: bad input;
-    3: the job ended with 0, but its figures are not valid; 4: the guest died or never got
-    ready; 124: a time limit was reached.
+    The first disk is `/dev/vda`, the second `/dev/vdb`; by name they are
+    `/dev/disk/by-id/virtio-NAME` (`scsi-NAME`, `ata-NAME` or `nvme-NAME` with another frontend).
+    The job's output comes out on stdout unchanged; the summary goes to stderr.
+
+    The exit status is the job's; 1: something failed; 2: bad input; 3: the job ended with 0, but
+    its figures are not valid; 4: the guest died or never got ready; 124: a time limit was reached.
 
     Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
     --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`

@@ -24,13 +24,13 @@ def runs_command(
     directory: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[DIR...]",
-            help="Where to look; by default, here and below.",
+            metavar="DIR",
+            help="Where to look, with all directories below; here if missing.",
             show_default=False,
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of text.")
+        bool, typer.Option("--json", metavar="", help="Print one JSON document instead of text.")
     ] = False,
 ) -> int:
     """List the runs (`run --out`) below directories, with their headline figures.

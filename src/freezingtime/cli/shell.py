@@ -66,7 +66,7 @@ def shell_command(
     start_from: FromOption = None,
     save: SaveOption = None,
 ) -> int:
-    """Type commands in the guest, whose disks are the ones that you describe.
+    """Type commands in a guest whose disks are the devices that you name.
 
     The machine is that of `run`, but for its clock: guest time does not run ahead of real
     time while the guest idles. What comes of it depends on when you type: it is not

@@ -7,10 +7,15 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.options import MARKUP
 from freezingtime.machine.saved_machine import list_saved, remove_saved
 from freezingtime.units import format_size_bytes, format_time_ns
 
-app = typer.Typer(help="List and remove the machines that `run --save` has saved.")
+app = typer.Typer(
+    help="List and remove the machines that `run --save` has saved.",
+    add_completion=False,
+    rich_markup_mode=MARKUP,
+)
 
 
 @app.command("list")

@@ -158,8 +158,8 @@ def _parse_limit(table: Table, key: str, unit: Unit) -> BurstLimit | None:
     limit = table.sub(key)
     if limit is None:
         return None
-    rate_of = _integer if unit is Unit.IOS else Table.bandwidth_bytes_per_s
-    tokens_of = _integer if unit is Unit.IOS else Table.size_bytes
+    rate_of = _integer if unit is Unit.IOS else _bandwidth
+    tokens_of = _integer if unit is Unit.IOS else _size
     baseline = _parse_amount(limit, "baseline", rate_of, MAX_RATE_PER_S)
     if baseline is None:
         raise limit.error("baseline", "is missing; give baseline or baseline_per_gib")
@@ -177,6 +177,14 @@ def _parse_limit(table: Table, key: str, unit: Unit) -> BurstLimit | None:
 
 def _integer(table: Table, key: str, default: int, *, least: int) -> int:
     return table.integer(key, max(default, least), least=least)
+
+
+def _bandwidth(table: Table, key: str, default: int, *, least: int) -> int:
+    return table.bandwidth_bytes_per_s(key, default, least=least)
+
+
+def _size(table: Table, key: str, default: int, *, least: int) -> int:
+    return table.size_bytes(key, default, least=least)
 
 
 def _parse_amount(table: Table, key: str, read: Callable[..., int], greatest: int) -> Amount | None:

@@ -1,0 +1,1 @@
+"""The documentation site: pages made from the code, and what MkDocs needs to build it."""
