@@ -66,7 +66,7 @@ def test_every_block_of_the_page_is_covered(page: str) -> None:
         f"{page_path(page)}: blocks at lines {uncovered}: name a language that tests/doclib.py "
         "runs, or say why not above it: <!-- not run: ... -->"
     )
-    own_test = Path(__file__).with_name(OWN_TESTS.get(page, f"test_{page}_docs.py"))
+    own_test = Path(__file__).parent / OWN_TESTS.get(page, f"test_{page}_docs.py")
     if own_test.exists():
         assert "run_examples(" in own_test.read_text()
         assert page not in PAGES
