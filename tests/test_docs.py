@@ -31,6 +31,7 @@ PAGES = {
     "README": GUEST,
     "clocks": GUEST,
     "figures": GUEST,
+    "fit": GUEST,
     "how-to/own-device": GUEST,
     "how-to/own-image": GUEST,
     "how-to/own-model": GUEST,
@@ -47,6 +48,7 @@ PAGES = {
 OWN_TESTS = {"api": "test_api.py", "devices": "test_device_docs.py"}
 #: Programs that a page's blocks use beside our own.
 TOOLS = {
+    "fit": ("fio",),
     "how-to/own-image": ("mke2fs", "debugfs"),
     "how-to/prepare-once": ("mmdebstrap",),
     "how-to/serve": ("nbdinfo", "nbdcopy"),

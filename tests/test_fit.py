@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+import freezingtime as ft
 from freezingtime.device.registry import describe
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
@@ -296,6 +297,17 @@ def test_what_is_written_as_toml_is_read_back(content: dict[str, object]) -> Non
 def logs(tmp_path: Path) -> Iterator[Path]:
     write_log_pair(tmp_path, "lognormal")
     return tmp_path
+
+
+def test_from_python(logs: Path) -> None:
+    device = ft.fit(logs, missing=["flush=1ms"])
+    assert device.summary.operation.tolist() == ["read", "write"]
+    assert (device.summary.mean_error.abs() < 0.02).all()
+    assert describe(str(device.path)).content == device.fitted.content
+    assert device.not_covered[0] == "discard: not in the log; it takes no time"
+    replayed = ft.replay("randread,bs=4k,qd=1,count=5k", [str(device.path)])
+    p50_ns = replayed.summary.query("operation == 'all'").p50_ns.item()
+    assert p50_ns == pytest.approx(80_000, rel=0.03)
 
 
 def test_the_command_prints_and_draws(logs: Path, freezingtime: RunProgram) -> None:

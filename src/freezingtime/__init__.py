@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from freezingtime.api.catalogue import devices
     from freezingtime.api.comparison import compare
     from freezingtime.api.disk import Disk
+    from freezingtime.api.fitting import FittedDevice, ValidationResult, fit, measure, validate
     from freezingtime.api.replays import replay
     from freezingtime.api.result import Result, open_run
     from freezingtime.api.runs import run
@@ -35,34 +36,44 @@ if TYPE_CHECKING:
 _MODULES = {
     "Comparison": "freezingtime.experiment.compare",
     "Disk": "freezingtime.api.disk",
+    "FittedDevice": "freezingtime.api.fitting",
     "FreezingTimeError": "freezingtime.errors",
     "GuestError": "freezingtime.errors",
     "InputError": "freezingtime.errors",
     "Result": "freezingtime.api.result",
     "RunError": "freezingtime.errors",
     "TimeLimitError": "freezingtime.errors",
+    "ValidationResult": "freezingtime.api.fitting",
     "__version__": "freezingtime._version",
     "compare": "freezingtime.api.comparison",
     "devices": "freezingtime.api.catalogue",
+    "fit": "freezingtime.api.fitting",
+    "measure": "freezingtime.api.fitting",
     "open_run": "freezingtime.api.result",
     "replay": "freezingtime.api.replays",
     "run": "freezingtime.api.runs",
+    "validate": "freezingtime.api.fitting",
 }
 
 __all__ = [
     "Comparison",
     "Disk",
+    "FittedDevice",
     "FreezingTimeError",
     "GuestError",
     "InputError",
     "Result",
     "RunError",
     "TimeLimitError",
+    "ValidationResult",
     "compare",
     "devices",
+    "fit",
+    "measure",
     "open_run",
     "replay",
     "run",
+    "validate",
 ]
 
 

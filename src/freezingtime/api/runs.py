@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 from freezingtime.api.disk import Disk, disk_text
+from freezingtime.api.event_loop import outside_of_event_loops
 from freezingtime.api.place import Place
 from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
 from freezingtime.experiment.recorded_run import open_recorded_run
-from freezingtime.experiment.run import RunResult
 from freezingtime.experiment.run import run as run_plan
 from freezingtime.experiment.run_options import (
     BOOT_DEADLINE,
@@ -90,7 +88,7 @@ def run(
     )
     with Line(progress) as line:
         observer = LineObserver(line)
-        _outside_of_event_loops(lambda: run_plan(plan, observer), observer.cancelled.set)
+        outside_of_event_loops(lambda: run_plan(plan, observer), observer.cancelled.set)
     stderr = observer.stderr.decode(errors="replace")
     return Result(open_recorded_run(place.path, warn), place=place, stderr=stderr)
 
@@ -103,21 +101,3 @@ def _script(job: str | Sequence[str] | os.PathLike[str]) -> tuple[bytes, Path | 
     if not isinstance(job, str):
         return command_script(job), None
     return (job if job.startswith("#!") else f"#!/bin/sh\n{job}\n").encode(), None
-
-
-def _outside_of_event_loops(work: Callable[[], RunResult], cancel: Callable[[], None]) -> RunResult:
-    """Do the work; in a thread of its own if this one has an event loop, as in a notebook.
-
-    QEMU's monitor is spoken to with an event loop, and a thread can run one only.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return work()
-    with ThreadPoolExecutor(1, thread_name_prefix="run") as pool:
-        future = pool.submit(work)
-        try:
-            return future.result()
-        except BaseException:
-            cancel()
-            raise

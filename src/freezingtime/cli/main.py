@@ -41,6 +41,7 @@ _COMMANDS = {
     "replay": "freezingtime.cli.replay",
     "measure": "freezingtime.cli.measure",
     "fit": "freezingtime.cli.fit",
+    "validate": "freezingtime.cli.validate",
     "accuracy": "freezingtime.cli.accuracy",
     "export": "freezingtime.cli.export",
     "report": "freezingtime.cli.report",

@@ -10,7 +10,7 @@ from pathlib import Path
 from freezingtime.errors import InputError
 from freezingtime.experiment.measurement import MANIFEST_NAME, read_measurement
 from freezingtime.trace.readers.latencies import Latencies, join
-from freezingtime.trace.readers.read_latencies import read_latencies
+from freezingtime.trace.readers.read_latencies import read_latencies, recognizes
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 
 #: Which files of a directory are taken: the first of these patterns that any of them matches.
@@ -33,6 +33,15 @@ class Source:
         """In one line."""
         what = f"{self.what}, " if self.what else ""
         return f"{what}{self.path}, of {self.measured}, {self.request_count} requests"
+
+
+def is_log(path: Path) -> bool:
+    """Whether ``path`` holds latencies, and not what latencies could be measured of.
+
+    Raises:
+        InputError: it is a file that cannot be read.
+    """
+    return path.is_dir() or (path.is_file() and recognizes(path))
 
 
 def read_sources(

@@ -30,6 +30,8 @@ class Drift:
     """The second half in time against the first: what waiting a while changes."""
     block_variation: float
     """The blocks' means: their coefficient of variation."""
+    mean_uncertainty: float
+    """The standard error of a half's mean that follows, as a share of it."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -37,6 +39,7 @@ class Drift:
             "interleaved_halves": self.interleaved.as_dict(),
             "halves_in_time": self.in_time.as_dict(),
             "block_variation": self.block_variation,
+            "mean_uncertainty": self.mean_uncertainty,
         }
 
 
@@ -55,10 +58,12 @@ def drift(cell: Cell) -> Drift:
         float(part.mean()) for part in np.array_split(latency_ns, _block_count(len(latency_ns)))
     ]
     mean_ns = float(np.mean(means_ns))
+    variation = float(np.std(means_ns)) / mean_ns if mean_ns else 0.0
     return Drift(
         distance(*split(latency_ns)),
         distance(latency_ns[:middle], latency_ns[middle:]),
-        float(np.std(means_ns)) / mean_ns if mean_ns else 0.0,
+        variation,
+        variation / (len(means_ns) / 2) ** 0.5,
     )
 
 
