@@ -138,11 +138,11 @@ def test_a_file_is_measured_and_validated(tmp_path: Path, freezingtime: RunProgr
 
 def test_the_script_runs_each_cell_on_a_disk_of_its_own() -> None:
     cells = [Cell(READ, 4096, 1, np.ones(1)), Cell(WRITE, 65536, 16, np.ones(1))]
-    script = guest_script(cells, 500, seed=3)
+    script = guest_script(cells, [500, 700], seed=3)
     assert script.startswith("#!/bin/sh\nset -e\nfio ")
     first, second = script.splitlines()[2:]
     assert "--filename=/dev/vda --rw=randread --bs=4096 --iodepth=1 --number_ios=500 " in first
-    assert "--filename=/dev/vdb --rw=randwrite --bs=65536 --iodepth=16 --number_ios=500" in second
+    assert "--filename=/dev/vdb --rw=randwrite --bs=65536 --iodepth=16 --number_ios=700" in second
 
 
 def test_what_a_guest_cannot_do_is_left_out() -> None:

@@ -23,7 +23,7 @@ from freezingtime.experiment.measure import DEPTHS, ROUNDS, SIZES_BYTES
 from freezingtime.experiment.measure import measure as measure_plan
 from freezingtime.experiment.measure_options import RUNTIME, make_measure_plan
 from freezingtime.experiment.run_options import CPU_RATE
-from freezingtime.experiment.validate import FIT, REQUESTS, Validation
+from freezingtime.experiment.validate import FIT, Validation
 from freezingtime.experiment.validate import validate as validate_latencies
 from freezingtime.experiment.validate_options import make_validate_plan
 
@@ -203,7 +203,7 @@ def validate(
     against: Logs,
     model: str = EMPIRICAL,
     cpus: Sequence[int] = (1, 4),
-    requests: int = REQUESTS,
+    requests: int | None = None,
     delay: str | None = None,
     depth: int | None = None,
     trace_disk: str | None = None,

@@ -30,7 +30,7 @@ from freezingtime.experiment.fit_sources import is_log, read_sources
 from freezingtime.experiment.measure import measure
 from freezingtime.experiment.measure_options import RUNTIME, make_measure_plan
 from freezingtime.experiment.run_options import CPU_RATE
-from freezingtime.experiment.validate import REQUESTS, validate
+from freezingtime.experiment.validate import validate
 from freezingtime.experiment.validate_options import CPUS, DEPTHS, ROUNDS, SIZES, make_validate_plan
 from freezingtime.report.sample_figures import make_directory
 
@@ -58,8 +58,14 @@ def validate_command(
         str, typer.Option(metavar="NUMBER,...", help="How many CPUs the guests have.")
     ] = CPUS,
     requests: Annotated[
-        int, typer.Option(metavar="NUMBER", help="Requests of each kind in each guest.")
-    ] = REQUESTS,
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Requests of each kind in each guest; as many as are held out if missing, 100,000 "
+            "at most.",
+            show_default=False,
+        ),
+    ] = None,
     delay: Annotated[
         str | None,
         typer.Option(

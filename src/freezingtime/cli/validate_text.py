@@ -96,7 +96,8 @@ def _explanations(validation: Validation) -> Iterator[str]:
                 f"{difference(off['guest'])}. Of the measurement itself, half B is off A by "
                 f"{difference(off['halves'])}, the second half in time off the first by "
                 f"{difference(off['time'])}; its blocks' means vary by {own.block_variation:.1%}, "
-                f"so that half B's mean is known to {own.mean_uncertainty:.1%} only"
+                f"so that half B's mean is known to {own.mean_uncertainty:.1%} only, and that of "
+                f"the guest's requests to {found.chance(cpus):.1%} (standard errors)"
             )
 
 

@@ -7,6 +7,7 @@ nearly so.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,17 +55,27 @@ def drift(cell: Cell) -> Drift:
     """How much a cell of two requests or more differs from itself."""
     latency_ns = cell.latency_ns
     middle = len(latency_ns) // 2
-    means_ns = [
-        float(part.mean()) for part in np.array_split(latency_ns, _block_count(len(latency_ns)))
-    ]
-    mean_ns = float(np.mean(means_ns))
-    variation = float(np.std(means_ns)) / mean_ns if mean_ns else 0.0
     return Drift(
         distance(*split(latency_ns)),
         distance(latency_ns[:middle], latency_ns[middle:]),
-        variation,
-        variation / (len(means_ns) / 2) ** 0.5,
+        _block_variation(latency_ns),
+        math.sqrt(2) * mean_uncertainty(latency_ns),
     )
+
+
+def mean_uncertainty(latency_ns: IntColumn) -> float:
+    """The standard error of the mean of two latencies or more, as a share of it.
+
+    From the means of its blocks (the method of batch means), as successive latencies are alike.
+    """
+    return _block_variation(latency_ns) / math.sqrt(_block_count(len(latency_ns)))
+
+
+def _block_variation(latency_ns: IntColumn) -> float:
+    blocks = np.array_split(latency_ns, _block_count(len(latency_ns)))
+    means_ns = [float(block.mean()) for block in blocks]
+    mean_ns = float(np.mean(means_ns))
+    return float(np.std(means_ns)) / mean_ns if mean_ns else 0.0
 
 
 def _block_count(count: int) -> int:

@@ -22,7 +22,7 @@ from freezingtime.experiment.device_toml import device_toml
 from freezingtime.experiment.distance import Distance, distance
 from freezingtime.experiment.fit import EMPIRICAL, FitPlan, fit_content, require_enough
 from freezingtime.experiment.fit_sources import Source
-from freezingtime.experiment.halves import Drift, drift, split
+from freezingtime.experiment.halves import Drift, drift, mean_uncertainty, split
 from freezingtime.experiment.latency_cells import CELL_MIN, Cell, Cells, sort_into_cells
 from freezingtime.experiment.run_options import CPU_RATE
 from freezingtime.experiment.validate_guest import (
@@ -37,7 +37,8 @@ from freezingtime.trace.readers.latencies import Latencies
 #: The device that is fitted to the first half.
 FIT = "fit"
 CPUS = (1, 4)
-REQUESTS = 20_000
+#: So many at most are made of each kind where nobody says how many.
+REQUESTS_MAX = 100_000
 #: How near a held-out figure should come.
 AIMS = {"mean": 0.03, "p99": 0.10}
 
@@ -53,8 +54,8 @@ class ValidatePlan:
     model: str = EMPIRICAL
     """Of the fitted device."""
     cpus: Sequence[int] = CPUS
-    requests: int = REQUESTS
-    """Of each cell, in each guest."""
+    requests: int | None = None
+    """Of each cell, in each guest; None: as many as were held out, 100,000 at most."""
     delay: str | None = None
     """Of the medium, as in ``--disk``; None: twice the mean of each cell."""
     seed: int = 0
@@ -75,6 +76,10 @@ class ValidatedCell:
     """By number of CPUs: the guest's requests."""
     distances: Mapping[int, Distance]
     """By number of CPUs: of the guest's requests from the second half."""
+
+    def chance(self, cpus: int) -> float:
+        """The standard error of the mean of the guest's requests, as a share of it."""
+        return mean_uncertainty(self.guests_ns[cpus])
 
     def misses(self) -> list[tuple[int, str]]:
         """CPUs and figures that are beyond the aim."""
@@ -114,7 +119,8 @@ class Validation:
                     "depth": found.cell.depth,
                     "log_against_itself": found.drift.as_dict(),
                     "guest_against_held_out": {
-                        str(cpus): apart.as_dict() for cpus, apart in found.distances.items()
+                        str(cpus): {**apart.as_dict(), "mean_uncertainty": found.chance(cpus)}
+                        for cpus, apart in found.distances.items()
                     },
                 }
                 for found in self.cells
@@ -145,9 +151,10 @@ def validate(
         place.mkdir(parents=True, exist_ok=True)
         first = [cell.with_latencies(a) for cell, (a, _) in zip(cells, halves, strict=True)]
         device = _device(plan, first, sources, place)
+        counts = [plan.requests or min(len(b), REQUESTS_MAX) for _, b in halves]
         guests = {
             cpus: run_in_guest(
-                GuestLoad(device, cells, plan.requests, plan.delay, cpus, plan.seed, plan.cpu_rate),
+                GuestLoad(device, cells, counts, plan.delay, cpus, plan.seed, plan.cpu_rate),
                 place / f"run-{cpus}-cpus",
                 observer,
             )

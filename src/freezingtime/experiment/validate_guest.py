@@ -48,8 +48,8 @@ class GuestLoad:
     device: str
     """As in ``--disk``, its commas escaped."""
     cells: Sequence[Cell]
-    requests: int
-    """Of each cell."""
+    requests: Sequence[int]
+    """How many of each cell."""
     delay: str | None
     """How slow the medium is, as in ``--disk``; None: twice each cell's mean."""
     cpus: int
@@ -89,10 +89,11 @@ def run_in_guest(load: GuestLoad, out: Path, observer: Observer) -> GuestLatenci
     latencies_ns: list[IntColumn] = []
     request_count = frozen_host_ns = 0
     for first in range(0, len(load.cells), _DISKS_AT_ONCE):
-        cells = load.cells[first : first + _DISKS_AT_ONCE]
+        chosen = slice(first, first + _DISKS_AT_ONCE)
+        cells, counts = load.cells[chosen], load.requests[chosen]
         directory = out if len(load.cells) <= _DISKS_AT_ONCE else out / str(first)
         directory.parent.mkdir(parents=True, exist_ok=True)
-        totals = _run(load, cells, directory, observer)
+        totals = _run(load, cells, counts, directory, observer)
         request_count += totals.request_count
         frozen_host_ns += totals.frozen_host_ns
         disks = read_disks(open_record(directory), _COLUMNS, lambda notice: None)
@@ -100,17 +101,23 @@ def run_in_guest(load: GuestLoad, out: Path, observer: Observer) -> GuestLatenci
     return GuestLatencies(latencies_ns, request_count, frozen_host_ns)
 
 
-def _run(load: GuestLoad, cells: Sequence[Cell], out: Path, observer: Observer) -> Totals:
+def _run(
+    load: GuestLoad,
+    cells: Sequence[Cell],
+    counts: Sequence[int],
+    out: Path,
+    observer: Observer,
+) -> Totals:
     plan = make_plan(
         disks=[_disk(load, number, cell) for number, cell in enumerate(cells)],
-        script=guest_script(cells, load.requests, load.seed).encode(),
+        script=guest_script(cells, counts, load.seed).encode(),
         cpus=load.cpus,
         seed=load.seed,
         cpu_rate=load.cpu_rate,
         out=out,
     )
     step = f"guest with {load.cpus} CPU{'s' if load.cpus > 1 else ''}"
-    progress = _Progress(step, load.requests * len(cells), observer)
+    progress = _Progress(step, sum(counts), observer)
     result = run(plan, progress)
     if result.job.exit_status:
         said = bytes(progress.said).decode(errors="replace").strip().splitlines()
@@ -143,18 +150,18 @@ class _Progress(RunObserver):
         self.said += stdout + stderr
 
 
-def guest_script(cells: Sequence[Cell], requests: int, seed: int) -> str:
+def guest_script(cells: Sequence[Cell], counts: Sequence[int], seed: int) -> str:
     """The job: fio for one cell after the other, each on a disk of its own."""
     size_bytes = _DISK_BYTES - 2 * _MARGIN_BYTES
     lines = ["#!/bin/sh", "set -e"]
-    for number, cell in enumerate(cells):
+    for number, (cell, count) in enumerate(zip(cells, counts, strict=True)):
         options = {
             "name": _name(number),
             "filename": f"/dev/vd{_LETTERS[number]}",
             "rw": _PATTERNS[cell.operation_class],
             "bs": cell.size_bytes,
             "iodepth": cell.depth,
-            "number_ios": requests,
+            "number_ios": count,
             "randseed": seed + number + 1,
             "ioengine": "libaio",
             "direct": 1,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from freezingtime.errors import InputError
 from freezingtime.experiment.fit import EMPIRICAL, MODELS
 from freezingtime.experiment.run_options import CPU_RATE
-from freezingtime.experiment.validate import FIT, REQUESTS, ValidatePlan
+from freezingtime.experiment.validate import FIT, ValidatePlan
 from freezingtime.machine.qemu_command import CPUS_MAX
 from freezingtime.spec import MemorySpec, parse_disk
 
@@ -21,7 +21,7 @@ def make_validate_plan(
     *,
     model: str = EMPIRICAL,
     cpus: str = CPUS,
-    requests: int = REQUESTS,
+    requests: int | None = None,
     delay: str | None = None,
     seed: int = 0,
     cpu_rate: str = CPU_RATE,
@@ -33,7 +33,7 @@ def make_validate_plan(
     """
     if model not in MODELS:
         raise InputError(f"--model {model}: must be one of: {', '.join(MODELS)}")
-    if not _REQUESTS_MIN <= requests <= _REQUESTS_MAX:
+    if requests is not None and not _REQUESTS_MIN <= requests <= _REQUESTS_MAX:
         raise InputError(f"--requests {requests}: must be from {_REQUESTS_MIN} to {_REQUESTS_MAX}")
     if device != FIT:
         _check_device(device)
