@@ -9,8 +9,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What a run needs, and what the tests need on top.
 RUN_PACKAGES := qemu-system-x86 fio gcc libc6-dev python3-venv python3-dev
 TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio
-# What `make test-all` needs on top: a browser for the report, 124 MB to load, 412 MB on disk.
-TEST_ALL_PACKAGES := chromium
+# What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk.
+TEST_ALL_PACKAGES := chromium fdisk
 AGENT := $(wildcard src/freezingtime/clock/agent/*.[ch])
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 

@@ -107,11 +107,11 @@ def test_file_system_survives(tmp_path: Path) -> None:
         f"constant:read=80us,write=20us,flush=500us,medium=file:{path},writable=yes,delay=200us",
     )
     assert int(ran.stdout) > 0
-    # The guest left it mounted: the journal is replayed on a copy, as after a power cut.
+    # The job left it mounted; a file that was changed is whole all the same.
     checked = subprocess.run(
-        ["/usr/sbin/e2fsck", "-fy", str(path)], capture_output=True, text=True, check=False
+        ["/usr/sbin/e2fsck", "-fn", str(path)], capture_output=True, text=True, check=False
     )
-    assert checked.returncode in (0, 1), checked.stdout
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_requests_that_qemu_splits_are_on_time() -> None:

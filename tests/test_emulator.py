@@ -656,3 +656,27 @@ def test_a_replaced_disk_has_the_new_device_from_the_next_turn_on(
     emulator.set_alarm(2000, lambda: emulator.replace(after))
     emulator.run()
     assert [(each.arrival_ns, each.completion_ns) for each in completed] == [(5000, 5300)]
+
+
+def test_an_ended_record_counts_nothing_more_and_rings_no_alarm(
+    workers: ThreadPoolExecutor,
+) -> None:
+    """What is under way at the end, or comes after it, is served on time all the same."""
+    wire = FakeWire()
+    clock = SimulatedClock([arrival(100), arrival(4000), arrival(9000)], wire)
+    queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
+    recorded: list[CompletedRequest] = []
+    emulator = Emulator([Disk(0, "disk1", constant(1000), queue)], clock, wire, recorded.append)
+    rung_ns: list[int] = []
+
+    def end() -> None:
+        emulator.end_record()
+        emulator.set_alarm(20_000, lambda: rung_ns.append(emulator.totals.now_ns))
+        emulator.end_record()
+
+    emulator.set_alarm(4500, end)
+    emulator.run()
+    assert [completed.arrival_ns for completed in recorded] == [100]
+    assert emulator.totals.request_count == 1
+    assert rung_ns == []
+    assert sum(verdict.reply_count for verdict in clock.verdicts) == 3

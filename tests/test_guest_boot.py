@@ -79,12 +79,12 @@ class TestInit:
             environment="WORDS=two  words $x\n",
             disks=1,
         )
-        assert outcome.message == "EXIT 7"
+        assert outcome.message == "DONE 7"
         assert outcome.stdout == "/root|/root|two  words $x"
         assert outcome.stderr.splitlines()[-1] == "complaint"
 
     def test_job_that_dies_by_a_signal(self, image: GuestImage, tmp_path: Path) -> None:
-        assert boot(image, tmp_path, script="kill -9 $$\n").message == "EXIT 137"
+        assert boot(image, tmp_path, script="kill -9 $$\n").message == "DONE 137"
 
     def test_missing_disks_are_counted(self, image: GuestImage, tmp_path: Path) -> None:
         outcome = boot(image, tmp_path, script="exit 0\n", disks=2)
@@ -92,13 +92,13 @@ class TestInit:
 
     def test_control_disk_without_a_job(self, image: GuestImage, tmp_path: Path) -> None:
         outcome = boot(image, tmp_path, script="", header="")
-        assert outcome.message == "FAILED the control disk has no job of version 2"
+        assert outcome.message == "FAILED the control disk has no job of version 3"
 
     def test_large_job_arrives_whole(self, image: GuestImage, tmp_path: Path) -> None:
         payload = "0123456789abcdef" * 8192
         script = f"tail -n 1 $0 | md5sum; exit 0\n{payload}"
         outcome = boot(image, tmp_path, script=script)
-        assert outcome.message == "EXIT 0"
+        assert outcome.message == "DONE 0"
         assert outcome.stdout.split()[0] == hashlib.md5(payload.encode()).hexdigest()
 
 
@@ -114,7 +114,7 @@ def boot(
     """Run a job on a machine that has at most one disk, which is there from the start."""
     if header is None:
         header = (
-            f"FREEZINGTIME-JOB 2\nscript_bytes={len(script)}\n"
+            f"FREEZINGTIME-JOB 3\nscript_bytes={len(script)}\n"
             f"env_bytes={len(environment)}\ndisks={disks}\n"
         )
     control = directory / "control"
@@ -167,7 +167,7 @@ def last_message(control: Path, machine: subprocess.Popen[bytes], timeout_s: flo
         with control.open("rb") as disk:
             disk.seek(32 << 20)
             message = disk.read(4096).rstrip(b"\0").decode().strip()
-        if message.startswith(("EXIT", "FAILED")):
+        if message.startswith(("DONE", "FAILED")):
             return message
         time.sleep(0.05)
     pytest.fail(f"no outcome after {timeout_s} s; QEMU's status {machine.poll()}, last {message!r}")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from freezingtime.errors import GuestError, TimeLimitError
+from freezingtime.errors import GuestError, RunError, TimeLimitError
+from freezingtime.experiment.run import RunPlan, run
+from freezingtime.spec import parse_disk
 from tests.conftest import RunProgram
-from tests.guestlib import run_guest
+from tests.guestlib import Output, make_file, read_record, run_guest
 
 pytestmark = pytest.mark.guest
 
@@ -74,6 +79,86 @@ def test_a_job_within_its_limits_does_not_notice_them() -> None:
 def test_the_limit_of_real_time() -> None:
     with pytest.raises(TimeLimitError, match=r"limit of 2 s of real time, .* --real-time-limit"):
         run_guest("while :; do :; done", host_limit_s=2.0)
+
+
+READS_FOR_EVER = "echo begun; echo so far >&2; dd if=/dev/vda of=/dev/null bs=4k iflag=direct"
+
+
+@pytest.mark.parametrize(
+    ("job", "limits", "error"),
+    [
+        (READS_FOR_EVER, {"limit_ns": 20_000_000}, TimeLimitError),
+        (f"{READS_FOR_EVER} & while :; do :; done", {"host_limit_s": 1.0}, TimeLimitError),
+        ("echo begun; echo so far >&2; echo c >/proc/sysrq-trigger", {}, GuestError),
+    ],
+)
+def test_what_a_job_printed_outlives_it(
+    job: str, limits: dict[str, Any], error: type[RunError], tmp_path: Path
+) -> None:
+    output = Output()
+    plan = RunPlan(
+        [parse_disk("constant:10us")], f"#!/bin/sh\n{job}\n".encode(), out=tmp_path, **limits
+    )
+    with pytest.raises(error) as ended:
+        run(plan, output)
+    assert bytes(output.stdout) == ended.value.stdout == b"begun\n"
+    assert bytes(output.stderr) == ended.value.stderr == b"so far\n"
+    assert (tmp_path / "stdout.txt").read_bytes() == b"begun\n"
+
+
+def test_json_of_a_job_that_ran_out_of_time(freezingtime: RunProgram) -> None:
+    ended = freezingtime(*shlex.split("run --json --time-limit 5ms -- sh -c 'echo x; sleep 1'"))
+    assert ended.returncode == 124
+    document = json.loads(ended.stdout)
+    assert document["stdout"] == "x\n"
+    assert document["error"] in ended.stderr
+
+
+class TestAftermath:
+    """Writing out and handing over come behind the job, in nobody's figures."""
+
+    WRITE = (
+        "mkfs.ext4 -q /dev/vda; mount /dev/vda /mnt; "
+        "echo kept >/mnt/kept; head -c 4000000 /dev/zero >/mnt/large"
+    )
+
+    def test_a_file_that_was_changed_holds_all_and_is_whole(self, tmp_path: Path) -> None:
+        path = make_file(tmp_path / "disk.img", 64 << 20)
+        run_guest(self.WRITE, f"constant:10us,medium=file:{path},writable=yes")
+        fsck = ["/usr/sbin/e2fsck", "-fn", str(path)]
+        assert subprocess.run(fsck, capture_output=True, check=False).returncode == 0
+        read = ["/usr/sbin/debugfs", "-R", "cat /kept", str(path)]
+        assert subprocess.run(read, capture_output=True, check=True).stdout == b"kept\n"
+
+    def test_what_is_still_in_use_is_written_out(self, tmp_path: Path) -> None:
+        path = make_file(tmp_path / "disk.img", 64 << 20)
+        job = f"{self.WRITE}; (cd /mnt; exec sleep 1000) >/dev/null 2>&1 &"
+        run_guest(job, f"constant:10us,medium=file:{path},writable=yes")
+        copy = tmp_path / "copy.img"
+        copy.write_bytes(path.read_bytes())
+        recover = ["/usr/sbin/e2fsck", "-fy", str(copy)]
+        assert subprocess.run(recover, capture_output=True, check=False).returncode <= 1
+        read = ["/usr/sbin/debugfs", "-R", "cat /kept", str(copy)]
+        assert subprocess.run(read, capture_output=True, check=True).stdout == b"kept\n"
+
+    def test_it_takes_no_time_of_the_jobs(self, tmp_path: Path) -> None:
+        """The same job, whether what it wrote is dropped, written out, or handed over."""
+        path = make_file(tmp_path / "disk.img", 1 << 30)
+        plans: list[tuple[str, dict[str, Any]]] = [
+            ("constant:1ms", {"out": tmp_path / "dropped"}),
+            (f"constant:1ms,medium=file:{path},writable=yes", {"out": tmp_path / "written"}),
+            ("constant:1ms", {"out": tmp_path / "handed", "collect": ["/mnt/large"]}),
+        ]
+        essences = []
+        for disk, plan in plans:
+            # A sleep's end is the same, whatever was before it: equal phases to measure from.
+            ran = run_guest(f"sleep 1; {self.WRITE}", disk, limit_ns=10**10, **plan)
+            rows = read_record(plan["out"])
+            assert len(rows) == ran.result.totals.request_count
+            essences.append([(row["operation"], row["offset_bytes"]) for row in rows])
+            assert ran.result.job.stop_ns >= ran.result.job.end_ns
+        assert essences[0] == essences[1] == essences[2]
+        assert (tmp_path / "handed" / "collected" / "mnt" / "large").stat().st_size == 4_000_000
 
 
 def test_a_guest_that_never_gets_ready() -> None:

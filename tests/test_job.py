@@ -100,15 +100,17 @@ class TestControlDisk:
         ):
             files.seek(0)
             archive = files.read()
-            disk.set_job(Job(b"#!script", {"A": "b"}, files, ["x*", "y"]), disk_count=3)
+            disk.set_job(Job(b"#!script", {"A": "b"}, files, ["x*", "y"], sync=True), disk_count=3)
             header = bytes(disk.read(0, 4096)).rstrip(b"\0").decode().split("\n")
             assert header[:-1] == [
-                "FREEZINGTIME-JOB 2",
+                "FREEZINGTIME-JOB 3",
                 "script_bytes=8",
                 "env_bytes=4",
                 "collect_bytes=5",
                 f"files_bytes={len(archive)}",
                 "disks=3",
+                "sync=1",
+                "unmount=0",
             ]
             assert bytes(disk.read(4096, 4096)).rstrip(b"\0") == b"#!scriptA=b\nx*\ny\n"
             first = bytes(disk.read(FILES_OFFSET_BYTES, 4096))

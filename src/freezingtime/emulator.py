@@ -133,6 +133,7 @@ class Emulator:
     _arrived_count: int = 0
     _replacement: Disk | None = None
     _alarm: tuple[int, Callable[[], None]] | None = None
+    _record_ended: bool = False
 
     def run(self) -> None:
         """Serve until the clock ends.
@@ -168,6 +169,14 @@ class Emulator:
     def set_alarm(self, time_ns: int, ring: Callable[[], None]) -> None:
         """Call ``ring`` at that guest time, which ends a turn of its own. Emulator's thread."""
         self._alarm = (time_ns, ring)
+
+    def end_record(self) -> None:
+        """Count and record no request that is delivered from now on. Emulator's thread.
+
+        Devices and deliveries are as exact as before. The alarm no longer rings.
+        """
+        self._record_ended = True
+        self._alarm = None
 
     def _take_in(self, moment: Moment) -> None:
         totals = self.totals
@@ -296,7 +305,7 @@ class Emulator:
 
     def _record(self, flight: _Flight, delivery_ns: int, *, on_time: bool) -> None:
         request = flight.request
-        if self.disks[flight.channel.disk_index].internal:
+        if self._record_ended or self.disks[flight.channel.disk_index].internal:
             return
         totals = self.totals
         totals.request_count += 1

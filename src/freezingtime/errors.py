@@ -24,6 +24,10 @@ class InputError(FreezingTimeError):
 class RunError(FreezingTimeError):
     """A failure while running: what died and why."""
 
+    stdout: bytes = b""
+    """What the job had printed by then."""
+    stderr: bytes = b""
+
 
 class GuestError(RunError):
     """The guest ended before its job, or could not start it; the console says why."""

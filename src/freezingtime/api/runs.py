@@ -18,13 +18,13 @@ from freezingtime.experiment.run_options import (
     CPU_RATE,
     MEDIUM_DEADLINE,
     MEMORY,
-    QEMU,
     command_script,
     file_script,
     make_plan,
 )
 from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.job import directory_script
+from freezingtime.machine.machine_config import QEMU
 
 
 def run(
@@ -32,6 +32,9 @@ def run(
     job: str | Sequence[str] | os.PathLike[str] = "true",
     *,
     guest: str = MINI,
+    kernel: str | os.PathLike[str] | None = None,
+    initrd: str | os.PathLike[str] | None = None,
+    append: str | None = None,
     root_device: str | None = None,
     collect: Sequence[str] = (),
     time_limit: str | None = None,
@@ -71,6 +74,9 @@ def run(
         script=script,
         job_directory=job_directory,
         guest=guest,
+        kernel=None if kernel is None else Path(kernel),
+        initrd=None if initrd is None else Path(initrd),
+        append=append,
         root_device=root_device,
         collect=collect,
         time_limit=time_limit,

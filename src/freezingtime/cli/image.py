@@ -13,10 +13,11 @@ import typer
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.options import MARKUP
 from freezingtime.errors import InputError
+from freezingtime.experiment.own_system import import_system
 from freezingtime.machine.debian_image import FILE_SYSTEMS, DebianPlan
 from freezingtime.machine.guest_image import MINI, RootDisk, list_images, remove_image
 from freezingtime.machine.image_build import build_debian_image, build_mini_image
-from freezingtime.machine.image_import import ImportPlan, import_image, write_runner
+from freezingtime.machine.image_import import ImportPlan, write_runner
 from freezingtime.units import parse_option, parse_size_bytes
 
 _SIZE_MIN_BYTES = 512 << 20
@@ -62,7 +63,7 @@ def build_command(
         typer.Option(
             "--file-system",
             metavar="TYPE",
-            help=f"For debian: of the root disk: {' or '.join(FILE_SYSTEMS)}.",
+            help=f"For debian: of the root disk: {', '.join(FILE_SYSTEMS)}.",
         ),
     ] = "ext4",
     name: Annotated[
@@ -101,7 +102,7 @@ def _packages(text: str) -> tuple[str, ...]:
 
 def _file_system(text: str) -> str:
     if text not in FILE_SYSTEMS:
-        raise InputError(f"--file-system {text}: must be {' or '.join(FILE_SYSTEMS)}")
+        raise InputError(f"--file-system {text}: must be one of {', '.join(FILE_SYSTEMS)}")
     return text
 
 
@@ -127,13 +128,22 @@ def import_command(
         Path,
         typer.Option(metavar="FILE", help="The disk with the system: raw or qcow2. It is copied."),
     ],
-    kernel: Annotated[Path, typer.Option(metavar="FILE", help="The system's kernel.")],
-    initrd: Annotated[
-        Path,
+    kernel: Annotated[
+        Path | None,
         typer.Option(
-            metavar="FILE", help="Its initramfs, with drivers for virtio-scsi and virtio-blk."
+            metavar="FILE",
+            help="The system's kernel. Without it, the one on its disk.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    initrd: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Its initramfs, with drivers for virtio-scsi and virtio-blk.",
+            show_default=False,
+        ),
+    ] = None,
     append: Annotated[
         str,
         typer.Option(
@@ -143,13 +153,14 @@ def import_command(
         ),
     ] = "",
 ) -> int:
-    """Take in a system of your own. It must have what `image runner` writes.
+    """Take in a system of your own, under a name: as `run --guest FILE` does without one.
 
-    Example: `freezingtime image import mine --root-disk disk.qcow2 --kernel vmlinuz
-    --initrd initrd.img --append root=/dev/sdb1`
+    It needs systemd, or what `image runner` writes.
+
+    Example: `freezingtime image import mine --root-disk disk.qcow2`
     """
     plan = ImportPlan(root_disk, kernel, initrd, append)
-    image = import_image(_name(f"image import {name}", name), plan, _Steps())
+    image = import_system(_name(f"image import {name}", name), plan, _Steps())
     print(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0
 
@@ -158,7 +169,7 @@ def import_command(
 def runner_command(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the tree.")],
 ) -> int:
-    """Write what a system of your own needs to run jobs: a tree to copy onto its root.
+    """Write what a system without systemd 242 needs to run jobs: a tree to copy onto its root.
 
     That is a shell script, a systemd unit that starts it, and the link that enables the unit.
     """

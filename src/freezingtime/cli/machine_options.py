@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
@@ -17,8 +18,36 @@ GuestOption: TypeAlias = Annotated[
     str,
     typer.Option(
         "--guest",
-        metavar="NAME",
-        help="The guest: `mini`, or an image that `freezingtime image list` shows.",
+        metavar="NAME|FILE",
+        help="The guest: `mini`, an image that `freezingtime image list` shows, or the disk (raw "
+        "or qcow2) of a system of your own, which stays as it is.",
+    ),
+]
+
+KernelOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--kernel",
+        metavar="FILE",
+        help="For a system of your own: its kernel. Without it, the one on its disk.",
+        show_default=False,
+    ),
+]
+
+InitrdOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--initrd", metavar="FILE", help="And that kernel's initramfs.", show_default=False
+    ),
+]
+
+AppendOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--append",
+        metavar="ARGUMENTS",
+        help="For a system of your own: what its kernel is to be told, such as `root=/dev/sdb1`.",
+        show_default=False,
     ),
 ]
 

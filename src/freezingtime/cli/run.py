@@ -10,10 +10,13 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.machine_options import (
+    AppendOption,
     CpusOption,
     DisksOption,
     FromOption,
     GuestOption,
+    InitrdOption,
+    KernelOption,
     MemoryOption,
     RootDeviceOption,
     SaveOption,
@@ -24,20 +27,20 @@ from freezingtime.cli.options import (
     command_app,
 )
 from freezingtime.cli.progress import RunProgress
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, RunError
 from freezingtime.experiment.run import RunResult, run
 from freezingtime.experiment.run_options import (
     BOOT_DEADLINE,
     CPU_RATE,
     MEDIUM_DEADLINE,
     MEMORY,
-    QEMU,
     command_script,
     file_script,
     make_plan,
 )
 from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.job import directory_script
+from freezingtime.machine.machine_config import QEMU
 from freezingtime.units import format_time_ns
 
 EXIT_INVALID = 3
@@ -91,6 +94,9 @@ def run_command(
         ),
     ] = None,
     guest: GuestOption = MINI,
+    kernel: KernelOption = None,
+    initrd: InitrdOption = None,
+    append: AppendOption = None,
     root_device: RootDeviceOption = None,
     cpu_rate: Annotated[
         str,
@@ -161,6 +167,9 @@ def run_command(
         script=_script(command or [], script, job),
         job_directory=job,
         guest=guest,
+        kernel=kernel,
+        initrd=initrd,
+        append=append,
         root_device=root_device,
         collect=collect or [],
         time_limit=time_limit,
@@ -178,7 +187,12 @@ def run_command(
         out=out,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
-        result = run(plan, progress)
+        try:
+            result = run(plan, progress)
+        except RunError as error:
+            if as_json:
+                _print_failure(error)
+            raise
     if as_json:
         document = {
             **result.as_dict(),
@@ -191,6 +205,16 @@ def run_command(
     if result.job.exit_status:
         return result.job.exit_status
     return 0 if result.valid or allow_late else EXIT_INVALID
+
+
+def _print_failure(error: RunError) -> None:
+    """The document of a run that failed: why, and what the job had printed by then."""
+    document = {
+        "error": str(error),
+        "stdout": error.stdout.decode(errors="replace"),
+        "stderr": error.stderr.decode(errors="replace"),
+    }
+    print(json.dumps(document, indent=2))
 
 
 def _script(command: list[str], script: Path | None, job: Path | None) -> bytes:

@@ -8,10 +8,13 @@ import shutil
 import sys
 
 from freezingtime.cli.machine_options import (
+    AppendOption,
     CpusOption,
     DisksOption,
     FromOption,
     GuestOption,
+    InitrdOption,
+    KernelOption,
     MemoryOption,
     RootDeviceOption,
     SaveOption,
@@ -60,6 +63,9 @@ class _Console(RunObserver):
 def shell_command(
     disk: DisksOption = None,
     guest: GuestOption = MINI,
+    kernel: KernelOption = None,
+    initrd: InitrdOption = None,
+    append: AppendOption = None,
     root_device: RootDeviceOption = None,
     memory: MemoryOption = MEMORY,
     cpus: CpusOption = 1,
@@ -80,6 +86,9 @@ def shell_command(
             disks=disk or [],
             script=_script(),
             guest=guest,
+            kernel=kernel,
+            initrd=initrd,
+            append=append,
             root_device=root_device,
             memory=memory,
             cpus=cpus,

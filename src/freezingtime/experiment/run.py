@@ -23,6 +23,8 @@ from freezingtime.experiment.guest import (
     ready_snapshot,
     require_image,
 )
+from freezingtime.experiment.job_output import JobOutput
+from freezingtime.experiment.own_system import ready_own_image
 from freezingtime.experiment.saving import (
     like_saved,
     load_saved,
@@ -30,10 +32,12 @@ from freezingtime.experiment.saving import (
     require_savable,
     save,
 )
+from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image
+from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.job import Job, pack, unpack_collected
 from freezingtime.machine.machine import JobResult, Machine
-from freezingtime.machine.machine_config import MachineConfig, find_qemu
+from freezingtime.machine.machine_config import QEMU, MachineConfig, find_qemu
 from freezingtime.machine.saved_machine import SavedMachine, find_saved, require_free_name
 from freezingtime.machine.service import CONTROL_DISK_INDEX
 from freezingtime.machine.snapshot import Snapshot
@@ -56,6 +60,8 @@ class RunPlan:
     script: bytes
     guest: str = MINI
     """The name of the guest's image."""
+    system: ImportPlan | None = None
+    """The files that the image is of, if it is of the user's own."""
     root_device: DiskSpec | None = None
     """The device of the guest's root disk; None: one that takes no time."""
     job_directory: Path | None = None
@@ -76,7 +82,7 @@ class RunPlan:
     """The snapshot to go on from: a saved machine's name."""
     save_as: str | None = None
     """The name to save the machine under when its job has ended well."""
-    qemu: str = "qemu-system-x86_64"
+    qemu: str = QEMU
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
     out: Path | None = None
@@ -125,6 +131,7 @@ class RunResult:
             },
             "plan": {
                 "guest": plan.guest,
+                "system": plan.system and plan.system.as_dict(),
                 "root_device": plan.root_device and plan.root_device.text,
                 "disks": [spec.text for spec in plan.disks],
                 "devices": [spec.device.settings() for spec in plan.disks],
@@ -189,7 +196,10 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
     start_s = time.monotonic()
     find_qemu(plan.qemu)
     with contextlib.ExitStack() as cleanup:
-        require_image(plan.guest)
+        if plan.system is None:
+            require_image(plan.guest)
+        else:
+            plan.system.check()
         if plan.save_as is not None:
             require_free_name(plan.save_as)
         saved = _find_saved(plan)
@@ -197,7 +207,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         job = _make_job(plan, cleanup)
         if plan.out is not None:
             _prepare_directory(plan.out)
-        image = ready_image(plan.guest, observer.preparing)
+        image = _image(plan, observer.preparing)
         config = _config(plan, image)
 
         def booting(machine: Machine) -> None:
@@ -219,20 +229,23 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         version = machine.qemu_version()
         ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
 
+        stdout_path = None if plan.out is None else plan.out / STDOUT_NAME
+        output = JobOutput(machine.stdout, machine.stderr, observer.output, stdout_path)
+
         def tick() -> None:
-            observer.output(machine.stdout.read_new(), machine.stderr.read_new())
+            output.pass_on()
             observer.running(machine.totals)
 
-        ended = machine.run_job(
-            job, limit_ns=plan.limit_ns, host_limit_s=plan.host_limit_s, on_tick=tick
-        )
-        tick()
-        stdout = machine.stdout.read_all() if plan.out is not None else b""
+        with output:
+            ended = machine.run_job(
+                job, limit_ns=plan.limit_ns, host_limit_s=plan.host_limit_s, on_tick=tick
+            )
+        observer.running(machine.totals)
         collected: list[str] = []
         if plan.out is not None and plan.collect:
             collected = unpack_collected(machine.collected, plan.out / COLLECTED_DIRECTORY)
         if plan.save_as is not None and not ended.exit_status:
-            save(plan.save_as, machine, config, ended.end_ns, disks, root)
+            save(plan.save_as, machine, config, ended.stop_ns, disks, root)
     result = RunResult(
         plan,
         ended,
@@ -243,8 +256,14 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         collected,
     )
     if plan.out is not None:
-        _write_results(plan.out, result, stdout)
+        _write_document(plan.out, result)
     return result
+
+
+def _image(plan: RunPlan, progress: Progress) -> GuestImage:
+    if plan.system is not None:
+        return ready_own_image(plan.guest, plan.system, progress)
+    return ready_image(plan.guest, progress)
 
 
 def _config(plan: RunPlan, image: GuestImage) -> MachineConfig:
@@ -305,7 +324,17 @@ def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
     if plan.job_directory is not None:
         files = pack(plan.job_directory)
         cleanup.callback(files.close)
-    return Job(plan.script, {"FREEZINGTIME_SEED": str(plan.seed)}, files, plan.collect)
+    variables = {"FREEZINGTIME_SEED": str(plan.seed)}
+    # A file that was changed is to be whole for whoever reads it next.
+    is_written = any(spec.writable for spec in plan.disks)
+    return Job(
+        plan.script,
+        variables,
+        files,
+        plan.collect,
+        sync=is_written or plan.save_as is not None,
+        unmount=is_written,
+    )
 
 
 def _prepare_directory(out: Path) -> None:
@@ -341,9 +370,8 @@ def _open_record(
     return cleanup.enter_context(LiveRecord(file, CONTROL_DISK_INDEX + 1)).write
 
 
-def _write_results(out: Path, result: RunResult, stdout: bytes) -> None:
+def _write_document(out: Path, result: RunResult) -> None:
     try:
-        (out / STDOUT_NAME).write_bytes(stdout)
         (out / DOCUMENT_NAME).write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     except OSError as error:
         raise RunError(f"cannot write the results to {out}: {error.strerror}") from error

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from freezingtime.errors import InputError
+from freezingtime.experiment.own_system import is_disk_file, own_name
 from freezingtime.experiment.run import RunPlan
 from freezingtime.frontend import Frontend
 from freezingtime.machine.guest_image import MINI
+from freezingtime.machine.image_import import ImportPlan
+from freezingtime.machine.machine_config import QEMU
 from freezingtime.machine.qemu_command import CPUS_MAX
 from freezingtime.spec import DiskSpec, parse_disk
 from freezingtime.units import parse_option, parse_rate_hz, parse_size_bytes, parse_time_ns
@@ -22,7 +25,6 @@ CPU_RATE = "4G"
 MEMORY = "512MiB"
 MEDIUM_DEADLINE = "60s"
 BOOT_DEADLINE = "300s"
-QEMU = "qemu-system-x86_64"
 
 _MEMORY_MIN_BYTES = 128 << 20
 _MEMORY_MAX_BYTES = 2 << 30  # below the hole of the 32-bit address space
@@ -37,6 +39,9 @@ def make_plan(
     script: bytes,
     job_directory: Path | None = None,
     guest: str = MINI,
+    kernel: Path | None = None,
+    initrd: Path | None = None,
+    append: str | None = None,
     root_device: str | None = None,
     collect: Sequence[str] = (),
     time_limit: str | None = None,
@@ -58,10 +63,12 @@ def make_plan(
     Raises:
         InputError: an option has a value that it cannot have.
     """
+    system = _system(guest, kernel, initrd, append)
     return RunPlan(
         disks=[parse_disk(text) for text in disks],
         script=script,
-        guest=guest,
+        guest=guest if system is None else own_name(system),
+        system=system,
         root_device=_root_device(root_device),
         job_directory=job_directory,
         collect=collect,
@@ -99,6 +106,21 @@ def file_script(path: Path) -> bytes:
     if not content.startswith(b"#!"):
         raise InputError(f"--script {path}: must begin with '#!', such as #!/bin/sh")
     return content
+
+
+def _system(
+    guest: str, kernel: Path | None, initrd: Path | None, append: str | None
+) -> ImportPlan | None:
+    """The user's own, if ``guest`` names a file."""
+    if is_disk_file(guest):
+        return ImportPlan(Path(guest), kernel, initrd, append or "", disk_option="--guest")
+    given = {"--kernel": kernel, "--initrd": initrd, "--append": append}
+    for option, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{option}: is for a system of your own; name its disk with --guest ./FILE"
+            )
+    return None
 
 
 def _root_device(text: str | None) -> DiskSpec | None:

@@ -8,6 +8,8 @@ is its counterpart. Layout:
 byte 0                    the job's header: lines of text, zero padded to 4 KiB
 byte 4096                 the job's script, its environment (NAME=value lines),
                           and the patterns of what to collect (one a line)
+byte 16 MiB               what makes a guest that lacks it run the job runner
+                          (:mod:`freezingtime.machine.bootstrap`)
 byte 32 MiB               the guest's messages, one 4 KiB block each, zero padded
 byte 64 MiB               a tar archive of the job's files
 byte 32 GiB               the guest's tar archive of the collected files
@@ -30,6 +32,8 @@ SIZE_BYTES = 64 << 30
 BLOCK_BYTES = 4096
 SCRIPT_OFFSET_BYTES = BLOCK_BYTES
 SCRIPT_MAX_BYTES = (16 << 20) - SCRIPT_OFFSET_BYTES
+BOOTSTRAP_OFFSET_BYTES = 16 << 20
+BOOTSTRAP_BYTES = 1 << 20
 MESSAGE_OFFSET_BYTES = 32 << 20
 FILES_OFFSET_BYTES = 64 << 20
 COLLECTED_OFFSET_BYTES = 32 << 30
@@ -44,8 +48,10 @@ class ControlDisk(Medium):
     size_bytes = SIZE_BYTES
     may_block = False
 
-    def __init__(self, on_message: Callable[[str], None]) -> None:
+    def __init__(self, on_message: Callable[[str], None], bootstrap: bytes = b"") -> None:
+        """``bootstrap`` has at most :data:`BOOTSTRAP_BYTES`."""
         self._on_message = on_message
+        self._bootstrap = bootstrap
         self._head = b""
         self._files: BinaryIO | None = None
         #: What the guest has handed over, a tar archive; empty if there is nothing.
@@ -74,9 +80,10 @@ class ControlDisk(Medium):
         if files_bytes > COLLECTED_OFFSET_BYTES - FILES_OFFSET_BYTES:
             raise InputError(f"the job's files have {files_bytes} bytes; put large data on a disk")
         header = (
-            "FREEZINGTIME-JOB 2\n"
+            "FREEZINGTIME-JOB 3\n"
             f"script_bytes={len(job.script)}\nenv_bytes={len(variables)}\n"
             f"collect_bytes={len(patterns)}\nfiles_bytes={files_bytes}\ndisks={disk_count}\n"
+            f"sync={job.sync:d}\nunmount={job.unmount:d}\n"
         )
         self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + payload
         self._files = job.files
@@ -85,7 +92,11 @@ class ControlDisk(Medium):
         if FILES_OFFSET_BYTES <= offset_bytes < COLLECTED_OFFSET_BYTES and self._files is not None:
             position = offset_bytes - FILES_OFFSET_BYTES
             return os.pread(self._files.fileno(), length_bytes, position).ljust(length_bytes, b"\0")
-        return self._head[offset_bytes : offset_bytes + length_bytes].ljust(length_bytes, b"\0")
+        if offset_bytes >= BOOTSTRAP_OFFSET_BYTES:
+            source, position = self._bootstrap, offset_bytes - BOOTSTRAP_OFFSET_BYTES
+        else:
+            source, position = self._head, offset_bytes
+        return source[position : position + length_bytes].ljust(length_bytes, b"\0")
 
     def write(self, offset_bytes: int, data: Buffer) -> None:
         if offset_bytes == MESSAGE_OFFSET_BYTES:

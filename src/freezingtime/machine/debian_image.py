@@ -1,7 +1,8 @@
 """The content of a Debian guest image: a whole system on a root disk, made of packages.
 
 mmdebstrap installs the packages, from a repository of what apt has downloaded and checked,
-into a tree; mke2fs or mkfs.btrfs makes a file system of the tree, without mounting it. The
+into a tree; mke2fs or mkfs.btrfs makes a file system of the tree, without mounting it (for XFS
+see :mod:`freezingtime.machine.xfs_root`). The
 kernel comes from its package; the initramfs has busybox and the kernel's drivers.
 """
 
@@ -13,18 +14,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.debian import Package, PackageArchive, Progress, run_tool
 from freezingtime.machine.guest_image import ImageContent, RootDisk
 from freezingtime.machine.initramfs import Initramfs
 from freezingtime.machine.kernel_modules import add_modules
+from freezingtime.machine.machine_config import QEMU, find_qemu
 from freezingtime.machine.qemu_frontends import DRIVERS
 from freezingtime.machine.unpacked_packages import UnpackedPackages, kernel_package
+from freezingtime.machine.xfs_root import copy_to_xfs
 from freezingtime.units import format_size_bytes
 
-#: File systems by the tool that makes them, and the package that the guest needs for them.
-FILE_SYSTEMS = {"ext4": ("mke2fs", "e2fsprogs"), "btrfs": ("mkfs.btrfs", "btrfs-progs")}
+
+class FileSystem(NamedTuple):
+    """What it takes to have a root disk of a kind."""
+
+    maker: str
+    """The program that makes it on the host."""
+    maker_package: str
+    guest_package: str
+    """What the guest needs for it."""
+
+
+FILE_SYSTEMS = {
+    "ext4": FileSystem("mke2fs", "e2fsprogs", "e2fsprogs"),
+    "xfs": FileSystem("mke2fs", "e2fsprogs", "xfsprogs"),
+    "btrfs": FileSystem("mkfs.btrfs", "btrfs-progs", "btrfs-progs"),
+}
 
 #: In every image, beside what is essential; the job runner and `--job` need no more.
 _BASE_PACKAGES = ("?essential", "apt", "systemd-sysv", "kmod", "e2fsprogs")
@@ -70,13 +88,16 @@ class DebianPackages:
 
 def require_tools(plan: DebianPlan) -> None:
     """Raise InputError when this host lacks a program that building takes."""
-    maker, package = FILE_SYSTEMS[plan.root.file_system]
-    for tool, source in (("mmdebstrap", "mmdebstrap"), (maker, package)):
+    kind = FILE_SYSTEMS[plan.root.file_system]
+    tools = (("mmdebstrap", "mmdebstrap"), (kind.maker, kind.maker_package))
+    for tool, source in tools:
         if shutil.which(tool) is None and not Path("/usr/sbin", tool).exists():
             raise InputError(
                 f"{tool} is not installed, which building a Debian guest takes; "
                 f"install it with 'apt-get install {source}'"
             )
+    if plan.root.file_system == "xfs":
+        find_qemu(QEMU)
 
 
 def packages(archive: PackageArchive, plan: DebianPlan) -> DebianPackages:
@@ -85,7 +106,7 @@ def packages(archive: PackageArchive, plan: DebianPlan) -> DebianPackages:
     Raises:
         InputError: apt knows no such package.
     """
-    tools = FILE_SYSTEMS[plan.root.file_system][1]
+    tools = FILE_SYSTEMS[plan.root.file_system].guest_package
     return DebianPackages(
         archive.with_dependencies([*_BASE_PACKAGES, tools, *plan.packages]),
         kernel_package(archive),
@@ -121,17 +142,26 @@ def make_content(
     kernel_files.add([wanted.kernel, wanted.initramfs])
     kernel = kernel_files.only_file("boot/vmlinuz-*")
     release = kernel.name.removeprefix("vmlinuz-")
-    initrd = _initramfs(kernel_files, release, plan.root.file_system).to_bytes()
     _add_guest_files(additions, kernel_files, release)
     progress("install the packages", 0, len(wanted.system))
     tree = directory / "system.tar"
     _install(become_root, repository, wanted, additions, release, tree)
     progress("make the file system", 0, 1)
+
+    def content(root: RootDisk, root_file: Path) -> ImageContent:
+        initrd = _initramfs(kernel_files, release, root.file_system).to_bytes()
+        used = tuple(wanted.all)
+        return ImageContent(kernel.read_bytes(), initrd, release, used, root, root_file)
+
     root_file = directory / "root.img"
-    _format(become_root, tree, plan.root, root_file)
-    return ImageContent(
-        kernel.read_bytes(), initrd, release, tuple(wanted.all), plan.root, root_file
-    )
+    if plan.root.file_system != "xfs":
+        _format(become_root, tree, plan.root, root_file)
+        return content(plan.root, root_file)
+    stage = RootDisk("ext4", plan.root.size_bytes)
+    _format(become_root, tree, stage, root_file)
+    progress("copy the system to XFS, in the guest", 0, 1)
+    copy = copy_to_xfs(content(stage, root_file), _FILE_SYSTEM_ID, directory / "xfs")
+    return content(plan.root, copy)
 
 
 def _initramfs(files: UnpackedPackages, release: str, file_system: str) -> Initramfs:

@@ -39,7 +39,7 @@ _COMMON_SOURCES = (
 _MINI_SOURCES = ("guest/init", "mini_image.py", "shared_libraries.py", "stub_library.py")
 _ROOT_SOURCES = (
     *("guest/root-init", "guest/customize-root", "guest/freezingtime.target"),
-    *("guest/freezingtime-job.service", "debian_image.py"),
+    *("guest/freezingtime-job.service", "debian_image.py", "guest/copy-to-xfs", "xfs_root.py"),
 )
 
 
@@ -75,6 +75,8 @@ class ImageContent:
     """What the kernel is told beside what every guest's is."""
     imported: bool = False
     """It was not built here."""
+    source: str = ""
+    """What it was imported from: the files, as they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +95,16 @@ class Manifest:
     packages: tuple[PackageVersion, ...]
     root: RootDisk | None = None
     append: str = ""
+    source: str = ""
     format: int = _MANIFEST_FORMAT
 
     def to_json(self) -> str:
         fields = asdict(self)
         if self.root is None:
             del fields["root"]
-        if not self.append:
-            del fields["append"]
+        for name in ("append", "source"):
+            if not fields[name]:
+                del fields[name]
         return json.dumps(fields, indent=2) + "\n"
 
     @classmethod
@@ -144,10 +148,15 @@ class GuestImage:
         return None if self.manifest.root is None else self.directory / _ROOT
 
     @property
+    def is_imported(self) -> bool:
+        """Whether it is a system of the user's own."""
+        return self.manifest.builder == _IMPORTED
+
+    @property
     def is_of_these_sources(self) -> bool:
         """Whether these very sources have built it, as another version's guest may differ; or
         nobody's, since it was imported."""
-        if self.manifest.builder == _IMPORTED:
+        if self.is_imported:
             return True
         return self.manifest.builder == builder_identity(self.manifest.root is not None)
 
@@ -179,6 +188,7 @@ def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
         packages=tuple(_package_version(package) for package in content.packages),
         root=content.root,
         append=content.append,
+        source=content.source,
     )
     (directory / _MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest

@@ -1,7 +1,8 @@
 """A system of the user's own as a guest image: its root disk copied, its kernel as it is.
 
-What the system needs to run jobs is one program and one unit (:func:`write_runner`), and
-drivers for the machine's controllers in its initramfs.
+What it takes is drivers for the machine's controllers in its initramfs, and systemd, which
+:mod:`freezingtime.machine.bootstrap` has start the job runner; or, without that, a program and
+a unit in the system itself (:func:`write_runner`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.cache import exclusive_lock, unfinished_directory
@@ -23,6 +25,8 @@ from freezingtime.machine.guest_image import (
     images_lock_path,
 )
 from freezingtime.machine.image_build import publish_image
+
+Value = TypeVar("Value")
 
 #: What the manifest says of a root disk that was not made here.
 _FILE_SYSTEM = "imported"
@@ -47,24 +51,81 @@ class ImportPlan:
     """The files of a system, and what its kernel is to be told beside what every guest's is."""
 
     root_disk: Path
-    kernel: Path
-    initrd: Path
+    kernel: Path | None = None
+    """None: the one that is found on the disk, and its initramfs; so for ``initrd``."""
+    initrd: Path | None = None
     append: str = ""
+    disk_option: str = "--root-disk"
+    """The option that named the disk."""
+
+    def source(self) -> str:
+        """The files as they are now: another text as soon as one of them has changed.
+
+        Raises:
+            InputError: one cannot be read.
+        """
+        files = [(self.disk_option, self.root_disk), *self._boot_files()]
+        lines = [_identity(option, path) for option, path in files]
+        return "\n".join([*lines, self.append])
+
+    def check(self) -> None:
+        """See to it that the options fit together, and are readable files.
+
+        Raises:
+            InputError: they are not.
+        """
+        if (self.kernel is None) != (self.initrd is None):
+            raise InputError(
+                "--kernel and --initrd go together; leave both out if they are on the disk"
+            )
+        if not self.append.isprintable():
+            raise InputError("--append: has a line end or another control character in it")
+        self.source()
+        _format(self.disk_option, self.root_disk)
+        for option, path in self._boot_files():
+            content = _read(option, path)
+            if path == self.kernel:
+                _kernel_release(f"{option} {path}", content)
+
+    def as_dict(self) -> dict[str, str | None]:
+        """The files as plain values."""
+        return {
+            "root_disk": str(self.root_disk),
+            "kernel": None if self.kernel is None else str(self.kernel),
+            "initrd": None if self.initrd is None else str(self.initrd),
+            "append": self.append,
+        }
+
+    def _boot_files(self) -> list[tuple[str, Path]]:
+        files = [("--kernel", self.kernel), ("--initrd", self.initrd)]
+        return [(option, path) for option, path in files if path is not None]
 
 
-def import_image(name: str, plan: ImportPlan, progress: Progress) -> GuestImage:
+@dataclass(frozen=True, slots=True)
+class BootFiles:
+    """What a system is booted with, and what its kernel must be told to find its root."""
+
+    kernel: bytes
+    initrd: bytes
+    append: str
+
+
+def import_image(
+    name: str,
+    plan: ImportPlan,
+    find_boot_files: Callable[[Path], BootFiles],
+    progress: Progress,
+) -> GuestImage:
     """Make an image called ``name``; it takes the place of all others of its name.
+
+    ``find_boot_files`` finds the kernel of the system on a raw disk, if ``plan`` names none.
 
     Raises:
         InputError: a file is not what it should be, or ``qemu-img`` is missing.
         RunError: the cache takes no more.
     """
-    kernel = _read("--kernel", plan.kernel)
-    release = _kernel_release(plan.kernel, kernel)
-    initrd = _read("--initrd", plan.initrd)
-    if not plan.append.isprintable():
-        raise InputError("--append: has a line end or another control character in it")
-    source_format = _format(plan.root_disk)
+    plan.check()
+    source, source_format = plan.source(), _format(plan.disk_option, plan.root_disk)
     if shutil.which("qemu-img") is None:
         raise InputError(
             "qemu-img is not installed, which importing an image takes; "
@@ -73,10 +134,25 @@ def import_image(name: str, plan: ImportPlan, progress: Progress) -> GuestImage:
     with exclusive_lock(images_lock_path()), unfinished_directory(images_directory()) as building:
         progress("copy the root disk", 0, 1)
         copy = building / "root.img"
-        _convert(plan.root_disk, source_format, copy)
+        _convert(plan, source_format, copy)
         root = RootDisk(_FILE_SYSTEM, copy.stat().st_size)
+        if plan.kernel is None or plan.initrd is None:
+            progress("look for its kernel", 0, 1)
+            files = find_boot_files(copy)
+        else:
+            files = BootFiles(plan.kernel.read_bytes(), plan.initrd.read_bytes(), "")
         progress("store the image", 0, 1)
-        content = ImageContent(kernel, initrd, release, (), root, copy, plan.append, imported=True)
+        content = ImageContent(
+            files.kernel,
+            files.initrd,
+            _kernel_release(f"the kernel of {plan.root_disk}", files.kernel),
+            (),
+            root,
+            copy,
+            f"{files.append} {plan.append}".strip(),
+            imported=True,
+            source=source,
+        )
         try:
             return publish_image(name, content, building)
         except OSError as error:
@@ -116,44 +192,50 @@ def _read(option: str, path: Path) -> bytes:
     return content
 
 
-def _reading(option: str, path: Path, read: Callable[[Path], bytes]) -> bytes:
+def _reading(option: str, path: Path, read: Callable[[Path], Value]) -> Value:
     try:
         return read(path)
     except OSError as error:
         raise InputError(f"{option} {path}: {error.strerror}; name a readable file") from error
 
 
-def _kernel_release(path: Path, kernel: bytes) -> str:
+def _identity(option: str, path: Path) -> str:
+    status = _reading(option, path, Path.stat)
+    return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+
+def _kernel_release(name: str, kernel: bytes) -> str:
     magic = kernel[_HEADER_MAGIC_OFFSET : _HEADER_MAGIC_OFFSET + len(_HEADER_MAGIC)]
     if magic != _HEADER_MAGIC:
-        raise InputError(f"--kernel {path}: is no Linux kernel for x86, such as /boot/vmlinuz-*")
+        raise InputError(f"{name}: is no Linux kernel for x86, such as /boot/vmlinuz-*")
     pointer = kernel[_VERSION_POINTER_OFFSET : _VERSION_POINTER_OFFSET + 2]
     version = kernel[_VERSION_BASE + int.from_bytes(pointer, "little") :].partition(b"\0")[0]
     return version.decode(errors="replace").partition(" ")[0]
 
 
-def _format(root_disk: Path) -> str:
+def _format(option: str, root_disk: Path) -> str:
     def head(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(len(_QCOW2_MAGIC))
 
-    if _reading("--root-disk", root_disk, head) == _QCOW2_MAGIC:
+    if _reading(option, root_disk, head) == _QCOW2_MAGIC:
         return "qcow2"
     size_bytes = root_disk.stat().st_size
     if size_bytes == 0 or size_bytes % _SECTOR_BYTES:
         raise InputError(
-            f"--root-disk {root_disk}: has {size_bytes} bytes; a raw disk has a multiple of "
+            f"{option} {root_disk}: has {size_bytes} bytes; a raw disk has a multiple of "
             f"{_SECTOR_BYTES}; name a raw or qcow2 image of a disk"
         )
     return "raw"
 
 
-def _convert(source: Path, source_format: str, target: Path) -> None:
+def _convert(plan: ImportPlan, source_format: str, target: Path) -> None:
+    source = str(plan.root_disk)
     try:
         run_tool(
-            ["qemu-img", "convert", "-f", source_format, "-O", "raw", str(source), str(target)],
+            ["qemu-img", "convert", "-f", source_format, "-O", "raw", source, str(target)],
             timeout_s=_CONVERT_DEADLINE_S,
             name="qemu-img",
         )
     except RunError as error:
-        raise InputError(f"--root-disk {source}: cannot be copied: {error}") from error
+        raise InputError(f"{plan.disk_option} {source}: cannot be copied: {error}") from error

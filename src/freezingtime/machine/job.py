@@ -33,6 +33,15 @@ class Job:
     """A tar archive, unpacked to /job, which is then where the script runs."""
     collect: Sequence[str] = ()
     """Shell patterns of the files to hand over when the job has ended."""
+    sync: bool = False
+    """When the job has ended, all that it wrote is to be on the disks."""
+    unmount: bool = False
+    """After that, the disks' file systems are to be unmounted, as far as nobody uses them."""
+
+    @property
+    def has_aftermath(self) -> bool:
+        """Whether the guest has something to do when the job has ended."""
+        return self.sync or self.unmount or bool(self.collect)
 
 
 def directory_script(directory: Path) -> bytes:

@@ -21,6 +21,7 @@ from typing import BinaryIO, Self
 
 from freezingtime.emulator import CompletedRequest, Totals
 from freezingtime.errors import GuestError, RunError, TimeLimitError
+from freezingtime.machine.bootstrap import bootstrap_script
 from freezingtime.machine.capture import Capture
 from freezingtime.machine.console import complaints, is_panic
 from freezingtime.machine.job import Job
@@ -45,6 +46,8 @@ from freezingtime.machine.snapshot import Snapshot
 BOOT_RATE_HZ = 4_000_000_000
 
 _STOP_DEADLINE_S = 30.0
+#: Up to 31 GiB of files may be handed over, and more be written out to slow media.
+_AFTERMATH_DEADLINE_S = 3600.0
 _SAVE_DEADLINE_S = 120.0
 #: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
 _ANSWER_DEADLINE_S = 60.0
@@ -61,6 +64,8 @@ class JobResult:
     exit_status: int
     start_ns: int
     end_ns: int
+    stop_ns: int
+    """Where the machine stands, having written out and handed over what it was to."""
     host_s: float
     """Host time from the job's start to its end."""
     totals: Totals
@@ -109,6 +114,7 @@ class Machine:
                 boots_from_last=root is not None and snapshot is None,
                 rate_hz=config.rate_hz,
                 medium_deadline_s=config.medium_deadline_s,
+                bootstrap=bootstrap_script() if config.image.is_imported else b"",
                 paced=terminal is not None,
                 on_completed=on_completed,
             )
@@ -205,17 +211,20 @@ class Machine:
         self._service.control.set_job(job, disk_count=len(self._disks))
         if self._snapshot is None or not self._snapshot.has_disks:
             self._plug_disks()
-        for word in ("EXIT", "FAILED", "LIMIT"):
+        for word in ("DONE" if job.has_aftermath else "EXIT", "FAILED", "LIMIT"):
             self._service.stop_machine_at(word)
         if limit_ns is not None:
             self._service.limit_job(limit_ns)
         self._execute("cont")
         start = self._await_message("STARTED", None, on_tick)
-        end = self._await_message("EXIT", host_limit_s, on_tick)
+        end = stop = self._await_message("EXIT", host_limit_s, on_tick)
+        if job.has_aftermath:
+            stop = self._await_message("DONE", _AFTERMATH_DEADLINE_S, on_tick)
         return JobResult(
             exit_status=int(end.text.split()[1]),
             start_ns=start.totals.now_ns,
             end_ns=end.totals.now_ns,
+            stop_ns=stop.totals.now_ns,
             totals=replace(end.totals, warped_ns=end.totals.warped_ns - self._warped_in_boot_ns),
             host_s=end.host_s - start.host_s,
             complaints=complaints(self._console_text()),
@@ -257,7 +266,7 @@ class Machine:
             self.stdout.path_in_child,
             self.stderr.path_in_child,
             self._service.socket_name(CONTROL_DISK_INDEX),
-            append=config.image.manifest.append,
+            append=config.kernel_arguments,
             root_socket=None
             if self._root is None
             else self._service.socket_name(1 + len(self._disks)),
@@ -321,7 +330,8 @@ class Machine:
                 if message.text == "LIMIT":
                     raise TimeLimitError(
                         "the job was not done within its limit of guest time, which ended at "
-                        f"{message.totals.now_ns} ns; give it more with --time-limit"
+                        f"{message.totals.now_ns} ns; give it more with --time-limit; "
+                        f"{self._console_tail()}"
                     )
                 continue
             if self._qemu.exit_status() is not None:
@@ -341,7 +351,13 @@ class Machine:
         if word == "EXIT":
             return TimeLimitError(
                 f"the job was not done within its limit of {deadline_s:g} s of real time, at guest "
-                f"time {self.totals.now_ns} ns; give it more with --real-time-limit"
+                f"time {self.totals.now_ns} ns; give it more with --real-time-limit; "
+                f"{self._console_tail()}"
+            )
+        if word == "DONE":
+            return RunError(
+                f"the guest has not written out and handed over its files {deadline_s:g} s after "
+                f"the end of the job; guest time is {self.totals.now_ns} ns; {self._console_tail()}"
             )
         return GuestError(
             f"the guest was not ready within {deadline_s:g} s of real time (--boot-deadline); "

@@ -23,6 +23,9 @@ from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
 from freezingtime.poller import Poller
 
+#: The messages at which the job is over: what the guest does after them is not measured.
+_JOB_IS_OVER = ("EXIT", "LIMIT")
+
 #: Disk 0 is the control disk; the user's disks follow, and the root disk if there is one.
 CONTROL_DISK_INDEX = 0
 
@@ -64,6 +67,7 @@ class EmulatorService:
         boots_from_last: bool = False,
         rate_hz: int,
         medium_deadline_s: float,
+        bootstrap: bytes = b"",
         paced: bool = False,
         on_completed: Callable[[CompletedRequest], None],
     ) -> None:
@@ -73,13 +77,14 @@ class EmulatorService:
         service's thread. With ``boots_from_last`` the last of ``plans`` is a root disk
         that the guest has yet to boot from: until it says READY, that disk takes no time and
         is not recorded, so that a booted guest is the same whatever its root device is to be.
-        With ``paced`` guest time does not run ahead of the host's.
+        ``bootstrap`` is for a guest without a job runner. With ``paced`` guest time does not run
+        ahead of the host's.
         """
         self.totals = Totals()
         #: What the guest says; None once the service has ended.
         self.messages: queue.SimpleQueue[GuestMessage | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
-        self.control = ControlDisk(self._on_message)
+        self.control = ControlDisk(self._on_message, bootstrap)
         self._stop_machine_at: dict[str, int | None] = {}
         self._job_limit_ns: int | None = None
         self._poller = Poller()
@@ -176,6 +181,8 @@ class EmulatorService:
             self._emulator.set_alarm(
                 self.totals.now_ns + self._job_limit_ns, lambda: self._on_message("LIMIT")
             )
+        if word in _JOB_IS_OVER:
+            self._emulator.end_record()
         if word in self._stop_machine_at:
             self._emulator.stop_machine()
             if rate_hz := self._stop_machine_at[word]:
