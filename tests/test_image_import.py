@@ -195,7 +195,7 @@ class TestKernelOnTheDisk:
         assert refused.returncode == 2
         assert refused.stderr.startswith(f"freezingtime: --guest disk.raw: {said}")
         assert refused.stderr.endswith("; give --kernel and --initrd, and with --append root=...\n")
-        assert not any(image.name.startswith("disk-") for image in list_images())
+        assert find_image(own_name(ImportPlan(tmp_path / "disk.raw"))) is None
         assert not list(tmp_path.glob("freezingtime-*"))
 
 
