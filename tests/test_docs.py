@@ -6,6 +6,8 @@ Pages with tests of their own are run there, by ``run_examples``, too.
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import typer.main
 from freezingtime.cli.main import app
 from tests.conftest import require_root, require_tool
 from tests.doclib import (
+    ROOT,
     agrees,
     blocks_of,
     page_names,
@@ -85,6 +88,27 @@ def test_every_example_of_the_page_runs(page: str, tmp_path: Path) -> None:
     if "image build debian" in read_page(page):
         require_root()
     assert list(run_examples(read_page(page), tmp_path))
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+def test_the_readme_shows_what_the_demo_prints() -> None:
+    """The guest's part of it: the rest is real time."""
+    command = [sys.executable, ROOT / "demo" / "demo.py"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=900)
+    printed = re.findall(r"^│ (\S+) +│ (.*)│$", done.stdout, re.MULTILINE)
+    shown = re.findall(
+        r"^\| (\S+) \| ((?:memory|3 ms each) \|.*)\|$", read_page("README"), re.MULTILINE
+    )
+    assert [device for device, _ in shown] == [device for device, _ in printed[-len(shown) :]]
+    for (_, row), (_, cells) in zip(printed[-len(shown) :], shown, strict=True):
+        found, expected = row.split("│")[:5], cells.split("|")[:5]
+        found, expected = ([cell.strip() for cell in part] for part in (found, expected))
+        assert (found[0], found[4]) == (expected[0], expected[4])
+        for ours, readme in zip(found[1:3], expected[1:3], strict=True):
+            assert agrees(f"{ours}\n", readme, within=0.01)
+        if expected[3]:
+            assert abs(float(found[3]) - float(expected[3])) < 30  # ns
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 from website.__main__ import GENERATED, ROOT_PAGES
+from website.markdown import from_docstring
+from website.markdown import table as markdown_table
 from website.model_page import model_keys
+from website.probe import unexplored, watch
 
+from freezingtime.device.parameters import Table
 from freezingtime.device.registry import MODELS
 from tests.browserlib import Browser
 from tests.conftest import require_tool
@@ -79,6 +83,33 @@ def test_what_is_needed_is_known() -> None:
     assert model_keys("flash")["array.channels"].allowed == "1 to 256"
 
 
+def test_a_model_is_watched_reading() -> None:
+    def build(table: Table) -> None:
+        table.time_ns("needed", least=1)
+        table.integer("count", 4, least=1, most=8)
+        if "extra" in table:
+            table.size_bytes("extra")
+        part = table.sub("part")
+        if part is not None:
+            part.choice("word", ("a", "b"), "a")
+        table.finish()
+
+    content = {"needed": "1us", "part": {}}
+    keys = watch(content, build)
+    assert {path for path, key in keys.items() if key.needed} == {"needed"}
+    assert (keys["count"].default, keys["count"].allowed) == ("4", "1 to 8")
+    assert (keys["part.word"].kinds, keys["part.word"].allowed) == (["word"], "a, b")
+    assert unexplored(content, keys) == ["extra"]
+    assert unexplored({}, watch({"needed": "1us"}, build)) == ["extra", "part"]
+
+
+def test_docstrings_become_markdown() -> None:
+    text = "A :class:`~pathlib.Path` and ``x``, in TOML::\n\n    [a]\n    b = 1\n\nThe end."
+    expected = "A `Path` and `x`, in TOML:\n\n```toml\n[a]\nb = 1\n```\n\nThe end."
+    assert from_docstring(text) == expected
+    assert markdown_table(("a", "b"), [("x|y", "z")]) == ("| a | b |\n| --- | --- |\n| x\\|y | z |")
+
+
 @pytest.fixture(scope="module")
 def site() -> Path:
     """Built strictly: what MkDocs warns of is an error."""
@@ -117,6 +148,7 @@ def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) == len(NAV) + 1  # and the one for what is not there
     for page in pages:
+        assert "<p>|" not in page.read_text(), f"{page}: a table that is none"
         for address in Resources(page.read_text()).addresses:
             if page.name == "404.html":
                 assert not re.match(r"(\w+:)?//", address), address

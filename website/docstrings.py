@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import griffe
@@ -10,9 +11,35 @@ from website.markdown import from_docstring
 
 
 class Docstrings(griffe.Extension):
-    """Puts roles and literals into Markdown; sections are Google's already."""
+    """Puts roles and literals into Markdown, and the values of defaults in place of their names."""
 
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called for each object that is loaded."""
         if obj.docstring is not None:
             obj.docstring.value = from_docstring(obj.docstring.value)
+
+    def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
+        """Called for a package when all of it is loaded."""
+        for function in _functions(pkg):
+            for parameter in function.parameters:
+                if isinstance(parameter.default, griffe.ExprName):
+                    parameter.default = _value(parameter.default, loader)
+
+
+def _functions(scope: griffe.Object) -> Iterator[griffe.Function]:
+    for member in scope.members.values():
+        if isinstance(member, griffe.Function):
+            yield member
+        elif isinstance(member, griffe.Object):
+            yield from _functions(member)
+
+
+def _value(name: griffe.ExprName, loader: griffe.GriffeLoader) -> griffe.Expr | str:
+    """What a constant of ours is; the name itself of anything else."""
+    try:
+        constant = loader.modules_collection[name.canonical_path]
+    except KeyError:
+        return name
+    if isinstance(constant, griffe.Attribute) and constant.value is not None:
+        return constant.value
+    return name

@@ -4,7 +4,7 @@
 
     import freezingtime as ft
 
-    result = ft.run(disks=[ft.Disk("optane-p5800x")], job="fio ...")
+    result = ft.run(disks=[ft.Disk("intel-optane-p5800x-1.6tb")], job="fio ...")
     result.summary
 
 What stands in ``__all__`` is stable; docs/api.md describes it. Nothing of it is imported
