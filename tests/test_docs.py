@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import typer.main
+from website.command_page import commands_page
 
 from freezingtime.cli.main import app
 from tests.conftest import require_root, require_tool
@@ -127,9 +128,19 @@ def options() -> dict[str, set[str]]:
 def test_commands_in_the_text_exist(page: str, options: dict[str, set[str]]) -> None:
     """Also of those that are not run, such as the ones that show a command's syntax."""
     text = read_page(page)
-    commands = SPAN.findall(text)
+    named = SPAN.findall(text)
     for block in blocks_of(text):
-        commands += re.findall(r"^(?:\$ )?(freezingtime .*)$", block.text, re.MULTILINE)
+        named += re.findall(r"^(?:\$ )?(freezingtime .*)$", block.text, re.MULTILINE)
+    check_options(named, options)
+
+
+def test_commands_in_the_help_exist(options: dict[str, set[str]]) -> None:
+    named = SPAN.findall(" ".join(commands_page().split()))
+    assert len(named) > len(options)
+    check_options(named, options)
+
+
+def check_options(commands: list[str], options: dict[str, set[str]]) -> None:
     for command in commands:
         words = re.sub(r"[][]", " ", command).partition(" -- ")[0].split()
         path = next(

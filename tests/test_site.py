@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -22,7 +23,7 @@ from website.probe import unexplored, watch
 from freezingtime.device.parameters import Table
 from freezingtime.device.registry import MODELS
 from tests.browserlib import Browser
-from tests.conftest import require_tool
+from tests.conftest import require_tool, skip
 from tests.doclib import ROOT, page_names, page_path, read_page
 
 NAV = re.findall(r"([\w/.-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
@@ -113,7 +114,8 @@ def test_docstrings_become_markdown() -> None:
 @pytest.fixture(scope="module")
 def site() -> Path:
     """Built strictly: what MkDocs warns of is an error."""
-    pytest.importorskip("material")
+    if importlib.util.find_spec("material") is None:
+        skip("mkdocs-material is not installed")
     for command in (["website"], ["mkdocs", "build", "--strict", "--quiet"]):
         done = subprocess.run(
             [sys.executable, "-m", *command],
