@@ -264,6 +264,7 @@ def test_halves_share_a_drift() -> None:
     found = drift(Cell(READ, 4096, 1, latency_ns))
     assert abs(found.interleaved.error("mean")) < 0.001
     assert found.in_time.error("mean") == pytest.approx(0.222, abs=0.01)
+    assert found.mean_uncertainty == pytest.approx(found.block_variation / 32**0.5)
     assert found.block_variation == pytest.approx(np.std(np.linspace(1, 1.5, 64)) / 1.25, rel=0.02)
 
 

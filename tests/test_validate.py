@@ -192,6 +192,7 @@ def test_the_command_refuses_in_one_line(tmp_path: Path, freezingtime: RunProgra
         ("nothing", log): "unknown device 'nothing'; there is",
         ("constant:1us,size=1GiB", log): "constant:1us,size=1GiB: name a device without a disk's",
         ("fit", log, "--cpus", "0"): "--cpus 0: must be numbers from 1 to 16, such as 1,4",
+        ("fit", log, "--cpus", "1,2,3,4,5,6"): "--cpus 1,2,3,4,5,6: must be at most 5",
         ("fit", log, "--requests", "1"): "--requests 1: must be from 100 to 10000000",
         ("fit", log, "--delay", "1"): "--delay 1: bad time '1'",
         ("fit", log, "--model", "best"): "--model best: must be one of: empirical, latency",

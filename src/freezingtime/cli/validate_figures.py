@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from freezingtime.experiment.halves import BLOCKS
+from freezingtime.experiment.halves import COURSE_BLOCKS
 from freezingtime.experiment.validate import Validation
 from freezingtime.report.sample_figures import (
     SamplePanel,
@@ -45,4 +45,4 @@ def draw_validation(validation: Validation, directory: Path) -> None:
         "error-distributions": draw_error_distributions,
     }.items():
         draw(panels, directory / f"validate-{name}.svg", FIGURES_OPTION)
-    draw_course(courses, directory / "validate-drift.svg", FIGURES_OPTION, BLOCKS)
+    draw_course(courses, directory / "validate-drift.svg", FIGURES_OPTION, COURSE_BLOCKS)

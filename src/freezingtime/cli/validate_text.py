@@ -9,7 +9,7 @@ import numpy as np
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.time_columns import difference, time_cell
 from freezingtime.experiment.distance import FIGURES, Distance
-from freezingtime.experiment.halves import BLOCKS
+from freezingtime.experiment.halves import SPLIT_BLOCKS
 from freezingtime.experiment.validate import AIMS, ValidatedCell, Validation
 from freezingtime.report.sample_figures import error_percent
 
@@ -23,7 +23,7 @@ def show_validation(validation: Validation) -> None:
     """Print it."""
     for source in validation.sources:
         print(f"measured: {source.text}")
-    print(f"device: {validation.device}; halves: {BLOCKS} blocks, in the order A B B A")
+    print(f"device: {validation.device}; halves: up to {SPLIT_BLOCKS} blocks, in the order A B B A")
     for found in validation.cells:
         print(f"\n{found.cell.name}")
         print_columns([_HEADER, *_rows(found)])

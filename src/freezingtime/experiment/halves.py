@@ -1,8 +1,8 @@
 """A log, cut into two halves so that what drifts in it drifts in both; and how much it drifts.
 
-The requests of each cell are cut, in their order, into equal blocks. Blocks go to the halves in
-the order A B B A: a linear drift is then in both halves to the same amount, and a slower one
-nearly so.
+The requests of each cell are cut, in their order, into equal blocks of 50 requests or more. Blocks
+go to the halves in the order A B B A: a linear drift is then in both halves to the same amount, and
+a slower one nearly so.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ from freezingtime.experiment.distance import Distance, distance
 from freezingtime.experiment.latency_cells import Cell
 from freezingtime.trace.readers.columns import IntColumn
 
-#: Into how many blocks a cell is cut.
-BLOCKS = 64
+#: Into how many blocks a cell is cut at most, to be dealt out to the halves.
+SPLIT_BLOCKS = 512
+#: Into how many it is cut to see its course; long ones, whose means are nearly independent.
+COURSE_BLOCKS = 64
+
+_BLOCK_MIN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,17 @@ class Drift:
 
 
 def split(latency_ns: IntColumn) -> tuple[IntColumn, IntColumn]:
-    """Halves A and B of two latencies or more, each in order."""
-    block = np.arange(len(latency_ns)) * _block_count(len(latency_ns)) // len(latency_ns)
+    """Halves A and B of four latencies or more, each in order."""
+    count = len(latency_ns)
+    # A multiple of 4, so that both halves get as many.
+    blocks = max(4, min(SPLIT_BLOCKS, count // _BLOCK_MIN // 4 * 4))
+    block = np.arange(count) * blocks // count
     in_b = np.isin(block % 4, (1, 2))
     return latency_ns[~in_b], latency_ns[in_b]
 
 
 def drift(cell: Cell) -> Drift:
-    """How much a cell of two requests or more differs from itself."""
+    """How much a cell of four requests or more differs from itself."""
     latency_ns = cell.latency_ns
     middle = len(latency_ns) // 2
     return Drift(
@@ -68,16 +75,15 @@ def mean_uncertainty(latency_ns: IntColumn) -> float:
 
     From the means of its blocks (the method of batch means), as successive latencies are alike.
     """
-    return _block_variation(latency_ns) / math.sqrt(_block_count(len(latency_ns)))
+    return _block_variation(latency_ns) / math.sqrt(_course_blocks(latency_ns))
 
 
 def _block_variation(latency_ns: IntColumn) -> float:
-    blocks = np.array_split(latency_ns, _block_count(len(latency_ns)))
+    blocks = np.array_split(latency_ns, _course_blocks(latency_ns))
     means_ns = [float(block.mean()) for block in blocks]
     mean_ns = float(np.mean(means_ns))
     return float(np.std(means_ns)) / mean_ns if mean_ns else 0.0
 
 
-def _block_count(count: int) -> int:
-    """A multiple of 4, so that both halves have the same weight, if there are so many."""
-    return min(BLOCKS, count // 4 * 4) or 2
+def _course_blocks(latency_ns: IntColumn) -> int:
+    return min(COURSE_BLOCKS, len(latency_ns))

@@ -13,6 +13,8 @@ CPUS = "1,4"
 #: What is measured where nobody says otherwise: the paper's requests, and many of them.
 SIZES, DEPTHS, ROUNDS = "4KiB", "1", 16
 
+# More lines than that in one figure cannot be told apart.
+_GUESTS_MAX = 5
 _REQUESTS_MIN, _REQUESTS_MAX = 100, 10_000_000
 
 
@@ -73,4 +75,6 @@ def _cpu_counts(text: str) -> list[int]:
         if not part.isdecimal() or not 1 <= int(part[:4]) <= CPUS_MAX:
             raise InputError(f"--cpus {text}: must be numbers from 1 to {CPUS_MAX}, such as 1,4")
         counts.append(int(part))
+    if len(set(counts)) > _GUESTS_MAX:
+        raise InputError(f"--cpus {text}: must be at most {_GUESTS_MAX} different numbers")
     return sorted(set(counts))

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 _COLUMNS_MAX = 3
 _PANEL_IN = (3.3, 2.9)
 # More points than that of a scatter are not seen.
-_SCATTER_MAX = 1500
+_SCATTER_MAX = 600
+# Of marks and lines: what is drawn later is smaller, so that what is below it shows.
+_SIZES = (2.0, 5.0, 2.2, 1.6, 1.6, 1.6)
 _ERROR_LIMIT_PERCENT = 30.0
 
 Latencies = NDArray[np.int64]
@@ -53,15 +55,15 @@ def draw_quantiles(panels: Sequence[SamplePanel], path: Path, option: str) -> No
     """Quantile against quantile: on the diagonal, both say the same."""
 
     def draw(axes: Axes, panel: SamplePanel) -> None:
-        for (name, other_ns), color in zip(panel.others_ns.items(), COLORS[1:], strict=False):
+        for number, (name, other_ns) in enumerate(panel.others_ns.items(), start=1):
             measured, other = paired(panel.measured_ns, other_ns)
             ranks = cdf_ranks(len(measured)) - 1
             axes.plot(
                 visible(measured[ranks].tolist()),
                 visible(other[ranks].tolist()),
                 ".",
-                markersize=3,
-                color=color,
+                markersize=_SIZES[number],
+                color=COLORS[number],
                 label=name,
             )
         ends = [panel.measured_ns.min(), panel.measured_ns.max()]
@@ -85,7 +87,8 @@ def draw_distributions(panels: Sequence[SamplePanel], path: Path, option: str) -
         for number, (name, latency_ns) in enumerate(named.items()):
             times_ns, shares = cdf_of(np.sort(latency_ns))
             line = "-" if number == 0 else "--"
-            axes.plot(visible(times_ns), shares, line, color=COLORS[number], label=name)
+            look: Any = {"color": COLORS[number], "linewidth": _SIZES[number] / 2, "label": name}
+            axes.plot(visible(times_ns), shares, line, **look)
         axes.set_xscale("log")
         share_axis(axes)
         label_times(axes.xaxis)
@@ -98,11 +101,14 @@ def draw_errors(panels: Sequence[SamplePanel], path: Path, option: str) -> None:
     """The error of each request, by its rank, and the band that 95 % of them are in."""
 
     def draw(axes: Axes, panel: SamplePanel) -> None:
-        for (name, other_ns), color in zip(panel.others_ns.items(), COLORS[1:], strict=False):
+        for number, (name, other_ns) in enumerate(panel.others_ns.items(), start=1):
+            color = COLORS[number]
             errors = error_percent(panel.measured_ns, other_ns)
             step = max(1, len(errors) // _SCATTER_MAX)
             ranks = np.arange(len(errors))[::step] / len(errors) * 100
-            axes.plot(ranks, errors[::step], ".", markersize=2, color=color, label=name)
+            axes.plot(
+                ranks, errors[::step], ".", markersize=_SIZES[number] - 1, color=color, label=name
+            )
             for edge in np.percentile(errors, (2.5, 97.5)):
                 axes.axhline(float(edge), linestyle=":", linewidth=0.9, color=color)
         axes.axhline(0, color=NEUTRAL, linewidth=0.8)
@@ -117,10 +123,12 @@ def draw_error_distributions(panels: Sequence[SamplePanel], path: Path, option: 
     """Which share of the requests has which error at most."""
 
     def draw(axes: Axes, panel: SamplePanel) -> None:
-        for (name, other_ns), color in zip(panel.others_ns.items(), COLORS[1:], strict=False):
+        for number, (name, other_ns) in enumerate(panel.others_ns.items(), start=1):
             errors = np.sort(np.abs(error_percent(panel.measured_ns, other_ns)))
             shares = (np.arange(len(errors)) + 1) / len(errors) * 100
-            axes.plot(errors, shares, "-", color=color, label=name)
+            step = max(1, len(errors) // _SCATTER_MAX)
+            look: Any = {"color": COLORS[number], "linewidth": _SIZES[number] / 2, "label": name}
+            axes.plot(errors[::step], shares[::step], "-", **look)
         axes.set_xlim(0, _ERROR_LIMIT_PERCENT)
         axes.set_ylim(0, 100)
         axes.set_xlabel("error at most, %")
