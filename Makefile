@@ -9,23 +9,26 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What a run needs, and what the tests need on top.
 RUN_PACKAGES := qemu-system-x86 fio gcc libc6-dev python3-venv python3-dev
 TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio
+# What `make paper` needs on top: the Debian guest, and what we are compared with.
+PAPER_PACKAGES := mmdebstrap e2fsprogs nbdkit
 # What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk.
 TEST_ALL_PACKAGES := chromium fdisk
 AGENT := $(wildcard src/freezingtime/clock/agent/*.[ch])
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-all docs bench lint format clean
+.PHONY: help setup setup-test demo test test-all docs bench paper lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # apt-get runs only if something is missing: no root is needed on a machine that has it all.
-.PHONY: packages-run packages-test packages-test-all
+.PHONY: packages-run packages-test packages-test-all packages-paper
 packages-run: PACKAGES = $(RUN_PACKAGES)
 packages-test: PACKAGES = $(RUN_PACKAGES) $(TEST_PACKAGES)
 packages-test-all: PACKAGES = $(RUN_PACKAGES) $(TEST_PACKAGES) $(TEST_ALL_PACKAGES)
-packages-run packages-test packages-test-all:
+packages-paper: PACKAGES = $(RUN_PACKAGES) $(PAPER_PACKAGES)
+packages-run packages-test packages-test-all packages-paper:
 	@missing="$$(for p in $(PACKAGES); do \
 	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)"; \
 	if [ -n "$$missing" ]; then \
@@ -66,20 +69,25 @@ bench: setup ## what exactness costs, how fast a run starts, the record, the dev
 	$(BIN)/python bench/record.py
 	$(BIN)/python bench/models.py
 
+SCALE ?= 1
+paper: setup packages-paper ## the paper's experiments beside its figures; SCALE=1
+	@$(BIN)/python -m experiments.paper --scale $(SCALE)
+
 lint: setup-test ## style, types, the dependency rule, the agent under two compilers
-	$(BIN)/ruff check src tests bench demo examples website setup.py
-	$(BIN)/ruff format --check src tests bench demo examples website setup.py
+	$(BIN)/ruff check src tests bench demo examples experiments website setup.py
+	$(BIN)/ruff format --check src tests bench demo examples experiments website setup.py
 	$(BIN)/mypy
 	$(BIN)/mypy bench/*.py demo/*.py
 	$(BIN)/mypy -p examples
+	$(BIN)/mypy -p experiments
 	$(BIN)/mypy -p website
 	$(BIN)/lint-imports --no-logo
 	for cc in gcc clang; do $$cc $(CFLAGS_STRICT) -shared -o /dev/null src/freezingtime/clock/agent/*.c -ldl -lpthread || exit 1; done
 	clang-format --dry-run -Werror $(AGENT)
 
 format: setup-test ## put the code into its canonical form
-	$(BIN)/ruff check --fix src tests bench demo examples website setup.py
-	$(BIN)/ruff format src tests bench demo examples website setup.py
+	$(BIN)/ruff check --fix src tests bench demo examples experiments website setup.py
+	$(BIN)/ruff format src tests bench demo examples experiments website setup.py
 	clang-format -i $(AGENT)
 
 clean: ## remove what the build made (not the cache)

@@ -21,7 +21,7 @@ DEVICES = ("intel-optane-p5800x-1.6tb", "samsung-870-evo-1tb", "wd-ultrastar-dc-
 def video_example(frames: int = 250, disk: str = "/dev/vda") -> Example:
     """A video of so many frames, on a disk of the guest's."""
     return Example(
-        "video",
+        "ffmpeg",
         "video",
         DebianPlan(("ffmpeg",), RootDisk("ext4", 4 << 30)),
         "256MiB",

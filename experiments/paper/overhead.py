@@ -1,0 +1,147 @@
+"""Experiment D: the overhead: what emulation costs, in wall time and in latency.
+
+The same jobs on the same slow medium (2.5 to 10 ms for each request): in stock QEMU, in real time
+and without emulation, and here. And what is left of a request's latency on a device that takes no
+time. ``python -m experiments.paper.overhead``.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.stock_qemu import nbd_disk, stock_s
+from examples.example_table import build_image
+from examples.video import video_example
+from experiments.paper import published
+from experiments.paper.emulated_ssd import DEVICES, SLOW_MEDIUM, SSD
+from experiments.paper.figures import draw_bars, panels
+from experiments.paper.guest import OPERATIONS, measure, run_quietly
+from experiments.paper.nbd import serve_command, serving
+from experiments.paper.outcome import Outcome, Settings, Table, main, show
+
+from freezingtime.errors import RunError
+from freezingtime.experiment.run import RunPlan
+from freezingtime.machine.guest_image import MINI, GuestImage, find_image
+from freezingtime.spec import parse_disk
+
+FRAMES = 100
+_REQUESTS = 400
+_ROUNDS = 2
+_SIZE = "256MiB"
+_JOB_HEAD = ("job", "emulated device", "without, wall s", "with, wall s", "ratio", "paper's ratio")
+_DELAY_0_HEAD = ("operation", "D2C, mean us", "D2C, max us", "paper, us")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job on ``/dev/vda``, its guest and the device that it is to see."""
+
+    title: str
+    image: str
+    device: str
+    device_title: str
+    script: bytes
+
+    def emulated_s(self) -> float:
+        """Wall time here."""
+        disk = parse_disk(f"{self.device},size={_SIZE}{SLOW_MEDIUM}")
+        return run_quietly(RunPlan([disk], self.script, guest=self.image))[0].job.host_s
+
+    def plain_s(self) -> float:
+        """Wall time in stock QEMU, on the medium as it is."""
+        with serving(serve_command(f"constant:0,size={_SIZE}{SLOW_MEDIUM}")) as socket:
+            disk = nbd_disk(socket, "disk1")
+            return stock_s(self._image(), self.script, disk, is_virtual=False)
+
+    def _image(self) -> GuestImage:
+        image = find_image(self.image)
+        if image is None:
+            raise RunError(f"the guest image {self.image} is gone")
+        return image
+
+
+def fio_job(count: int) -> Job:
+    """Synchronous reads and writes, on the SSD of experiment B."""
+    script = (
+        "#!/bin/sh\nexec fio --name=job --filename=/dev/vda --direct=1 --ioengine=psync --bs=4k "
+        f"--rw=randrw --number_ios={count} --randseed=1 --output=/dev/null\n"
+    )
+    return Job(f"{count} reads and writes", MINI, DEVICES[SSD], "SSD", script.encode())
+
+
+def ffmpeg_job(frames: int) -> Job:
+    """The paper's: a conversion on a RAM disk that is emulated."""
+    example = video_example(frames)
+    environment = "".join(
+        f"export {name}={shlex.quote(text)}\n" for name, text in example.environment.items()
+    )
+    script = f"#!/bin/sh\n{environment}{(example.directory / 'run').read_text()}"
+    return Job(f"ffmpeg, {frames} frames", example.image, "constant:0", "RAM disk", script.encode())
+
+
+def experiment(settings: Settings) -> Sequence[Outcome]:
+    """Wall times in rounds, with and without in turn; then the device that takes no time."""
+    outcome = Outcome("D. The overhead")
+    build_image(video_example())
+    zero = measure("constant:0", SLOW_MEDIUM, count=_REQUESTS * settings.scale)
+    jobs = (fio_job(_REQUESTS * settings.scale), ffmpeg_job(FRAMES * settings.scale))
+    walls = [(job, *_walls_s(job)) for job in jobs]
+    rows = [
+        [
+            *(job.title, job.device_title, f"{plain_s:.2f}", f"{emulated_s:.2f}"),
+            *(f"{emulated_s / plain_s:.2f}", _paper_ratio(job)),
+        ]
+        for job, plain_s, emulated_s in walls
+    ]
+    outcome.tables.append(
+        Table(
+            f"Wall time on a medium of 2.5 to 10 ms for each request, median of {_ROUNDS} rounds",
+            [_JOB_HEAD, *rows],
+        )
+    )
+    outcome.notes.append(
+        "Without: stock QEMU under TCG as well, in real time, and the guest sees the slow medium "
+        "as it is. Booting is left out on both sides. The paper had KVM on both."
+    )
+    low_us, high_us = published.RESIDUAL_US
+    delay_0 = {name: zero.device[name] / 1000 for name in OPERATIONS}
+    rows = [
+        [name, f"{us.mean():.3f}", f"{us.max():.3f}", f"{low_us} to {high_us}"]
+        for name, us in delay_0.items()
+    ]
+    title = "What is left of the latency where it is to be 0, same medium"
+    outcome.tables.append(Table(title, [_DELAY_0_HEAD, *rows]))
+    worst_us = max(float(us.max()) for us in delay_0.values())
+    outcome.require("delay-0 error, largest of all requests", f"{worst_us:.3f} us", worst_us == 0)
+    with panels(outcome, settings.directory / "overhead", 1) as (axes,):
+        draw_bars(
+            axes,
+            {
+                f"{job.title}, {what}": wall_s
+                for job, plain_s, emulated_s in walls
+                for what, wall_s in (("without", plain_s), ("with", emulated_s))
+            },
+        )
+        axes.set_xlabel("wall time with and without emulation, s")
+    return [show(outcome)]
+
+
+def _walls_s(job: Job) -> tuple[float, float]:
+    """Without and with emulation."""
+    rounds = [(job.plain_s(), job.emulated_s()) for _ in range(_ROUNDS)]
+    plain_s, emulated_s = (median(values) for values in zip(*rounds, strict=True))
+    return plain_s, emulated_s
+
+
+def _paper_ratio(job: Job) -> str:
+    if job.image == MINI:
+        return ""
+    emulated_s, plain_s = published.WALL_EMULATED_S, published.WALL_PLAIN_S
+    return f"{emulated_s / plain_s:.2f} ({emulated_s} s against {plain_s} s)"
+
+
+if __name__ == "__main__":
+    main("overhead", experiment)
