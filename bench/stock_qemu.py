@@ -63,7 +63,7 @@ def stock_s(
         with subprocess.Popen(command, stdin=subprocess.DEVNULL) as qemu:
             try:
                 start_s = _await_message(path, b"STARTED", qemu)
-                return _await_message(path, b"EXIT 0", qemu) - start_s
+                return _await_message(path, b"DONE 0", qemu) - start_s
             finally:
                 qemu.kill()
 
@@ -85,7 +85,7 @@ def _await_message(control: Path, wanted: bytes, qemu: subprocess.Popen[bytes]) 
             message = os.pread(file.fileno(), 512, control_disk.MESSAGE_OFFSET_BYTES)
             if message.startswith(wanted):
                 return time.monotonic()
-            if message.startswith((b"EXIT", b"FAILED")) or qemu.poll() is not None:
+            if message.startswith((b"DONE", b"FAILED")) or qemu.poll() is not None:
                 break
             time.sleep(0.002)
     raise SystemExit(f"stock QEMU's guest said {message.rstrip(bytes(1))!r}, not {wanted!r}")

@@ -1,8 +1,8 @@
-"""A database on devices that are not here: SQLite's or PostgreSQL's own figures on each.
+"""A database on devices that are not here: its own figures on each.
 
-``python -m examples.databases sqlite`` or ``postgresql``, with devices of the catalogue (or
-descriptions) behind it if the ones below are not yours. The first time it builds a guest
-image called ``databases``; that takes minutes, and what ``image build debian`` takes.
+``python -m examples.databases sqlite``, ``postgresql`` or ``rocksdb``, with devices of the
+catalogue (or descriptions) behind it if the ones below are not yours. The first time it builds
+a guest image called ``databases``; that takes minutes, and what ``image build debian`` takes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from freezingtime.machine.debian_image import DebianPlan
 from freezingtime.machine.guest_image import RootDisk
 
 IMAGE = "databases"
-PACKAGES = ("fio", "postgresql", "sqlite3")
+PACKAGES = ("fio", "postgresql", "rocksdb-tools", "sqlite3")
 ROOT = RootDisk("ext4", 4 << 30)
-JOBS = ("sqlite", "postgresql")
+JOBS = ("sqlite", "postgresql", "rocksdb")
 DEVICES = (
     "intel-optane-p5800x-1.6tb",
     "micron-7450-pro-960gb",
@@ -32,7 +32,7 @@ def main() -> None:
     """Print the table."""
     job, *devices = sys.argv[1:] or [""]
     if job not in JOBS:
-        raise InputError(f"{job!r}: name a job: {' or '.join(JOBS)}")
+        raise InputError(f"{job!r}: name a job: {', '.join(JOBS)}")
     example = Example(job, IMAGE, DebianPlan(PACKAGES, ROOT), "2GiB")
     build_image(example)
     print_outputs([(device, job_output(example, device)) for device in devices or DEVICES])

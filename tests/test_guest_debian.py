@@ -135,7 +135,7 @@ def test_one_prepared_database_serves_many_devices() -> None:
         remove_saved(name)
 
 
-@pytest.mark.parametrize("example", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("example", databases.JOBS)
 class TestDatabases:
     def test_figures_are_the_devices_and_the_data_is_whole(self, example: str) -> None:
         figures = {}

@@ -170,7 +170,13 @@ def test_a_guest_that_never_gets_ready() -> None:
     ("arguments", "status", "said"),
     [
         ("run -- sh -c 'echo c >/proc/sysrq-trigger'", 4, "the console's last lines: "),
-        ("run --time-limit 5ms -- sleep 1", 124, "give it more with --time-limit"),
+        ("run --time-limit 5ms -- sleep 1", 124, "give it more with --time-limit; the console"),
+        (
+            "run --boot --boot-deadline 100ms -- true",
+            4,
+            "not ready within 0.1 s of real time (--boot",
+        ),
+        ("run -- nosuch-program", 127, "nosuch-program: not found"),
         ("run -- sh -c 'exit 77'", 77, "exit status 77"),
         ("run --job nosuch", 2, "--job nosuch: no such directory"),
     ],
