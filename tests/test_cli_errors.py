@@ -406,6 +406,8 @@ def test_help_mentions_everything_and_cuts_nothing_short(
     for word in words:
         assert word in ended.stdout, ended.stdout
     assert "…" not in ended.stdout
+    for line in ended.stdout.splitlines():  # Typer's own options are as they are
+        assert "<bool>" not in line or "--help" in line or "-completion" in line
 
 
 def test_what_follows_the_command_is_the_commands_own(

@@ -47,7 +47,7 @@ def accuracy_command(
     ] = None,
     seed: SeedOption = 0,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print one JSON document instead of tables.")
+        bool, typer.Option("--json", help="Print one JSON document instead of tables.")
     ] = False,
 ) -> int:
     """Compare models with measured load-latency curves of the real drives.

@@ -49,7 +49,7 @@ def compare_command(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print one JSON document instead of text.")
+        bool, typer.Option("--json", help="Print one JSON document instead of text.")
     ] = False,
 ) -> int:
     """Compare runs: how their plans differ, which requests moved first, and every figure.

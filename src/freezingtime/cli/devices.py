@@ -55,7 +55,7 @@ def devices_command(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print one JSON document instead of text.")
+        bool, typer.Option("--json", help="Print one JSON document instead of text.")
     ] = False,
 ) -> int:
     """List the catalogue's devices, or show some: parameters, sources, predictions.

@@ -66,7 +66,17 @@ class _Commands(TyperGroup):
             return None
         command = typer.main.get_command(importlib.import_module(module_name).app)
         command.name = cmd_name
+        _show_flags_without_a_type(command)
         return command
+
+
+def _show_flags_without_a_type(command: Any) -> None:
+    """Typer's help has ``<bool>`` behind a flag, as if it took a value."""
+    for parameter in command.params:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    for subcommand in getattr(command, "commands", {}).values():
+        _show_flags_without_a_type(subcommand)
 
 
 app = typer.Typer(

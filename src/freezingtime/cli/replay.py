@@ -123,11 +123,9 @@ def replay_command(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print one JSON document instead of a table.")
+        bool, typer.Option("--json", help="Print one JSON document instead of a table.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", metavar="", help="No progress on stderr.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> int:
     """Run a trace or a workload on devices, without a guest.
 

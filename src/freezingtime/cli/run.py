@@ -133,13 +133,11 @@ def run_command(
     save: SaveOption = None,
     boot: Annotated[
         bool,
-        typer.Option(
-            "--boot", metavar="", help="Boot the guest instead of going on from its snapshot."
-        ),
+        typer.Option("--boot", help="Boot the guest instead of going on from its snapshot."),
     ] = False,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", metavar="", help="No progress and no summary on stderr."),
+        typer.Option("--quiet", "-q", help="No progress and no summary on stderr."),
     ] = False,
     medium_deadline: MediumDeadlineOption = MEDIUM_DEADLINE,
     boot_deadline: Annotated[

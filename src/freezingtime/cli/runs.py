@@ -30,7 +30,7 @@ def runs_command(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="Print one JSON document instead of text.")
+        bool, typer.Option("--json", help="Print one JSON document instead of text.")
     ] = False,
 ) -> int:
     """List the runs (`run --out`) below directories, with their headline figures.
