@@ -10,11 +10,9 @@ import pytest
 from experiments.paper import alternatives, emulated_ssd, fastest, ffmpeg, overhead
 from experiments.paper.alternatives import Spread
 from experiments.paper.errors import errors_of, variation_percent
-from experiments.paper.fio_log import parse_latency_log
 from experiments.paper.guest import OPERATIONS, measure
 from experiments.paper.outcome import Outcome, Settings, Table, conclude, parse_settings
 
-from freezingtime.errors import RunError
 from tests.conftest import require_root, require_tool
 
 
@@ -57,24 +55,6 @@ class TestErrors:
         slow = Spread([np.array([100] * 50 + [300] * 50)] * 2, 100)
         assert slow.mean_error_percent == pytest.approx(100)
         assert slow.p99_error_percent == pytest.approx(200)
-
-
-class TestFioLog:
-    def test_latencies_by_operation(self) -> None:
-        found = parse_latency_log(["0, 1000, 0, 4096, 0, 0", "1, 2000, 1, 4096, 0", "2, 30, 0, 1"])
-        assert {name: values.tolist() for name, values in found.items()} == {
-            "read": [1000, 30],
-            "write": [2000],
-        }
-
-    @pytest.mark.parametrize("line", ["fio: it failed", "1, x, 0, 4096, 0", "1, 2, 7, 4096, 0"])
-    def test_another_line_is_refused(self, line: str) -> None:
-        with pytest.raises(RunError, match="not a line of fio's latency log"):
-            parse_latency_log([line])
-
-    def test_an_empty_log_is_refused(self) -> None:
-        with pytest.raises(RunError, match="empty"):
-            parse_latency_log([])
 
 
 class TestOutcome:

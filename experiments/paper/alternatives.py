@@ -150,6 +150,7 @@ def _draw(
                 if target == target_ms
             }
             draw_bars(panel, errors)
+            panel.set_xscale("symlog", linthresh=0.01)
             panel.set_xlabel(f"error of the 99th percentile at {target_ms} ms, %")
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from experiments.paper.fio_log import parse_latency_log
 from numpy.typing import NDArray
 
 from freezingtime.cli.progress import RunProgress
@@ -18,7 +17,9 @@ from freezingtime.experiment.replay import TraceSource, replay
 from freezingtime.experiment.run import RunPlan, RunResult, run
 from freezingtime.request import Operation
 from freezingtime.spec import parse_disk
+from freezingtime.trace.readers.fio_latency import read_latency_log
 from freezingtime.trace.record_columns import read_disk
+from freezingtime.trace.run_directory import STDOUT_NAME
 
 SEED = 1
 OPERATIONS = ("read", "write")
@@ -61,11 +62,12 @@ def measure(
             seed=SEED,
             out=Path(directory) / "run",
         )
-        result, stdout = run_quietly(plan)
+        result, _ = run_quietly(plan)
         assert plan.out is not None
+        log = read_latency_log(plan.out / STDOUT_NAME)
+        application = _of_job(log.operation, log.latency_ns, count)
         of_device = _device_ns(plan.out, count)
         target = _target_ns(plan.out, f"{device},{DISK_SIZE}", count)
-    application = parse_latency_log(stdout.splitlines())
     for operation in OPERATIONS:
         if np.any(application[operation] < of_device[operation]):
             raise RunError(f"{disk}: fio says of a {operation} that it was faster than the disk")

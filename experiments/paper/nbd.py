@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from experiments.paper.fio_log import parse_latency_log
 from numpy.typing import NDArray
 
 from freezingtime.errors import InputError, RunError
+from freezingtime.trace.readers.fio_latency import read_latency_log
 
 SIZE = "64M"
 _READY_DEADLINE_S = 60.0
@@ -103,8 +103,7 @@ def random_reads_ns(socket: Path, count: int) -> NDArray[np.int64]:
         )
         if done.returncode:
             raise RunError(f"fio: {done.stderr.strip() or done.stdout.strip()}")
-        with (Path(directory) / "reads_lat.1.log").open() as lines:
-            return parse_latency_log(lines)["read"]
+        return read_latency_log(Path(directory) / "reads_lat.1.log").latency_ns
 
 
 @contextlib.contextmanager
