@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from freezingtime.annotation import Annotation, HeldBy
 from freezingtime.emulator import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.live_record import LiveRecord
@@ -46,6 +47,7 @@ def requests() -> Iterator[CompletedRequest]:
             medium_host_ns=number % 10_000,
             on_time=True,
             sequence=number,
+            annotation=Annotation(arrival_ns + 1000, 1000, HeldBy.PROGRAM, 4, number % 64, 1),
         )
 
 

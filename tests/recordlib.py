@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, Annotation, HeldBy, ServedFrom
 from freezingtime.emulator import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.live_record import LiveRecord
@@ -45,6 +46,18 @@ def completed(**fields: Any) -> CompletedRequest:
     return CompletedRequest(**{**defaults, **fields})
 
 
+_ANNOTATIONS = st.none() | st.builds(
+    Annotation,
+    service_start_ns=st.integers(NOT_SAID, 2**50),
+    held_ns=st.integers(NOT_SAID, 2**40),
+    held_by=st.sampled_from([NOT_SAID, *HeldBy]),
+    served_from=st.sampled_from([NOT_SAID, *ServedFrom]),
+    die=st.integers(NOT_SAID, 2**15 - 1),
+    channel=st.integers(NOT_SAID, 2**15 - 1),
+    member=st.integers(NOT_SAID, 2**15 - 1),
+)
+
+
 @st.composite
 def requests(draw: st.DrawFn, max_size: int = 40) -> list[CompletedRequest]:
     """Requests of one disk in order of delivery, in whole sectors, of every kind."""
@@ -64,6 +77,7 @@ def requests(draw: st.DrawFn, max_size: int = 40) -> list[CompletedRequest]:
                 arrival_ns=max(0, delivery_ns - draw(st.integers(0, 2**34))),
                 completion_ns=delivery_ns,
                 delivery_ns=delivery_ns,
+                annotation=draw(_ANNOTATIONS),
             )
         )
     in_order = sorted(range(len(made)), key=lambda index: made[index].arrival_ns)
@@ -96,9 +110,20 @@ def as_rows(requests: Sequence[CompletedRequest]) -> list[dict[str, Any]]:
             **{name: value for name, value in row._asdict().items() if name in COLUMNS.names},
             "disk": HEADER.disks[row.disk_index].name,
             "operation": row.operation.name.lower(),
+            **_said(row.annotation or SAYS_NOTHING),
         }
         for row in requests
     ]
+
+
+def _said(annotation: Annotation) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        name: None if value == NOT_SAID else value for name, value in annotation._asdict().items()
+    }
+    for name, words in (("held_by", HeldBy), ("served_from", ServedFrom)):
+        if values[name] is not None:
+            values[name] = words(values[name]).name.lower()
+    return values
 
 
 def read_rows(path: Path, notices: list[str] | None = None) -> list[dict[str, Any]]:

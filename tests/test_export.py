@@ -131,7 +131,11 @@ def test_csv_has_all_of_the_record(tmp_path: Path) -> None:
     assert list(read[0]) == COLUMNS.names
     assert read == [
         {
-            name: str(int(value)) if isinstance(value, bool) else str(value)
+            name: str(int(value))
+            if isinstance(value, bool)
+            else ""
+            if value is None
+            else str(value)
             for name, value in row.items()
         }
         for row in as_rows(rows)

@@ -183,10 +183,11 @@ def write_much(path: Path) -> None:
 
 def test_disk_that_fills_up_is_said_and_the_rest_kept(tmp_path: Path) -> None:
     full_disk = tmp_path / RECORD_NAME
-    with room_for(3 << 20), pytest.raises(RunError, match="free some space, or name another"):
+    with room_for(4 << 20), pytest.raises(RunError, match="free some space, or name another"):
         write_much(full_disk)
     assert not full_disk.exists()
-    assert len(read_rows(full_disk, [])) == 2 * 16_384
+    # How many there were at the last flush depends on the host's speed.
+    assert 2 * 16_384 <= len(read_rows(full_disk, [])) < 3 * 16_384
     assert sorted(path.name for path in full_disk.parent.iterdir()) == [stream_path(full_disk).name]
 
 
@@ -356,12 +357,12 @@ def test_record_of_another_version_is_refused(tmp_path: Path) -> None:
     with_metadata(path, {"record_version": 9, "tool_version": "3.0", "disks": [], "seed": 0})
     message = complaint(path)
     assert message.startswith("DIR/r: has record version 9, of freezingtime 3.0; this is ")
-    assert message.endswith("which reads version 1; read it with the other")
+    assert message.endswith("which reads version 2; read it with the other")
 
 
 @pytest.mark.parametrize(
     "metadata",
-    [[], {}, {"record_version": 1, "tool_version": "0.1.0"}, {"record_version": 1, "disks": 3}],
+    [[], {}, {"record_version": 2, "tool_version": "0.1.0"}, {"record_version": 2, "disks": 3}],
 )
 def test_damaged_header_is_refused(metadata: object, tmp_path: Path) -> None:
     path = with_metadata(write_record(tmp_path / "r", [completed()]), metadata)

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
+from freezingtime.device.annotation_columns import new_annotations
 from freezingtime.report.page import report_page
 from freezingtime.report.run_figures import RUN_FIGURES
 from freezingtime.request import Operation
@@ -53,7 +54,11 @@ def write_large_record(path: Path) -> Path:
                 "on_time": np.ones(len(rows), np.bool_),
                 "sequence": rows,
             }
-            file.append(file.batches.of_columns(number % 2, operations[rows], columns))
+            annotations = new_annotations(len(rows))
+            annotations["held_by"] = rows % 4
+            annotations["held_ns"] = latency_ns[rows] // 3 * (rows % 4 > 0)
+            annotations["served_from"] = rows % 5
+            file.append(file.batches.of_columns(number % 2, operations[rows], columns, annotations))
     return path
 
 

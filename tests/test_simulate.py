@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freezingtime.device.annotation_columns import new_annotations
 from freezingtime.device.base import Device, TimedDevice
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.errors import RunError
 from freezingtime.experiment.generator import RequestGenerator
-from freezingtime.experiment.latency_summary import summarize
+from freezingtime.experiment.latency_summary import LatencySummary, summarize
 from freezingtime.experiment.simulate import (
     Host,
     Simulation,
@@ -335,14 +336,18 @@ def test_fast_path_that_is_early_is_found() -> None:
         simulate_open_loop(Early(), trace_of((0, R)))
 
 
+def _figures(trace: Trace, completion_ns: IntColumn) -> LatencySummary:
+    return summarize(Simulation(trace, completion_ns, new_annotations(len(trace))))[0]
+
+
 def test_percentiles_are_nearest_rank_and_exact() -> None:
     count = 100_000
     trace = trace_of(*[(0, R)] * count)
-    figures = summarize(Simulation(trace, np.random.default_rng(1).permutation(count) + 1))[0]
+    figures = _figures(trace, np.random.default_rng(1).permutation(count) + 1)
     assert (figures.p50_ns, figures.p90_ns, figures.p99_ns) == (50_000, 90_000, 99_000)
     assert (figures.p99_9_ns, figures.p99_99_ns, figures.max_ns) == (99_900, 99_990, 100_000)
     assert figures.mean_ns == 50_000.5
-    few = summarize(Simulation(trace_of((0, R), (0, R)), np.array([5, 9])))[0]
+    few = _figures(trace_of((0, R), (0, R)), np.array([5, 9]))
     assert (few.p50_ns, few.p90_ns, few.p99_99_ns) == (5, 9, 9)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from freezingtime.annotation import Annotation
 from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
 from freezingtime.device.base import Device
 from freezingtime.errors import RunError
@@ -73,6 +74,8 @@ class CompletedRequest(NamedTuple):
     on_time: bool
     sequence: int
     """Its place among the run's requests in order of arrival, from 0."""
+    annotation: Annotation | None = None
+    """What the device says of it."""
 
 
 @dataclass(slots=True)
@@ -329,6 +332,7 @@ class Emulator:
                 flight.transfer.duration_ns,
                 on_time,
                 flight.sequence,
+                request.annotation,
             )
         )
 

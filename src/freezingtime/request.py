@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
 
+from freezingtime.annotation import Annotation
+
 #: Bytes to be read or written, whoever holds them.
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -40,7 +42,8 @@ class Request:
     ``offset_bytes`` and ``length_bytes`` are already checked against the disk's size;
     both are 0 for a flush. ``data`` is set for a write and is exactly
     ``length_bytes`` long. ``fua`` (force unit access) asks that the data be durable
-    before completion. ``cookie`` is the client's own label and is opaque.
+    before completion. ``cookie`` is the client's own label and is opaque. ``annotation`` is
+    what the device says of it, set before it completes; None: nothing.
     """
 
     operation: Operation
@@ -49,6 +52,7 @@ class Request:
     data: Buffer | None = None
     fua: bool = False
     cookie: int = 0
+    annotation: Annotation | None = None
 
     @property
     def end_bytes(self) -> int:

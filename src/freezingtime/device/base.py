@@ -32,7 +32,19 @@ class Device(ABC):
 
     @abstractmethod
     def advance(self, now_ns: int) -> list[Request]:
-        """Bring the device to ``now_ns``; return what has completed by then, in order."""
+        """Bring the device to ``now_ns``; return what has completed by then, in order.
+
+        Their ``annotation`` says what the device knows of them, if it knows anything.
+        """
+
+
+def statistics_of(device: Device) -> dict[str, float]:
+    """What happened inside a device since it was made, by name.
+
+    That is its method ``statistics``; a device need not have one, and then says nothing.
+    """
+    statistics: dict[str, float] = getattr(device, "statistics", dict)()
+    return statistics
 
 
 class CompletionQueue:

@@ -2,7 +2,8 @@
 
 Numba keeps the machine code of an entry point until *its* file changes; that the functions
 which it calls, in other files, have changed is not seen. So a model whose kernels are spread
-over the files of a package has what is older than any source of it thrown away before use.
+over the files of a package has what is older than any source of it thrown away before use; and
+so it is with what all models share (annotations).
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def forget_stale(package: Path) -> bool:
 
     Whether there is any left.
     """
-    newest_ns = max(source.stat().st_mtime_ns for source in package.glob("*.py"))
+    sources = [*package.glob("*.py"), *Path(__file__).parent.glob("annotation*.py")]
+    newest_ns = max(source.stat().st_mtime_ns for source in sources)
     kept = False
     for index in (package / "__pycache__").glob("*.nbi"):
         try:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from freezingtime.device.base import Device
+from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, Annotation
+from freezingtime.device.base import Device, statistics_of
 from freezingtime.request import Operation, Request
 
 #: Which member, and what is asked of it.
@@ -26,6 +27,8 @@ class Plan:
 
     phases: Sequence[Phase]
     background: Sequence[Phase] = ()
+    served_from: int = NOT_SAID
+    """Where the data come from, or go to, if that is the composition's to say."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,7 +38,11 @@ class _Progress:
     request: Request | None
     phases: list[Phase]
     background: Sequence[Phase]
+    served_from: int = NOT_SAID
     open_count: int = 0
+    service_start_ns: int = NOT_SAID
+    annotation: Annotation = SAYS_NOTHING
+    """What is said of the part that was done last."""
 
 
 class CompositeDevice(Device):
@@ -57,7 +64,8 @@ class CompositeDevice(Device):
 
     def submit(self, request: Request, now_ns: int) -> None:
         plan = self.plan(request)
-        self._continue(_Progress(request, list(plan.phases), plan.background), now_ns)
+        progress = _Progress(request, list(plan.phases), plan.background, plan.served_from)
+        self._continue(progress, now_ns)
 
     def next_event_ns(self) -> int | None:
         if self._completed:
@@ -69,6 +77,7 @@ class CompositeDevice(Device):
         while (event := self._next_member_event()) is not None and event[0] <= now_ns:
             event_ns, index = event
             for part in self.members[index].advance(event_ns):
+                self._note(part, index)
                 self._part_done(part, event_ns)
         completed, self._completed = self._completed, []
         return completed
@@ -77,7 +86,7 @@ class CompositeDevice(Device):
         """The members' statistics, prefixed with their numbers."""
         collected = {}
         for number, member in enumerate(self.members):
-            own: dict[str, float] = getattr(member, "statistics", dict)()
+            own = statistics_of(member)
             collected.update({f"{number}.{name}": value for name, value in own.items()})
         return collected
 
@@ -95,6 +104,16 @@ class CompositeDevice(Device):
             default=None,
         )
 
+    def _note(self, part: Request, member: int) -> None:
+        """Keep what a member says of a part."""
+        progress = self._progress[part]
+        said = part.annotation or SAYS_NOTHING
+        starts_ns = (progress.service_start_ns, said.service_start_ns)
+        progress.service_start_ns = min(
+            (start_ns for start_ns in starts_ns if start_ns != NOT_SAID), default=NOT_SAID
+        )
+        progress.annotation = said._replace(member=member)
+
     def _part_done(self, part: Request, now_ns: int) -> None:
         progress = self._progress.pop(part)
         progress.open_count -= 1
@@ -108,6 +127,7 @@ class CompositeDevice(Device):
                 self._submit_phase(progress, phase, now_ns)
                 return
         if progress.request is not None:
+            progress.request.annotation = _annotation_of(progress)
             self._completed.append(progress.request)
             self._completed_at_ns = now_ns
             if progress.background:
@@ -118,6 +138,14 @@ class CompositeDevice(Device):
         for index, part in phase:
             self._progress[part] = progress
             self.members[index].submit(part, now_ns)
+
+
+def _annotation_of(progress: _Progress) -> Annotation:
+    """What is said of a request: of its last part, but when the first one began."""
+    annotation = progress.annotation._replace(service_start_ns=progress.service_start_ns)
+    if progress.served_from != NOT_SAID:
+        annotation = annotation._replace(served_from=progress.served_from)
+    return annotation
 
 
 def part_of(request: Request, offset_bytes: int, length_bytes: int) -> Request:

@@ -35,7 +35,12 @@ from freezingtime.device.queueing import (
     new_queues,
 )
 from freezingtime.device.service_time import ServiceTimes, ServiceTimeStream
-from freezingtime.device.trace_device import CLASS_OF_OPERATION, Trace, TraceDevice
+from freezingtime.device.trace_device import (
+    CLASS_OF_OPERATION,
+    OneAnnotation,
+    Trace,
+    TraceDevice,
+)
 from freezingtime.request import Request
 
 _MAX_SERVERS = 2**20
@@ -96,16 +101,24 @@ class LatencyDevice(TraceDevice):
         self._kernels = queueing_kernels
         self._times = ServiceTimeStream(params.times, seed)
         self._queues = new_queues(params.queues)
+        self._annotation = OneAnnotation()
 
     def completion_ns(self, request: Request, now_ns: int) -> int:
         operation_class = CLASS_OF_OPERATION[request.operation]
         length_bytes = request.length_bytes
         service_ns = self._times.next_ns(operation_class, length_bytes)
-        return int(
-            self._kernels.complete(
-                self._queues, int(operation_class), now_ns, service_ns, 1, length_bytes
-            )
+        completion_ns = self._kernels.complete(
+            self._queues,
+            int(operation_class),
+            now_ns,
+            service_ns,
+            1,
+            length_bytes,
+            self._annotation.records,
+            0,
         )
+        request.annotation = self._annotation.take()
+        return int(completion_ns)
 
     def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
         completions_ns: NDArray[np.int64] = self._kernels.complete_all(
@@ -116,5 +129,6 @@ class LatencyDevice(TraceDevice):
             np.ones_like(trace.classes),
             trace.lengths_bytes,
             trace.loop_ns,
+            trace.annotations,
         )
         return completions_ns

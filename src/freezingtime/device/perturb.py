@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from freezingtime.device.base import CompletionQueue, Device
+from freezingtime.annotation import SAYS_NOTHING, HeldBy
+from freezingtime.device.base import CompletionQueue, Device, statistics_of
 from freezingtime.request import Request
 
 
@@ -60,8 +61,7 @@ class Perturb(Device):
 
     def statistics(self) -> dict[str, float]:
         """Those of the device inside."""
-        inner: dict[str, float] = getattr(self._inner, "statistics", dict)()
-        return inner
+        return statistics_of(self._inner)
 
     def _hold(self, request: Request, done_ns: int) -> None:
         params = self._params
@@ -77,4 +77,9 @@ class Perturb(Device):
         if params.pause_every_ns:
             into_ns = until_ns % params.pause_every_ns
             until_ns += max(0, params.pause_ns - into_ns)
+        annotation = request.annotation or SAYS_NOTHING
+        if until_ns - done_ns > max(0, annotation.held_ns):
+            request.annotation = annotation._replace(
+                held_by=HeldBy.PERTURBATION, held_ns=until_ns - done_ns
+            )
         self._held.put(request, until_ns)

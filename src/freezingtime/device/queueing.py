@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.annotation import HeldBy
 from freezingtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,7 +79,25 @@ class TokenBucket:
         start = self.capacity if self.start is None else self.start
         missing = self.capacity - start
         full_ns, fraction = divmod(missing * _NS_PER_S, self.rate_per_s)
-        return [self.rate_per_s, self.capacity, int(self.unit), full_ns, fraction]
+        return [self.rate_per_s, self.capacity, int(self.unit), full_ns, fraction, self.held_by]
+
+    @property
+    def saves(self) -> bool:
+        """Whether it holds credits, and is not only a limit of the rate."""
+        return self.capacity > 1
+
+    @property
+    def held_by(self) -> HeldBy:
+        """What a request is held by that waits for this bucket."""
+        if self.unit is Unit.IOS:
+            return HeldBy.IOPS_CREDITS if self.saves else HeldBy.IOPS_LIMIT
+        return HeldBy.THROUGHPUT_CREDITS if self.saves else HeldBy.THROUGHPUT_LIMIT
+
+    def balance_at(self, row: Sequence[int], now_ns: int) -> float:
+        """The tokens at a time, of a row that was :meth:`row`, as the kernels have left it."""
+        full_ns, fraction = row[3:5]
+        missing_ns = full_ns - now_ns + fraction / self.rate_per_s
+        return self.capacity - max(0.0, missing_ns * self.rate_per_s / _NS_PER_S)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from freezingtime.annotation import HeldBy
+from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotation_columns import Annotations
 from freezingtime.device.heap_kernels import replace_least
 
 # A token bucket is one row of an int64 matrix, with these columns.
@@ -22,12 +25,18 @@ CAPACITY = 1  # tokens
 COUNTS_BYTES = 2  # what a token stands for: 1 a byte, 0 an I/O
 FULL_NS = 3  # when the bucket will be full: whole nanoseconds ...
 FULL_FRACTION = 4  # ... and this many parts of a nanosecond divided by the rate
-BUCKET_COLUMNS = 5
+HELD_BY = 5  # what a request is held by that waits for it
+BUCKET_COLUMNS = 6
 
 # How far the queues are, in an int64 vector.
 ADMITTED_NS = 0  # when the last request passed the shared buckets
 WRITTEN_NS = 1  # when the last of the writes completes
-PROGRESS_FIELDS = 2
+ADMISSION_HELD_BY = 2  # what the last request was held by that the shared buckets held back
+NOW_NS = 3  # when the last request arrived
+PROGRESS_FIELDS = 4
+
+_REQUESTS = int(HeldBy.REQUESTS)
+_WRITES = int(HeldBy.WRITES)
 
 # The values of OperationClass, which a kernel cannot import.
 READ = 0
@@ -96,17 +105,25 @@ def take(bucket: NDArray[np.int64], tokens: int, now_ns: int) -> None:
 
 
 @njit(cache=True)
-def admit(buckets: NDArray[np.int64], earliest_ns: int, ios: int, length_bytes: int) -> int:
-    """The time at which a request has its tokens from all buckets, which it takes then."""
+def admit(
+    buckets: NDArray[np.int64], earliest_ns: int, ios: int, length_bytes: int, held_by: int
+) -> tuple[int, int]:
+    """The time at which a request has its tokens from all buckets, which it takes then.
+
+    And what held it until then: ``held_by`` if that was over at ``earliest_ns``.
+    """
     admitted_ns = earliest_ns
     for row in range(buckets.shape[0]):
         tokens = length_bytes if buckets[row, COUNTS_BYTES] else ios
         if tokens:  # who needs nothing does not wait for a bucket in debt
-            admitted_ns = max(admitted_ns, ready_ns(buckets[row], tokens))
+            bucket_ns = ready_ns(buckets[row], tokens)
+            if bucket_ns > admitted_ns:
+                admitted_ns = bucket_ns
+                held_by = buckets[row, HELD_BY]
     for row in range(buckets.shape[0]):
         tokens = length_bytes if buckets[row, COUNTS_BYTES] else ios
         take(buckets[row], tokens, admitted_ns)
-    return admitted_ns
+    return admitted_ns, held_by
 
 
 @njit(cache=True)
@@ -128,25 +145,40 @@ def complete(
     service_ns: int,
     ios: int,
     charged_bytes: int,
+    annotations: Annotations,
+    place: int,
 ) -> int:
-    """When the next request completes."""
+    """When the next request completes; ``annotations[place]`` says more of it."""
+    progress = queues.progress
+    progress[NOW_NS] = arrival_ns
     if operation_class == FLUSH:
         start_ns = arrival_ns
         if queues.flush_waits:
-            start_ns = max(start_ns, queues.progress[WRITTEN_NS])
-        return start_ns + service_ns
-    if operation_class == DISCARD:
-        return serve(queues.servers_free_ns, arrival_ns, service_ns) + service_ns
-    earliest_ns = max(arrival_ns, queues.progress[ADMITTED_NS])
-    admitted_ns = admit(queues.shared_buckets, earliest_ns, ios, charged_bytes)
-    queues.progress[ADMITTED_NS] = admitted_ns
-    own_buckets = queues.read_buckets if operation_class == READ else queues.write_buckets
-    released_ns = admit(own_buckets, arrival_ns, ios, charged_bytes)
-    start_ns = serve(queues.servers_free_ns, admitted_ns, service_ns)
-    completion_ns = max(start_ns, released_ns) + service_ns
-    if operation_class == WRITE:
-        queues.progress[WRITTEN_NS] = max(queues.progress[WRITTEN_NS], completion_ns)
-    return completion_ns
+            start_ns = max(start_ns, progress[WRITTEN_NS])
+        held_by = _WRITES
+    elif operation_class == DISCARD:
+        start_ns = serve(queues.servers_free_ns, arrival_ns, service_ns)
+        held_by = _REQUESTS
+    else:
+        earliest_ns = max(arrival_ns, progress[ADMITTED_NS])
+        admitted_ns, held_by = admit(
+            queues.shared_buckets, earliest_ns, ios, charged_bytes, progress[ADMISSION_HELD_BY]
+        )
+        progress[ADMITTED_NS] = admitted_ns
+        progress[ADMISSION_HELD_BY] = held_by
+        own_buckets = queues.read_buckets if operation_class == READ else queues.write_buckets
+        released_ns, released_by = admit(own_buckets, arrival_ns, ios, charged_bytes, held_by)
+        start_ns = serve(queues.servers_free_ns, admitted_ns, service_ns)
+        if start_ns > admitted_ns:
+            held_by = _REQUESTS
+        if released_ns > start_ns:
+            start_ns = released_ns
+            held_by = released_by
+        if operation_class == WRITE:
+            progress[WRITTEN_NS] = max(progress[WRITTEN_NS], start_ns + service_ns)
+    annotation.start(annotations[place], start_ns)
+    annotation.hold(annotations[place], held_by, start_ns - arrival_ns)
+    return start_ns + service_ns
 
 
 @njit(cache=True)
@@ -158,6 +190,7 @@ def complete_all(
     ios: NDArray[np.int64],
     charged_bytes: NDArray[np.int64],
     loop_ns: NDArray[np.int64],
+    annotations: Annotations,
 ) -> NDArray[np.int64]:
     """When each of the next requests completes; a closed loop sets when they arrive."""
     completions_ns = np.empty_like(arrivals_ns)
@@ -171,6 +204,8 @@ def complete_all(
             services_ns[request],
             ios[request],
             charged_bytes[request],
+            annotations,
+            request,
         )
         if loop_ns.size:
             replace_least(loop_ns, loop_ns.size, completions_ns[request])

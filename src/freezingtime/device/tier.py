@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from freezingtime.annotation import ServedFrom
 from freezingtime.device.base import Device
 from freezingtime.device.composite import CompositeDevice, Part, Phase, Plan, part_of
 from freezingtime.request import Operation, Request
@@ -62,12 +63,13 @@ class CacheTier(CompositeDevice):
         """A request larger than the cache goes past it; what it covers is written out first."""
         self._miss_count += request.operation is Operation.READ
         covered_dirty = sorted(self._dirty.intersection(blocks))
-        return Plan([self._write_out(covered_dirty), self._whole(SLOW, request)])
+        phases = [self._write_out(covered_dirty), self._whole(SLOW, request)]
+        return Plan(phases, served_from=ServedFrom.MEDIA)
 
     def _plan_read(self, request: Request, blocks: range) -> Plan:
         if all(block in self._slots for block in blocks):
             self._hit_count += 1
-            return Plan([self._touch(request, blocks)])
+            return Plan([self._touch(request, blocks)], served_from=ServedFrom.CACHE)
         self._miss_count += 1
         # Dirty blocks must come from the cache; for simplicity all cached ones do.
         cached = [block for block in blocks if block in self._slots]
@@ -75,7 +77,7 @@ class CacheTier(CompositeDevice):
         parts = list(self._touch(request, cached))
         parts += [(SLOW, self._clip(request, block, block)) for block in missing]
         evicted, fills = self._admit(missing)
-        return Plan([parts], background=[evicted, fills])
+        return Plan([parts], background=[evicted, fills], served_from=ServedFrom.MEDIA)
 
     def _plan_write(self, request: Request, blocks: range) -> Plan:
         new = [block for block in blocks if block not in self._slots]
@@ -85,8 +87,9 @@ class CacheTier(CompositeDevice):
             self._slots.move_to_end(block)
         if self._write_back and not request.fua:
             self._dirty.update(blocks)
-            return Plan([evicted, fast])
-        return Plan([evicted, [*fast, *self._whole(SLOW, request)]])
+            return Plan([evicted, fast], served_from=ServedFrom.CACHE)
+        phases = [evicted, [*fast, *self._whole(SLOW, request)]]
+        return Plan(phases, served_from=ServedFrom.MEDIA)
 
     def _touch(self, request: Request, blocks: range | list[int]) -> Phase:
         for block in blocks:

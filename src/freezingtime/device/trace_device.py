@@ -17,7 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freezingtime.annotation import SAYS_NOTHING, Annotation
 from freezingtime.device import compile_cache
+from freezingtime.device.annotation_columns import Annotations, new_annotations
 from freezingtime.device.base import TimedDevice
 from freezingtime.request import Operation
 
@@ -60,6 +62,8 @@ class Trace(NamedTuple):
     loop_ns: NDArray[np.int64]
     """Of a closed loop, when each place is free, a heap; the device then writes
     ``arrivals_ns``. Empty for an open loop."""
+    annotations: Annotations
+    """Where the device may say more of each request; it says nothing yet."""
 
 
 def check_trace(
@@ -67,8 +71,11 @@ def check_trace(
     operations: ArrayLike,
     offsets_bytes: ArrayLike,
     lengths_bytes: ArrayLike,
+    annotations: Annotations | None = None,
 ) -> Trace:
     """The trace with its operations sorted into classes.
+
+    ``annotations`` say nothing yet, one for each request; None: nobody wants them.
 
     Raises ValueError where the arrays differ in length, an arrival is before the one before
     it, an operation does not exist, or a length is not from 0 to 8 GiB.
@@ -89,7 +96,22 @@ def check_trace(
         raise ValueError(f"operations must be one of {[int(operation) for operation in Operation]}")
     if np.any((lengths < 0) | (lengths > MAX_LENGTH_BYTES)):
         raise ValueError(f"lengths must be from 0 to {MAX_LENGTH_BYTES} bytes")
-    return Trace(arrivals, classes, offsets, lengths, np.empty(0, np.int64))
+    if annotations is None:
+        annotations = new_annotations(arrivals.size)
+    return Trace(arrivals, classes, offsets, lengths, np.empty(0, np.int64), annotations)
+
+
+class OneAnnotation:
+    """The annotation of one request at a time, where kernels write it."""
+
+    def __init__(self) -> None:
+        self.records: Annotations = new_annotations(1)
+
+    def take(self) -> Annotation:
+        """What was said; nothing is said again afterwards."""
+        annotation = Annotation._make(self.records[0].item())
+        self.records[0] = SAYS_NOTHING
+        return annotation
 
 
 class TraceDevice(TimedDevice):
@@ -110,15 +132,18 @@ class TraceDevice(TimedDevice):
         operations: ArrayLike,
         offsets_bytes: ArrayLike,
         lengths_bytes: ArrayLike,
+        annotations: Annotations | None = None,
     ) -> NDArray[np.int64]:
         """The completion time of each request of an open-loop trace.
+
+        ``annotations`` get what the device says of each, if they are given.
 
         Exactly what :meth:`submit` would give them, and like it goes on from where the last
         call left the device: a trace may come in pieces. Raises ValueError for a trace that
         :func:`check_trace` refuses.
         """
         return self.complete_trace(
-            check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+            check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes, annotations)
         )
 
     def complete_closed(
@@ -128,6 +153,7 @@ class TraceDevice(TimedDevice):
         offsets_bytes: ArrayLike,
         lengths_bytes: ArrayLike,
         start_ns: int = 0,
+        annotations: Annotations | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Arrival and completion times of a closed loop with ``depth`` (1 or more) in flight.
 
@@ -137,7 +163,7 @@ class TraceDevice(TimedDevice):
         if depth < 1:
             raise ValueError(f"queue depth is {depth}; must be 1 or more")
         arrivals_ns = np.full(np.shape(operations), start_ns, np.int64)
-        trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+        trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes, annotations)
         places = min(depth, max(1, arrivals_ns.size))
         trace = trace._replace(loop_ns=np.full(places, start_ns, np.int64))
         return arrivals_ns, self.complete_trace(trace)

@@ -55,6 +55,7 @@ from freezingtime.device.service_time import ServiceTimes, ServiceTimeStream
 from freezingtime.device.trace_device import (
     CLASS_OF_OPERATION,
     MAX_LENGTH_BYTES,
+    OneAnnotation,
     Trace,
     TraceDevice,
 )
@@ -223,10 +224,11 @@ class VolumeDevice(TraceDevice):
         self._queueing = queueing_kernels
         self._accounting = volume_kernels
         self._times = ServiceTimeStream(params.times, seed)
-        buckets = [bucket for limit in params.limits for bucket in limit.buckets(size_bytes)]
+        self._buckets = [bucket for limit in params.limits for bucket in limit.buckets(size_bytes)]
         self._queues = new_queues(
-            QueueParams(params.servers, shared=buckets, flush_waits=params.flush_waits)
+            QueueParams(params.servers, shared=self._buckets, flush_waits=params.flush_waits)
         )
+        self._annotation = OneAnnotation()
         # Reads and writes only. Nothing ends at -1, so no run has begun.
         self._runs = np.full((2, volume_kernels.RUN_COLUMNS), -1, np.int64)
 
@@ -244,11 +246,30 @@ class VolumeDevice(TraceDevice):
             self._params.merge_sequential,
         )
         charged_bytes = ios * io_bytes if self._params.charge_whole_ios else length_bytes
-        return int(
-            self._queueing.complete(
-                self._queues, int(operation_class), now_ns, service_ns, ios, charged_bytes
-            )
+        completion_ns = self._queueing.complete(
+            self._queues,
+            int(operation_class),
+            now_ns,
+            service_ns,
+            ios,
+            charged_bytes,
+            self._annotation.records,
+            0,
         )
+        request.annotation = self._annotation.take()
+        return int(completion_ns)
+
+    def statistics(self) -> dict[str, float]:
+        """The balances of the credits when the last request arrived, in I/Os and bytes.
+
+        Below 0 while a request that needs more than the volume can save is paid off.
+        """
+        now_ns = int(self._queues.progress[self._queueing.NOW_NS])
+        return {
+            f"{bucket.held_by.name.lower()}_balance": bucket.balance_at(row.tolist(), now_ns)
+            for bucket, row in zip(self._buckets, self._queues.shared_buckets, strict=True)
+            if bucket.saves
+        }
 
     def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
         io_bytes = self._params.io_bytes
@@ -270,5 +291,6 @@ class VolumeDevice(TraceDevice):
             ios,
             charged_bytes,
             trace.loop_ns,
+            trace.annotations,
         )
         return completions_ns

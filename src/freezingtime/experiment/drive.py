@@ -6,6 +6,8 @@ from array import array
 
 import numpy as np
 
+from freezingtime.annotation import Annotation
+from freezingtime.device.annotation_columns import ANNOTATION, Annotations, new_annotations
 from freezingtime.device.base import Device
 from freezingtime.errors import RunError
 from freezingtime.request import Operation, Request
@@ -24,6 +26,7 @@ class Drive:
     def __init__(self, device: Device) -> None:
         self._device = device
         self._completion_ns = array("q")
+        self._annotations: dict[int, Annotation] = {}
         self._now_ns = 0
         self._fruitless_count = 0
         self.outstanding_count = 0
@@ -67,6 +70,13 @@ class Drive:
         """The completion times in the order of submission."""
         return np.frombuffer(self._completion_ns, dtype=np.int64)
 
+    def annotations(self) -> Annotations:
+        """What the device says of the requests, in the order of submission."""
+        annotations = new_annotations(len(self._completion_ns))
+        places = np.fromiter(self._annotations, np.int64, len(self._annotations))
+        annotations[places] = np.fromiter(self._annotations.values(), ANNOTATION, len(places))
+        return annotations
+
     def _advance(self, event_ns: int) -> int:
         """Bring the device to an event; return how many requests completed."""
         now_ns = max(event_ns, self._now_ns)
@@ -82,6 +92,8 @@ class Drive:
             if self._completion_ns[request.cookie] != _OUTSTANDING:
                 raise self._broken(f"completed request {request.cookie} twice, at {now_ns} ns")
             self._completion_ns[request.cookie] = now_ns
+            if request.annotation is not None:
+                self._annotations[request.cookie] = request.annotation
         self.outstanding_count -= len(completed)
         return len(completed)
 

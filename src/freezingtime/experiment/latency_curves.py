@@ -82,7 +82,11 @@ def _steady(simulation: Simulation) -> Simulation:
     """What was issued after the first quarter."""
     count = len(simulation.trace)
     start = count // 4
-    return Simulation(simulation.trace.rows(start, count), simulation.completion_ns[start:])
+    return Simulation(
+        simulation.trace.rows(start, count),
+        simulation.completion_ns[start:],
+        simulation.annotations[start:],
+    )
 
 
 def _published(description: Description) -> dict[str, list[PublishedLatency]]:

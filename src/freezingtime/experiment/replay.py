@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import numpy as np
 
-from freezingtime.device.base import Device
+from freezingtime.device.base import Device, statistics_of
 from freezingtime.errors import InputError
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.simulate import (
@@ -91,11 +91,6 @@ class _Load:
     run: Callable[[Device, int, Progress], Simulation]
     disk_bytes: int
     """The size of a device that goes with any."""
-
-
-@runtime_checkable
-class _HasStatistics(Protocol):
-    def statistics(self) -> dict[str, float]: ...
 
 
 def replay(
@@ -219,8 +214,7 @@ def _replay_on(candidate: _Candidate, load: _Load, seed: int, observer: Observer
     start_s = time.perf_counter()
     simulation = load.run(device, size_bytes, partial(observer, candidate.text))
     host_s = time.perf_counter() - start_s
-    statistics = device.statistics() if isinstance(device, _HasStatistics) else {}
-    return Replayed(candidate.text, simulation, statistics, host_s)
+    return Replayed(candidate.text, simulation, statistics_of(device), host_s)
 
 
 def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:
@@ -274,6 +268,7 @@ def write_record(
                 "on_time": np.ones(len(rows), np.bool_),
                 "sequence": rows,
             },
+            simulation.annotations[rows],
         )
         try:
             record.append(batch)

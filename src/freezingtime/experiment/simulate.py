@@ -20,6 +20,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
+from freezingtime.device.annotation_columns import Annotations, new_annotations
 from freezingtime.device.base import Device
 from freezingtime.errors import RunError
 from freezingtime.experiment.drive import STALL_MAX, Drive
@@ -43,9 +44,13 @@ class CompletesAll(Protocol):
         operations: IntColumn,
         offsets_bytes: IntColumn,
         lengths_bytes: IntColumn,
+        annotations: Annotations,
         /,
     ) -> IntColumn:
-        """The completion times that :meth:`submit` and :meth:`advance` would give, in ns."""
+        """The completion times that :meth:`submit` and :meth:`advance` would give, in ns.
+
+        The annotations, which say nothing, are filled in.
+        """
 
 
 @runtime_checkable
@@ -59,6 +64,8 @@ class CompletesClosed(Protocol):
         offsets_bytes: IntColumn,
         lengths_bytes: IntColumn,
         /,
+        *,
+        annotations: Annotations | None = None,
     ) -> tuple[IntColumn, IntColumn]:
         """The arrival and completion times with ``depth`` requests in flight, in ns."""
 
@@ -86,6 +93,8 @@ class Simulation:
 
     trace: Trace
     completion_ns: IntColumn
+    annotations: Annotations
+    """What the device says of each request."""
     host_ns: IntColumn | None = None
     """How long they were in the host, before and after the device; None: no time."""
 
@@ -127,11 +136,11 @@ def simulate_open_loop(device: Device, trace: Trace, progress: Progress = _ignor
     """
     progress(0, len(trace))
     if isinstance(device, CompletesAll) and not trace.fua.any():
-        completion_ns = _complete_all(device, trace)
+        simulation = _complete_all(device, trace)
     else:
-        completion_ns = _run_open_loop(Drive(device), trace, progress)
+        simulation = _run_open_loop(Drive(device), trace, progress)
     progress(len(trace), len(trace))
-    return Simulation(trace, completion_ns)
+    return simulation
 
 
 def simulate_closed_loop(
@@ -168,21 +177,29 @@ def simulate_closed_loop(
     return _run_closed_loop(Drive(device), batches, host, count, end_ns, progress)
 
 
-def _complete_all(device: CompletesAll, trace: Trace) -> IntColumn:
+def _complete_all(device: CompletesAll, trace: Trace) -> Simulation:
+    annotations = new_annotations(len(trace))
     completion_ns = device.complete_all(
         trace.arrival_ns,
         trace.operation.astype(np.int64),
         trace.offset_bytes,
         trace.length_bytes,
+        annotations,
     )
-    return _checked(Simulation(trace, completion_ns), device).completion_ns
+    return _checked(Simulation(trace, completion_ns, annotations), device)
 
 
 def _complete_closed(device: CompletesClosed, trace: Trace, queue_depth: int) -> Simulation:
+    annotations = new_annotations(len(trace))
     arrival_ns, completion_ns = device.complete_closed(
-        queue_depth, trace.operation.astype(np.int64), trace.offset_bytes, trace.length_bytes
+        queue_depth,
+        trace.operation.astype(np.int64),
+        trace.offset_bytes,
+        trace.length_bytes,
+        annotations=annotations,
     )
-    return _checked(Simulation(replace(trace, arrival_ns=arrival_ns), completion_ns), device)
+    arrived = replace(trace, arrival_ns=arrival_ns)
+    return _checked(Simulation(arrived, completion_ns, annotations), device)
 
 
 def _checked(simulation: Simulation, device: object) -> Simulation:
@@ -193,7 +210,7 @@ def _checked(simulation: Simulation, device: object) -> Simulation:
     return simulation
 
 
-def _run_open_loop(drive: Drive, trace: Trace, progress: Progress) -> IntColumn:
+def _run_open_loop(drive: Drive, trace: Trace, progress: Progress) -> Simulation:
     submitted_ns = -1
     for start in range(0, len(trace), _PROGRESS_PERIOD):
         part = trace.rows(start, start + _PROGRESS_PERIOD)
@@ -205,7 +222,7 @@ def _run_open_loop(drive: Drive, trace: Trace, progress: Progress) -> IntColumn:
         progress(start + len(part), len(trace))
     while drive.outstanding_count:
         drive.run_to_completion()
-    return drive.completion_ns()
+    return Simulation(trace, drive.completion_ns(), drive.annotations())
 
 
 def _run_closed_loop(
@@ -240,7 +257,7 @@ def _run_closed_loop(
     trace = concatenate(issued).rows(0, len(arrival_ns))
     arrived = replace(trace, arrival_ns=np.frombuffer(arrival_ns, dtype=np.int64))
     host_ns = application.host_ns(arrived.arrival_ns, drive.completion_ns())
-    return Simulation(arrived, drive.completion_ns(), host_ns)
+    return Simulation(arrived, drive.completion_ns(), drive.annotations(), host_ns)
 
 
 class _Application:

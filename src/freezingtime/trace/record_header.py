@@ -10,7 +10,7 @@ from freezingtime._version import __version__
 from freezingtime.errors import InputError
 
 #: Changes whenever a reader of the version before would misread or miss something.
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 _KEY = b"freezingtime"
 

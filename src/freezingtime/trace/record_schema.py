@@ -8,14 +8,32 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, HeldBy, ServedFrom
+from freezingtime.device.annotation_columns import ANNOTATION, Annotations
 from freezingtime.emulator import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.record_header import RecordHeader
 
 _WORDS = pa.dictionary(pa.int16(), pa.string())
 
+#: What a device says of a request; null where it says nothing.
+ANNOTATION_COLUMNS = (
+    pa.field("service_start_ns", pa.int64()),
+    pa.field("held_ns", pa.int64()),
+    pa.field("held_by", _WORDS),
+    pa.field("served_from", _WORDS),
+    pa.field("die", pa.int16()),
+    pa.field("channel", pa.int16()),
+    pa.field("member", pa.int16()),
+)
+_ANNOTATION_WORDS = {
+    "held_by": pa.array([word.name.lower() for word in HeldBy], pa.string()),
+    "served_from": pa.array([word.name.lower() for word in ServedFrom], pa.string()),
+}
+
 #: One row per request, in order of delivery; docs/record.md says what they mean. The names
-#: and their order, but for the disk, are those of :class:`CompletedRequest`.
+#: and their order, but for the disk, are those of :class:`CompletedRequest` and of
+#: :class:`~freezingtime.annotation.Annotation`.
 COLUMNS = pa.schema(
     [
         pa.field("disk", _WORDS, nullable=False),
@@ -32,8 +50,12 @@ COLUMNS = pa.schema(
         pa.field("medium_host_ns", pa.int64(), nullable=False),
         pa.field("on_time", pa.bool_(), nullable=False),
         pa.field("sequence", pa.int64(), nullable=False),
+        *ANNOTATION_COLUMNS,
     ]
 )
+
+# All but the disk, the operation, and what the device says.
+_OTHERS = list(COLUMNS)[2 : -len(ANNOTATION_COLUMNS)]
 
 OPERATION_WORDS = tuple(operation.name.lower() for operation in Operation)
 
@@ -53,32 +75,45 @@ class Batches:
         self, requests: Sequence[CompletedRequest], first_disk_index: int
     ) -> pa.RecordBatch:
         """Requests as the emulator hands them over; the disks of the record begin at an index."""
-        disk, operation, *others = zip(*requests, strict=True)
+        disk, operation, *others, annotation = zip(*requests, strict=True)
         disks = np.asarray(disk, np.int16) - first_disk_index
-        return self._batch(disks, np.asarray(operation, np.uint8), others)
+        annotations = np.fromiter((said or SAYS_NOTHING for said in annotation), ANNOTATION)
+        return self._batch(disks, np.asarray(operation, np.uint8), others, annotations)
 
     def of_columns(
         self,
         disk_index: int,
         operations: NDArray[np.uint8],
         columns: Mapping[str, NDArray[np.generic]],
+        annotations: Annotations,
     ) -> pa.RecordBatch:
-        """Requests of one disk as columns, named as in the record."""
+        """Requests of one disk as columns, named as in the record; what the device says apart."""
         disks = np.full(len(operations), disk_index, np.int16)
-        return self._batch(disks, operations, [columns[name] for name in COLUMNS.names[2:]])
+        others = [columns[field.name] for field in _OTHERS]
+        return self._batch(disks, operations, others, annotations)
 
     def _batch(
         self,
         disks: NDArray[np.int16],
         operations: NDArray[np.uint8],
         others: Sequence[Sequence[object] | NDArray[np.generic]],
+        annotations: Annotations,
     ) -> pa.RecordBatch:
         arrays = [
             pa.DictionaryArray.from_arrays(disks, self._disks),
             pa.DictionaryArray.from_arrays(_CODES[operations], self._operations),
         ]
         arrays += [
-            pa.array(values, field.type)
-            for values, field in zip(others, list(COLUMNS)[2:], strict=True)
+            pa.array(values, field.type) for values, field in zip(others, _OTHERS, strict=True)
         ]
+        arrays += [_said(annotations[field.name], field) for field in ANNOTATION_COLUMNS]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+
+def _said(values: NDArray[np.generic], field: pa.Field) -> pa.Array:
+    """A column of what a device says: null where it says nothing."""
+    is_null = values == NOT_SAID
+    words = _ANNOTATION_WORDS.get(field.name)
+    if words is None:
+        return pa.array(values, field.type, mask=is_null)
+    return pa.DictionaryArray.from_arrays(pa.array(values, pa.int16(), mask=is_null), words)

@@ -42,6 +42,8 @@ def keep_read(disk: DiskState, lba: int, end_lba: int) -> int:
     if not segment.lba <= lba <= segment.end_lba:
         segment.lba = lba
         segment.end_lba = lba
+        segment.asked_end_lba = lba
+    segment.asked_end_lba = max(segment.asked_end_lba, end_lba)
     extend_segment(disk, chosen, max(end_lba, segment.end_lba))
     disk.core[0].arm.sequence += 1
     segment.used = disk.core[0].arm.sequence
@@ -63,6 +65,7 @@ def forget_read(disk: DiskState, lba: int, end_lba: int) -> None:
         segment = disk.segments[index]
         if segment.lba < end_lba and lba < segment.end_lba:
             segment.end_lba = max(segment.lba, lba)
+            segment.asked_end_lba = min(segment.asked_end_lba, segment.end_lba)
 
 
 @njit(cache=True)

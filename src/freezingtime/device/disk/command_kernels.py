@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from numba import njit
 
+from freezingtime.annotation import HeldBy, ServedFrom
+from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.disk import ahead_kernels as ahead
 from freezingtime.device.disk import cache_kernels as cache
 from freezingtime.device.disk import shingle_write_kernels as shingle_write
+from freezingtime.device.disk import wait_kernels as wait
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
 from freezingtime.request import Operation
 
@@ -21,6 +24,11 @@ _READ = int(Operation.READ)
 _WRITE = int(Operation.WRITE)
 _FLUSH = int(Operation.FLUSH)
 _DISCARD = int(Operation.DISCARD)
+_HELD_BY_BUFFER_FULL = int(HeldBy.BUFFER_FULL)
+_HELD_BY_WRITES = int(HeldBy.WRITES)
+_FROM_WRITE_BUFFER = int(ServedFrom.WRITE_BUFFER)
+_FROM_READ_AHEAD = int(ServedFrom.READ_AHEAD)
+_FROM_CACHE = int(ServedFrom.CACHE)
 _NS_PER_S = 1_000_000_000
 
 
@@ -29,8 +37,11 @@ def take_in(disk: DiskState, slot: Record, now_ns: int) -> None:
     """The command is decoded: answer it from memory, or let it wait for the arm."""
     if slot.operation == _FLUSH:
         slot.phase = _FLUSHING
+        annotation.start(slot.annotation, now_ns)
+        wait.wait_for(slot, _HELD_BY_WRITES, now_ns)
         release_flushes(disk, now_ns)
     elif slot.operation == _DISCARD or slot.sectors == 0:
+        annotation.start(slot.annotation, now_ns)
         complete(slot, now_ns)
     elif slot.operation == _READ:
         _take_in_read(disk, slot, now_ns)
@@ -43,7 +54,9 @@ def _take_in_read(disk: DiskState, slot: Record, now_ns: int) -> None:
     if disk.core[0].arm.activity == _AHEAD:
         ahead.note_ahead(disk, now_ns)
     counters = disk.core[0].counters
+    wait.wait_for_arm(disk, slot, now_ns)
     if cache.is_buffered(disk, slot.lba, slot.lba + slot.sectors):
+        wait.serve(slot, _FROM_WRITE_BUFFER, now_ns)
         complete(slot, use_link(disk, slot.sectors, now_ns))
         counters.read_hits += 1
         return
@@ -70,12 +83,14 @@ def _take_in_write(disk: DiskState, slot: Record, now_ns: int) -> None:
     bufferable = slot.sectors <= disk.core[0].drive.write_buffer_sectors
     if bufferable and slot.operation == _WRITE and not slot.fua:
         slot.phase = _STALLED
+        wait.wait_for(slot, _HELD_BY_BUFFER_FULL, now_ns)
         release_stalled(disk, now_ns)
         if slot.phase == _STALLED:
             disk.core[0].counters.writes_stalled += 1
         return
     cache.forget_buffered(disk, slot.lba, end_lba)
     slot.phase = _PENDING
+    wait.wait_for_arm(disk, slot, now_ns)
     shingle_write.place_write(disk, slot, slot.lba)
     if slot.operation == _WRITE:
         # The arm may move while the data comes.
@@ -91,11 +106,15 @@ def _serve_from_segment(disk: DiskState, slot: Record, index: int, now_ns: int) 
     disk.core[0].arm.sequence += 1
     segment.used = disk.core[0].arm.sequence
     end_lba = slot.lba + slot.sectors
+    ahead_of_host = min(end_lba, segment.end_lba) > segment.asked_end_lba
+    wait.serve(slot, _FROM_READ_AHEAD if ahead_of_host else _FROM_CACHE, now_ns)
+    segment.asked_end_lba = max(segment.asked_end_lba, min(end_lba, segment.end_lba))
     if end_lba <= segment.end_lba:
         complete(slot, use_link(disk, slot.sectors, now_ns))
         return
     slot.media_lba = segment.end_lba
     slot.media_sectors = end_lba - segment.end_lba
+    wait.wait_for_arm(disk, slot, now_ns)
     shingle_write.place_read(disk, slot)
 
 
@@ -122,6 +141,7 @@ def release_stalled(disk: DiskState, now_ns: int) -> None:
             disk, slot, arrival_ns + link_ns(disk.core[0].drive, slot.sectors)
         ):
             return
+        wait.serve(slot, _FROM_WRITE_BUFFER, now_ns)
         complete(slot, use_link(disk, slot.sectors, now_ns))
         index = first_due(disk, _STALLED, NEVER_NS)
 
@@ -132,6 +152,7 @@ def release_flushes(disk: DiskState, now_ns: int) -> None:
     for index in range(len(disk.slots)):
         slot = disk.slots[index]
         if slot.phase == _FLUSHING and not _write_before(disk, slot.sequence):
+            annotation.hold(slot.annotation, slot.held_by, now_ns - slot.waiting_since_ns)
             complete(slot, now_ns)
 
 

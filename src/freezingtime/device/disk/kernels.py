@@ -9,12 +9,16 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from freezingtime.annotation import HeldBy
+from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotation_columns import Annotations
 from freezingtime.device.disk import ahead_kernels as ahead
 from freezingtime.device.disk import cache_kernels as cache
 from freezingtime.device.disk import mechanics_kernels as mechanics
 from freezingtime.device.disk import shingle_clean_kernels as clean
 from freezingtime.device.disk import shingle_map_kernels as shingle_map
 from freezingtime.device.disk import shingle_write_kernels as shingle_write
+from freezingtime.device.disk import wait_kernels as wait
 from freezingtime.device.disk.command_kernels import (
     complete,
     first_due,
@@ -42,14 +46,23 @@ _AHEAD = int(Activity.AHEAD)
 _LAST_SECTOR = int(Activity.LAST_SECTOR)
 _CLEAN = int(Activity.CLEAN)
 _READ = int(Operation.READ)
+_HELD_BY_REQUESTS = int(HeldBy.REQUESTS)
 
 
 @njit(cache=True)
 def admit(
-    disk: DiskState, tag: int, operation: int, lba: int, sectors: int, fua: bool, now_ns: int
+    disk: DiskState,
+    tag: int,
+    operation: int,
+    lba: int,
+    sectors: int,
+    fua: bool,
+    arrival_ns: int,
+    now_ns: int,
 ) -> int:
     """Take a command into a free slot, of which the caller knows that there is one.
 
+    It may have arrived before, when there was none.
     Returns the time of the event that this brings.
     """
     index = 0
@@ -69,6 +82,8 @@ def admit(
     slot.media_lba = lba
     slot.media_sectors = sectors
     slot.eligible_ns = 0
+    annotation.reset(slot.annotation)
+    annotation.hold(slot.annotation, _HELD_BY_REQUESTS, now_ns - arrival_ns)
     disk.core[0].shingles.clean_ns = NEVER_NS
     return int(slot.time_ns)
 
@@ -86,11 +101,14 @@ def next_event_ns(disk: DiskState) -> int:
 
 
 @njit(cache=True)
-def advance(disk: DiskState, now_ns: int, tags: NDArray[np.int64]) -> tuple[int, int]:
+def advance(
+    disk: DiskState, now_ns: int, tags: NDArray[np.int64], annotations: Annotations
+) -> tuple[int, int]:
     """Handle the events of ``now_ns``, the next event's time.
 
     Returns how many requests completed, and the time of the next event. The tags of the
-    completed are in ``tags``, in the order in which they came in; their slots are free.
+    completed are in ``tags``, in the order in which they came in, and what is said of them in
+    ``annotations``; their slots are free.
     """
     arm = disk.core[0].arm
     if arm.activity != _IDLE and arm.end_ns <= now_ns:
@@ -103,8 +121,10 @@ def advance(disk: DiskState, now_ns: int, tags: NDArray[np.int64]) -> tuple[int,
     count = 0
     index = first_due(disk, _DONE, now_ns)
     while index >= 0:
-        tags[count] = disk.slots[index].tag
-        disk.slots[index].phase = _FREE
+        slot = disk.slots[index]
+        tags[count] = slot.tag
+        annotation.copy(slot.annotation, annotations[count])
+        slot.phase = _FREE
         count += 1
         index = first_due(disk, _DONE, now_ns)
     return count, next_event_ns(disk)
@@ -150,7 +170,7 @@ def _end_media(disk: DiskState, slot: Record, now_ns: int) -> None:
         return
     if slot.arm_sectors < slot.media_sectors:
         cache.keep_read(disk, slot.media_lba, slot.media_lba + slot.arm_sectors)
-        _shorten(slot)
+        _shorten(disk, slot, now_ns)
         shingle_write.place_read(disk, slot)
         return
     # The link carries the data while it is read, as far as it is free.
@@ -171,7 +191,7 @@ def _end_write(disk: DiskState, slot: Record, now_ns: int) -> None:
     if disk.core[0].drive.shingled:
         shingle_write.end_write(disk, slot.media_lba, slot.arm_sectors, now_ns)
         if slot.arm_sectors < slot.media_sectors:
-            _shorten(slot)
+            _shorten(disk, slot, now_ns)
             shingle_write.place_write(disk, slot, slot.media_lba)
             return
     complete(slot, now_ns)
@@ -179,11 +199,12 @@ def _end_write(disk: DiskState, slot: Record, now_ns: int) -> None:
 
 
 @njit(cache=True)
-def _shorten(slot: Record) -> None:
+def _shorten(disk: DiskState, slot: Record, now_ns: int) -> None:
     """The arm has done its part of the request; the rest waits for it."""
     slot.media_lba += slot.arm_sectors
     slot.media_sectors -= slot.arm_sectors
     slot.phase = _PENDING
+    wait.wait_for_arm(disk, slot, now_ns)
 
 
 @njit(cache=True)
@@ -231,6 +252,7 @@ def _start_read(disk: DiskState, slot_index: int, now_ns: int) -> None:
 def _start_slot(disk: DiskState, slot_index: int, address: int, sectors: int, now_ns: int) -> None:
     arm, slot = disk.core[0].arm, disk.slots[slot_index]
     slot.phase = _ACTIVE
+    wait.serve_by_arm(slot, now_ns)
     slot.arm_sectors = sectors
     arm.target = slot_index
     mechanics.begin(disk, slot, address, sectors, slot.operation != _READ, now_ns)

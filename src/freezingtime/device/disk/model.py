@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
+from freezingtime.device.annotation_columns import Annotations, new_annotations
 from freezingtime.device.base import Device
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import NEVER_NS, new_state
@@ -46,12 +48,13 @@ class DiskDevice(Device):
         self._tags: Int64s = np.empty(params.queue_depth, np.int64)
         self._free_slots = params.queue_depth
         self._in_drive: dict[int, Request] = {}
-        self._waiting: deque[Request] = deque()
+        self._done = new_annotations(params.queue_depth)
+        self._waiting: deque[tuple[Request, int]] = deque()
         self._submitted_count = 0
         self._next_ns = NEVER_NS
 
     def submit(self, request: Request, now_ns: int) -> None:
-        self._waiting.append(request)
+        self._waiting.append((request, now_ns))
         self._admit_waiting(now_ns)
 
     def next_event_ns(self) -> int | None:
@@ -61,19 +64,31 @@ class DiskDevice(Device):
         completed: list[Request] = []
         while self._next_ns <= now_ns:
             event_ns = self._next_ns
-            count, self._next_ns = self._kernels.advance(self._disk, event_ns, self._tags)
-            completed += [self._in_drive.pop(tag) for tag in self._tags[:count].tolist()]
+            count, self._next_ns = self._kernels.advance(
+                self._disk, event_ns, self._tags, self._done
+            )
+            tags, annotations = self._tags[:count].tolist(), self._done[:count].tolist()
+            for tag, annotation in zip(tags, annotations, strict=True):
+                request = self._in_drive.pop(tag)
+                request.annotation = Annotation._make(annotation)
+                completed.append(request)
             self._free_slots += count
             self._admit_waiting(event_ns)
         return completed
 
     def complete_all(
-        self, arrivals_ns: Int64s, operations: Int64s, offsets_bytes: Int64s, lengths_bytes: Int64s
+        self,
+        arrivals_ns: Int64s,
+        operations: Int64s,
+        offsets_bytes: Int64s,
+        lengths_bytes: Int64s,
+        annotations: Annotations | None = None,
     ) -> Int64s:
         """When the requests of a trace complete; ``arrivals_ns`` never decreases.
 
-        Exactly what :meth:`submit` and :meth:`advance` would give, where requests that arrive at
-        the very time of an event are submitted behind it, all together.
+        ``annotations`` get what the drive says of each, if they are given. Exactly what
+        :meth:`submit` and :meth:`advance` would give, where requests that arrive at the very time
+        of an event are submitted behind it, all together.
 
         Raises ValueError if requests are in flight, or one is outside the disk.
         """
@@ -83,7 +98,16 @@ class DiskDevice(Device):
         if np.any(np.diff(arrivals_ns) < 0):
             raise ValueError("arrival times must not decrease")
         completions_ns = np.empty(len(arrivals_ns), np.int64)
-        trace_kernels.run_open(self._disk, arrivals_ns, operations, lbas, sectors, completions_ns)
+        trace_kernels.run_open(
+            self._disk,
+            arrivals_ns,
+            operations,
+            lbas,
+            sectors,
+            completions_ns,
+            new_annotations(0) if annotations is None else annotations,
+            self._done,
+        )
         self._next_ns = self._kernels.next_event_ns(self._disk)
         return completions_ns
 
@@ -94,6 +118,7 @@ class DiskDevice(Device):
         offsets_bytes: Int64s,
         lengths_bytes: Int64s,
         start_ns: int = 0,
+        annotations: Annotations | None = None,
     ) -> tuple[Int64s, Int64s]:
         """Arrival and completion times of a trace with ``depth`` (1 or more) requests in flight.
 
@@ -107,7 +132,16 @@ class DiskDevice(Device):
         arrivals_ns = np.empty(len(operations), np.int64)
         completions_ns = np.empty(len(operations), np.int64)
         trace_kernels.run_closed(
-            self._disk, depth, start_ns, operations, lbas, sectors, arrivals_ns, completions_ns
+            self._disk,
+            depth,
+            start_ns,
+            operations,
+            lbas,
+            sectors,
+            arrivals_ns,
+            completions_ns,
+            new_annotations(0) if annotations is None else annotations,
+            self._done,
         )
         self._next_ns = self._kernels.next_event_ns(self._disk)
         return arrivals_ns, completions_ns
@@ -129,7 +163,7 @@ class DiskDevice(Device):
 
     def _admit_waiting(self, now_ns: int) -> None:
         while self._waiting and self._free_slots:
-            request = self._waiting.popleft()
+            request, arrival_ns = self._waiting.popleft()
             lba = request.offset_bytes // self._sector_bytes
             sectors = -(-request.end_bytes // self._sector_bytes) - lba
             tag = self._submitted_count
@@ -137,7 +171,14 @@ class DiskDevice(Device):
             self._in_drive[tag] = request
             self._free_slots -= 1
             event_ns = self._kernels.admit(
-                self._disk, tag, int(request.operation), lba, sectors, request.fua, now_ns
+                self._disk,
+                tag,
+                int(request.operation),
+                lba,
+                sectors,
+                request.fua,
+                arrival_ns,
+                now_ns,
             )
             self._next_ns = min(self._next_ns, event_ns)
 

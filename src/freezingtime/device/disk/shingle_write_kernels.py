@@ -13,15 +13,18 @@ from __future__ import annotations
 
 from numba import njit
 
+from freezingtime.annotation import HeldBy
 from freezingtime.device.disk import mechanics_kernels as mechanics
 from freezingtime.device.disk import shingle_clean_kernels as clean
 from freezingtime.device.disk import shingle_map_kernels as shingle_map
+from freezingtime.device.disk import wait_kernels as wait
 from freezingtime.device.disk.state import Activity, DiskState, Phase, Record
 
 # Plain integers: the compiler takes them as constants.
 _ACTIVE = int(Phase.ACTIVE)
 _MEDIA = int(Activity.MEDIA)
 _DESTAGE = int(Activity.DESTAGE)
+_HELD_BY_CLEANING = int(HeldBy.CLEANING)
 
 #: The map's share of an append.
 _MAP_SECTORS = 1
@@ -60,6 +63,7 @@ def start_slot(disk: DiskState, slot_index: int, now_ns: int) -> None:
     lba = slot.media_lba
     sectors = _piece(disk, lba, slot.media_sectors)
     if not _prepare(disk, lba, sectors):
+        slot.held_by = _HELD_BY_CLEANING
         clean.start_step(disk, now_ns)
         return
     if not shingles.direct:
@@ -71,6 +75,7 @@ def start_slot(disk: DiskState, slot_index: int, now_ns: int) -> None:
     mechanics.place(disk, slot, lba)
     mechanics.begin(disk, slot, lba, sectors, True, now_ns)
     slot.phase = _ACTIVE
+    wait.serve_by_arm(slot, now_ns)
     arm.target = slot_index
     arm.activity = _MEDIA
 

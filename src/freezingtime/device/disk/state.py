@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.device.annotation_columns import ANNOTATION
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.rotation import TURN
 from freezingtime.device.disk.seek import SeekCurve
@@ -125,6 +126,8 @@ SLOT = np.dtype(
             "fua",
             "sequence",
             "admitted_ns",
+            "waiting_since_ns",  # for what is next in held_by
+            "held_by",
             "time_ns",
             "lba",
             "sectors",
@@ -137,6 +140,7 @@ SLOT = np.dtype(
             "angle",
         )
     ]
+    + [("annotation", ANNOTATION)]
 )
 
 EXTENT = np.dtype(
@@ -155,7 +159,14 @@ EXTENT = np.dtype(
     ]
 )
 
-SEGMENT = np.dtype([("lba", _INT), ("end_lba", _INT), ("used", _INT)])
+SEGMENT = np.dtype(
+    [
+        ("lba", _INT),
+        ("end_lba", _INT),
+        ("used", _INT),
+        ("asked_end_lba", _INT),  # what is behind was read ahead and nobody has asked for it
+    ]
+)
 
 COUNTERS = np.dtype(
     [

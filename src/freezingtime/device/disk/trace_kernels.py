@@ -6,8 +6,25 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotation_columns import Annotations
 from freezingtime.device.disk.kernels import admit, advance, next_event_ns
 from freezingtime.device.disk.state import DiskState
+
+
+@njit(cache=True)
+def _note_done(
+    tags: NDArray[np.int64],
+    now_ns: int,
+    done: Annotations,
+    completions_ns: NDArray[np.int64],
+    annotations: Annotations,
+) -> None:
+    """Requests have completed, of which ``done`` says more; ``annotations`` may be empty."""
+    for place in range(len(tags)):
+        completions_ns[tags[place]] = now_ns
+        if annotations.size:
+            annotation.copy(done[place], annotations[tags[place]])
 
 
 @njit(cache=True)
@@ -18,8 +35,12 @@ def run_open(
     lbas: NDArray[np.int64],
     sectors: NDArray[np.int64],
     completions_ns: NDArray[np.int64],
+    annotations: Annotations,
+    done: Annotations,
 ) -> None:
     """Each request comes at its own time; those beyond the queue wait in order of arrival.
+
+    ``annotations`` has a place for each, or none if nobody wants them; ``done`` is for use here.
 
     Requests that arrive at the time of an event come behind it, all together.
     """
@@ -36,13 +57,20 @@ def run_open(
             arrived += 1
         else:
             now_ns = event_ns
-            count, event_ns = advance(disk, now_ns, tags)
-            completions_ns[tags[:count]] = now_ns
+            count, event_ns = advance(disk, now_ns, tags, done)
+            _note_done(tags[:count], now_ns, done, completions_ns, annotations)
             completed += count
         while admitted < arrived and admitted - completed < len(disk.slots):
             index = admitted
             admitted_ns = admit(
-                disk, index, operations[index], lbas[index], sectors[index], False, now_ns
+                disk,
+                index,
+                operations[index],
+                lbas[index],
+                sectors[index],
+                False,
+                arrivals_ns[index],
+                now_ns,
             )
             event_ns = min(event_ns, admitted_ns)
             admitted += 1
@@ -58,6 +86,8 @@ def run_closed(
     sectors: NDArray[np.int64],
     arrivals_ns: NDArray[np.int64],
     completions_ns: NDArray[np.int64],
+    annotations: Annotations,
+    done: Annotations,
 ) -> None:
     """``depth`` requests are kept in flight: each completion brings the next arrival."""
     total = len(operations)
@@ -72,11 +102,18 @@ def run_closed(
         while admitted < arrived and admitted - completed < len(disk.slots):
             index = admitted
             admitted_ns = admit(
-                disk, index, operations[index], lbas[index], sectors[index], False, now_ns
+                disk,
+                index,
+                operations[index],
+                lbas[index],
+                sectors[index],
+                False,
+                arrivals_ns[index],
+                now_ns,
             )
             event_ns = min(event_ns, admitted_ns)
             admitted += 1
         now_ns = event_ns
-        count, event_ns = advance(disk, now_ns, tags)
-        completions_ns[tags[:count]] = now_ns
+        count, event_ns = advance(disk, now_ns, tags, done)
+        _note_done(tags[:count], now_ns, done, completions_ns, annotations)
         completed += count

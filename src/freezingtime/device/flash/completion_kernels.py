@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.channel_kernels import transfer_ns
 from freezingtime.device.flash.event_kernels import push
@@ -46,11 +47,28 @@ def complete(ssd: int, request_id: int, now_ns: int) -> None:
     done = memory.done(ssd)[totals.done]
     done.tag = request.tag
     done.time_ns = now_ns
+    annotation.copy(request.annotation, done.annotation)
     totals.done += 1
     totals.outstanding -= 1
     totals.through -= request.through
     request.next = totals.free_request
     totals.free_request = request_id
+
+
+@njit()
+def held(ssd: int, request_id: int, held_by: int, now_ns: int) -> None:
+    """The request has waited for something, which is over."""
+    request = memory.requests(ssd)[request_id]
+    annotation.hold(request.annotation, held_by, now_ns - request.waiting_since_ns)
+    request.waiting_since_ns = now_ns
+
+
+@njit()
+def note_lane(ssd: int, request_id: int, lane_id: int) -> None:
+    """Note the die and the channel that a request goes to, those of its lane."""
+    note = memory.requests(ssd)[request_id].annotation
+    note.die = memory.lanes(ssd)[lane_id].server
+    note.channel = memory.lanes(ssd)[lane_id].channel
 
 
 @njit()

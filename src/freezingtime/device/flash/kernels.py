@@ -10,6 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotation_columns import Annotations
 from freezingtime.device.flash import (
     channel_kernels,
     completion_kernels,
@@ -71,15 +73,17 @@ def _run_until(ssd: int, now_ns: int) -> None:
 
 
 @njit()
-def _collect_done(ssd: int, completions_ns: NDArray[np.int64]) -> None:
+def _collect_done(ssd: int, completions_ns: NDArray[np.int64], annotations: Annotations) -> None:
     totals = memory.totals(ssd)
     for place in range(totals.done):
         done = memory.done(ssd)[place]
         completions_ns[done.tag] = done.time_ns
+        if annotations.size:
+            annotation.copy(done.annotation, annotations[done.tag])
     totals.done = 0
 
 
-@njit("int64(int64, int64, int64, int64, int64, int64, boolean)", cache=True)
+@njit("int64(int64, int64, int64, int64, int64, int64, boolean, int64)", cache=True)
 def step(
     ssd: int,
     now_ns: int,
@@ -88,15 +92,19 @@ def step(
     offset_bytes: int,
     length_bytes: int,
     fua: bool,
+    arrival_ns: int,
 ) -> int:
     """Bring the SSD to ``now_ns``, and give it a request then if ``tag`` is not NONE.
 
-    Returns how many requests are done (``done``). One function for both, since each entry
-    point is compiled with all that it calls.
+    The request may have arrived before, when the SSD had all that it takes. Returns how many
+    requests are done (``done``). One function for both, since each entry point is compiled with
+    all that it calls.
     """
     _run_until(ssd, now_ns)
     if tag != NONE:
-        request_kernels.submit(ssd, tag, operation, offset_bytes, length_bytes, fua, now_ns)
+        request_kernels.submit(
+            ssd, tag, operation, offset_bytes, length_bytes, fua, arrival_ns, now_ns
+        )
     return int(memory.totals(ssd).done)
 
 
@@ -108,10 +116,11 @@ def complete_all(
     offsets_bytes: NDArray[np.int64],
     lengths_bytes: NDArray[np.int64],
     completions_ns: NDArray[np.int64],
+    annotations: Annotations,
 ) -> int:
     """When each request of an open-loop trace completes; ends at one that is refused.
 
-    Returns how many requests were taken in.
+    ``annotations`` may be empty, if nobody wants them. Returns how many requests were taken in.
     """
     totals = memory.totals(ssd)
     for tag in range(arrivals_ns.size):
@@ -119,6 +128,7 @@ def complete_all(
         _run_until(ssd, arrival_ns)
         while totals.free_request == NONE:
             _run_one(ssd)
+            _run_until(ssd, totals.now_ns)  # a place is taken behind all that goes on at that time
         if not request_kernels.submit(
             ssd,
             tag,
@@ -126,13 +136,14 @@ def complete_all(
             offsets_bytes[tag],
             lengths_bytes[tag],
             False,
+            arrivals_ns[tag],
             totals.now_ns,
         ):
             return tag
-        _collect_done(ssd, completions_ns)
+        _collect_done(ssd, completions_ns, annotations)
     while totals.outstanding:
         _run_one(ssd)
-        _collect_done(ssd, completions_ns)
+        _collect_done(ssd, completions_ns, annotations)
     return arrivals_ns.size
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from freezingtime.device.annotation_columns import ANNOTATION
 from freezingtime.device.flash.parameters import PAGE_KINDS_MAX
 
 NONE = -1
@@ -267,6 +268,8 @@ COMMAND = _record(
     "array_ns",
     "is_read",
     "translation_page",  # that is read, or NONE
+    "asked_ns",  # when it began to wait for its reader ...
+    "held_by",  # ... and for what
     # what follows is for programs only
     "units",
     "translations",
@@ -283,17 +286,24 @@ COMMAND = _record(
     "erases",
 )
 
-REQUEST = _record(
-    "next",
-    "tag",
-    "operation",
-    "begin",
-    "end",
-    "cursor",
-    "remaining",
-    "data_ns",  # when the data that have been sent are at the host
-    "through",
-    "translation_page",  # the last one that was looked up
+REQUEST = np.dtype(
+    [
+        (name, _INT)
+        for name in (
+            "next",
+            "tag",
+            "operation",
+            "begin",
+            "end",
+            "cursor",
+            "remaining",
+            "data_ns",  # when the data that have been sent are at the host
+            "through",
+            "translation_page",  # the last one that was looked up
+            "waiting_since_ns",  # for what it was put into a list for
+        )
+    ]
+    + [("annotation", ANNOTATION)]
 )
 
 TRANSLATION = _record(
@@ -314,7 +324,7 @@ ZONE = _record(
 PIECE = _record("request", "begin", "end")
 EVENT = _record("time_ns", "order", "kind", "target", "generation")
 EPOCH = _record("outstanding", "request")
-DONE = _record("tag", "time_ns")
+DONE = np.dtype([("tag", _INT), ("time_ns", _INT), ("annotation", ANNOTATION)])
 
 TOTALS = _record(
     "now_ns",

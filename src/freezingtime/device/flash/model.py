@@ -24,7 +24,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
+from freezingtime.device.annotation_columns import Annotations, new_annotations
 from freezingtime.device.base import Device
 from freezingtime.device.flash.geometry import Geometry, shape
 from freezingtime.device.flash.layout import NEVER_NS, NONE
@@ -67,7 +69,7 @@ class FlashDevice(Device):
         precondition(self._state, self._handle, params.precondition, seed)
         self._submitted_count = 0
         self._in_service: dict[int, Request] = {}
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[tuple[Request, int]] = deque()
 
     @property
     def geometry(self) -> Geometry:
@@ -81,22 +83,26 @@ class FlashDevice(Device):
                 f"of an SSD that has {self._capacity_bytes}"
             )
         if len(self._in_service) == self._queue_depth:
-            self._waiting.append(request)
+            self._waiting.append((request, now_ns))
         else:
-            self._start(request, now_ns)
+            self._start(request, now_ns, now_ns)
 
     def next_event_ns(self) -> int | None:
         next_ns: int = self._kernels.next_event_ns(self._handle)
         return None if next_ns >= NEVER_NS else next_ns
 
     def advance(self, now_ns: int) -> list[Request]:
-        count = self._kernels.step(self._handle, now_ns, NONE, 0, 0, 0, False)
+        count = self._kernels.step(self._handle, now_ns, NONE, 0, 0, 0, False, now_ns)
         if not count:
             return []
-        completed = [self._in_service.pop(tag) for tag in self._state.done["tag"][:count].tolist()]
+        completed = []
+        for tag, _, annotation in self._state.done[:count].tolist():
+            request = self._in_service.pop(tag)
+            request.annotation = Annotation._make(annotation)
+            completed.append(request)
         self._state.totals["done"] = 0
         while self._waiting and len(self._in_service) < self._queue_depth:
-            self._start(self._waiting.popleft(), now_ns)
+            self._start(*self._waiting.popleft(), now_ns)
         return completed
 
     def complete_all(
@@ -105,11 +111,13 @@ class FlashDevice(Device):
         operations: ArrayLike,
         offsets_bytes: ArrayLike,
         lengths_bytes: ArrayLike,
+        annotations: Annotations | None = None,
     ) -> NDArray[np.int64]:
         """When each request of an open-loop trace completes, in ns; all arrays of 64-bit integers.
 
-        The same as submitting and advancing, only faster. Raises ValueError if the device
-        is not idle, or the trace is not one; RefusalError if a zone refuses a write.
+        ``annotations`` get what the SSD says of each, if they are given. The same as submitting
+        and advancing, only faster. Raises ValueError if the device is not idle, or the trace is
+        not one; RefusalError if a zone refuses a write.
         """
         if self._in_service:
             raise ValueError("a trace starts on an idle SSD; requests are still in service")
@@ -127,6 +135,7 @@ class FlashDevice(Device):
             trace.offsets_bytes,
             trace.lengths_bytes,
             completions_ns,
+            new_annotations(0) if annotations is None else annotations,
         )
         if accepted < completions_ns.size:
             offset_bytes = int(trace.offsets_bytes[accepted])
@@ -137,7 +146,7 @@ class FlashDevice(Device):
         """What happened inside since the SSD was made; see :mod:`.statistics`."""
         return statistics(self._state)
 
-    def _start(self, request: Request, now_ns: int) -> None:
+    def _start(self, request: Request, arrival_ns: int, now_ns: int) -> None:
         self._submitted_count += 1
         self._in_service[self._submitted_count] = request
         self._kernels.step(
@@ -148,6 +157,7 @@ class FlashDevice(Device):
             request.offset_bytes,
             request.length_bytes,
             request.fua,
+            arrival_ns,
         )
         if self._state.totals["refusal"][0]:
             raise refused(self._state, request.offset_bytes, request.length_bytes)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from numba import njit
 
+from freezingtime.annotation import HeldBy
 from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.collection_kernels import take_debt
 from freezingtime.device.flash.command_kernels import take_command
-from freezingtime.device.flash.completion_kernels import part_done
+from freezingtime.device.flash.completion_kernels import held, part_done
 from freezingtime.device.flash.ftl_kernels import take_open_slots
 from freezingtime.device.flash.layout import NONE
 from freezingtime.device.flash.server_kernels import enqueue_job
+
+_WRITES = int(HeldBy.WRITES)
 
 
 @njit()
@@ -90,6 +93,7 @@ def end_epochs(ssd: int, now_ns: int) -> None:
         if epoch.outstanding:
             break
         totals.epoch_done += 1
+        held(ssd, epoch.request, _WRITES, now_ns)
         part_done(ssd, epoch.request, now_ns)
 
 

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from numba import njit
 
+from freezingtime.annotation import HeldBy, ServedFrom
+from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.command_kernels import release_command, take_read_command
-from freezingtime.device.flash.completion_kernels import access_buffer, part_done, send_to_host
+from freezingtime.device.flash.completion_kernels import (
+    access_buffer,
+    held,
+    note_lane,
+    part_done,
+    send_to_host,
+)
 from freezingtime.device.flash.layout import NONE
 from freezingtime.device.flash.map_kernels import is_buffered, slot_of
 from freezingtime.device.flash.server_kernels import enqueue_read
@@ -19,6 +27,12 @@ from freezingtime.device.flash.translation_kernels import (
     take_job,
     translation_read,
 )
+
+_UNMAPPED = int(ServedFrom.UNMAPPED)
+_WRITE_BUFFER = int(ServedFrom.WRITE_BUFFER)
+_MEDIA = int(ServedFrom.MEDIA)
+_REQUESTS = int(HeldBy.REQUESTS)
+_MAP = int(HeldBy.MAP)
 
 #: How far a read has come: all of it is on its way, ...
 _ISSUED = 0
@@ -34,7 +48,7 @@ def start_read(ssd: int, request_id: int, now_ns: int) -> None:
     totals = memory.totals(ssd)
     totals.host_reads += 1
     if totals.read_wait_head != NONE:
-        _wait(ssd, request_id)
+        _wait(ssd, request_id, now_ns)
     else:
         _go_on(ssd, request_id, now_ns)
 
@@ -56,6 +70,7 @@ def translation_done(ssd: int, command_id: int, now_ns: int) -> None:
     request_id = translation_read(ssd, command_id, now_ns)
     while request_id != NONE:
         next_id = memory.requests(ssd)[request_id].next
+        held(ssd, request_id, _MAP, now_ns)
         _go_on(ssd, request_id, now_ns)
         request_id = next_id
 
@@ -67,6 +82,7 @@ def resume_reads(ssd: int, now_ns: int) -> None:
     while totals.read_wait_head != NONE and _may_read(ssd):
         request_id = totals.read_wait_head
         next_id = memory.requests(ssd)[request_id].next
+        held(ssd, request_id, _REQUESTS, now_ns)
         if _issue(ssd, request_id, now_ns) == _MUST_WAIT:
             break
         totals.read_wait_head = next_id
@@ -75,7 +91,7 @@ def resume_reads(ssd: int, now_ns: int) -> None:
 @njit()
 def _go_on(ssd: int, request_id: int, now_ns: int) -> None:
     if _issue(ssd, request_id, now_ns) == _MUST_WAIT:
-        _wait(ssd, request_id)
+        _wait(ssd, request_id, now_ns)
 
 
 @njit()
@@ -109,7 +125,10 @@ def _issue(ssd: int, request_id: int, now_ns: int) -> int:
     ready_ns = now_ns
     if buffered_bytes:
         ready_ns = access_buffer(ssd, buffered_bytes, now_ns)
+        annotation.serve(request.annotation, _WRITE_BUFFER)
     if ready_bytes:
+        annotation.start(request.annotation, now_ns)
+        annotation.serve(request.annotation, _UNMAPPED)
         request.data_ns = max(request.data_ns, ready_ns)
         if not config.link_whole:
             request.data_ns = send_to_host(ssd, ready_bytes, ready_ns)
@@ -160,14 +179,19 @@ def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
 def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: int) -> None:
     command_id = take_read_command(ssd, slot, length_bytes)
     memory.commands(ssd)[command_id].request = request_id
-    memory.requests(ssd)[request_id].remaining += 1
+    request = memory.requests(ssd)[request_id]
+    request.remaining += 1
+    annotation.serve(request.annotation, _MEDIA)
+    if request.annotation.die == NONE:
+        note_lane(ssd, request_id, memory.commands(ssd)[command_id].lane)
     enqueue_read(ssd, command_id, now_ns)
 
 
 @njit()
-def _wait(ssd: int, request_id: int) -> None:
+def _wait(ssd: int, request_id: int, now_ns: int) -> None:
     totals = memory.totals(ssd)
     memory.requests(ssd)[request_id].next = NONE
+    memory.requests(ssd)[request_id].waiting_since_ns = now_ns
     if totals.read_wait_head == NONE:
         totals.read_wait_head = request_id
     else:

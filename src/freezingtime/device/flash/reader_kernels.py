@@ -8,29 +8,63 @@ from __future__ import annotations
 
 from numba import njit
 
+from freezingtime.annotation import HeldBy
+from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.channel_kernels import occupy_channel, transfer_ns
+from freezingtime.device.flash.completion_kernels import note_lane
 from freezingtime.device.flash.event_kernels import push
-from freezingtime.device.flash.layout import NONE, EventKind, ReadPhase
+from freezingtime.device.flash.layout import NONE, EventKind, Phase, ReadPhase
 
 _READER_EVENT = int(EventKind.READER)
 _IDLE = int(ReadPhase.IDLE)
 _SENSE = int(ReadPhase.SENSE)
 _DATA_OUT = int(ReadPhase.DATA_OUT)
+_REQUESTS = int(HeldBy.REQUESTS)
+_PROGRAM = int(HeldBy.PROGRAM)
+_COLLECTION = int(HeldBy.COLLECTION)
+_SUSPENDING = int(Phase.SUSPENDING)
+_FIRST_OF_PROGRAM = int(Phase.OLD_SENSE)
+_FIRST_OF_COLLECTION = int(Phase.GC_SENSE)
 
 
 @njit()
-def append_read(ssd: int, command_id: int) -> int:
+def append_read(ssd: int, command_id: int, now_ns: int) -> int:
     """Let a read wait for its reader, which is returned."""
-    reader_id = memory.commands(ssd)[command_id].reader
+    command = memory.commands(ssd)[command_id]
+    reader_id = int(command.reader)
     reader = memory.readers(ssd)[reader_id]
+    command.asked_ns = now_ns
+    command.held_by = _held_by(ssd, reader.server)
     if reader.head == NONE:
         reader.head = command_id
     else:
         memory.commands(ssd)[reader.tail].next = command_id
     reader.tail = command_id
     memory.servers(ssd)[reader.server].reads_waiting += 1
-    return int(reader_id)
+    return reader_id
+
+
+@njit()
+def _held_by(ssd: int, server_id: int) -> int:
+    """What a read waits for that comes to a server now."""
+    server = memory.servers(ssd)[server_id]
+    phase = server.suspended_phase if server.phase == _SUSPENDING else server.phase
+    if phase >= _FIRST_OF_COLLECTION:
+        return _COLLECTION
+    return _PROGRAM if phase >= _FIRST_OF_PROGRAM else _REQUESTS
+
+
+@njit()
+def _note_start(ssd: int, command_id: int, now_ns: int) -> None:
+    """A read for the host is begun: note how long it has waited, and for what."""
+    command = memory.commands(ssd)[command_id]
+    if command.request == NONE:
+        return
+    note = memory.requests(ssd)[command.request].annotation
+    annotation.start(note, now_ns)
+    if annotation.hold(note, command.held_by, now_ns - command.asked_ns):
+        note_lane(ssd, command.request, command.lane)
 
 
 @njit()
@@ -58,6 +92,7 @@ def start_read(ssd: int, reader_id: int, now_ns: int) -> None:
     server.reads_waiting -= 1
     server.reads_active += 1
     reader.phase = _SENSE
+    _note_start(ssd, reader.read, now_ns)
     command_ns = memory.config(ssd).read_command_ns
     begin_ns = occupy_channel(ssd, command.lane, command_ns, now_ns)
     push(ssd, begin_ns + command.array_ns, _READER_EVENT, reader_id, 0)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from numba import njit
 
+from freezingtime.annotation import HeldBy
+from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.completion_kernels import part_done
+from freezingtime.device.flash.completion_kernels import held, part_done
 from freezingtime.device.flash.event_kernels import push
 from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.device.flash.map_kernels import unmap
@@ -24,6 +26,8 @@ _DISPATCH = int(EventKind.DISPATCH)
 _READ = int(Operation.READ)
 _WRITE = int(Operation.WRITE)
 _FLUSH = int(Operation.FLUSH)
+_REQUESTS = int(HeldBy.REQUESTS)
+_WRITES = int(HeldBy.WRITES)
 
 
 @njit()
@@ -34,9 +38,13 @@ def submit(
     offset_bytes: int,
     length_bytes: int,
     fua: bool,
+    arrival_ns: int,
     now_ns: int,
 ) -> bool:
-    """Take in a request, unless its zone refuses; there must be a free one (``free_request``)."""
+    """Take in a request, unless its zone refuses; there must be a free one (``free_request``).
+
+    If there was none when it arrived, that was before.
+    """
     config = memory.config(ssd)
     totals = memory.totals(ssd)
     totals.refusal = accept(ssd, operation, offset_bytes, length_bytes)
@@ -55,6 +63,8 @@ def submit(
     request.remaining = 1  # until all parts are on their way
     request.data_ns = now_ns
     request.translation_page = NONE
+    annotation.reset(request.annotation)
+    annotation.hold(request.annotation, _REQUESTS, now_ns - arrival_ns)
     unstable = config.buffered and not config.power_loss_protection
     request.through = operation == _WRITE and (not config.buffered or (fua and unstable))
     totals.through += request.through
@@ -75,7 +85,9 @@ def dispatch(ssd: int, request_id: int, now_ns: int) -> None:
     if totals.command_head == NONE and _may_take_up(ssd):
         _take_up(ssd, request_id, now_ns)
         return
-    memory.requests(ssd)[request_id].next = NONE
+    request = memory.requests(ssd)[request_id]
+    request.next = NONE
+    request.waiting_since_ns = now_ns
     if totals.command_head == NONE:
         totals.command_head = request_id
     else:
@@ -92,6 +104,7 @@ def resume_commands(ssd: int, now_ns: int) -> None:
         request = memory.requests(ssd)[request_id]
         totals.command_head = request.next
         request.next = NONE
+        held(ssd, request_id, _WRITES, now_ns)
         _take_up(ssd, request_id, now_ns)
 
 
@@ -134,6 +147,7 @@ def _discard(ssd: int, request_id: int, now_ns: int) -> None:
     request = memory.requests(ssd)[request_id]
     first = (request.begin + unit_bytes - 1) // unit_bytes
     end = request.end // unit_bytes
+    annotation.start(request.annotation, now_ns)
     for unit in range(first, end):
         unmap(ssd, unit)
         note_change(ssd, unit)

@@ -39,7 +39,7 @@ _SUSPENDING = int(Phase.SUSPENDING)
 @njit()
 def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
     """Give a host read to its reader."""
-    reader_id = append_read(ssd, command_id)
+    reader_id = append_read(ssd, command_id, now_ns)
     server_id = memory.readers(ssd)[reader_id].server
     server = memory.servers(ssd)[server_id]
     server.idle_work = 0

@@ -54,6 +54,7 @@ def look_up_to_read(ssd: int, request_id: int, page_id: int, now_ns: int) -> boo
         return True
     request = memory.requests(ssd)[request_id]
     request.next = NONE
+    request.waiting_since_ns = now_ns
     if page.wait_head == NONE:
         page.wait_head = request_id
     else:

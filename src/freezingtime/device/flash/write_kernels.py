@@ -9,9 +9,16 @@ from __future__ import annotations
 
 from numba import njit
 
+from freezingtime.annotation import HeldBy, ServedFrom
+from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.flash import memory_kernels as memory
 from freezingtime.device.flash.channel_kernels import transfer_ns
-from freezingtime.device.flash.completion_kernels import access_buffer, part_done
+from freezingtime.device.flash.completion_kernels import (
+    access_buffer,
+    held,
+    note_lane,
+    part_done,
+)
 from freezingtime.device.flash.event_kernels import push
 from freezingtime.device.flash.ftl_kernels import place
 from freezingtime.device.flash.layout import NONE, EventKind
@@ -27,6 +34,10 @@ from freezingtime.request import Operation
 
 _ADMISSION = int(EventKind.ADMISSION)
 _WRITE = int(Operation.WRITE)
+_BUFFER_FULL = int(HeldBy.BUFFER_FULL)
+_WRITES = int(HeldBy.WRITES)
+_WRITE_BUFFER = int(ServedFrom.WRITE_BUFFER)
+_MEDIA = int(ServedFrom.MEDIA)
 
 
 @njit()
@@ -39,6 +50,7 @@ def start_write(ssd: int, request_id: int, now_ns: int) -> None:
         memory.requests(ssd)[totals.write_tail].next = request_id
     totals.write_tail = request_id
     totals.writes_waiting += 1
+    memory.requests(ssd)[request_id].waiting_since_ns = now_ns
     pump(ssd, now_ns)
 
 
@@ -85,10 +97,12 @@ def flush(ssd: int, request_id: int, now_ns: int) -> None:
     """Let a flush wait until all that is in the write buffer is stable."""
     config = memory.config(ssd)
     totals = memory.totals(ssd)
+    annotation.start(memory.requests(ssd)[request_id].annotation, now_ns)
     if not config.buffered or config.power_loss_protection:
         part_done(ssd, request_id, now_ns)
         return
     program_open_slots(ssd, now_ns)
+    memory.requests(ssd)[request_id].waiting_since_ns = now_ns
     memory.epochs(ssd)[totals.epoch % memory.epochs(ssd).size].request = request_id
     totals.epoch += 1
     end_epochs(ssd, now_ns)
@@ -107,6 +121,8 @@ def pump(ssd: int, now_ns: int) -> None:
             part_done(ssd, request_id, now_ns)
             continue
         if request.operation != _WRITE:
+            annotation.start(request.annotation, now_ns)
+            held(ssd, request_id, _BUFFER_FULL, now_ns)
             _leave_queue(ssd, request_id)
             arrived_ns = max(now_ns, totals.link_in_free_ns, totals.buffer_free_ns)
             _add_piece(ssd, request_id, request.begin, request.end, arrived_ns)
@@ -119,6 +135,8 @@ def pump(ssd: int, now_ns: int) -> None:
         if config.cached_pages_max:
             end = min(end, page_end_bytes(ssd, request.cursor))
         totals.staged_units += (end - 1) // config.unit_bytes + 1 - first_unit
+        annotation.start(request.annotation, now_ns)
+        held(ssd, request_id, _BUFFER_FULL, now_ns)
         _fetch_piece(ssd, request_id, request.cursor, end, now_ns)
         request.cursor = end
         if end == request.end:
@@ -207,7 +225,13 @@ def _place_unit(ssd: int, request_id: int, unit: int, sectors: int, now_ns: int)
         memory.open_slots(ssd)[open_id].sectors = sectors
         memory.open_slots(ssd)[open_id].old_on_flash = old_on_flash
     lane = memory.lanes(ssd)[lane_id]
-    if memory.requests(ssd)[request_id].through:
+    request = memory.requests(ssd)[request_id]
+    if request.annotation.die == NONE:
+        note_lane(ssd, request_id, lane_id)
+    if request.through:
+        annotation.serve(request.annotation, _MEDIA)
         lane.through = request_id
+    else:
+        annotation.serve(request.annotation, _WRITE_BUFFER)
     if lane.host_slot - lane.host_open == lane.host_program:
         program(ssd, lane_id, now_ns)

@@ -1,0 +1,89 @@
+"""What a device says of a single request, beyond when it completed.
+
+A model says what it knows and leaves the rest :data:`NOT_SAID`; it says it in one place,
+request by request and in whole traces alike (:mod:`freezingtime.device.annotation_columns` has
+the same fields as an array). The numbers of words stand in records: they keep their meaning.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+#: In a field of which the model says nothing.
+NOT_SAID = -1
+
+
+class ServedFrom(IntEnum):
+    """Where a read's data came from, or where a write's were when it completed.
+
+    Of a request with parts from several places, the greatest.
+    """
+
+    UNMAPPED = 0
+    """Nowhere: nothing was ever written there, or it was discarded."""
+    WRITE_BUFFER = 1
+    """The memory for what is yet to be written."""
+    READ_AHEAD = 2
+    """What the device had read before anybody asked."""
+    CACHE = 3
+    """What is kept from former requests; of a tier, the fast device."""
+    MEDIA = 4
+    """Flash cells, platters; of a tier, the slow device."""
+
+
+class HeldBy(IntEnum):
+    """What a request waited for before the device began to serve it, or a part of it."""
+
+    NOTHING = 0
+    REQUESTS = 1
+    """Other requests that are served where this one is to be."""
+    PROGRAM = 2
+    """A flash program of data that the host wrote."""
+    COLLECTION = 3
+    """Garbage collection, or the folding of an SLC cache; its erases included."""
+    MAP = 4
+    """A part of the map that had to be read first."""
+    BUFFER_FULL = 5
+    """Room in the write buffer."""
+    WRITES = 6
+    """Earlier writes, which had to become durable or go first."""
+    DESTAGE = 7
+    """The write buffer on its way to the platters."""
+    CLEANING = 8
+    """Cleaning of a shingled drive's bands."""
+    READ_AHEAD = 9
+    """The end of a sector that was being read ahead."""
+    IOPS_LIMIT = 10
+    """A limit of requests per second."""
+    IOPS_CREDITS = 11
+    """Credits for requests, which were used up."""
+    THROUGHPUT_LIMIT = 12
+    """A limit of bytes per second."""
+    THROUGHPUT_CREDITS = 13
+    """Credits for bytes, which were used up."""
+    PERTURBATION = 14
+    """A hiccup, slow span or pause that was asked for."""
+
+
+class Annotation(NamedTuple):
+    """What a device says of one request; times in guest ns."""
+
+    service_start_ns: int = NOT_SAID
+    """When the device began to serve it, or its first part."""
+    held_ns: int = NOT_SAID
+    """How long it, or the part that was held longest, waited for ``held_by``."""
+    held_by: int = NOT_SAID
+    """A :class:`HeldBy`."""
+    served_from: int = NOT_SAID
+    """A :class:`ServedFrom`."""
+    die: int = NOT_SAID
+    """Which flash chip, die or plane (what works for itself): of the part held longest."""
+    channel: int = NOT_SAID
+    """The channel of that die."""
+    member: int = NOT_SAID
+    """Which member of a composition finished last; what else is said is that member's."""
+
+
+#: What a device says that says nothing.
+SAYS_NOTHING = Annotation()

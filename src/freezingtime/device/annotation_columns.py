@@ -1,0 +1,23 @@
+"""Annotations as an array, for kernels and whole traces: one record for each request."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from freezingtime.annotation import NOT_SAID, Annotation
+
+#: An array of :data:`ANNOTATION` records; the type checker knows no fields.
+Annotations: TypeAlias = Any
+
+_TYPES = {"service_start_ns": np.int64, "held_ns": np.int64, "held_by": np.int8}
+_TYPES |= {"served_from": np.int8, "die": np.int16, "channel": np.int16, "member": np.int16}
+
+#: The fields of :class:`~freezingtime.annotation.Annotation`, in its order.
+ANNOTATION = np.dtype([(name, _TYPES[name]) for name in Annotation._fields])
+
+
+def new_annotations(count: int) -> Annotations:
+    """Annotations that say nothing."""
+    return np.full(count, NOT_SAID, ANNOTATION)
