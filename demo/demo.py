@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -17,6 +18,7 @@ from rich.table import Table
 from freezingtime.emulator import Totals
 from freezingtime.errors import FreezingTimeError
 from freezingtime.experiment.run import RunObserver, RunPlan, RunResult, run
+from freezingtime.experiment.run_meter import DiskMeter
 from freezingtime.spec import parse_disk
 from freezingtime.units import parse_time_ns
 
@@ -42,7 +44,7 @@ class Watcher(RunObserver):
         amount = f" {done}/{total}" if total > 1 else ""
         self._progress.update(self._task, description=f"{step}{amount}")
 
-    def running(self, totals: Totals) -> None:
+    def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
         text = f"{self.what}: {totals.request_count} of {REQUESTS} reads"
         self._progress.update(self._task, description=text)
 

@@ -17,9 +17,11 @@ import pytest
 from freezingtime.report import run_panels
 from freezingtime.report.page import notices, report_page
 from freezingtime.report.read import read_run
-from freezingtime.report.run_figures import RUN_FIGURES, THROUGHPUT, draw_run_figure
+from freezingtime.report.run_figures import INTERNALS, RUN_FIGURES, THROUGHPUT, draw_run_figure
 from freezingtime.report.style import COLORS, DARK_COLORS
 from freezingtime.trace.record_paths import RECORD_NAME
+from freezingtime.trace.run_directory import STATISTICS_NAME
+from freezingtime.trace.statistics_file import write_statistics
 from tests.conftest import RunProgram
 from tests.recordlib import completed, stream_of, write_record
 from tests.test_report_data import DOCUMENT, random_requests, read
@@ -88,12 +90,49 @@ def make_run(directory: Path, seed: int = 0, **parts: Any) -> Path:
     plan = {"script": "#!/bin/sh\nexec fio <job>\n", "memory_bytes": 512 << 20, "guest": "mini"}
     document = {**DOCUMENT, "plan": plan, "job": {"exit_status": 0, "guest_ns": 1_500_000_000}}
     (directory / "run.json").write_text(json.dumps({**document, **parts}))
+    write_statistics(
+        directory / STATISTICS_NAME,
+        [
+            ("data", time_ns, name, value)
+            for time_ns in range(10**9, 2 * 10**9, 10**8)
+            for name, value in (
+                ("programmed_bytes", time_ns * 3.0),
+                ("host_written_bytes", time_ns * 2.0),
+                ("gc_moved_units", time_ns // 10**6),
+                ("die_utilisation", 0.25),
+                ("0.iops_credits_balance", 10**10 - time_ns),
+                ("erases", 0.0),
+            )
+        ],
+    )
     (directory / "stdout.txt").write_bytes(b"<b>bold</b> & \x1b[1mloud\n")
     return directory
 
 
 def cells(page: Page, tag: str) -> list[str]:
     return page.text.get(tag, [])
+
+
+def test_devices_that_say_nothing_have_no_internals(tmp_path: Path) -> None:
+    record = write_record(tmp_path / "record", [completed()])
+    text = report_page([read(record)])
+    assert "say nothing of what goes on in them" in text
+    assert "figure-internals" not in text
+    assert draw_run_figure(INTERNALS, [read(record)], [".svg"]) == []
+
+
+def test_internals_are_what_the_devices_said(run: Path) -> None:
+    page = Page(report_page([read(run)]))
+    labels = " ".join(cells(page, "text"))
+    for title in ("held by program", "held by collection", "reads from memory"):
+        assert f"data: {title}" in labels
+        assert f"log: {title}" in labels
+    for title in ("write amplification", "garbage collection", "die utilisation"):
+        assert f"data: {title}" in labels
+    assert "data: I/O credits (member 0)" in labels
+    rows = list(cells(page, "td"))
+    assert "3e+09" not in rows  # counters are for reading
+    assert "erases" not in cells(page, "th") + rows  # nothing in it
 
 
 def test_the_page_has_everything(run: Path) -> None:
@@ -104,19 +143,18 @@ def test_the_page_has_everything(run: Path) -> None:
         f"figure-{name}"
         for name in (
             *("latency-distribution", "latency-over-time", "queue-depth", "throughput"),
-            *("service", "freeze", "warp"),
+            *("service", "freeze", "warp", "internals"),
         )
     ]
     assert len(page.attributes["svg"]) == len(cells(page, "desc")) == len(RUN_FIGURES)
     assert all(svg["role"] == "img" for svg in page.attributes["svg"])
-    assert len(cells(page, "caption")) == len(page.attributes["table"]) == 4
+    assert len(cells(page, "caption")) == len(page.attributes["table"]) == 7
     assert all(head["scope"] in ("row", "col") for head in page.attributes["th"])
     heads = cells(page, "th")
     for head in ("IOPS", "MB/s", "mean", "p50", "p99.99", "max", "worst deviation"):
         assert head in heads
     assert len(page.ids) == len(set(page.ids))
     assert set(page.references) <= set(page.ids)
-    assert "None are recorded yet." in text
     assert "fio &lt;job&gt;" in text
     assert cells(page, "pre") == ["<b>bold</b> & \N{SYMBOL FOR ESCAPE}[1mloud\n"]
 
@@ -257,7 +295,7 @@ def test_command_writes_page_and_figures(
     assert ended.stdout == ""
     assert ended.stderr.splitlines()[-2:] == [
         f"freezingtime: wrote {out}",
-        f"freezingtime: wrote 14 files into {figures}",
+        f"freezingtime: wrote 16 files into {figures}",
     ]
     Page(out.read_text())
     names = {f"{kind.name}{extension}" for kind in RUN_FIGURES for extension in (".svg", ".png")}
@@ -277,7 +315,7 @@ def test_command_writes_page_and_figures(
         ("nowhere -o x.html", "nowhere: no such file; name a run's directory or its requests.parq"),
         ("empty -o x.html", "empty: no run there: it has no requests.parquet; name a run's direc"),
         ("bad -o x.html", "bad/requests.parquet: is damaged: "),
-        ("future -o x.html", "future/requests.parquet: has record version 2, of freezingtime 0.1"),
+        ("future -o x.html", "future/requests.parquet: has record version 3, of freezingtime 0.1"),
         ("run run run run run run run -o x.html", "7 runs; at most 6 fit into one report"),
         ("run -o empty", "--out empty: is no file, or a record itself; name another one"),
         ("run -o run/requests.parquet", "is no file, or a record itself; name another one"),

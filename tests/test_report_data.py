@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from freezingtime.annotation import Annotation, HeldBy, ServedFrom
 from freezingtime.emulator import CompletedRequest
 from freezingtime.errors import InputError
 from freezingtime.experiment.recorded_run import open_recorded_run
@@ -24,6 +25,8 @@ from freezingtime.report.run_data import ALL, PERCENTILES, RunData
 from freezingtime.request import Operation
 from freezingtime.trace.record_parquet import stream_to_parquet
 from freezingtime.trace.record_paths import RECORD_NAME
+from freezingtime.trace.run_directory import STATISTICS_NAME
+from freezingtime.trace.statistics_file import write_statistics
 from tests.recordlib import completed, stream_of, write_record
 
 DOCUMENT = {"format": 1, "versions": {}, "plan": {}, "job": {}, "audit": {}, "totals": {}}
@@ -98,6 +101,18 @@ def test_bins_hold_what_numpy_finds(times: list[int], parts: int) -> None:
         assert sums.means()[number] == pytest.approx(inside.mean())
 
 
+def said(number: int, latency_ns: int) -> Annotation | None:
+    """What a device says of a request: of every fourth one nothing."""
+    causes = (HeldBy.NOTHING, HeldBy.PROGRAM, HeldBy.COLLECTION)
+    if number % 4 == 3:
+        return None
+    held_ns = number % 4 * (latency_ns // 4)
+    place = ServedFrom.WRITE_BUFFER if number % 5 == 0 else ServedFrom.MEDIA
+    return Annotation(
+        held_ns=held_ns, held_by=causes[number % 4], served_from=place, die=number % 8
+    )
+
+
 def random_requests(count: int, seed: int) -> list[CompletedRequest]:
     """In order of delivery, on two disks; nothing in them repeats by itself."""
     random = np.random.default_rng(seed)
@@ -118,6 +133,7 @@ def random_requests(count: int, seed: int) -> list[CompletedRequest]:
             medium_host_ns=int(random.integers(10**6)),
             on_time=bool(random.integers(10)),
             sequence=number,
+            annotation=said(number, int(latency)),
         )
         for number, (delivery, latency, operation) in enumerate(
             zip(delivery_ns, latency_ns, operations, strict=True)
@@ -281,3 +297,56 @@ def test_a_bad_document_is_one_line(tmp_path: Path, content: str, said: str) -> 
 def test_no_request_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no request in it; name another record"):
         read(write_record(tmp_path, []))
+
+
+def test_what_devices_say_of_requests_is_added_up(tmp_path: Path) -> None:
+    rows = random_requests(500, 3)
+    run = read(write_record(tmp_path / "record", rows))
+    for index, disk in enumerate(("data", "log")):
+        internals = run.disks[disk].internals
+        held = {
+            cause: [
+                row
+                for row in rows
+                if row.disk_index == index
+                and row.annotation is not None
+                and row.annotation.held_by == cause
+            ]
+            for cause in (HeldBy.NOTHING, HeldBy.PROGRAM, HeldBy.COLLECTION)
+        }
+        assert list(internals.held) == list(held)
+        for cause, found in internals.held.items():
+            waits_ns = [row.annotation.held_ns for row in held[cause] if row.annotation]
+            assert (found.count, found.wait_max_ns) == (len(waits_ns), max(waits_ns))
+            assert found.wait_sum_ns == sum(waits_ns)
+        reads = [
+            row
+            for row in rows
+            if row.disk_index == index and row.operation is Operation.READ and row.annotation
+        ]
+        from_buffer = [
+            row.delivery_ns - row.arrival_ns
+            for row in reads
+            if row.annotation and row.annotation.served_from == ServedFrom.WRITE_BUFFER
+        ]
+        served = internals.served["read", ServedFrom.WRITE_BUFFER]
+        assert (served.count, served.latency_max_ns) == (len(from_buffer), max(from_buffer))
+        shares = internals.from_memory_share_in_bin
+        assert np.nanmin(shares) == 0
+        assert np.nanmax(shares) == 1
+
+
+def test_statistics_come_with_a_run(tmp_path: Path) -> None:
+    write_record(tmp_path, random_requests(20, 3))
+    assert read(tmp_path).statistics == {}
+    write_statistics(
+        tmp_path / STATISTICS_NAME,
+        [("log", 10, "erases", 1.0), ("log", 20, "erases", 4.0), ("log", 20, "folds", 2.0)],
+    )
+    statistics = read(tmp_path).statistics["log"]
+    assert statistics.times_ns.tolist() == [10, 20]
+    assert statistics.totals == {"erases": 4.0, "folds": 2.0}
+    assert np.isnan(statistics.values["folds"][0])
+    (tmp_path / STATISTICS_NAME).write_bytes(b"PAR1 is not all of it")
+    with pytest.raises(InputError, match=r"statistics.parquet: is damaged: .*; repeat the run"):
+        read(tmp_path)

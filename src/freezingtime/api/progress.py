@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,7 @@ from freezingtime.emulator import Totals
 from freezingtime.errors import RunError
 from freezingtime.experiment.progress_text import running_line, share_line, step_line
 from freezingtime.experiment.run import RunObserver
+from freezingtime.experiment.run_meter import DiskMeter
 
 _PERIOD_S = 0.2
 
@@ -63,7 +65,7 @@ class LineObserver(RunObserver):
         self._check()
         self._line.show(step_line(step, done, total, self._host_s))
 
-    def running(self, totals: Totals) -> None:
+    def running(self, totals: Totals, _meters: Sequence[DiskMeter]) -> None:
         """Show how far the run is."""
         self._check()
         self._line.show(running_line(totals, self._host_s))

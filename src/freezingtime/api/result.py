@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from freezingtime.api.place import Place
@@ -34,15 +33,18 @@ class Result:
         *,
         place: Place | None = None,
         stderr: str | None = None,
-        statistics: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
+        statistics: Mapping[str, Mapping[str, float]] | None = None,
         summaries: Mapping[str, Sequence[LatencySummary]] | None = None,
     ) -> None:
         """For this package; use :func:`freezingtime.run` and its kin."""
         self.recorded = recorded
         self.stderr = stderr
         """What the job printed there; None if the result was opened again, or of a replay."""
-        self.statistics = statistics
-        """Of a replay: what each device says of itself, such as its write amplification."""
+        said = (recorded.document or {}).get("statistics", {})
+        self.statistics: Mapping[str, Mapping[str, float]] = (
+            said if statistics is None else statistics
+        )
+        """What each device says of itself at the end, such as its write amplification."""
         self._place = place  # kept, as what is there may go away with it
         self._summaries = summaries
 
@@ -69,6 +71,17 @@ class Result:
         frame = self.table.to_pandas()
         frame["latency_ns"] = frame["delivery_ns"] - frame["arrival_ns"]
         return frame
+
+    @cached_property
+    def statistics_over_time(self) -> pd.DataFrame:
+        """What the devices said of themselves while a run went on: a row for each value.
+
+        The columns are ``disk``, ``time_ns``, ``statistic`` and ``value``; no row of a replay.
+        """
+        from freezingtime.trace.statistics_file import STATISTICS_COLUMNS, read_statistics
+
+        table = read_statistics(self.path) if self.path.is_dir() else None
+        return (STATISTICS_COLUMNS.empty_table() if table is None else table).to_pandas()
 
     @cached_property
     def summary(self) -> pd.DataFrame:

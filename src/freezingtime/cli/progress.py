@@ -1,20 +1,22 @@
-"""What a person sees while a run goes on: preparation, a live line, the job's output."""
+"""What a person sees while a run goes on: preparation, a live view, the job's output."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.status import Status
 
+from freezingtime.cli.live_view import LiveView
 from freezingtime.emulator import Totals
-from freezingtime.experiment.progress_text import running_line, step_line
+from freezingtime.experiment.progress_text import disks_line, running_line, step_line
 from freezingtime.experiment.run import RunObserver
+from freezingtime.experiment.run_meter import DiskHistory, DiskMeter
 
-#: How often the line is renewed on a terminal, and a line printed elsewhere.
+#: How often the view is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2
 _PLAIN_PERIOD_S = 10.0
 
@@ -28,11 +30,15 @@ class RunProgress(RunObserver):
         self.stderr = bytearray()
         self._quiet = quiet
         self._forward = forward_output
-        self._console = Console(stderr=True)
-        self._status: Status | None = None
+        console = Console(stderr=True)
+        self._view = LiveView(console) if console.is_terminal else None
+        self._period_s = _PLAIN_PERIOD_S if self._view is None else _TERMINAL_PERIOD_S
+        self._histories: list[DiskHistory] = []
         self._start_s = time.monotonic()
         self._shown_s = self._start_s
         self._step = ""
+        self._in_a_line = False
+        """The job has begun a line on the terminal: drawing would overwrite it."""
 
     def __enter__(self) -> Self:
         return self
@@ -44,27 +50,35 @@ class RunProgress(RunObserver):
         traceback: TracebackType | None,
     ) -> None:
         self._clear()
+        if self._in_a_line and not self._quiet:
+            print(file=sys.stderr)
 
     def preparing(self, step: str, done: int, total: int) -> None:
         """Show a step of the preparation; off a terminal, each step once."""
-        if self._console.is_terminal:
-            self._show(step_line(step, done, total, time.monotonic() - self._start_s))
-        elif step != self._step and not self._quiet:
+        if self._quiet:
+            return
+        if self._view is not None:
+            self._view.show_step(step_line(step, done, total, time.monotonic() - self._start_s))
+        elif step != self._step:
             print(f"freezingtime: {step} ...", file=sys.stderr)
         self._step = step
 
-    def running(self, totals: Totals) -> None:
-        """Renew the live line."""
+    def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
+        """Renew the view, or print a line, if it is time to."""
+        if not self._histories:
+            self._histories = [DiskHistory(meter, totals.now_ns) for meter in meters]
         now_s = time.monotonic()
-        period_s = _TERMINAL_PERIOD_S if self._console.is_terminal else _PLAIN_PERIOD_S
-        if now_s - self._shown_s < period_s:
+        if self._quiet or now_s - self._shown_s < self._period_s:
             return
         self._shown_s = now_s
-        line = running_line(totals, now_s - self._start_s)
-        if self._console.is_terminal:
-            self._show(line)
-        elif not self._quiet:
-            print(f"freezingtime: {line}", file=sys.stderr)
+        for history in self._histories:
+            history.advance(totals.now_ns)
+        host_s = now_s - self._start_s
+        if self._view is None:
+            parts = [running_line(totals, host_s), disks_line(self._histories)]
+            print(f"freezingtime: {'; '.join(filter(None, parts))}", file=sys.stderr)
+        elif not self._in_a_line:
+            self._view.show_run(totals, host_s, self._histories)
 
     def output(self, stdout: bytes, stderr: bytes) -> None:
         """Pass the job's output on, or keep it."""
@@ -79,17 +93,9 @@ class RunProgress(RunObserver):
                 stream.flush()
                 stream.buffer.write(data)
                 stream.buffer.flush()
-
-    def _show(self, text: str) -> None:
-        if self._quiet:
-            return
-        if self._status is None:
-            self._status = self._console.status(text)
-            self._status.start()
-        else:
-            self._status.update(text)
+                if self._view is not None and stream.isatty():
+                    self._in_a_line = not data.endswith(b"\n")
 
     def _clear(self) -> None:
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        if self._view is not None:
+            self._view.clear()

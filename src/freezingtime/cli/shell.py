@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 
 from freezingtime.cli.machine_options import (
     AppendOption,
@@ -23,6 +24,7 @@ from freezingtime.cli.options import command_app
 from freezingtime.cli.terminal import RawTerminal
 from freezingtime.emulator import Totals
 from freezingtime.experiment.run import RunObserver, run
+from freezingtime.experiment.run_meter import DiskMeter
 from freezingtime.experiment.run_options import MEMORY, make_plan
 from freezingtime.machine.guest_image import MINI
 
@@ -53,7 +55,7 @@ class _Console(RunObserver):
             print(f"freezingtime: {step} ...", file=sys.stderr)
             self._step = step
 
-    def running(self, totals: Totals) -> None:
+    def running(self, totals: Totals, _meters: Sequence[DiskMeter]) -> None:
         """Let the user type; raise when they want to leave."""
         if self._terminal.left.is_set():
             raise _LeftError

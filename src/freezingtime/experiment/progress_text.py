@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from freezingtime.emulator import Totals
+from freezingtime.experiment.run_meter import DiskHistory
+
+_BARS = "▁▂▃▄▅▆▇█"
+_ASCII_BARS = ".:-=+*%#"
+_TIME_UNITS_NS = ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
 
 
 def step_line(step: str, done: int, total: int, host_s: float) -> str:
@@ -13,8 +20,10 @@ def step_line(step: str, done: int, total: int, host_s: float) -> str:
 
 def running_line(totals: Totals, host_s: float) -> str:
     """A run that goes on, after so many seconds of host time."""
+    guest_s = totals.now_ns / 1e9
+    ratio = f" ({guest_s / host_s:.3g}x)" if host_s > 0 else ""
     line = (
-        f"guest {totals.now_ns / 1e9:.3f} s, real {host_s:.1f} s, "
+        f"guest {guest_s:.3f} s, real {host_s:.1f} s{ratio}, "
         f"{totals.request_count} requests, frozen {totals.frozen_host_ns / 1e9:.1f} s, "
         f"warped {totals.warped_ns / 1e9:.1f} s"
     )
@@ -22,6 +31,51 @@ def running_line(totals: Totals, host_s: float) -> str:
     return f"{line}, waiting for {waiting_for}" if waiting_for else line
 
 
+def disks_line(histories: Iterable[DiskHistory]) -> str:
+    """What the disks did in the last interval, in one line."""
+    return "; ".join(
+        f"{history.name} {_rate(history.iops)} IOPS{_mean(history.latency_ns)}"
+        for history in histories
+    )
+
+
+def disk_cells(history: DiskHistory, *, ascii_only: bool) -> tuple[str, str, str, str]:
+    """A disk in a table: its name, rate, latency, and a sparkline of the latency."""
+    latency_ns = history.latency_ns
+    return (
+        history.name,
+        f"{_rate(history.iops)} IOPS",
+        "-" if latency_ns is None else short_time(latency_ns),
+        sparkline(list(history.latencies_ns), _ASCII_BARS if ascii_only else _BARS),
+    )
+
+
+def sparkline(values: Sequence[float | None], bars: str = _BARS) -> str:
+    """A bar for each value, the greatest the highest; a gap where there is none."""
+    greatest = max((value for value in values if value is not None), default=0.0)
+    top = len(bars) - 1
+    return "".join(
+        " " if value is None else bars[round(value / greatest * top) if greatest else 0]
+        for value in values
+    )
+
+
+def short_time(time_ns: float) -> str:
+    """A time in three digits or more, in the largest unit that is not more than it."""
+    for unit_ns, unit in _TIME_UNITS_NS:
+        if time_ns >= unit_ns:
+            return f"{time_ns / unit_ns:.3g} {unit}" if time_ns < 1e12 else f"{time_ns / 1e9:.0f} s"
+    return f"{time_ns:.0f} ns"
+
+
 def share_line(step: str, done: int, total: int) -> str:
     """A step with its share, if ``total`` is not 0."""
     return f"{step}: {done / total:.0%}" if total else step
+
+
+def _rate(per_s: float) -> str:
+    return f"{per_s:,.0f}"
+
+
+def _mean(latency_ns: float | None) -> str:
+    return "" if latency_ns is None else f" {short_time(latency_ns)}"

@@ -7,8 +7,8 @@ import json
 import platform
 import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from freezingtime.experiment.guest import (
 )
 from freezingtime.experiment.job_output import JobOutput
 from freezingtime.experiment.own_system import ready_own_image
+from freezingtime.experiment.run_meter import DiskMeter, RunMeter
 from freezingtime.experiment.saving import (
     like_saved,
     load_saved,
@@ -32,6 +33,7 @@ from freezingtime.experiment.saving import (
     require_savable,
     save,
 )
+from freezingtime.experiment.statistics_sampler import StatisticsSampler
 from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image
 from freezingtime.machine.image_import import ImportPlan
@@ -46,7 +48,12 @@ from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
-from freezingtime.trace.run_directory import DOCUMENT_FORMAT, DOCUMENT_NAME, STDOUT_NAME
+from freezingtime.trace.run_directory import (
+    DOCUMENT_FORMAT,
+    DOCUMENT_NAME,
+    STATISTICS_NAME,
+    STDOUT_NAME,
+)
 
 #: Where in the run directory the files are that came back from the guest.
 COLLECTED_DIRECTORY = "collected"
@@ -100,6 +107,8 @@ class RunResult:
     ready_ns: int
     collected: Sequence[str] = ()
     """The files that came back, relative to ``collected/`` in the run directory."""
+    statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What each disk's device says of itself, such as its write amplification."""
 
     @property
     def totals(self) -> Totals:
@@ -167,6 +176,7 @@ class RunResult:
                 "wall_host_s": round(self.wall_host_s, 6),
                 "job_host_s": round(job.host_s, 6),
             },
+            "statistics": {disk: dict(values) for disk, values in self.statistics.items()},
         }
 
 
@@ -176,8 +186,8 @@ class RunObserver:
     def preparing(self, step: str, done: int, total: int) -> None:
         """Something is being made that later runs will find ready."""
 
-    def running(self, totals: Totals) -> None:
-        """Some twenty times a second while the job runs."""
+    def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
+        """Some twenty times a second while the job runs; the meters are of the recorded disks."""
 
     def output(self, stdout: bytes, stderr: bytes) -> None:
         """What the job has printed since the last call."""
@@ -215,7 +225,16 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
 
         snapshot = _snapshot(plan, saved, config, booting)
         root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
-        on_completed = _open_record(plan, disks, cleanup)
+        record = _open_record(plan, disks, cleanup)
+        sampler = StatisticsSampler({disk.plan.name: disk.plan.device for disk in disks})
+
+        meter = RunMeter(_recorded_names(plan, disks), CONTROL_DISK_INDEX + 1)
+
+        def on_completed(completed: CompletedRequest) -> None:
+            record(completed)
+            meter.note(completed)
+            sampler.note(completed.delivery_ns)
+
         machine = cleanup.enter_context(
             Machine(
                 config,
@@ -234,18 +253,20 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
 
         def tick() -> None:
             output.pass_on()
-            observer.running(machine.totals)
+            observer.running(machine.totals, meter.disks)
 
         with output:
             ended = machine.run_job(
                 job, limit_ns=plan.limit_ns, host_limit_s=plan.host_limit_s, on_tick=tick
             )
-        observer.running(machine.totals)
+        observer.running(machine.totals, meter.disks)
         collected: list[str] = []
         if plan.out is not None and plan.collect:
             collected = unpack_collected(machine.collected, plan.out / COLLECTED_DIRECTORY)
         if plan.save_as is not None and not ended.exit_status:
             save(plan.save_as, machine, config, ended.stop_ns, disks, root)
+    # The machine is closed: nothing drives the devices any more.
+    sampler.finish(ended.totals.now_ns)
     result = RunResult(
         plan,
         ended,
@@ -254,9 +275,10 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         version,
         ready_ns,
         collected,
+        sampler.totals(),
     )
     if plan.out is not None:
-        _write_document(plan.out, result)
+        _write_document(plan.out, result, sampler)
     return result
 
 
@@ -344,14 +366,21 @@ def _prepare_directory(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / STDOUT_NAME).write_bytes(b"")
         # What a run before this one has left must not pass for this one's.
-        for record in (out / RECORD_NAME, stream_path(out / RECORD_NAME)):
-            record.unlink(missing_ok=True)
+        record = out / RECORD_NAME
+        for left in (record, stream_path(record), out / STATISTICS_NAME):
+            left.unlink(missing_ok=True)
     except OSError as error:
         raise _cannot_write(out, error) from error
 
 
 def _cannot_write(out: Path, error: OSError) -> InputError:
     return InputError(f"--out {out}: cannot write there ({error.strerror}); name another directory")
+
+
+def _recorded_names(plan: RunPlan, disks: Sequence[OpenDisk]) -> list[str]:
+    """The disks whose requests are completed, in their order."""
+    root = [] if plan.root_device is None else [ROOT_DISK_NAME]
+    return [*(disk.plan.name for disk in disks), *root]
 
 
 def _open_record(
@@ -370,8 +399,12 @@ def _open_record(
     return cleanup.enter_context(LiveRecord(file, CONTROL_DISK_INDEX + 1)).write
 
 
-def _write_document(out: Path, result: RunResult) -> None:
+def _write_document(out: Path, result: RunResult, sampler: StatisticsSampler) -> None:
     try:
+        if result.statistics:
+            from freezingtime.trace.statistics_file import write_statistics
+
+            write_statistics(out / STATISTICS_NAME, sampler.rows())
         (out / DOCUMENT_NAME).write_text(json.dumps(result.as_dict(), indent=2) + "\n")
     except OSError as error:
         raise RunError(f"cannot write the results to {out}: {error.strerror}") from error

@@ -16,6 +16,7 @@ from freezingtime.emulator import Totals
 from freezingtime.errors import RunError
 from freezingtime.experiment.latency_cells import Cell
 from freezingtime.experiment.run import RunObserver, run
+from freezingtime.experiment.run_meter import DiskMeter
 from freezingtime.experiment.run_options import make_plan
 from freezingtime.machine.qemu_command import DISKS_MAX
 from freezingtime.machine.qemu_frontends import QUEUE_DEPTH
@@ -140,7 +141,7 @@ class _Progress(RunObserver):
         """Something is made ready."""
         self._observer(f"{self._step}: {step}", done, total)
 
-    def running(self, totals: Totals) -> None:
+    def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
         """The job runs."""
         done = min(totals.request_count, self._request_count)
         self._observer(self._step, done, self._request_count)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from enum import IntEnum
 from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from freezingtime.annotation import NOT_SAID, HeldBy, ServedFrom
 from freezingtime.errors import InputError
 from freezingtime.report.run_data import ALL
 from freezingtime.trace.record_reader import Notify, Record
 from freezingtime.trace.record_schema import OPERATION_WORDS
 
-#: Columns of requests in order of delivery: those of the record that are numbers, and
-#: ``latency_ns``, from arrival to delivery, and ``moved_bytes``, of reads and writes.
+#: Columns of requests in order of delivery: those of the record that are numbers, what the device
+#: says in the numbers of :mod:`~freezingtime.annotation`, and ``latency_ns``, from arrival to
+#: delivery, and ``moved_bytes``, of reads and writes.
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 _NEVER_NEGATIVE = ("length_bytes", "warped_ns", "frozen_host_ns", "medium_host_ns", "queue_depth")
+# What the device says; -1 where it says nothing.
+_SAID = {"held_by": HeldBy, "served_from": ServedFrom}
 _COLUMNS = ("arrival_ns", "completion_ns", "delivery_ns", *_NEVER_NEGATIVE, "on_time")
+_READ = ("disk", "operation", *_COLUMNS, "held_ns", *_SAID)
 _MOVING_DATA = ("read", "write")
 
 
@@ -34,7 +40,7 @@ def read_batches(
         InputError: the record is damaged.
     """
     left = limit
-    for batch in record.batches(["disk", "operation", *_COLUMNS], notify, lambda done, total: None):
+    for batch in record.batches(_READ, notify, lambda done, total: None):
         wanted = batch if left is None else batch.slice(0, left)
         if left is not None:
             left -= len(wanted)
@@ -45,6 +51,8 @@ def read_batches(
 def _by_disk(record: Record, batch: pa.RecordBatch) -> dict[str, dict[str, Columns]]:
     columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in _COLUMNS}
     _check(record, columns)
+    columns["held_ns"] = batch.column("held_ns").fill_null(NOT_SAID).to_numpy()
+    columns |= {name: _codes(record, batch.column(name), words) for name, words in _SAID.items()}
     operations = _rows_by_word(record, batch.column("operation"), OPERATION_WORDS)
     moves = np.zeros(len(batch), np.bool_)
     for name in _MOVING_DATA:
@@ -73,6 +81,18 @@ def _rows_by_word(
         if name not in known:
             raise _damaged(record, f"{name} is neither a disk of the run nor an operation")
     return rows
+
+
+def _codes(record: Record, column: pa.DictionaryArray, words: type[IntEnum]) -> NDArray[np.int8]:
+    """The numbers of a column's words."""
+    names = [name.upper() for name in column.dictionary.to_pylist()]
+    unknown = set(names) - set(words.__members__)
+    if unknown:
+        raise _damaged(record, f"{unknown.pop().lower()} is not known of a request")
+    # The last one is where the index -1 leads.
+    codes = np.array([*(words[name] for name in names), NOT_SAID], np.int8)
+    found: NDArray[np.int8] = codes[column.indices.fill_null(-1).to_numpy()]
+    return found
 
 
 def _check(record: Record, columns: Columns) -> None:

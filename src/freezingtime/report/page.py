@@ -11,9 +11,11 @@ from jinja2 import Environment, StrictUndefined
 
 from freezingtime._version import __version__
 from freezingtime.report.inline_svg import INLINE_SETTINGS, inline_svg
+from freezingtime.report.internals_tables import held_table, served_table, statistics_table
 from freezingtime.report.run_data import ALL, GuestOutput, RunData
 from freezingtime.report.run_figures import (
     FREEZE,
+    INTERNALS,
     LATENCY_DISTRIBUTION,
     LATENCY_OVER_TIME,
     QUEUE_DEPTH,
@@ -40,9 +42,10 @@ _FREEZE_NOTE = (
     "their service, and does not add up to the time that was skipped in all."
 )
 _INTERNALS_NOTE = (
-    "None are recorded yet. What went on in a device, such as cache hits or garbage collection, "
-    "only its model knows, and no model says it of a run."
+    "What the device's model says of each request, and of itself. Of several things that a "
+    "request waited for, the longest counts; what held it may have been short beside its latency."
 )
+_NO_INTERNALS_NOTE = "The models of these devices say nothing of what goes on in them."
 # One says as much as all; a page is to stay short.
 _COMPLAINTS_MAX = 3
 # Control characters have no place in a page; there are pictures of them.
@@ -162,9 +165,24 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
             [freeze_table(runs)],
             [_figure(FREEZE, runs), _figure(WARP, runs)],
         ),
-        _Section("internals", "Device internals", [_INTERNALS_NOTE]),
+        _internals(runs),
         _Section("output", "The guest's own output", texts=[_output(run) for run in runs]),
     ]
+
+
+def _internals(runs: Sequence[RunData]) -> _Section:
+    tables = [
+        table
+        for table in (held_table(runs), served_table(runs), statistics_table(runs))
+        if table.rows
+    ]
+    return _Section(
+        INTERNALS.name,
+        INTERNALS.title,
+        [_INTERNALS_NOTE if tables else _NO_INTERNALS_NOTE],
+        tables,
+        [_figure(INTERNALS, runs)] if any(INTERNALS.panels(runs)) else [],
+    )
 
 
 def _figure(kind: RunFigure, runs: Sequence[RunData]) -> _Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from freezingtime.report.internals import read_device_statistics
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.scan import scan
 from freezingtime.trace.record_reader import Notify
@@ -42,6 +43,7 @@ def read_run(path: Path, notify: Notify) -> RunData:
         is_finished=record.is_finished,
         span=span,
         disks=disks,
+        statistics=read_device_statistics(path) if path.is_dir() else {},
         document=document,
         # Of a run that has not ended, the file is empty.
         output=None if document is None else _read_output(path / STDOUT_NAME),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.report.bins import Floats, Integers, Span
 from freezingtime.trace.record_header import RecordHeader
 
@@ -56,6 +57,53 @@ class OperationData:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldData:
+    """The requests that one thing held, or nothing."""
+
+    count: int
+    wait_mean_ns: float
+    wait_max_ns: int
+    latency_mean_ns: float
+    wait_sum_ns: int
+    wait_mean_in_bin_ns: Floats
+    """The sum over the number of all requests in the bin that the device says anything of."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedData:
+    """The requests of an operation that were served from one place."""
+
+    count: int
+    latency_mean_ns: float
+    latency_max_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskInternals:
+    """What the device said of its requests; empty if it says nothing."""
+
+    held: Mapping[HeldBy, HeldData]
+    served: Mapping[tuple[str, ServedFrom], ServedData]
+    """By operation and place."""
+    from_memory_share_in_bin: Floats
+    """Of the reads of which the place is known, those that did not need the medium."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatistics:
+    """What a device said of itself, at some guest times."""
+
+    times_ns: Integers
+    values: Mapping[str, Floats]
+    """By statistic; NaN where it is not there."""
+
+    @property
+    def totals(self) -> Mapping[str, float]:
+        """What it said last."""
+        return {name: float(values[-1]) for name, values in self.values.items()}
+
+
+@dataclass(frozen=True, slots=True)
 class DiskData:
     """What holds for a disk, whatever the operation; arrays have a value for each bin."""
 
@@ -79,6 +127,7 @@ class DiskData:
     frozen_in_bin_host_ns: Integers
     medium_mean_in_bin_host_ns: Floats
     medium_max_in_bin_host_ns: Floats
+    internals: DiskInternals
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +151,8 @@ class RunData:
     """From the first arrival at any disk to the last delivery."""
     disks: Mapping[str, DiskData]
     """By name, in the record's order; those that had a request."""
+    statistics: Mapping[str, DeviceStatistics]
+    """Of the disks whose devices say something of themselves."""
     document: Mapping[str, Any] | None
     """``run.json``, if there is one."""
     output: GuestOutput | None

@@ -11,6 +11,7 @@ from freezingtime.errors import InputError
 from freezingtime.report import run_panels
 from freezingtime.report.axes import line_handles
 from freezingtime.report.canvas import figure_bytes, new_figure, write_file
+from freezingtime.report.internals_panels import internals
 from freezingtime.report.run_data import RunData
 from freezingtime.report.run_panels import DOTS, OPERATION_LOOKS, PALE, THIN, Panel
 from freezingtime.report.style import COLORS
@@ -95,6 +96,14 @@ FREEZE = RunFigure(
     run_panels.freeze,
     {"mean": {}, "max": THIN},
 )
+INTERNALS = RunFigure(
+    "internals",
+    "Device internals",
+    "What the devices say: the mean time for which requests waited, by what held them, over all "
+    "requests in a bin; the share of reads that did not need the medium; and between each two "
+    "samples the device's own counters.",
+    internals,
+)
 RUN_FIGURES = (
     LATENCY_DISTRIBUTION,
     LATENCY_OVER_TIME,
@@ -103,6 +112,7 @@ RUN_FIGURES = (
     SERVICE,
     WARP,
     FREEZE,
+    INTERNALS,
 )
 
 
@@ -111,9 +121,12 @@ def draw_run_figure(
 ) -> list[bytes]:
     """The figure of some runs, one file for each extension; the same data make the same bytes.
 
-    ``settings`` are matplotlib's. A run's name stands in it only if there are several.
+    No file if there is nothing to draw. ``settings`` are matplotlib's. A run's name stands in the
+    figure only if there are several.
     """
     panels = list(kind.panels(runs))
+    if not panels:
+        return []
     column_count = min(2, len(panels))
     row_count = -(-len(panels) // 2)
     height_in = _ROW_HEIGHT_IN * row_count + _LEGEND_HEIGHT_IN
@@ -143,7 +156,7 @@ def write_run_figures(runs: Sequence[RunData], directory: Path, option: str) -> 
     paths = []
     for kind in RUN_FIGURES:
         contents = draw_run_figure(kind, runs, _EXTENSIONS)
-        for extension, content in zip(_EXTENSIONS, contents, strict=True):
+        for extension, content in zip(_EXTENSIONS, contents, strict=False):
             paths.append(directory / f"{kind.name}{extension}")
             write_file(paths[-1], content, option)
     return paths

@@ -15,7 +15,7 @@ from freezingtime.report.axes import (
     time_unit,
     visible,
 )
-from freezingtime.report.bins import Floats
+from freezingtime.report.bins import Floats, Integers
 from freezingtime.report.run_data import ALL, DiskData, OperationData, RunData
 from freezingtime.report.style import COLORS
 
@@ -73,7 +73,7 @@ def latency_over_time(runs: Runs) -> Iterator[Panel]:
     for disk, operation in operations_shown(runs):
 
         def draw(axes: Axes, disk: str = disk, operation: str = operation) -> None:
-            time = _Time(axes, runs)
+            time = TimeAxis(axes, runs)
             for data, color, run in _of_operation(runs, disk, operation):
                 time.steps(run, np.maximum(data.p99_in_bin_ns, 1), color=color, **THIN)
                 time.steps(run, np.maximum(data.median_in_bin_ns, 1), color=color)
@@ -91,8 +91,8 @@ def queue_depth(runs: Runs) -> Iterator[Panel]:
         def draw(axes: Axes, disk: str = disk) -> None:
             from matplotlib.ticker import MaxNLocator
 
-            time = _Time(axes, runs)
-            for data, color, run in _of_disk(runs, disk):
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
                 time.steps(run, data.depth_max_in_bin, color=color, **THIN)
                 time.steps(run, data.depth_mean_in_bin, color=color)
             axes.set_ylim(bottom=0)
@@ -116,8 +116,8 @@ def _rate_panel(
     def draw(axes: Axes) -> None:
         from matplotlib.ticker import EngFormatter
 
-        time = _Time(axes, runs)
-        for data, color, run in _of_disk(runs, disk):
+        time = TimeAxis(axes, runs)
+        for data, color, run in of_disk(runs, disk):
             for name, operation in data.operations.items():
                 if name != ALL and np.any(rate(operation)):
                     look = OPERATION_LOOKS.get(name, OPERATION_LOOKS[_OTHER])
@@ -133,18 +133,18 @@ def service(runs: Runs) -> Iterator[Panel]:
     for disk in disks_shown(runs):
 
         def draw(axes: Axes, disk: str = disk) -> None:
-            time = _Time(axes, runs)
-            for data, color, run in _of_disk(runs, disk):
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
                 time.steps(run, data.target_mean_in_bin_ns, color=color, **PALE)
                 time.steps(run, data.delivered_mean_in_bin_ns, color=color)
-            _linear_times(axes)
+            linear_times(axes)
             axes.set_ylabel("mean service")
 
         def draw_deviation(axes: Axes, disk: str = disk) -> None:
-            time = _Time(axes, runs)
-            for data, color, run in _of_disk(runs, disk):
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
                 time.steps(run, data.worst_deviation_in_bin_ns, color=color)
-            _linear_times(axes)
+            linear_times(axes)
             axes.set_ylabel("worst deviation")
 
         yield Panel(f"{disk}: service", draw)
@@ -157,8 +157,8 @@ def warp(runs: Runs) -> Iterator[Panel]:
         def draw(axes: Axes, disk: str = disk) -> None:
             from matplotlib.ticker import PercentFormatter
 
-            time = _Time(axes, runs)
-            for data, color, run in _of_disk(runs, disk):
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
                 time.steps(run, data.warped_share_in_bin, color=color)
             axes.set_ylim(0, 1.02)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -171,17 +171,17 @@ def freeze(runs: Runs) -> Iterator[Panel]:
     for disk in disks_shown(runs):
 
         def draw(axes: Axes, disk: str = disk) -> None:
-            time = _Time(axes, runs)
-            for data, color, run in _of_disk(runs, disk):
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
                 time.steps(
                     run, np.cumsum(data.frozen_in_bin_host_ns, dtype=np.float64), color=color
                 )
-            _linear_times(axes)
+            linear_times(axes)
             axes.set_ylabel("real time frozen so far")
 
         def draw_medium(axes: Axes, disk: str = disk) -> None:
-            time = _Time(axes, runs)
-            for data, color, run in _of_disk(runs, disk):
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
                 greatest_ns = np.maximum(data.medium_max_in_bin_host_ns, 1)
                 time.steps(run, greatest_ns, color=color, **THIN)
                 time.steps(run, np.maximum(data.medium_mean_in_bin_host_ns, 1), color=color)
@@ -225,7 +225,7 @@ def _most(counts: Mapping[Subject, int], limit: int) -> list[Subject]:
     return [subject for subject in counts if subject in by_count[:limit]]
 
 
-class _Time:
+class TimeAxis:
     """A horizontal axis of guest time since each run's first request."""
 
     def __init__(self, axes: Axes, runs: Runs) -> None:
@@ -238,6 +238,11 @@ class _Time:
         edges = run.span.edges_ns() / self._unit_ns
         self._axes.stairs(values, edges, baseline=None, **look)
 
+    def between(self, run: RunData, times_ns: Integers, values: Floats, **look: Any) -> None:
+        """A value between each two of some guest times, one less than those."""
+        edges = (times_ns - run.span.start_ns) / self._unit_ns
+        self._axes.stairs(values, edges, baseline=None, **look)
+
     def points(self, run: RunData, values: Floats, **look: Any) -> None:
         """A value for each bin, in its middle."""
         edges = run.span.edges_ns() / self._unit_ns
@@ -247,12 +252,13 @@ class _Time:
 def _of_operation(
     runs: Runs, disk: str, operation: str
 ) -> Iterator[tuple[OperationData, str, RunData]]:
-    for data, color, run in _of_disk(runs, disk):
+    for data, color, run in of_disk(runs, disk):
         if operation in data.operations:
             yield data.operations[operation], color, run
 
 
-def _of_disk(runs: Runs, disk: str) -> Iterator[tuple[DiskData, str, RunData]]:
+def of_disk(runs: Runs, disk: str) -> Iterator[tuple[DiskData, str, RunData]]:
+    """What each run says of a disk, and the run's colour."""
     for run, color in zip(runs, COLORS, strict=False):
         if disk in run.disks:
             yield run.disks[disk], color, run
@@ -268,7 +274,8 @@ def _time_scale(axis: Any) -> None:
     axis.axes.minorticks_off()
 
 
-def _linear_times(axes: Axes) -> None:
+def linear_times(axes: Axes) -> None:
+    """A vertical axis of times from 0 on."""
     from matplotlib.ticker import FuncFormatter
 
     top_ns = max(_SCALE_MIN_NS, axes.get_ylim()[1])

@@ -13,6 +13,7 @@ from freezingtime.percentile import percentile_rank
 from freezingtime.report.batches import Columns, read_batches
 from freezingtime.report.bins import Percentiles, Span, Sums, ratio
 from freezingtime.report.cdf import cdf_ranks, cdf_shares
+from freezingtime.report.internals import InternalsScan
 from freezingtime.report.quantiles import Histogram, RankedValues
 from freezingtime.report.run_data import (
     ALL,
@@ -108,11 +109,13 @@ class _DiskScan:
         self._deviation = Sums(span)
         self._warped = Sums(span)
         self._frozen, self._medium = Sums(span), Sums(span)
+        self._internals = InternalsScan(span)
 
     def add(self, by_operation: Mapping[str, Columns]) -> None:
         for name, operation in self._operations.items():
             if name in by_operation:
                 operation.add(by_operation[name])
+        self._internals.add(by_operation, ALL)
         requests = by_operation[ALL]
         delivery_ns = requests["delivery_ns"]
         self._late_count += int(np.count_nonzero(~requests["on_time"]))
@@ -141,6 +144,7 @@ class _DiskScan:
             frozen_in_bin_host_ns=self._frozen.sums,
             medium_mean_in_bin_host_ns=self._medium.means(),
             medium_max_in_bin_host_ns=self._medium.greatest(),
+            internals=self._internals.result(),
         )
 
 

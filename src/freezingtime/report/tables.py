@@ -41,20 +41,20 @@ def plan_table(runs: Sequence[RunData]) -> Table:
 def summary_table(runs: Sequence[RunData]) -> Table:
     """Rates and latencies of each disk and operation, the runs one below the other."""
     rows = []
-    for disk in _disks(runs):
+    for disk in disks_of(runs):
         for operation in _operations(runs, disk):
             for run in runs:
                 data = _operation(run, disk, operation)
                 if data is not None:
-                    rows.append([disk, operation, *_name(run, runs), *_summary_cells(data)])
+                    rows.append([disk, operation, *name_of(run, runs), *_summary_cells(data)])
     return Table(
         "Latencies are what the guest was given, in us",
         [
-            *("disk", "operation", *_run_head(runs), "requests", "IOPS", "MB/s", "mean"),
+            *("disk", "operation", *run_head(runs), "requests", "IOPS", "MB/s", "mean"),
             *(*PERCENTILES, "max"),
         ],
         rows,
-        label_count=2 + len(_run_head(runs)),
+        label_count=2 + len(run_head(runs)),
     )
 
 
@@ -89,13 +89,13 @@ def _table_of_disks(
     caption: str, runs: Sequence[RunData], columns: Mapping[str, Callable[[DiskData], str]]
 ) -> Table:
     rows = [
-        [disk, *_name(run, runs), *(cell(run.disks[disk]) for cell in columns.values())]
-        for disk in _disks(runs)
+        [disk, *name_of(run, runs), *(cell(run.disks[disk]) for cell in columns.values())]
+        for disk in disks_of(runs)
         for run in runs
         if disk in run.disks
     ]
-    heads = ["disk", *_run_head(runs), *columns]
-    return Table(caption, heads, rows, label_count=1 + len(_run_head(runs)))
+    heads = ["disk", *run_head(runs), *columns]
+    return Table(caption, heads, rows, label_count=1 + len(run_head(runs)))
 
 
 def _summary_cells(data: OperationData) -> list[str]:
@@ -109,15 +109,18 @@ def _summary_cells(data: OperationData) -> list[str]:
     ]
 
 
-def _run_head(runs: Sequence[RunData]) -> list[str]:
+def run_head(runs: Sequence[RunData]) -> list[str]:
+    """The head of the column of runs, if there are several."""
     return ["run"] if len(runs) > 1 else []
 
 
-def _name(run: RunData, runs: Sequence[RunData]) -> list[str]:
+def name_of(run: RunData, runs: Sequence[RunData]) -> list[str]:
+    """A run's cell in that column."""
     return [run.name] if len(runs) > 1 else []
 
 
-def _disks(runs: Sequence[RunData]) -> list[str]:
+def disks_of(runs: Sequence[RunData]) -> list[str]:
+    """All disks, in the records' order."""
     return list(dict.fromkeys(disk for run in runs for disk in run.disks))
 
 

@@ -15,6 +15,8 @@ Value = TypeVar("Value")
 DOCUMENT_NAME = "run.json"
 #: What the job has printed.
 STDOUT_NAME = "stdout.txt"
+#: What the devices said of themselves over guest time; not there if none says anything.
+STATISTICS_NAME = "statistics.parquet"
 #: Changes whenever a reader of the version before would misread ``run.json``.
 DOCUMENT_FORMAT = 1
 

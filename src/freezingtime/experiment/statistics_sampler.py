@@ -1,0 +1,60 @@
+"""What devices say of themselves while a run goes on: samples over guest time, of bounded number.
+
+A device's statistics (:func:`~freezingtime.device.base.statistics_of`) are mostly counters: a
+reader takes differences. Samples are taken as requests complete, so that there are none of
+times in which nothing happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from freezingtime.device.base import Device, statistics_of
+
+#: At most so many samples of a device are kept; then every other one goes.
+SAMPLES_MAX = 512
+_FIRST_PERIOD_NS = 1_000_000
+
+
+class StatisticsSampler:
+    """Takes samples of some devices, by name. In the thread that drives them."""
+
+    def __init__(self, devices: Mapping[str, Device]) -> None:
+        self._devices = {name: device for name, device in devices.items() if statistics_of(device)}
+        self._period_ns = _FIRST_PERIOD_NS
+        self._due_ns = 0
+        self._samples: list[tuple[int, dict[str, dict[str, float]]]] = []
+
+    def note(self, now_ns: int) -> None:
+        """Take a sample if it is time to; costs next to nothing if not."""
+        if now_ns < self._due_ns or not self._devices:
+            return
+        self._take(now_ns)
+        if len(self._samples) >= SAMPLES_MAX:
+            self._samples = self._samples[::2]
+            self._period_ns *= 2
+        self._due_ns = now_ns + self._period_ns
+
+    def finish(self, now_ns: int) -> None:
+        """Take the last sample, once nothing drives the devices any more."""
+        if self._samples and self._samples[-1][0] == now_ns:
+            self._samples.pop()
+        self._take(now_ns)
+
+    def totals(self) -> dict[str, dict[str, float]]:
+        """What each device said last, of those that say anything."""
+        return dict(self._samples[-1][1]) if self._samples else {}
+
+    def rows(self) -> list[tuple[str, int, str, float]]:
+        """All samples: device, guest time in ns, statistic, value."""
+        return [
+            (device, now_ns, name, value)
+            for now_ns, by_device in self._samples
+            for device, values in by_device.items()
+            for name, value in values.items()
+        ]
+
+    def _take(self, now_ns: int) -> None:
+        self._samples.append(
+            (now_ns, {name: statistics_of(device) for name, device in self._devices.items()})
+        )

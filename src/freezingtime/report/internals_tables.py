@@ -1,0 +1,99 @@
+"""The tables of what went on inside the devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+
+from freezingtime.report.run_data import DiskData, RunData
+from freezingtime.report.tables import Table, disks_of, name_of, run_head
+
+
+def held_table(runs: Sequence[RunData]) -> Table:
+    """What requests waited for, of each disk."""
+    rows = []
+    for disk, run, data in _each(runs):
+        total = sum(held.count for held in data.internals.held.values())
+        for cause, held in data.internals.held.items():
+            rows.append(
+                [
+                    *(disk, *name_of(run, runs), _word(cause)),
+                    *(f"{held.count:,}", _percent(held.count, total)),
+                    *(_us(held.wait_mean_ns), _us(held.wait_max_ns), _us(held.latency_mean_ns)),
+                ]
+            )
+    heads = ["disk", *run_head(runs), "held by"]
+    return Table(
+        "What requests waited for in the device; times in us",
+        [*heads, "requests", "share", "wait, mean", "wait, max", "their latency, mean"],
+        rows,
+        label_count=len(heads),
+    )
+
+
+def served_table(runs: Sequence[RunData]) -> Table:
+    """Where data came from, or went to, of each disk and operation."""
+    rows = []
+    for disk, run, data in _each(runs):
+        for (operation, place), served in data.internals.served.items():
+            total = data.operations[operation].count
+            rows.append(
+                [
+                    *(disk, *name_of(run, runs), operation, _word(place)),
+                    *(
+                        f"{served.count:,}",
+                        _percent(served.count, total),
+                    ),
+                    *(_us(served.latency_mean_ns), _us(served.latency_max_ns)),
+                ]
+            )
+    heads = ["disk", *run_head(runs), "operation", "served from"]
+    return Table(
+        "Where the data came from, or were when a write completed; times in us",
+        [*heads, "requests", "share", "latency, mean", "latency, max"],
+        rows,
+        label_count=len(heads),
+    )
+
+
+def statistics_table(runs: Sequence[RunData]) -> Table:
+    """What the devices said of themselves at the end, the runs beside each other."""
+    rows = []
+    for disk in disks_of(runs):
+        totals = [run.statistics[disk].totals if disk in run.statistics else {} for run in runs]
+        for name in dict.fromkeys(name for values in totals for name in values):
+            values = [values.get(name, 0.0) for values in totals]
+            if any(values):
+                rows.append([disk, name, *(_number(value) for value in values)])
+    heads = [run.name for run in runs] if len(runs) > 1 else ["value"]
+    return Table(
+        "The devices' own counters at the end; those that are 0 are left out",
+        ["disk", "statistic", *heads],
+        rows,
+        label_count=2,
+    )
+
+
+def _each(runs: Sequence[RunData]) -> Iterator[tuple[str, RunData, DiskData]]:
+    for disk in disks_of(runs):
+        for run in runs:
+            if disk in run.disks:
+                yield disk, run, run.disks[disk]
+
+
+def _word(member: IntEnum) -> str:
+    return member.name.lower().replace("_", " ")
+
+
+def _us(time_ns: float) -> str:
+    return f"{time_ns / 1000:,.3f}"
+
+
+def _percent(count: int, total: int) -> str:
+    return f"{count / total:.2%}" if total else "-"
+
+
+def _number(value: float) -> str:
+    """Counters whole, shares and means in some digits."""
+    is_whole = value == int(value) or abs(value) >= 10_000
+    return f"{value:,.0f}" if is_whole else f"{value:,.4g}"
