@@ -9,7 +9,7 @@ import pytest
 from examples import databases
 
 from freezingtime.machine.debian_image import DebianPlan
-from freezingtime.machine.guest_image import GuestImage
+from freezingtime.machine.guest_image import GuestImage, RootDisk, remove_image
 from freezingtime.machine.image_build import build_debian_image
 from freezingtime.machine.job import directory_script
 from freezingtime.machine.saved_machine import remove_saved
@@ -154,3 +154,22 @@ class TestDatabases:
     def test_a_repeated_run_is_identical(self, example: str) -> None:
         over_memory = run_example(example, SLOW)
         assert essence(over_memory) == essence(run_example(example, f"{SLOW},delay=1ms"))
+
+
+def test_an_xfs_root_is_the_whole_system() -> None:
+    """Owners, modes, and the bytes of every file that a package has."""
+    name = f"test-xfs-{os.getpid()}"
+    build_debian_image(name, DebianPlan((), RootDisk("xfs", 1 << 30)))
+    try:
+        ran = run_guest(
+            "findmnt -n -o FSTYPE /; stat -c '%a %U:%G' /tmp /etc/shadow /usr/bin/passwd; "
+            "xfs_info / | grep -c meta-data; systemctl is-system-running; "
+            "dpkg --verify | grep -v '^missing .*/usr/share/' || echo unchanged",
+            guest=name,
+        )
+        assert ran.stdout.decode().splitlines() == [
+            *("xfs", "1777 root:root", "640 root:shadow", "4755 root:root", "1"),
+            *("running", "unchanged"),
+        ]
+    finally:
+        remove_image(name)

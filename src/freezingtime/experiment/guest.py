@@ -11,7 +11,6 @@ from freezingtime.errors import InputError
 from freezingtime.experiment.disks import NO_TIME, OpenDisk, load_changes
 from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image, list_images, named
-from freezingtime.machine.image_build import build_mini_image
 from freezingtime.machine.machine import Machine
 from freezingtime.machine.machine_config import MachineConfig
 from freezingtime.machine.service import DiskPlan
@@ -26,7 +25,12 @@ ROOT_DISK_NAME = "root"
 
 def ready_image(name: str, progress: Progress) -> GuestImage:
     """The image that :func:`require_image` has found; mini is built if it is not there."""
-    return find_image(name) or build_mini_image(progress)
+    if image := find_image(name):
+        return image
+    # Here, as it takes libraries that a run of an image that is there need not wait for.
+    from freezingtime.machine.image_build import build_mini_image
+
+    return build_mini_image(progress)
 
 
 def require_image(name: str) -> None:

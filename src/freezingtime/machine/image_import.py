@@ -24,7 +24,6 @@ from freezingtime.machine.guest_image import (
     images_directory,
     images_lock_path,
 )
-from freezingtime.machine.image_build import publish_image
 
 Value = TypeVar("Value")
 
@@ -124,6 +123,9 @@ def import_image(
         InputError: a file is not what it should be, or ``qemu-img`` is missing.
         RunError: the cache takes no more.
     """
+    # Here, as it takes libraries that a run of an image that is there need not wait for.
+    from freezingtime.machine.image_build import publish_image
+
     plan.check()
     source, source_format = plan.source(), _format(plan.disk_option, plan.root_disk)
     if shutil.which("qemu-img") is None:
