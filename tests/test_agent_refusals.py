@@ -1,4 +1,4 @@
-"""The agent by itself: when it refuses to work, when it leaves others alone, what it parses.
+"""The agent by itself: when it refuses to work, and when it leaves others alone.
 
 No guest is needed: QEMU's machine is built and never runs.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import re
 import socket
 import struct
@@ -21,22 +20,16 @@ from pathlib import Path
 import pytest
 
 from freezingtime.clock import protocol
-from freezingtime.clock.agent import agent_path
 from freezingtime.clock.virtual import VirtualClock
+from tests.agentlib import (
+    AGENT_DIRECTORY,
+    AGENT_SOURCES,
+    END_DEADLINE_S,
+    EXIT_EMULATOR_LOST,
+    EXIT_REFUSED,
+    STRICT,
+)
 from tests.conftest import require_tool
-
-AGENT_DIRECTORY = agent_path().parent
-AGENT_SOURCES = sorted(AGENT_DIRECTORY.glob("*.c"))
-HARNESS = Path(__file__).parent / "agent" / "nbd_stream_harness.c"
-
-STRICT = [
-    *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wshadow"),
-    *("-Wconversion", "-Wno-sign-conversion", "-Werror"),
-]
-SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-
-EXIT_REFUSED = 64
-EXIT_EMULATOR_LOST = 70
 
 STOPPED = "-S"
 MACHINE = [
@@ -44,8 +37,6 @@ MACHINE = [
     *("-display", "none", "-machine", "pc", "-m", "16M"),
 ]
 ICOUNT = ["-icount", "shift=0,sleep=off"]
-
-END_DEADLINE_S = 60.0
 
 
 def environment(socket_name: str, **changes: str) -> dict[str, str]:
@@ -162,6 +153,16 @@ class TestRefusals:
         result = run([qemu, *MACHINE, *icount], environment(emulator.name))
         self.assert_refused(result, "does not count instructions", "-icount")
 
+    def test_qemu_with_another_nbd_driver(
+        self, qemu: str, emulator: FakeEmulator, tmp_path: Path
+    ) -> None:
+        """The driver is known by its content: here, its name is another."""
+        changed = tmp_path / "qemu"
+        changed.write_bytes(Path(qemu).read_bytes().replace(b"nbd\0", b"nbx\0"))
+        changed.chmod(0o755)
+        result = run([str(changed), "--version"], environment(emulator.name))
+        self.assert_refused(result, "NBD driver is not the known one", "QEMU 7.2")
+
     def test_machine_that_runs(self, qemu: str, emulator: FakeEmulator) -> None:
         running = [argument for argument in MACHINE if argument != STOPPED]
         result = run([qemu, *running, *ICOUNT], environment(emulator.name))
@@ -193,7 +194,7 @@ class TestExchange:
         self, emulator: FakeEmulator, started: subprocess.Popen[str]
     ) -> None:
         agent = self.hello(emulator)
-        agent.send(protocol.encode_order(None, 0))
+        agent.send(protocol.encode_order(None, []))
         assert started.poll() is None
         agent.close()
         assert "the emulator is gone" in self.last_words(started, EXIT_EMULATOR_LOST)
@@ -210,7 +211,7 @@ class TestExchange:
         [
             protocol.ORDER.pack(protocol.MAGIC, protocol.VERSION + 1, 0, 0, 0, 0, 0),
             protocol.ORDER.pack(protocol.MAGIC + 1, protocol.VERSION, 0, 0, 0, 0, 0),
-            protocol.encode_order(None, 0)[:-1],
+            protocol.encode_order(None, [])[:-1],
         ],
         ids=["version", "magic", "short"],
     )
@@ -260,7 +261,7 @@ class TestInert:
         )
         agent = emulator.accept()
         agent.recv(protocol.MAX_REPORT_BYTES)
-        agent.send(protocol.encode_order(None, 0))
+        agent.send(protocol.encode_order(None, []))
         deadline_s = time.monotonic() + END_DEADLINE_S
         while not whole.exists() and time.monotonic() < deadline_s:
             time.sleep(0.01)
@@ -303,6 +304,7 @@ CONSTANTS = {
     "FT_MAGIC": protocol.MAGIC,
     "FT_VERSION": protocol.VERSION,
     "FT_MAX_STAMPS": protocol.MAX_STAMPS,
+    "FT_MAX_REPLIES": protocol.MAX_REPLIES,
     "FT_NEVER": protocol.NEVER_NS,
     **{f"FT_REPORT_{flag.name}": int(flag) for flag in protocol.ReportFlag},
     **{f"FT_STAMP_{flag.name}": int(flag) for flag in protocol.StampFlag},
@@ -345,181 +347,3 @@ def compiled_values(expressions: dict[str, int], directory: Path) -> dict[str, i
     subprocess.run([*command, str(source)], check=True, timeout=END_DEADLINE_S)
     output = subprocess.run([program], check=True, capture_output=True, text=True).stdout
     return dict(zip(expressions, map(int, output.split()), strict=True))
-
-
-# The NBD stream reader, against a model that knows where each message ends.
-
-READ, WRITE, DISCONNECT, FLUSH, TRIM, WRITE_ZEROES = 0, 1, 2, 3, 4, 6
-GREETING = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3)
-CLIENT_FLAGS = struct.pack(">I", 3)
-
-
-def option(number: int, data: bytes) -> bytes:
-    return b"IHAVEOPT" + struct.pack(">II", number, len(data)) + data
-
-
-def option_reply(number: int, kind: int, data: bytes) -> bytes:
-    return struct.pack(">QIII", 0x0003E889045565A9, number, kind, len(data)) + data
-
-
-def request(command: int, cookie: int, length_bytes: int, data: bytes = b"") -> bytes:
-    return struct.pack(">IHHQQI", 0x25609513, 0, command, cookie, 1 << 40, length_bytes) + data
-
-
-def reply(cookie: int, error: int = 0, data: bytes = b"") -> bytes:
-    return struct.pack(">IIQ", 0x67446698, error, cookie) + data
-
-
-@dataclass
-class Conversation:
-    """An NBD conversation cut into random chunks, and which messages end in which chunk."""
-
-    numbers: random.Random
-    chunks: list[tuple[str, bytes]] = field(default_factory=list)
-    expected: list[str] = field(default_factory=list)
-    _unsent: dict[str, bytes] = field(default_factory=lambda: {"s": b"", "r": b""})
-    _ends: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {"s": [], "r": []})
-    _passed: dict[str, int] = field(default_factory=lambda: {"s": 0, "r": 0})
-
-    def add(self, direction: str, data: bytes, cookie: int | None = None) -> None:
-        """Append a message; one with a cookie must be reported where its last byte passes."""
-        self._unsent[direction] += data
-        if cookie is not None:
-            end = self._passed[direction] + len(self._unsent[direction])
-            self._ends[direction].append((end, cookie))
-
-    def flush(self, direction: str, keep_bytes: int = 0) -> None:
-        """Let pass what was added, in random pieces, but for the last ``keep_bytes``."""
-        while len(self._unsent[direction]) > keep_bytes:
-            rest_bytes = len(self._unsent[direction]) - keep_bytes
-            limit_bytes = self.numbers.choice([1, 4, 28, 100, 5000])
-            self._pass(direction, self.numbers.randint(1, min(rest_bytes, limit_bytes)))
-
-    def _pass(self, direction: str, count: int) -> None:
-        data = self._unsent[direction]
-        chunk, self._unsent[direction] = data[:count], data[count:]
-        self._passed[direction] += count
-        while self._ends[direction] and self._ends[direction][0][0] <= self._passed[direction]:
-            _, cookie = self._ends[direction].pop(0)
-            self.expected.append(f"{len(self.chunks)} {direction} {cookie}")
-        self.chunks.append((direction, chunk))
-
-    def handshake(self) -> None:
-        self.add("r", GREETING)
-        self.flush("r")
-        self.add("s", CLIENT_FLAGS)
-        for number in (8, 7, 6):
-            self.add("s", option(number, self.numbers.randbytes(self.numbers.randrange(30))))
-            self.flush("s", self.numbers.randrange(4))
-        self.flush("s")
-        self.add("r", option_reply(7, 3, self.numbers.randbytes(self.numbers.randrange(30))))
-        self.add("r", option_reply(7, 1, b""))
-        self.flush("r")
-
-    def transmission(self, request_count: int) -> None:
-        waiting: dict[int, tuple[int, int]] = {}
-        cookies = [self.numbers.getrandbits(64) for _ in range(request_count)]
-        while cookies or waiting:
-            if cookies and len(waiting) < 16 and self.numbers.random() < 0.6:
-                cookie = cookies.pop()
-                waiting[cookie] = self._ask(cookie)
-            elif waiting:
-                cookie = self.numbers.choice(sorted(waiting))
-                self.flush("s")  # nobody answers what has not been asked
-                self._answer(cookie, *waiting.pop(cookie))
-        self.flush("s")
-        self.flush("r")
-
-    def _ask(self, cookie: int) -> tuple[int, int]:
-        command = self.numbers.choice([READ, WRITE, FLUSH, TRIM, WRITE_ZEROES])
-        length_bytes = 0 if command == FLUSH else self.numbers.choice([1, 512, 4096, 70_000])
-        data = self.numbers.randbytes(length_bytes) if command == WRITE else b""
-        self.add("s", request(command, cookie, length_bytes, data), cookie)
-        self.flush("s", self.numbers.randrange(40))
-        return command, length_bytes
-
-    def _answer(self, cookie: int, command: int, length_bytes: int) -> None:
-        error = self.numbers.choice([0, 0, 0, 5])
-        data = self.numbers.randbytes(length_bytes) if command == READ and not error else b""
-        self.add("r", reply(cookie, error, data), cookie)
-        self.flush("r", self.numbers.randrange(40))
-
-    def recording(self) -> bytes:
-        return b"".join(
-            direction.encode() + struct.pack("=I", len(chunk)) + chunk
-            for direction, chunk in self.chunks
-        )
-
-
-@pytest.fixture(scope="module", params=["plain", "sanitized"])
-def reader(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stream reader as a program of its own."""
-    program = tmp_path_factory.mktemp("reader") / f"reader-{request.param}"
-    flags = [*STRICT, *(SANITIZE if request.param == "sanitized" else [])]
-    sources = [str(HARNESS), str(AGENT_DIRECTORY / "nbd_stream.c")]
-    command = [require_tool("gcc"), *flags, f"-I{AGENT_DIRECTORY}", "-o", str(program)]
-    subprocess.run([*command, *sources], check=True, timeout=END_DEADLINE_S)
-    return program
-
-
-def read_stream(reader: Path, recording: bytes) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [reader], input=recording, capture_output=True, check=False, timeout=END_DEADLINE_S
-    )
-
-
-class TestNbdStream:
-    @pytest.mark.parametrize("seed", range(20))
-    def test_messages_end_where_they_end(self, reader: Path, seed: int) -> None:
-        conversation = Conversation(random.Random(seed))
-        conversation.handshake()
-        conversation.transmission(60)
-        result = read_stream(reader, conversation.recording())
-        assert (result.returncode, result.stderr) == (0, b"")
-        assert result.stdout.decode().splitlines() == conversation.expected
-        assert len(conversation.expected) == 2 * 60
-
-    def test_disconnection_waits_for_no_reply(self, reader: Path) -> None:
-        conversation = Conversation(random.Random(1))
-        conversation.handshake()
-        conversation.transmission(3)
-        conversation.add("s", request(DISCONNECT, 0, 0))
-        conversation.flush("s")
-        result = read_stream(reader, conversation.recording())
-        assert result.returncode == 0
-        assert result.stdout.decode().splitlines() == conversation.expected
-        assert len(conversation.expected) == 2 * 3
-
-    @pytest.mark.parametrize(
-        ("direction", "data", "words"),
-        [
-            ("s", b"GET / HTTP/1.1\r\n\r\n", "unknown bytes"),
-            ("r", b"\0" * 16, "unknown bytes"),
-            ("r", reply(5), "reply to a request that was never sent"),
-            ("s", b"".join(request(READ, i, 512) for i in range(257)), "more than 256 requests"),
-        ],
-    )
-    def test_what_is_not_nbd_is_refused(
-        self, reader: Path, direction: str, data: bytes, words: str
-    ) -> None:
-        conversation = Conversation(random.Random(1))
-        conversation.handshake()
-        conversation.add(direction, data)
-        conversation.flush(direction)
-        result = read_stream(reader, conversation.recording())
-        assert result.returncode == EXIT_REFUSED
-        assert words in result.stderr.decode()
-        assert "disk 7" in result.stderr.decode()
-
-    def test_as_many_requests_as_are_allowed(self, reader: Path) -> None:
-        conversation = Conversation(random.Random(1))
-        conversation.handshake()
-        for cookie in range(256):
-            conversation.add("s", request(READ, cookie, 512), cookie)
-        conversation.flush("s")
-        for cookie in range(256):
-            conversation.add("r", reply(cookie, 0, bytes(512)), cookie)
-        conversation.flush("r")
-        result = read_stream(reader, conversation.recording())
-        assert result.returncode == 0
-        assert result.stdout.decode().splitlines() == conversation.expected

@@ -62,6 +62,9 @@ class TestDisk:
             "a\\,b.toml,medium=file:disk\\,1.img,size=1GiB,writable=yes,direct=yes,delay=5ns,"
             "name=data"
         )
+        other = ft.Disk("constant:1us", frontend="nvme", queue_depth=64, queues=4)
+        assert other.spec == "constant:1us,frontend=nvme,queue-depth=64,queues=4"
+        assert ft.Disk("constant:1us", write_cache=False).spec == "constant:1us,write-cache=off"
 
 
 class TestReplay:

@@ -285,7 +285,7 @@ def test_the_clock_is_told_the_next_event_and_how_many_replies_to_await(
     workers: ThreadPoolExecutor,
 ) -> None:
     ran = run([arrival(0), arrival(0, cookie=1), arrival(400, cookie=2)], workers)
-    turns = [(verdict.next_event_ns, verdict.reply_count) for verdict in ran.clock.verdicts]
+    turns = [(verdict.next_event_ns, len(verdict.reply_disks)) for verdict in ran.clock.verdicts]
     assert turns == [(1000, 0), (1000, 0), (1400, 2), (None, 1), (None, 0)]
     assert ran.wire.flush_count == len(turns)
 
@@ -372,8 +372,8 @@ def test_a_drain_answers_everything_at_once_and_says_so(workers: ThreadPoolExecu
     assert [record.on_time for record in ran.completed] == [False, False]
     # The devices went on alone, and nothing was answered twice.
     assert len(ran.wire.replies) == 2
-    assert ran.clock.verdicts[2].reply_count == 2
-    assert sum(verdict.reply_count for verdict in ran.clock.verdicts) == 2
+    assert ran.clock.verdicts[2].reply_disks == [0, 0]
+    assert sum(len(verdict.reply_disks) for verdict in ran.clock.verdicts) == 2
 
 
 def test_a_drain_waits_for_the_medium(workers: ThreadPoolExecutor) -> None:
@@ -397,7 +397,7 @@ class RefusingDevice(Device):
 def test_what_qemu_asks_for_itself_is_no_matter_of_the_device(workers: ThreadPoolExecutor) -> None:
     ran = run([arrival(0, from_host=True)], workers, device=RefusingDevice())
     assert [request.cookie for request, _ in ran.wire.replies] == [0]
-    assert ran.clock.verdicts[0].reply_count == 1
+    assert ran.clock.verdicts[0].reply_disks == [0]
     assert ran.completed == []
     assert ran.emulator.totals.request_count == 0
 
@@ -612,7 +612,7 @@ def test_under_a_clock_that_runs_a_reply_waits_for_device_and_medium(
     Emulator([disk], clock, wire, completed.append).run()
     read = next(record for record in completed if record.operation is Operation.READ)
     assert (read.completion_ns, read.delivery_ns, read.on_time) == (1000, 5000, True)
-    assert clock.verdicts[1].reply_count == 0
+    assert not clock.verdicts[1].reply_disks
 
 
 def test_under_a_clock_that_runs_the_client_is_told_of_a_fault(workers: ThreadPoolExecutor) -> None:

@@ -24,7 +24,7 @@ from tests.guestlib import GuestRun, mean_latency_ns, read_record, run_guest
 LATENCIES_NS = {"0": 0, "10us": 10_000, "100us": 100_000, "1ms": 1_000_000, "10ms": 10_000_000}
 #: With several CPUs the guest's own time depends on which of them is asked to wake up, and on
 #: where in its turn another is: the means of two devices differ by more.
-TOLERANCE_NS = {1: 200, 4: 1500}
+TOLERANCE_NS = {1: 220, 4: 1500}
 OPERATIONS: Mapping[str, Mapping[str, object]] = {
     "read": {"rw": "randread"},
     "write": {"rw": "randwrite"},
@@ -101,14 +101,6 @@ def test_data_that_was_written_is_read(frontend: Frontend) -> None:
     )
     (job,) = fio_jobs(run_guest(script, f"constant:50us,frontend={frontend}").stdout)
     assert job["read"]["io_bytes"] == job["write"]["io_bytes"] == 8 << 20
-
-
-@pytest.mark.guest
-@every_frontend
-def test_no_more_requests_at_once_than_a_model_can_see(frontend: Frontend, tmp_path: Path) -> None:
-    script = fio_on(frontend, rw="randread", number_ios=300, ioengine="libaio", iodepth=64)
-    run_guest(script, f"constant:1ms,frontend={frontend}", out=tmp_path / "run")
-    assert max(row["queue_depth"] for row in read_record(tmp_path / "run")) == 16
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import pytest
 from freezingtime.experiment.latency_summary import summarize
 from freezingtime.experiment.replay import replay
 from freezingtime.experiment.workload import parse_workload
-from freezingtime.machine.qemu_command import QUEUE_DEPTH
 from tests.guestlib import fio_command, read_record, run_guest
 
 pytestmark = pytest.mark.guest
@@ -29,14 +28,14 @@ VOLUME = "aws-gp3,size=64MiB"
 FAST = "constant:10us,size=64MiB"
 
 PATTERNS = ("randread", "randwrite")
-DEPTHS = (1, 4, 32)
+DEPTHS = (1, 4, 32, 128)
 SPAN_BYTES = 63 << 20
 #: What a request costs the mini guest's CPU at 4 GHz: 1 / IOPS less the service time, at depth 1.
 THINK = {"randread": "4.6us", "randwrite": "3.8us"}
 #: A request's CPU time depends a little on the depth: submitting is cheaper in a batch.
 LATENCY_TOLERANCE = 0.15
 #: So many that the start does not count.
-COUNTS = {1: 1000, 4: 2000, 32: 8000}
+COUNTS = {1: 1000, 4: 2000, 32: 8000, 128: 16_000}
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def in_guest(device: str, pattern: str, depth: int, count: int) -> Means:
 
 def simulated(device: str, pattern: str, depth: int, count: int) -> Means:
     """The same loop without a guest."""
-    line = f"{pattern},bs=4k,qd={depth},queue={QUEUE_DEPTH},size={SPAN_BYTES},count={count}"
+    line = f"{pattern},bs=4k,qd={depth},size={SPAN_BYTES},count={count}"
     line += f",think={THINK[pattern]}"
     (result,) = replay(
         parse_workload(line),

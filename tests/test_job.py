@@ -19,6 +19,7 @@ from freezingtime.machine.control_disk import (
     ControlDisk,
 )
 from freezingtime.machine.job import Job, directory_script, pack, unpack_collected
+from freezingtime.machine.qemu_frontends import ToldDepth
 
 
 def make_job(directory: Path) -> Path:
@@ -100,7 +101,8 @@ class TestControlDisk:
         ):
             files.seek(0)
             archive = files.read()
-            disk.set_job(Job(b"#!script", {"A": "b"}, files, ["x*", "y"], sync=True), disk_count=3)
+            job = Job(b"#!script", {"A": "b"}, files, ["x*", "y"], sync=True)
+            disk.set_job(job, disk_count=3, depths=[ToldDepth("a-disk", 7)])
             header = bytes(disk.read(0, 4096)).rstrip(b"\0").decode().split("\n")
             assert header[:-1] == [
                 "FREEZINGTIME-JOB 3",
@@ -111,6 +113,7 @@ class TestControlDisk:
                 "disks=3",
                 "sync=1",
                 "unmount=0",
+                "depth:a-disk=7",
             ]
             assert bytes(disk.read(4096, 4096)).rstrip(b"\0") == b"#!scriptA=b\nx*\ny\n"
             first = bytes(disk.read(FILES_OFFSET_BYTES, 4096))

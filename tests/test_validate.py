@@ -170,9 +170,9 @@ def test_too_little_to_hold_out_is_refused(tmp_path: Path) -> None:
         "nothing of the log can be compared: read 4KiB depth 1: too few requests: 150; 200 are "
         "needed, half of them to compare with"
     )
-    deep = write_fio_log(tmp_path / "deep_lat.1.log", 64 * draws("uniform"), depth=64)
+    deep = write_fio_log(tmp_path / "deep_lat.1.log", 64 * draws("uniform"), depth=512)
     assert refusal(deep) == (
-        "nothing of the log can be compared: read 4KiB depth 64: a guest's disk has a queue of "
+        "nothing of the log can be compared: read 4KiB depth 512: a guest's disk has a queue of "
         f"{DEPTH_MAX}"
     )
     bins = {"80000": 500, "90000": 500}

@@ -13,7 +13,7 @@ One turn, during which guest time stands still under the virtual clock:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -150,8 +150,8 @@ class Emulator:
             if moment.must_drain:
                 self._drain()
             self._replace_disk()
-            reply_count = self._reply_to_completed()
-            self.clock.resume(self._verdict(reply_count))
+            reply_disks = self._reply_to_completed()
+            self.clock.resume(self._verdict(reply_disks))
             self.wire.flush()
 
     def stop_machine(self) -> None:
@@ -255,12 +255,15 @@ class Emulator:
                 flight.completion_ns = self.totals.now_ns
                 self._awaiting_medium.append(flight)
 
-    def _reply_to_completed(self) -> int:
-        """Answer what the devices completed; under a clock that stands still, all of it."""
+    def _reply_to_completed(self) -> Sequence[int]:
+        """Answer what the devices completed; under a clock that stands still, all of it.
+
+        Returns the disk of each reply, in order of completion.
+        """
         if not self._awaiting_medium:
-            return 0
+            return ()
         waiting = []
-        replied_count = 0
+        reply_disks = []
         for flight in self._awaiting_medium:
             if self.clock.stands_still:
                 self._freeze(flight)
@@ -268,9 +271,9 @@ class Emulator:
                 waiting.append(flight)
                 continue
             self._reply(flight)
-            replied_count += 1
+            reply_disks.append(flight.channel.disk_index)
         self._awaiting_medium = waiting
-        return replied_count
+        return reply_disks
 
     def _freeze(self, flight: _Flight) -> None:
         disk = self.disks[flight.channel.disk_index]
@@ -336,14 +339,14 @@ class Emulator:
             )
         )
 
-    def _verdict(self, reply_count: int) -> Verdict:
+    def _verdict(self, reply_disks: Sequence[int]) -> Verdict:
         events_ns = [
             event_ns for disk in self.disks if (event_ns := disk.device.next_event_ns()) is not None
         ]
         if self._alarm is not None:
             events_ns.append(self._alarm[0])
         verdict = Verdict(
-            min(events_ns) if events_ns else None, reply_count, self._stop_requested, self._rate_hz
+            min(events_ns) if events_ns else None, reply_disks, self._stop_requested, self._rate_hz
         )
         self._stop_requested = False
         self._rate_hz = None

@@ -4,7 +4,7 @@
 
     DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes|no][,direct=yes|no]
           [,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
-          [,write-cache=on|off]
+          [,write-cache=on|off][,queue-depth=NUMBER][,queues=NUMBER]
 
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
 the device's own parameters (``read``, ``write``, ``flush``, ``discard``) come before the
@@ -16,8 +16,9 @@ The medium is memory unless ``medium`` says otherwise; memory has 1 GiB unless `
 otherwise. A file stays as it is, and writes go to a scratch file, unless ``writable=yes``.
 ``delay`` makes every call of the medium take that much host time longer, or, with
 ``MIN..MAX``, a random time between the two. ``frontend`` is the
-controller that the guest sees, and ``write-cache`` whether that says it has one. A comma that
-belongs to a value is written ``\\,``.
+controller that the guest sees, ``write-cache`` whether that says it has one, and
+``queue-depth`` and ``queues`` how many requests it takes at once
+(:mod:`freezingtime.frontend`). A comma that belongs to a value is written ``\\,``.
 
 Every :class:`InputError` from here is about ``--disk`` and begins with it.
 """
@@ -35,7 +36,7 @@ from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.device.registry import Description, describe
 from freezingtime.errors import InputError
-from freezingtime.frontend import Frontend
+from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues, queues_of
 from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.delay import Delay, delayed
 from freezingtime.medium.file import FileMedium
@@ -49,7 +50,7 @@ DEFAULT_MEMORY_BYTES = 2**30
 
 _DISK_KEYS = (
     *("medium", "size", "writable", "direct", "delay", "name"),
-    *("frontend", "write-cache"),
+    *("frontend", "write-cache", "queue-depth", "queues"),
 )
 _CONSTANT_KEYS = ("read", "write", "flush", "discard")
 # Where the one value without a key is kept: the time in "constant:10us".
@@ -150,6 +151,7 @@ class DiskSpec:
     direct: bool
     frontend: Frontend = Frontend.VIRTIO_BLK
     write_cache: bool = True
+    queues: Queues = DEFAULT_QUEUES
 
 
 def parse_disk(text: str) -> DiskSpec:
@@ -315,6 +317,11 @@ def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> Dis
             "write-cache=off: QEMU's nvme controller always says that it has one; "
             "use another frontend"
         )
+    queues = queues_of(
+        frontend,
+        _parsed(options, "queue-depth", _parse_count),
+        _parsed(options, "queues", _parse_count),
+    )
     return DiskSpec(
         text=text,
         name=_parsed(options, "name", _parse_name),
@@ -326,6 +333,7 @@ def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> Dis
         direct=_parsed(options, "direct", _parse_yes_no) or False,
         frontend=frontend,
         write_cache=write_cache,
+        queues=queues,
     )
 
 
@@ -364,6 +372,12 @@ def _parse_on_off(text: str) -> bool:
     if text not in ("on", "off"):
         raise InputError("write on or off")
     return text == "on"
+
+
+def _parse_count(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+        raise InputError("write a whole number, such as 32")
+    return int(text)
 
 
 def _parse_frontend(text: str) -> Frontend:

@@ -29,6 +29,15 @@ class Disk:
     """Whether the file is accessed past the host's page cache."""
     delay: str | int | None = None
     """Real time that each call of the medium takes longer: a time, or ``"2.5ms..10ms"``."""
+    frontend: str | None = None
+    """The controller that the guest sees: ``"virtio-blk"`` (None: this one), ``"virtio-scsi"``,
+    ``"sata"`` or ``"nvme"``."""
+    write_cache: bool = True
+    """Whether the controller says that it has a write cache."""
+    queue_depth: int | None = None
+    """How many requests one of its queues takes; None: as many as the real controller's."""
+    queues: int | None = None
+    """How many queues it has."""
 
     @property
     def spec(self) -> str:
@@ -40,6 +49,10 @@ class Disk:
             "direct": "yes" if self.direct else None,
             "delay": f"{self.delay}ns" if isinstance(self.delay, int) else self.delay,
             "name": self.name,
+            "frontend": self.frontend,
+            "write-cache": None if self.write_cache else "off",
+            "queue-depth": self.queue_depth,
+            "queues": self.queues,
         }
         device = _escaped(str(self.device)) if isinstance(self.device, Path) else self.device
         return ",".join(

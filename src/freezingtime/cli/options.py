@@ -42,7 +42,8 @@ DISK_HELP = (
     "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
     "`delay=TIME` or `delay=MIN..MAX`, `name=NAME`, "
     "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
-    "`write-cache=on|off`. A file is never changed unless `writable=yes`."
+    "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`. "
+    "A file is never changed unless `writable=yes`."
 )
 
 

@@ -61,7 +61,8 @@ class Verdict:
     """What the emulator made of its turn."""
 
     next_event_ns: int | None
-    reply_count: int = 0
+    reply_disks: Sequence[int] = ()
+    """The disk of each reply that was sent, in order of sending."""
     stop_machine: bool = False
     rate_hz: int | None = None
     """From here on the guest executes so many instructions per second."""

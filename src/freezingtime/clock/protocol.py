@@ -6,15 +6,17 @@ A test compiles the header and compares sizes, offsets and constants with these.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntFlag
 from typing import Final, NamedTuple
 
 from freezingtime.errors import RunError
 
 MAGIC: Final = 0x545A5246
-VERSION: Final = 1
+VERSION: Final = 2
 NEVER_NS: Final = (1 << 63) - 1
 MAX_STAMPS: Final = 1024
+MAX_REPLIES: Final = 32768
 
 REPORT: Final = struct.Struct("<IHHqqII")
 STAMP: Final = struct.Struct("<IIQq")
@@ -26,6 +28,7 @@ class ReportFlag(IntFlag):
     HELLO = 1
     RUNNING = 2
     DRAIN = 4
+    MORE = 8
 
 
 class StampFlag(IntFlag):
@@ -43,6 +46,7 @@ DELIVERY: Final = int(StampFlag.DELIVERY)
 ADRIFT: Final = int(StampFlag.ADRIFT)
 HOST: Final = int(StampFlag.HOST)
 DRAIN: Final = int(ReportFlag.DRAIN)
+MORE: Final = int(ReportFlag.MORE)
 
 
 class Stamp(NamedTuple):
@@ -77,14 +81,20 @@ def decode_report(message: bytes) -> Report:
 
 
 def encode_order(
-    next_event_ns: int | None, reply_count: int, *, stop: bool = False, rate_hz: int | None = None
+    next_event_ns: int | None,
+    reply_disks: Sequence[int],
+    *,
+    stop: bool = False,
+    rate_hz: int | None = None,
 ) -> bytes:
-    return ORDER.pack(
+    """Encode one order; ``reply_disks`` has the disk of each reply, in order of delivery."""
+    head = ORDER.pack(
         MAGIC,
         VERSION,
         OrderFlag.STOP if stop else 0,
         NEVER_NS if next_event_ns is None else next_event_ns,
         rate_hz or 0,
-        reply_count,
+        len(reply_disks),
         0,
     )
+    return head + struct.pack(f"<{len(reply_disks)}I", *reply_disks)

@@ -19,7 +19,9 @@ from freezingtime.clock.protocol import (
     DRAIN,
     HOST,
     MAX_REPORT_BYTES,
+    MORE,
     Report,
+    Stamp,
     decode_report,
     encode_order,
 )
@@ -58,6 +60,7 @@ class VirtualClock(Clock):
         self._heartbeat_ns = _PACED_HEARTBEAT_NS if paced else _HEARTBEAT_NS
         self._poller = poller
         self._report: Report | None = None
+        self._stamps: list[Stamp] = []  # of a report that comes in several messages
         self._closed = False
         self._agent: socket.socket | None = None
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -116,7 +119,7 @@ class VirtualClock(Clock):
         event_ns = verdict.next_event_ns
         order = encode_order(
             heartbeat_ns if event_ns is None else min(event_ns, heartbeat_ns),
-            verdict.reply_count,
+            verdict.reply_disks,
             stop=verdict.stop_machine,
             rate_hz=verdict.rate_hz,
         )
@@ -161,10 +164,14 @@ class VirtualClock(Clock):
             message = self._agent.recv(MAX_REPORT_BYTES)
         except ConnectionResetError:
             message = b""
-        if message:
-            self._report = decode_report(message)
-        else:
+        if not message:
             self._end()
+            return
+        report = decode_report(message)
+        self._stamps += report.stamps
+        if not report.flags & MORE:
+            self._report = report._replace(stamps=self._stamps)
+            self._stamps = []
 
     def _end(self) -> None:
         self._closed = True

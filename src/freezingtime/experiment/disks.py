@@ -58,9 +58,8 @@ def open_disks(
         cleanup.callback(medium.close)
         # A seed for each disk: two equal disks must not draw the same numbers.
         device = build_device(spec, seed + number, medium.size_bytes)
-        disks.append(
-            OpenDisk(DiskPlan(name, device, medium, spec.frontend, spec.write_cache), spec, layer)
-        )
+        plan = DiskPlan(name, device, medium, spec.frontend, spec.write_cache, spec.queues)
+        disks.append(OpenDisk(plan, spec, layer))
     return disks
 
 

@@ -144,6 +144,7 @@ class RunResult:
                 "root_device": plan.root_device and plan.root_device.text,
                 "disks": [spec.text for spec in plan.disks],
                 "devices": [spec.device.settings() for spec in plan.disks],
+                "controllers": [_controller(spec) for spec in plan.disks],
                 "job_directory": plan.job_directory and str(plan.job_directory),
                 "collect": list(plan.collect),
                 "limit_ns": plan.limit_ns,
@@ -321,6 +322,15 @@ def _snapshot(
     if saved is not None:
         return saved.snapshot
     return None if plan.fresh_boot else ready_snapshot(config, on_boot)
+
+
+def _controller(spec: DiskSpec) -> dict[str, object]:
+    return {
+        "frontend": spec.frontend,
+        "write_cache": spec.write_cache,
+        "queue_depth": spec.queues.depth,
+        "queues": spec.queues.count,
+    }
 
 
 def _open_disks(

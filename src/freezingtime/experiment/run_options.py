@@ -13,7 +13,7 @@ from pathlib import Path
 from freezingtime.errors import InputError
 from freezingtime.experiment.own_system import is_disk_file, own_name
 from freezingtime.experiment.run import RunPlan
-from freezingtime.frontend import Frontend
+from freezingtime.frontend import DEFAULT_QUEUES, Frontend
 from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.machine_config import QEMU
@@ -127,10 +127,12 @@ def _root_device(text: str | None) -> DiskSpec | None:
     if text is None:
         return None
     spec = parse_disk(text)
-    attached = spec.frontend is Frontend.VIRTIO_BLK and spec.write_cache
+    attached = (
+        spec.frontend is Frontend.VIRTIO_BLK and spec.write_cache and spec.queues == DEFAULT_QUEUES
+    )
     if spec.name or spec.size_bytes or "medium=" in text or not attached:
         raise InputError(
-            f"--root-device {text}: the image gives its name, size and medium, and no frontend; "
+            f"--root-device {text}: the image gives its name, size and medium, and no controller; "
             "write DEVICE or DEVICE,delay=TIME"
         )
     return spec

@@ -46,11 +46,13 @@ def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpe
     if spec.size_bytes not in (None, disk.size_bytes):
         size = format_size_bytes(disk.size_bytes)
         raise InputError(f"{about} was saved with {size}; leave out size=")
-    if (spec.frontend, spec.write_cache) != (disk.frontend, disk.write_cache):
+    controller = (disk.frontend, disk.write_cache, disk.queues)
+    if (spec.frontend, spec.write_cache, spec.queues) != controller:
         cache = "on" if disk.write_cache else "off"
         raise InputError(
             f"{about} was saved with another controller; "
-            f"give frontend={disk.frontend},write-cache={cache}"
+            f"give frontend={disk.frontend},write-cache={cache},"
+            f"queue-depth={disk.queues.depth},queues={disk.queues.count}"
         )
     if (base := _base_file(spec)) != disk.base:
         if disk.base is None:
@@ -144,6 +146,7 @@ def save(
             _base_file(disk.spec),
             disk.plan.frontend,
             disk.plan.write_cache,
+            disk.plan.queues,
         )
         for disk in disks
     )

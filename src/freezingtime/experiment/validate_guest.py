@@ -18,15 +18,15 @@ from freezingtime.experiment.latency_cells import Cell
 from freezingtime.experiment.run import RunObserver, run
 from freezingtime.experiment.run_meter import DiskMeter
 from freezingtime.experiment.run_options import make_plan
+from freezingtime.frontend import DEFAULT_QUEUES
 from freezingtime.machine.qemu_command import DISKS_MAX
-from freezingtime.machine.qemu_frontends import QUEUE_DEPTH
 from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.record_columns import Columns, read_disks
 from freezingtime.trace.record_reader import open_record
 
 #: The deepest queue of a guest's disk.
-DEPTH_MAX = QUEUE_DEPTH
+DEPTH_MAX = DEFAULT_QUEUES.depth
 #: The largest request that all guests' block layers pass on in one piece.
 SIZE_MAX_BYTES = 1 << 20
 

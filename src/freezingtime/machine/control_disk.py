@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from freezingtime.errors import InputError
 from freezingtime.machine.job import Job
+from freezingtime.machine.qemu_frontends import ToldDepth
 from freezingtime.medium.base import Medium
 from freezingtime.request import Buffer
 
@@ -60,10 +61,11 @@ class ControlDisk(Medium):
     def describe(self) -> str:
         return "control disk"
 
-    def set_job(self, job: Job, *, disk_count: int) -> None:
+    def set_job(self, job: Job, *, disk_count: int, depths: Sequence[ToldDepth] = ()) -> None:
         """Put a job where the guest will look for it when the machine goes on.
 
-        Its archive of files must stay open until the job has ended.
+        Its archive of files must stay open until the job has ended. ``depths`` is of the disks
+        whose drivers do not find the depth of their queue by themselves.
 
         Raises:
             InputError: the script or the files are too long.
@@ -84,7 +86,7 @@ class ControlDisk(Medium):
             f"script_bytes={len(job.script)}\nenv_bytes={len(variables)}\n"
             f"collect_bytes={len(patterns)}\nfiles_bytes={files_bytes}\ndisks={disk_count}\n"
             f"sync={job.sync:d}\nunmount={job.unmount:d}\n"
-        )
+        ) + "".join(f"depth:{disk.serial}={disk.depth}\n" for disk in depths)
         self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + payload
         self._files = job.files
 

@@ -27,12 +27,13 @@ from freezingtime.machine.console import complaints, is_panic
 from freezingtime.machine.job import Job
 from freezingtime.machine.machine_config import MachineConfig, find_qemu
 from freezingtime.machine.qemu_command import (
+    DiskSocket,
     MachineFiles,
     blockdev_arguments,
     icount_shift,
     qemu_command,
 )
-from freezingtime.machine.qemu_frontends import plug_commands
+from freezingtime.machine.qemu_frontends import plug_commands, told_depth
 from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
 from freezingtime.machine.service import (
     CONTROL_DISK_INDEX,
@@ -208,7 +209,15 @@ class Machine:
             TimeLimitError: the job was not done in time.
             RunError: QEMU, the emulator or a medium failed.
         """
-        self._service.control.set_job(job, disk_count=len(self._disks))
+        self._service.control.set_job(
+            job,
+            disk_count=len(self._disks),
+            depths=[
+                depth
+                for plan in self._disks
+                if (depth := told_depth(plan.frontend, plan.name, plan.queues)) is not None
+            ],
+        )
         if self._snapshot is None or not self._snapshot.has_disks:
             self._plug_disks()
         for word in ("DONE" if job.has_aftermath else "EXIT", "FAILED", "LIMIT"):
@@ -244,14 +253,17 @@ class Machine:
             self._plug(index, plan)
 
     def _plug(self, index: int, plan: DiskPlan) -> None:
-        node = f"disk{index}"
-        socket_name = self._service.socket_name(index)
+        disk = self._socket(index)
         self._execute(
-            "blockdev-add",
-            **blockdev_arguments(node, socket_name, read_only=not plan.medium.writable),
+            "blockdev-add", **blockdev_arguments(disk, read_only=not plan.medium.writable)
         )
-        for command in plug_commands(plan.frontend, node, plan.name, write_cache=plan.write_cache):
+        for command in plug_commands(
+            plan.frontend, disk.node, plan.name, plan.queues, write_cache=plan.write_cache
+        ):
             self._execute(command.name, **command.arguments)
+
+    def _socket(self, index: int) -> DiskSocket:
+        return DiskSocket(index, self._service.socket_name(index))
 
     def _start_qemu(self) -> QemuProcess:
         config, snapshot = self._config, self._snapshot
@@ -265,11 +277,9 @@ class Machine:
             self._console.path_in_child,
             self.stdout.path_in_child,
             self.stderr.path_in_child,
-            self._service.socket_name(CONTROL_DISK_INDEX),
+            self._socket(CONTROL_DISK_INDEX),
             append=config.kernel_arguments,
-            root_socket=None
-            if self._root is None
-            else self._service.socket_name(1 + len(self._disks)),
+            root=None if self._root is None else self._socket(1 + len(self._disks)),
             terminal_fd=None if self._terminal is None else self._terminal.fileno(),
         )
         command = qemu_command(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from freezingtime.machine.qemu_frontends import NVME_QUEUE_ENTRIES, QUEUE_DEPTH
+from freezingtime.frontend import Frontend, queues_of
 
 #: A versioned machine type: what the guest sees does not change with QEMU's version.
 MACHINE_TYPE = "pc-i440fx-7.2"
@@ -18,8 +19,7 @@ CPU_MODEL = "qemu64,-cx16"
 #: cost instructions; `nokaslr`: the boot is to be the same every time.
 KERNEL_ARGUMENTS = (
     "console=ttyS0 quiet loglevel=5 panic=-1 oops=panic mitigations=off nokaslr "
-    "random.trust_cpu=off tsc=reliable cpuidle.off=1 cryptomgr.notests "
-    f"nvme.io_queue_depth={NVME_QUEUE_ENTRIES}"
+    "random.trust_cpu=off tsc=reliable cpuidle.off=1 cryptomgr.notests"
 )
 
 #: QEMU's round robin could take more; guests of this size are what it is for.
@@ -28,9 +28,23 @@ CPUS_MAX = 16
 #: How many disks of the user the machine's PCI bus has slots for.
 DISKS_MAX = 28
 
-_SCSI_DEPTH = f"cmd_per_lun={QUEUE_DEPTH}"
+_SCSI_DEPTH = f"cmd_per_lun={queues_of(Frontend.VIRTIO_SCSI).depth}"
 
 _NS_PER_S = 1_000_000_000
+
+
+class DiskSocket(NamedTuple):
+    """A disk as QEMU's NBD client finds it."""
+
+    disk_index: int
+    """The emulator's number for the disk."""
+    name: str
+    """The name of its socket (abstract)."""
+
+    @property
+    def node(self) -> str:
+        """The name of QEMU's block node, by which the agent knows the disk."""
+        return f"disk{self.disk_index}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +56,13 @@ class MachineFiles:
     console: str
     stdout: str
     stderr: str
-    control_socket: str
-    """The name of the control disk's NBD socket (abstract)."""
+    control: DiskSocket
     terminal_fd: int | None = None
     """The serial console's other end, where somebody types; what it prints is kept as well."""
     append: str = ""
     """What the kernel is told beside :data:`KERNEL_ARGUMENTS`."""
-    root_socket: str | None = None
-    """The same of the root disk, if the guest has one."""
+    root: DiskSocket | None = None
+    """The root disk's, if the guest has one."""
 
 
 def icount_shift(rate_hz: int) -> int:
@@ -102,10 +115,10 @@ def qemu_command(
         *_serial_console(files.console, files.terminal_fd),
         *_output_ports(files.stdout, files.stderr),
         *("-device", f"virtio-scsi-pci,id=scsi,ioeventfd=off,num_queues=1,{_SCSI_DEPTH}"),
-        *_scsi_disk("control", 0, files.control_socket),
+        *_scsi_disk("control", 0, files.control),
     ]
-    if files.root_socket is not None:
-        command += _scsi_disk("root", 1, files.root_socket)
+    if files.root is not None:
+        command += _scsi_disk("root", 1, files.root)
     if incoming:
         command += ["-incoming", "defer"]
     return command
@@ -133,24 +146,24 @@ def _output_ports(stdout: str, stderr: str) -> list[str]:
     ]
 
 
-def _scsi_disk(name: str, target: int, socket: str) -> list[str]:
+def _scsi_disk(name: str, target: int, socket: DiskSocket) -> list[str]:
     """One of the machine's own disks: not virtio-blk, whose names are the user's disks'."""
     return [
         "-blockdev",
-        f"driver=nbd,node-name={name},detect-zeroes=off,discard=unmap,"
-        f"server.type=unix,server.path={socket},server.abstract=on",
+        f"driver=nbd,node-name={socket.node},detect-zeroes=off,discard=unmap,"
+        f"server.type=unix,server.path={socket.name},server.abstract=on",
         "-device",
-        f"scsi-hd,bus=scsi.0,scsi-id={target},drive={name},serial=freezingtime-{name}",
+        f"scsi-hd,bus=scsi.0,scsi-id={target},drive={socket.node},serial=freezingtime-{name}",
     ]
 
 
-def blockdev_arguments(node: str, socket: str, *, read_only: bool) -> dict[str, object]:
+def blockdev_arguments(socket: DiskSocket, *, read_only: bool) -> dict[str, object]:
     """QMP ``blockdev-add`` arguments of a user's disk."""
     return {
         "driver": "nbd",
-        "node-name": node,
+        "node-name": socket.node,
         "read-only": read_only,
         "discard": "unmap",
         "detect-zeroes": "off",
-        "server": {"type": "unix", "path": socket, "abstract": True},
+        "server": {"type": "unix", "path": socket.name, "abstract": True},
     }

@@ -1,9 +1,7 @@
 """How a disk is plugged into a running QEMU behind each frontend, as QMP commands.
 
-Every disk has a controller of its own, plugged in while the machine stands still. Whatever
-the frontend, at most :data:`QUEUE_DEPTH` requests are under way per disk; where QEMU has no
-setting for it, the guest's driver is told: by a kernel argument (nvme) or by the job runner
-(sata).
+Every disk has a controller of its own, plugged in while the machine stands still. Where QEMU
+has no setting for the depth of its queues, the guest's driver is told by the job runner.
 """
 
 from __future__ import annotations
@@ -11,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from freezingtime.frontend import Frontend
-
-#: The deepest queue that QEMU's NBD client can serve (MAX_NBD_REQUESTS): a guest that saw
-#: a deeper one would have requests wait inside QEMU, where no device model sees them.
-QUEUE_DEPTH = 16
-
-#: One entry of an NVMe queue always stays empty.
-NVME_QUEUE_ENTRIES = QUEUE_DEPTH + 1
+from freezingtime.frontend import Frontend, Queues, queues_of
 
 #: The kernel modules that drive the frontends.
 DRIVERS = ("virtio_blk", "virtio_scsi", "sd_mod", "ahci", "nvme")
@@ -31,8 +22,29 @@ class QmpCommand(NamedTuple):
     arguments: Mapping[str, object]
 
 
+#: How many characters of a serial number a SATA or NVMe controller has room for.
+_SERIAL_LENGTH = 20
+
+#: QEMU's own; can_queue of Linux's driver.
+_SCSI_RING_ENTRIES = 256
+
+
+class ToldDepth(NamedTuple):
+    """What the guest's driver has to be told: how deep a disk's queue is."""
+
+    serial: str
+    depth: int
+
+
+def told_depth(frontend: Frontend, serial: str, queues: Queues) -> ToldDepth | None:
+    """The depth that the driver does not find by itself; None: it does."""
+    if frontend in (Frontend.SATA, Frontend.NVME) and queues.depth != queues_of(frontend).depth:
+        return ToldDepth(serial[:_SERIAL_LENGTH], queues.depth)
+    return None
+
+
 def plug_commands(
-    frontend: Frontend, node: str, serial: str, *, write_cache: bool
+    frontend: Frontend, node: str, serial: str, queues: Queues, *, write_cache: bool
 ) -> list[QmpCommand]:
     """The commands that make the block node ``node`` a disk of the guest.
 
@@ -47,28 +59,28 @@ def plug_commands(
     controller = f"{node}-controller"
     match frontend:
         case Frontend.VIRTIO_BLK:
-            return [_virtio_blk(controller, disk)]
+            return [_virtio_blk(controller, disk, queues)]
         case Frontend.VIRTIO_SCSI:
-            return _virtio_scsi(controller, disk)
+            return _virtio_scsi(controller, disk, queues)
         case Frontend.SATA:
             return _sata(controller, disk)
         case Frontend.NVME:
-            return [_device("nvme", controller, {**disk, "max_ioqpairs": 1})]
+            return [_device("nvme", controller, {**disk, "max_ioqpairs": queues.count})]
 
 
 def _device(driver: str, name: str, properties: Mapping[str, object]) -> QmpCommand:
     return QmpCommand("device_add", {"driver": driver, "id": name, **properties})
 
 
-def _virtio_blk(controller: str, disk: Mapping[str, object]) -> QmpCommand:
+def _virtio_blk(controller: str, disk: Mapping[str, object], queues: Queues) -> QmpCommand:
     """``ioeventfd=off`` has the doorbell handled in the vCPU thread, at the exact guest time;
     ``request-merging=off``: requests reach the device as the guest's driver made them;
-    ``seg-max-adjust=off``: the short queue does not shorten requests.
+    ``seg-max-adjust=off``: a short queue does not shorten requests.
     """
     properties = {
         "ioeventfd": False,
-        "num-queues": 1,
-        "queue-size": QUEUE_DEPTH,
+        "num-queues": queues.count,
+        "queue-size": queues.depth,
         "seg-max-adjust": False,
         "request-merging": False,
         "discard": True,
@@ -77,8 +89,13 @@ def _virtio_blk(controller: str, disk: Mapping[str, object]) -> QmpCommand:
     return _device("virtio-blk-pci", controller, {**disk, **properties})
 
 
-def _virtio_scsi(controller: str, disk: Mapping[str, object]) -> list[QmpCommand]:
-    host = {"ioeventfd": False, "num_queues": 1, "cmd_per_lun": QUEUE_DEPTH}
+def _virtio_scsi(controller: str, disk: Mapping[str, object], queues: Queues) -> list[QmpCommand]:
+    host = {
+        "ioeventfd": False,
+        "num_queues": queues.count,
+        "cmd_per_lun": queues.depth,
+        "virtqueue_size": max(_SCSI_RING_ENTRIES, 1 << (queues.depth - 1).bit_length()),
+    }
     return [
         _device("virtio-scsi-pci", controller, host),
         _device(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError, RunError
-from freezingtime.frontend import Frontend
+from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
 from freezingtime.machine.cache import (
     cache_directory,
     exclusive_lock,
@@ -26,7 +26,7 @@ from freezingtime.machine.cache import (
 from freezingtime.machine.snapshot import Snapshot
 
 _DESCRIPTION = "saved.json"
-_FORMAT = 1
+_FORMAT = 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -47,6 +47,7 @@ class SavedDisk:
     base: BaseFile | None = None
     frontend: str = Frontend.VIRTIO_BLK
     write_cache: bool = True
+    queues: Queues = DEFAULT_QUEUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class MachineDescription:
 
 
 def _saved_disk(fields: dict[str, Any]) -> SavedDisk:
-    base = fields.pop("base")
-    return SavedDisk(base=None if base is None else BaseFile(**base), **fields)
+    base, queues = fields.pop("base"), Queues(**fields.pop("queues"))
+    return SavedDisk(base=None if base is None else BaseFile(**base), queues=queues, **fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.emulator import CompletedRequest, Disk, Emulator, Totals
 from freezingtime.errors import FreezingTimeError
-from freezingtime.frontend import Frontend
+from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
 from freezingtime.machine.control_disk import ControlDisk
 from freezingtime.medium.base import Medium
 from freezingtime.medium_queue import MediumQueue, new_workers
@@ -42,6 +42,7 @@ class DiskPlan:
     medium: Medium
     frontend: Frontend = Frontend.VIRTIO_BLK
     write_cache: bool = True
+    queues: Queues = DEFAULT_QUEUES
     internal: bool = False
     """Part of the machine, not of what is measured: in no figure and no record."""
 

@@ -2,7 +2,8 @@
 
 Driven by a :class:`~freezingtime.poller.Poller`; no call waits. What one client can make
 the server hold in memory is bounded: a client that does not read its replies, or sends
-faster than the disk is, is not read from until it has caught up.
+faster than the disk is, is not read from until it has caught up. But a guest's queues are
+its own bound, and all that a doorbell sends must come in at once: time stands still.
 """
 
 from __future__ import annotations
@@ -23,8 +24,7 @@ _RECEIVE_BYTES = 256 * 1024
 #: Room in the kernel for replies, so that most are sent without waiting for the reader.
 _SEND_BUFFER_BYTES = 4 * 1024 * 1024
 
-# How much may be received and not taken, or unsent, before no more is read. A QEMU has at
-# most 16 requests in flight, so a guest never gets there.
+# How much may be received and not taken, or unsent, before no more is read of a bounded client.
 _BACKLOG_REQUESTS_MAX = 1024
 _BACKLOG_BYTES_MAX = 512 * 1024 * 1024
 _OUTBOX_PARTS_MAX = 4096
@@ -43,6 +43,7 @@ class Connection:
         exports: Mapping[str, tuple[int, Export]],
         poller: Poller,
         *,
+        is_bounded: bool,
         on_received: Callable[[Connection], None],
         on_closed: Callable[[Connection, str | None], None],
     ) -> None:
@@ -56,6 +57,7 @@ class Connection:
         self._client = client
         self._exports = exports
         self._poller = poller
+        self._is_bounded = is_bounded
         self._on_received = on_received
         self._on_closed = on_closed
         self._handshake: ServerHandshake | None = ServerHandshake(
@@ -234,7 +236,7 @@ class Connection:
 
     @property
     def _is_behind(self) -> bool:
-        return (
+        return self._is_bounded and (
             len(self._received) >= _BACKLOG_REQUESTS_MAX
             or self._received_bytes >= _BACKLOG_BYTES_MAX
             or len(self._outbox) >= _OUTBOX_PARTS_MAX

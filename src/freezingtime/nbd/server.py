@@ -60,7 +60,8 @@ class NbdServer:
         """``on_disconnected`` is told why a connection ended: None means in order.
 
         ``waits_for_readers``: whether :meth:`flush` returns only when every reply is sent;
-        if not, the poller sends the rest, and no client can hold up another.
+        if not, the poller sends the rest, and no client can hold up another; and what a client
+        can make the server hold in memory is bounded.
         """
         self._poller = poller
         self._waits_for_readers = waits_for_readers
@@ -160,6 +161,7 @@ class NbdServer:
             client,
             listener.exports,
             self._poller,
+            is_bounded=not self._waits_for_readers,
             on_received=self._arrived_from,
             on_closed=self._forget,
         )

@@ -59,8 +59,10 @@ static void require_symbols(void)
         NEED(qemu_coroutine_self),
         NEED(qemu_coroutine_yield),
         NEED(aio_co_wake),
-        NEED(qemu_co_mutex_lock),
-        NEED(qemu_co_mutex_unlock),
+        NEED(aio_co_schedule),
+        NEED(bdrv_find_format),
+        NEED(bdrv_get_node_name),
+        NEED(nbd_errno_to_system_errno),
         NEED(phase_check),
         NEED(runstate_is_running),
         NEED(qemu_add_vm_change_state_handler),
@@ -122,7 +124,7 @@ __attribute__((constructor)) static void load(void)
     agent.rate_hz = number_setting("FREEZINGTIME_RATE_HZ", MIN_RATE_HZ, MAX_RATE_HZ);
     ft_interpose_init(required_setting("FREEZINGTIME_NBD_PREFIX"));
     ft_control_connect(required_setting("FREEZINGTIME_CONTROL"));
-    ft_co_mutex_install();
+    ft_nbd_driver_install();
     agent.active = true;
     /* What QEMU starts (a migration's command, for example) is not ours to watch. */
     unsetenv("LD_PRELOAD");

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "protocol.h"
 
@@ -30,50 +31,51 @@ void ft_clock_set_rate(uint64_t rate_hz);
 int64_t ft_clock_now_ns(void); /* any thread, no lock; exact in the vCPU thread */
 int64_t ft_clock_warped_ns(void);
 
-/* co_mutex.c: replaces QEMU's coroutine mutex. Before any coroutine runs. */
-void ft_co_mutex_install(void);
+/* nbd_driver.c: QEMU's requests to NBD disks go our way. */
+void ft_nbd_driver_install(void); /* before QEMU's main */
+void ft_nbd_driver_check(void);   /* any thread, any lock; acts once, when it can */
 
 /* control.c: the exchange with the emulator. */
 int64_t ft_host_now_ns(void); /* monotonic; any thread, no lock */
 void ft_control_connect(const char *name);
 void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns);
-struct ft_order ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns);
+const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns);
 
-/* nbd_stream.c: where requests and replies begin and end in an NBD connection's bytes. */
-#define FT_MAX_IN_FLIGHT 256 /* far above the 16 of QEMU's NBD client */
+/* nbd_client.c: requests out and replies in, on the connections that QEMU has made. */
+#define FT_NODE_PREFIX "disk" /* QEMU's block node of disk N is called diskN */
 
-struct ft_nbd_reader {
-    uint8_t header[28];
-    size_t header_have;
-    uint64_t body_left;   /* payload bytes still to pass by */
-    bool greeted;         /* past the fixed-length opening of the handshake */
-    bool message_pending; /* a request or reply ends where body_left reaches 0 */
-    uint64_t cookie;
+enum ft_nbd_command {
+    FT_NBD_READ = 0,
+    FT_NBD_WRITE = 1,
+    FT_NBD_FLUSH = 3,
+    FT_NBD_TRIM = 4,
+    FT_NBD_WRITE_ZEROES = 6,
 };
 
-struct ft_nbd_connection {
+enum ft_nbd_flag { FT_NBD_FUA = 1, FT_NBD_NO_HOLE = 2 };
+
+struct ft_request {
     uint32_t disk;
-    bool disconnecting; /* QEMU has said goodbye */
-    struct ft_nbd_reader requests, replies;
-    struct {
-        uint64_t cookie;
-        uint32_t read_bytes;
-        bool used;
-    } in_flight[FT_MAX_IN_FLIGHT];
+    uint16_t command, flags;
+    uint32_t length_bytes;
+    uint64_t offset_bytes;
+    const struct iovec *parts; /* what is written, or where to put what is read */
+    size_t part_count;
+    uint64_t cookie;
+    bool answered;
+    uint32_t error;            /* NBD's number; 0: done */
+    struct Coroutine *waiting; /* for the answer; NULL: it is not waited for yet */
 };
 
-typedef void ft_nbd_message_fn(struct ft_nbd_connection *connection, uint64_t cookie);
-
-void ft_nbd_init(struct ft_nbd_connection *connection, uint32_t disk);
-void ft_nbd_sent(struct ft_nbd_connection *connection, const uint8_t *bytes, size_t count,
-                 ft_nbd_message_fn *on_request);
-void ft_nbd_received(struct ft_nbd_connection *connection, const uint8_t *bytes, size_t count,
-                     ft_nbd_message_fn *on_reply);
+uint32_t ft_disk_of_node(const char *node_name);
+void ft_nbd_connected(uint32_t disk, int fd); /* any thread */
+void ft_nbd_closed(uint32_t disk);
+void ft_nbd_send(struct ft_request *request);
+struct ft_request *ft_nbd_receive(uint32_t disk);
 
 /* hold.c: holding the vCPU while the emulator and the medium work. */
 void ft_hold_start(void);
-void ft_hold_request_sent(uint32_t disk, uint64_t cookie);
-void ft_hold_reply_received(uint32_t disk, uint64_t cookie);
+void ft_hold_request_sent(const struct ft_request *request);
 void ft_hold_about_to_block(void);          /* QEMU is going to wait in poll; any thread */
 bool ft_hold_before_next_instruction(void); /* false: there is one already */
 

@@ -24,10 +24,15 @@
 static int control_fd = -1;
 static int64_t spin_ns;
 
+/* Both with the BQL. */
 static struct {
     struct ft_report report;
     struct ft_stamp stamps[FT_MAX_STAMPS];
-} message; /* BQL */
+} message;
+static struct {
+    struct ft_order order;
+    uint32_t reply_disks[FT_MAX_REPLIES];
+} answer;
 
 int64_t ft_host_now_ns(void)
 {
@@ -76,20 +81,18 @@ void ft_control_connect(const char *name)
     pthread_detach(watcher);
 }
 
-void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns)
+static void send_report(uint16_t flags, int64_t now_ns, int64_t warped_ns)
 {
-    uint32_t index = message.report.stamp_count;
-    if (index == FT_MAX_STAMPS) {
-        ft_die(FT_EXIT_REFUSED, "more than %u requests between two exchanges", FT_MAX_STAMPS);
-    }
-    message.stamps[index] =
-        (struct ft_stamp){.disk = disk, .flags = flags, .cookie = cookie, .time_ns = time_ns};
-    message.report.stamp_count = index + 1;
-}
-
-static void send_report(void)
-{
-    size_t bytes = sizeof message.report + message.report.stamp_count * sizeof message.stamps[0];
+    uint32_t stamp_count = message.report.stamp_count;
+    message.report = (struct ft_report){
+        .magic = FT_MAGIC,
+        .version = FT_VERSION,
+        .flags = flags,
+        .now_ns = now_ns,
+        .warped_ns = warped_ns,
+        .stamp_count = stamp_count,
+    };
+    size_t bytes = sizeof message.report + stamp_count * sizeof message.stamps[0];
     ssize_t sent;
     do {
         sent = send(control_fd, &message, bytes, MSG_NOSIGNAL);
@@ -98,6 +101,15 @@ static void send_report(void)
         emulator_lost();
     }
     message.report.stamp_count = 0;
+}
+
+void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns)
+{
+    if (message.report.stamp_count == FT_MAX_STAMPS) {
+        send_report(FT_REPORT_MORE, time_ns, 0);
+    }
+    message.stamps[message.report.stamp_count++] =
+        (struct ft_stamp){.disk = disk, .flags = flags, .cookie = cookie, .time_ns = time_ns};
 }
 
 static ssize_t receive_within_deadline(void *buffer, size_t bytes)
@@ -110,10 +122,10 @@ static ssize_t receive_within_deadline(void *buffer, size_t bytes)
     if (received >= 0 || errno != EAGAIN) {
         return received;
     }
-    struct pollfd answer = {.fd = control_fd, .events = POLLIN};
+    struct pollfd readable = {.fd = control_fd, .events = POLLIN};
     int ready;
     do {
-        ready = poll(&answer, 1, ORDER_DEADLINE_MS);
+        ready = poll(&readable, 1, ORDER_DEADLINE_MS);
     } while (ready < 0 && errno == EINTR);
     if (ready == 0) {
         ft_die(FT_EXIT_EMULATOR_LOST,
@@ -123,22 +135,19 @@ static ssize_t receive_within_deadline(void *buffer, size_t bytes)
     return recv(control_fd, buffer, bytes, 0);
 }
 
-/* Main or vCPU thread, BQL held. Guest time does not move until it returns. */
-struct ft_order ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns)
+/* Main or vCPU thread, BQL held. Guest time does not move until it returns. What it returns is
+ * good until the next exchange, and so are the disks of its replies, which stand behind it. */
+const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns)
 {
-    message.report.magic = FT_MAGIC;
-    message.report.version = FT_VERSION;
-    message.report.flags = flags;
-    message.report.now_ns = now_ns;
-    message.report.warped_ns = warped_ns;
-    send_report();
-
-    struct ft_order order;
-    ssize_t received = receive_within_deadline(&order, sizeof order);
+    send_report(flags, now_ns, warped_ns);
+    ssize_t received = receive_within_deadline(&answer, sizeof answer);
     if (received <= 0) {
         emulator_lost();
     }
-    if (received != sizeof order || order.magic != FT_MAGIC || order.version != FT_VERSION) {
+    const struct ft_order *order = &answer.order;
+    size_t bytes = (size_t)received;
+    if (bytes < sizeof *order || order->magic != FT_MAGIC || order->version != FT_VERSION ||
+        bytes != sizeof *order + order->reply_count * sizeof answer.reply_disks[0]) {
         ft_die(FT_EXIT_REFUSED, "the emulator speaks another version; reinstall freezingtime");
     }
     return order;

@@ -13,6 +13,7 @@
  * a disk with the BQL held, as in a device's reset or at the machine's end.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "agent.h"
 #include "qemu.h"
@@ -20,18 +21,23 @@
 /* Larger than any QEMUTimer; QEMU initialises it. */
 static _Alignas(16) char event_timer[256];
 
-static bool holding; /* on_event is at work: what QEMU polls for now, we poll for */
+static bool holding; /* on_event is at work, and does what QEMU defers */
 static bool arrivals_to_report;
 static int64_t next_event_ns = FT_NEVER; /* as last ordered */
 static uint32_t in_flight;
 
-/* Replies that QEMU has read but whose interrupts are not yet raised. */
+/* The disks of replies that the emulator has announced, to be received from `first` on. */
+static struct {
+    uint32_t disks[FT_MAX_REPLIES];
+    size_t first, count;
+} announced;
+
+/* Replies that QEMU has but whose interrupts are not yet raised. */
 static struct {
     uint32_t disk;
     uint64_t cookie;
-} delivering[FT_MAX_STAMPS];
+} delivering[FT_MAX_REPLIES];
 static size_t delivering_count;
-static uint64_t replies_received;
 
 #ifdef FT_FAULTS
 /* Test builds only: every event is met this much too late, for the audit to find. */
@@ -56,13 +62,23 @@ static void stamp_deliveries(void)
     delivering_count = 0;
 }
 
-/* Run QEMU's main loop until it has read the replies and raised their interrupts. */
-static void deliver(uint32_t reply_count)
+static struct ft_request *receive_next(void)
+{
+    struct ft_request *request = ft_nbd_receive(announced.disks[announced.first++]);
+    in_flight--;
+    return request;
+}
+
+/* Complete the requests, and run QEMU's main loop until their interrupts are raised. */
+static void deliver(void)
 {
     AioContext *context = qemu_get_aio_context();
-    uint64_t expected = replies_received + reply_count;
-    while (replies_received < expected) {
-        aio_poll(context, true);
+    while (announced.first < announced.count) {
+        struct ft_request *request = receive_next();
+        delivering[delivering_count].disk = request->disk;
+        delivering[delivering_count].cookie = request->cookie;
+        delivering_count++;
+        aio_co_wake(request->waiting);
     }
     while (aio_poll(context, false)) {
     }
@@ -72,11 +88,21 @@ static void deliver(uint32_t reply_count)
 static struct ft_order exchange(uint16_t flags)
 {
     arrivals_to_report = false;
-    struct ft_order order = ft_control_exchange(flags, ft_clock_now_ns(), ft_clock_warped_ns());
-    if (order.rate_hz) {
-        ft_clock_set_rate(order.rate_hz);
+    const struct ft_order *order =
+        ft_control_exchange(flags, ft_clock_now_ns(), ft_clock_warped_ns());
+    if (order->rate_hz) {
+        ft_clock_set_rate(order->rate_hz);
     }
-    return order;
+    if (announced.first == announced.count) {
+        announced.first = announced.count = 0;
+    }
+    if (order->reply_count > FT_MAX_REPLIES - announced.count) {
+        ft_die(FT_EXIT_REFUSED, "the emulator announced more than %u replies", FT_MAX_REPLIES);
+    }
+    memcpy(announced.disks + announced.count, order + 1,
+           order->reply_count * sizeof announced.disks[0]);
+    announced.count += order->reply_count;
+    return *order;
 }
 
 static void arm(void)
@@ -105,7 +131,7 @@ static void on_event(void *unused)
      * split: it arrives now too. Deliveries alone can wait. */
     while (arrivals_to_report || ft_clock_now_ns() >= next_event_ns) {
         struct ft_order order = exchange(FT_REPORT_RUNNING);
-        deliver(order.reply_count);
+        deliver();
         next_event_ns = order.next_event_ns;
         stop = stop || (order.flags & FT_ORDER_STOP);
     }
@@ -116,10 +142,20 @@ static void on_event(void *unused)
     }
 }
 
-/* Answer everything now; QEMU's own polling picks the replies up. */
+/* Have everything answered now. Whoever waits for an answer goes on as soon as QEMU polls: this
+ * may be called from within a request, or where QEMU is about to wait. BQL held. */
 static void drain(void)
 {
+    uint32_t how = runstate_is_running() ? FT_STAMP_ADRIFT : FT_STAMP_HOST;
     exchange(FT_REPORT_DRAIN);
+    while (announced.first < announced.count) {
+        struct ft_request *request = receive_next();
+        ft_control_stamp(request->disk, FT_STAMP_DELIVERY | how, request->cookie,
+                         ft_clock_now_ns());
+        if (request->waiting) {
+            aio_co_schedule(qemu_get_aio_context(), request->waiting);
+        }
+    }
 }
 
 /* Main thread, BQL held; the vCPU is stopped. */
@@ -146,37 +182,22 @@ void ft_hold_start(void)
     exchange(FT_REPORT_HELLO);
 }
 
-/* A request has been sent whole. BQL held. */
-void ft_hold_request_sent(uint32_t disk, uint64_t cookie)
+/* A request has been sent. Coroutine, BQL held. */
+void ft_hold_request_sent(const struct ft_request *request)
 {
     int64_t now_ns = ft_clock_now_ns();
-    in_flight++;
+    if (++in_flight > FT_MAX_REPLIES) {
+        ft_die(FT_EXIT_REFUSED, "more than %u requests in flight", FT_MAX_REPLIES);
+    }
     if (!runstate_is_running()) {
-        ft_control_stamp(disk, FT_STAMP_HOST, cookie, now_ns);
+        ft_control_stamp(request->disk, FT_STAMP_HOST, request->cookie, now_ns);
         drain();
         return;
     }
-    ft_control_stamp(disk, qemu_in_vcpu_thread() ? 0 : FT_STAMP_ADRIFT, cookie, now_ns);
+    ft_control_stamp(request->disk, qemu_in_vcpu_thread() ? 0 : FT_STAMP_ADRIFT, request->cookie,
+                     now_ns);
     arrivals_to_report = true;
     timer_mod_ns(event_timer, now_ns);
-}
-
-/* A reply has been read whole. BQL held. */
-void ft_hold_reply_received(uint32_t disk, uint64_t cookie)
-{
-    in_flight--;
-    replies_received++;
-    if (holding) {
-        if (delivering_count == FT_MAX_STAMPS) {
-            ft_die(FT_EXIT_REFUSED, "more than %u replies in one hold", FT_MAX_STAMPS);
-        }
-        delivering[delivering_count].disk = disk;
-        delivering[delivering_count].cookie = cookie;
-        delivering_count++;
-    } else {
-        uint32_t how = runstate_is_running() ? FT_STAMP_ADRIFT : FT_STAMP_HOST;
-        ft_control_stamp(disk, FT_STAMP_DELIVERY | how, cookie, ft_clock_now_ns());
-    }
 }
 
 /* vCPU thread, BQL held. */
@@ -194,7 +215,7 @@ bool ft_hold_before_next_instruction(void)
  * waits for would never come. The main loop releases the BQL before it waits. */
 void ft_hold_about_to_block(void)
 {
-    if (qemu_mutex_iothread_locked() && in_flight > 0 && !holding) {
+    if (qemu_mutex_iothread_locked() && in_flight > 0) {
         drain();
     }
 }

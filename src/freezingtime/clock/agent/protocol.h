@@ -13,10 +13,13 @@
 #include <stdint.h>
 
 #define FT_MAGIC 0x545a5246u /* "FRZT" */
-#define FT_VERSION 1u
+#define FT_VERSION 2u
 
 /* The most stamps of one report: bounds the message size on both sides. */
 #define FT_MAX_STAMPS 1024u
+
+/* The most replies of one order, and so the most requests in flight on all disks. */
+#define FT_MAX_REPLIES 32768u
 
 #define FT_NEVER INT64_MAX
 
@@ -24,6 +27,7 @@ enum ft_report_flag {
     FT_REPORT_HELLO = 1,   /* the first report: QEMU is built, nothing has run */
     FT_REPORT_RUNNING = 2, /* the machine runs: guest time obeys the device */
     FT_REPORT_DRAIN = 4,   /* guest time cannot move: answer everything at once */
+    FT_REPORT_MORE = 8,    /* not all stamps fit: the next report goes on; no order yet */
 };
 
 enum ft_stamp_flag {
@@ -54,6 +58,8 @@ enum ft_order_flag {
     FT_ORDER_STOP = 1, /* stop the machine here, once the replies are delivered */
 };
 
+/* Behind the order, for each reply, the disk that it is of (uint32_t), in the order in which
+ * they are to be delivered. Replies of one disk are delivered as its connection has them. */
 struct ft_order {
     uint32_t magic;
     uint16_t version;

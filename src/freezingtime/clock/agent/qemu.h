@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #define QEMU_CLOCK_VIRTUAL 1       /* QEMUClockType */
 #define QEMU_TIMER_NS 1            /* SCALE_NS */
@@ -21,9 +22,14 @@
 #define WEAK __attribute__((weak))
 
 typedef struct AioContext AioContext;
+typedef struct BlockDriverState BlockDriverState;
 typedef struct Coroutine Coroutine;
 typedef struct CPUState CPUState;
 typedef struct QemuMutex QemuMutex;
+typedef struct QEMUIOVector { /* its head */
+    struct iovec *iov;
+    int niov;
+} QEMUIOVector;
 union run_on_cpu_data {
     void *pointer;
     uint64_t address;
@@ -49,12 +55,16 @@ WEAK extern int use_icount; /* 0 off, 1 precise, 2 adaptive */
 WEAK AioContext *qemu_get_aio_context(void);
 WEAK bool aio_poll(AioContext *context, bool blocking);
 
-/* Coroutines. BQL held; the mutex functions are only to be replaced. */
+/* Coroutines. BQL held. */
 WEAK Coroutine *qemu_coroutine_self(void);
 WEAK void qemu_coroutine_yield(void);
 WEAK void aio_co_wake(Coroutine *coroutine);
-WEAK void qemu_co_mutex_lock(void *mutex);
-WEAK void qemu_co_mutex_unlock(void *mutex);
+WEAK void aio_co_schedule(AioContext *context, Coroutine *coroutine);
+
+/* Block devices. BQL held. */
+WEAK void *bdrv_find_format(const char *name);
+WEAK const char *bdrv_get_node_name(const BlockDriverState *bs);
+WEAK int nbd_errno_to_system_errno(int error);
 
 /* The machine. */
 WEAK bool phase_check(int phase);

@@ -1,0 +1,19 @@
+"""The agent's sources, how to compile them, and how it ends."""
+
+from __future__ import annotations
+
+from freezingtime.clock.agent import agent_path
+
+AGENT_DIRECTORY = agent_path().parent
+AGENT_SOURCES = sorted(AGENT_DIRECTORY.glob("*.c"))
+
+STRICT = [
+    *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wshadow"),
+    *("-Wconversion", "-Wno-sign-conversion", "-Werror"),
+]
+SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+EXIT_REFUSED = 64
+EXIT_EMULATOR_LOST = 70
+
+END_DEADLINE_S = 60.0
