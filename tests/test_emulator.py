@@ -679,4 +679,4 @@ def test_an_ended_record_counts_nothing_more_and_rings_no_alarm(
     assert [completed.arrival_ns for completed in recorded] == [100]
     assert emulator.totals.request_count == 1
     assert rung_ns == []
-    assert sum(verdict.reply_count for verdict in clock.verdicts) == 3
+    assert sum(len(verdict.reply_disks) for verdict in clock.verdicts) == 3
