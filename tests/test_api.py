@@ -113,6 +113,16 @@ class TestReplay:
         gc.collect()
         assert not path.parent.exists()
 
+    def test_requests_have_what_the_devices_say(self) -> None:
+        """3,000 requests a second: at depth 8 each waits for those before it, 333 us apart."""
+        requests = ft.replay("randread,qd=8,count=200,size=1m", devices=["aws-gp3", FAST]).requests
+        limited = requests[requests["disk"] == "aws-gp3"]
+        assert limited["held_by"].iloc[0] == "nothing"
+        assert (limited["held_by"] == "iops_limit").sum() > 190
+        assert limited["service_start_ns"].tolist() == sorted(limited["service_start_ns"])
+        assert limited["held_ns"].max() > 1_000_000
+        assert requests[requests["disk"] == FAST]["held_by"].isna().all()
+
     def test_statistics(self) -> None:
         result = ft.replay("randwrite,qd=2,count=50,size=1m", devices=["hgst-ultrastar-7k8-8tb"])
         (statistics,) = result.statistics.values()

@@ -203,7 +203,7 @@ def test_many_disks_leave_room(terminal: Terminal, monkeypatch: pytest.MonkeyPat
 
 def test_words_of_progress() -> None:
     totals = Totals(now_ns=3_000_000_000, waiting_for="data: file", frozen_host_ns=10**9)
-    assert running_line(totals, 1.5) == (
+    assert running_line(totals, 1.5, ratio=2.0) == (
         "guest 3.000 s, real 1.5 s (2x), 0 requests, frozen 1.0 s, warped 0.0 s, "
         "waiting for data: file"
     )

@@ -9,8 +9,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from freezingtime.emulator import Totals
-from freezingtime.experiment.progress_text import disk_cells, running_line
+from freezingtime.experiment.progress_text import disk_cells
 from freezingtime.experiment.run_meter import DiskHistory
 
 #: A view with more disks leaves no room for what the job prints.
@@ -28,10 +27,10 @@ class LiveView:
         """Draw a step of the preparation."""
         self._draw(_line(line))
 
-    def show_run(self, totals: Totals, host_s: float, histories: Sequence[DiskHistory]) -> None:
+    def show_run(self, line: str, histories: Sequence[DiskHistory]) -> None:
         """Draw how far the run is."""
         self._draw(
-            Group(_line(running_line(totals, host_s)), *self._disks(histories)),
+            Group(_line(line), *self._disks(histories)),
         )
 
     def clear(self) -> None:

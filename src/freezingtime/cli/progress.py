@@ -35,6 +35,8 @@ class RunProgress(RunObserver):
         self._period_s = _PLAIN_PERIOD_S if self._view is None else _TERMINAL_PERIOD_S
         self._histories: list[DiskHistory] = []
         self._start_s = time.monotonic()
+        self._run_start: tuple[float, int] | None = None
+        """Of the job: real time, and guest time in ns."""
         self._shown_s = self._start_s
         self._step = ""
         self._in_a_line = False
@@ -65,20 +67,23 @@ class RunProgress(RunObserver):
 
     def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
         """Renew the view, or print a line, if it is time to."""
-        if not self._histories:
-            self._histories = [DiskHistory(meter, totals.now_ns) for meter in meters]
         now_s = time.monotonic()
+        if self._run_start is None:
+            self._run_start = (now_s, totals.now_ns)
+            self._histories = [DiskHistory(meter, totals.now_ns) for meter in meters]
         if self._quiet or now_s - self._shown_s < self._period_s:
             return
         self._shown_s = now_s
         for history in self._histories:
             history.advance(totals.now_ns)
-        host_s = now_s - self._start_s
+        run_s, run_ns = now_s - self._run_start[0], totals.now_ns - self._run_start[1]
+        ratio = run_ns / 1e9 / run_s if run_s > 0 else None
+        line = running_line(totals, now_s - self._start_s, ratio)
         if self._view is None:
-            parts = [running_line(totals, host_s), disks_line(self._histories)]
+            parts = [line, disks_line(self._histories)]
             print(f"freezingtime: {'; '.join(filter(None, parts))}", file=sys.stderr)
         elif not self._in_a_line:
-            self._view.show_run(totals, host_s, self._histories)
+            self._view.show_run(line, self._histories)
 
     def output(self, stdout: bytes, stderr: bytes) -> None:
         """Pass the job's output on, or keep it."""

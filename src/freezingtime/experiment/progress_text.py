@@ -18,12 +18,14 @@ def step_line(step: str, done: int, total: int, host_s: float) -> str:
     return f"{step}{amount} ({host_s:.0f} s)"
 
 
-def running_line(totals: Totals, host_s: float) -> str:
-    """A run that goes on, after so many seconds of host time."""
-    guest_s = totals.now_ns / 1e9
-    ratio = f" ({guest_s / host_s:.3g}x)" if host_s > 0 else ""
+def running_line(totals: Totals, host_s: float, ratio: float | None = None) -> str:
+    """A run that goes on, after so many seconds of host time.
+
+    ``ratio`` is how much faster guest time goes than real time.
+    """
+    speed = "" if ratio is None else f" ({ratio:.3g}x)"
     line = (
-        f"guest {guest_s:.3f} s, real {host_s:.1f} s{ratio}, "
+        f"guest {totals.now_ns / 1e9:.3f} s, real {host_s:.1f} s{speed}, "
         f"{totals.request_count} requests, frozen {totals.frozen_host_ns / 1e9:.1f} s, "
         f"warped {totals.warped_ns / 1e9:.1f} s"
     )
