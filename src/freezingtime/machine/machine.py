@@ -30,7 +30,6 @@ from freezingtime.machine.qemu_command import (
     DiskSocket,
     MachineFiles,
     blockdev_arguments,
-    icount_shift,
     qemu_command,
 )
 from freezingtime.machine.qemu_frontends import plug_commands, told_depth
@@ -287,7 +286,6 @@ class Machine:
             files,
             memory_bytes=config.memory_bytes,
             cpu_count=config.cpu_count,
-            shift=icount_shift(min(config.rate_hz, BOOT_RATE_HZ)),
             qmp_fd=theirs.fileno(),
             incoming=snapshot is not None,
         )

@@ -30,8 +30,6 @@ DISKS_MAX = 28
 
 _SCSI_DEPTH = f"cmd_per_lun={queues_of(Frontend.VIRTIO_SCSI).depth}"
 
-_NS_PER_S = 1_000_000_000
-
 
 class DiskSocket(NamedTuple):
     """A disk as QEMU's NBD client finds it."""
@@ -65,25 +63,12 @@ class MachineFiles:
     """The root disk's, if the guest has one."""
 
 
-def icount_shift(rate_hz: int) -> int:
-    """The least shift at which QEMU's instruction budget cannot overshoot a deadline.
-
-    QEMU lets the guest run ``deadline_ns >> shift`` instructions, rounded up: the last of
-    them is the first at whose end the deadline is reached.
-    """
-    shift = 0
-    while (_NS_PER_S >> shift) > rate_hz:
-        shift += 1
-    return shift
-
-
 def qemu_command(
     binary: str,
     files: MachineFiles,
     *,
     memory_bytes: int,
     cpu_count: int,
-    shift: int,
     qmp_fd: int,
     incoming: bool,
 ) -> list[str]:
@@ -100,7 +85,7 @@ def qemu_command(
         *("-display", "none"),
         *("-machine", MACHINE_TYPE),
         *("-accel", "tcg,thread=single"),
-        *("-icount", f"shift={shift},sleep=off"),
+        *("-icount", "shift=0,sleep=off"),
         *("-cpu", CPU_MODEL),
         *("-smp", f"{cpu_count},sockets=1,cores={cpu_count},threads=1"),
         *("-m", f"{memory_bytes >> 20}M"),

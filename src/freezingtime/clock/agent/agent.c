@@ -48,6 +48,8 @@ static void require_symbols(void)
 #define NEED(symbol) {#symbol, (const void *)&(symbol)}
         NEED(icount_get),
         NEED(icount_get_raw),
+        NEED(icount_round),
+        NEED(icount_update),
         NEED(qemu_clock_deadline_ns_all),
         NEED(timer_init_full),
         NEED(timer_mod_ns),
@@ -76,7 +78,8 @@ static void require_symbols(void)
         NEED(qemu_bql_mutex_lock_func),
         NEED(qemu_get_cpu),
         NEED(async_run_on_cpu),
-        NEED(cpu_exit),
+        NEED(cpu_thread_is_idle),
+        NEED(process_queued_cpu_work),
         NEED(get_ptr_rcu_reader),
         NEED(rcu_remove_force_rcu_notifier),
         NEED(cpus_get_accel),

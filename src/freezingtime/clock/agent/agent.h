@@ -30,6 +30,12 @@ void ft_clock_machine_runs(void);
 void ft_clock_set_rate(uint64_t rate_hz);
 int64_t ft_clock_now_ns(void); /* any thread, no lock; exact in the vCPU thread */
 int64_t ft_clock_warped_ns(void);
+void ft_clock_set_cpus_at_once(int count);
+int64_t ft_clock_instructions(int64_t duration_ns);
+int64_t ft_clock_budget(int64_t duration_ns);
+
+/* lead.c: from now on, a function of QEMU's is one of ours. */
+void ft_lead(void *from, const void *target);
 
 /* nbd_driver.c: QEMU's requests to NBD disks go our way. */
 void ft_nbd_driver_install(void); /* before QEMU's main */
@@ -82,8 +88,8 @@ bool ft_hold_before_next_instruction(void); /* false: there is one already */
 /* cpus.c: several CPUs in turn. */
 void ft_cpus_start(void **accelerator_kick);
 void ft_cpus_machine_runs(void);
-void ft_cpus_idle(void);
-void ft_cpus_idle_ended(void);
+void ft_cpus_stop(void);
+bool ft_cpus_choosing(void);
 
 /* deferred.c: work that devices leave to QEMU's main loop. */
 void ft_deferred_start(void);

@@ -2,7 +2,8 @@
  *
  * Guest time.
  *
- *   now = base + executed instructions since base / rate + idle time skipped since base
+ *   now = base + executed instructions since base / CPUs at once / rate
+ *       + idle time skipped since base
  *
  * QEMU's own icount clock ties one instruction to a power of two of nanoseconds, and lets
  * the main thread skip idle time, two thread switches away. The accelerator's table of
@@ -10,9 +11,8 @@
  * rate, and the idle entry, which TCG leaves empty, is asked by the vCPU thread whether
  * an idle CPU may sleep: it answers no, and skips to the next timer at once.
  *
- * QEMU budgets `deadline` ns >> shift instructions ahead, rounded up; the shift is chosen
- * such that the rate is at least one instruction per 2^shift ns. So the last instruction
- * of a budget is at most the first at whose end the deadline is reached.
+ * QEMU budgets instructions up to the next deadline. Its own rounding knows only powers of two,
+ * so ours takes its place (icount_round in cpus.c).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -31,6 +31,7 @@
 static int64_t base_ns;
 static int64_t base_instructions;
 static uint64_t rate = NS_PER_S;
+static uint64_t at_once = 1;
 static _Atomic int64_t warped_ns;
 static bool machine_has_run;
 
@@ -45,13 +46,36 @@ static int64_t instructions_to_ns(uint64_t instructions)
     return (int64_t)(instructions / rate * NS_PER_S + instructions % rate * NS_PER_S / rate);
 }
 
+/* CPUs that execute at once do so in turn: each of them has had its share of this. */
+static uint64_t executed_by_each(void)
+{
+    return (uint64_t)(icount_get_raw() - base_instructions) / at_once;
+}
+
 int64_t ft_clock_now_ns(void)
 {
     if (!machine_has_run) {
         return base_ns; /* devices that are restored from a snapshot must see its time */
     }
-    uint64_t executed = (uint64_t)(icount_get_raw() - base_instructions);
-    return base_ns + instructions_to_ns(executed) + ft_clock_warped_ns();
+    return base_ns + instructions_to_ns(executed_by_each()) + ft_clock_warped_ns();
+}
+
+/* How many instructions one CPU executes in this time, rounded up. Any thread, no lock. */
+int64_t ft_clock_instructions(int64_t duration_ns)
+{
+    uint64_t seconds = (uint64_t)duration_ns / NS_PER_S;
+    uint64_t rest_ns = (uint64_t)duration_ns % NS_PER_S;
+    return (int64_t)(seconds * rate + (rest_ns * rate + NS_PER_S - 1) / NS_PER_S);
+}
+
+/* The least number of instructions after which the clock has gone on by this much.
+ * vCPU thread. */
+int64_t ft_clock_budget(int64_t duration_ns)
+{
+    int64_t executed = icount_get_raw() - base_instructions;
+    int64_t end_ns = instructions_to_ns(executed_by_each()) + duration_ns;
+    int64_t budget = ft_clock_instructions(end_ns) * (int64_t)at_once - executed;
+    return budget > 0 ? budget : 0;
 }
 
 /* Asked for each CPU in turn until one is not idle; the last CPU's answer decides.
@@ -61,6 +85,9 @@ static bool cpu_may_sleep(CPUState *cpu)
     if (!qemu_in_vcpu_thread()) {
         return false;
     }
+    if (ft_cpus_choosing()) {
+        return true;
+    }
     int index = 0;
     while (qemu_get_cpu(index) != cpu) {
         index++;
@@ -68,13 +95,11 @@ static bool cpu_may_sleep(CPUState *cpu)
     if (qemu_get_cpu(index + 1)) {
         return true;
     }
-    ft_cpus_idle();
     int64_t idle_ns = qemu_clock_deadline_ns_all(QEMU_CLOCK_VIRTUAL, QEMU_TIMER_INTERNAL);
     if (idle_ns < 0) {
         return true; /* no timer at all: only the outside world can wake this guest */
     }
     atomic_fetch_add_explicit(&warped_ns, idle_ns, memory_order_relaxed);
-    ft_cpus_idle_ended();
     return false;
 }
 
@@ -134,11 +159,26 @@ void ft_clock_machine_runs(void)
     }
 }
 
-/* vCPU thread in a hold, BQL held: the new rate counts from this very instruction. */
-void ft_clock_set_rate(uint64_t rate_hz)
+/* vCPU thread, BQL held: what counts from this very instruction on is to be set. */
+static void begin_anew(void)
 {
     int64_t now_ns = ft_clock_now_ns();
     base_instructions = icount_get_raw();
     base_ns = now_ns - ft_clock_warped_ns();
+}
+
+/* vCPU thread in a hold, BQL held. */
+void ft_clock_set_rate(uint64_t rate_hz)
+{
+    begin_anew();
     rate = rate_hz;
+}
+
+/* vCPU thread between two turns, BQL held. */
+void ft_clock_set_cpus_at_once(int count)
+{
+    if (at_once != (uint64_t)count) {
+        begin_anew();
+        at_once = (uint64_t)count;
+    }
 }

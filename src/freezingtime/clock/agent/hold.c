@@ -116,6 +116,7 @@ static void arm(void)
 
 static void stop_machine(void)
 {
+    ft_cpus_stop();
     vm_stop(qapi_enum_parse(RunState_lookup, "paused", -1, NULL));
 }
 

@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define QEMU_CLOCK_VIRTUAL 1       /* QEMUClockType */
-#define QEMU_TIMER_NS 1            /* SCALE_NS */
-#define QEMU_TIMER_INTERNAL (~1)   /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
+#define QEMU_CLOCK_VIRTUAL 1     /* QEMUClockType */
+#define QEMU_TIMER_NS 1          /* SCALE_NS */
+#define QEMU_TIMER_INTERNAL (~1) /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
 #define QEMU_PHASE_MACHINE_READY 4 /* MachineInitPhase */
 
 #define WEAK __attribute__((weak))
@@ -43,6 +43,8 @@ typedef void qemu_vm_change_cb(void *opaque, bool running, int state);
 /* Guest time and timers. Any thread; timer callbacks run with the BQL held. */
 WEAK int64_t icount_get(void);
 WEAK int64_t icount_get_raw(void);
+WEAK int64_t icount_round(int64_t duration_ns); /* only to be replaced */
+WEAK void icount_update(CPUState *cpu); /* count what it has executed so far */
 WEAK int64_t qemu_clock_deadline_ns_all(int type, int attr_mask);
 WEAK void timer_init_full(void *timer, void *group, int type, int scale, int attributes,
                           qemu_timer_cb *cb, void *opaque);
@@ -82,7 +84,8 @@ WEAK qemu_lock_fn qemu_mutex_unlock_impl;
 WEAK extern qemu_lock_fn *qemu_bql_mutex_lock_func; /* how the BQL is locked */
 WEAK CPUState *qemu_get_cpu(int index);
 WEAK void async_run_on_cpu(CPUState *cpu, qemu_work_fn *function, union run_on_cpu_data data);
-WEAK void cpu_exit(CPUState *cpu);
+WEAK bool cpu_thread_is_idle(CPUState *cpu);
+WEAK void process_queued_cpu_work(CPUState *cpu);
 WEAK void *get_ptr_rcu_reader(void);
 WEAK void rcu_remove_force_rcu_notifier(void *notifier);
 
