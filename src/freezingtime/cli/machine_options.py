@@ -65,7 +65,7 @@ RootDeviceOption: TypeAlias = Annotated[
 CpusOption: TypeAlias = Annotated[
     int,
     typer.Option(
-        "--cpus", metavar="NUMBER", help="How many CPUs the guest has; they execute in turn."
+        "--cpus", metavar="NUMBER", help="How many CPUs the guest has; each executes at the rate."
     ),
 ]
 
