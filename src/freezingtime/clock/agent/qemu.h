@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define QEMU_CLOCK_VIRTUAL 1     /* QEMUClockType */
-#define QEMU_TIMER_NS 1          /* SCALE_NS */
-#define QEMU_TIMER_INTERNAL (~1) /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
+#define QEMU_CLOCK_VIRTUAL 1       /* QEMUClockType */
+#define QEMU_TIMER_NS 1            /* SCALE_NS */
+#define QEMU_TIMER_INTERNAL (~1)   /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
 #define QEMU_PHASE_MACHINE_READY 4 /* MachineInitPhase */
 
 #define WEAK __attribute__((weak))
@@ -44,7 +44,7 @@ typedef void qemu_vm_change_cb(void *opaque, bool running, int state);
 WEAK int64_t icount_get(void);
 WEAK int64_t icount_get_raw(void);
 WEAK int64_t icount_round(int64_t duration_ns); /* only to be replaced */
-WEAK void icount_update(CPUState *cpu); /* count what it has executed so far */
+WEAK void icount_update(CPUState *cpu);         /* count what it has executed so far */
 WEAK int64_t qemu_clock_deadline_ns_all(int type, int attr_mask);
 WEAK void timer_init_full(void *timer, void *group, int type, int scale, int attributes,
                           qemu_timer_cb *cb, void *opaque);
