@@ -10,12 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import hypothesis
 import pytest
 
 #: The installed console script, beside the interpreter that runs the tests.
 PROGRAM = Path(sys.executable).parent / "freezingtime"
 
 _DEADLINE_S = 300.0
+
+# How long an example takes is the host's affair.
+hypothesis.settings.register_profile("freezingtime", deadline=None)
+hypothesis.settings.load_profile("freezingtime")
 
 
 def skip(reason: str) -> None:

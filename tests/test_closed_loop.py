@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from freezingtime.device.base import Device
@@ -115,7 +115,6 @@ def run(device: Device, trace: Trace, depth: int) -> Simulation:
     return simulate_closed_loop(device, [trace], depth, count=len(trace))
 
 
-@settings(deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.sampled_from(list(Operation)), st.integers(0, 3), st.integers(1, 6)),

@@ -65,7 +65,7 @@ def compared(a: Path, b: Path) -> Comparison:
     return compare(*(open_recorded_run(path, pytest.fail) for path in (a, b)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(rows=requests())
 def test_a_run_is_identical_to_itself(
     rows: list[CompletedRequest], tmp_path_factory: pytest.TempPathFactory
@@ -77,7 +77,7 @@ def test_a_run_is_identical_to_itself(
     assert not comparison.plan
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(rows=requests(), data=st.data())
 def test_a_nanosecond_is_found_where_it_is(
     rows: list[CompletedRequest], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -162,7 +162,7 @@ def test_conditions(condition: str, is_met: bool, tmp_path: Path) -> None:
     assert bool(found) == is_met
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(share=st.fractions(0, 10, max_denominator=10**6), a=st.integers(1, 10**15))
 def test_a_share_is_exact(share: Fraction, a: int) -> None:
     """A threshold that is met exactly is met by ``>=`` and not by ``>``."""

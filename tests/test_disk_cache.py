@@ -271,7 +271,7 @@ def as_arrays(trace: list[Timed]) -> tuple[NDArray[np.int64], ...]:
 
 
 @pytest.mark.parametrize("params", PARAMS.values(), ids=PARAMS.keys())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(trace=random_requests())
 def test_any_trace_keeps_the_promises(params: DiskParams, trace: list[Timed]) -> None:
     completions_ns = serve(DiskDevice(params, seed=9), trace)
@@ -287,7 +287,7 @@ def test_any_trace_keeps_the_promises(params: DiskParams, trace: list[Timed]) ->
 
 
 @pytest.mark.parametrize("params", PARAMS.values(), ids=PARAMS.keys())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(trace=random_requests())
 def test_a_trace_at_once_gives_the_same_as_request_by_request(
     params: DiskParams, trace: list[Timed]

@@ -273,7 +273,7 @@ def test_bands_cache_and_safe_copy_do_not_overlap() -> None:
         assert seen[params.logical_sectors] == first
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.integers(0, 60), st.integers(1, 12), st.booleans()), min_size=1, max_size=60

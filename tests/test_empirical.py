@@ -8,7 +8,7 @@ import tomllib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -152,7 +152,6 @@ def test_the_depth_counts_what_is_in_flight_on_arrival() -> None:
         assert model.completion_ns(read, arrival_us * 1000) == (arrival_us + 10 * depth) * 1000
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8)), max_size=99))
 def test_the_depth_is_right_in_whatever_order_requests_complete(
     trace: list[tuple[int, int]],
@@ -200,7 +199,6 @@ def test_the_same_seed_gives_the_same_times_and_another_seed_others() -> None:
     assert first == again != other
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 200_000), st.sampled_from(list(Operation)), st.integers(1, 6)),

@@ -516,7 +516,7 @@ def test_a_device_may_act_between_requests(workers: ThreadPoolExecutor) -> None:
     service_ns=st.integers(0, 10_000),
     delay_us=st.sampled_from([0, 200]),
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_every_request_is_answered_once_and_on_time(
     script: list[tuple[int, Operation, int]],
     service_ns: int,

@@ -82,7 +82,7 @@ def expected(
 
 
 @given(rows=requests())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_csv_and_blkparse_and_iolog_come_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[CompletedRequest]
 ) -> None:
@@ -99,7 +99,7 @@ def test_csv_and_blkparse_and_iolog_come_back(
 
 
 @given(rows=requests())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_latency_log_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[CompletedRequest]
 ) -> None:
@@ -165,7 +165,7 @@ def blkparse_lines(directory: Path) -> list[str]:
 
 
 @given(rows=requests())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_blkparse_prints_of_our_binary_what_our_text_says(
     tmp_path_factory: pytest.TempPathFactory, rows: list[CompletedRequest]
 ) -> None:

@@ -119,7 +119,7 @@ def test_the_distances_of_candidates_are_those_of_scipy() -> None:
 @given(
     values=st.lists(st.integers(1, 10**9), min_size=2, max_size=400),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_quantile_points_are_a_table_and_keep_the_mean(values: list[int]) -> None:
     points = quantile_points(np.array(values))
     probabilities, times_ns = (np.array(column) for column in zip(*points, strict=True))
@@ -282,7 +282,7 @@ _VALUES = st.recursive(
 
 
 @given(content=st.dictionaries(_TEXTS.filter(lambda key: key != "kind"), _VALUES, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_what_is_written_as_toml_is_read_back(content: dict[str, object]) -> None:
     def without_empty(value: object) -> object:
         """An empty table without anything below it need not stand there."""

@@ -115,7 +115,7 @@ def units_of(ssd: FlashDevice, request: Request) -> range:
 
 @pytest.mark.parametrize("precondition", ["fresh", "steady"])
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=st.lists(operations, min_size=1, max_size=120))
 def test_every_request_completes_once_after_its_arrival(
     shape: str, precondition: str, steps: list[Step]
@@ -130,7 +130,7 @@ def test_every_request_completes_once_after_its_arrival(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(steps=st.lists(operations, min_size=1, max_size=80))
 def test_a_whole_trace_gives_what_single_requests_give(shape: str, steps: list[Step]) -> None:
     trace = trace_of(steps, may_force=False)
@@ -145,7 +145,7 @@ def test_a_whole_trace_gives_what_single_requests_give(shape: str, steps: list[S
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=st.lists(operations, min_size=1, max_size=80))
 def test_flushed_and_forced_writes_are_stable(shape: str, steps: list[Step]) -> None:
     """At a flush's completion, what had completed before its submission; but what the guest
@@ -188,7 +188,7 @@ def test_flushed_and_forced_writes_are_stable(shape: str, steps: list[Step]) -> 
     run(ssd, trace, check)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32), steps=st.lists(operations, min_size=1, max_size=60))
 def test_the_same_seed_gives_the_same_result(seed: int, steps: list[Step]) -> None:
     first, second = (small_device("buffered", "steady", seed) for _ in range(2))

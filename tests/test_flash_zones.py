@@ -259,7 +259,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("precondition", ["fresh", "sequential"])
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(drawn=st.lists(steps, min_size=1, max_size=100))
 def test_what_the_rules_allow_completes_once_and_alike(
     shape: str, precondition: str, drawn: list[tuple[int, str, int, int]]

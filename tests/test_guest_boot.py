@@ -123,7 +123,9 @@ def boot(
     disk = directory / "disk"
     disk.touch()
     os.truncate(disk, 64 << 20)
-    machine = subprocess.Popen(qemu_arguments(image, directory, has_disk=disks > 0))
+    # It dies with the tests, whatever ends them.
+    die_too = ["setpriv", "--pdeathsig", "KILL", "--"]
+    machine = subprocess.Popen([*die_too, *qemu_arguments(image, directory, has_disk=disks > 0)])
     try:
         message = last_message(control, machine)
     finally:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -171,7 +171,6 @@ traces = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(traces, st.integers(0, 2**32), st.booleans())
 def test_both_ways_agree_and_keep_the_invariants(
     gaps: list[tuple[int, Operation, int]], seed: int, flush_waits: bool

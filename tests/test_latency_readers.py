@@ -121,7 +121,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
 
 
 @given(made=requests())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_record_and_its_exports_have_the_same_latencies(
     tmp_path_factory: pytest.TempPathFactory, made: list[CompletedRequest]
 ) -> None:
@@ -159,7 +159,7 @@ def _is_tied(order: list[CompletedRequest], place: int) -> bool:
 
 
 @given(text=st.text(max_size=200))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_text_is_misread_or_ends_in_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, text: str
 ) -> None:

@@ -319,7 +319,7 @@ class JitteryMedium(MemoryMedium):
     ),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_what_is_read_never_depends_on_the_medium(
     script: list[tuple[Operation, int, int]], seed: int, workers: ThreadPoolExecutor
 ) -> None:

@@ -52,7 +52,7 @@ def complaint(path: Path, disk: str | None = None) -> str:
 
 
 @given(rows=requests())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_record_comes_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[CompletedRequest]
 ) -> None:

@@ -276,7 +276,7 @@ buckets = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(buckets, st.lists(st.tuples(st.integers(0, 10**7), st.integers(1, 60))))
 def test_one_bucket_equals_the_textbook_exactly(
     bucket: tuple[int, int, int], trace: list[tuple[int, int]]
@@ -312,7 +312,6 @@ credits = "1MB"
 """
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

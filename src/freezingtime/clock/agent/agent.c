@@ -78,6 +78,7 @@ static void require_symbols(void)
         NEED(qemu_bql_mutex_lock_func),
         NEED(qemu_get_cpu),
         NEED(async_run_on_cpu),
+        NEED(cpu_is_stopped),
         NEED(cpu_thread_is_idle),
         NEED(process_queued_cpu_work),
         NEED(get_ptr_rcu_reader),

@@ -8,14 +8,16 @@
  * timer lists of the virtual clock notified, and one of these is ours. From there until the
  * work is done, other threads wait for the BQL, lest one of them does it.
  */
-#include <sched.h>
+#define _GNU_SOURCE
+#include <time.h>
 
 #include "agent.h"
 #include "qemu.h"
 
-/* The vCPU comes to do the work within microseconds, unless it is being stopped just then.
- * Work that is done by another thread after all is stamped as inexact. */
-#define YIELD_DEADLINE_NS INT64_C(200000000)
+/* The vCPU comes to do the work within microseconds, on a busy host within seconds, unless it has
+ * stopped. Work that is done by another thread after all is stamped as inexact. */
+#define YIELD_NS 20000
+#define YIELD_DEADLINE_NS INT64_C(20000000000)
 
 static bool pending; /* BQL */
 
@@ -25,7 +27,7 @@ static void lock_bql(QemuMutex *bql, const char *file, int line)
     int64_t start_ns = 0;
     for (;;) {
         qemu_mutex_lock_impl(bql, file, line);
-        if (!pending || qemu_in_vcpu_thread()) {
+        if (!pending || qemu_in_vcpu_thread() || cpu_is_stopped(qemu_get_cpu(0))) {
             return;
         }
         int64_t now_ns = ft_host_now_ns();
@@ -34,7 +36,7 @@ static void lock_bql(QemuMutex *bql, const char *file, int line)
             return;
         }
         qemu_mutex_unlock_impl(bql, file, line);
-        sched_yield();
+        nanosleep(&(struct timespec){.tv_nsec = YIELD_NS}, NULL);
     }
 }
 

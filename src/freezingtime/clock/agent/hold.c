@@ -118,6 +118,7 @@ static void stop_machine(void)
 {
     ft_cpus_stop();
     vm_stop(qapi_enum_parse(RunState_lookup, "paused", -1, NULL));
+    ft_deferred_forget(); /* the request to stop is QEMU's main thread's to see */
 }
 
 /* The agent's timer: vCPU thread between two guest instructions, BQL held. */

@@ -84,6 +84,7 @@ WEAK qemu_lock_fn qemu_mutex_unlock_impl;
 WEAK extern qemu_lock_fn *qemu_bql_mutex_lock_func; /* how the BQL is locked */
 WEAK CPUState *qemu_get_cpu(int index);
 WEAK void async_run_on_cpu(CPUState *cpu, qemu_work_fn *function, union run_on_cpu_data data);
+WEAK bool cpu_is_stopped(CPUState *cpu);
 WEAK bool cpu_thread_is_idle(CPUState *cpu);
 WEAK void process_queued_cpu_work(CPUState *cpu);
 WEAK void *get_ptr_rcu_reader(void);
