@@ -16,6 +16,9 @@ TEST_ALL_PACKAGES := chromium fdisk
 AGENT := $(wildcard src/freezingtime/clock/agent/*.[ch])
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 
+# One file of tests at a time on each core: what a file's tests share is made once.
+PARALLEL := -n auto --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test demo test test-all docs bench paper lint format clean
 
@@ -53,10 +56,10 @@ demo: setup ## a real guest on four devices that are not here, over a fast and a
 	@$(BIN)/python demo/demo.py
 
 test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' $(PARALLEL)
 
 test-all: packages-test-all setup-test lint ## every test
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 docs: setup-test ## the documentation site, in build/site; broken links are errors
 	$(BIN)/python -m website
