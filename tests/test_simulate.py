@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freezingtime.device.annotation_columns import new_annotations
+from freezingtime.device.annotation_columns import Annotations, new_annotations
 from freezingtime.device.base import Device, TimedDevice
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.errors import RunError
@@ -63,7 +63,12 @@ class FastServer(Servers):
         self.traces: list[tuple[IntColumn, ...]] = []
 
     def complete_all(
-        self, arrivals_ns: IntColumn, operations: IntColumn, offsets: IntColumn, lengths: IntColumn
+        self,
+        arrivals_ns: IntColumn,
+        operations: IntColumn,
+        offsets: IntColumn,
+        lengths: IntColumn,
+        annotations: Annotations | None = None,
     ) -> IntColumn:
         self.traces.append((arrivals_ns, operations, offsets, lengths))
         free_ns = 0
@@ -196,7 +201,12 @@ def test_closed_fast_path_is_taken_where_it_gives_the_same() -> None:
         calls = 0
 
         def complete_closed(
-            self, depth: int, operations: IntColumn, offsets: IntColumn, lengths: IntColumn
+            self,
+            depth: int,
+            operations: IntColumn,
+            offsets: IntColumn,
+            lengths: IntColumn,
+            annotations: Annotations | None = None,
         ) -> tuple[IntColumn, IntColumn]:
             self.calls += 1
             assert {operations.dtype, offsets.dtype, lengths.dtype} == {np.dtype(np.int64)}
@@ -329,8 +339,16 @@ def test_device_that_stands_still_is_found() -> None:
 
 def test_fast_path_that_is_early_is_found() -> None:
     class Early(FastServer):
-        def complete_all(self, *columns: IntColumn) -> IntColumn:
-            return super().complete_all(*columns) - 2 * SERVICE_NS
+        def complete_all(
+            self,
+            arrivals_ns: IntColumn,
+            operations: IntColumn,
+            offsets: IntColumn,
+            lengths: IntColumn,
+            annotations: Annotations | None = None,
+        ) -> IntColumn:
+            late_ns = super().complete_all(arrivals_ns, operations, offsets, lengths)
+            return late_ns - 2 * SERVICE_NS
 
     with pytest.raises(RunError, match="Early completed a request early or never"):
         simulate_open_loop(Early(), trace_of((0, R)))

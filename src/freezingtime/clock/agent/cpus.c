@@ -59,6 +59,33 @@ static struct {
     void (*kick)(CPUState *cpu);
 } qemu;
 
+static void *function_of(void *module, const char *name)
+{
+    void *function = dlsym(module, name);
+    if (!function) {
+        ft_die(FT_EXIT_REFUSED, "this QEMU's round robin has no %s; QEMU 7.2 is supported", name);
+    }
+    return function;
+}
+
+/* QEMU's own functions of the names that are ours to others, in the module of this address. */
+static void find_round_robin(const void *address)
+{
+    Dl_info found;
+    if (!dladdr(address, &found)) {
+        ft_die(FT_EXIT_REFUSED, "QEMU's round robin is in no known file");
+    }
+    void *module = dlopen(found.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
+    if (!module) {
+        ft_die(FT_EXIT_REFUSED, "%s: %s", found.dli_fname, dlerror());
+    }
+    qemu.tcg_cpus_exec = (int (*)(CPUState *))function_of(module, "tcg_cpus_exec");
+    qemu.icount_handle_deadline = (void (*)(void))function_of(module, "icount_handle_deadline");
+    qemu.icount_prepare_for_run =
+        (void (*)(CPUState *))function_of(module, "icount_prepare_for_run");
+    qemu.icount_process_data = (void (*)(CPUState *))function_of(module, "icount_process_data");
+}
+
 static bool has_turn(const CPUState *cpu)
 {
     return cpu_count == 1 || (!stopped && turn >= 0 && qemu_get_cpu(turn) == cpu);
@@ -117,6 +144,9 @@ static void do_queued_work(void)
 /* QEMU's round robin is about to begin a round: vCPU thread, BQL held. */
 EXPORT void icount_handle_deadline(void)
 {
+    if (!qemu.icount_handle_deadline) {
+        find_round_robin(__builtin_return_address(0)); /* the machine ran before the agent */
+    }
     qemu.icount_handle_deadline();
     if (cpu_count == 1) {
         return;
@@ -237,38 +267,11 @@ static void remove_rcu_notifier(CPUState *unused, union run_on_cpu_data no_data)
     rcu_remove_force_rcu_notifier(notifier);
 }
 
-static void *function_of(void *module, const char *name)
-{
-    void *function = dlsym(module, name);
-    if (!function) {
-        ft_die(FT_EXIT_REFUSED, "this QEMU's round robin has no %s; QEMU 7.2 is supported", name);
-    }
-    return function;
-}
-
-/* QEMU's own functions, of the names that are ours to others. */
-static void find_round_robin(void)
-{
-    Dl_info found;
-    if (!dladdr((const void *)qemu.kick, &found)) {
-        ft_die(FT_EXIT_REFUSED, "QEMU's round robin is in no known file");
-    }
-    void *module = dlopen(found.dli_fname, RTLD_LAZY | RTLD_NOLOAD);
-    if (!module) {
-        ft_die(FT_EXIT_REFUSED, "%s: %s", found.dli_fname, dlerror());
-    }
-    qemu.tcg_cpus_exec = (int (*)(CPUState *))function_of(module, "tcg_cpus_exec");
-    qemu.icount_handle_deadline = (void (*)(void))function_of(module, "icount_handle_deadline");
-    qemu.icount_prepare_for_run =
-        (void (*)(CPUState *))function_of(module, "icount_prepare_for_run");
-    qemu.icount_process_data = (void (*)(CPUState *))function_of(module, "icount_process_data");
-}
-
 /* Main thread, BQL held, once the machine is built. */
 void ft_cpus_start(void **accelerator_kick)
 {
     qemu.kick = (void (*)(CPUState *))(uintptr_t)*accelerator_kick;
-    find_round_robin();
+    find_round_robin((const void *)qemu.kick);
     ft_lead((void *)&icount_round, (const void *)round_budget);
     while (qemu_get_cpu(cpu_count)) {
         cpu_count++;
