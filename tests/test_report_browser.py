@@ -137,6 +137,10 @@ def test_it_prints_light_on_a_few_sheets(browser: Browser, report: Path) -> None
         browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     )
     assert browser.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    # No table's head stays behind on the sheet before its rows.
+    assert browser.evaluate("getComputedStyle(document.querySelector('table')).breakInside") == (
+        "avoid"
+    )
     document = base64.b64decode(browser.call("Page.printToPDF")["data"])
     assert document.startswith(b"%PDF")
     assert 3 <= document.count(b"/Type /Page\n") <= 15
