@@ -61,8 +61,9 @@ class TestRoot:
 
 
 def test_a_tool_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = debian_image.FileSystem("no-such-mkfs", "no-such-package", "no-such-package")
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(debian_image, "FILE_SYSTEMS", {"ext4": ("no-such-mkfs", "no-such-package")})
+    monkeypatch.setattr(debian_image, "FILE_SYSTEMS", {"ext4": missing})
     with pytest.raises(InputError, match="is not installed, which building a Debian guest takes"):
         require_tools(PLAN)
 
