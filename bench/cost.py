@@ -29,6 +29,17 @@ READS = 20_000
 HASHED_MIB = 192
 
 
+#: The guest's addresses, random otherwise, decide whether its stack and its data meet in one
+#: entry of QEMU's TLB: the same work then takes up to 1.7 times as long, in stock QEMU too.
+FIXED_LAYOUT = (
+    b"#!/bin/sh\n"
+    b'if [ -z "$FIXED" ]; then\n'
+    b"    echo 0 >/proc/sys/kernel/randomize_va_space\n"
+    b'    FIXED=1 exec sh "$0"\n'
+    b"fi\n"
+)
+
+
 @dataclass(frozen=True)
 class Job:
     """What is run, and how many times as long as stock QEMU it may take."""
@@ -47,8 +58,8 @@ JOBS = (
     ),
     Job(
         f"no disk: SHA-256 of {HASHED_MIB} MiB",
-        b"#!/bin/sh\ndd if=/dev/zero bs=1M count=%d 2>/dev/null | sha256sum >/dev/null\n"
-        % HASHED_MIB,
+        FIXED_LAYOUT
+        + b"dd if=/dev/zero bs=1M count=%d 2>/dev/null | sha256sum >/dev/null\n" % HASHED_MIB,
         limit_ratio=1 / 0.9,
     ),
 )
