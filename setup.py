@@ -4,18 +4,23 @@ It is declared as an extension module so that the compiler, its flags and the fi
 are the build's ordinary business. Nothing ever imports it; QEMU preloads it.
 """
 
+import runpy
 from pathlib import Path
 
 from setuptools import Extension, setup
 
 AGENT = Path("src/freezingtime/clock/agent")
+DIGEST = runpy.run_path(str(AGENT / "digest.py"))["sources_digest"](AGENT)
 
 setup(
+    # Always: a source that is gone would not be noticed, and it takes two seconds.
+    options={"build_ext": {"force": True}},
     ext_modules=[
         Extension(
             "freezingtime.clock.agent._agent",
             sources=sorted(str(source) for source in AGENT.glob("*.c")),
             depends=sorted(str(header) for header in AGENT.glob("*.h")),
+            define_macros=[("FT_SOURCES", f'"{DIGEST}"')],
             extra_compile_args=[
                 "-std=c11",
                 "-O2",
@@ -29,5 +34,5 @@ setup(
             ],
             libraries=["dl", "pthread"],
         )
-    ]
+    ],
 )

@@ -19,6 +19,12 @@
 #include "agent.h"
 #include "qemu.h"
 
+/* Read from the file (digest.py): which sources this was made of. */
+#ifndef FT_SOURCES
+#define FT_SOURCES "sources that nobody named"
+#endif
+__attribute__((used)) static const char made_of[] = "freezingtime agent of " FT_SOURCES;
+
 #define MIN_RATE_HZ UINT64_C(1000000)
 #define MAX_RATE_HZ UINT64_C(16000000000)
 

@@ -91,35 +91,29 @@ static bool has_turn(const CPUState *cpu)
     return cpu_count == 1 || (!stopped && turn >= 0 && qemu_get_cpu(turn) == cpu);
 }
 
-static bool is_idle(int index)
-{
-    return cpu_thread_is_idle(qemu_get_cpu(index));
-}
+/* Those that have something to do. */
+struct busy {
+    int count;
+    int next; /* the first of them behind the last turn's, or -1 */
+};
 
-/* The first one behind the last that has something to do, or -1. vCPU thread. */
-static int next_cpu(void)
+/* vCPU thread. */
+static struct busy find_busy(void)
 {
-    int next = -1;
+    struct busy found = {.count = 0, .next = -1};
     choosing = true;
-    for (int step = 1; step <= cpu_count && next < 0; step++) {
+    for (int step = 1; step <= cpu_count; step++) {
         int candidate = (last + step) % cpu_count;
-        if (!is_idle(candidate)) {
-            next = candidate;
+        if (cpu_thread_is_idle(qemu_get_cpu(candidate))) {
+            continue;
         }
+        if (found.count == 0) {
+            found.next = candidate;
+        }
+        found.count++;
     }
     choosing = false;
-    return next;
-}
-
-static int count_busy(void)
-{
-    int busy = 0;
-    choosing = true;
-    for (int index = 0; index < cpu_count; index++) {
-        busy += !is_idle(index);
-    }
-    choosing = false;
-    return busy;
+    return found;
 }
 
 static void give_turn(int next)
@@ -152,11 +146,11 @@ EXPORT void icount_handle_deadline(void)
         return;
     }
     do_queued_work();
+    struct busy busy = find_busy();
     if (turn < 0 || turn_left <= 0 || waiting) {
-        give_turn(next_cpu());
+        give_turn(busy.next);
     }
-    int busy = count_busy();
-    ft_clock_set_cpus_at_once(busy > 0 ? busy : 1);
+    ft_clock_set_cpus_at_once(busy.count > 0 ? busy.count : 1);
 }
 
 /* How many instructions the CPU may execute until a deadline: vCPU thread, no lock, as those
@@ -202,7 +196,7 @@ EXPORT int tcg_cpus_exec(CPUState *cpu)
      * others are idle it goes on at once, as it would after a round. */
     while (reason == EXCP_INTERRUPT && !kicked && budget > 0) {
         waiting = true;
-        if (next_cpu() != turn) {
+        if (find_busy().next != turn) {
             return reason;
         }
         give_turn(turn);

@@ -1,0 +1,22 @@
+"""Which sources an agent was made of. Used by setup.py as well, so it imports nothing of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+#: What stands before the digest in the compiled agent (agent.c).
+MARK = b"freezingtime agent of "
+
+
+def sources_digest(directory: Path) -> str:
+    """SHA-256 of the agent's sources in a directory, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for source in sorted(directory.glob("*.[ch]")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def is_made_of(agent: Path, directory: Path) -> bool:
+    """Whether a compiled agent was made of the sources that are in a directory now."""
+    return MARK + sources_digest(directory).encode() in agent.read_bytes()
