@@ -178,6 +178,7 @@ def test_a_guest_that_never_gets_ready() -> None:
         ),
         ("run -- nosuch-program", 127, "nosuch-program: not found"),
         ("run -- sh -c 'exit 77'", 77, "exit status 77"),
+        ("run -- 'x=78; exit $x'", 78, "exit status 78"),
         ("run --job nosuch", 2, "--job nosuch: no such directory"),
     ],
 )

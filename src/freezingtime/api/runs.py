@@ -21,6 +21,7 @@ from freezingtime.experiment.run_options import (
     command_script,
     file_script,
     make_plan,
+    shell_script,
 )
 from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.job import directory_script
@@ -106,4 +107,4 @@ def _script(job: str | Sequence[str] | os.PathLike[str]) -> tuple[bytes, Path | 
         return (directory_script(path), path) if path.is_dir() else (file_script(path), None)
     if not isinstance(job, str):
         return command_script(job), None
-    return (job if job.startswith("#!") else f"#!/bin/sh\n{job}\n").encode(), None
+    return job.encode() if job.startswith("#!") else shell_script(job), None

@@ -37,6 +37,7 @@ from freezingtime.experiment.run_options import (
     command_script,
     file_script,
     make_plan,
+    shell_script,
 )
 from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.job import directory_script
@@ -51,7 +52,8 @@ def run_command(
         list[str] | None,
         typer.Argument(
             metavar="-- COMMAND",
-            help="What to run in the guest, with its arguments.",
+            help="What to run in the guest, with its arguments; or, as one argument with spaces, a "
+            "line of the shell.",
             show_default=False,
         ),
     ] = None,
@@ -222,7 +224,11 @@ def _script(command: list[str], script: Path | None, job: Path | None) -> bytes:
         )
     if job is not None:
         return directory_script(job)
-    return command_script(command) if script is None else file_script(script)
+    if script is not None:
+        return file_script(script)
+    if len(command) == 1 and len(command[0].split()) > 1:
+        return shell_script(command[0])
+    return command_script(command)
 
 
 def _print_summary(result: RunResult) -> None:

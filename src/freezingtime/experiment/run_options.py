@@ -93,6 +93,11 @@ def command_script(command: Sequence[str]) -> bytes:
     return f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
 
 
+def shell_script(line: str) -> bytes:
+    """The script that a line of the shell makes."""
+    return f"#!/bin/sh\n{line}\n".encode()
+
+
 def file_script(path: Path) -> bytes:
     """The script in a file.
 
