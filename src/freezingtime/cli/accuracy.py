@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import SeedOption, command_app
+from freezingtime.cli.options import JsonOption, SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.device.registry import Description, catalogue_names, describe
 from freezingtime.errors import InputError
@@ -46,9 +46,7 @@ def accuracy_command(
         ),
     ] = None,
     seed: SeedOption = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of tables.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Compare models with measured load-latency curves of the real drives.
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import command_app
+from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.errors import InputError
 from freezingtime.experiment.compare import Comparison, MetricDifference, compare
 from freezingtime.experiment.condition import Failure, failures, parse_condition
@@ -48,9 +48,7 @@ def compare_command(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of text.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """Compare runs: how their plans differ, which requests moved first, and every figure.
 

@@ -10,7 +10,7 @@ import typer
 
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.devices_plot import check_plot, plot_devices
-from freezingtime.cli.options import command_app
+from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.device.registry import Description, catalogue_names, describe
 from freezingtime.experiment.predict import Case, Prediction, Unit, predict
 from freezingtime.units import format_size_bytes, format_time_ns
@@ -54,9 +54,7 @@ def devices_command(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of text.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """List the catalogue's devices, or show some: parameters, sources, predictions.
 

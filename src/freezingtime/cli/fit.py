@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import SeedOption, command_app
+from freezingtime.cli.options import JsonOption, QuietOption, SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.cli.time_columns import difference, time_cell
 from freezingtime.errors import InputError
@@ -102,10 +102,8 @@ def fit_command(
         ),
     ] = None,
     seed: SeedOption = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of a table.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> int:
     """Make a device file of what was measured, and say how well it fits.
 

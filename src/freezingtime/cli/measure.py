@@ -18,7 +18,7 @@ from freezingtime.cli.measure_options import (
     WriteOption,
     YesOption,
 )
-from freezingtime.cli.options import command_app
+from freezingtime.cli.options import QuietOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.experiment.measure import ROUNDS, measure
 from freezingtime.experiment.measure_options import (
@@ -53,7 +53,7 @@ def measure_command(
     seed: Annotated[
         int, typer.Option(metavar="NUMBER", min=0, help="Of the places and the order.")
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    quiet: QuietOption = False,
 ) -> int:
     """Measure a real device with fio: a directory for `fit` and `validate`.
 

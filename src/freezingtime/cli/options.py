@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import typer
@@ -29,6 +30,24 @@ MediumDeadlineOption: TypeAlias = Annotated[
         "--medium-deadline",
         metavar="TIME",
         help="Give up when the medium takes more real time than this for one request.",
+    ),
+]
+
+JsonOption: TypeAlias = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of text.")
+]
+
+QuietOption: TypeAlias = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress on stderr.")
+]
+
+RecordOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="Write a record there, as `run --out` leaves in `requests.parquet`.",
+        show_default=False,
     ),
 ]
 

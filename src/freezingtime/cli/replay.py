@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import SeedOption, command_app
+from freezingtime.cli.options import JsonOption, QuietOption, RecordOption, SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.cli.time_columns import four_digits, time_cell
 from freezingtime.errors import InputError
@@ -114,18 +114,9 @@ def replay_command(
         ),
     ] = None,
     seed: SeedOption = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write a record there, as `run --out` leaves in `requests.parquet`.",
-            show_default=False,
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of a table.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    out: RecordOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> int:
     """Run a trace or a workload on devices, without a guest.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import command_app
+from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.experiment.latency_summary import LatencySummary
 from freezingtime.experiment.recorded_run import RecordedRun
 from freezingtime.experiment.run_catalogue import CatalogueEntry, find_runs, read_entry
@@ -29,9 +29,7 @@ def runs_command(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of text.")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> int:
     """List the runs (`run --out`) below directories, with their headline figures.
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import typer
 
-from freezingtime.cli.options import DISK_HELP, SeedOption, command_app
+from freezingtime.cli.options import DISK_HELP, RecordOption, SeedOption, command_app
 from freezingtime.experiment.serve import serve
 from freezingtime.spec import parse_disk
 
@@ -21,14 +21,7 @@ def serve_command(
         typer.Option(metavar="PATH", help="The Unix socket to listen at.", show_default=False),
     ],
     seed: SeedOption = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write a record there, as `run --out` leaves in `requests.parquet`.",
-            show_default=False,
-        ),
-    ] = None,
+    out: RecordOption = None,
 ) -> int:
     """Serve a disk to any NBD client, in real time, until Ctrl-C.
 

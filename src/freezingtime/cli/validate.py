@@ -21,7 +21,7 @@ from freezingtime.cli.measure_options import (
     WriteOption,
     YesOption,
 )
-from freezingtime.cli.options import SeedOption, command_app
+from freezingtime.cli.options import JsonOption, QuietOption, SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.cli.validate_figures import FIGURES_OPTION, draw_validation
 from freezingtime.cli.validate_text import show_validation
@@ -114,10 +114,8 @@ def validate_command(
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document instead of tables.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> int:
     """Measure a real device, emulate it in a guest over a slower medium, and compare.
 

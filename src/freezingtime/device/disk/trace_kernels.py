@@ -28,6 +28,29 @@ def _note_done(
 
 
 @njit(cache=True)
+def _admit(
+    disk: DiskState,
+    index: int,
+    operations: NDArray[np.int64],
+    lbas: NDArray[np.int64],
+    sectors: NDArray[np.int64],
+    arrivals_ns: NDArray[np.int64],
+    now_ns: int,
+) -> int:
+    """A trace's request enters the queue; returns when the drive has next something to do."""
+    return admit(
+        disk,
+        index,
+        operations[index],
+        lbas[index],
+        sectors[index],
+        False,
+        arrivals_ns[index],
+        now_ns,
+    )
+
+
+@njit(cache=True)
 def run_open(
     disk: DiskState,
     arrivals_ns: NDArray[np.int64],
@@ -61,17 +84,7 @@ def run_open(
             _note_done(tags[:count], now_ns, done, completions_ns, annotations)
             completed += count
         while admitted < arrived and admitted - completed < len(disk.slots):
-            index = admitted
-            admitted_ns = admit(
-                disk,
-                index,
-                operations[index],
-                lbas[index],
-                sectors[index],
-                False,
-                arrivals_ns[index],
-                now_ns,
-            )
+            admitted_ns = _admit(disk, admitted, operations, lbas, sectors, arrivals_ns, now_ns)
             event_ns = min(event_ns, admitted_ns)
             admitted += 1
 
@@ -100,17 +113,7 @@ def run_closed(
             arrivals_ns[arrived] = now_ns
             arrived += 1
         while admitted < arrived and admitted - completed < len(disk.slots):
-            index = admitted
-            admitted_ns = admit(
-                disk,
-                index,
-                operations[index],
-                lbas[index],
-                sectors[index],
-                False,
-                arrivals_ns[index],
-                now_ns,
-            )
+            admitted_ns = _admit(disk, admitted, operations, lbas, sectors, arrivals_ns, now_ns)
             event_ns = min(event_ns, admitted_ns)
             admitted += 1
         now_ns = event_ns
