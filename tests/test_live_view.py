@@ -20,7 +20,13 @@ from freezingtime.cli import progress as progress_module
 from freezingtime.cli.progress import RunProgress
 from freezingtime.device.base import TimedDevice
 from freezingtime.emulator import Totals
-from freezingtime.experiment.progress_text import disks_line, running_line, short_time, sparkline
+from freezingtime.experiment.progress_text import (
+    JobTimes,
+    disks_line,
+    running_line,
+    short_time,
+    sparkline,
+)
 from freezingtime.experiment.run_meter import HISTORY_LENGTH, DiskHistory, DiskMeter, RunMeter
 from freezingtime.experiment.statistics_sampler import SAMPLES_MAX, StatisticsSampler
 from freezingtime.request import Request
@@ -201,9 +207,17 @@ def test_many_disks_leave_room(terminal: Terminal, monkeypatch: pytest.MonkeyPat
     assert "and 12 more disks" in text
 
 
+def test_a_job_has_its_own_times() -> None:
+    times = JobTimes()
+    assert times.since_start(5_000) == (0, 0.0)
+    guest_ns, host_s = times.since_start(7_000)
+    assert guest_ns == 2_000
+    assert host_s > 0
+
+
 def test_words_of_progress() -> None:
-    totals = Totals(now_ns=3_000_000_000, waiting_for="data: file", frozen_host_ns=10**9)
-    assert running_line(totals, 1.5, ratio=2.0) == (
+    totals = Totals(now_ns=7_000_000_000, waiting_for="data: file", frozen_host_ns=10**9)
+    assert running_line(totals, 3_000_000_000, 1.5) == (
         "guest 3.000 s, real 1.5 s (2x), 0 requests, frozen 1.0 s, warped 0.0 s, "
         "waiting for data: file"
     )

@@ -11,7 +11,7 @@ from typing import Self
 
 from freezingtime.emulator import Totals
 from freezingtime.errors import RunError
-from freezingtime.experiment.progress_text import running_line, share_line, step_line
+from freezingtime.experiment.progress_text import JobTimes, running_line, share_line, step_line
 from freezingtime.experiment.run import RunObserver
 from freezingtime.experiment.run_meter import DiskMeter
 
@@ -59,24 +59,23 @@ class LineObserver(RunObserver):
         """Set by whoever no longer wants the run."""
         self._line = line
         self._start_s = time.monotonic()
+        self._job_times = JobTimes()
 
     def preparing(self, step: str, done: int, total: int) -> None:
         """Show the step."""
         self._check()
-        self._line.show(step_line(step, done, total, self._host_s))
+        host_s = time.monotonic() - self._start_s
+        self._line.show(step_line(step, done, total, host_s))
 
     def running(self, totals: Totals, _meters: Sequence[DiskMeter]) -> None:
         """Show how far the run is."""
         self._check()
-        self._line.show(running_line(totals, self._host_s))
+        times = self._job_times.since_start(totals.now_ns)
+        self._line.show(running_line(totals, *times))
 
     def output(self, _stdout: bytes, stderr: bytes) -> None:
         """Keep it; what goes to stdout is in the run's directory."""
         self.stderr += stderr
-
-    @property
-    def _host_s(self) -> float:
-        return time.monotonic() - self._start_s
 
     def _check(self) -> None:
         if self.cancelled.is_set():

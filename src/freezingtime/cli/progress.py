@@ -12,7 +12,7 @@ from rich.console import Console
 
 from freezingtime.cli.live_view import LiveView
 from freezingtime.emulator import Totals
-from freezingtime.experiment.progress_text import disks_line, running_line, step_line
+from freezingtime.experiment.progress_text import JobTimes, disks_line, running_line, step_line
 from freezingtime.experiment.run import RunObserver
 from freezingtime.experiment.run_meter import DiskHistory, DiskMeter
 
@@ -35,8 +35,7 @@ class RunProgress(RunObserver):
         self._period_s = _PLAIN_PERIOD_S if self._view is None else _TERMINAL_PERIOD_S
         self._histories: list[DiskHistory] = []
         self._start_s = time.monotonic()
-        self._run_start: tuple[float, int] | None = None
-        """Of the job: real time, and guest time in ns."""
+        self._job_times = JobTimes()
         self._shown_s = self._start_s
         self._step = ""
         self._in_a_line = False
@@ -68,17 +67,15 @@ class RunProgress(RunObserver):
     def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
         """Renew the view, or print a line, if it is time to."""
         now_s = time.monotonic()
-        if self._run_start is None:
-            self._run_start = (now_s, totals.now_ns)
+        times = self._job_times.since_start(totals.now_ns)
+        if not self._histories:
             self._histories = [DiskHistory(meter, totals.now_ns) for meter in meters]
         if self._quiet or now_s - self._shown_s < self._period_s:
             return
         self._shown_s = now_s
         for history in self._histories:
             history.advance(totals.now_ns)
-        run_s, run_ns = now_s - self._run_start[0], totals.now_ns - self._run_start[1]
-        ratio = run_ns / 1e9 / run_s if run_s > 0 else None
-        line = running_line(totals, now_s - self._start_s, ratio)
+        line = running_line(totals, *times)
         if self._view is None:
             parts = [line, disks_line(self._histories)]
             print(f"freezingtime: {'; '.join(filter(None, parts))}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 
 from freezingtime.emulator import Totals
@@ -18,14 +19,24 @@ def step_line(step: str, done: int, total: int, host_s: float) -> str:
     return f"{step}{amount} ({host_s:.0f} s)"
 
 
-def running_line(totals: Totals, host_s: float, ratio: float | None = None) -> str:
-    """A run that goes on, after so many seconds of host time.
+class JobTimes:
+    """How long a job runs, in guest time and in host time, from the first look on."""
 
-    ``ratio`` is how much faster guest time goes than real time.
-    """
-    speed = "" if ratio is None else f" ({ratio:.3g}x)"
+    def __init__(self) -> None:
+        self._start: tuple[int, float] | None = None
+
+    def since_start(self, guest_ns: int) -> tuple[int, float]:
+        """Guest time in ns and host time in s that have passed; it is ``guest_ns`` now."""
+        now = guest_ns, time.monotonic()
+        self._start = start = self._start or now
+        return now[0] - start[0], now[1] - start[1]
+
+
+def running_line(totals: Totals, guest_ns: int, host_s: float) -> str:
+    """A job that has run for so long, and how much faster guest time goes than real time."""
+    speed = f" ({guest_ns / 1e9 / host_s:.3g}x)" if host_s > 0 else ""
     line = (
-        f"guest {totals.now_ns / 1e9:.3f} s, real {host_s:.1f} s{speed}, "
+        f"guest {guest_ns / 1e9:.3f} s, real {host_s:.1f} s{speed}, "
         f"{totals.request_count} requests, frozen {totals.frozen_host_ns / 1e9:.1f} s, "
         f"warped {totals.warped_ns / 1e9:.1f} s"
     )
