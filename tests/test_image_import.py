@@ -206,7 +206,8 @@ class TestCloudDisk:
     """A whole Debian such as clouds boot, with nothing of ours in it."""
 
     @pytest.fixture(scope="class")
-    def disk(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    @classmethod
+    def disk(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         disk = make_cloud_disk(tmp_path_factory.mktemp("cloud"))
         yield disk
         remove_image(own_name(ImportPlan(disk)))
@@ -247,13 +248,14 @@ class TestGuest:
     """A Debian system with nothing of ours in it but what `image runner` writes."""
 
     @pytest.fixture(scope="class")
-    def disk(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    @classmethod
+    def disk(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         require_tool("mmdebstrap")
         require_tool("qemu-img")
         require_root()
         built = build_debian_image(databases.IMAGE, DebianPlan(databases.PACKAGES, databases.ROOT))
         directory = tmp_path_factory.mktemp("own")
-        disk = self.own_disk(built, directory)
+        disk = cls.own_disk(built, directory)
         plan = ImportPlan(disk, built.kernel_path, built.initrd_path, "own.argument=1")
         import_system("test-own", plan, silent)
         yield disk
