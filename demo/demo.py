@@ -45,7 +45,7 @@ class Watcher(RunObserver):
         self._progress.update(self._task, description=f"{step}{amount}")
 
     def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
-        text = f"{self.what}: {totals.request_count} of {REQUESTS} reads"
+        text = f"{self.what}: {totals.request_count} requests"
         self._progress.update(self._task, description=text)
 
     def output(self, stdout: bytes, stderr: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,11 @@ import pytest
 PROGRAM = Path(sys.executable).parent / "freezingtime"
 
 _DEADLINE_S = 300.0
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would the programs that are
+# started here, some of which are to be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes is the host's affair.
 hypothesis.settings.register_profile("freezingtime", deadline=None)

@@ -445,13 +445,14 @@ class TestFirstBoot:
         ("name", "when"),
         [
             ("SIGKILL", "saving"),
-            pytest.param("SIGINT", "saving", marks=pytest.mark.slow),
-            pytest.param("QEMU-SIGKILL", "saving", marks=pytest.mark.slow),
-            pytest.param("SIGKILL", "booting", marks=pytest.mark.slow),
-            pytest.param("SIGTERM", "booting", marks=pytest.mark.slow),
-            pytest.param("QEMU-SIGTERM", "booting", marks=pytest.mark.slow),
+            ("SIGINT", "saving"),
+            ("QEMU-SIGKILL", "saving"),
+            ("SIGKILL", "booting"),
+            ("SIGTERM", "booting"),
+            ("QEMU-SIGTERM", "booting"),
         ],
     )
+    @pytest.mark.slow
     def test_cache_stays_usable(self, start: Start, cache: Path, name: str, when: str) -> None:
         environment = {"XDG_CACHE_HOME": str(cache.parent)}
         death = DEATHS[name]

@@ -106,6 +106,7 @@ def test_every_model_replays_to_the_nanosecond(tmp_path: Path) -> None:
     check_against_replay(devices, tmp_path / "run", count=150)
 
 
+@pytest.mark.slow
 def test_every_entry_of_the_catalogue_serves_a_guest_and_replays(tmp_path: Path) -> None:
     names = catalogue_names()
     assert {describe(name).content["model"] for name in names} >= {"latency", "volume", "disk"}
