@@ -19,7 +19,6 @@ setup(
         Extension(
             "freezingtime.clock.agent._agent",
             sources=sorted(str(source) for source in AGENT.glob("*.c")),
-            depends=sorted(str(header) for header in AGENT.glob("*.h")),
             define_macros=[("FT_SOURCES", f'"{DIGEST}"')],
             extra_compile_args=[
                 "-std=c11",
