@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freezingtime.errors import InputError
+from freezingtime.trace.damage import damage_named, require_columns
 from freezingtime.trace.record_header import RecordHeader, parse_header
 from freezingtime.trace.record_paths import find_record, is_parquet
 from freezingtime.trace.record_schema import COLUMNS
@@ -44,7 +44,7 @@ class Record:
             InputError: the record is damaged. A last batch that was not written to its end
                 is no damage.
         """
-        with _damage_named(self.path), pa.OSFile(str(self.path)) as source:
+        with damage_named(self.path), pa.OSFile(str(self.path)) as source:
             read = _parquet_batches if self.is_finished else _stream_batches
             row_count = 0
             for batch in read(source, columns):
@@ -70,12 +70,10 @@ def open_record(path: Path) -> Record:
     size_bytes = file.stat().st_size
     if not size_bytes:
         raise InputError(f"{file}: is empty: the run was killed before it began; repeat it")
-    with _damage_named(file), pa.OSFile(str(file)) as source:
+    with damage_named(file), pa.OSFile(str(file)) as source:
         schema = pq.read_schema(source) if is_finished else pa.ipc.open_stream(source).schema
     header = parse_header(str(file), schema.metadata)
-    if not set(COLUMNS.names) <= set(schema.names):
-        missing = ", ".join(sorted(set(COLUMNS.names) - set(schema.names)))
-        raise InputError(f"{file}: is damaged: it has no column {missing}; repeat the run")
+    require_columns(file, schema, COLUMNS)
     return Record(file, header, is_finished, size_bytes)
 
 
@@ -96,13 +94,3 @@ def _stream_batches(source: pa.OSFile, columns: Sequence[str]) -> Iterator[pa.Re
                     return  # the end of the last batch was never written
                 raise
             yield batch.select(list(columns))
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    """Make of what Arrow says of a bad file one line for a user."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path}: is damaged: {reason[0]}; repeat the run") from error

@@ -14,14 +14,15 @@ from freezingtime.emulator import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.record_header import RecordHeader
 
-_WORDS = pa.dictionary(pa.int16(), pa.string())
+#: The type of a column with few different words.
+WORDS = pa.dictionary(pa.int16(), pa.string())
 
 #: What a device says of a request; null where it says nothing.
 ANNOTATION_COLUMNS = (
     pa.field("service_start_ns", pa.int64()),
     pa.field("held_ns", pa.int64()),
-    pa.field("held_by", _WORDS),
-    pa.field("served_from", _WORDS),
+    pa.field("held_by", WORDS),
+    pa.field("served_from", WORDS),
     pa.field("die", pa.int16()),
     pa.field("channel", pa.int16()),
     pa.field("member", pa.int16()),
@@ -36,8 +37,8 @@ _ANNOTATION_WORDS = {
 #: :class:`~freezingtime.annotation.Annotation`.
 COLUMNS = pa.schema(
     [
-        pa.field("disk", _WORDS, nullable=False),
-        pa.field("operation", _WORDS, nullable=False),
+        pa.field("disk", WORDS, nullable=False),
+        pa.field("operation", WORDS, nullable=False),
         pa.field("offset_bytes", pa.int64(), nullable=False),
         pa.field("length_bytes", pa.int64(), nullable=False),
         pa.field("fua", pa.bool_(), nullable=False),

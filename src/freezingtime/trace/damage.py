@@ -1,0 +1,34 @@
+"""What is said of a run's file that Arrow cannot read, or that lacks something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from freezingtime.errors import InputError
+
+
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Make of what Arrow says of a bad file one line for a user."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(f"{path}: is damaged: {reason[0]}; repeat the run") from error
+
+
+def require_columns(path: Path, found: pa.Schema, wanted: pa.Schema) -> None:
+    """Check that a file has the columns that it was written with.
+
+    Raises:
+        InputError: one is missing.
+    """
+    missing = sorted(set(wanted.names) - set(found.names))
+    if missing:
+        raise InputError(
+            f"{path}: is damaged: it has no column {', '.join(missing)}; repeat the run"
+        )
