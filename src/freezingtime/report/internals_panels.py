@@ -10,7 +10,7 @@ import numpy as np
 
 from freezingtime.annotation import HeldBy
 from freezingtime.report.bins import Floats
-from freezingtime.report.run_data import DeviceStatistics, RunData
+from freezingtime.report.run_data import DeviceStatistics, RunData, word_of
 from freezingtime.report.run_panels import Panel, TimeAxis, disks_shown, linear_times, of_disk
 from freezingtime.report.style import COLORS
 
@@ -110,7 +110,7 @@ def _wait_panel(runs: Runs, disk: str, cause: HeldBy) -> Panel:
         linear_times(axes)
         axes.set_ylabel("mean wait of a request")
 
-    return Panel(f"{disk}: held by {word(cause)}", draw)
+    return Panel(f"{disk}: held by {word_of(cause)}", draw)
 
 
 def _memory_panel(runs: Runs, disk: str) -> Panel:
@@ -177,8 +177,3 @@ def _share_scale(axes: Axes) -> None:
 
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-
-
-def word(member: HeldBy) -> str:
-    """A word of the record for reading."""
-    return member.name.lower().replace("_", " ")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import IntEnum
 
-from freezingtime.report.run_data import DiskData, RunData
+from freezingtime.report.run_data import DiskData, RunData, word_of
 from freezingtime.report.tables import Table, disks_of, name_of, run_head
 
 
@@ -17,7 +16,7 @@ def held_table(runs: Sequence[RunData]) -> Table:
         for cause, held in data.internals.held.items():
             rows.append(
                 [
-                    *(disk, *name_of(run, runs), _word(cause)),
+                    *(disk, *name_of(run, runs), word_of(cause)),
                     *(f"{held.count:,}", _percent(held.count, total)),
                     *(_us(held.wait_mean_ns), _us(held.wait_max_ns), _us(held.latency_mean_ns)),
                 ]
@@ -39,7 +38,7 @@ def served_table(runs: Sequence[RunData]) -> Table:
             total = data.operations[operation].count
             rows.append(
                 [
-                    *(disk, *name_of(run, runs), operation, _word(place)),
+                    *(disk, *name_of(run, runs), operation, word_of(place)),
                     *(
                         f"{served.count:,}",
                         _percent(served.count, total),
@@ -79,10 +78,6 @@ def _each(runs: Sequence[RunData]) -> Iterator[tuple[str, RunData, DiskData]]:
         for run in runs:
             if disk in run.disks:
                 yield disk, run, run.disks[disk]
-
-
-def _word(member: IntEnum) -> str:
-    return member.name.lower().replace("_", " ")
 
 
 def _us(time_ns: float) -> str:

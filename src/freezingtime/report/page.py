@@ -148,7 +148,7 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
 
 def _sections(runs: Sequence[RunData]) -> list[_Section]:
     def with_figure(kind: RunFigure, *tables: Table) -> _Section:
-        return _Section(kind.name, kind.title, tables=tables, figures=[_figure(kind, runs)])
+        return _Section(kind.name, kind.title, tables=tables, figures=_figures(runs, kind))
 
     return [
         _Section("plan", "What was run", tables=[plan_table(runs)]),
@@ -163,7 +163,7 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
             "Freeze and warp",
             [_FREEZE_NOTE],
             [freeze_table(runs)],
-            [_figure(FREEZE, runs), _figure(WARP, runs)],
+            _figures(runs, FREEZE, WARP),
         ),
         _internals(runs),
         _Section("output", "The guest's own output", texts=[_output(run) for run in runs]),
@@ -181,15 +181,19 @@ def _internals(runs: Sequence[RunData]) -> _Section:
         INTERNALS.title,
         [_INTERNALS_NOTE if tables else _NO_INTERNALS_NOTE],
         tables,
-        [_figure(INTERNALS, runs)] if any(INTERNALS.panels(runs)) else [],
+        _figures(runs, INTERNALS),
     )
 
 
-def _figure(kind: RunFigure, runs: Sequence[RunData]) -> _Figure:
-    [svg] = draw_run_figure(kind, runs, [".svg"], **INLINE_SETTINGS)
-    return _Figure(
-        kind.name, inline_svg(svg, kind.name, kind.title, kind.description), kind.description
-    )
+def _figures(runs: Sequence[RunData], *kinds: RunFigure) -> list[_Figure]:
+    """Of each kind one, unless there is nothing to draw."""
+    return [
+        _Figure(
+            kind.name, inline_svg(svg, kind.name, kind.title, kind.description), kind.description
+        )
+        for kind in kinds
+        for svg in draw_run_figure(kind, runs, [".svg"], **INLINE_SETTINGS)
+    ]
 
 
 def _output(run: RunData) -> _Text:

@@ -56,6 +56,11 @@ class OperationData:
     bandwidth_in_bin_bytes_per_s: Floats
 
 
+def word_of(member: HeldBy | ServedFrom) -> str:
+    """A word of the record, for reading."""
+    return member.name.lower().replace("_", " ")
+
+
 @dataclass(frozen=True, slots=True)
 class HeldData:
     """The requests that one thing held, or nothing."""
