@@ -21,3 +21,8 @@ ANNOTATION = np.dtype([(name, _TYPES[name]) for name in Annotation._fields])
 def new_annotations(count: int) -> Annotations:
     """Annotations that say nothing."""
     return np.full(count, NOT_SAID, ANNOTATION)
+
+
+def wanted(annotations: Annotations | None) -> Annotations:
+    """What a kernel is given to write into: an empty array if nobody wants them."""
+    return new_annotations(0) if annotations is None else annotations

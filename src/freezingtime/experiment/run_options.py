@@ -90,7 +90,7 @@ def make_plan(
 
 def command_script(command: Sequence[str]) -> bytes:
     """The script that runs one command with its arguments."""
-    return f"#!/bin/sh\nexec {shlex.join(command)}\n".encode()
+    return shell_script(f"exec {shlex.join(command)}")
 
 
 def shell_script(line: str) -> bytes:

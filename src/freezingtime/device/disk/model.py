@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
-from freezingtime.device.annotation_columns import Annotations, new_annotations
+from freezingtime.device.annotation_columns import Annotations, new_annotations, wanted
 from freezingtime.device.base import Device
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import NEVER_NS, new_state
@@ -105,7 +105,7 @@ class DiskDevice(Device):
             lbas,
             sectors,
             completions_ns,
-            new_annotations(0) if annotations is None else annotations,
+            wanted(annotations),
             self._done,
         )
         self._next_ns = self._kernels.next_event_ns(self._disk)
@@ -140,7 +140,7 @@ class DiskDevice(Device):
             sectors,
             arrivals_ns,
             completions_ns,
-            new_annotations(0) if annotations is None else annotations,
+            wanted(annotations),
             self._done,
         )
         self._next_ns = self._kernels.next_event_ns(self._disk)

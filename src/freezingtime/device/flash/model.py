@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
-from freezingtime.device.annotation_columns import Annotations, new_annotations
+from freezingtime.device.annotation_columns import Annotations, wanted
 from freezingtime.device.base import Device
 from freezingtime.device.flash.geometry import Geometry, shape
 from freezingtime.device.flash.layout import NEVER_NS, NONE
@@ -135,7 +135,7 @@ class FlashDevice(Device):
             trace.offsets_bytes,
             trace.lengths_bytes,
             completions_ns,
-            new_annotations(0) if annotations is None else annotations,
+            wanted(annotations),
         )
         if accepted < completions_ns.size:
             offset_bytes = int(trace.offsets_bytes[accepted])
