@@ -15,6 +15,7 @@ from freezingtime.errors import InputError
 from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
 from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.reading_summary import ReadingSummary
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
 from freezingtime.units import MAX_VALUE
@@ -37,7 +38,8 @@ def read_trace(
     ``disk`` picks the requests of one disk, by the trace's own name for it; it may be left
     out where there is one only. Times start at the first arrival, except those of a run's
     record. ``progress`` is told bytes of the file read and in all. ``notify`` is told, in one
-    line, if a record is one that a killed run has left.
+    line each, what was dropped or taken for granted, and if a record is one that a killed run
+    has left.
 
     Raises:
         InputError: the file cannot be read, a line is wrong, there are several disks to
@@ -48,10 +50,15 @@ def read_trace(
         from freezingtime.trace.readers.record import read_record
 
         return read_record(path, disk, notify, progress)
-    return _read_text(path, format_name, disk, progress)
+    trace, summary = _read_text(path, format_name, disk, progress)
+    for note in summary.notes:
+        notify(f"{path}: {note}")
+    return trace
 
 
-def _read_text(path: Path, format_name: str | None, disk: str | None, progress: Progress) -> Trace:
+def _read_text(
+    path: Path, format_name: str | None, disk: str | None, progress: Progress
+) -> tuple[Trace, ReadingSummary]:
     file = str(path)
     with opened(path) as (binary, text):
         # A pipe has neither a size nor a position.
@@ -72,7 +79,9 @@ def _read_text(path: Path, format_name: str | None, disk: str | None, progress: 
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
                 progress(binary.tell(), total_bytes)
         progress(total_bytes, total_bytes)
-    return columns.trace()
+    trace = columns.trace()
+    span_ns = int(trace.arrival_ns[-1])
+    return trace, ReadingSummary(file, len(trace), span_ns, columns.disks, lines.notes.lines)
 
 
 class _Columns:
@@ -88,6 +97,11 @@ class _Columns:
         self._offset_bytes = array("q")
         self._length_bytes = array("q")
         self._fua = array("B")
+
+    @property
+    def disks(self) -> tuple[str, ...]:
+        """All disks of the trace, sorted by name."""
+        return tuple(sorted(self._seen))
 
     def append(self, record: Record, lines: Lines) -> None:
         if record.disk not in self._seen:
@@ -114,7 +128,7 @@ class _Columns:
             )
 
     def _names(self) -> str:
-        return ", ".join(sorted(self._seen))
+        return ", ".join(self.disks)
 
     def trace(self) -> Trace:
         if not self._arrival_ns:
