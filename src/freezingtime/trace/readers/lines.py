@@ -9,7 +9,6 @@ from typing import NamedTuple
 from freezingtime.device.trace_device import MAX_LENGTH_BYTES
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.readers.reading_summary import Notes
 from freezingtime.units import MAX_VALUE
 
 SECTOR_BYTES = 512
@@ -42,8 +41,6 @@ class Lines:
         self._file = file
         self._lines = lines
         self.number = 0
-        #: For the reader to say what it left out or took for granted.
-        self.notes = Notes()
 
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:

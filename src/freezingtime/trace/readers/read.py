@@ -15,7 +15,6 @@ from freezingtime.errors import InputError
 from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
 from freezingtime.trace.readers.lines import Lines, Record
-from freezingtime.trace.readers.reading_summary import ReadingSummary
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
 from freezingtime.units import MAX_VALUE
@@ -38,8 +37,7 @@ def read_trace(
     ``disk`` picks the requests of one disk, by the trace's own name for it; it may be left
     out where there is one only. Times start at the first arrival, except those of a run's
     record. ``progress`` is told bytes of the file read and in all. ``notify`` is told, in one
-    line each, what was dropped or taken for granted, and if a record is one that a killed run
-    has left.
+    line, if a record is one that a killed run has left.
 
     Raises:
         InputError: the file cannot be read, a line is wrong, there are several disks to
@@ -50,15 +48,10 @@ def read_trace(
         from freezingtime.trace.readers.record import read_record
 
         return read_record(path, disk, notify, progress)
-    trace, summary = _read_text(path, format_name, disk, progress)
-    for note in summary.notes:
-        notify(f"{path}: {note}")
-    return trace
+    return _read_text(path, format_name, disk, progress)
 
 
-def _read_text(
-    path: Path, format_name: str | None, disk: str | None, progress: Progress
-) -> tuple[Trace, ReadingSummary]:
+def _read_text(path: Path, format_name: str | None, disk: str | None, progress: Progress) -> Trace:
     file = str(path)
     with opened(path) as (binary, text):
         # A pipe has neither a size nor a position.
@@ -79,9 +72,7 @@ def _read_text(
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
                 progress(binary.tell(), total_bytes)
         progress(total_bytes, total_bytes)
-    trace = columns.trace()
-    span_ns = int(trace.arrival_ns[-1])
-    return trace, ReadingSummary(file, len(trace), span_ns, columns.disks, lines.notes.lines)
+    return columns.trace()
 
 
 class _Columns:
@@ -97,11 +88,6 @@ class _Columns:
         self._offset_bytes = array("q")
         self._length_bytes = array("q")
         self._fua = array("B")
-
-    @property
-    def disks(self) -> tuple[str, ...]:
-        """All disks of the trace, sorted by name."""
-        return tuple(sorted(self._seen))
 
     def append(self, record: Record, lines: Lines) -> None:
         if record.disk not in self._seen:
@@ -128,7 +114,7 @@ class _Columns:
             )
 
     def _names(self) -> str:
-        return ", ".join(self.disks)
+        return ", ".join(sorted(self._seen))
 
     def trace(self) -> Trace:
         if not self._arrival_ns:
