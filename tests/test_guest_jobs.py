@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from freezingtime.errors import GuestError, RunError, TimeLimitError
+from freezingtime.errors import GuestError, InputError, RunError, TimeLimitError
 from freezingtime.experiment.run import RunPlan, run
 from freezingtime.spec import parse_disk
 from tests.conftest import RunProgram
@@ -41,6 +42,34 @@ def test_a_directory_goes_in_and_files_come_out(tmp_path: Path) -> None:
     assert ran.result.collected == ["out/small", "out/the copy", "tmp/far"]
     assert (out / "collected" / "out" / "the copy").read_bytes() == data
     assert (out / "collected" / "tmp" / "far").read_text() == "y\n"
+
+
+def test_a_guest_gets_nothing_but_files_out(tmp_path: Path) -> None:
+    script = (
+        "mkdir out; cd out; cp /bin/busybox shell; chmod 6777 shell; chown 65534 shell; "
+        "mknod null c 1 3; ln -s /etc link; mkfifo pipe"
+    )
+    job = make_job(tmp_path / "job", script)
+    out = tmp_path / "out"
+    ran = run_guest(RUN, job_directory=job, collect=["out"], out=out)
+    assert ran.result.collected == ["out/shell"]
+    assert sorted(ran.result.not_collected) == ["out/link", "out/null", "out/pipe"]
+    state = (out / "collected" / "out" / "shell").lstat()
+    assert (state.st_uid, state.st_mode & 0o7022) == (os.getuid(), 0)
+
+
+def test_a_second_run_does_not_collect_over_what_is_there(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "collected").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds 'collected', which --collect is to make"):
+        run_guest("true", collect=["*"], out=out)
+
+
+def test_a_job_that_speaks_for_its_runner_is_not_believed() -> None:
+    """256 would be taken for 0 by whoever starts us."""
+    say = "dd of=/dev/sda bs=4096 seek=8192 count=1 conv=sync,notrunc oflag=direct"
+    with pytest.raises(GuestError, match="the guest said 'EXIT 256' over the control disk, where"):
+        run_guest(f"echo EXIT 256 | {say}")
 
 
 def test_files_are_part_of_what_is_reproducible(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from freezingtime.experiment.recorded_run import open_recorded_run
 from freezingtime.experiment.run import run as run_plan
 from freezingtime.experiment.run_options import (
     BOOT_DEADLINE,
+    COLLECT_LIMIT,
     CPU_RATE,
     MEDIUM_DEADLINE,
     MEMORY,
@@ -38,6 +39,7 @@ def run(
     append: str | None = None,
     root_device: str | None = None,
     collect: Sequence[str] = (),
+    collect_limit: str = COLLECT_LIMIT,
     time_limit: str | None = None,
     real_time_limit: str | None = None,
     cpu_rate: str = CPU_RATE,
@@ -80,6 +82,7 @@ def run(
         append=append,
         root_device=root_device,
         collect=collect,
+        collect_limit=collect_limit,
         time_limit=time_limit,
         real_time_limit=real_time_limit,
         cpu_rate=cpu_rate,

@@ -31,6 +31,7 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.experiment.run import RunResult, run
 from freezingtime.experiment.run_options import (
     BOOT_DEADLINE,
+    COLLECT_LIMIT,
     CPU_RATE,
     MEDIUM_DEADLINE,
     MEMORY,
@@ -45,6 +46,9 @@ from freezingtime.machine.machine_config import QEMU
 from freezingtime.units import format_time_ns
 
 EXIT_INVALID = 3
+
+#: How many complaints of one kind are shown.
+_LINES_MAX = 3
 
 
 def run_command(
@@ -83,6 +87,10 @@ def run_command(
             show_default=False,
         ),
     ] = None,
+    collect_limit: Annotated[
+        str,
+        typer.Option(metavar="SIZE", help="How much those files may have; more ends the run."),
+    ] = COLLECT_LIMIT,
     time_limit: Annotated[
         str | None,
         typer.Option(
@@ -172,6 +180,7 @@ def run_command(
         append=append,
         root_device=root_device,
         collect=collect or [],
+        collect_limit=collect_limit,
         time_limit=time_limit,
         real_time_limit=real_time_limit,
         cpu_rate=cpu_rate,
@@ -244,9 +253,12 @@ def _print_summary(result: RunResult) -> None:
     ]
     if not result.on_time:
         lines.append(f"the latest request was {format_time_ns(totals.worst_late_ns)} late")
-    lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:3]]
+    lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:_LINES_MAX]]
     if result.plan.collect:
         lines.append(f"collected {len(result.collected)} files")
+        lines += [
+            f"not collected, as it is no file: {name}" for name in result.not_collected[:_LINES_MAX]
+        ]
     if result.plan.save_as is not None:
         saved = "" if job.exit_status == 0 else "not "
         lines.append(f"{saved}saved as {result.plan.save_as}")

@@ -16,10 +16,11 @@ from pathlib import Path
 from freezingtime.errors import InputError, RunError
 from freezingtime.experiment.disks import NO_TIME
 from freezingtime.experiment.guest import ready_image, ready_snapshot
+from freezingtime.machine.collected_files import unpack_collected
 from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image
 from freezingtime.machine.image_import import BootFiles, ImportPlan, import_image
-from freezingtime.machine.job import Job, unpack_collected
+from freezingtime.machine.job import Job
 from freezingtime.machine.machine import BOOT_RATE_HZ, Machine
 from freezingtime.machine.machine_config import MachineConfig
 from freezingtime.machine.service import DiskPlan
@@ -30,6 +31,7 @@ from freezingtime.spec import build_device
 _SUFFIXES = (".qcow2", ".raw", ".img")
 _MEMORY_BYTES = 512 << 20
 _LOOK_DEADLINE_S = 300.0
+_BOOT_FILES_MAX_BYTES = 1 << 30
 _STEM_LENGTH_MAX = 28
 _DIGITS_IN_NAME = 8
 
@@ -97,13 +99,14 @@ def _find_boot_files(disk: Path, progress: Progress) -> BootFiles:
         plan = DiskPlan("system", device, overlay, internal=True)
         machine = cleanup.enter_context(Machine(config, [plan], snapshot=snapshot))
         machine.get_ready()
-        job = Job(script, collect=["vmlinuz", "initrd"])
+        job = Job(script, collect=["vmlinuz", "initrd"], collect_limit_bytes=_BOOT_FILES_MAX_BYTES)
         ended = machine.run_job(job, host_limit_s=_LOOK_DEADLINE_S)
         words = machine.stderr.read_all().decode(errors="replace").strip()
         if ended.exit_status:
             raise InputError(words.splitlines()[-1] if words else "it cannot be looked into")
-        found = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="freezingtime-")))
-        unpack_collected(machine.collected, found)
+        place = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="freezingtime-"))
+        found = Path(place) / "found"
+        unpack_collected(machine.collected, found, limit_bytes=_BOOT_FILES_MAX_BYTES)
         lines = machine.stdout.read_all().decode(errors="replace").splitlines()
         values = dict(line.split("=", 1) for line in lines if "=" in line)
         try:

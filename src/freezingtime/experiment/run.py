@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import socket
 import time
@@ -34,10 +35,11 @@ from freezingtime.experiment.saving import (
     save,
 )
 from freezingtime.experiment.statistics_sampler import StatisticsSampler
+from freezingtime.machine.collected_files import Collected, unpack_collected
 from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image
 from freezingtime.machine.image_import import ImportPlan
-from freezingtime.machine.job import Job, pack, unpack_collected
+from freezingtime.machine.job import COLLECT_LIMIT_BYTES, Job, pack
 from freezingtime.machine.machine import JobResult, Machine
 from freezingtime.machine.machine_config import QEMU, MachineConfig, find_qemu
 from freezingtime.machine.saved_machine import SavedMachine, find_saved, require_free_name
@@ -75,6 +77,8 @@ class RunPlan:
     """A directory whose files appear in the guest under /job."""
     collect: Sequence[str] = ()
     """Patterns of files that are to be in the run directory afterwards."""
+    collect_limit_bytes: int = COLLECT_LIMIT_BYTES
+    """How much those files may have."""
     limit_ns: int | None = None
     """How much guest time the job may take."""
     host_limit_s: float | None = None
@@ -107,6 +111,8 @@ class RunResult:
     ready_ns: int
     collected: Sequence[str] = ()
     """The files that came back, relative to ``collected/`` in the run directory."""
+    not_collected: Sequence[str] = ()
+    """What was to come back and is no file, such as a symbolic link."""
     statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What each disk's device says of itself, such as its write amplification."""
 
@@ -147,6 +153,7 @@ class RunResult:
                 "controllers": [_controller(spec) for spec in plan.disks],
                 "job_directory": plan.job_directory and str(plan.job_directory),
                 "collect": list(plan.collect),
+                "collect_limit_bytes": plan.collect_limit_bytes,
                 "limit_ns": plan.limit_ns,
                 "script": plan.script.decode(errors="surrogateescape"),
                 "cpu_rate_hz": plan.rate_hz,
@@ -163,6 +170,7 @@ class RunResult:
                 "end_ns": job.end_ns,
                 "guest_ns": job.end_ns - job.start_ns,
                 "collected": list(self.collected),
+                "not_collected": list(self.not_collected),
             },
             "audit": {
                 "valid": self.valid,
@@ -217,7 +225,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         disks = _open_disks(plan, saved, cleanup)
         job = _make_job(plan, cleanup)
         if plan.out is not None:
-            _prepare_directory(plan.out)
+            _prepare_directory(plan.out, collects=bool(plan.collect))
         image = _image(plan, observer.preparing)
         config = _config(plan, image)
 
@@ -261,9 +269,13 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
                 job, limit_ns=plan.limit_ns, host_limit_s=plan.host_limit_s, on_tick=tick
             )
         observer.running(machine.totals, meter.disks)
-        collected: list[str] = []
+        collected = Collected()
         if plan.out is not None and plan.collect:
-            collected = unpack_collected(machine.collected, plan.out / COLLECTED_DIRECTORY)
+            collected = unpack_collected(
+                machine.collected,
+                plan.out / COLLECTED_DIRECTORY,
+                limit_bytes=plan.collect_limit_bytes,
+            )
         if plan.save_as is not None and not ended.exit_status:
             save(plan.save_as, machine, config, ended.stop_ns, disks, root)
     # The machine is closed: nothing drives the devices any more.
@@ -275,7 +287,8 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         image,
         version,
         ready_ns,
-        collected,
+        collected.names,
+        collected.left_out,
         sampler.totals(),
     )
     if plan.out is not None:
@@ -364,14 +377,20 @@ def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
         variables,
         files,
         plan.collect,
+        plan.collect_limit_bytes,
         sync=is_written or plan.save_as is not None,
         unmount=is_written,
     )
 
 
-def _prepare_directory(out: Path) -> None:
+def _prepare_directory(out: Path, *, collects: bool) -> None:
     if (out / DOCUMENT_NAME).exists():
         raise InputError(f"--out {out}: holds a run already; name another directory or remove it")
+    if collects and os.path.lexists(out / COLLECTED_DIRECTORY):
+        raise InputError(
+            f"--out {out}: holds {COLLECTED_DIRECTORY!r}, which --collect is to make; "
+            "name another directory or remove it"
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / STDOUT_NAME).write_bytes(b"")

@@ -14,17 +14,25 @@ from freezingtime.errors import InputError
 from freezingtime.experiment.own_system import is_disk_file, own_name
 from freezingtime.experiment.run import RunPlan
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
+from freezingtime.machine.control_disk import COLLECT_MAX_BYTES
 from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.machine_config import QEMU
 from freezingtime.machine.qemu_command import CPUS_MAX
 from freezingtime.spec import DiskSpec, parse_disk
-from freezingtime.units import parse_option, parse_rate_hz, parse_size_bytes, parse_time_ns
+from freezingtime.units import (
+    format_size_bytes,
+    parse_option,
+    parse_rate_hz,
+    parse_size_bytes,
+    parse_time_ns,
+)
 
 CPU_RATE = "4G"
 MEMORY = "512MiB"
 MEDIUM_DEADLINE = "60s"
 BOOT_DEADLINE = "300s"
+COLLECT_LIMIT = "4GiB"
 
 _MEMORY_MIN_BYTES = 128 << 20
 _MEMORY_MAX_BYTES = 2 << 30  # below the hole of the 32-bit address space
@@ -44,6 +52,7 @@ def make_plan(
     append: str | None = None,
     root_device: str | None = None,
     collect: Sequence[str] = (),
+    collect_limit: str = COLLECT_LIMIT,
     time_limit: str | None = None,
     real_time_limit: str | None = None,
     cpu_rate: str = CPU_RATE,
@@ -72,6 +81,7 @@ def make_plan(
         root_device=_root_device(root_device),
         job_directory=job_directory,
         collect=collect,
+        collect_limit_bytes=_collect_limit_bytes(collect_limit),
         limit_ns=_limit_ns("--time-limit", time_limit),
         host_limit_s=_limit_s("--real-time-limit", real_time_limit),
         rate_hz=_rate_hz(cpu_rate),
@@ -175,6 +185,16 @@ def _memory_bytes(text: str) -> int:
     if not _MEMORY_MIN_BYTES <= size_bytes <= _MEMORY_MAX_BYTES or size_bytes % (1 << 20):
         raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 2GiB")
     return size_bytes
+
+
+def _collect_limit_bytes(text: str) -> int:
+    limit_bytes = parse_option("--collect-limit", text, parse_size_bytes)
+    if not 0 < limit_bytes <= COLLECT_MAX_BYTES:
+        raise InputError(
+            f"--collect-limit {text}: must be more than 0 and at most "
+            f"{format_size_bytes(COLLECT_MAX_BYTES)}; put larger files on a disk"
+        )
+    return limit_bytes
 
 
 def _medium_deadline_s(text: str) -> float:

@@ -23,11 +23,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from freezingtime.errors import InputError
-from freezingtime.machine.job import Job
+from freezingtime.errors import InputError, RunError
+from freezingtime.machine.job import COLLECT_LIMIT_BYTES, Job
 from freezingtime.machine.qemu_frontends import ToldDepth
 from freezingtime.medium.base import Medium
 from freezingtime.request import Buffer
+from freezingtime.units import format_size_bytes
 
 SIZE_BYTES = 64 << 30
 BLOCK_BYTES = 4096
@@ -38,6 +39,10 @@ BOOTSTRAP_BYTES = 1 << 20
 MESSAGE_OFFSET_BYTES = 32 << 20
 FILES_OFFSET_BYTES = 64 << 20
 COLLECTED_OFFSET_BYTES = 32 << 30
+#: What of an archive is names, attributes and padding, for as many files as are taken.
+_ARCHIVE_OVERHEAD_BYTES = 256 << 20
+#: The most that a guest can be allowed to hand over.
+COLLECT_MAX_BYTES = 31 << 30
 
 
 class ControlDisk(Medium):
@@ -55,6 +60,8 @@ class ControlDisk(Medium):
         self._bootstrap = bootstrap
         self._head = b""
         self._files: BinaryIO | None = None
+        self._collected_max_bytes = COLLECT_LIMIT_BYTES
+        self._collected_bytes = 0
         #: What the guest has handed over, a tar archive; empty if there is nothing.
         self.collected = tempfile.TemporaryFile(prefix="freezingtime-")  # noqa: SIM115
 
@@ -89,6 +96,7 @@ class ControlDisk(Medium):
         ) + "".join(f"depth:{disk.serial}={disk.depth}\n" for disk in depths)
         self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + payload
         self._files = job.files
+        self._collected_max_bytes = job.collect_limit_bytes
 
     def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
         if FILES_OFFSET_BYTES <= offset_bytes < COLLECTED_OFFSET_BYTES and self._files is not None:
@@ -104,8 +112,27 @@ class ControlDisk(Medium):
         if offset_bytes == MESSAGE_OFFSET_BYTES:
             self._on_message(bytes(data).rstrip(b"\0").decode(errors="replace").strip())
         elif offset_bytes >= COLLECTED_OFFSET_BYTES:
-            self.collected.seek(offset_bytes - COLLECTED_OFFSET_BYTES)
+            self._collect(offset_bytes - COLLECTED_OFFSET_BYTES, bytes(data))
+
+    def _collect(self, position_bytes: int, data: bytes) -> None:
+        """Keep a piece of what the guest hands over; zeros, as of a sparse file, take no space.
+
+        Raises:
+            RunError: it is more than the job may hand over.
+        """
+        end_bytes = position_bytes + len(data)
+        if end_bytes > self._collected_max_bytes + _ARCHIVE_OVERHEAD_BYTES:
+            raise RunError(
+                "the guest hands over more files than "
+                f"{format_size_bytes(self._collected_max_bytes)}; collect less, or allow more with "
+                "--collect-limit"
+            )
+        if data.count(0) == len(data) and position_bytes >= self._collected_bytes:
+            self.collected.truncate(end_bytes)
+        else:
+            self.collected.seek(position_bytes)
             self.collected.write(data)
+        self._collected_bytes = max(self._collected_bytes, end_bytes)
 
     def zero(self, offset_bytes: int, length_bytes: int) -> None:
         """Nothing that is stored is ever zeroed."""

@@ -1,10 +1,8 @@
-"""Jobs: what the guest is to run, the files that go with it, and those that come back."""
+"""Jobs: what the guest is to run, and the files that go with it."""
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,7 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from freezingtime.errors import InputError, RunError
+from freezingtime.errors import InputError
+
+#: How much the host takes of what a guest hands over, if nothing else is said.
+COLLECT_LIMIT_BYTES = 4 << 30
 
 #: What a job directory's program is called.
 RUN_NAME = "run"
@@ -20,7 +21,6 @@ RUN_NAME = "run"
 _SCRIPT_OF_DIRECTORY = b"#!/bin/sh\nexec /job/run\n"
 #: Files appear in the guest with the time at which its clock starts: 2020-01-01.
 _FILE_TIME_S = 1_577_836_800
-_UNPACK_DEADLINE_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Job:
     """A tar archive, unpacked to /job, which is then where the script runs."""
     collect: Sequence[str] = ()
     """Shell patterns of the files to hand over when the job has ended."""
+    collect_limit_bytes: int = COLLECT_LIMIT_BYTES
+    """How much of them the host takes."""
     sync: bool = False
     """When the job has ended, all that it wrote is to be on the disks."""
     unmount: bool = False
@@ -89,34 +91,3 @@ def _neutral(member: tarfile.TarInfo) -> tarfile.TarInfo:
     member.uname = member.gname = "root"
     member.mtime = _FILE_TIME_S
     return member
-
-
-def unpack_collected(archive: BinaryIO, directory: Path) -> list[str]:
-    """Write what the guest handed over into ``directory``; return the files' names.
-
-    Nothing lands outside of ``directory``, whatever the names.
-
-    Raises:
-        RunError: the archive is damaged, or cannot be written.
-    """
-    archive.flush()
-    if not os.fstat(archive.fileno()).st_size:
-        return []
-    os.lseek(archive.fileno(), 0, os.SEEK_SET)  # the descriptor itself, which tar will read from
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        # tar itself, which refuses names that lead elsewhere; Python's does so only from 3.11.4 on.
-        result = subprocess.run(
-            ["tar", "-x", "-v", "--no-same-owner", "-C", str(directory)],
-            stdin=archive,
-            capture_output=True,
-            check=False,
-            timeout=_UNPACK_DEADLINE_S,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RunError(f"cannot write what was collected to {directory}: {error}") from error
-    if result.returncode:
-        words = result.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise RunError(f"cannot write what was collected to {directory}: {words[-1]}")
-    names = result.stdout.decode(errors="replace").splitlines()
-    return sorted(name for name in names if not name.endswith("/"))

@@ -25,6 +25,15 @@ from freezingtime.machine.bootstrap import bootstrap_script
 from freezingtime.machine.capture import Capture
 from freezingtime.machine.console import complaints, is_panic
 from freezingtime.machine.job import Job
+from freezingtime.machine.job_messages import (
+    DONE,
+    EXIT,
+    FAILED,
+    READY,
+    STARTED,
+    exit_status,
+    not_due,
+)
 from freezingtime.machine.machine_config import MachineConfig, find_qemu
 from freezingtime.machine.qemu_command import (
     DiskSocket,
@@ -36,6 +45,7 @@ from freezingtime.machine.qemu_frontends import plug_commands, told_depth
 from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
 from freezingtime.machine.service import (
     CONTROL_DISK_INDEX,
+    LIMIT,
     DiskPlan,
     EmulatorService,
     GuestMessage,
@@ -219,17 +229,17 @@ class Machine:
         )
         if self._snapshot is None or not self._snapshot.has_disks:
             self._plug_disks()
-        for word in ("DONE" if job.has_aftermath else "EXIT", "FAILED", "LIMIT"):
+        for word in (DONE if job.has_aftermath else EXIT, FAILED, LIMIT):
             self._service.stop_machine_at(word)
         if limit_ns is not None:
             self._service.limit_job(limit_ns)
         self._execute("cont")
-        start = self._await_message("STARTED", None, on_tick)
-        end = stop = self._await_message("EXIT", host_limit_s, on_tick)
+        start = self._await_message(STARTED, None, on_tick)
+        end = stop = self._await_message(EXIT, host_limit_s, on_tick)
         if job.has_aftermath:
-            stop = self._await_message("DONE", _AFTERMATH_DEADLINE_S, on_tick)
+            stop = self._await_message(DONE, _AFTERMATH_DEADLINE_S, on_tick)
         return JobResult(
-            exit_status=int(end.text.split()[1]),
+            exit_status=exit_status(end.text),
             start_ns=start.totals.now_ns,
             end_ns=end.totals.now_ns,
             stop_ns=stop.totals.now_ns,
@@ -240,9 +250,9 @@ class Machine:
 
     def _boot(self, on_tick: Callable[[], None]) -> int:
         # The new rate counts from the very instruction at which the guest said READY.
-        self._service.stop_machine_at("READY", then_rate_hz=self._config.rate_hz)
+        self._service.stop_machine_at(READY, then_rate_hz=self._config.rate_hz)
         self._execute("cont")
-        ready = self._await_message("READY", self._config.boot_deadline_s, on_tick)
+        ready = self._await_message(READY, self._config.boot_deadline_s, on_tick)
         self._await_status("stopping the booted machine", lambda status: status == "paused")
         self._warped_in_boot_ns = ready.totals.warped_ns
         return ready.totals.now_ns
@@ -331,17 +341,15 @@ class Machine:
                 message = self._service.messages.get(timeout=_TICK_S)
                 if message is None:
                     raise self._failure()
-                if message.text.split(" ", 1)[0] == word:
+                if message.word == word:
                     return message
-                if message.text.startswith("FAILED"):
-                    raise GuestError(f"the guest: {message.text.removeprefix('FAILED').strip()}")
-                if message.text == "LIMIT":
+                if message.word == LIMIT:
                     raise TimeLimitError(
                         "the job was not done within its limit of guest time, which ended at "
                         f"{message.totals.now_ns} ns; give it more with --time-limit; "
                         f"{self._console_tail()}"
                     )
-                continue
+                raise not_due(message.text, word)
             if self._qemu.exit_status() is not None:
                 raise self._failure()  # the emulator, in a freeze, may not know yet
             on_tick()
@@ -356,13 +364,13 @@ class Machine:
                 raise self._too_late(word, deadline_s)
 
     def _too_late(self, word: str, deadline_s: float) -> RunError:
-        if word == "EXIT":
+        if word == EXIT:
             return TimeLimitError(
                 f"the job was not done within its limit of {deadline_s:g} s of real time, at guest "
                 f"time {self.totals.now_ns} ns; give it more with --real-time-limit; "
                 f"{self._console_tail()}"
             )
-        if word == "DONE":
+        if word == DONE:
             return RunError(
                 f"the guest has not written out and handed over its files {deadline_s:g} s after "
                 f"the end of the job; guest time is {self.totals.now_ns} ns; {self._console_tail()}"

@@ -17,14 +17,18 @@ from freezingtime.emulator import CompletedRequest, Disk, Emulator, Totals
 from freezingtime.errors import FreezingTimeError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
 from freezingtime.machine.control_disk import ControlDisk
+from freezingtime.machine.job_messages import EXIT, READY, STARTED, first_word
 from freezingtime.medium.base import Medium
 from freezingtime.medium_queue import MediumQueue, new_workers
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
 from freezingtime.poller import Poller
 
+#: The message that the guest time given to the job is over; it is ours and not the guest's.
+LIMIT = "LIMIT"
+
 #: The messages at which the job is over: what the guest does after them is not measured.
-_JOB_IS_OVER = ("EXIT", "LIMIT")
+_JOB_IS_OVER = (EXIT, LIMIT)
 
 #: Disk 0 is the control disk; the user's disks follow, and the root disk if there is one.
 CONTROL_DISK_INDEX = 0
@@ -49,8 +53,10 @@ class DiskPlan:
 
 @dataclass(frozen=True, slots=True)
 class GuestMessage:
-    """What the guest said over the control disk, and when."""
+    """What the guest said over the control disk, and when; or ``LIMIT``."""
 
+    word: str
+    """What it begins with; empty if that is nothing that a job runner says."""
     text: str
     totals: Totals
     """What had happened by then; its ``now_ns`` is the guest time."""
@@ -85,7 +91,7 @@ class EmulatorService:
         #: What the guest says; None once the service has ended.
         self.messages: queue.SimpleQueue[GuestMessage | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
-        self.control = ControlDisk(self._on_message, bootstrap)
+        self.control = ControlDisk(self._on_guest_message, bootstrap)
         self._stop_machine_at: dict[str, int | None] = {}
         self._job_limit_ns: int | None = None
         self._poller = Poller()
@@ -174,21 +180,27 @@ class EmulatorService:
             self._clock.hang_up()
             self.messages.put(None)
 
-    def _on_message(self, text: str) -> None:
-        word = text.partition(" ")[0]
-        if word == "READY" and self._boot_disk is not None:
+    def _on_guest_message(self, text: str) -> None:
+        word = first_word(text)
+        if word == READY and self._boot_disk is not None:
+            # Once: a guest may say it again, with requests under way.
             self._emulator.replace(self._boot_disk)
-        if word == "STARTED" and self._job_limit_ns is not None:
+            self._boot_disk = None
+        if word == STARTED and self._job_limit_ns is not None:
             self._emulator.set_alarm(
-                self.totals.now_ns + self._job_limit_ns, lambda: self._on_message("LIMIT")
+                self.totals.now_ns + self._job_limit_ns, lambda: self._pass_on(LIMIT, LIMIT)
             )
+            self._job_limit_ns = None
+        self._pass_on(word, text)
+
+    def _pass_on(self, word: str, text: str) -> None:
         if word in _JOB_IS_OVER:
             self._emulator.end_record()
         if word in self._stop_machine_at:
             self._emulator.stop_machine()
             if rate_hz := self._stop_machine_at[word]:
                 self._emulator.set_rate(rate_hz)
-        self.messages.put(GuestMessage(text, replace(self.totals), time.monotonic()))
+        self.messages.put(GuestMessage(word, text, replace(self.totals), time.monotonic()))
 
 
 def _no_time() -> Device:
