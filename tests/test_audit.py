@@ -6,12 +6,16 @@ import json
 import shutil
 import subprocess
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import freezingtime.clock.agent
 from freezingtime.cli.run import EXIT_INVALID, run_command
+from freezingtime.machine.job import Job
+from freezingtime.machine.machine import JobResult, Machine
 from tests.guestlib import fio_command, read_record, run_guest
 
 pytestmark = pytest.mark.guest
@@ -58,6 +62,43 @@ def test_late_run_exits_3_and_marks_its_record(
     assert record["audit"]["late"] >= 50
     assert sum(not row["on_time"] for row in read_record(out)) == record["audit"]["late"]
     assert run_command(command, disk=["constant:100us"], allow_late=True, quiet=True) == 0
+
+
+@pytest.fixture
+def interrupting_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that interrupts each job that has printed something, by way of QEMU's main thread."""
+    run_job = Machine.run_job
+
+    def run_and_interrupt(
+        self: Machine, job: Job, *, on_tick: Callable[[], None], **limits: Any
+    ) -> JobResult:
+        interrupted = False
+
+        def tick() -> None:
+            nonlocal interrupted
+            if not interrupted and self.stdout.read_all():
+                self._execute("inject-nmi")
+                interrupted = True
+            on_tick()
+
+        return run_job(self, job, on_tick=tick, **limits)
+
+    monkeypatch.setattr(Machine, "run_job", run_and_interrupt)
+
+
+@pytest.mark.usefixtures("interrupting_host")
+def test_what_the_host_does_to_the_guest_is_caught(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No request is late, and the guest's kernel has nothing to complain about."""
+    out = tmp_path / "run"
+    command = ["sh", "-c", "echo begun; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]
+    assert run_command(command, disk=["constant:100us"], out=out) == EXIT_INVALID
+    assert "NOT VALID: at guest time " in capsys.readouterr().err
+    document = json.loads((out / "run.json").read_text())
+    audit = document["audit"]
+    assert (audit["valid"], audit["late"], audit["kernel_complaints"]) == (False, 0, [])
+    assert document["job"]["start_ns"] < audit["disturbed_ns"] <= document["job"]["end_ns"]
 
 
 def test_sound_run_is_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

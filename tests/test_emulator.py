@@ -79,12 +79,14 @@ class SimulatedClock(Clock):
         late_ns: Callable[[Request], int] = lambda request: 0,
         adrift: Callable[[Request], bool] = lambda request: False,
         drains_at_ns: int | None = None,
+        disturbed_from_ns: int | None = None,
     ) -> None:
         self._arrivals = sorted(arrivals, key=lambda arrival: arrival.time_ns)
         self._wire = wire
         self._late_ns = late_ns
         self._adrift = adrift
         self._drains_at_ns = drains_at_ns
+        self._disturbed_from_ns = disturbed_from_ns
         self._now_ns = 0
         self._verdict = Verdict(None)
         self.verdicts: list[Verdict] = []
@@ -119,7 +121,11 @@ class SimulatedClock(Clock):
             deliveries,
             self._is_drain_due(),
             warped_ns=self._now_ns,
+            disturbed=self._is_disturbed(),
         )
+
+    def _is_disturbed(self) -> bool:
+        return self._disturbed_from_ns is not None and self._now_ns >= self._disturbed_from_ns
 
     def resume(self, verdict: Verdict) -> None:
         self._verdict = verdict
@@ -216,10 +222,16 @@ def run(
     late_ns: Callable[[Request], int] = lambda request: 0,
     adrift: Callable[[Request], bool] = lambda request: False,
     drains_at_ns: int | None = None,
+    disturbed_from_ns: int | None = None,
 ) -> Run:
     wire = FakeWire()
     clock = SimulatedClock(
-        arrivals, wire, late_ns=late_ns, adrift=adrift, drains_at_ns=drains_at_ns
+        arrivals,
+        wire,
+        late_ns=late_ns,
+        adrift=adrift,
+        drains_at_ns=drains_at_ns,
+        disturbed_from_ns=disturbed_from_ns,
     )
     queue = MediumQueue(medium or MemoryMedium(MIB), workers, deadline_s)
     disks = [Disk(0, "disk1", device or constant(1000), queue)]
@@ -355,6 +367,14 @@ def test_the_audit_finds_an_early_delivery(workers: ThreadPoolExecutor) -> None:
     ran = run([arrival(0)], workers, late_ns=lambda request: -1)
     assert not ran.completed[0].on_time
     assert ran.emulator.totals.late_count == 1
+
+
+def test_the_audit_finds_the_first_disturbance(workers: ThreadPoolExecutor) -> None:
+    script = [arrival(time_ns, cookie=time_ns) for time_ns in (0, 5000, 9000)]
+    ran = run(script, workers, disturbed_from_ns=5000)
+    assert ran.emulator.totals.disturbed_ns == 5000
+    assert ran.emulator.totals.late_count == 0
+    assert run(script, workers).emulator.totals.disturbed_ns is None
 
 
 def test_the_audit_finds_what_is_adrift(workers: ThreadPoolExecutor) -> None:

@@ -230,7 +230,8 @@ def test_same_runs_same_bytes(tmp_path: Path) -> None:
 def test_killed_and_mixed_runs_are_noticed(tmp_path: Path) -> None:
     stream_of(tmp_path / RECORD_NAME, [[completed()]])
     killed = read_run(tmp_path, lambda notice: None)
-    old = make_run(tmp_path / "old", audit={"kernel_complaints": ["BUG: soft lockup"]})
+    audit = {"kernel_complaints": ["BUG: soft lockup"], "disturbed_ns": 1234}
+    old = make_run(tmp_path / "old", audit=audit)
     table = pq.read_table(old / RECORD_NAME)
     metadata = table.schema.metadata[b"freezingtime"].replace(b'"0.1.0"', b'"0.0.9"')
     pq.write_table(table.replace_schema_metadata({b"freezingtime": metadata}), old / RECORD_NAME)
@@ -239,6 +240,7 @@ def test_killed_and_mixed_runs_are_noticed(tmp_path: Path) -> None:
         "the runs are of different versions of freezingtime (0.0.9, 0.1.0): what differs may be "
         "due to that",
         "RUN: the run was killed, or still goes on: this is what it had recorded",
+        "RUN/old: not valid: at 1234 ns of guest time an interrupt of the host's reached the guest",
         "RUN/old: the guest's kernel says: BUG: soft lockup",
     ]
     page = Page(report_page([killed, read(old)]))

@@ -91,6 +91,8 @@ class Totals:
     request_count: int = 0
     late_count: int = 0
     worst_late_ns: int = 0
+    disturbed_ns: int | None = None
+    """When the host was first seen to reach into the guest; None: never."""
 
 
 @dataclass(slots=True, eq=False)
@@ -186,6 +188,8 @@ class Emulator:
         totals.now_ns = moment.now_ns
         totals.warped_ns = moment.warped_ns
         totals.turn_count += 1
+        if moment.disturbed and totals.disturbed_ns is None and not self._record_ended:
+            totals.disturbed_ns = moment.now_ns
         for delivery in moment.deliveries:
             self._account(delivery)
         submitted_ns = None

@@ -253,6 +253,11 @@ def _print_summary(result: RunResult) -> None:
     ]
     if not result.on_time:
         lines.append(f"the latest request was {format_time_ns(totals.worst_late_ns)} late")
+    if totals.disturbed_ns is not None:
+        lines.append(
+            f"NOT VALID: at guest time {format_time_ns(totals.disturbed_ns)} an interrupt reached "
+            "the guest that was of the host's making, and came at a time of the host's"
+        )
     lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:_LINES_MAX]]
     if result.plan.collect:
         lines.append(f"collected {len(result.collected)} files")

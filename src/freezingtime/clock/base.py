@@ -54,6 +54,8 @@ class Moment:
     """Time cannot move on: everything in flight is to be answered at once."""
     warped_ns: int = 0
     """Idle guest time skipped so far."""
+    disturbed: bool = False
+    """Something has reached the guest since the last turn that comes from the host alone."""
 
 
 @dataclass(slots=True)

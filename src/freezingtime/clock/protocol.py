@@ -29,6 +29,7 @@ class ReportFlag(IntFlag):
     RUNNING = 2
     DRAIN = 4
     MORE = 8
+    DISTURBED = 16
 
 
 class StampFlag(IntFlag):
@@ -47,6 +48,7 @@ ADRIFT: Final = int(StampFlag.ADRIFT)
 HOST: Final = int(StampFlag.HOST)
 DRAIN: Final = int(ReportFlag.DRAIN)
 MORE: Final = int(ReportFlag.MORE)
+DISTURBED: Final = int(ReportFlag.DISTURBED)
 
 
 class Stamp(NamedTuple):

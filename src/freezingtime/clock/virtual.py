@@ -16,6 +16,7 @@ from freezingtime.clock.pace import RealTimePace
 from freezingtime.clock.protocol import (
     ADRIFT,
     DELIVERY,
+    DISTURBED,
     DRAIN,
     HOST,
     MAX_REPORT_BYTES,
@@ -107,7 +108,13 @@ class VirtualClock(Clock):
                 request, channel = received
                 arrivals.append(Arrival(request, channel, time_ns, adrift, bool(flags & HOST)))
         return Moment(
-            report.now_ns, arrivals, deliveries, bool(report.flags & DRAIN), report.warped_ns
+            report.now_ns,
+            arrivals,
+            deliveries,
+            bool(report.flags & DRAIN),
+            report.warped_ns,
+            # What is typed is the host's, and meant to reach the guest.
+            bool(report.flags & DISTURBED) and self._pace is None,
         )
 
     def resume(self, verdict: Verdict) -> None:

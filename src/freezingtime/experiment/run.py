@@ -127,8 +127,10 @@ class RunResult:
 
     @property
     def valid(self) -> bool:
-        """Every request was on time and the guest's kernel had no complaint."""
-        return self.on_time and not self.job.complaints
+        """Every request was on time, nothing else of the host's reached the guest, and its
+        kernel had no complaint."""
+        undisturbed = self.totals.disturbed_ns is None
+        return self.on_time and undisturbed and not self.job.complaints
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ``run.json``."""
@@ -177,6 +179,7 @@ class RunResult:
                 "requests": totals.request_count,
                 "late": totals.late_count,
                 "worst_late_ns": totals.worst_late_ns,
+                "disturbed_ns": totals.disturbed_ns,
                 "kernel_complaints": list(job.complaints),
             },
             "totals": {

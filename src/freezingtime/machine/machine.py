@@ -188,6 +188,11 @@ class Machine:
             RunError: QEMU could not, or took too long.
         """
         self._await_status("stopping the machine", lambda status: status == "paused")
+        if self.totals.disturbed_ns is not None:
+            raise RunError(
+                f"the machine is not saved: at {self.totals.disturbed_ns} ns of guest time an "
+                "interrupt of the host's reached it, so it would not be the same again; try again"
+            )
         self._execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         self._execute("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
         deadline_s = time.monotonic() + _SAVE_DEADLINE_S

@@ -126,6 +126,13 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
         if not run.is_finished
     ]
     found += [
+        f"{run.name}: not valid: at {disturbed_ns} ns of guest time an interrupt of the host's "
+        "reached the guest"
+        for run in runs
+        if run.document is not None
+        and (disturbed_ns := run.document["audit"].get("disturbed_ns")) is not None
+    ]
+    found += [
         f"{run.name}: the guest's kernel says: {complaint}"
         for run in runs
         if run.document is not None

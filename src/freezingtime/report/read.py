@@ -18,9 +18,11 @@ _TAIL_BYTES = 16 << 10
 _KINDS: Mapping[str, Mapping[str, type[object]]] = {
     "plan": {"script": str, "memory_bytes": int},
     "job": {"guest_ns": int},
-    "audit": {"kernel_complaints": list},
+    "audit": {"kernel_complaints": list, "disturbed_ns": int},
     "totals": {"warped_ns": int, "frozen_host_ns": int, "job_host_s": float},
 }
+# Null as long as it has not happened.
+_NULLABLE = {"disturbed_ns"}
 
 
 def read_run(path: Path, notify: Notify) -> RunData:
@@ -36,6 +38,8 @@ def read_run(path: Path, notify: Notify) -> RunData:
     if document is not None:
         for part, kinds in _KINDS.items():
             for key in kinds.keys() & document[part].keys():
+                if key in _NULLABLE and document[part][key] is None:
+                    continue
                 document_value(path, document, part, key, kinds[key])
     return RunData(
         name=str(path),

@@ -135,6 +135,7 @@ __attribute__((constructor)) static void load(void)
     ft_interpose_init(required_setting("FREEZINGTIME_NBD_PREFIX"));
     ft_control_connect(required_setting("FREEZINGTIME_CONTROL"));
     ft_nbd_driver_install();
+    ft_output_init();
     agent.active = true;
     /* What QEMU starts (a migration's command, for example) is not ours to watch. */
     unsetenv("LD_PRELOAD");
@@ -154,6 +155,7 @@ void ft_agent_start_when_ready(void)
         ft_die(FT_EXIT_REFUSED, "the machine already runs; start QEMU with -S");
     }
     ft_clock_install(agent.start_ns, agent.rate_hz);
+    ft_outside_start();
     ft_hold_start();
     ft_deferred_start();
 }

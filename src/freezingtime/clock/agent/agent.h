@@ -98,5 +98,17 @@ void ft_deferred_forget(void);
 
 /* interpose.c: the C library's functions as QEMU sees them. */
 void ft_interpose_init(const char *nbd_prefix);
+ssize_t ft_libc_writev(int fd, const struct iovec *parts, int count);
+
+/* output.c: the guest's output waits for the emulator, not the guest for another try. */
+void ft_output_init(void);
+
+/* outside.c: what other threads do to the guest while it runs. */
+void ft_outside_start(void); /* after ft_clock_install */
+bool ft_outside_take(void);
+
+/* patience.c: waiting for the emulator, but not while it is stopped. */
+void ft_patience_init(int control_fd);
+bool ft_poll_patiently(int fd, short events, int deadline_s); /* false: in vain */
 
 #endif

@@ -19,7 +19,7 @@
 #define SPIN_NS 60000
 
 /* The emulator has its own, shorter deadline for the medium, which explains more. */
-#define ORDER_DEADLINE_MS 600000
+#define ORDER_DEADLINE_S 600
 
 static int control_fd = -1;
 static int64_t spin_ns;
@@ -73,6 +73,7 @@ void ft_control_connect(const char *name)
         ft_die(FT_EXIT_EMULATOR_LOST, "cannot reach the emulator at @%s: %s", name,
                strerror(errno));
     }
+    ft_patience_init(control_fd);
     spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? SPIN_NS : 0;
     pthread_t watcher;
     if (pthread_create(&watcher, NULL, watch_emulator, NULL) != 0) {
@@ -122,15 +123,10 @@ static ssize_t receive_within_deadline(void *buffer, size_t bytes)
     if (received >= 0 || errno != EAGAIN) {
         return received;
     }
-    struct pollfd readable = {.fd = control_fd, .events = POLLIN};
-    int ready;
-    do {
-        ready = poll(&readable, 1, ORDER_DEADLINE_MS);
-    } while (ready < 0 && errno == EINTR);
-    if (ready == 0) {
+    if (!ft_poll_patiently(control_fd, POLLIN, ORDER_DEADLINE_S)) {
         ft_die(FT_EXIT_EMULATOR_LOST,
                "the emulator has not answered for %d s; guest time stood still at %lld ns",
-               ORDER_DEADLINE_MS / 1000, (long long)message.report.now_ns);
+               ORDER_DEADLINE_S, (long long)message.report.now_ns);
     }
     return recv(control_fd, buffer, bytes, 0);
 }

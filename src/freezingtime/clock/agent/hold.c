@@ -88,6 +88,9 @@ static void deliver(void)
 static struct ft_order exchange(uint16_t flags)
 {
     arrivals_to_report = false;
+    if (ft_outside_take()) {
+        flags |= FT_REPORT_DISTURBED;
+    }
     const struct ft_order *order =
         ft_control_exchange(flags, ft_clock_now_ns(), ft_clock_warped_ns());
     if (order->rate_hz) {

@@ -30,6 +30,7 @@ static uint32_t disk_numbers[MAX_FD];
 static int (*libc_connect)(int, const struct sockaddr *, socklen_t);
 static int (*libc_close)(int);
 static int (*libc_ppoll)(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+static ssize_t (*libc_writev)(int, const struct iovec *, int);
 
 static void *next_symbol(const char *name)
 {
@@ -46,6 +47,7 @@ static void find_libc(void)
     libc_close = (int (*)(int))next_symbol("close");
     libc_ppoll = (int (*)(struct pollfd *, nfds_t, const struct timespec *,
                           const sigset_t *))next_symbol("ppoll");
+    libc_writev = (ssize_t(*)(int, const struct iovec *, int))next_symbol("writev");
 }
 
 /* Other libraries' constructors may call in before ours has run. */
@@ -53,6 +55,12 @@ static void need_libc(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, find_libc);
+}
+
+ssize_t ft_libc_writev(int fd, const struct iovec *parts, int count)
+{
+    need_libc();
+    return libc_writev(fd, parts, count);
 }
 
 void ft_interpose_init(const char *nbd_prefix)

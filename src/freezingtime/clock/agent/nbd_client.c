@@ -22,7 +22,7 @@
 #define REPLY_MAGIC 0x67446698u
 
 /* Deadline for the emulator to read what is sent and to send what it announced. */
-#define SOCKET_DEADLINE_MS 60000
+#define SOCKET_DEADLINE_S 60
 
 /* Far above what a machine has, and the queue of any controller. */
 #define DISKS_MAX 64
@@ -104,14 +104,9 @@ static struct disk *connected(uint32_t disk)
 
 static void await(uint32_t disk, short event, const char *what)
 {
-    struct pollfd ready = {.fd = disks[disk]->fd, .events = event};
-    int count;
-    do {
-        count = poll(&ready, 1, SOCKET_DEADLINE_MS);
-    } while (count < 0 && errno == EINTR);
-    if (count == 0) {
+    if (!ft_poll_patiently(disks[disk]->fd, event, SOCKET_DEADLINE_S)) {
         ft_die(FT_EXIT_EMULATOR_LOST, "disk %u: the emulator has not %s for %d s", disk, what,
-               SOCKET_DEADLINE_MS / 1000);
+               SOCKET_DEADLINE_S);
     }
 }
 

@@ -24,10 +24,11 @@
 #define FT_NEVER INT64_MAX
 
 enum ft_report_flag {
-    FT_REPORT_HELLO = 1,   /* the first report: QEMU is built, nothing has run */
-    FT_REPORT_RUNNING = 2, /* the machine runs: guest time obeys the device */
-    FT_REPORT_DRAIN = 4,   /* guest time cannot move: answer everything at once */
-    FT_REPORT_MORE = 8,    /* not all stamps fit: the next report goes on; no order yet */
+    FT_REPORT_HELLO = 1,      /* the first report: QEMU is built, nothing has run */
+    FT_REPORT_RUNNING = 2,    /* the machine runs: guest time obeys the device */
+    FT_REPORT_DRAIN = 4,      /* guest time cannot move: answer everything at once */
+    FT_REPORT_MORE = 8,       /* not all stamps fit: the next report goes on; no order yet */
+    FT_REPORT_DISTURBED = 16, /* since the last report the host has reached into the guest */
 };
 
 enum ft_stamp_flag {
