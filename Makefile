@@ -20,7 +20,7 @@ CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sig
 PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-all docs bench paper lint format clean
+.PHONY: help setup setup-test demo test test-all cases docs bench paper lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,9 @@ test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
 
 test-all: packages-test-all setup-test lint ## every test
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+
+cases: setup-test ## small files that were read wrongly once: each gives what it must
+	$(BIN)/python -m pytest -v tests/test_cases.py
 
 docs: setup-test ## the documentation site, in build/site; broken links are errors
 	$(BIN)/python -m website

@@ -26,8 +26,15 @@ from freezingtime.experiment.fit_sources import read_sources
 from freezingtime.experiment.halves import drift, split
 from freezingtime.experiment.latency_cells import Cell, sort_into_cells
 from freezingtime.experiment.quantile_fit import correlation, quantile_points
+from freezingtime.trace.readers import Reading
 from freezingtime.trace.readers.latencies import Latencies
 from tests.conftest import RunProgram
+
+
+def no_notes(reading: Reading) -> None:
+    """All of a log is as it should be."""
+    assert not reading.notes, reading.notes
+
 
 Draw = Callable[[np.random.Generator, int], NDArray[np.float64]]
 Integers = NDArray[np.int64]
@@ -72,7 +79,12 @@ def write_log_pair(directory: Path, name: str) -> list[Path]:
 
 def fitted(paths: list[Path], plan: FitPlan) -> Fit:
     latencies, sources = read_sources(
-        paths, depth=None, disk=None, notify=pytest.fail, progress=lambda *step: None
+        paths,
+        depth=None,
+        disk=None,
+        notify=pytest.fail,
+        tell=no_notes,
+        progress=lambda *step: None,
     )
     return fit(latencies, sources, plan)
 

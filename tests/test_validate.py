@@ -18,14 +18,19 @@ from freezingtime.experiment.validate_guest import DEPTH_MAX, guest_script, why_
 from freezingtime.experiment.validate_options import make_validate_plan
 from freezingtime.trace.readers.latencies import Latencies
 from tests.conftest import RunProgram
-from tests.test_fit import draws, write_fio_log, write_log_pair
+from tests.test_fit import draws, no_notes, write_fio_log, write_log_pair
 
 READ, WRITE = OperationClass.READ, OperationClass.WRITE
 
 
 def read(*paths: Path) -> tuple[Latencies, list[Source]]:
     return read_sources(
-        paths, depth=None, disk=None, notify=pytest.fail, progress=lambda *step: None
+        paths,
+        depth=None,
+        disk=None,
+        notify=pytest.fail,
+        tell=no_notes,
+        progress=lambda *step: None,
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from freezingtime.api.event_loop import outside_of_event_loops
 from freezingtime.api.place import Place
 from freezingtime.api.progress import Line, show_share
-from freezingtime.api.result import warn
+from freezingtime.api.result import warn, warn_of
 from freezingtime.errors import RunError
 from freezingtime.experiment.distance import FIGURES, Distance
 from freezingtime.experiment.fit import EMPIRICAL, Fit, FitPlan, check_out, parse_missing
@@ -26,6 +26,7 @@ from freezingtime.experiment.run_options import CPU_RATE
 from freezingtime.experiment.validate import FIT, Validation
 from freezingtime.experiment.validate import validate as validate_latencies
 from freezingtime.experiment.validate_options import make_validate_plan
+from freezingtime.trace.readers import parse_hints
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +132,8 @@ def fit(
     missing: Sequence[str] = (),
     depth: int | None = None,
     trace_disk: str | None = None,
+    time_unit: str | None = None,
+    read_code: str | None = None,
     correlation: bool = True,
     summary: str = "",
     seed: int = 0,
@@ -151,7 +154,13 @@ def fit(
     with Line(progress) as line:
         observer = partial(show_share, line)
         latencies, sources = read_sources(
-            _paths(logs), depth=depth, disk=trace_disk, notify=warn, progress=observer
+            _paths(logs),
+            depth=depth,
+            disk=trace_disk,
+            hints=parse_hints(time_unit, read_code),
+            notify=warn,
+            tell=warn_of,
+            progress=observer,
         )
         fitted = fit_latencies(latencies, sources, plan, seed=seed, progress=observer)
     fitted.write(place.path)
@@ -207,6 +216,8 @@ def validate(
     delay: str | None = None,
     depth: int | None = None,
     trace_disk: str | None = None,
+    time_unit: str | None = None,
+    read_code: str | None = None,
     cpu_rate: str = CPU_RATE,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
@@ -240,7 +251,13 @@ def validate(
             show_share(line, step, done, total)
 
         latencies, sources = read_sources(
-            _paths(against), depth=depth, disk=trace_disk, notify=warn, progress=observer
+            _paths(against),
+            depth=depth,
+            disk=trace_disk,
+            hints=parse_hints(time_unit, read_code),
+            notify=warn,
+            tell=warn_of,
+            progress=observer,
         )
         found = outside_of_event_loops(
             lambda: validate_latencies(latencies, sources, plan, out=place.path, observer=observer),

@@ -11,7 +11,7 @@ from pathlib import Path
 from freezingtime.api.disk import Disk, disk_text
 from freezingtime.api.place import Place
 from freezingtime.api.progress import Line, show_share
-from freezingtime.api.result import Result, warn
+from freezingtime.api.result import Result, warn, warn_of
 from freezingtime.errors import InputError
 from freezingtime.experiment.latency_summary import LatencySummary, summarize_each
 from freezingtime.experiment.recorded_run import open_recorded_run
@@ -23,6 +23,7 @@ from freezingtime.experiment.replay import (
 )
 from freezingtime.experiment.replay import replay as replay_on
 from freezingtime.experiment.workload import PATTERNS, Workload, parse_workload
+from freezingtime.trace.readers import Hints, parse_hints
 from freezingtime.trace.record_paths import RECORD_NAME
 
 
@@ -35,15 +36,18 @@ def replay(
     speed_up: Fraction | int = 1,
     format: str | None = None,
     trace_disk: str | None = None,
+    time_unit: str | None = None,
+    read_code: str | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Result:
     """Run a trace or a workload on devices, each new and idle, without a guest.
 
     A string that begins with a workload's pattern, such as ``"randread,bs=4k,qd=32,count=1M"``,
-    is a workload; anything else is a trace's path. ``closed_loop``, ``speed_up``, ``format`` and
-    ``trace_disk`` are for traces, and the options of ``freezingtime replay``. ``out`` is the record
-    to write; without it, the record is removed with the result.
+    is a workload; anything else is a trace's path. ``closed_loop``, ``speed_up``, ``format``,
+    ``trace_disk``, ``time_unit`` and ``read_code`` are for traces, and the options of
+    ``freezingtime replay``. ``out`` is the record to write; without it, the record is removed with
+    the result.
 
     The result's disks are the devices. Latencies in its summary are what the application waits;
     the record, and so ``requests``, has the device's part, without a workload's host.
@@ -52,7 +56,8 @@ def replay(
         InputError: the trace, the workload or a device is not right; the text names the option.
         RunError: a device broke its contract.
     """
-    source = _source(trace_or_workload, closed_loop, Fraction(speed_up), format, trace_disk)
+    hints = parse_hints(time_unit, read_code)
+    source = _source(trace_or_workload, closed_loop, Fraction(speed_up), format, trace_disk, hints)
     texts = [] if isinstance(devices, str) else [disk_text(device) for device in devices]
     if not texts or len(set(texts)) < len(texts):
         raise InputError("devices: must be a list of one or more, each named once")
@@ -62,7 +67,7 @@ def replay(
     statistics: dict[str, dict[str, float]] = {}
     with Line(progress) as line:
         observer = partial(show_share, line)
-        results = replay_on(source, texts, seed=seed, observer=observer, notify=warn)
+        results = replay_on(source, texts, seed=seed, observer=observer, notify=warn, tell=warn_of)
         with open_new_record(place.path, texts, seed=seed) as record:
             for index, replayed in enumerate(results):
                 write_record(record, index, replayed.simulation, observer)
@@ -78,13 +83,14 @@ def _source(
     speed_up: Fraction,
     format_name: str | None,
     trace_disk: str | None,
+    hints: Hints,
 ) -> TraceSource | Workload:
     if not isinstance(given, str) or given.partition(",")[0] not in PATTERNS:
-        return TraceSource(Path(given), format_name, trace_disk, closed_loop, speed_up)
-    if speed_up != 1 or any(
-        option is not None for option in (closed_loop, format_name, trace_disk)
-    ):
+        return TraceSource(Path(given), format_name, trace_disk, closed_loop, speed_up, hints)
+    of_traces = (closed_loop, format_name, trace_disk, hints.time_digits, hints.read_code)
+    if speed_up != 1 or any(option is not None for option in of_traces):
         raise InputError(
-            f"{given}: closed_loop, speed_up, format and trace_disk are for traces; leave them out"
+            f"{given}: closed_loop, speed_up, format, trace_disk, time_unit and read_code are for "
+            "traces; leave them out"
         )
     return parse_workload(given)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from freezingtime.api.place import Place
 from freezingtime.experiment.latency_summary import LatencySummary
 from freezingtime.experiment.recorded_run import RecordedRun, open_recorded_run
+from freezingtime.trace.readers import Reading
 from freezingtime.trace.record_schema import COLUMNS
 from freezingtime.trace.run_directory import STDOUT_NAME
 
@@ -162,3 +163,9 @@ def open_run(path: str | PathLike[str]) -> Result:
 def warn(text: str) -> None:
     """Tell the caller what they should know, as where a run was killed."""
     warnings.warn(text, stacklevel=2)
+
+
+def warn_of(reading: Reading) -> None:
+    """Tell the caller what in a file is not as they may expect."""
+    for line in reading.note_lines:
+        warn(line)

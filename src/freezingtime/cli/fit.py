@@ -10,7 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import JsonOption, QuietOption, SeedOption, command_app
+from freezingtime.cli.options import (
+    JsonOption,
+    QuietOption,
+    ReadCodeOption,
+    SeedOption,
+    TimeUnitOption,
+    command_app,
+)
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.cli.time_columns import difference, time_cell
 from freezingtime.errors import InputError
@@ -31,6 +38,7 @@ from freezingtime.report.sample_figures import (
     draw_quantiles,
     make_directory,
 )
+from freezingtime.trace.readers import parse_hints
 
 _HEADER = (
     *("cell", "requests", "mean", "device", "p50", "device", "p99", "device", "p99.9", "device"),
@@ -85,6 +93,8 @@ def fit_command(
         str | None,
         typer.Option(metavar="NAME", help="Which disk of a log of several.", show_default=False),
     ] = None,
+    time_unit: TimeUnitOption = None,
+    read_code: ReadCodeOption = None,
     correlation: Annotated[
         bool,
         typer.Option(help="Whether slow requests are to come in clusters as in the log."),
@@ -121,7 +131,13 @@ def fit_command(
         make_directory(figures, _FIGURES_OPTION)
     with ReplayProgress(quiet=quiet) as progress:
         latencies, sources = read_sources(
-            logs, depth=depth, disk=trace_disk, notify=progress.notify, progress=progress
+            logs,
+            depth=depth,
+            disk=trace_disk,
+            hints=parse_hints(time_unit, read_code),
+            notify=progress.notify,
+            tell=progress.tell,
+            progress=progress,
         )
         fitted = fit(latencies, sources, plan, seed=seed, progress=progress)
         if figures is not None:

@@ -13,7 +13,15 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
-from freezingtime.cli.options import JsonOption, QuietOption, RecordOption, SeedOption, command_app
+from freezingtime.cli.options import (
+    JsonOption,
+    QuietOption,
+    ReadCodeOption,
+    RecordOption,
+    SeedOption,
+    TimeUnitOption,
+    command_app,
+)
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.cli.time_columns import four_digits, time_cell
 from freezingtime.errors import InputError
@@ -27,7 +35,7 @@ from freezingtime.experiment.replay import (
     write_record,
 )
 from freezingtime.experiment.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
-from freezingtime.trace.readers import FORMAT_NAMES
+from freezingtime.trace.readers import FORMAT_NAMES, parse_hints
 
 _FACTOR = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _HEADER = (
@@ -113,6 +121,8 @@ def replay_command(
             show_default=False,
         ),
     ] = None,
+    time_unit: TimeUnitOption = None,
+    read_code: ReadCodeOption = None,
     seed: SeedOption = 0,
     out: RecordOption = None,
     as_json: JsonOption = False,
@@ -135,7 +145,14 @@ def replay_command(
     source: TraceSource | Workload
     if trace is not None:
         factor = _speed_up(speed_up, closed_loop)
-        source = TraceSource(trace, format_name, trace_disk, closed_loop, factor)
+        source = TraceSource(
+            trace,
+            format_name,
+            trace_disk,
+            closed_loop,
+            factor,
+            parse_hints(time_unit, read_code),
+        )
     else:
         _refuse_with_workload(
             {
@@ -143,6 +160,8 @@ def replay_command(
                 "--speed-up": (speed_up, "change rate= in the workload"),
                 "--format": (format_name, "is for traces"),
                 "--trace-disk": (trace_disk, "is for traces"),
+                "--time-unit": (time_unit, "is for traces"),
+                "--read-code": (read_code, "is for traces"),
             }
         )
         source = parse_workload(workload or "")
@@ -153,7 +172,14 @@ def replay_command(
     rows: list[tuple[str, ...]] = []
     with ExitStack() as cleanup:
         progress = cleanup.enter_context(ReplayProgress(quiet=quiet))
-        results = replay(source, device, seed=seed, observer=progress, notify=progress.notify)
+        results = replay(
+            source,
+            device,
+            seed=seed,
+            observer=progress,
+            notify=progress.notify,
+            tell=progress.tell,
+        )
         record = (
             None if out is None else cleanup.enter_context(open_new_record(out, device, seed=seed))
         )

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from freezingtime.experiment.progress_text import share_line
+from freezingtime.trace.readers import Reading
 
 #: How often the line is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2
@@ -44,6 +45,11 @@ class ReplayProgress:
         self._console.print(
             f"freezingtime: {notice}", markup=False, highlight=False, soft_wrap=True
         )
+
+    def tell(self, reading: Reading) -> None:
+        """Say what was read of a file, and how; what is not as expected, also if quiet."""
+        for line in reading.note_lines if self._quiet else reading.lines:
+            self.notify(line)
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show what is being done, and the share if ``total`` is not 0."""

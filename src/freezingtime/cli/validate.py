@@ -21,7 +21,14 @@ from freezingtime.cli.measure_options import (
     WriteOption,
     YesOption,
 )
-from freezingtime.cli.options import JsonOption, QuietOption, SeedOption, command_app
+from freezingtime.cli.options import (
+    JsonOption,
+    QuietOption,
+    ReadCodeOption,
+    SeedOption,
+    TimeUnitOption,
+    command_app,
+)
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.cli.validate_figures import FIGURES_OPTION, draw_validation
 from freezingtime.cli.validate_text import show_validation
@@ -33,6 +40,7 @@ from freezingtime.experiment.run_options import CPU_RATE
 from freezingtime.experiment.validate import validate
 from freezingtime.experiment.validate_options import CPUS, DEPTHS, ROUNDS, SIZES, make_validate_plan
 from freezingtime.report.sample_figures import make_directory
+from freezingtime.trace.readers import parse_hints
 
 
 def validate_command(
@@ -85,6 +93,8 @@ def validate_command(
         str | None,
         typer.Option(metavar="NAME", help="Which disk of a log of several.", show_default=False),
     ] = None,
+    time_unit: TimeUnitOption = None,
+    read_code: ReadCodeOption = None,
     sizes: SizesOption = SIZES,
     depths: DepthsOption = DEPTHS,
     rounds: RoundsOption = ROUNDS,
@@ -126,6 +136,7 @@ def validate_command(
 
     Example: `freezingtime validate fit --against probe.dat --create 2GiB --write --yes`
     """
+    hints = parse_hints(time_unit, read_code)
     plan = make_validate_plan(
         device,
         model=model,
@@ -161,7 +172,13 @@ def validate_command(
             require_consent(to_measure, yes=yes, quiet=quiet)
             measure(to_measure, progress)
         latencies, sources = read_sources(
-            [log], depth=depth, disk=trace_disk, notify=progress.notify, progress=progress
+            [log],
+            depth=depth,
+            disk=trace_disk,
+            hints=hints,
+            notify=progress.notify,
+            tell=progress.tell,
+            progress=progress,
         )
         validation = validate(latencies, sources, plan, out=place, observer=progress)
         if figures is not None:

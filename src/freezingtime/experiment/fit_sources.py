@@ -9,8 +9,10 @@ from pathlib import Path
 
 from freezingtime.errors import InputError
 from freezingtime.experiment.measurement import MANIFEST_NAME, read_measurement
+from freezingtime.trace.readers import NO_HINTS, Hints, Reading, Tell
 from freezingtime.trace.readers.latencies import Latencies, join
 from freezingtime.trace.readers.read_latencies import read_latencies, recognizes
+from freezingtime.trace.readers.reading import span_text, tell_nobody
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 
 #: Which files of a directory are taken: the first of these patterns that any of them matches.
@@ -49,10 +51,14 @@ def read_sources(
     *,
     depth: int | None,
     disk: str | None,
+    hints: Hints = NO_HINTS,
     notify: Callable[[str], None],
+    tell: Tell = tell_nobody,
     progress: Callable[[str, int, int], None],
 ) -> tuple[Latencies, list[Source]]:
     """Read all logs; a directory is one of ``measure``, a run's, or one with logs of fio.
+
+    ``hints`` say what logs do not; ``tell`` is told what was read of each source, and how.
 
     Raises:
         InputError: there is none, or one cannot be read.
@@ -64,10 +70,9 @@ def read_sources(
             latencies, what = measurement.latencies, measurement.what
             source = Source(path, measurement.measured, what, len(latencies))
         else:
-            latencies = _read_logs(path, depth, disk, notify, progress)
+            latencies = _read_logs(path, depth, disk, hints, notify, progress)
             source = Source(path, _written(path), "", len(latencies))
-        for note in latencies.notes:
-            notify(f"{path}: {note}")
+        tell(_reading(path, latencies, disk))
         parts.append(latencies)
         sources.append(source)
     return join(parts), sources
@@ -77,6 +82,7 @@ def _read_logs(
     path: Path,
     depth: int | None,
     disk: str | None,
+    hints: Hints,
     notify: Callable[[str], None],
     progress: Callable[[str, int, int], None],
 ) -> Latencies:
@@ -84,8 +90,24 @@ def _read_logs(
     parts = []
     for number, log in enumerate(logs):
         progress(f"reading {log.name}", number, len(logs))
-        parts.append(read_latencies(log, depth=depth, disk=disk, notify=notify))
+        parts.append(read_latencies(log, depth=depth, disk=disk, hints=hints, notify=notify))
     return join(parts)
+
+
+def _reading(path: Path, latencies: Latencies, disk: str | None) -> Reading:
+    """What a user is told of a source."""
+    depths = sorted({int(latencies.depth.min()), int(latencies.depth.max())})
+    depth = f"depth {' to '.join(map(str, depths))}"
+    mean = f"mean latency {span_text(float(latencies.latency_ns.mean()))}"
+    return Reading(
+        path,
+        latencies.format_name or "measurement",
+        len(latencies),
+        latencies.span_ns,
+        disk or "",
+        facts=(depth, mean, *latencies.facts),
+        notes=latencies.notes,
+    )
 
 
 def _logs_of(path: Path) -> list[Path]:

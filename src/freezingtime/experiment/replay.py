@@ -29,7 +29,8 @@ from freezingtime.experiment.simulate import (
 )
 from freezingtime.experiment.workload import Workload
 from freezingtime.spec import DiskSpec, MemorySpec, build_device, parse_disk
-from freezingtime.trace.readers import Trace, read_trace
+from freezingtime.trace.readers import NO_HINTS, Hints, Tell, Trace, read_trace
+from freezingtime.trace.readers.reading import tell_nobody
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 
@@ -57,6 +58,8 @@ class TraceSource:
     """Closed loop with that many requests in flight; None: open loop, at recorded times."""
     speed_up: Fraction = Fraction(1)
     """Open loop only: arrival times are divided by it."""
+    hints: Hints = NO_HINTS
+    """What the trace does not say of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +103,12 @@ def replay(
     seed: int,
     observer: Observer,
     notify: Callable[[str], None],
+    tell: Tell = tell_nobody,
 ) -> Iterator[Replayed]:
     """Run the requests on each device; the results come as they are ready.
 
     ``devices`` are as in the option ``--device``. ``seed`` feeds the devices, and the
-    workload where it has no seed of its own. ``notify`` is as in :func:`read_trace`.
+    workload where it has no seed of its own. ``notify`` and ``tell`` are as in :func:`read_trace`.
 
     Raises:
         InputError: a device, the trace or the workload is not right, or they do not go
@@ -116,7 +120,7 @@ def replay(
     if isinstance(source, Workload):
         load = _workload_load(source, candidates, seed)
     else:
-        load = _trace_load(source, candidates, observer, notify)
+        load = _trace_load(source, candidates, observer, notify, tell)
     return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
 
 
@@ -169,14 +173,17 @@ def _trace_load(
     candidates: Sequence[_Candidate],
     observer: Observer,
     notify: Callable[[str], None],
+    tell: Tell,
 ) -> _Load:
     """A recorded trace, on devices that are large enough for it."""
     trace = read_trace(
         source.path,
         format_name=source.format_name,
         disk=source.disk,
+        hints=source.hints,
         progress=partial(observer, f"reading {source.path}"),
         notify=notify,
+        tell=tell,
     )
     for candidate in candidates:
         _check_fits(trace, source, candidate)

@@ -3,9 +3,8 @@
 A line is: device, CPU, sequence number, seconds, process, action, RWBS, and, where the
 request has a range, ``SECTOR + COUNT``. Of a request's many lines one is taken: ``D``,
 when it was issued to the driver, which is what a device sees, or ``Q``, when it was
-queued, before merging and scheduling. In RWBS a leading ``F`` is a flush before the
-request and a later one is FUA; ``D`` discards; ``WZ`` writes zeros; ``N`` and packet
-commands move no blocks and are left out. The summary at the end is not read.
+queued, before merging and scheduling. Of RWBS, see :mod:`~freezingtime.trace.readers.rwbs`;
+``N`` and packet commands move no blocks and are left out. The summary at the end is not read.
 """
 
 from __future__ import annotations
@@ -15,19 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+from freezingtime.trace.readers.rwbs import RWBS_ALLOWED, parse_rwbs
 
 _EVENT = re.compile(r"\d+,\d+ +\d+ +\d+ +\d+\.\d+ +\d+ +[A-Za-z]")
 _DEVICE = re.compile(r"\d+,\d+")
 _BANNER = "Input file "
 _SUMMARY = ("CPU", "Total", "Throughput", "Events")
-_RWBS = re.compile(r"(?P<preflush>F?)(?P<kind>R|W|D|DE|WZ|N|)(?P<flags>[FASMB]*)")
-_OPERATIONS = {
-    "R": Operation.READ,
-    "W": Operation.WRITE,
-    "D": Operation.DISCARD,
-    "DE": Operation.DISCARD,
-    "WZ": Operation.WRITE_ZEROES,
-}
 _SECOND_DIGITS = 9
 _COLUMNS = ("device", "cpu", "sequence", "seconds", "pid", "action", "RWBS")
 
@@ -67,13 +59,12 @@ def _records(lines: Lines, fields: list[str]) -> Iterator[Record]:
     """What one event asks of the device: a flush, a request, or one after the other."""
     device, seconds, rwbs, place = fields[0], fields[3], fields[6], fields[7:]
     arrival_ns = lines.time_ns("seconds", seconds, _SECOND_DIGITS)
-    match = _RWBS.fullmatch(rwbs)
-    if match is None:
-        raise lines.error("RWBS", rwbs, "must be made of F, R, W, D, N, A, S, M and B")
-    if match["preflush"]:
+    asked = parse_rwbs(rwbs)
+    if asked is None:
+        raise lines.error("RWBS", rwbs, RWBS_ALLOWED)
+    if asked.preflush:
         yield Record(device, arrival_ns, Operation.FLUSH, 0, 0)
-    operation = _OPERATIONS.get(match["kind"])
-    if operation is None or not _has_range(place):
+    if asked.operation is None or not _has_range(place):
         return
     if len(place) < 3 or place[1] != "+":
         raise lines.error("range", " ".join(place), "must be SECTOR + COUNT")
@@ -83,7 +74,7 @@ def _records(lines: Lines, fields: list[str]) -> Iterator[Record]:
         offset_unit_bytes=SECTOR_BYTES,
         length_unit_bytes=SECTOR_BYTES,
     )
-    yield Record(device, arrival_ns, operation, *span, "F" in match["flags"])
+    yield Record(device, arrival_ns, asked.operation, *span, asked.fua)
 
 
 def _has_range(place: list[str]) -> bool:

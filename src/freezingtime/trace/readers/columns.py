@@ -39,6 +39,12 @@ class Trace:
         """False if all of several requests arrive at once, as from a trace without times."""
         return len(self) < 2 or bool(self.arrival_ns[-1] > self.arrival_ns[0])
 
+    @property
+    def span_ns(self) -> int | None:
+        """From the first arrival to the last; None without times."""
+        known = len(self) > 1 and self.has_arrival_times
+        return int(self.arrival_ns[-1] - self.arrival_ns[0]) if known else None
+
     def in_order(self, order: slice | IntColumn) -> Trace:
         """The same requests in another order."""
         return Trace(

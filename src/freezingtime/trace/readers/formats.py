@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError
@@ -12,20 +12,29 @@ from freezingtime.trace.readers.lines import Lines, Record
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How to know a format by a file's first line, and how to read it."""
+    """How to know a format by a file's first lines, and how to read it."""
 
-    recognizes: Callable[[str], bool]
+    name: str
+    recognizes: Callable[[Sequence[str]], bool]
     parse: Callable[[Lines], Iterator[Record]]
+
+
+def _begins(recognizes: Callable[[str], bool]) -> Callable[[Sequence[str]], bool]:
+    """For formats that the first line tells."""
+    return lambda lines: bool(lines) and recognizes(lines[0])
 
 
 # Asked in this order. Only the first format of a kind of file is ever found by its content.
 _FORMATS = {
-    "iolog": Format(fio_iolog.recognizes, fio_iolog.parse),
-    "blkparse": Format(blkparse.recognizes, blkparse.parser("D")),
-    "blkparse-queue": Format(blkparse.recognizes, blkparse.parser("Q")),
-    "msr": Format(msr.recognizes, msr.parse),
-    "csv": Format(named_csv.recognizes, named_csv.parser(header=None)),
-    "mqsim": Format(mqsim.recognizes, mqsim.parse),
+    known.name: known
+    for known in (
+        Format("iolog", _begins(fio_iolog.recognizes), fio_iolog.parse),
+        Format("blkparse", _begins(blkparse.recognizes), blkparse.parser("D")),
+        Format("blkparse-queue", _begins(blkparse.recognizes), blkparse.parser("Q")),
+        Format("msr", _begins(msr.recognizes), msr.parse),
+        Format("csv", _begins(named_csv.recognizes), named_csv.parser(header=None)),
+        Format("mqsim", _begins(mqsim.recognizes), mqsim.parse),
+    )
 }
 #: Our own record of a run, which is no text.
 RECORD_FORMAT = "record"
@@ -41,23 +50,24 @@ def format_named(name: str) -> Format:
     """
     if name.startswith(_CSV_PREFIX):
         header = name.removeprefix(_CSV_PREFIX)
-        return Format(named_csv.recognizes, named_csv.parser(header))
+        return Format("csv", _begins(named_csv.recognizes), named_csv.parser(header))
     if name not in _FORMATS:
         known = ", ".join(FORMAT_NAMES)
         raise InputError(f"--format {name}: unknown format; there is: {known}, csv:HEADER")
     return _FORMATS[name]
 
 
-def format_of(file: str, first_line: str) -> Format:
-    """The format of a file that begins with ``first_line``.
+def format_of(file: str, lines: Sequence[str]) -> Format:
+    """The format of a file that begins with ``lines``.
 
     Raises:
         InputError: none knows it.
     """
     for candidate in _FORMATS.values():
-        if candidate.recognizes(first_line):
+        if candidate.recognizes(lines):
             return candidate
     known = ", ".join(FORMAT_NAMES)
+    first_line = lines[0] if lines else ""
     raise InputError(
         f"{file}: no format begins with {first_line[:60]!r}; name one with --format: "
         f"{known}, or csv:HEADER with the columns' names"

@@ -30,6 +30,11 @@ class Latencies:
     """False: from a histogram, so that it is not known which request followed which."""
     notes: tuple[str, ...] = ()
     """What a user should know of how they were read."""
+    facts: tuple[str, ...] = ()
+    """How they were read: units, depth, what was assumed."""
+    span_ns: int | None = None
+    """From the first arrival to the last; None: not known."""
+    format_name: str = ""
 
     def __len__(self) -> int:
         return len(self.latency_ns)
@@ -46,6 +51,8 @@ def join(parts: Sequence[Latencies]) -> Latencies:
         np.concatenate([part.latency_ns for part in parts]),
         np.concatenate([part.is_ordered for part in parts]),
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        tuple(dict.fromkeys(fact for part in parts for fact in part.facts)),
+        format_name=", ".join(dict.fromkeys(part.format_name for part in parts)),
     )
 
 

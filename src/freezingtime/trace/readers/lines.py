@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from freezingtime.device.trace_device import MAX_LENGTH_BYTES
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
+from freezingtime.trace.readers.hints import NO_HINTS, Hints
 from freezingtime.units import MAX_VALUE
 
 SECTOR_BYTES = 512
@@ -16,6 +18,9 @@ SECTOR_BYTES = 512
 # So that no text costs much to refuse, and a message stays one line.
 _DIGITS_MAX = 20
 _SHOWN_MAX = 40
+_PEEKED_LINES = 1000
+_PEEKED_CHARACTERS = 1 << 20
+_COMMENT = "#"
 
 
 class Record(NamedTuple):
@@ -34,20 +39,58 @@ class Record(NamedTuple):
 
 
 class Lines:
-    """The lines of a trace, without their ends; blank ones are left out, but counted."""
+    """The lines of a trace, without their ends; blank ones and comments are left out, but counted.
 
-    def __init__(self, file: str, lines: Iterable[str]) -> None:
+    Readers leave here what a user is told of how they read: facts, such as a unit, and notes,
+    such as what was left out.
+    """
+
+    def __init__(self, file: str, lines: Iterable[str], hints: Hints = NO_HINTS) -> None:
         """``file`` is the trace's name in messages."""
         self._file = file
-        self._lines = lines
+        self._lines = iter(lines)
+        self._ahead: deque[str] = deque()
+        self._left_out: Counter[str] = Counter()
+        self._told: dict[str, None] = {}
+        self.facts: list[str] = []
+        self.hints = hints
+        self.assumed_unit: str | None = None
+        """The unit of times that nothing but a custom speaks for."""
         self.number = 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self._lines:
+        while True:
+            line = self._ahead.popleft() if self._ahead else next(self._lines, None)
+            if line is None:
+                return
             self.number += 1
-            stripped = line.strip()
-            if stripped:
+            if stripped := _content(line):
                 yield stripped
+
+    def peek(self) -> list[str]:
+        """The lines that come next, of which there are many: what a format is known by."""
+        budget = _PEEKED_CHARACTERS - sum(map(len, self._ahead))
+        while budget > 0 and len(self._ahead) < _PEEKED_LINES:
+            line = next(self._lines, None)
+            if line is None:
+                break
+            self._ahead.append(line)
+            budget -= len(line)
+        return [stripped for line in self._ahead if (stripped := _content(line))]
+
+    def leave_out(self, what: str, count: int = 1) -> None:
+        """Count what is not read, named in the plural, such as "lines without a latency"."""
+        self._left_out[what] += count
+
+    def note(self, text: str) -> None:
+        """Say what is not as a user may expect; the same thing is said once."""
+        self._told[text] = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, and what was noted."""
+        counted = (f"left out {count} {what}" for what, count in self._left_out.items() if count)
+        return (*counted, *self._told)
 
     def error(self, field: str, value: str, allowed: str) -> InputError:
         """The error to raise about a field of the present line."""
@@ -107,3 +150,9 @@ class Lines:
         if offset_bytes + length_bytes > MAX_VALUE:
             raise self.error(*offset, f"the request must end before byte {MAX_VALUE}")
         return offset_bytes, length_bytes
+
+
+def _content(line: str) -> str:
+    """A line without blanks around it; nothing of a comment."""
+    stripped = line.strip()
+    return "" if stripped.startswith(_COMMENT) else stripped

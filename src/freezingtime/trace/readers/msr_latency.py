@@ -46,5 +46,6 @@ def read_msr(lines: Lines, disk: str | None) -> tuple[Latencies, set[str]]:
         queue_depths(at[order], (at + took)[order]),
         took[order],
         np.ones(len(order), np.bool_),
+        span_ns=int(np.ptp(at)) if len(at) > 1 else None,
     )
     return latencies, disks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from array import array
 from collections.abc import Callable
@@ -14,7 +13,9 @@ import numpy as np
 from freezingtime.errors import InputError
 from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
+from freezingtime.trace.readers.hints import NO_HINTS, Hints
 from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.reading import Reading, Tell, tell_nobody
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
 from freezingtime.units import MAX_VALUE
@@ -29,15 +30,18 @@ def read_trace(
     *,
     format_name: str | None = None,
     disk: str | None = None,
+    hints: Hints = NO_HINTS,
     progress: Progress = lambda done, total: None,
     notify: Callable[[str], None] = lambda notice: None,
+    tell: Tell = tell_nobody,
 ) -> Trace:
     """Read a trace of a format that is named or found by its content; text may be gzipped.
 
     ``disk`` picks the requests of one disk, by the trace's own name for it; it may be left
     out where there is one only. Times start at the first arrival, except those of a run's
-    record. ``progress`` is told bytes of the file read and in all. ``notify`` is told, in one
-    line, if a record is one that a killed run has left.
+    record. ``hints`` say what the file does not. ``progress`` is told bytes of the file read and
+    in all. ``notify`` is told, in one line, if a record is one that a killed run has left;
+    ``tell``, what was read and how.
 
     Raises:
         InputError: the file cannot be read, a line is wrong, there are several disks to
@@ -47,32 +51,37 @@ def read_trace(
         # Imported here, since pyarrow takes its time and other traces do without.
         from freezingtime.trace.readers.record import read_record
 
-        return read_record(path, disk, notify, progress)
-    return _read_text(path, format_name, disk, progress)
+        trace, name = read_record(path, disk, notify, progress)
+        tell(Reading(path, RECORD_FORMAT, len(trace), trace.span_ns, name))
+        return trace
+    trace, reading = _read_text(path, format_name, disk, hints, progress)
+    tell(reading)
+    return trace
 
 
-def _read_text(path: Path, format_name: str | None, disk: str | None, progress: Progress) -> Trace:
+def _read_text(
+    path: Path, format_name: str | None, disk: str | None, hints: Hints, progress: Progress
+) -> tuple[Trace, Reading]:
     file = str(path)
     with opened(path) as (binary, text):
         # A pipe has neither a size nor a position.
         total_bytes = os.fstat(binary.fileno()).st_size if binary.seekable() else 0
-        texts = bounded_lines(file, text)
-        first_line = next(texts, None)
-        if first_line is None:
+        lines = Lines(file, bounded_lines(file, text), hints)
+        sample = lines.peek()
+        if not sample:
             raise InputError(f"{file}: is empty; name another trace")
-        chosen = (
-            format_of(file, first_line.strip())
-            if format_name is None
-            else format_named(format_name)
-        )
-        lines = Lines(file, itertools.chain([first_line], texts))
+        chosen = format_of(file, sample) if format_name is None else format_named(format_name)
         columns = _Columns(file, disk)
         for number, record in enumerate(chosen.parse(lines)):
             columns.append(record, lines)
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
                 progress(binary.tell(), total_bytes)
         progress(total_bytes, total_bytes)
-    return columns.trace()
+    trace = columns.trace()
+    facts, notes = tuple(lines.facts), lines.notes
+    name, count = columns.disk
+    reading = Reading(path, chosen.name, len(trace), trace.span_ns, name, count, facts, notes)
+    return trace, reading
 
 
 class _Columns:
@@ -112,6 +121,11 @@ class _Columns:
             raise lines.error(
                 "disk", disk, f"is a second one; choose with --trace-disk: {self._names()}"
             )
+
+    @property
+    def disk(self) -> tuple[str, int]:
+        """The disk that was read, and how many there are."""
+        return self._wanted or next(iter(self._seen), ""), len(self._seen)
 
     def _names(self) -> str:
         return ", ".join(sorted(self._seen))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 from freezingtime.errors import InputError
 from freezingtime.trace.readers import blkparse, blkparse_latency, csv_latency, fio_json, msr
 from freezingtime.trace.readers.fio_latency import read_latency_log
+from freezingtime.trace.readers.hints import NO_HINTS, Hints
 from freezingtime.trace.readers.latencies import Latencies, likely_depth
 from freezingtime.trace.readers.lines import Lines
 from freezingtime.trace.readers.msr_latency import read_msr
@@ -51,19 +51,23 @@ def read_latencies(
     *,
     depth: int | None = None,
     disk: str | None = None,
+    hints: Hints = NO_HINTS,
     notify: Callable[[str], None] = lambda notice: None,
 ) -> Latencies:
     """Read the latencies in a file of any known kind; text may be gzipped.
 
     ``depth`` is the queue depth of all requests; None: as the log says, or as follows from it.
-    ``disk`` picks the requests of one disk, by the log's own name for it.
+    ``disk`` picks the requests of one disk, by the log's own name for it. ``hints`` say what the
+    log does not.
 
     Raises:
         InputError: the file is of no known kind or has no latencies, a line is wrong, there are
             several disks to choose from, or there is no request in it.
     """
     latencies = (
-        _read_record(path, disk, notify) if is_record(path) else _read_text(path, disk, depth)
+        _read_record(path, disk, notify)
+        if is_record(path)
+        else _read_text(path, disk, depth, hints)
     )
     if not len(latencies):
         raise InputError(f"{path}: no request with a latency in it; name another log")
@@ -93,22 +97,27 @@ _DISKS_READERS = {
 }
 
 
-def _read_text(path: Path, disk: str | None, depth: int | None) -> Latencies:
+def _read_text(path: Path, disk: str | None, depth: int | None, hints: Hints) -> Latencies:
     with opened(path) as (_, text):
-        texts = bounded_lines(str(path), text)
-        first_line = next(texts, "")
-        kind = _kind_of(first_line.strip())
+        lines = Lines(str(path), bounded_lines(str(path), text), hints)
+        first_line = next(iter(lines.peek()), "")
+        kind = _kind_of(first_line)
         if kind in _DISKS_READERS:
-            lines = Lines(str(path), itertools.chain([first_line], texts))
             latencies, disks = _DISKS_READERS[kind](lines, disk)
             _check_disk(path, disk, disks)
-            return latencies
-        if kind == "fio-json":
-            content = first_line + text.read(_FIO_JSON_MAX_BYTES)
-            return fio_json.read_fio_json(path, content, depth)
+            return replace(
+                latencies,
+                format_name=kind,
+                notes=(*latencies.notes, *lines.notes),
+                facts=(*latencies.facts, *lines.facts),
+            )
+    if kind == "fio-json":
+        with opened(path) as (_, text):
+            content = text.read(_FIO_JSON_MAX_BYTES)
+        return replace(fio_json.read_fio_json(path, content, depth), format_name=kind)
     if kind == "fio-log":
-        return _read_fio_log(path, depth)
-    shown = first_line.strip()[:60]
+        return replace(_read_fio_log(path, depth), format_name=kind)
+    shown = first_line[:60]
     what = f"begins with {shown!r}" if shown else "is empty"
     raise InputError(f"{path}: has no latencies: it {what}; there is: {KNOWN}")
 
@@ -163,4 +172,6 @@ def _read_record(path: Path, disk: str | None, notify: Callable[[str], None]) ->
         columns["queue_depth"][order].astype(np.int64),
         (columns["delivery_ns"] - columns["arrival_ns"])[order],
         np.ones(len(order), np.bool_),
+        span_ns=int(np.ptp(columns["arrival_ns"])) if len(order) else None,
+        format_name="record",
     )

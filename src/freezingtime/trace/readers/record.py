@@ -16,18 +16,19 @@ _COLUMNS = ("arrival_ns", "operation", "offset_bytes", "length_bytes", "fua")
 
 def read_record(
     path: Path, disk: str | None, notify: Notify, progress: Callable[[int, int], None]
-) -> Trace:
-    """Read the requests of one disk, or raise InputError.
+) -> tuple[Trace, str]:
+    """Read the requests of one disk, and its name, or raise InputError.
 
     Times stay as they are: they count from when the devices were new.
     """
-    columns = read_disk(
+    requests = read_disk(
         path,
         (*_COLUMNS, "sequence"),
         disk=disk,
         option="--trace-disk",
         notify=notify,
         progress=progress,
-    ).columns
+    )
+    columns = requests.columns
     order = np.argsort(columns["sequence"], kind="stable")
-    return Trace(*(columns[name] for name in _COLUMNS)).in_order(order)
+    return Trace(*(columns[name] for name in _COLUMNS)).in_order(order), requests.name

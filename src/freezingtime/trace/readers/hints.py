@@ -1,0 +1,37 @@
+"""What a user says of a file whose content does not: the unit of its times, its codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from freezingtime.errors import InputError
+
+#: A unit's name, and its length: 10**digits ns.
+TIME_UNITS = {"s": 9, "ms": 6, "us": 3, "100ns": 2, "ns": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is not guessed. Made by :func:`parse_hints`."""
+
+    time_digits: int | None = None
+    """The unit of times and latencies is 10**digits ns; None: as the file says."""
+    read_code: str | None = None
+    """Of two codes for operations, the one that reads."""
+
+
+NO_HINTS = Hints()
+
+
+def parse_hints(time_unit: str | None, read_code: str | None) -> Hints:
+    """Hints from the values of ``--time-unit`` and ``--read-code``.
+
+    Raises:
+        InputError: there is no such unit, or the code is empty.
+    """
+    if time_unit is not None and time_unit not in TIME_UNITS:
+        raise InputError(f"--time-unit {time_unit}: must be one of: {', '.join(TIME_UNITS)}")
+    if read_code is not None and not read_code.strip():
+        raise InputError("--read-code: is empty; give the code that reads, such as 1")
+    digits = None if time_unit is None else TIME_UNITS[time_unit]
+    return Hints(digits, None if read_code is None else read_code.strip().lower())

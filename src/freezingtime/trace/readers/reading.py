@@ -1,0 +1,76 @@
+"""What was read of a file, and how: what a user is always told, so that no guess is silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+_DAY_S = 86400
+_NS_PER_S = 10**9
+# Up to so many of these, a span of time is written in them.
+_SPAN_UNITS = ((10**3, 1, "ns"), (10**6, 10**3, "us"), (10**9, 10**6, "ms"))
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The requests of one disk, as they were found in a file."""
+
+    path: Path
+    format_name: str
+    request_count: int
+    span_ns: int | None = None
+    """From the first arrival to the last; None: the file has no times."""
+    disk: str = ""
+    """The file's own name for the disk; empty if it has none."""
+    disk_count: int = 1
+    """How many disks are in the file, those that were not read included."""
+    facts: tuple[str, ...] = ()
+    """How it was read: units, order, what was assumed."""
+    notes: tuple[str, ...] = ()
+    """What is not as a user may expect: left out, sorted, joined."""
+
+    @property
+    def summary(self) -> str:
+        """All but the notes, in one line."""
+        amount = f"{self.request_count} requests"
+        if self.span_ns is not None:
+            amount += f" over {span_text(self.span_ns)}"
+            if self.span_ns:
+                amount += f", {_rate_text(self.request_count * _NS_PER_S / self.span_ns)}"
+        disk = [f"disk {self.disk}"] if self.disk else []
+        if self.disk_count > 1:
+            disk = [f"disk {self.disk or 'any'} of {self.disk_count}"]
+        return f"{self.path}: {self.format_name}: {'; '.join([amount, *disk, *self.facts])}"
+
+    @property
+    def note_lines(self) -> tuple[str, ...]:
+        """The notes, each in a line that names the file."""
+        return tuple(f"{self.path}: {note}" for note in self.notes)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The summary, and the notes, line by line."""
+        return (self.summary, *self.note_lines)
+
+
+#: Told of each file that was read.
+Tell: TypeAlias = Callable[[Reading], None]
+
+
+def tell_nobody(_reading: Reading) -> None:
+    """For those that have no one to tell."""
+
+
+def span_text(span_ns: float) -> str:
+    """A span of time to four digits, in a unit that suits it."""
+    for most_ns, unit_ns, unit in _SPAN_UNITS:
+        if span_ns < most_ns:
+            return f"{span_ns / unit_ns:.4g} {unit}"
+    span_s = span_ns / _NS_PER_S
+    return f"{span_s:.4g} s" if span_s < _DAY_S else f"{span_s / _DAY_S:.4g} days"
+
+
+def _rate_text(rate_hz: float) -> str:
+    return f"{rate_hz:.4g} per second" if rate_hz < 1000 else f"{rate_hz:.0f} per second"

@@ -1,0 +1,141 @@
+"""Small files that were read wrongly once, each with what it must give (``cases/README.md``).
+
+One row for each file and way to read it. ``make cases`` runs these alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from freezingtime.errors import InputError
+from freezingtime.experiment.fit_sources import read_sources
+from freezingtime.request import Operation
+from freezingtime.trace.readers import Reading, parse_hints, read_trace
+
+CASES = Path(__file__).parent / "cases"
+
+R, W = Operation.READ, Operation.WRITE
+
+
+@dataclass(frozen=True)
+class Hinted:
+    """The options of a command that reads a file."""
+
+    format_name: str | None = None
+    disk: str | None = None
+    time_unit: str | None = None
+    read_code: str | None = None
+
+
+@dataclass(frozen=True)
+class Replays:
+    """A trace of so many requests over so long, and what else is said of it."""
+
+    requests: int
+    span_ns: int | None
+    says: str = ""
+    operations: str = ""
+    """An R or W for each request, if it matters."""
+    length_bytes: int | None = None
+    """Of the first request, if it matters."""
+    options: Hinted = field(default_factory=Hinted)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Latencies: their mean by operation, one depth, and what else is said."""
+
+    mean_ns: Mapping[Operation, float]
+    depth: int
+    says: str = ""
+    requests: int | None = None
+    options: Hinted = field(default_factory=Hinted)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A question, or a reason with the cure, to ``replay`` or ``fit``."""
+
+    command: str
+    says: str
+    options: Hinted = field(default_factory=Hinted)
+
+
+ROWS: list[tuple[str, Replays | Fits | Refused]] = [
+    ("qd1", Fits({R: 100_000}, depth=1)),
+    ("iodepth4", Fits({R: 400_000}, depth=4)),
+    ("blkparse-clean.txt", Fits({R: 100_000, W: 20_000}, depth=1, requests=600)),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param(name, expected, id=f"{name}-{number}")
+        for number, (name, expected) in enumerate(ROWS)
+    ],
+)
+def test_case(name: str, expected: Replays | Fits | Refused) -> None:
+    told: list[str] = []
+    if isinstance(expected, Refused):
+        with pytest.raises(InputError) as caught:
+            _read(name, expected.command, expected.options, told)
+        assert "\n" not in str(caught.value)
+        assert re.search(expected.says, str(caught.value)), caught.value
+        return
+    command = "replay" if isinstance(expected, Replays) else "fit"
+    _read(name, command, expected.options, told, expected)
+    assert re.search(expected.says, "\n".join(told)), told
+
+
+def _read(
+    name: str,
+    command: str,
+    options: Hinted,
+    told: list[str],
+    expected: Replays | Fits | None = None,
+) -> None:
+    """Read a case as the command does, and hold it to what is expected, if anything is."""
+
+    def tell(reading: Reading) -> None:
+        told.extend(reading.lines)
+
+    path = CASES / name
+    hints = parse_hints(options.time_unit, options.read_code)
+    if command == "fit":
+        latencies, _ = read_sources(
+            [path],
+            depth=None,
+            disk=options.disk,
+            hints=hints,
+            notify=told.append,
+            tell=tell,
+            progress=lambda step, done, total: None,
+        )
+        if isinstance(expected, Fits):
+            assert set(latencies.operation.tolist()) == set(expected.mean_ns)
+            for operation, mean_ns in expected.mean_ns.items():
+                found_ns = latencies.latency_ns[latencies.operation == operation]
+                assert found_ns.mean() == pytest.approx(mean_ns, rel=0.01)
+            assert set(latencies.depth.tolist()) == {expected.depth}
+            assert expected.requests in (None, len(latencies))
+        return
+    trace = read_trace(
+        path,
+        format_name=options.format_name,
+        disk=options.disk,
+        hints=hints,
+        notify=told.append,
+        tell=tell,
+    )
+    if isinstance(expected, Replays):
+        assert (len(trace), trace.span_ns) == (expected.requests, expected.span_ns)
+        words = {R: "R", W: "W"}
+        found = "".join(words[Operation(code)] for code in trace.operation.tolist())
+        assert expected.operations in ("", found)
+        assert expected.length_bytes in (None, int(trace.length_bytes[0]))
