@@ -7,22 +7,21 @@ Nothing is installed; packages are downloaded (apt checks their signatures) and 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from freezingtime.errors import InputError, RunError
+from freezingtime.machine.tools import is_out_of_space, run_tool, tool_failure
 
 #: What is being done, and how many of how many parts of it are done.
 Progress: TypeAlias = Callable[[str, int, int], None]
 
 _ARCHITECTURE = "amd64"
-_COMMAND_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +84,8 @@ class PackageArchive:
         earlier, have what is asked for later. Raises RunError when the disk is full.
         """
         result = self._apt("apt-get", "update", "--quiet", check=False)
-        if _is_out_of_space(result):
-            raise _failure(["apt-get", "update"], result)
+        if is_out_of_space(result):
+            raise tool_failure(["apt-get", "update"], result)
         output = result.stdout + result.stderr
         complaints = re.findall(r"^(?:E:|Err:|W: Failed).*", output, re.MULTILINE)
         self._update_complaint = complaints[-1] if complaints else ""
@@ -236,56 +235,3 @@ def _relation_names(relations: str) -> Iterator[str]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def run_tool(
-    arguments: Iterable[str],
-    environment: Mapping[str, str] | None = None,
-    directory: Path | None = None,
-    check: bool = True,
-    timeout_s: float = _COMMAND_TIMEOUT_S,
-    name: str | None = None,
-) -> subprocess.CompletedProcess[str]:
-    """Run a command, without input, to its end; ``name`` is what messages call it.
-
-    Raises RunError when it takes longer than ``timeout_s``, or fails and ``check`` is set.
-    """
-    command = list(arguments)
-    try:
-        result = subprocess.run(
-            command,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})},
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout_s,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise RunError(
-            f"{name or command[0]} was not done after {timeout_s:g} s: check the network"
-        ) from error
-    if check and result.returncode != 0:
-        raise _failure(command, result, name)
-    return result
-
-
-def _failure(
-    command: list[str], result: subprocess.CompletedProcess[str], name: str | None = None
-) -> RunError:
-    lines = result.stderr.strip().splitlines()
-    message = lines[-1] if lines else f"exit status {result.returncode}"
-    cure = "check the network and apt's sources"
-    if not command[0].startswith("apt"):
-        cure = "see what it says, and try again"
-    if _is_out_of_space(result):
-        cure = "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
-    elif command[0] == "dpkg-deb":
-        cure = f"delete {command[2]} and try again"
-    return RunError(f"{name or ' '.join(command[:2])} failed ({message}): {cure}")
-
-
-def _is_out_of_space(result: subprocess.CompletedProcess[str]) -> bool:
-    output = result.stdout + result.stderr
-    return "No space left" in output or "enough free space" in output

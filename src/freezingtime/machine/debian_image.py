@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from freezingtime.errors import InputError, RunError
-from freezingtime.machine.debian import Package, PackageArchive, Progress, run_tool
+from freezingtime.machine.debian import Package, PackageArchive, Progress
 from freezingtime.machine.guest_image import ImageContent, RootDisk
 from freezingtime.machine.initramfs import Initramfs
 from freezingtime.machine.kernel_modules import add_modules
 from freezingtime.machine.machine_config import QEMU, find_qemu
 from freezingtime.machine.qemu_frontends import DRIVERS
+from freezingtime.machine.tools import run_tool
 from freezingtime.machine.unpacked_packages import UnpackedPackages, kernel_package
 from freezingtime.machine.xfs_root import copy_to_xfs
 from freezingtime.units import format_size_bytes

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from freezingtime.errors import InputError
+from freezingtime.machine.tools import run_tool
 
 #: Mounts of its own, and an end to all of its processes when it ends, however it ends: what
 #: is mounted in an unfinished system must never be there for us when we remove that system.
@@ -58,6 +59,5 @@ def remove_as_root(become_root: Sequence[str], paths: Iterable[Path]) -> None:
     """Remove trees whose files may belong to subordinate users."""
     doomed = [str(path) for path in paths]
     if doomed:
-        subprocess.run(
-            [*become_root, "rm", "-rf", "--", *doomed], check=False, timeout=_REMOVE_DEADLINE_S
-        )
+        command = [*become_root, "rm", "-rf", "--", *doomed]
+        run_tool(command, check=False, timeout_s=_REMOVE_DEADLINE_S)
