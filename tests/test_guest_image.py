@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +17,13 @@ import pytest
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.experiment.guest import require_image
+from freezingtime.machine import cache as cache_module
 from freezingtime.machine import guest_image
 from freezingtime.machine.cache import (
     cache_directory,
     exclusive_lock,
     publish,
+    require_writable_cache,
     unfinished_directory,
 )
 from freezingtime.machine.debian import Package, PackageArchive
@@ -26,6 +33,7 @@ from freezingtime.machine.guest_image import (
     RootDisk,
     find_image,
     image_directory,
+    images_lock_path,
     list_images,
     remove_image,
     store_image,
@@ -37,12 +45,12 @@ PACKAGE = Package("fio", "1:3.33-3", "amd64", "utils", (), (), "0" * 64)
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return cache_directory()
+    return require_writable_cache()
 
 
 class TestCache:
     def test_is_where_the_user_says(self, cache: Path, tmp_path: Path) -> None:
-        assert cache == tmp_path / "cache" / "freezingtime"
+        assert cache == cache_directory() == tmp_path / "cache" / "freezingtime"
         assert cache.is_dir()
 
     def test_that_cannot_be_made_is_named(
@@ -50,33 +58,71 @@ class TestCache:
     ) -> None:
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-        with pytest.raises(InputError, match=r"file/freezingtime .*set XDG_CACHE_HOME"):
-            cache_directory()
+        for taking in (require_writable_cache, exclusive_lock(images_lock_path()).__enter__):
+            with pytest.raises(InputError, match=r"file/freezingtime .*set XDG_CACHE_HOME"):
+                taking()
+        assert list_images() == []
 
-    def test_lock_shuts_others_out_and_names_its_holder(self, tmp_path: Path) -> None:
+    def test_waits_for_a_holder_as_long_as_it_lives_and_names_it(self, tmp_path: Path) -> None:
         lock = tmp_path / "lock"
-        with exclusive_lock(lock):
-            # flock holds per open file, so a second opening stands for a second process.
-            expected = rf"\(id {os.getpid()}\) for more than 0 s"
-            with pytest.raises(RunError, match=expected), exclusive_lock(lock, timeout_s=0):
-                pytest.fail("the lock was given out twice")
-        with exclusive_lock(lock, timeout_s=0):
-            assert lock.read_text() == str(os.getpid())
+        told: list[str] = []
+        with hold(lock) as holder:
 
-    def test_lock_ends_with_a_killed_holder(self, tmp_path: Path) -> None:
+            def end_it(text: str) -> None:
+                told.append(text)
+                if len(told) == 2:
+                    holder.kill()
+
+            with exclusive_lock(lock, end_it):
+                assert lock.read_text() == str(os.getpid())
+        expected = f"waiting for process {holder.pid} (-c 'import sys, time"
+        assert len(told) == 2
+        assert told[0] == told[1]
+        assert told[0].startswith(expected)
+        assert told[0].endswith(f"), which holds {lock}")
+
+    def test_says_that_a_holder_is_stopped_or_elsewhere(self, tmp_path: Path) -> None:
         lock = tmp_path / "lock"
-        holder = os.fork()
-        if holder == 0:
-            with exclusive_lock(lock):
-                (tmp_path / "held").touch()
-                time.sleep(600)
-            os._exit(0)
-        while not (tmp_path / "held").exists():
-            time.sleep(0.01)
-        os.kill(holder, 9)
-        os.waitpid(holder, 0)
-        with exclusive_lock(lock, timeout_s=0):
-            assert lock.read_text() == str(os.getpid())
+        with hold(lock) as holder:
+            holder.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, holder.pid, os.WSTOPPED | os.WNOWAIT)
+            assert ", stopped), which holds" in self.told_first(lock)
+            for text, said in (
+                ("4194305", "process 4194305 of another machine or container,"),
+                ("\x1b]0;x", "another process,"),
+                ("", "another process,"),
+            ):
+                lock.write_text(text)
+                assert self.told_first(lock).startswith(f"waiting for {said}")
+
+    @staticmethod
+    def told_first(lock: Path) -> str:
+        """What is said of a lock that another holds; then the wait is given up."""
+
+        def give_up(text: str) -> None:
+            raise InterruptedError(text)
+
+        with pytest.raises(InterruptedError) as given_up, exclusive_lock(lock, give_up):
+            pytest.fail("the lock was given out twice")
+        return str(given_up.value)
+
+    def test_full_disk_takes_no_lock_away(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_arguments: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(cache_module.os, "pwrite", full)
+        with exclusive_lock(tmp_path / "lock"):
+            assert self.told_first(tmp_path / "lock").startswith("waiting for another process,")
+
+    def test_full_disk_says_so(self, tmp_path: Path) -> None:
+        with (
+            pytest.raises(RunError, match=rf"{tmp_path} \(No space left .*set XDG_CACHE_HOME"),
+            unfinished_directory(tmp_path) as building,
+            Path("/dev/full").open("wb", buffering=0) as file,
+        ):
+            file.write(bytes(building.is_dir()))
 
     def test_published_directory_replaces_the_old_one(self, tmp_path: Path) -> None:
         for content in ("old", "new"):
@@ -92,6 +138,24 @@ class TestCache:
         with pytest.raises(IsADirectoryError), unfinished_directory(tmp_path) as building:
             building.read_bytes()
         assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def hold(lock: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that holds a lock until it is killed."""
+    script = (
+        "import sys, time; from pathlib import Path; "
+        "from freezingtime.machine.cache import exclusive_lock\n"
+        "with exclusive_lock(Path(sys.argv[1])): print(flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", script, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            yield holder
+        finally:
+            holder.kill()
 
 
 class TestPackageArchive:
@@ -297,6 +361,14 @@ class TestImages:
         assert remove_image(doomed.image_id[:12]) == [doomed]
         assert list_images() == [kept]
         assert not doomed.directory.exists()
+
+    @pytest.mark.parametrize("digit_count", [1, 3])
+    def test_remove_refuses_a_prefix_that_is_a_slip(self, cache: Path, digit_count: int) -> None:
+        image = store(cache, b"x")
+        with pytest.raises(InputError, match=rf"takes 4 digits .* are: {image.directory.name}"):
+            remove_image(image.image_id[:digit_count])
+        assert list_images() == [image]
+        assert remove_image(image.image_id[:4]) == [image]
 
     def test_remove_by_name_removes_all_of_them(self, cache: Path) -> None:
         images = [store(cache, b"old", age_s=100), store(cache, b"new")]

@@ -17,7 +17,7 @@ from elftools.elf.sections import Symbol, SymbolTableSection
 
 from freezingtime.clock.agent import agent_path
 from freezingtime.errors import FreezingTimeError
-from freezingtime.machine.cache import cache_directory
+from freezingtime.machine.cache import cache_directory, require_writable_cache
 from freezingtime.machine.guest_image import find_image
 
 _QEMU = "qemu-system-x86_64"
@@ -129,9 +129,11 @@ def _package_tools() -> Finding:
 
 def _cache() -> Finding:
     try:
-        directory = cache_directory()
+        directory = require_writable_cache()
     except FreezingTimeError as error:
-        return Finding("cache", State.MISSING, "none that can be used", str(error))
+        if next(cache_directory().glob("images/*"), None) is None:
+            return Finding("cache", State.MISSING, "none that can be used", str(error))
+        return Finding("cache", State.INFORMATION, f"only what is in it can be used: {error}")
     free_bytes = shutil.disk_usage(directory).free
     detail = f"{directory}, {free_bytes / (1 << 30):.1f} GiB free"
     if free_bytes < _MIN_FREE_BYTES:
@@ -142,6 +144,8 @@ def _cache() -> Finding:
 def _image() -> Finding:
     try:
         image = find_image()
+        if image is None:
+            require_writable_cache()
     except FreezingTimeError as error:
         return Finding("guest image", State.MISSING, "none that can be used", str(error))
     if image is None:

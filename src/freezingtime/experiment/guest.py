@@ -9,6 +9,7 @@ from pathlib import Path
 
 from freezingtime.errors import InputError
 from freezingtime.experiment.disks import NO_TIME, OpenDisk, load_changes
+from freezingtime.machine.cache import Waiting
 from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image, list_images, named
 from freezingtime.machine.machine import Machine
@@ -80,8 +81,15 @@ def open_root(
     return _root_disk(overlay, spec, seed)
 
 
-def ready_snapshot(config: MachineConfig, on_boot: Callable[[Machine], None]) -> Snapshot:
-    """The snapshot of the machine, taken if it is not there; ``on_boot`` is called meanwhile."""
+def ready_snapshot(
+    config: MachineConfig,
+    on_boot: Callable[[Machine], None],
+    waiting: Waiting | None = None,
+) -> Snapshot:
+    """The snapshot of the machine, taken if it is not there; ``on_boot`` is called meanwhile.
+
+    ``waiting`` is told which other process is at it.
+    """
     key = config.key
     if snapshot := find_snapshot(key):
         return snapshot
@@ -98,7 +106,7 @@ def ready_snapshot(config: MachineConfig, on_boot: Callable[[Machine], None]) ->
                     overlay.save_changes(file)
             return ready_ns
 
-    return take_snapshot(key, boot)
+    return take_snapshot(key, boot, waiting)
 
 
 def _root_disk(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> OpenDisk:

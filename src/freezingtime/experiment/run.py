@@ -232,10 +232,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         image = _image(plan, observer.preparing)
         config = _config(plan, image)
 
-        def booting(machine: Machine) -> None:
-            observer.preparing("boot the guest once", machine.totals.now_ns, 0)
-
-        snapshot = _snapshot(plan, saved, config, booting)
+        snapshot = _snapshot(plan, saved, config, observer)
         root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
         record = _open_record(plan, disks, cleanup)
         sampler = StatisticsSampler({disk.plan.name: disk.plan.device for disk in disks})
@@ -333,11 +330,17 @@ def _snapshot(
     plan: RunPlan,
     saved: SavedMachine | None,
     config: MachineConfig,
-    on_boot: Callable[[Machine], None],
+    observer: RunObserver,
 ) -> Snapshot | None:
     if saved is not None:
         return saved.snapshot
-    return None if plan.fresh_boot else ready_snapshot(config, on_boot)
+    if plan.fresh_boot:
+        return None
+    return ready_snapshot(
+        config,
+        lambda machine: observer.preparing("boot the guest once", machine.totals.now_ns, 0),
+        lambda holder: observer.preparing(holder, 0, 1),
+    )
 
 
 def _controller(spec: DiskSpec) -> dict[str, object]:

@@ -30,6 +30,8 @@ _ROOT = "root.img"
 _MANIFEST_FORMAT = 1
 _IMPORTED = "imported"
 _ID_DIGITS_IN_NAME = 12
+#: Fewer digits of an id name an image by mistake.
+_ID_DIGITS_MIN = 4
 _HASH_BYTES = 1 << 20
 #: The sources whose change may change an image: all, those with no root disk, those with one.
 _COMMON_SOURCES = (
@@ -256,7 +258,7 @@ def find_image(name: str = MINI) -> GuestImage | None:
 def remove_image(name_or_id_prefix: str) -> list[GuestImage]:
     """Remove the images with this name, or the one whose id starts so; return what was removed.
 
-    Raises InputError when there is no such image, or when a prefix fits several.
+    Raises InputError when there is no such image, or when a prefix fits several or is too short.
     """
     with exclusive_lock(images_lock_path()):
         images = list_images()
@@ -273,11 +275,19 @@ def named(images: Iterable[GuestImage], name: str) -> list[GuestImage]:
 
 def _by_id_prefix(images: list[GuestImage], prefix: str) -> list[GuestImage]:
     matching = [image for image in images if prefix and image.image_id.startswith(prefix)]
+    if matching and len(prefix) < _ID_DIGITS_MIN:
+        raise InputError(
+            f"no image is called {prefix!r}, and an id takes {_ID_DIGITS_MIN} digits or more; "
+            f"there are: {_names(images)}"
+        )
     if len(matching) == 1:
         return matching
-    known = ", ".join(image.directory.name for image in images) or "none"
     problem = "several images have" if matching else "no image has"
-    raise InputError(f"{problem} the name or id prefix {prefix!r}; there are: {known}")
+    raise InputError(f"{problem} the name or id prefix {prefix!r}; there are: {_names(images)}")
+
+
+def _names(images: Iterable[GuestImage]) -> str:
+    return ", ".join(image.directory.name for image in images) or "none"
 
 
 def _load(directory: Path) -> GuestImage:

@@ -12,6 +12,7 @@ from freezingtime.machine.cache import (
     exclusive_lock,
     publish,
     unfinished_directory,
+    unfinished_in,
     withdraw,
 )
 from freezingtime.machine.debian import PackageArchive, Progress
@@ -76,7 +77,7 @@ def build_debian_image(
         for image in _current(name):
             if image.manifest.root == plan.root and image.is_made_from(packages.all):
                 return image
-        remove_as_root(become_root, images_directory().glob(".unfinished-*"))
+        remove_as_root(become_root, unfinished_in(images_directory()))
         image = _build(
             archive,
             name,
@@ -94,7 +95,7 @@ def _with_archive(
     find_or_build: Callable[[PackageArchive], GuestImage], progress: Progress
 ) -> GuestImage:
     root = cache_directory()
-    with exclusive_lock(images_lock_path()):
+    with exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)):
         try:
             archive = PackageArchive(root / "debian")
             progress("fetch the package lists", 0, 1)

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.cache import exclusive_lock, unfinished_directory
-from freezingtime.machine.debian import Progress, run_tool
+from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import (
     GuestImage,
     ImageContent,
@@ -24,6 +24,7 @@ from freezingtime.machine.guest_image import (
     images_directory,
     images_lock_path,
 )
+from freezingtime.machine.tools import run_tool
 
 Value = TypeVar("Value")
 
@@ -133,7 +134,10 @@ def import_image(
             "qemu-img is not installed, which importing an image takes; "
             "install it with 'apt-get install qemu-utils'"
         )
-    with exclusive_lock(images_lock_path()), unfinished_directory(images_directory()) as building:
+    with (
+        exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)),
+        unfinished_directory(images_directory()) as building,
+    ):
         progress("copy the root disk", 0, 1)
         copy = building / "root.img"
         _convert(plan, source_format, copy)

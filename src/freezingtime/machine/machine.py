@@ -59,6 +59,7 @@ _STOP_DEADLINE_S = 30.0
 #: Up to 31 GiB of files may be handed over, and more be written out to slow media.
 _AFTERMATH_DEADLINE_S = 3600.0
 _SAVE_DEADLINE_S = 120.0
+_PROBE_BYTES = 1 << 20
 #: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
 _ANSWER_DEADLINE_S = 60.0
 #: QEMU reports every 100 ms of guest time, which takes seconds even on a slow, busy host.
@@ -198,8 +199,7 @@ class Machine:
         deadline_s = time.monotonic() + _SAVE_DEADLINE_S
         while (state := self._execute("query-migrate"))["status"] != "completed":
             if state["status"] in ("failed", "cancelled"):
-                reason = state.get("error-desc", "no reason given; is the disk full?")
-                raise RunError(f"cannot save the machine to {path}: {reason}")
+                raise _cannot_save(path, state.get("error-desc", "QEMU gives no reason"))
             if time.monotonic() > deadline_s:
                 raise RunError(f"saving the machine to {path} took over {_SAVE_DEADLINE_S:.0f} s")
             time.sleep(_POLL_S)
@@ -415,3 +415,16 @@ class Machine:
     def _console_tail(self) -> str:
         lines = self._console.last_lines(3)
         return "the console's last lines: " + " | ".join(lines) if lines else "the console is empty"
+
+
+def _cannot_save(path: Path, reason: str) -> RunError:
+    """QEMU knows of a broken pipe only; why the other end broke it is found out by writing."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return RunError(
+            f"cannot save the machine to {path} ({error.strerror}): free some space, "
+            "or set XDG_CACHE_HOME to a directory on a larger disk"
+        )
+    return RunError(f"cannot save the machine to {path}: {reason}")

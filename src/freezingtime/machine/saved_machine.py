@@ -20,6 +20,7 @@ from freezingtime.machine.cache import (
     cache_directory,
     exclusive_lock,
     publish,
+    require_writable_cache,
     unfinished_directory,
     withdraw,
 )
@@ -114,6 +115,7 @@ def require_free_name(name: str) -> None:
     """Raise InputError unless a machine can be saved under ``name``."""
     if not _NAME.fullmatch(name):
         raise InputError(f"--save {name}: write up to 63 letters, digits, '.', '_' or '-'")
+    require_writable_cache()  # now, not when the job has been done
     if (_saved() / name).exists():
         raise InputError(
             f"--save {name}: there is a snapshot of that name; choose another, "
@@ -189,6 +191,4 @@ def _load(directory: Path) -> SavedMachine:
 
 
 def _saved() -> Path:
-    directory = cache_directory() / "saved"
-    directory.mkdir(exist_ok=True)
-    return directory
+    return cache_directory() / "saved"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.machine.cache import (
+    Waiting,
     cache_directory,
     exclusive_lock,
     publish,
@@ -61,12 +62,15 @@ def find_snapshot(key: str) -> Snapshot | None:
         return None
 
 
-def take_snapshot(key: str, boot: Callable[[Snapshot], int]) -> Snapshot:
+def take_snapshot(
+    key: str, boot: Callable[[Snapshot], int], waiting: Waiting | None = None
+) -> Snapshot:
     """The snapshot of ``key``; ``boot`` makes it unless another process has by now.
 
     ``boot`` writes to the paths of the snapshot it is given and returns the guest time.
+    ``waiting`` is told, again and again, which process is waited for.
     """
-    with exclusive_lock(_snapshots() / ".lock"):
+    with exclusive_lock(_snapshots() / ".lock", waiting):
         if existing := find_snapshot(key):
             return existing
         with unfinished_directory(_snapshots()) as building:
@@ -88,6 +92,4 @@ def _prune() -> None:
 
 
 def _snapshots() -> Path:
-    directory = cache_directory() / "snapshots"
-    directory.mkdir(exist_ok=True)
-    return directory
+    return cache_directory() / "snapshots"
