@@ -19,7 +19,7 @@ from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.export import EXPORT_FORMATS, export
 from freezingtime.trace.readers import Trace, read_trace
-from freezingtime.trace.readers.fio_latency import read_latency_log
+from freezingtime.trace.readers.fio.latency_log import read_latency_log
 from freezingtime.trace.record_paths import stream_path
 from freezingtime.trace.record_schema import COLUMNS
 from tests.conftest import require_tool

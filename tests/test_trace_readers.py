@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers import Trace, read_trace
-from freezingtime.trace.readers.fio_latency import read_latency_log
+from freezingtime.trace.readers.fio.latency_log import read_latency_log
 from tests.conftest import require_tool
 
 R, W, F, D = Operation.READ, Operation.WRITE, Operation.FLUSH, Operation.DISCARD
@@ -150,13 +150,13 @@ def test_blkparse_flush_before_a_write_is_a_request_of_its_own(tmp_path: Path) -
 def test_iolog_2_has_the_times_of_its_waits(tmp_path: Path) -> None:
     text = (
         "fio version 2 iolog\n/f add\n/f open\n/f read 0 4096\n/f wait 250 0\n"
-        "/f write 4096 4096\n/f datasync\n/f wait 100 0\n/f trim 0 512\n/f close\n"
+        "/f write 4096 4096\n/f datasync\n/f wait 350 0\n/f trim 0 512\n/f close\n"
     )
     assert read(tmp_path, text) == [
         Row(0, R, 0, 4096),
-        Row(250_000, W, 4096, 4096),
-        Row(250_000, F, 0, 0),
-        Row(350_000, D, 0, 512),
+        Row(250_000_000, W, 4096, 4096),
+        Row(250_000_000, F, 0, 0),
+        Row(350_000_000, D, 0, 512),
     ]
 
 
@@ -267,8 +267,8 @@ def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
         ),
         ("", "trace: is empty; name another trace"),
         (
-            "fio version 3 iolog\n1 /f wait 1 1\n",
-            "trace:2: action 'wait': must be one of: read, write, trim, sync, datasync",
+            "fio version 3 iolog\n1 /f seek 1 1\n",
+            "trace:2: action 'seek': must be one of: read, write, trim, sync, datasync",
         ),
         (
             "fio version 3 iolog\n/f read 0 4096\n",
@@ -441,17 +441,17 @@ def test_latency_logs_that_fio_writes_are_read(kind: str, options: str, tmp_path
         (
             "1, 2, 0, 4096, 0, 0\n1, 2, 0, 4096, 0\n",
             "log:2: line '1, 2, 0, 4096, 0': must have the same fields as all: "
-            "time, value, direction, size, offset, priority",
+            "time, value, direction, size, offset, priority, issue time",
         ),
         (
             "1, 2, 0\n",
             "log:1: line '1, 2, 0': must have the same fields as all: "
-            "time, value, direction, size, offset, priority",
+            "time, value, direction, size, offset, priority, issue time",
         ),
         ("1, 2, 7, 4096\n", "log:1: direction '7': must be one of: 0, 1, 2"),
         (
             "1, -2, 0, 4096\n",
-            "log:1: value '-2': must be a whole number from 0 to 9223372036854775807",
+            "log:1: value '-2': must be a whole number from 0 to 9223372036854774",
         ),
         (
             "1, 2, 0, 4096, 8192\n",

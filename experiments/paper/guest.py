@@ -17,7 +17,7 @@ from freezingtime.experiment.replay import TraceSource, replay
 from freezingtime.experiment.run import RunPlan, RunResult, run
 from freezingtime.request import Operation
 from freezingtime.spec import parse_disk
-from freezingtime.trace.readers.fio_latency import read_latency_log
+from freezingtime.trace.readers.fio.latency_log import read_latency_log
 from freezingtime.trace.record_columns import read_disk
 from freezingtime.trace.run_directory import STDOUT_NAME
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.errors import InputError, RunError
-from freezingtime.trace.readers.fio_latency import read_latency_log
+from freezingtime.trace.readers.fio.latency_log import read_latency_log
 
 SIZE = "64M"
 _READY_DEADLINE_S = 60.0

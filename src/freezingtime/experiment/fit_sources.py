@@ -10,6 +10,7 @@ from pathlib import Path
 from freezingtime.errors import InputError
 from freezingtime.experiment.measurement import MANIFEST_NAME, read_measurement
 from freezingtime.trace.readers import NO_HINTS, Hints, Reading, Tell
+from freezingtime.trace.readers.fio.jobs import job_runs, read_fio_jobs
 from freezingtime.trace.readers.latencies import Latencies, join
 from freezingtime.trace.readers.read_latencies import read_latencies, recognizes
 from freezingtime.trace.readers.reading import span_text, tell_nobody
@@ -63,14 +64,19 @@ def read_sources(
     Raises:
         InputError: there is none, or one cannot be read.
     """
+    measured = {path: (path / MANIFEST_NAME).is_file() for path in paths}
+    logs = {path: [] if measured[path] else _logs_of(path) for path in paths}
+    read = _read_logs(
+        [log for path in paths for log in logs[path]], depth, disk, hints, notify, progress
+    )
     parts, sources = [], []
     for path in paths:
-        if (path / MANIFEST_NAME).is_file():
+        if measured[path]:
             measurement = read_measurement(path, progress)
             latencies, what = measurement.latencies, measurement.what
             source = Source(path, measurement.measured, what, len(latencies))
         else:
-            latencies = _read_logs(path, depth, disk, hints, notify, progress)
+            latencies = join([read[log] for log in logs[path]])
             source = Source(path, _written(path), "", len(latencies))
         tell(_reading(path, latencies, disk))
         parts.append(latencies)
@@ -79,19 +85,24 @@ def read_sources(
 
 
 def _read_logs(
-    path: Path,
+    logs: Sequence[Path],
     depth: int | None,
     disk: str | None,
     hints: Hints,
     notify: Callable[[str], None],
     progress: Callable[[str, int, int], None],
-) -> Latencies:
-    logs = _logs_of(path)
-    parts = []
-    for number, log in enumerate(logs):
-        progress(f"reading {log.name}", number, len(logs))
-        parts.append(read_latencies(log, depth=depth, disk=disk, hints=hints, notify=notify))
-    return join(parts)
+) -> dict[Path, Latencies]:
+    """Each log's latencies; the logs of fio's jobs that ran at once are one load."""
+    found: dict[Path, Latencies] = {}
+    for run in job_runs(logs):
+        progress(f"reading {run[0].name}", len(found), len(logs))
+        if len(run) > 1:
+            found |= zip(run, read_fio_jobs(run, depth, hints), strict=True)
+        else:
+            found[run[0]] = read_latencies(
+                run[0], depth=depth, disk=disk, hints=hints, notify=notify
+            )
+    return found
 
 
 def _reading(path: Path, latencies: Latencies, disk: str | None) -> Reading:

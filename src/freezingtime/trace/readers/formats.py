@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import blkparse, fio_iolog, mqsim, msr, named_csv
+from freezingtime.trace.readers import blkparse, mqsim, msr, named_csv
+from freezingtime.trace.readers.fio import iolog
 from freezingtime.trace.readers.lines import Lines, Record
 
 
@@ -28,7 +29,7 @@ def _begins(recognizes: Callable[[str], bool]) -> Callable[[Sequence[str]], bool
 _FORMATS = {
     known.name: known
     for known in (
-        Format("iolog", _begins(fio_iolog.recognizes), fio_iolog.parse),
+        Format("iolog", _begins(iolog.recognizes), iolog.parse),
         Format("blkparse", _begins(blkparse.recognizes), blkparse.parser("D")),
         Format("blkparse-queue", _begins(blkparse.recognizes), blkparse.parser("Q")),
         Format("msr", _begins(msr.recognizes), msr.parse),

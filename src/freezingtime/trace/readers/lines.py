@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from freezingtime.device.trace_device import MAX_LENGTH_BYTES
 from freezingtime.errors import InputError
@@ -14,6 +14,8 @@ from freezingtime.trace.readers.hints import NO_HINTS, Hints
 from freezingtime.units import MAX_VALUE
 
 SECTOR_BYTES = 512
+
+Item = TypeVar("Item")
 
 # So that no text costs much to refuse, and a message stays one line.
 _DIGITS_MAX = 20
@@ -57,6 +59,8 @@ class Lines:
         self.assumed_unit: str | None = None
         """The unit of times that nothing but a custom speaks for."""
         self.number = 0
+        self.is_cut = False
+        """Whether the present line is the last one and has no end, as where a tool was killed."""
 
     def __iter__(self) -> Iterator[str]:
         while True:
@@ -64,6 +68,7 @@ class Lines:
             if line is None:
                 return
             self.number += 1
+            self.is_cut = not line.endswith("\n")
             if stripped := _content(line):
                 yield stripped
 
@@ -85,6 +90,12 @@ class Lines:
     def note(self, text: str) -> None:
         """Say what is not as a user may expect; the same thing is said once."""
         self._told[text] = None
+
+    def refuse_unless_cut(self, error: InputError) -> None:
+        """Raise what is wrong with the present line, unless it is the rest of one: then say so."""
+        if not self.is_cut or self.number == 1:
+            raise error
+        self.note("its last line is cut off, and is left out")
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -150,6 +161,19 @@ class Lines:
         if offset_bytes + length_bytes > MAX_VALUE:
             raise self.error(*offset, f"the request must end before byte {MAX_VALUE}")
         return offset_bytes, length_bytes
+
+
+def until_cut(lines: Lines, items: Iterator[Item]) -> Iterator[Item]:
+    """What is made of lines, but for a last one that is cut off and wrong."""
+    while True:
+        try:
+            item = next(items)
+        except StopIteration:
+            return
+        except InputError as error:
+            lines.refuse_unless_cut(error)
+            return
+        yield item
 
 
 def _content(line: str) -> str:

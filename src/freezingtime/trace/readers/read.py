@@ -14,7 +14,7 @@ from freezingtime.errors import InputError
 from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
 from freezingtime.trace.readers.hints import NO_HINTS, Hints
-from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.lines import Lines, Record, until_cut
 from freezingtime.trace.readers.reading import Reading, Tell, tell_nobody
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
@@ -72,7 +72,7 @@ def _read_text(
             raise InputError(f"{file}: is empty; name another trace")
         chosen = format_of(file, sample) if format_name is None else format_named(format_name)
         columns = _Columns(file, disk)
-        for number, record in enumerate(chosen.parse(lines)):
+        for number, record in enumerate(until_cut(lines, chosen.parse(lines))):
             columns.append(record, lines)
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
                 progress(binary.tell(), total_bytes)

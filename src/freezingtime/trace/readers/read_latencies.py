@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import blkparse, blkparse_latency, csv_latency, fio_json, msr
-from freezingtime.trace.readers.fio_latency import read_latency_log
+from freezingtime.trace.readers import blkparse, blkparse_latency, csv_latency, msr
+from freezingtime.trace.readers.fio import json_output
+from freezingtime.trace.readers.fio.jobs import read_fio_jobs
 from freezingtime.trace.readers.hints import NO_HINTS, Hints
-from freezingtime.trace.readers.latencies import Latencies, likely_depth
+from freezingtime.trace.readers.latencies import Latencies
 from freezingtime.trace.readers.lines import Lines
 from freezingtime.trace.readers.msr_latency import read_msr
 from freezingtime.trace.readers.text import bounded_lines, opened
@@ -25,13 +26,8 @@ KNOWN = (
     "latencies, the CSV of MSR Cambridge, and the record of a run"
 )
 
-_FIO_LOG_LINE = re.compile(r"\d+ *, *\d+ *, *[0-2] *, *\d+( *, *\w+){0,2}")
-# Logs of fio that look like latency logs, and are none.
-_OTHER_LOG = re.compile(r"_(bw|iops|slat)\.\d+\.log(\.gz)?$")
+_FIO_LOG_LINE = re.compile(r"\d+ *, *\d+ *, *[0-2] *, *\d+( *, *\w+){0,3}")
 _FIO_JSON_MAX_BYTES = 1 << 28
-# Below that, a log of ms says nothing about how many requests were in flight.
-_SPAN_MIN_NS = 50 * 10**6
-_IDLE_SHARE = 0.2
 
 
 def recognizes(path: Path) -> bool:
@@ -88,7 +84,7 @@ _KINDS: dict[str, Callable[[str], bool]] = {
     "msr": msr.recognizes,
     "csv": csv_latency.recognizes,
     "fio-log": lambda line: _FIO_LOG_LINE.fullmatch(line) is not None,
-    "fio-json": fio_json.recognizes,
+    "fio-json": json_output.recognizes,
 }
 _DISKS_READERS = {
     "blkparse": blkparse_latency.read_blkparse,
@@ -114,9 +110,9 @@ def _read_text(path: Path, disk: str | None, depth: int | None, hints: Hints) ->
     if kind == "fio-json":
         with opened(path) as (_, text):
             content = text.read(_FIO_JSON_MAX_BYTES)
-        return replace(fio_json.read_fio_json(path, content, depth), format_name=kind)
+        return replace(json_output.read_fio_json(path, content, depth), format_name=kind)
     if kind == "fio-log":
-        return replace(_read_fio_log(path, depth), format_name=kind)
+        return read_fio_jobs([path], depth, hints)[0]
     shown = first_line[:60]
     what = f"begins with {shown!r}" if shown else "is empty"
     raise InputError(f"{path}: has no latencies: it {what}; there is: {KNOWN}")
@@ -128,35 +124,6 @@ def _check_disk(path: Path, disk: str | None, disks: set[str]) -> None:
         raise InputError(f"--trace-disk {disk}: no such disk in {path}; there is: {names}")
     if disk is None and len(disks) > 1:
         raise InputError(f"{path}: has several disks; choose with --trace-disk: {names}")
-
-
-def _read_fio_log(path: Path, depth: int | None) -> Latencies:
-    if other := _OTHER_LOG.search(path.name):
-        raise InputError(
-            f"{path}: is a log of fio's {other[1]} by its name; name the _lat or _clat log"
-        )
-    log = read_latency_log(path)
-    notes = []
-    if depth is None:
-        starts_ns = log.time_ns - log.latency_ns
-        span_ns = int(log.time_ns.max()) - int(starts_ns.min())
-        mean_in_flight = float(log.latency_ns.sum()) / max(span_ns, 1)
-        depth = 1 if span_ns < _SPAN_MIN_NS else likely_depth(mean_in_flight)
-        if span_ns < _SPAN_MIN_NS:
-            notes.append("too short to say how many requests were in flight: depth 1 is assumed")
-        elif mean_in_flight < _IDLE_SHARE:
-            notes.append(
-                f"on average {mean_in_flight:.2g} requests were in flight: a load with pauses, or "
-                "a log of averages (log_avg_msec), which says nothing of single requests"
-            )
-    return Latencies(
-        log.operation,
-        log.length_bytes,
-        np.full(len(log.operation), depth, np.int64),
-        log.latency_ns,
-        np.ones(len(log.operation), np.bool_),
-        tuple(notes),
-    )
 
 
 def _read_record(path: Path, disk: str | None, notify: Callable[[str], None]) -> Latencies:

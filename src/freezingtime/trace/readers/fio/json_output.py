@@ -10,9 +10,11 @@ size, bytes over requests.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +28,10 @@ from freezingtime.units import MAX_VALUE
 
 _DIRECTIONS = {"read": Operation.READ, "write": Operation.WRITE, "trim": Operation.DISCARD}
 _SYNC = "sync"
+# What fio calls reads and writes together, with unified_rw_reporting.
+_MIXED = "mixed"
 _NS_PER_MS = 10**6
-# More values than that of one histogram say nothing more.
+# More values than that of one kind of request say nothing more.
 _COUNT_MAX = 200_000
 _PERCENTILE_VALUES = 10_000
 _ROUGH_NOTE = (
@@ -49,14 +53,59 @@ def read_fio_json(path: Path, text: str, depth: int | None) -> Latencies:
         InputError: it is not fio's JSON, a value is not possible, or there is no latency in it.
     """
     document = _document(path, text)
-    parts = [
-        part
-        for number, job in enumerate(_jobs(path, document))
-        for part in _job(path, number, job, depth)
-    ]
-    if not parts:
+    jobs = _jobs(path, document)
+    in_flight = _in_flight_by_group(path, jobs)
+    histograms: dict[_Cell, list[_Histogram]] = {}
+    for number, job in enumerate(jobs):
+        likely = likely_depth(in_flight[_group(job)])
+        for cell, histogram in _job(path, number, job, depth or likely):
+            histograms.setdefault(cell, []).append(histogram)
+    if not histograms:
         raise InputError(f"{path}: no latency in it; let fio write --output-format=json+")
-    return join(parts)
+    latencies = join([_latencies(cell, parts) for cell, parts in histograms.items()])
+    return replace(latencies, facts=tuple(_facts(jobs, in_flight)))
+
+
+class _Cell(NamedTuple):
+    """Requests of one kind."""
+
+    operation: Operation
+    length_bytes: int
+    depth: int
+
+
+class _Histogram(NamedTuple):
+    """Latencies, and how many requests each of them stands for."""
+
+    values_ns: NDArray[np.float64]
+    counts: NDArray[np.float64]
+    is_rough: bool
+    """Made of percentiles."""
+
+
+def _group(job: Mapping[str, Any]) -> str:
+    """Jobs of one group run at once; those that name devices of their own, each on its own."""
+    options = job.get("job options")
+    file = options.get("filename") if isinstance(options, dict) else None
+    device = file if isinstance(file, str) and file.startswith("/dev/") else ""
+    return f"{job.get('groupid', '')} {device}"
+
+
+def _in_flight_by_group(path: Path, jobs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """How many requests were in flight on average, of all jobs of each group."""
+    in_flight: dict[str, float] = defaultdict(float)
+    for number, job in enumerate(jobs):
+        where = f"{path}: jobs[{number}]"
+        for name in _DIRECTIONS:
+            in_flight[_group(job)] += _in_flight(f"{where}.{name}", _table(where, job, name))
+    return in_flight
+
+
+def _facts(jobs: Sequence[Mapping[str, Any]], in_flight: Mapping[str, float]) -> Iterator[str]:
+    """What was taken for granted of several jobs."""
+    if len(jobs) > 1:
+        loads = "one load" if len(in_flight) == 1 else f"{len(in_flight)} loads"
+        yield f"{len(jobs)} jobs, of which those of one group and device ran at once: {loads}"
 
 
 def _document(path: Path, text: str) -> Mapping[str, Any]:
@@ -80,38 +129,56 @@ def _jobs(path: Path, document: Mapping[str, Any]) -> Sequence[Mapping[str, Any]
     return jobs
 
 
-def _job(path: Path, number: int, job: Mapping[str, Any], depth: int | None) -> Iterator[Latencies]:
+def _job(
+    path: Path, number: int, job: Mapping[str, Any], depth: int
+) -> Iterator[tuple[_Cell, _Histogram]]:
     where = f"{path}: jobs[{number}]"
-    directions = {name: _table(where, job, name) for name in _DIRECTIONS}
-    in_flight = sum(_in_flight(f"{where}.{name}", table) for name, table in directions.items())
+    if _MIXED in job and not any(name in job for name in _DIRECTIONS):
+        raise InputError(
+            f"{where}: reads and writes are one; leave out unified_rw_reporting, or let it be both"
+        )
     for name, operation in _DIRECTIONS.items():
-        table = directions[name]
+        table = _table(where, job, name)
         count = _number(f"{where}.{name}", table, "total_ios")
         if count < 1:
             continue
         length_bytes = round(_number(f"{where}.{name}", table, "io_bytes") / count)
         if not 1 <= length_bytes <= MAX_LENGTH_BYTES:
             raise InputError(f"{where}.{name}: io_bytes: {length_bytes} bytes in each request")
-        found = _values_ns(f"{where}.{name}", table, ("clat_ns", "lat_ns"))
-        yield _latencies(operation, length_bytes, depth or likely_depth(in_flight), *found)
+        found = _histogram(f"{where}.{name}", table, ("clat_ns", "lat_ns"))
+        yield _Cell(operation, length_bytes, depth), found
     sync = _table(where, job, _SYNC)
     if _number(f"{where}.{_SYNC}", _table(where, sync, "lat_ns"), "N") >= 1:
-        found = _values_ns(f"{where}.{_SYNC}", sync, ("lat_ns",))
-        yield _latencies(Operation.FLUSH, 0, 1, *found)
+        yield _Cell(Operation.FLUSH, 0, 1), _histogram(f"{where}.{_SYNC}", sync, ("lat_ns",))
 
 
-def _latencies(
-    operation: Operation, length_bytes: int, depth: int, latency_ns: IntColumn, is_rough: bool
-) -> Latencies:
+def _latencies(cell: _Cell, histograms: Sequence[_Histogram]) -> Latencies:
+    latency_ns = _values_ns(histograms)
     count = len(latency_ns)
     return Latencies(
-        np.full(count, operation, np.uint8),
-        np.full(count, length_bytes, np.int64),
-        np.full(count, depth, np.int64),
+        np.full(count, cell.operation, np.uint8),
+        np.full(count, cell.length_bytes, np.int64),
+        np.full(count, cell.depth, np.int64),
         latency_ns,
         np.zeros(count, np.bool_),
-        notes=(_ROUGH_NOTE,) if is_rough else (),
+        notes=(_ROUGH_NOTE,) if any(part.is_rough for part in histograms) else (),
     )
+
+
+def _values_ns(histograms: Sequence[_Histogram]) -> IntColumn:
+    """As many latencies as there were, or so many that more would say nothing.
+
+    They are the quantiles at equal distances, so that each bin has its share to within one
+    value, however rare it is: nothing is rounded up, and no quantile moves.
+    """
+    values_ns = np.concatenate([part.values_ns for part in histograms])
+    counts = np.concatenate([part.counts for part in histograms])
+    order = np.argsort(values_ns, kind="stable")
+    values_ns, up_to = values_ns[order], np.cumsum(counts[order])
+    count = max(1, min(_COUNT_MAX, round(float(up_to[-1]))))
+    wanted = (np.arange(count) + 0.5) * (up_to[-1] / count)
+    chosen: IntColumn = values_ns[np.searchsorted(up_to, wanted)].astype(np.int64)
+    return chosen
 
 
 def _in_flight(where: str, table: Mapping[str, Any]) -> float:
@@ -124,40 +191,38 @@ def _in_flight(where: str, table: Mapping[str, Any]) -> float:
     return busy_ns / (runtime_ms * _NS_PER_MS)
 
 
-def _values_ns(
-    where: str, table: Mapping[str, Any], names: Sequence[str]
-) -> tuple[IntColumn, bool]:
-    """Latencies in order of size, and whether they are made of percentiles only."""
+def _histogram(where: str, table: Mapping[str, Any], names: Sequence[str]) -> _Histogram:
     for name in names:
         if bins := _table(where, table, name).get("bins"):
-            return _from_bins(f"{where}.{name}.bins", bins), False
+            return _from_bins(f"{where}.{name}.bins", bins)
     for name in names:
         latencies = _table(where, table, name)
         if percentiles := latencies.get("percentile"):
-            return _from_percentiles(f"{where}.{name}", latencies, percentiles), True
+            return _from_percentiles(f"{where}.{name}", latencies, percentiles)
     raise InputError(
         f"{where}: has neither bins nor percentiles; let fio write --output-format=json+"
     )
 
 
-def _from_bins(where: str, bins: Any) -> IntColumn:
+def _from_bins(where: str, bins: Any) -> _Histogram:
     values_ns, counts = _numbers(where, bins)
     if not counts.sum():
         raise InputError(f"{where}: counts no request")
-    shares = min(1.0, _COUNT_MAX / counts.sum())
-    return np.repeat(values_ns.astype(np.int64), np.ceil(counts * shares).astype(np.int64))
+    return _Histogram(values_ns, counts, is_rough=False)
 
 
-def _from_percentiles(where: str, latencies: Mapping[str, Any], percentiles: Any) -> IntColumn:
+def _from_percentiles(where: str, latencies: Mapping[str, Any], percentiles: Any) -> _Histogram:
     percents, values_ns = _numbers(f"{where}.percentile", percentiles)
     if percents.max() > 100:
         raise InputError(f"{where}.percentile: {percents.max():g}: must be at most 100")
     least_ns, most_ns = (_number(where, latencies, key) for key in ("min", "max"))
     known = np.concatenate([[0.0], percents[percents < 100] / 100, [1.0]])
     times_ns = np.concatenate([[least_ns], values_ns[percents < 100], [most_ns]])
-    count = min(_PERCENTILE_VALUES, max(2, int(_number(where, latencies, "N"))))
+    total = max(2.0, _number(where, latencies, "N"))
+    count = min(_PERCENTILE_VALUES, int(total))
     wanted = (np.arange(count) + 0.5) / count
-    return np.sort(np.interp(wanted, known, times_ns)).astype(np.int64)
+    found_ns = np.sort(np.interp(wanted, known, times_ns))
+    return _Histogram(found_ns, np.full(count, total / count), is_rough=True)
 
 
 def _numbers(where: str, table: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,8 +1,10 @@
 """fio's iolog, versions 2 and 3 (``write_iolog``; fio's manual, "Trace file format").
 
-Version 3 stamps each line with microseconds since the start. Version 2 has no times but
-those of its ``wait`` lines: microseconds since the ``wait`` before, as the manual says.
-``sync`` and ``datasync`` are flushes; ``add``, ``open`` and ``close`` take no time.
+Version 3 stamps each line with microseconds since the start; fio leaves out a ``wait`` there.
+Version 2 has no times but those of its ``wait`` lines. The manual calls them microseconds since
+the ``wait`` before; what fio 3.33 does, and we after it, is to wait until so many *milliseconds*
+after its start (``read_iolog_get`` of its iolog.c). ``sync`` and ``datasync`` are flushes;
+``add``, ``open`` and ``close`` take no time.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.units import MAX_VALUE
 
 _HEADERS = {"fio version 2 iolog": 2, "fio version 3 iolog": 3}
 _FILE_ACTIONS = ("add", "open", "close")
@@ -22,7 +25,9 @@ _OPERATIONS = {
     "datasync": Operation.FLUSH,
 }
 _COLUMNS = ("filename", "action", "offset", "length")
+_WAIT = "wait"
 _NS_PER_US = 1000
+_NS_PER_MS = 10**6
 
 
 def recognizes(first_line: str) -> bool:
@@ -41,20 +46,33 @@ def parse(lines: Lines) -> Iterator[Record]:
 
 def _parse_2(lines: Lines, texts: Iterator[str]) -> Iterator[Record]:
     now_ns = 0
+    wait_count = late_count = 0
     for line in texts:
         fields = line.split()
-        if fields[1:] and fields[1] == "wait":
+        if fields[1:2] == [_WAIT]:
             _, _, wait, _ = lines.split(line, None, _COLUMNS)
-            now_ns += _NS_PER_US * lines.whole("offset", wait)
+            until_ns = _NS_PER_MS * lines.whole("offset", wait, most=MAX_VALUE // _NS_PER_MS)
+            wait_count += 1
+            late_count += until_ns < now_ns
+            now_ns = max(now_ns, until_ns)
         else:
             yield from _record(lines, line, fields, now_ns, _COLUMNS)
+    if wait_count:
+        lines.facts.append("a wait lasts until so many ms after the start, as fio replays it")
+    if late_count:
+        lines.note(
+            f"{late_count} of {wait_count} waits end before the one before, and wait for nothing"
+        )
 
 
 def _parse_3(lines: Lines, texts: Iterator[str]) -> Iterator[Record]:
     for line in texts:
         stamp, *fields = line.split()
         now_ns = _NS_PER_US * lines.whole("timestamp", stamp)
-        yield from _record(lines, line, fields, now_ns, ("timestamp", *_COLUMNS))
+        if fields[1:2] == [_WAIT]:
+            lines.leave_out("waits, as fio does in version 3")
+        else:
+            yield from _record(lines, line, fields, now_ns, ("timestamp", *_COLUMNS))
 
 
 def _record(

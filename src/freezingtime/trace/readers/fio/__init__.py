@@ -1,0 +1,1 @@
+"""What fio writes: iologs, logs of latencies, and JSON."""
