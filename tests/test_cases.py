@@ -77,6 +77,33 @@ ROWS: list[tuple[str, Replays | Fits | Refused]] = [
     ("avgqd_lat.1.log", Refused("fit", "all sizes are 0: averages over time")),
     ("renamed_bw.log", Refused("fit", "is a log of fio's bw by its name")),
     ("blkparse-clean.txt", Fits({R: 100_000, W: 20_000}, depth=1, requests=600)),
+    (
+        "blkparse-lost-c.txt",
+        Fits(
+            {R: 100_000, W: 20_000},
+            depth=1,
+            requests=599,
+            says="left out 1 requests whose completion is not in the trace",
+        ),
+    ),
+    (
+        "blkparse-requeue.txt",
+        Fits(
+            {R: (299 * 100_000 + 80_000) / 300, W: 20_000},
+            depth=1,
+            requests=600,
+            says="1 requests were requeued .* count from when they were issued again",
+        ),
+    ),
+    ("blkparse-requeue.txt", Replays(600, 2_991_000_000, says="are taken as first issued")),
+    ("blk-partial.txt", Fits({R: 100_000}, depth=1, requests=200, says="completions were of a")),
+    ("blkparse-two.txt", Replays(10, 9_000_000, says="2 captures in one file")),
+    ("blkparse-trunc.txt", Replays(5, 4_000_000, says="its last line is cut off")),
+    ("biosnoop.txt", Fits({R: 100_000, W: 600_000}, depth=None, requests=4)),
+    ("biosnoop.txt", Replays(4, 1_500_000, operations="RWWR")),
+    ("ftrace.txt", Fits({R: 100_000}, depth=1, requests=1)),
+    ("ftrace.txt", Replays(1, None)),
+    ("fiu.blkparse", Replays(8, 22_400_000, says="fiu: .*disk 8,1")),
     ("iolog2-wait.log", Replays(4, 3_000_000_000, says="as fio replays it")),
 ]
 

@@ -113,7 +113,8 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     for text, *notes in (
         (
             BLKPARSE,
-            "left out 2 requests that begin or end outside of the trace",
+            "left out 1 requests whose completion is not in the trace",
+            "left out 1 completions whose request is not in the trace",
         ),
         (GOOD["SYSTOR"][0], "left out 1 lines without a latency"),
         ("op,size,latency_us\nread,4096,80\n", "depth 1 is assumed"),

@@ -52,8 +52,9 @@ def fit_command(
         list[Path],
         typer.Argument(
             metavar="LOG|DIR...",
-            help="Logs of fio (`--write_lat_log`, or JSON), blkparse's text, CSV with latencies, "
-            "a run's record; or a directory of `freezingtime measure`, or with logs of fio.",
+            help="Logs of fio (`--write_lat_log`, or JSON), the text of blkparse, ftrace or "
+            "biosnoop, CSV with latencies, a run's record; or a directory of "
+            "`freezingtime measure`, or with logs of fio.",
             show_default=False,
         ),
     ],

@@ -132,8 +132,8 @@ def replay_command(
 
     A trace is replayed in an open loop, at its arrival times, or with `--closed-loop`. It
     may be gzipped. Formats: our own record (a run's
-    directory or its `requests.parquet`), fio's iolog, blkparse's text, the CSV of
-    MSR Cambridge, CSV with named columns, MQSim's ASCII.
+    directory or its `requests.parquet`), fio's iolog, the text of blkparse, ftrace and
+    biosnoop, the CSV of MSR Cambridge, FIU's traces, CSV with named columns, MQSim's ASCII.
 
     Example: `freezingtime replay --workload randread,bs=4k,qd=32,count=1M
     --device constant:100us`

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import blkparse, mqsim, msr, named_csv
+from freezingtime.trace.readers import fiu, mqsim, msr, named_csv
+from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
 from freezingtime.trace.readers.fio import iolog
 from freezingtime.trace.readers.lines import Lines, Record
 
@@ -32,6 +33,9 @@ _FORMATS = {
         Format("iolog", _begins(iolog.recognizes), iolog.parse),
         Format("blkparse", _begins(blkparse.recognizes), blkparse.parser("D")),
         Format("blkparse-queue", _begins(blkparse.recognizes), blkparse.parser("Q")),
+        Format("ftrace", _begins(ftrace.recognizes), ftrace.parse),
+        Format("biosnoop", _begins(biosnoop.recognizes), biosnoop.parse),
+        Format("fiu", _begins(fiu.recognizes), fiu.parse),
         Format("msr", _begins(msr.recognizes), msr.parse),
         Format("csv", _begins(named_csv.recognizes), named_csv.parser(header=None)),
         Format("mqsim", _begins(mqsim.recognizes), mqsim.parse),

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import blkparse, blkparse_latency, csv_latency, msr
+from freezingtime.trace.readers import csv_latency, msr
+from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
+from freezingtime.trace.readers.block.latency import block_latencies
 from freezingtime.trace.readers.fio import json_output
 from freezingtime.trace.readers.fio.jobs import read_fio_jobs
 from freezingtime.trace.readers.hints import NO_HINTS, Hints
@@ -22,8 +24,8 @@ from freezingtime.trace.record_paths import is_record
 
 #: What can be read, in words.
 KNOWN = (
-    "fio's latency logs (--write_lat_log) and JSON, blkparse's text, CSV with a column of "
-    "latencies, the CSV of MSR Cambridge, and the record of a run"
+    "fio's latency logs (--write_lat_log) and JSON, the text of blkparse, ftrace and biosnoop, CSV "
+    "with a column of latencies, the CSV of MSR Cambridge, and the record of a run"
 )
 
 _FIO_LOG_LINE = re.compile(r"\d+ *, *\d+ *, *[0-2] *, *\d+( *, *\w+){0,3}")
@@ -81,13 +83,17 @@ def _kind_of(first_line: str) -> str | None:
 
 _KINDS: dict[str, Callable[[str], bool]] = {
     "blkparse": blkparse.recognizes,
+    "ftrace": ftrace.recognizes,
+    "biosnoop": biosnoop.recognizes,
     "msr": msr.recognizes,
     "csv": csv_latency.recognizes,
     "fio-log": lambda line: _FIO_LOG_LINE.fullmatch(line) is not None,
     "fio-json": json_output.recognizes,
 }
 _DISKS_READERS = {
-    "blkparse": blkparse_latency.read_blkparse,
+    "blkparse": block_latencies(blkparse.events),
+    "ftrace": block_latencies(ftrace.events),
+    "biosnoop": biosnoop.read_biosnoop,
     "msr": read_msr,
     "csv": csv_latency.read_csv,
 }

@@ -1,0 +1,1 @@
+"""What the kernel's block layer tells of requests, by several tools, as traces and latencies."""

@@ -1,0 +1,105 @@
+"""What the kernel's block layer tells of requests: queued, issued, completed, requeued.
+
+blkparse prints these events, and so does ftrace; this is what both have in common. Only an
+issue that is not taken back is a request to the device: ``R`` takes one back, and the same
+request is issued again later.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple, TypeAlias
+
+from freezingtime.request import Operation
+from freezingtime.trace.readers.joined_times import JoinedTimes
+from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+from freezingtime.trace.readers.rwbs import RWBS_ALLOWED, parse_rwbs
+
+#: As blkparse(1) has them, "Trace actions".
+QUEUED, ISSUED, COMPLETED, REQUEUED = "Q", "D", "C", "R"
+#: blkparse and ftrace print seconds.
+SECOND_DIGITS = 9
+#: A completion ends in the error's number.
+NO_ERROR = "[0]"
+
+
+class BlockEvent(NamedTuple):
+    """One event; ``record`` is what it is about, and its arrival when it happened."""
+
+    action: str
+    record: Record
+    capture: int
+    """Which capture of the file it is in, from 0; each has a clock of its own."""
+    failed: bool = False
+    """Completed, but with an error."""
+
+
+#: Reads the events with one of these actions, in the order of the file.
+Events: TypeAlias = Callable[[Lines, Collection[str]], Iterator[BlockEvent]]
+
+
+class _Key(NamedTuple):
+    """What a request's events have in common."""
+
+    disk: str
+    operation: Operation
+    offset_bytes: int
+    length_bytes: int
+
+
+def requests(lines: Lines, events: Events, action: str) -> Iterator[Record]:
+    """The requests as they were queued or issued, each of them once.
+
+    A request that was requeued is taken when it was issued first: then the load wanted it.
+    """
+    times = JoinedTimes()
+    taken_back: Counter[_Key] = Counter()
+    capture = reissued_count = 0
+    for event in events(lines, (action, REQUEUED)):
+        if event.capture != capture:
+            capture = event.capture
+            times.restart()
+            taken_back.clear()
+        record = event.record
+        key = _Key(record.disk, record.operation, record.offset_bytes, record.length_bytes)
+        if event.action == REQUEUED:
+            taken_back[key] += action == ISSUED
+        elif taken_back[key]:
+            taken_back[key] -= 1
+            reissued_count += 1
+        else:
+            yield record._replace(arrival_ns=times.at(record.arrival_ns))
+    note_captures(lines, times)
+    if reissued_count:
+        lines.note(f"{reissued_count} requests were requeued (R), and are taken as first issued")
+
+
+def note_captures(lines: Lines, times: JoinedTimes) -> None:
+    """Say it if there are several captures in a file."""
+    if times.capture_count > 1:
+        lines.note(f"{times.capture_count} captures in one file are read one after the other")
+
+
+def records_of(
+    lines: Lines, disk: str, at_ns: int, rwbs: str, sectors: tuple[str, str] | None
+) -> Iterator[Record]:
+    """What one event asks of the device: a flush, a request, or one after the other.
+
+    ``sectors`` are the first one and how many, as they stand there; None: no range.
+    """
+    asked = parse_rwbs(rwbs)
+    if asked is None:
+        raise lines.error("RWBS", rwbs, RWBS_ALLOWED)
+    if asked.preflush:
+        yield Record(disk, at_ns, Operation.FLUSH, 0, 0)
+    if asked.operation is None or sectors is None:
+        return
+    first, count = sectors
+    span = lines.range_bytes(
+        ("sector", first),
+        ("count", count),
+        offset_unit_bytes=SECTOR_BYTES,
+        length_unit_bytes=SECTOR_BYTES,
+    )
+    yield Record(disk, at_ns, asked.operation, *span, asked.fua)

@@ -1,0 +1,44 @@
+"""The traces of FIU, as SNIA keeps them (Koller and Rangaswami, "I/O Deduplication", FAST 2010).
+
+``TIME PID PROCESS LBA BLOCKS OPERATION MAJOR MINOR HASH``, divided by blanks: TIME is ns, LBA
+and BLOCKS are sectors of 512 bytes, OPERATION is R or W; a process's name may have blanks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from freezingtime.request import Operation
+from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+
+_FORM = "TIME PID PROCESS LBA BLOCKS OPERATION MAJOR MINOR HASH"
+_LINE = re.compile(
+    r"(?P<time>\d+)\s+\d+\s+\S.*?\s+(?P<lba>\d+)\s+(?P<blocks>\d+)\s+(?P<operation>[RW])\s+"
+    r"(?P<major>\d+)\s+(?P<minor>\d+)\s+[0-9a-fA-F]{32}"
+)
+_OPERATIONS = {"R": Operation.READ, "W": Operation.WRITE}
+
+
+def recognizes(first_line: str) -> bool:
+    """Whether a file that begins with this line is of this format."""
+    return _LINE.fullmatch(first_line) is not None
+
+
+def parse(lines: Lines) -> Iterator[Record]:
+    """Read the records; a disk is ``MAJOR,MINOR``."""
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise lines.error("line", line, f"must be: {_FORM}")
+        yield Record(
+            f"{match['major']},{match['minor']}",
+            lines.whole("TIME", match["time"]),
+            _OPERATIONS[match["operation"]],
+            *lines.range_bytes(
+                ("LBA", match["lba"]),
+                ("BLOCKS", match["blocks"]),
+                offset_unit_bytes=SECTOR_BYTES,
+                length_unit_bytes=SECTOR_BYTES,
+            ),
+        )
