@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,12 +33,15 @@ from freezingtime.machine.guest_image import (
     ImageContent,
     RootDisk,
     find_image,
+    find_image_by_id,
     image_directory,
     images_lock_path,
     list_images,
+    list_unusable_images,
     remove_image,
     store_image,
 )
+from tests.conftest import RunProgram
 
 PACKAGE = Package("fio", "1:3.33-3", "amd64", "utils", (), (), "0" * 64)
 
@@ -265,6 +269,10 @@ class TestPackageArchive:
         assert list((tmp_path / "archive" / "debs").iterdir()) == []
 
 
+def manifest(image: GuestImage) -> Path:
+    return image.directory / "manifest.json"
+
+
 def store(cache: Path, initrd: bytes, age_s: int = 0) -> GuestImage:
     """Put a made-up image into the cache."""
     building = cache / "images" / "building"
@@ -313,8 +321,10 @@ class TestRootDisks:
         image = store_with_root(cache, b"data")
         assert image.root_path is not None
         os.truncate(image.root_path, 1 << 20)
-        with pytest.raises(InputError, match=f"{image.directory.name} is damaged"):
-            list_images()
+        assert list_images() == []
+        (unusable,) = list_unusable_images()
+        assert unusable.directory == image.directory
+        assert re.match(r"it is damaged \(files of .* bytes, not ", unusable.reason)
 
     def test_images_with_and_without_have_builders_of_their_own(
         self, cache: Path, monkeypatch: pytest.MonkeyPatch
@@ -391,17 +401,57 @@ class TestImages:
         assert image.directory.exists()
 
     @pytest.mark.parametrize(
-        "damage",
+        ("damage", "said"),
         [
-            lambda image: image.initrd_path.write_bytes(b"longer than it was"),
-            lambda image: image.kernel_path.unlink(),
-            lambda image: (image.directory / "manifest.json").write_text("{}"),
-            lambda image: (image.directory / "manifest.json").write_text('{"format": 2}'),
-            lambda image: (image.directory / "manifest.json").write_text("not JSON"),
+            (lambda image: image.initrd_path.write_bytes(b"longer"), r"damaged \(files of"),
+            (lambda image: image.kernel_path.unlink(), r"damaged \(.*No such file"),
+            (lambda image: manifest(image).write_text("{}"), r"damaged \(has no 'format'\)"),
+            (lambda image: manifest(image).write_text("[]"), r"damaged \("),
+            (lambda image: manifest(image).write_text("[" * 100_000), r"damaged \("),
+            (lambda image: manifest(image).write_bytes(b"\xff"), r"damaged \("),
+            (
+                lambda image: manifest(image).write_text('{"format": 2}'),
+                "format is 2, not 1: anoth",
+            ),
         ],
     )
-    def test_damage_is_noticed(self, cache: Path, damage: Callable[[GuestImage], object]) -> None:
-        image = store(cache, b"x")
-        damage(image)
-        with pytest.raises(InputError, match=f"{image.directory.name} is damaged .*delete that"):
-            list_images()
+    def test_one_that_cannot_be_used_is_in_nobodys_way(
+        self, cache: Path, damage: Callable[[GuestImage], object], said: str
+    ) -> None:
+        good, bad = store_with_root(cache, b"data"), store(cache, b"x")
+        damage(bad)
+        assert find_image("big") == good
+        require_image("big")
+        assert find_image_by_id(good.image_id) == good
+        (unusable,) = list_unusable_images()
+        assert unusable.directory == bad.directory
+        assert re.search(said, unusable.reason)
+        assert remove_image("big") == [good]
+
+    def test_one_that_cannot_be_used_is_skipped_and_its_removal_offered(
+        self, cache: Path, freezingtime: RunProgram
+    ) -> None:
+        good, bad = store_with_root(cache, b"data"), store(cache, b"x")
+        manifest(bad).write_text('{"format": 2}')
+        environment = {"XDG_CACHE_HOME": str(cache.parent)}
+        listed = freezingtime("image", "list", environment=environment)
+        assert listed.returncode == 0
+        assert [line.split()[0] for line in listed.stdout.splitlines()] == ["name", "big"]
+        removal = f"freezingtime image remove {bad.directory.name}"
+        assert listed.stderr == (
+            f"freezingtime: skipped {bad.directory.name}: its format is 2, not 1: another version "
+            f"of freezingtime wrote it; remove it with '{removal}'\n"
+        )
+        removed = freezingtime(*removal.split()[1:], environment=environment)
+        assert removed.stdout == f"removed {bad.directory.name}\n"
+        assert not bad.directory.exists()
+        assert list_unusable_images() == []
+        assert list_images() == [good]
+
+    def test_a_guest_that_cannot_be_used_is_named(self, cache: Path) -> None:
+        image = store_with_root(cache, b"data")
+        manifest(image).write_text("not JSON")
+        with pytest.raises(
+            InputError, match=rf"the image {image.directory.name} cannot be used: .* image build"
+        ):
+            require_image("big")

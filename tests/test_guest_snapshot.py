@@ -103,6 +103,16 @@ def test_over_a_file_only_what_changed_is_kept(tmp_path: Path) -> None:
         remove_saved(name)
 
 
+def test_it_brings_the_cpus_along(freezingtime: RunProgram) -> None:
+    name = f"test-{os.getpid()}-cpus"
+    try:
+        run_guest("true", save_as=name, cpu_count=2)
+        ended = freezingtime("run", "-q", "--from", name, "--", "nproc")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")
+    finally:
+        remove_saved(name)
+
+
 def test_a_job_that_fails_is_not_saved() -> None:
     run_guest("exit 7", check=False, save_as=f"test-{os.getpid()}-failed")
     with pytest.raises(InputError, match="there is no snapshot"):
@@ -117,7 +127,14 @@ def test_a_job_that_fails_is_not_saved() -> None:
         ("--from SAVED --disk constant:0,size=1MiB -- true", "saved with 256MiB; leave out size="),
         ("--from SAVED --disk constant:0,name=x -- true", "was saved as disk1; leave out name="),
         ("--from SAVED --disk constant:0,medium=file:/dev/null -- true", "leave out medium="),
-        ("--from SAVED --disk constant:0 --memory 1GiB -- true", "--guest mini --memory 512MiB"),
+        (
+            "--from SAVED --disk constant:0 --memory 1GiB -- true",
+            "--memory 1GiB: --from SAVED: was "
+            "saved with --memory 512MiB, which it brings along; leave out --memory",
+        ),
+        ("--from SAVED --disk constant:0 --cpus 2 -- true", "saved with --cpus 1, which"),
+        ("--from SAVED --disk constant:0 --guest big -- true", "saved with --guest mini, which"),
+        ("--from SAVED --disk constant:0 --guest ./DISK -- true", "saved with --guest mini, which"),
         ("--from SAVED --disk constant:0 --boot -- true", "leave out --boot"),
         ("--save SAVED --disk constant:0 -- true", "there is a snapshot of that name"),
         ("--save ../x -- true", "write up to 63 letters"),
@@ -131,14 +148,14 @@ def test_what_does_not_fit_is_refused(
     words = arguments.replace("SAVED", saved).replace("DISK", str(disk))
     ended = freezingtime("run", *shlex.split(words))
     assert ended.returncode == 2, ended.stderr
-    assert said in ended.stderr
+    assert said.replace("SAVED", saved) in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
 def test_the_snapshot_command(freezingtime: RunProgram, saved: str) -> None:
     listed = freezingtime("snapshot", "list").stdout
     (line,) = (line for line in listed.splitlines() if line.split()[0] == saved)
-    assert line.split()[1:3] == ["mini", "512MiB"]
+    assert line.split()[1:4] == ["mini", "512MiB", "1"]
     assert line.split()[-1] == "disk1=256MiB"
     refused = freezingtime("snapshot", "remove", "nosuch")
     assert refused.returncode == 2

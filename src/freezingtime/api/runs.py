@@ -18,13 +18,11 @@ from freezingtime.experiment.run_options import (
     COLLECT_LIMIT,
     CPU_RATE,
     MEDIUM_DEADLINE,
-    MEMORY,
     command_script,
     file_script,
     make_plan,
     shell_script,
 )
-from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.job import directory_script
 from freezingtime.machine.machine_config import QEMU
 
@@ -33,7 +31,7 @@ def run(
     disks: Sequence[Disk | str] = (),
     job: str | Sequence[str] | os.PathLike[str] = "true",
     *,
-    guest: str = MINI,
+    guest: str | None = None,
     kernel: str | os.PathLike[str] | None = None,
     initrd: str | os.PathLike[str] | None = None,
     append: str | None = None,
@@ -43,7 +41,7 @@ def run(
     time_limit: str | None = None,
     real_time_limit: str | None = None,
     cpu_rate: str = CPU_RATE,
-    memory: str = MEMORY,
+    memory: str | None = None,
     seed: int = 0,
     boot: bool = False,
     start_from: str | None = None,
@@ -58,7 +56,8 @@ def run(
 
     ``job`` is shell text, which may have several lines; or a command and its arguments in a
     list; or a :class:`~pathlib.Path` of a script, or of a directory with a program ``run``. The
-    other arguments are the options of ``freezingtime run`` (``start_from`` is ``--from``).
+    other arguments are the options of ``freezingtime run`` (``start_from`` is ``--from``); guest
+    and memory are ``mini`` and 512MiB unless they are named or ``start_from`` brings others.
     Without ``out``, the run's directory is a temporary one that is removed with the result.
 
     A job that fails is a result, too: look at :attr:`Result.exit_status`, and at

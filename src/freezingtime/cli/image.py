@@ -12,10 +12,18 @@ import typer
 
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.options import MARKUP
+from freezingtime.cli.skipped import print_skipped
 from freezingtime.errors import InputError
 from freezingtime.experiment.own_system import import_system
 from freezingtime.machine.debian_image import FILE_SYSTEMS, DebianPlan
-from freezingtime.machine.guest_image import MINI, RootDisk, list_images, remove_image
+from freezingtime.machine.guest_image import (
+    MINI,
+    RootDisk,
+    list_images,
+    list_unusable_images,
+    remove_image,
+    remove_unusable_image,
+)
 from freezingtime.machine.image_build import build_debian_image, build_mini_image
 from freezingtime.machine.image_import import ImportPlan, write_runner
 from freezingtime.units import parse_option, parse_size_bytes
@@ -189,6 +197,7 @@ def list_command() -> int:
         kernel = image.manifest.kernel_release
         rows.append((image.name, image.image_id[:12], kernel, size_mib, str(image.directory)))
     print_columns(rows)
+    print_skipped(list_unusable_images())
     return 0
 
 
@@ -202,6 +211,9 @@ def remove_command(
     ],
 ) -> int:
     """Remove images from the cache; the next run builds what it needs."""
+    if remove_unusable_image(name_or_id):
+        print(f"removed {name_or_id}")
+        return 0
     for image in remove_image(name_or_id):
         print(f"removed {image.name} {image.image_id[:12]}")
     return 0

@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from freezingtime.cli.options import DISK_HELP
+from freezingtime.experiment.run_options import MEMORY
 
 DisksOption: TypeAlias = Annotated[
     list[str] | None,
@@ -15,12 +16,14 @@ DisksOption: TypeAlias = Annotated[
 ]
 
 GuestOption: TypeAlias = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--guest",
         metavar="NAME|FILE",
         help="The guest: `mini`, an image that `freezingtime image list` shows, or the disk (raw "
-        "or qcow2) of a system of your own, which stays as it is.",
+        "or qcow2) of a system of your own, which stays as it is. By default `mini`, or that of "
+        "`--from`.",
+        show_default=False,
     ),
 ]
 
@@ -63,14 +66,24 @@ RootDeviceOption: TypeAlias = Annotated[
 ]
 
 CpusOption: TypeAlias = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--cpus", metavar="NUMBER", help="How many CPUs the guest has; each executes at the rate."
+        "--cpus",
+        metavar="NUMBER",
+        help="How many CPUs the guest has; each executes at the rate. By default 1, or as many as "
+        "`--from` has.",
+        show_default=False,
     ),
 ]
 
 MemoryOption: TypeAlias = Annotated[
-    str, typer.Option("--memory", metavar="SIZE", help="The guest's memory.")
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help=f"The guest's memory. By default {MEMORY}, or that of `--from`.",
+        show_default=False,
+    ),
 ]
 
 FromOption: TypeAlias = Annotated[
@@ -78,7 +91,8 @@ FromOption: TypeAlias = Annotated[
     typer.Option(
         "--from",
         metavar="NAME",
-        help="Go on from a snapshot that `--save` made: as many disks, on any devices.",
+        help="Go on from a snapshot that `--save` made: its guest, memory and CPUs, with as many "
+        "disks, on any devices.",
         show_default=False,
     ),
 ]

@@ -34,13 +34,11 @@ from freezingtime.experiment.run_options import (
     COLLECT_LIMIT,
     CPU_RATE,
     MEDIUM_DEADLINE,
-    MEMORY,
     command_script,
     file_script,
     make_plan,
     shell_script,
 )
-from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.job import directory_script
 from freezingtime.machine.machine_config import QEMU
 from freezingtime.units import format_time_ns
@@ -103,7 +101,7 @@ def run_command(
             metavar="TIME", help="End the job after this much real time.", show_default=False
         ),
     ] = None,
-    guest: GuestOption = MINI,
+    guest: GuestOption = None,
     kernel: KernelOption = None,
     initrd: InitrdOption = None,
     append: AppendOption = None,
@@ -112,8 +110,8 @@ def run_command(
         str,
         typer.Option(metavar="RATE", help="Instructions per second that the guest's CPU executes."),
     ] = CPU_RATE,
-    memory: MemoryOption = MEMORY,
-    cpus: CpusOption = 1,
+    memory: MemoryOption = None,
+    cpus: CpusOption = None,
     seed: JobSeedOption = 0,
     out: Annotated[
         Path | None,

@@ -25,8 +25,7 @@ from freezingtime.cli.terminal import RawTerminal
 from freezingtime.emulator import Totals
 from freezingtime.experiment.run import RunObserver, run
 from freezingtime.experiment.run_meter import DiskMeter
-from freezingtime.experiment.run_options import MEMORY, make_plan
-from freezingtime.machine.guest_image import MINI
+from freezingtime.experiment.run_options import make_plan
 
 _SCRIPT = """\
 #!/bin/sh
@@ -64,13 +63,13 @@ class _Console(RunObserver):
 
 def shell_command(
     disk: DisksOption = None,
-    guest: GuestOption = MINI,
+    guest: GuestOption = None,
     kernel: KernelOption = None,
     initrd: InitrdOption = None,
     append: AppendOption = None,
     root_device: RootDeviceOption = None,
-    memory: MemoryOption = MEMORY,
-    cpus: CpusOption = 1,
+    memory: MemoryOption = None,
+    cpus: CpusOption = None,
     start_from: FromOption = None,
     save: SaveOption = None,
 ) -> int:

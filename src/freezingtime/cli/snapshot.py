@@ -8,6 +8,7 @@ import typer
 
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.options import MARKUP
+from freezingtime.cli.skipped import print_skipped
 from freezingtime.machine.saved_machine import list_saved, remove_saved
 from freezingtime.units import format_size_bytes, format_time_ns
 
@@ -21,18 +22,22 @@ app = typer.Typer(
 @app.command("list")
 def list_command() -> int:
     """List the snapshots: what `run --from` can go on from."""
-    rows = [("name", "guest", "memory", "guest time", "size", "disks")]
-    for saved in list_saved():
+    rows = [("name", "guest", "memory", "cpus", "guest time", "size", "disks")]
+    usable, unusable = list_saved()
+    for saved in usable:
         what = saved.description
+        machine = what.machine
         disks = [f"{disk.name}={format_size_bytes(disk.size_bytes)}" for disk in what.disks]
         rows.append(
             (
-                *(saved.name, what.guest, format_size_bytes(what.memory_bytes)),
-                *(format_time_ns(what.saved_ns), f"{saved.stored_bytes / (1 << 20):.1f} MiB"),
+                *(saved.name, what.guest, format_size_bytes(machine.memory_bytes)),
+                *(str(machine.cpu_count), format_time_ns(what.saved_ns)),
+                f"{saved.stored_bytes / (1 << 20):.1f} MiB",
                 " ".join(disks),
             )
         )
     print_columns(rows)
+    print_skipped(unusable)
     return 0
 
 

@@ -73,6 +73,4 @@ def load_changes(layer: OverlayMedium, path: Path) -> None:
         with path.open("rb") as file:
             layer.load_changes(file)
     except (OSError, ValueError) as error:
-        raise RunError(
-            f"the snapshot in {path.parent} is damaged ({error}): delete that directory"
-        ) from error
+        raise RunError(f"the snapshot in {path.parent} is damaged ({error}): remove it") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,15 @@ from freezingtime.errors import InputError
 from freezingtime.experiment.disks import NO_TIME, OpenDisk, load_changes
 from freezingtime.machine.cache import Waiting
 from freezingtime.machine.debian import Progress
-from freezingtime.machine.guest_image import MINI, GuestImage, find_image, list_images, named
+from freezingtime.machine.guest_image import (
+    MINI,
+    GuestImage,
+    find_image,
+    is_called,
+    list_images,
+    list_unusable_images,
+    named,
+)
 from freezingtime.machine.machine import Machine
 from freezingtime.machine.machine_config import MachineConfig
 from freezingtime.machine.service import DiskPlan
@@ -23,11 +32,16 @@ from freezingtime.spec import DiskSpec, build_device
 
 ROOT_DISK_NAME = "root"
 
+_log = logging.getLogger(__name__)
+
 
 def ready_image(name: str, progress: Progress) -> GuestImage:
     """The image that :func:`require_image` has found; mini is built if it is not there."""
     if image := find_image(name):
         return image
+    for unusable in list_unusable_images():
+        if is_called(unusable, name):
+            _log.warning("passed by the image %s: %s", unusable.directory.name, unusable.advice)
     # Here, as it takes libraries that a run of an image that is there need not wait for.
     from freezingtime.machine.image_build import build_mini_image
 
@@ -44,6 +58,8 @@ def require_image(name: str) -> None:
         return
     if named(list_images(), name):
         problem = f"the image {name!r} was built by another version of freezingtime"
+    elif unusable := [each for each in list_unusable_images() if is_called(each, name)]:
+        problem = f"the image {unusable[0].directory.name} cannot be used: {unusable[0].reason}"
     else:
         known = ", ".join(sorted({MINI, *(image.name for image in list_images())}))
         problem = f"there is no image {name!r}, only {known}"
@@ -84,21 +100,22 @@ def open_root(
 def ready_snapshot(
     config: MachineConfig,
     on_boot: Callable[[Machine], None],
+    cleanup: contextlib.ExitStack,
     waiting: Waiting | None = None,
 ) -> Snapshot:
     """The snapshot of the machine, taken if it is not there; ``on_boot`` is called meanwhile.
 
-    ``waiting`` is told which other process is at it.
+    It stays in the cache until ``cleanup``. ``waiting`` is told which other process is at it.
     """
-    key = config.key
-    if snapshot := find_snapshot(key):
+    key = config.identity().key
+    if snapshot := find_snapshot(key, cleanup):
         return snapshot
 
     def boot(target: Snapshot) -> int:
-        with contextlib.ExitStack() as cleanup:
-            overlay = _open_overlay(config.image, cleanup)
+        with contextlib.ExitStack() as opened:
+            overlay = _open_overlay(config.image, opened)
             root = None if overlay is None else _root_disk(overlay, None, 0).plan
-            machine = cleanup.enter_context(Machine(config, root=root))
+            machine = opened.enter_context(Machine(config, root=root))
             ready_ns = machine.get_ready(lambda: on_boot(machine))
             machine.save(target.state_path)
             if overlay is not None:
@@ -106,7 +123,7 @@ def ready_snapshot(
                     overlay.save_changes(file)
             return ready_ns
 
-    return take_snapshot(key, boot, waiting)
+    return take_snapshot(key, boot, cleanup, waiting)
 
 
 def _root_disk(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> OpenDisk:

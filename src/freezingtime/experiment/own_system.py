@@ -88,13 +88,14 @@ def import_system(name: str, plan: ImportPlan, progress: Progress) -> GuestImage
 
 def _find_boot_files(disk: Path, progress: Progress) -> BootFiles:
     config = MachineConfig(ready_image(MINI, progress), _MEMORY_BYTES, BOOT_RATE_HZ)
-    snapshot = ready_snapshot(
-        config,
-        lambda machine: progress("boot the mini guest", 0, 1),
-        lambda holder: progress(holder, 0, 1),
-    )
     script = (resources.files("freezingtime.machine") / "guest" / "find-system").read_bytes()
     with contextlib.ExitStack() as cleanup:
+        snapshot = ready_snapshot(
+            config,
+            lambda machine: progress("boot the mini guest", 0, 1),
+            cleanup,
+            lambda holder: progress(holder, 0, 1),
+        )
         base = FileMedium(disk, writable=False)
         cleanup.callback(base.close)
         overlay = OverlayMedium(base, Path(tempfile.gettempdir()))

@@ -30,14 +30,16 @@ from freezingtime.experiment.run_meter import DiskMeter, RunMeter
 from freezingtime.experiment.saving import (
     like_saved,
     load_saved,
-    require_fit,
+    require_machine_fits,
+    require_options_fit,
     require_savable,
     save,
+    saved_image,
 )
 from freezingtime.experiment.statistics_sampler import StatisticsSampler
 from freezingtime.machine.collected_files import Collected, unpack_collected
 from freezingtime.machine.debian import Progress
-from freezingtime.machine.guest_image import MINI, GuestImage, find_image
+from freezingtime.machine.guest_image import MINI, GuestImage
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.job import COLLECT_LIMIT_BYTES, Job, pack
 from freezingtime.machine.machine import JobResult, Machine
@@ -218,21 +220,23 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
     start_s = time.monotonic()
     find_qemu(plan.qemu)
     with contextlib.ExitStack() as cleanup:
-        if plan.system is None:
-            require_image(plan.guest)
-        else:
+        saved = _find_saved(plan)
+        if plan.system is not None:
             plan.system.check()
+        elif saved is None:
+            require_image(plan.guest)
         if plan.save_as is not None:
             require_free_name(plan.save_as)
-        saved = _find_saved(plan)
+        if saved is not None:
+            require_machine_fits(saved, _config(plan, saved_image(saved, plan.system)))
         disks = _open_disks(plan, saved, cleanup)
         job = _make_job(plan, cleanup)
         if plan.out is not None:
             _prepare_directory(plan.out, collects=bool(plan.collect))
-        image = _image(plan, observer.preparing)
+        image = _image(plan, saved, observer.preparing)
         config = _config(plan, image)
 
-        snapshot = _snapshot(plan, saved, config, observer)
+        snapshot = _snapshot(plan, saved, config, observer, cleanup)
         root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
         record = _open_record(plan, disks, cleanup)
         sampler = StatisticsSampler({disk.plan.name: disk.plan.device for disk in disks})
@@ -296,7 +300,9 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
     return result
 
 
-def _image(plan: RunPlan, progress: Progress) -> GuestImage:
+def _image(plan: RunPlan, saved: SavedMachine | None, progress: Progress) -> GuestImage:
+    if saved is not None:
+        return saved_image(saved, plan.system)
     if plan.system is not None:
         return ready_own_image(plan.guest, plan.system, progress)
     return ready_image(plan.guest, progress)
@@ -320,9 +326,8 @@ def _find_saved(plan: RunPlan) -> SavedMachine | None:
     saved = find_saved(plan.start_from)
     if plan.fresh_boot:
         raise InputError(f"--from {saved.name}: goes on from a snapshot; leave out --boot")
-    image = find_image(plan.guest)
-    key = None if image is None else _config(plan, image).key
-    require_fit(saved, plan.guest, plan.memory_bytes, key)
+    named_by = plan.guest if plan.system is None else str(plan.system.root_disk)
+    require_options_fit(saved, plan.guest, named_by, plan.memory_bytes, plan.cpu_count)
     return saved
 
 
@@ -331,6 +336,7 @@ def _snapshot(
     saved: SavedMachine | None,
     config: MachineConfig,
     observer: RunObserver,
+    cleanup: contextlib.ExitStack,
 ) -> Snapshot | None:
     if saved is not None:
         return saved.snapshot
@@ -339,6 +345,7 @@ def _snapshot(
     return ready_snapshot(
         config,
         lambda machine: observer.preparing("boot the guest once", machine.totals.now_ns, 0),
+        cleanup,
         lambda holder: observer.preparing(holder, 0, 1),
     )
 
@@ -362,6 +369,7 @@ def _open_disks(
     kept = saved is not None or plan.save_as is not None
     disks = open_disks(specs, plan.seed, taken, kept=kept, cleanup=cleanup)
     if saved is not None:
+        saved.check(cleanup)
         load_saved(disks, saved)
     return disks
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from freezingtime.errors import InputError
 from freezingtime.experiment.own_system import is_disk_file, own_name
@@ -19,6 +20,7 @@ from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.machine_config import QEMU
 from freezingtime.machine.qemu_command import CPUS_MAX
+from freezingtime.machine.saved_machine import find_saved
 from freezingtime.spec import DiskSpec, parse_disk
 from freezingtime.units import (
     format_size_bytes,
@@ -41,12 +43,20 @@ _RATE_MAX_HZ = 16_000_000_000
 _MEDIUM_DEADLINE_MAX_S = 1_000_000
 
 
+class _Machine(NamedTuple):
+    """What machine it is unless the options say so."""
+
+    guest: str = MINI
+    memory: str = MEMORY
+    cpus: int = 1
+
+
 def make_plan(
     *,
     disks: Sequence[str],
     script: bytes,
     job_directory: Path | None = None,
-    guest: str = MINI,
+    guest: str | None = None,
     kernel: Path | None = None,
     initrd: Path | None = None,
     append: str | None = None,
@@ -56,8 +66,8 @@ def make_plan(
     time_limit: str | None = None,
     real_time_limit: str | None = None,
     cpu_rate: str = CPU_RATE,
-    memory: str = MEMORY,
-    cpus: int = 1,
+    memory: str | None = None,
+    cpus: int | None = None,
     seed: int = 0,
     boot: bool = False,
     start_from: str | None = None,
@@ -69,9 +79,13 @@ def make_plan(
 ) -> RunPlan:
     """The plan of a run.
 
+    Where ``start_from`` names a saved machine, that brings guest, memory and CPUs along.
+
     Raises:
-        InputError: an option has a value that it cannot have.
+        InputError: an option has a value that it cannot have, or there is no such machine.
     """
+    machine = _Machine() if start_from is None else _saved_machine(start_from)
+    guest = machine.guest if guest is None else guest
     system = _system(guest, kernel, initrd, append)
     return RunPlan(
         disks=[parse_disk(text) for text in disks],
@@ -85,8 +99,8 @@ def make_plan(
         limit_ns=_limit_ns("--time-limit", time_limit),
         host_limit_s=_limit_s("--real-time-limit", real_time_limit),
         rate_hz=_rate_hz(cpu_rate),
-        memory_bytes=_memory_bytes(memory),
-        cpu_count=_cpu_count(cpus),
+        memory_bytes=_memory_bytes(machine.memory if memory is None else memory),
+        cpu_count=_cpu_count(machine.cpus if cpus is None else cpus),
         seed=seed,
         fresh_boot=boot,
         start_from=start_from,
@@ -96,6 +110,12 @@ def make_plan(
         boot_deadline_s=_limit_s("--boot-deadline", boot_deadline) or 0.0,
         out=out,
     )
+
+
+def _saved_machine(name: str) -> _Machine:
+    was = find_saved(name).description
+    memory = format_size_bytes(was.machine.memory_bytes)
+    return _Machine(was.guest, memory, was.machine.cpu_count)
 
 
 def command_script(command: Sequence[str]) -> bytes:

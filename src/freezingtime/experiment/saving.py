@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from freezingtime.errors import InputError
 from freezingtime.experiment.disks import OpenDisk, load_changes
 from freezingtime.frontend import Frontend
+from freezingtime.machine.guest_image import GuestImage, find_image_by_id, list_images
+from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.machine import Machine
 from freezingtime.machine.machine_config import MachineConfig
 from freezingtime.machine.saved_machine import (
@@ -87,23 +89,72 @@ def _base_file(spec: DiskSpec) -> BaseFile | None:
     return BaseFile(status.st_size, status.st_mtime_ns)
 
 
-def require_fit(saved: SavedMachine, guest: str, memory_bytes: int, key: str | None) -> None:
-    """See to it that the machine is the one that was saved; ``key`` identifies it.
+def require_options_fit(
+    saved: SavedMachine, guest: str, named_by: str, memory_bytes: int, cpu_count: int
+) -> None:
+    """See to it that the options ask for the machine that was saved.
+
+    ``guest`` is the name of its image, ``named_by`` what was given as ``--guest``.
 
     Raises:
-        InputError: it is another machine.
+        InputError: one asks for another; it is named.
+    """
+    was, machine = saved.description, saved.description.machine
+    memory, memory_was = map(format_size_bytes, (memory_bytes, machine.memory_bytes))
+    options = (
+        ("--guest", named_by, guest == was.guest, was.guest),
+        ("--memory", memory, memory == memory_was, memory_was),
+        ("--cpus", cpu_count, cpu_count == machine.cpu_count, machine.cpu_count),
+    )
+    for option, value, fits, value_was in options:
+        if not fits:
+            raise InputError(
+                f"{option} {value}: --from {saved.name}: was saved with {option} {value_was}, "
+                f"which it brings along; leave out {option}"
+            )
+
+
+def saved_image(saved: SavedMachine, system: ImportPlan | None) -> GuestImage:
+    """The very image that was saved; ``system`` are the files that it is said to be of, if any.
+
+    Raises:
+        InputError: the image is no longer there, or the files have changed since.
     """
     was = saved.description
-    if (guest, memory_bytes) != (was.guest, was.memory_bytes):
+    image_id = was.machine.image_id
+    image = find_image_by_id(image_id)
+    if image is None:
+        there = ", ".join(f"{each.name} {each.image_id[:12]}" for each in list_images()) or "none"
         raise InputError(
-            f"--from {saved.name}: is another machine; "
-            f"give --guest {was.guest} --memory {format_size_bytes(was.memory_bytes)}"
+            f"--from {saved.name}: was saved with the image {was.guest} {image_id[:12]}, which is "
+            f"no longer there, or was built by another version of freezingtime (there are: "
+            f"{there}); {_save_again(saved)}"
         )
-    if key != was.machine_key:
+    if system is not None and image.manifest.source != system.source():
         raise InputError(
-            f"--from {saved.name}: was saved with another version of freezingtime, of QEMU or of "
-            f"the image; save it again after 'freezingtime snapshot remove {saved.name}'"
+            f"--guest {system.root_disk}: --from {saved.name}: has changed since that was saved; "
+            "leave out --guest, as the snapshot goes on with what was there"
         )
+    return image
+
+
+def require_machine_fits(saved: SavedMachine, config: MachineConfig) -> None:
+    """See to it that the machine is, by its identity, the one that was saved.
+
+    Raises:
+        InputError: it is another machine; the differences are named.
+    """
+    was = saved.description
+    differences = config.identity().differences(was.machine)
+    if differences:
+        raise InputError(
+            f"--from {saved.name}: was saved by another machine: {'; '.join(differences)} "
+            f"(it was saved with QEMU {was.qemu_version}); {_save_again(saved)}"
+        )
+
+
+def _save_again(saved: SavedMachine) -> str:
+    return f"save it again after 'freezingtime snapshot remove {saved.name}'"
 
 
 def load_saved(disks: Sequence[OpenDisk], saved: SavedMachine) -> None:
@@ -151,7 +202,7 @@ def save(
         for disk in disks
     )
     description = MachineDescription(
-        config.key, config.image.name, config.memory_bytes, saved_ns, saved_disks
+        config.identity(), config.image.name, machine.qemu_version(), saved_ns, saved_disks
     )
     save_machine(name, description, write_files)
 

@@ -7,6 +7,7 @@ result can name the exact image it was made with.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -19,7 +20,9 @@ from typing import Any
 
 from freezingtime.errors import InputError
 from freezingtime.machine.cache import cache_directory, exclusive_lock, withdraw
+from freezingtime.machine.checksums import DamagedError
 from freezingtime.machine.debian import Package
+from freezingtime.machine.unusable import Unusable, require_format
 
 MINI = "mini"
 
@@ -113,8 +116,7 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Raises ValueError, TypeError or KeyError when ``text`` is no manifest."""
         fields: dict[str, Any] = json.loads(text)
-        if fields["format"] != _MANIFEST_FORMAT:
-            raise ValueError(f"its format is {fields['format']}, not {_MANIFEST_FORMAT}")
+        require_format(fields["format"], _MANIFEST_FORMAT)
         packages = tuple(PackageVersion(**package) for package in fields.pop("packages"))
         root = fields.pop("root", None)
         return cls(packages=packages, root=root and RootDisk(**root), **fields)
@@ -237,13 +239,40 @@ def builder_identity(has_root: bool) -> str:
 
 
 def list_images() -> list[GuestImage]:
-    """All images, the newest first.
+    """All images that can be used, the newest first."""
+    return [image for image in _load_all() if isinstance(image, GuestImage)]
 
-    Raises InputError when one of them is damaged, naming its directory.
-    """
-    manifests = images_directory().glob(f"[!.]*/{_MANIFEST}")
-    newest_first = sorted(manifests, key=lambda path: (-path.stat().st_mtime_ns, path))
-    return [_load(path.parent) for path in newest_first]
+
+def list_unusable_images() -> list[Unusable]:
+    """The images that are damaged, or that another version of freezingtime made."""
+    return [image for image in _load_all() if isinstance(image, Unusable)]
+
+
+def is_called(unusable: Unusable, name: str) -> bool:
+    """Whether an image that cannot be used is, by its directory's name, called ``name``."""
+    return unusable.directory.name.rpartition("-")[0] == name
+
+
+def _load_all() -> list[GuestImage | Unusable]:
+    directories = [path for path in images_directory().glob("[!.]*") if path.is_dir()]
+    newest_first = sorted(directories, key=lambda path: (-_made_ns(path), path))
+    return [_load(path) for path in newest_first]
+
+
+def _made_ns(directory: Path) -> int:
+    for path in (directory / _MANIFEST, directory):
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime_ns
+    return 0  # somebody has just removed it
+
+
+def find_image_by_id(image_id: str) -> GuestImage | None:
+    """The image with this content, if it is there and these sources have built it."""
+    return next((image for image in _current() if image.image_id == image_id), None)
+
+
+def _current() -> list[GuestImage]:
+    return [image for image in list_images() if image.is_of_these_sources]
 
 
 def find_image(name: str = MINI) -> GuestImage | None:
@@ -251,8 +280,7 @@ def find_image(name: str = MINI) -> GuestImage | None:
 
     An image of another version's sources may hold another version's init: it is passed by.
     """
-    images = [image for image in list_images() if image.is_of_these_sources]
-    return next(iter(named(images, name)), None)
+    return next(iter(named(_current(), name)), None)
 
 
 def remove_image(name_or_id_prefix: str) -> list[GuestImage]:
@@ -266,6 +294,16 @@ def remove_image(name_or_id_prefix: str) -> list[GuestImage]:
         for image in doomed:
             withdraw(image.directory)
     return doomed
+
+
+def remove_unusable_image(directory_name: str) -> bool:
+    """Remove the image in this directory if it cannot be used; whether there was one."""
+    with exclusive_lock(images_lock_path()):
+        for unusable in list_unusable_images():
+            if unusable.directory.name == directory_name:
+                withdraw(unusable.directory)
+                return True
+    return False
 
 
 def named(images: Iterable[GuestImage], name: str) -> list[GuestImage]:
@@ -290,24 +328,19 @@ def _names(images: Iterable[GuestImage]) -> str:
     return ", ".join(image.directory.name for image in images) or "none"
 
 
-def _load(directory: Path) -> GuestImage:
+def _load(directory: Path) -> GuestImage | Unusable:
     try:
         manifest = Manifest.from_json((directory / _MANIFEST).read_text(encoding="utf-8"))
         image = GuestImage(directory, manifest)
         files = [image.kernel_path, image.initrd_path, *filter(None, [image.root_path])]
         sizes = [file.stat().st_size for file in files]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"the guest image in {directory} is damaged ({error}): delete that directory"
-        ) from error
-    wanted = [manifest.kernel_bytes, manifest.initrd_bytes]
-    if manifest.root is not None:
-        wanted.append(manifest.root.size_bytes)
-    if sizes != wanted:
-        raise InputError(
-            f"the guest image in {directory} is damaged (files of {sizes} bytes, not "
-            f"{wanted}): delete that directory"
-        )
+        wanted = [manifest.kernel_bytes, manifest.initrd_bytes]
+        if manifest.root is not None:
+            wanted.append(manifest.root.size_bytes)
+        if sizes != wanted:
+            raise DamagedError(f"files of {sizes} bytes, not {wanted}")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, DamagedError) as error:
+        return Unusable.because(error, directory, f"freezingtime image remove {directory.name}")
     return image
 
 

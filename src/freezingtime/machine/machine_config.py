@@ -1,4 +1,4 @@
-"""What machine it is to be, and which snapshot fits it."""
+"""What machine it is to be, and what identifies it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime._version import __version__
-from freezingtime.clock.agent import agent_path
+from freezingtime.clock.agent import agent_identity
 from freezingtime.errors import InputError
 from freezingtime.machine.bootstrap import KERNEL_ARGUMENTS as BOOTSTRAP_ARGUMENTS
 from freezingtime.machine.bootstrap import bootstrap_script
+from freezingtime.machine.checksums import digest_file
 from freezingtime.machine.guest_image import GuestImage
+from freezingtime.machine.machine_identity import MachineIdentity
 from freezingtime.machine.qemu_command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
-from freezingtime.machine.snapshot import snapshot_key
 
 #: The program, unless another one is named.
 QEMU = "qemu-system-x86_64"
@@ -38,24 +39,21 @@ class MachineConfig:
         own = self.image.manifest.append
         return f"{BOOTSTRAP_ARGUMENTS} {own}".rstrip() if self.image.is_imported else own
 
-    @property
-    def key(self) -> str:
-        """The key of this machine's snapshot; the rate is set after it."""
-        qemu_path = find_qemu(self.qemu)
-        qemu, agent = qemu_path.stat(), agent_path().stat()
-        return snapshot_key(
-            [
-                __version__,
-                self.image.image_id,
-                str(self.memory_bytes),
-                str(self.cpu_count),
-                MACHINE_TYPE,
-                CPU_MODEL,
-                KERNEL_ARGUMENTS,
-                self._bootstrap_identity(),
-                f"{qemu_path} {qemu.st_size} {qemu.st_mtime_ns}",
-                f"{agent.st_size} {agent.st_mtime_ns}",
-            ]
+    def identity(self) -> MachineIdentity:
+        """What identifies the machine; not its rate, which is set when it is ready.
+
+        Raises:
+            InputError: QEMU or the agent is not there.
+        """
+        board = (MACHINE_TYPE, CPU_MODEL, KERNEL_ARGUMENTS, self._bootstrap_identity())
+        return MachineIdentity(
+            version=__version__,
+            image_id=self.image.image_id,
+            memory_bytes=self.memory_bytes,
+            cpu_count=self.cpu_count,
+            board="\n".join(board),
+            qemu=_qemu_digest(self.qemu),
+            agent=agent_identity(),
         )
 
     def _bootstrap_identity(self) -> str:
@@ -64,6 +62,14 @@ class MachineConfig:
             return ""
         script = hashlib.sha256(bootstrap_script()).hexdigest()
         return f"{BOOTSTRAP_ARGUMENTS} {script}"
+
+
+def _qemu_digest(name: str) -> str:
+    path = find_qemu(name)
+    try:
+        return digest_file(path)
+    except OSError as error:
+        raise InputError(f"--qemu {path}: {error.strerror}; name a readable file") from error
 
 
 def find_qemu(name: str) -> Path:

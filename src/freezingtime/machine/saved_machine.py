@@ -2,14 +2,15 @@
 
 One is a directory with QEMU's state, what has changed on the root disk, and what has changed
 on each of the user's disks; whatever fits it goes on from there. Unlike the snapshots of
-booted machines they are kept until they are removed.
+booted machines they are kept until they are removed, and one that is damaged is lost.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,14 @@ from freezingtime.machine.cache import (
     unfinished_directory,
     withdraw,
 )
+from freezingtime.machine.checksums import DamagedError, check_files, write_checksums
+from freezingtime.machine.machine_identity import MachineIdentity
 from freezingtime.machine.snapshot import Snapshot
+from freezingtime.machine.unusable import Unusable, require_format
+from freezingtime.machine.use_lock import hold, while_unused
 
 _DESCRIPTION = "saved.json"
-_FORMAT = 2
+_FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -55,11 +60,11 @@ class SavedDisk:
 class MachineDescription:
     """What was saved; only the same machine, with disks of these sizes, can go on from it."""
 
-    machine_key: str
-    """What identifies the machine."""
+    machine: MachineIdentity
     guest: str
     """The name of its image."""
-    memory_bytes: int
+    qemu_version: str
+    """As QEMU says it."""
     saved_ns: int
     """The guest time at which it was saved."""
     disks: tuple[SavedDisk, ...]
@@ -69,10 +74,10 @@ class MachineDescription:
     def from_json(cls, text: str) -> MachineDescription:
         """Raises ValueError, TypeError or KeyError when ``text`` is no description."""
         fields: dict[str, Any] = json.loads(text)
-        if fields["format"] != _FORMAT:
-            raise ValueError(f"its format is {fields['format']}, not {_FORMAT}")
+        require_format(fields["format"], _FORMAT)
+        machine = MachineIdentity(**fields.pop("machine"))
         disks = tuple(_saved_disk(disk) for disk in fields.pop("disks"))
-        return cls(disks=disks, **fields)
+        return cls(machine=machine, disks=disks, **fields)
 
 
 def _saved_disk(fields: dict[str, Any]) -> SavedDisk:
@@ -99,6 +104,23 @@ class SavedMachine:
     def disk_changes_path(self, number: int) -> Path:
         """What has changed on the user's disk of that number, which counts from 1."""
         return disk_changes_path(self.directory, number)
+
+    def check(self, cleanup: contextlib.ExitStack) -> None:
+        """See to it that it is what was saved, and stays until ``cleanup``.
+
+        Raises:
+            InputError: it is damaged, or has just been removed.
+        """
+        if not hold(self.directory / _DESCRIPTION, cleanup):
+            raise InputError(f"--from {self.name}: the snapshot has just been removed")
+        try:
+            check_files(self.directory)
+        except DamagedError as error:
+            raise InputError(
+                f"--from {self.name}: the snapshot is damaged ({error}), and nothing here can make "
+                f"it again: remove it with 'freezingtime snapshot remove {self.name}', "
+                "and save it again"
+            ) from error
 
     @property
     def stored_bytes(self) -> int:
@@ -140,6 +162,7 @@ def save_machine(
                 write_files(Snapshot(building, description.saved_ns, has_disks=True))
                 text = json.dumps(asdict(description), indent=2) + "\n"
                 (building / _DESCRIPTION).write_text(text, encoding="utf-8")
+                write_checksums(building)
                 publish(building, final)
         except OSError as error:
             raise RunError(f"--save {name}: cannot write to {_saved()} ({error})") from error
@@ -147,47 +170,54 @@ def save_machine(
 
 
 def find_saved(name: str) -> SavedMachine:
-    """The machine called ``name``.
+    """The machine called ``name``; its description is whole, the rest is yet to be checked.
 
     Raises:
-        InputError: there is none, or it is damaged.
+        InputError: there is none, or it cannot be used.
     """
     if not _NAME.fullmatch(name) or not (_saved() / name).is_dir():
-        known = ", ".join(saved.name for saved in list_saved()) or "none"
-        raise InputError(f"there is no snapshot {name!r}, only: {known}; 'run --save' makes one")
-    return _load(_saved() / name)
+        raise _unknown(name)
+    loaded = _load(_saved() / name)
+    if isinstance(loaded, Unusable):
+        raise InputError(f"the snapshot {name} cannot be used: {loaded.advice}")
+    return loaded
 
 
-def list_saved() -> Sequence[SavedMachine]:
-    """All saved machines, by name.
-
-    Raises:
-        InputError: one of them is damaged.
-    """
-    return [_load(path.parent) for path in sorted(_saved().glob(f"[!.]*/{_DESCRIPTION}"))]
+def list_saved() -> tuple[list[SavedMachine], list[Unusable]]:
+    """All saved machines, by name: those that can be used, and the others."""
+    loaded = [_load(path) for path in sorted(_saved().glob("[!.]*")) if path.is_dir()]
+    usable = [each for each in loaded if isinstance(each, SavedMachine)]
+    return usable, [each for each in loaded if isinstance(each, Unusable)]
 
 
 def remove_saved(name: str) -> None:
     """Remove the machine called ``name``, damaged or not.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or a run is using it.
     """
     with exclusive_lock(_saved() / ".lock"):
         if not _NAME.fullmatch(name) or not (_saved() / name).is_dir():
-            find_saved(name)
-        withdraw(_saved() / name)
+            raise _unknown(name)
+        with while_unused(_saved() / name / _DESCRIPTION) as is_unused:
+            if not is_unused:
+                raise InputError(f"snapshot remove {name}: a run is using it; wait until it ends")
+            withdraw(_saved() / name)
 
 
-def _load(directory: Path) -> SavedMachine:
+def _unknown(name: str) -> InputError:
+    known = ", ".join(saved.name for saved in list_saved()[0]) or "none"
+    return InputError(f"there is no snapshot {name!r}, only: {known}; 'run --save' makes one")
+
+
+def _load(directory: Path) -> SavedMachine | Unusable:
     try:
         text = (directory / _DESCRIPTION).read_text(encoding="utf-8")
-        return SavedMachine(directory, MachineDescription.from_json(text))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(
-            f"the snapshot in {directory} is damaged ({error}): "
-            f"remove it with 'freezingtime snapshot remove {directory.name}'"
-        ) from error
+        machine = SavedMachine(directory, MachineDescription.from_json(text))
+        check_files(directory, [_DESCRIPTION])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, DamagedError) as error:
+        return Unusable.because(error, directory, f"freezingtime snapshot remove {directory.name}")
+    return machine
 
 
 def _saved() -> Path:

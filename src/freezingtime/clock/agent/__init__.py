@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from freezingtime.clock.agent.digest import is_made_of
+from freezingtime.clock.agent.digest import is_made_of, sources_digest
 from freezingtime.errors import InputError
 
 
@@ -28,3 +28,13 @@ def agent_path() -> Path:
         f"the agent is not built: no _agent*.so in {directory}; install a C compiler and "
         "reinstall freezingtime with pip"
     )
+
+
+def agent_identity() -> str:
+    """What identifies the agent, however often it is built: the digest of its sources.
+
+    Raises:
+        InputError: it was not built, or its sources have changed since.
+    """
+    agent_path()
+    return sources_digest(Path(__file__).parent)

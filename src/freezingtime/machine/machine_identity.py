@@ -1,0 +1,50 @@
+"""What identifies a machine: only a machine of the same identity goes on from another's state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from freezingtime.units import format_size_bytes
+
+_KEY_DIGITS = 16
+_ID_DIGITS_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class MachineIdentity:
+    """All that makes a machine, by content: whatever was only installed again is the same."""
+
+    version: str
+    """Of freezingtime."""
+    image_id: str
+    """The guest image's."""
+    memory_bytes: int
+    cpu_count: int
+    board: str
+    """Machine type, CPU model, and what the kernel and the image's system are told."""
+    qemu: str
+    """The digest of QEMU's binary."""
+    agent: str
+    """The digest of the agent's sources."""
+
+    @property
+    def key(self) -> str:
+        """What a machine's state is called in the cache."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:_KEY_DIGITS]
+
+    def differences(self, was: MachineIdentity) -> list[str]:
+        """What of this machine is not what it ``was``, each in words that name both."""
+        memory, memory_was = (format_size_bytes(each.memory_bytes) for each in (self, was))
+        image, image_was = (each.image_id[:_ID_DIGITS_SHOWN] for each in (self, was))
+        words = {
+            "version": f"freezingtime is {self.version}, not {was.version}",
+            "image_id": f"the guest's image is {image}, not {image_was}",
+            "memory_bytes": f"it has {memory} of memory, not {memory_was}",
+            "cpu_count": f"it has {self.cpu_count} CPUs, not {was.cpu_count}",
+            "board": "its type, CPU model or kernel's arguments are others",
+            "qemu": "QEMU's binary is another",
+            "agent": "freezingtime's agent was made of other sources",
+        }
+        return [text for name, text in words.items() if getattr(self, name) != getattr(was, name)]
