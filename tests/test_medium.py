@@ -6,16 +6,20 @@ the temporary directory has it. Concurrent neighbours are tried with real thread
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import io
+import mmap
 import os
 import random
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from hypothesis import given
@@ -194,6 +198,41 @@ def test_closing_twice_is_harmless(medium: Medium) -> None:
 
 
 # --- Memory ---
+
+
+class HugePages(mmap.mmap):
+    """A mapping as Linux makes it where ``transparent_hugepage/enabled`` says ``always``."""
+
+    def __new__(cls, *arguments: Any, **keywords: Any) -> Self:
+        pages = super().__new__(cls, *arguments, **keywords)
+        pages.madvise(mmap.MADV_HUGEPAGE)
+        return pages
+
+
+def resident_bytes(pages: mmap.mmap) -> int:
+    """What a mapping takes of the host's memory, by /proc/self/smaps."""
+    start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
+    resident = 0
+    inside = False
+    for line in Path("/proc/self/smaps").read_text(encoding="ascii", errors="replace").splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = start <= int(found[1], 16) < start + len(pages)
+        elif inside and line.startswith("Rss:"):
+            resident += int(line.split()[1]) * 1024
+    return resident
+
+
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="no huge pages in this kernel"
+)
+def test_a_write_to_memory_takes_a_page_and_no_huge_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freezingtime.medium.memory.mmap.mmap", HugePages)
+    medium = MemoryMedium(2**40)
+    monkeypatch.undo()
+    with closing(medium):
+        for number in range(50):
+            medium.write(number * 2**30, b"x" * 4096)
+        assert resident_bytes(medium._pages) == 50 * 4096
 
 
 def test_memory_starts_as_zeros_and_takes_up_none() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import platform
 
@@ -40,6 +41,7 @@ class MemoryMedium(Medium):
                 f"memory: cannot map {format_size_bytes(size_bytes)} ({error}); "
                 "take a smaller size, or a sparse file"
             ) from error
+        _keep_pages_small(self._pages)
 
     def describe(self) -> str:
         return "memory"
@@ -74,3 +76,15 @@ class MemoryMedium(Medium):
 
     def _clear(self, start_bytes: int, end_bytes: int) -> None:
         self._pages[start_bytes:end_bytes] = bytes(end_bytes - start_bytes)
+
+
+def _keep_pages_small(pages: mmap.mmap) -> None:
+    """Have a first write take up one page, also where the host gives out huge pages unasked.
+
+    Else each write to a sparse disk would take 2 MiB of the host's memory.
+    """
+    try:
+        pages.madvise(mmap.MADV_NOHUGEPAGE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a kernel without huge pages
+            raise
