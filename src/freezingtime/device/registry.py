@@ -31,7 +31,7 @@ from freezingtime.device.base import Device
 from freezingtime.device.composite import Concatenation, Mirror, Stripe
 from freezingtime.device.parameters import Table
 from freezingtime.device.raid import ParityRaid
-from freezingtime.device.tier import CacheTier
+from freezingtime.device.tier import SECTOR_BYTES, CacheTier
 from freezingtime.errors import InputError
 
 #: Builds a model from its parameters, a seed and the disk's size (None: its own).
@@ -41,6 +41,8 @@ _CATALOGUE = "freezingtime.device.catalogue"
 #: Tables that say where the figures come from; models know nothing of them.
 _DOCUMENTATION = ("published", "measured", "sources", "derived", "fitted", "assumed", "notes")
 _NEST_MAX = 8
+#: What is in a block of a cache tier is known by the sector, in one integer.
+_TIER_BLOCK_BYTES_MOST = 64 << 20
 _OWN_MODEL = re.compile(r"([A-Za-z_]\w*(\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
 
 
@@ -265,7 +267,9 @@ def _concatenation(table: Table, seed: int, _size_bytes: int | None) -> Device:
 
 def _cache_tier(table: Table, seed: int, size_bytes: int | None) -> Device:
     cache_bytes = table.size_bytes("cache", least=4096)
-    block_bytes = table.size_bytes("block", 64 * 1024, least=512)
+    block_bytes = table.size_bytes("block", 64 * 1024, least=SECTOR_BYTES)
+    if block_bytes % SECTOR_BYTES or block_bytes > _TIER_BLOCK_BYTES_MOST:
+        raise table.error("block", f"must be a multiple of {SECTOR_BYTES}B, up to 64MiB")
     if block_bytes > cache_bytes:
         raise table.error("block", "must not be larger than the cache")
     return CacheTier(
