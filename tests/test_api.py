@@ -11,12 +11,14 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import freezingtime as ft
-from freezingtime.device.registry import catalogue_names
+from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.trace.record_schema import COLUMNS
 from tests.conftest import RunProgram
 from tests.doclib import read_page, run_examples
@@ -235,3 +237,21 @@ class TestRun:
 
     def test_every_example_of_the_page_runs(self, tmp_path: Path) -> None:
         assert len(list(run_examples(read_page("api"), tmp_path))) == 4
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ft.run(["samsng-870-evo"]),
+        lambda: ft.replay("randread,count=1", ["samsng-870-evo"]),
+        lambda: ft.run([ft.Disk("constant:1us")], cpu_rate="fast"),
+        lambda: ft.compare("nosuch", "nosuch"),
+    ],
+)
+def test_bad_input_is_one_exception_with_a_short_traceback(call: Callable[[], object]) -> None:
+    with pytest.raises(ft.InputError) as raised:
+        call()
+    lines = "".join(traceback.format_exception(raised.value)).splitlines()
+    assert len(lines) <= 16, "\n".join(lines)
+    assert sum("Traceback" in line for line in lines) == 1
+    assert raised.value.__cause__ is None

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from freezingtime.device.registry import Description, catalogue_names, describe, from_content
+from freezingtime.device.catalogue_search import catalogue_names
+from freezingtime.device.registry import Description, describe, from_content
 from freezingtime.errors import InputError
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.load_curve import measured_curve
@@ -250,4 +251,7 @@ def test_devices_takes_a_file_of_ones_own(freezingtime: RunProgram, tmp_path: Pa
 def test_devices_refuses_the_unknown(freezingtime: RunProgram) -> None:
     ended = freezingtime("devices", "nosuch")
     assert ended.returncode == 2
-    assert re.fullmatch(r"freezingtime: unknown device 'nosuch'; there is: [^\n]+\n", ended.stderr)
+    assert re.fullmatch(
+        r"freezingtime: no device matches 'nosuch'; 'freezingtime devices PATTERN' [^\n]+\n",
+        ended.stderr,
+    )

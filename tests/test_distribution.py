@@ -148,11 +148,11 @@ def test_a_default_stands_for_a_missing_key_that_is_then_allowed() -> None:
         ),
         (
             '{kind = "uniform", from = "2us", to = "1us"}',
-            "disk.toml: fixed.to = '1us': must be at least 2000",
+            "disk.toml: fixed.to = '1us': must be at least 2us",
         ),
         (
             '{kind = "normal", mean = "2us", sd = "0"}',
-            "disk.toml: fixed.sd = '0': must be at least 1",
+            "disk.toml: fixed.sd = '0': must be at least 1ns",
         ),
         (
             '{kind = "normal", mean = "2us", sd = "1us", least = "3us"}',

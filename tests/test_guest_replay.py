@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from freezingtime.device.registry import catalogue_names, describe
+from freezingtime.device.catalogue_search import catalogue_names
+from freezingtime.device.registry import describe
 from freezingtime.experiment.replay import TraceSource, replay
 from tests.guestlib import read_record, run_guest
 

@@ -289,7 +289,7 @@ READ_AND_WRITE = 'read.fixed = "1us"\nwrite.fixed = "1us"\n'
         ),
         (
             READ_AND_WRITE + 'write_bandwidth_limit = "0"',
-            "disk.toml: write_bandwidth_limit = '0': must be at least 1",
+            "disk.toml: write_bandwidth_limit = '0': must be at least 1B/s",
         ),
         (
             READ_AND_WRITE + 'flush = {fixed = "1us", bandwidth = "1GB/s"}',

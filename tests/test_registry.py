@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from freezingtime.device.registry import describe
+from freezingtime.device.registry import describe, search_catalogue
 from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
 
@@ -102,7 +102,20 @@ def test_mistakes_are_named_with_file_and_key(tmp_path: Path, text: str, said: s
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("nosuch", "unknown device 'nosuch'; there is: "),
+        (
+            "nosuch",
+            "unknown device 'nosuch'; 'freezingtime devices PATTERN' searches the catalogue",
+        ),
+        (
+            "samsng-870-evo",
+            "unknown device 'samsng-870-evo'; did you mean samsung-870-evo-1tb or samsung-",
+        ),
+        ("OPTANE", "unknown device 'OPTANE'; did you mean intel-optane-p4800x-750gb or intel-opta"),
+        ("constant", "constant: write constant:10us, or constant:read=10us,write=20us with any"),
+        ("constant:10us,10us", "constant:10us,10us: write constant:10us"),
+        ("constant:read=10us,size=1us", "constant:read=10us,size=1us: write constant:10us"),
+        ("constant:read=1h", "read=1h: bad time '1h': write a number and a unit"),
+        ("constant:2000000s", "2000000s: a device's time must be at most 1000000s"),
         ("missing.toml", "missing.toml: No such file"),
         ("json:Nothing", "json:Nothing: json has no class 'Nothing'"),
         ("no_such_module:X", "no_such_module:X: cannot load no_such_module: "),
@@ -113,3 +126,71 @@ def test_unknown_devices_are_refused(text: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
         describe(text).build(0)
     assert str(caught.value).startswith(said), caught.value
+
+
+MIRROR = """
+model = "mirror"
+[[parameters.member]]
+device = "{first}"
+[[parameters.member]]
+device = "{second}"
+"""
+
+
+def test_members_are_beside_the_file_that_names_them(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory of descriptions works from anywhere, also through several of them."""
+    shelf = tmp_path / "shelf" / "parts"
+    shelf.mkdir(parents=True)
+    Path(own.partition(":")[0]).rename(shelf / "mine.py")
+    (shelf / "half.toml").write_text(MIRROR.format(first="mine.py:Doubling", second="constant:3us"))
+    whole = shelf.parent / "whole.toml"
+    whole.write_text(MIRROR.format(first="parts/half.toml", second="constant:read=1us,write=5us"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for directory in (shelf.parent, elsewhere):
+        monkeypatch.chdir(directory)
+        named = whole if directory == elsewhere else Path(whole.name)
+        device = describe(str(named)).build(0)
+        device.submit(Request(Operation.WRITE, 0, 4096), 0)
+        times_ns = []
+        while (event_ns := device.next_event_ns()) is not None:
+            times_ns.append(event_ns)
+            device.advance(event_ns)
+        assert times_ns[-2:] == [3000, 5000]
+
+
+def test_a_member_that_is_not_there_is_named_by_its_whole_path(tmp_path: Path) -> None:
+    path = write(tmp_path, MIRROR.format(first="nosuch.toml", second="constant:1us"))
+    with pytest.raises(InputError) as caught:
+        describe(path).build(0)
+    assert f"{tmp_path / 'nosuch.toml'}: No such file" in str(caught.value)
+
+
+def test_a_constant_device_is_described_as_any_other() -> None:
+    description = describe("constant:10us,flush=1ms")
+    assert description.content["parameters"] == {
+        **{"read": "10us", "write": "10us"},
+        **{"flush": "1ms", "discard": "10us"},
+    }
+    device = description.build(0)
+    device.submit(Request(Operation.FLUSH, 0, 0), 5)
+    assert device.next_event_ns() == 1_000_005
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("optane", ["intel-optane-p4800x-750gb", "intel-optane-p5800x-1.6tb"]),
+        ("intel-optane-*", ["intel-optane-p4800x-750gb", "intel-optane-p5800x-1.6tb"]),
+        ("SHINGLED", ["seagate-archive-st8000as0002-8tb"]),
+    ],
+)
+def test_the_catalogue_can_be_searched(pattern: str, names: list[str]) -> None:
+    assert [device.name for device in search_catalogue(pattern)] == names
+
+
+def test_a_search_without_a_match_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"no device matches 'aws-pg3'; did you mean aws-gp3"):
+        search_catalogue("aws-pg3")

@@ -51,3 +51,17 @@ def test_nothing_there(freezingtime: RunProgram, tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, "")
     assert "no run in" in ended.stderr
     assert "no such directory" in complaint(freezingtime, "runs", tmp_path / "none")
+
+
+def test_a_directory_of_runs_is_no_run_but_names_one(
+    freezingtime: RunProgram, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in ("b", "a"):
+        a_run(tmp_path / "runs" / name, [])
+    ended = freezingtime("report", tmp_path / "runs", "-o", tmp_path / "page.html")
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"freezingtime: {tmp_path / 'runs'}: is no run, but has 2 in it; "
+        f"name the one that is meant, such as {tmp_path / 'runs' / 'a'}\n"
+    )

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freezingtime.device.constant import ConstantDevice
-from freezingtime.device.registry import catalogue_names
+from freezingtime.device.constant import ConstantDevice, ConstantTimes
 from freezingtime.errors import InputError
 from freezingtime.medium.delay import Delay, DelayMedium
 from freezingtime.medium.file import FileMedium
@@ -38,14 +37,14 @@ def disk_path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("text", "device"),
     [
-        ("constant:10us", ConstantSpec(10_000, 10_000, 10_000, 10_000)),
-        ("constant:0", ConstantSpec(0, 0, 0, 0)),
-        ("constant:read=10us", ConstantSpec(read_ns=10_000)),
+        ("constant:10us", ConstantSpec(ConstantTimes(10_000, 10_000, 10_000, 10_000))),
+        ("constant:0", ConstantSpec(ConstantTimes(0, 0, 0, 0))),
+        ("constant:read=10us", ConstantSpec(ConstantTimes(read_ns=10_000))),
         (
             "constant:read=10us,write=20us,flush=0,discard=1ms",
-            ConstantSpec(10_000, 20_000, 0, 10**6),
+            ConstantSpec(ConstantTimes(10_000, 20_000, 0, 10**6)),
         ),
-        ("constant:10us,flush=0", ConstantSpec(10_000, 10_000, 0, 10_000)),
+        ("constant:10us,flush=0", ConstantSpec(ConstantTimes(10_000, 10_000, 0, 10_000))),
     ],
 )
 def test_the_times_of_a_constant_device(text: str, device: ConstantSpec) -> None:
@@ -56,7 +55,7 @@ def test_what_is_not_said_has_a_default() -> None:
     assert parse_disk("constant:1us") == DiskSpec(
         text="constant:1us",
         name=None,
-        device=ConstantSpec(1000, 1000, 1000, 1000),
+        device=ConstantSpec(ConstantTimes(1000, 1000, 1000, 1000)),
         medium=MemorySpec(),
         delay=None,
         size_bytes=None,
@@ -73,7 +72,7 @@ def test_all_of_it_at_once() -> None:
     assert parse_disk(text) == DiskSpec(
         text=text,
         name="data-1",
-        device=ConstantSpec(read_ns=10_000, write_ns=20_000),
+        device=ConstantSpec(ConstantTimes(read_ns=10_000, write_ns=20_000)),
         medium=FileSpec(Path("/disks/a")),
         delay=Delay(3_000_000, 3_000_000),
         size_bytes=2**30,
@@ -103,8 +102,9 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
         ("", f"empty field in ''; remove the extra comma, or write {EXAMPLE}"),
         (
             "optane",
-            "unknown device 'optane'; there is: constant:10us, a file NAME.toml, your own "
-            f"module:Class, and the catalogue: {', '.join(catalogue_names()) or 'none'}",
+            "unknown device 'optane'; did you mean intel-optane-p4800x-750gb or "
+            "intel-optane-p5800x-1.6tb? 'freezingtime devices PATTERN' searches the catalogue; "
+            "or write constant:10us, a file NAME.toml, or your own module:Class",
         ),
         (
             "constant",

@@ -194,7 +194,7 @@ def test_the_command_refuses_in_one_line(tmp_path: Path, freezingtime: RunProgra
     other = tmp_path / "notes.txt"
     other.write_text("hello\n")
     cases = {
-        ("nothing", log): "unknown device 'nothing'; there is",
+        ("nothing", log): "unknown device 'nothing'; 'freezingtime devices",
         ("constant:1us,size=1GiB", log): "constant:1us,size=1GiB: name a device without a disk's",
         ("fit", log, "--cpus", "0"): "--cpus 0: must be numbers from 1 to 16, such as 1,4",
         ("fit", log, "--cpus", "1,2,3,4,5,6"): "--cpus 1,2,3,4,5,6: must be at most 5",

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from freezingtime.device.registry import Description, catalogue_names, describe
+from freezingtime.device.catalogue_search import catalogue_names
+from freezingtime.device.registry import Description, describe
 from freezingtime.units import format_size_bytes
 from website.markdown import table
 

@@ -56,7 +56,7 @@ def model_keys(model: str) -> dict[str, Key]:
             that it explains is none.
     """
     description = _description(model)
-    contents = [description["parameters"], *description.get("alternative", [])]
+    contents = model_contents(model)
     keys, missing = _watch_all(model, contents)
     meaning = description["meaning"]
     _complain(model, "has no example of", missing)
@@ -64,6 +64,12 @@ def model_keys(model: str) -> dict[str, Key]:
     wrong = {name for name in meaning if not any(fnmatchcase(path, name) for path in keys)}
     _complain(model, "explains what is no key:", wrong)
     return _tables_last({path: key for path, key in keys.items() if key.kinds})
+
+
+def model_contents(model: str) -> list[dict[str, Any]]:
+    """Parameters of a model that are right, which together reach every key."""
+    description = _description(model)
+    return [description["parameters"], *description.get("alternative", [])]
 
 
 def _watch_all(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from freezingtime.device.parameters import Table
+from freezingtime.device.parameters import BANDWIDTH_LEAST, NUMBER_MOST, Table
 from freezingtime.errors import InputError
 from freezingtime.units import format_size_bytes, format_time_ns
 
@@ -65,26 +65,28 @@ class WatchedTable(Table):
         return super().integer(key, *default, least=least, most=most)
 
     def number(
-        self, key: str, *default: Any, least: float = 0.0, most: float = float("inf")
+        self, key: str, *default: Any, least: float = 0.0, most: float = NUMBER_MOST
     ) -> float:
         self._note(key, "number", default, lambda value: f"{value:g}", least)
-        self._range(key, f"{least:g}", None if most == float("inf") else f"{most:g}")
+        self._range(key, f"{least:g}", None if most == NUMBER_MOST else f"{most:g}")
         return super().number(key, *default, least=least, most=most)
 
-    def time_ns(self, key: str, *default: Any, least: int = 0) -> int:
+    def time_ns(self, key: str, *default: Any, least: int = 0, **most: int) -> int:
         self._note(key, "time", default, format_time_ns, least)
-        return super().time_ns(key, *default, least=least)
+        return super().time_ns(key, *default, least=least, **most)
 
-    def size_bytes(self, key: str, *default: Any, least: int = 0) -> int:
+    def size_bytes(self, key: str, *default: Any, least: int = 0, **most: int) -> int:
         self._note(key, "size", default, format_size_bytes, least)
-        return super().size_bytes(key, *default, least=least)
+        return super().size_bytes(key, *default, least=least, **most)
 
-    def bandwidth_bytes_per_s(self, key: str, *default: Any, least: int = 1) -> int:
+    def bandwidth_bytes_per_s(
+        self, key: str, *default: Any, least: int = BANDWIDTH_LEAST, **most: int
+    ) -> int:
         def shown(value: int) -> str:
             return f"{format_size_bytes(value)}/s"
 
         self._note(key, "bandwidth", default, shown, least)
-        return super().bandwidth_bytes_per_s(key, *default, least=least)
+        return super().bandwidth_bytes_per_s(key, *default, least=least, **most)
 
     def array(self, key: str, problem: str) -> list[Any]:
         self._note(key, "list", (), str)

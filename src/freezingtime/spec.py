@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from freezingtime.device.base import Device
-from freezingtime.device.constant import ConstantDevice
+from freezingtime.device.constant import CONSTANT, CONSTANT_KEYS, UNNAMED, ConstantTimes
 from freezingtime.device.registry import Description, describe
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues, queues_of
@@ -52,9 +52,6 @@ _DISK_KEYS = (
     *("medium", "size", "writable", "direct", "delay", "name"),
     *("frontend", "write-cache", "queue-depth", "queues"),
 )
-_CONSTANT_KEYS = ("read", "write", "flush", "discard")
-# Where the one value without a key is kept: the time in "constant:10us".
-_UNNAMED = ""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
 
@@ -75,12 +72,9 @@ class DeviceSpec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConstantSpec:
-    """The parameters of ``constant``: one service time (ns) for each operation."""
+    """``constant``: one service time for each operation."""
 
-    read_ns: int = 0
-    write_ns: int = 0
-    flush_ns: int = 0
-    discard_ns: int = 0
+    times: ConstantTimes
 
     @property
     def capacity_bytes(self) -> int | None:
@@ -89,16 +83,11 @@ class ConstantSpec:
 
     def settings(self) -> Mapping[str, Any]:
         """The service times."""
-        return {"model": "constant", **asdict(self)}
+        return {"model": CONSTANT, **asdict(self.times)}
 
     def build(self, _seed: int, _size_bytes: int | None, /) -> Device:
         """Make a new device; nothing about it is random."""
-        return ConstantDevice(
-            read_ns=self.read_ns,
-            write_ns=self.write_ns,
-            flush_ns=self.flush_ns,
-            discard_ns=self.discard_ns,
-        )
+        return self.times.build()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +154,7 @@ def parse_disk(text: str) -> DiskSpec:
             kind = _described_kind(first)
         parameters: dict[str, str] = {}
         if argument and "=" not in argument:
-            parameters[_UNNAMED] = argument
+            parameters[UNNAMED] = argument
         elif argument:
             fields.insert(0, argument)
         options: dict[str, str] = {}
@@ -271,10 +260,8 @@ def _assign(
                 f"{field}: belongs to the device; put it before {next(iter(options))}="
             )
     else:
-        raise InputError(
-            f"unknown key {key!r}; the device {device!r} has {', '.join(device_keys)}; "
-            f"a disk has {', '.join(_DISK_KEYS)}"
-        )
+        own = f"the device {device!r} has {', '.join(device_keys)}; " if device_keys else ""
+        raise InputError(f"unknown key {key!r}; {own}a disk has {', '.join(_DISK_KEYS)}")
     if not value:
         raise InputError(f"{key}: has no value; write {key}=VALUE")
     if key in destination:
@@ -292,16 +279,7 @@ def _parsed(values: Mapping[str, str], key: str, parse: Callable[[str], Value]) 
 
 
 def _parse_constant(parameters: Mapping[str, str]) -> ConstantSpec:
-    if not parameters:
-        raise InputError("device 'constant' needs a time: constant:10us, or constant:read=10us")
-    others_ns = _parsed(parameters, _UNNAMED, parse_time_ns) or 0
-    times_ns = {key: _parsed(parameters, key, parse_time_ns) for key in _CONSTANT_KEYS}
-    return ConstantSpec(
-        **{
-            f"{key}_ns": others_ns if time_ns is None else time_ns
-            for key, time_ns in times_ns.items()
-        }
-    )
+    return ConstantSpec(ConstantTimes.parse(parameters))
 
 
 def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> DiskSpec:
@@ -406,4 +384,4 @@ def _described_kind(text: str) -> _DeviceKind:
     return _DeviceKind((), lambda parameters: described)
 
 
-_DEVICE_KINDS = {"constant": _DeviceKind(_CONSTANT_KEYS, _parse_constant)}
+_DEVICE_KINDS = {CONSTANT: _DeviceKind(CONSTANT_KEYS, _parse_constant)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from freezingtime.device.registry import catalogue_names, describe
+from freezingtime.device.catalogue_search import catalogue_names
+from freezingtime.device.registry import describe
 
 if TYPE_CHECKING:
     import pandas as pd

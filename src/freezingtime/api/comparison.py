@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from os import PathLike
 
+from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.result import Result, open_run
 from freezingtime.experiment.compare import Comparison
 from freezingtime.experiment.compare import compare as compare_runs
 
 
+@plain_errors
 def compare(a: Result | str | PathLike[str], b: Result | str | PathLike[str]) -> Comparison:
     """Compare two results, or what is at two paths, as ``freezingtime compare`` does.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from freezingtime.api.event_loop import outside_of_event_loops
 from freezingtime.api.place import Place
+from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
 from freezingtime.api.result import warn, warn_of
 from freezingtime.errors import RunError
@@ -124,6 +125,7 @@ class ValidationResult:
         return not any(found.misses() for found in self.validation.cells)
 
 
+@plain_errors
 def fit(
     logs: Logs,
     out: str | os.PathLike[str] | None = None,
@@ -167,6 +169,7 @@ def fit(
     return FittedDevice(fitted, place)
 
 
+@plain_errors
 def measure(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -206,6 +209,7 @@ def measure(
     return plan.out
 
 
+@plain_errors
 def validate(
     device: str = FIT,
     *,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from freezingtime.api.disk import Disk, disk_text
 from freezingtime.api.place import Place
+from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
 from freezingtime.api.result import Result, warn, warn_of
 from freezingtime.errors import InputError
@@ -27,6 +28,7 @@ from freezingtime.trace.readers import Hints, parse_hints
 from freezingtime.trace.record_paths import RECORD_NAME
 
 
+@plain_errors
 def replay(
     trace_or_workload: str | os.PathLike[str],
     devices: Sequence[Disk | str],

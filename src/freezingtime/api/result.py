@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freezingtime.api.place import Place
+from freezingtime.api.plain_errors import plain_errors
 from freezingtime.experiment.latency_summary import LatencySummary
 from freezingtime.experiment.recorded_run import RecordedRun, open_recorded_run
 from freezingtime.trace.readers import Reading
@@ -151,6 +152,7 @@ class Result:
         return html
 
 
+@plain_errors
 def open_run(path: str | PathLike[str]) -> Result:
     """Open the result of an earlier run: its directory, or a record.
 

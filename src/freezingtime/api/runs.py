@@ -9,6 +9,7 @@ from pathlib import Path
 from freezingtime.api.disk import Disk, disk_text
 from freezingtime.api.event_loop import outside_of_event_loops
 from freezingtime.api.place import Place
+from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
 from freezingtime.experiment.recorded_run import open_recorded_run
@@ -27,6 +28,7 @@ from freezingtime.machine.job import directory_script
 from freezingtime.machine.machine_config import QEMU
 
 
+@plain_errors
 def run(
     disks: Sequence[Disk | str] = (),
     job: str | Sequence[str] | os.PathLike[str] = "true",

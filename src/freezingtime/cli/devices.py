@@ -11,7 +11,8 @@ import typer
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.devices_plot import check_plot, plot_devices
 from freezingtime.cli.options import JsonOption, command_app
-from freezingtime.device.registry import Description, catalogue_names, describe
+from freezingtime.device.catalogue_search import catalogue_names
+from freezingtime.device.registry import Description, describe, is_device, search_catalogue
 from freezingtime.experiment.predict import Case, Prediction, Unit, predict
 from freezingtime.units import format_size_bytes, format_time_ns
 
@@ -39,8 +40,9 @@ def devices_command(
     name: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME",
-            help="A device of the catalogue, a file `NAME.toml`, or your own `module:Class`.",
+            metavar="NAME|PATTERN",
+            help="A device of the catalogue, a file `NAME.toml`, your own `module:Class`, or "
+            "`constant:TIME`; or what to look for in the catalogue's names, classes and summaries.",
             show_default=False,
         ),
     ] = None,
@@ -58,7 +60,8 @@ def devices_command(
 ) -> int:
     """List the catalogue's devices, or show some: parameters, sources, predictions.
 
-    Predictions are simulations of the model itself, beside the published figures.
+    With a PATTERN, such as `optane` or `samsung-*`, list those that match. Predictions are
+    simulations of the model itself, beside the published figures.
 
     Example: `freezingtime devices samsung-pm883-960gb aws-gp3 --plot latency.svg`
     """
@@ -66,6 +69,10 @@ def devices_command(
         check_plot(name or [], plot)
     if not name:
         _list([describe(known) for known in catalogue_names()], as_json=as_json)
+        return 0
+    if plot is None and not all(map(is_device, name)):
+        found = {device.name: device for text in name for device in search_catalogue(text)}
+        _list(list(found.values()), as_json=as_json)
         return 0
     descriptions = [describe(text) for text in dict.fromkeys(name)]
     predicted = [(description, predict(description)) for description in descriptions]

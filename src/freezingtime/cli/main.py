@@ -57,6 +57,10 @@ _COMMANDS = {
 class _Commands(TyperGroup):
     """The commands, each a module's ``app``."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        _show_flags_without_a_type(self)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(_COMMANDS)
 
@@ -71,10 +75,20 @@ class _Commands(TyperGroup):
 
 
 def _show_flags_without_a_type(command: Any) -> None:
-    """Typer's help has ``<bool>`` behind a flag, as if it took a value."""
-    for parameter in command.params:
-        if getattr(parameter, "is_flag", False):
-            parameter.metavar = ""
+    """Typer's help has ``<bool>`` behind a flag, as if it took a value.
+
+    Some flags, such as ``--help``, are made when the parameters are asked for.
+    """
+    get_params = command.get_params
+
+    def without_types(ctx: Any) -> Any:
+        parameters = get_params(ctx)
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+    command.get_params = without_types
     for subcommand in getattr(command, "commands", {}).values():
         _show_flags_without_a_type(subcommand)
 

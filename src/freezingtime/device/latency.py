@@ -83,9 +83,7 @@ def _parse_limits(table: Table, prefix: str) -> tuple[TokenBucket, ...]:
     iops = table.integer(f"{prefix}iops_limit", 1, least=1, most=MAX_RATE_PER_S)
     if f"{prefix}iops_limit" in table:
         limits.append(TokenBucket(iops, Unit.IOS))
-    bytes_per_s = table.bandwidth_bytes_per_s(f"{prefix}bandwidth_limit", 0)
-    if bytes_per_s > MAX_RATE_PER_S:
-        raise table.error(f"{prefix}bandwidth_limit", "must be at most 1000TB/s")
+    bytes_per_s = table.bandwidth_bytes_per_s(f"{prefix}bandwidth_limit", 0, least=1)
     if bytes_per_s:
         limits.append(TokenBucket(bytes_per_s, Unit.BYTES))
     return tuple(limits)

@@ -6,13 +6,25 @@ took. So a misspelt key is an error, and the list of allowed keys is always the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from freezingtime.errors import InputError
-from freezingtime.units import parse_size_bytes, parse_time_ns
+from freezingtime.units import (
+    format_size_bytes,
+    format_time_ns,
+    parse_size_bytes,
+    parse_time_ns,
+)
 
 Value = TypeVar("Value")
+
+#: What a key's value may be unless its model says otherwise: sums of so many times, and products
+#: with so many bytes, stay within the 64 bits that guest time has.
+TIME_NS_MOST = 10**15
+NUMBER_MOST = 1e9
+SIZE_BYTES_MOST = 2**60
+BANDWIDTH_LEAST, BANDWIDTH_MOST = 1000, 10**15
 
 _REQUIRED: Any = object()
 
@@ -70,30 +82,48 @@ class Table:
         default: float = _REQUIRED,
         *,
         least: float = 0.0,
-        most: float = float("inf"),
+        most: float = NUMBER_MOST,
     ) -> float:
-        """A number from ``least`` to ``most``."""
+        """A finite number from ``least`` to ``most``."""
         value = self._take(key, default, (int, float), "must be a number")
         if isinstance(value, bool) or not least <= value <= most:
             raise self.error(key, f"must be a number from {least:g} to {most:g}")
         return float(value)
 
-    def time_ns(self, key: str, default: int = _REQUIRED, *, least: int = 0) -> int:
+    def time_ns(
+        self, key: str, default: int = _REQUIRED, *, least: int = 0, most: int = TIME_NS_MOST
+    ) -> int:
         """A time such as "75us", in nanoseconds."""
-        return self._parsed(key, default, parse_time_ns, least, 'must be a time such as "75us"')
+        problem = 'must be a time such as "75us"'
+        return self._parsed(key, default, parse_time_ns, (least, most), problem, format_time_ns)
 
-    def size_bytes(self, key: str, default: int = _REQUIRED, *, least: int = 0) -> int:
+    def size_bytes(
+        self, key: str, default: int = _REQUIRED, *, least: int = 0, most: int = SIZE_BYTES_MOST
+    ) -> int:
         """A size such as "16KiB", in bytes."""
-        return self._parsed(key, default, parse_size_bytes, least, 'must be a size such as "16KiB"')
+        problem = 'must be a size such as "16KiB"'
+        return self._parsed(
+            key, default, parse_size_bytes, (least, most), problem, format_size_bytes
+        )
 
-    def bandwidth_bytes_per_s(self, key: str, default: int = _REQUIRED, *, least: int = 1) -> int:
+    def bandwidth_bytes_per_s(
+        self,
+        key: str,
+        default: int = _REQUIRED,
+        *,
+        least: int = BANDWIDTH_LEAST,
+        most: int = BANDWIDTH_MOST,
+    ) -> int:
         """A bandwidth such as "3.2GB/s", in bytes per second."""
 
         def parse(text: str) -> int:
             return parse_size_bytes(text.removesuffix("/s"))
 
+        def shown(value: int) -> str:
+            return f"{format_size_bytes(value)}/s"
+
         problem = 'must be a bandwidth such as "3.2GB/s"'
-        return self._parsed(key, default, parse, least, problem)
+        return self._parsed(key, default, parse, (least, most), problem, shown)
 
     def array(self, key: str, problem: str) -> list[Any]:
         """A list of anything; the caller checks what is in it. ``problem``: what it must be."""
@@ -148,17 +178,28 @@ class Table:
             raise self.error(key, problem)
         return value
 
-    def _parsed(self, key: str, default: int, parse: Any, least: int, problem: str) -> int:
+    def _parsed(
+        self,
+        key: str,
+        default: int,
+        parse: Callable[[str], int],
+        bounds: tuple[int, int],
+        problem: str,
+        shown: Callable[[int], str],
+    ) -> int:
         text: str | int = self._take(key, default, (str, int), problem)
         if key not in self._content:
             return default
         # A bare number would have no unit: only 0 needs none.
-        if not isinstance(text, str) and text != 0:
+        if isinstance(text, bool) or (not isinstance(text, str) and text != 0):
             raise self.error(key, problem)
         try:
-            value = int(parse(str(text)))
+            value = parse(str(text))
         except InputError as error:
             raise self.error(key, problem) from error
+        least, most = bounds
         if value < least:
-            raise self.error(key, f"must be at least {least}")
+            raise self.error(key, f"must be at least {shown(least)}")
+        if value > most:
+            raise self.error(key, f"must be at most {shown(most)}")
         return value

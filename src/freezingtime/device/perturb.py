@@ -6,6 +6,7 @@ Production Systems", FAST 2018, describes such devices in the field.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ import numpy as np
 from freezingtime.annotation import SAYS_NOTHING, HeldBy
 from freezingtime.device.base import CompletionQueue, Device, statistics_of
 from freezingtime.request import Request
+
+#: 146 years: what would complete later, as factors of factors may have it, completes then.
+_NEVER_NS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +41,8 @@ class Perturb(Device):
     def __init__(self, inner: Device, params: PerturbParams, seed: int) -> None:
         if params.pause_every_ns and params.pause_ns >= params.pause_every_ns:
             raise ValueError("pause_ns must be less than pause_every_ns")
-        if params.slow_factor < 1.0:
-            raise ValueError("slow_factor must be at least 1")
+        if not 1.0 <= params.slow_factor < math.inf:
+            raise ValueError("slow_factor must be at least 1, and finite")
         self._inner = inner
         self._params = params
         self._random = np.random.Generator(np.random.PCG64(seed))
@@ -77,6 +81,7 @@ class Perturb(Device):
         if params.pause_every_ns:
             into_ns = until_ns % params.pause_every_ns
             until_ns += max(0, params.pause_ns - into_ns)
+        until_ns = min(until_ns, max(done_ns, _NEVER_NS))
         annotation = request.annotation or SAYS_NOTHING
         if until_ns - done_ns > max(0, annotation.held_ns):
             request.annotation = annotation._replace(

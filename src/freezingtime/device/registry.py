@@ -11,39 +11,45 @@ A description is a TOML file::
     [published] [measured] [sources] [derived] [fitted] [assumed] [notes]
 
 Compositions name or contain their members: ``[[parameters.member]]`` with ``device =
-"NAME"``, or with ``model`` and ``[parameters.member.parameters]``.
+"NAME"``, or with ``model`` and ``[parameters.member.parameters]``. A file that a member names is
+looked for beside the file that names it.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import re
-import sys
 import tomllib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from importlib import resources
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from freezingtime.device import own_model
 from freezingtime.device.base import Device
+from freezingtime.device.catalogue_search import (
+    catalogue_entry,
+    catalogue_names,
+    matches,
+    nearest,
+    no_match,
+)
 from freezingtime.device.composite import Concatenation, Mirror, Stripe
+from freezingtime.device.constant import CONSTANT, ConstantTimes
 from freezingtime.device.parameters import Table
 from freezingtime.device.raid import ParityRaid
 from freezingtime.device.tier import SECTOR_BYTES, CacheTier
 from freezingtime.errors import InputError
+from freezingtime.units import MAX_VALUE, format_time_ns
 
 #: Builds a model from its parameters, a seed and the disk's size (None: its own).
 Builder = Callable[[Table, int, int | None], Device]
 
-_CATALOGUE = "freezingtime.device.catalogue"
 #: Tables that say where the figures come from; models know nothing of them.
 _DOCUMENTATION = ("published", "measured", "sources", "derived", "fitted", "assumed", "notes")
 _NEST_MAX = 8
 #: What is in a block of a cache tier is known by the sector, in one integer.
 _TIER_BLOCK_BYTES_MOST = 64 << 20
-_OWN_MODEL = re.compile(r"([A-Za-z_]\w*(\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
+_SLOW_FACTOR_MOST = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +86,51 @@ class Description:
             raise InputError(f"{self.name}: contains itself, or nests without end") from error
 
 
-def describe(text: str) -> Description:
-    """The device that ``text`` names: in the catalogue, a TOML file, or ``module:Class``.
+def describe(text: str, directory: Path | None = None) -> Description:
+    """The device that ``text`` names: ``constant:TIME``, one of the catalogue, a TOML file, or
+    ``module:Class``; a relative path is one from ``directory`` (None: the working directory).
 
     Raises:
         InputError: there is no such device, or its description is not right.
     """
+    if text.partition(":")[0] == CONSTANT:
+        return _constant(text)
     if text.endswith(".toml"):
-        return _from_file(Path(text))
-    if _OWN_MODEL.fullmatch(text):
-        return _from_class(text)
+        return _from_file(Path(text) if directory is None else directory / text)
+    if own_model.is_name(text):
+        return _from_class(text, directory)
     if text not in catalogue_names():
-        known = ", ".join(catalogue_names()) or "none"
         raise InputError(
-            f"unknown device {text!r}; there is: constant:10us, a file NAME.toml, "
-            f"your own module:Class, and the catalogue: {known}"
+            f"unknown device {text!r}; {nearest(text)}; or write constant:10us, a file NAME.toml, "
+            "or your own module:Class"
         )
-    source = resources.files(_CATALOGUE).joinpath(f"{text}.toml")
-    return _from_toml(source.read_text(encoding="utf-8"), f"{text}.toml", text)
+    return _from_toml(catalogue_entry(text), f"{text}.toml", text)
 
 
-def catalogue_names() -> list[str]:
-    """The names of the catalogue's devices, sorted."""
-    entries = resources.files(_CATALOGUE).iterdir()
-    return sorted(e.name.removesuffix(".toml") for e in entries if e.name.endswith(".toml"))
+def is_device(text: str) -> bool:
+    """Whether ``text`` is written as :func:`describe` wants it; it may still not be right."""
+    return (
+        text.partition(":")[0] == CONSTANT
+        or text.endswith(".toml")
+        or own_model.is_name(text)
+        or text in catalogue_names()
+    )
+
+
+def search_catalogue(pattern: str) -> list[Description]:
+    """The catalogue's devices that match; see :func:`.catalogue_search.matches`.
+
+    Raises:
+        InputError: there is none; the text names those with names like it.
+    """
+    found = [
+        device
+        for device in map(describe, catalogue_names())
+        if matches(pattern, device.name, (device.device_class, device.summary))
+    ]
+    if not found:
+        raise no_match(pattern)
+    return found
 
 
 def from_content(content: dict[str, Any], file: str, name: str) -> Description:
@@ -125,6 +152,21 @@ def from_content(content: dict[str, Any], file: str, name: str) -> Description:
         return _build_model(Table(content, file), seed, size_bytes, depth=0)
 
     return Description(name, summary, device_class, capacity_bytes, build, content)
+
+
+def _constant(text: str) -> Description:
+    times = ConstantTimes.parse_text(text)
+    parameters = {
+        key.removesuffix("_ns"): format_time_ns(time_ns) for key, time_ns in asdict(times).items()
+    }
+    return Description(
+        text,
+        "the same time for every request of a kind",
+        CONSTANT,
+        None,
+        lambda _seed, _size_bytes: times.build(),
+        {"model": CONSTANT, "parameters": parameters},
+    )
 
 
 def _from_file(path: Path) -> Description:
@@ -159,45 +201,16 @@ def _build_model(table: Table, seed: int, size_bytes: int | None, depth: int) ->
     return device
 
 
-def _from_class(text: str) -> Description:
-    """A user's own model: ``module:Class`` or ``path/to/file.py:Class``; called with a seed."""
+def _from_class(text: str, directory: Path | None) -> Description:
+    factory = own_model.load(text, directory)
     module_name, _, class_name = text.rpartition(":")
-    try:
-        module = _load_module(module_name)
-    except (ImportError, OSError, SyntaxError) as error:
-        raise InputError(f"{text}: cannot load {module_name}: {error}") from error
-    factory = getattr(module, class_name, None)
-    if not callable(factory):
-        raise InputError(f"{text}: {module_name} has no class {class_name!r}")
-
-    def build(seed: int, _size_bytes: int | None) -> Device:
-        try:
-            device = factory(seed)
-        except TypeError as error:
-            raise InputError(f"{text}: cannot be made with a seed: {error}") from error
-        missing = [
-            name
-            for name in ("submit", "next_event_ns", "advance")
-            if not callable(getattr(device, name, None))
-        ]
-        if missing:
-            raise InputError(f"{text}: is no device: it lacks {', '.join(missing)}")
-        own: Device = device
-        return own
-
-    return Description(text, f"{class_name} of {module_name}", "own", None, build)
-
-
-def _load_module(name: str) -> object:
-    if not name.endswith(".py"):
-        return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(f"freezingtime_own_{Path(name).stem}", name)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{name} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return Description(
+        text,
+        f"{class_name} of {module_name}",
+        "own",
+        None,
+        lambda seed, _size_bytes: own_model.build(text, factory, seed),
+    )
 
 
 def _members(
@@ -222,7 +235,7 @@ def _member(table: Table, seed: int, size_bytes: int | None) -> Device:
     if "device" in table:
         name = table.text("device")
         table.finish()
-        return describe(name).build(seed, size_bytes)
+        return describe(name, Path(table.file).parent).build(seed, size_bytes)
     device = _build_model(table, seed, size_bytes, depth=1)
     table.finish()
     return device
@@ -285,12 +298,12 @@ def _perturb(table: Table, seed: int, size_bytes: int | None) -> Device:
     from freezingtime.device.perturb import Perturb, PerturbParams
 
     inner = _one(table, "device", seed * 31 + 1, size_bytes)
-    until_ns = table.time_ns("slow_until", 0)
+    until_ns = table.time_ns("slow_until", 0, most=MAX_VALUE)
     params = PerturbParams(
         hiccup_probability=table.number("hiccup_probability", 0.0, most=1.0),
         hiccup_ns=table.time_ns("hiccup", 0),
-        slow_factor=table.number("slow_factor", 1.0, least=1.0),
-        slow_from_ns=table.time_ns("slow_from", 0),
+        slow_factor=table.number("slow_factor", 1.0, least=1.0, most=_SLOW_FACTOR_MOST),
+        slow_from_ns=table.time_ns("slow_from", 0, most=MAX_VALUE),
         slow_until_ns=until_ns or None,
         pause_every_ns=table.time_ns("pause_every", 0),
         pause_ns=table.time_ns("pause", 0),
@@ -298,6 +311,15 @@ def _perturb(table: Table, seed: int, size_bytes: int | None) -> Device:
     if params.pause_every_ns and params.pause_ns >= params.pause_every_ns:
         raise table.error("pause", "must be shorter than pause_every")
     return Perturb(inner, params, seed)
+
+
+@contextmanager
+def _made_of(table: Table) -> Iterator[None]:
+    """Say of an InputError, which a model finds out while it is made, what it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{table.file}: {error}") from error
 
 
 # Models import numpy, and some of them a compiler: only for who builds one.
@@ -318,7 +340,9 @@ def _empirical(table: Table, seed: int, _size_bytes: int | None) -> Device:
 def _volume(table: Table, seed: int, size_bytes: int | None) -> Device:
     from freezingtime.device.volume import VolumeDevice, VolumeParams
 
-    return VolumeDevice(VolumeParams.parse(table), seed, size_bytes)
+    params = VolumeParams.parse(table)
+    with _made_of(table):
+        return VolumeDevice(params, seed, size_bytes)
 
 
 def _disk(table: Table, seed: int, size_bytes: int | None) -> Device:
@@ -335,7 +359,9 @@ def _flash(table: Table, seed: int, size_bytes: int | None) -> Device:
     from freezingtime.device.flash.model import FlashDevice
     from freezingtime.device.flash.parameters import parse
 
-    return FlashDevice(parse(table), seed, size_bytes)
+    params = parse(table)
+    with _made_of(table):
+        return FlashDevice(params, seed, size_bytes)
 
 
 MODELS: dict[str, Builder] = {

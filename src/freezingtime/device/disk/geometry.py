@@ -23,6 +23,8 @@ FIRST_LBA, FIRST_TRACK, SECTORS_PER_TRACK = 0, 1, 2
 
 #: Zones have whole cylinders: with fewer than this, rounding would show.
 _ZONE_CYLINDERS_LEAST = 16
+#: Several times what any drive has (in 2024, half a million tracks to the inch).
+_CYLINDERS_MOST = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ def build_geometry(
 ) -> Geometry:
     """A drive of at least ``capacity_bytes``; one zone per entry of ``sectors_per_track``.
 
-    Raises ValueError if the capacity would fill too few cylinders; the text gives the least.
+    Raises ValueError if the capacity would fill too few cylinders or too many; the text gives the
+    bound.
     """
     capacity_sectors = -(-capacity_bytes // sector_bytes)
     per_cylinder_of_each = heads * int(sectors_per_track.sum())
@@ -104,6 +107,11 @@ def build_geometry(
     if zone_cylinders < _ZONE_CYLINDERS_LEAST:
         least_bytes = ((_ZONE_CYLINDERS_LEAST - 1) * per_cylinder_of_each + 1) * sector_bytes
         raise ValueError(f"must be at least {least_bytes} bytes with these heads, rates and zones")
+    if zone_cylinders * zone_count > _CYLINDERS_MOST:
+        raise ValueError(
+            f"takes {zone_cylinders * zone_count} cylinders with these heads, rates and zones; "
+            f"must be at most {_CYLINDERS_MOST}"
+        )
     zone_sectors = sectors_per_track * heads * zone_cylinders
     zones = np.zeros((zone_count, 3), dtype=np.int64)
     zones[1:, FIRST_LBA] = np.cumsum(zone_sectors)[:-1]
