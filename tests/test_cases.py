@@ -19,6 +19,7 @@ from freezingtime.trace.readers import Reading, parse_hints, read_trace
 
 CASES = Path(__file__).parent / "cases"
 
+MS = 10**6
 R, W = Operation.READ, Operation.WRITE
 
 
@@ -76,6 +77,46 @@ ROWS: list[tuple[str, Replays | Fits | Refused]] = [
     ("fio2x_lat.1.log", Fits({R: 103_000}, depth=1, options=Hinted(time_unit="us"))),
     ("avgqd_lat.1.log", Refused("fit", "all sizes are 0: averages over time")),
     ("renamed_bw.log", Refused("fit", "is a log of fio's bw by its name")),
+    (
+        "disksim-int.trace",
+        Replays(4, 30 * MS, "133.3 per second.*arrival in ms, DiskSim's", operations="RWRR"),
+    ),
+    ("disksim-dec.trace", Replays(3, 20_500_000, operations="RWR", length_bytes=4096)),
+    (
+        "ioda.csv",
+        Replays(
+            *(4, 1500 * MS, "op 0 writes", "RRRW", 4096),
+            options=Hinted("csv:time,disk,offset,size,op", read_code="1"),
+        ),
+    ),
+    (
+        "ioda.csv",
+        Refused(
+            "replay",
+            r"ioda.csv:1: op '1': is a code; say which one reads: --read-code",
+            Hinted("csv:time,disk,offset,size,op"),
+        ),
+    ),
+    ("ali.csv", Refused("replay", r"choose with --trace-disk: 0 \(3 requests\), 1 \(2 req")),
+    ("ali.csv", Replays(3, 280_000, "disk 0 of 2", "WWW", 4096, Hinted(disk="0"))),
+    ("cbs.csv", Replays(3, 4000 * MS, "disk 11 of 2", "RRR", 4096, Hinted(disk="11"))),
+    ("cbs.csv", Replays(3, 4000 * MS, "iotype 1 writes", "WWW", 4096, Hinted(disk="12"))),
+    ("spc.spc", Refused("replay", r"has 3 disks; choose with --trace-disk: 0 .*, 1 .*, 2 ")),
+    ("spc.spc", Replays(3, 12 * MS, "disk 1 of 3", "WRW", 8192, Hinted(disk="1"))),
+    ("epoch-ms.csv", Replays(2, 100 * MS, "time in ms, going by its size")),
+    ("cat-two.csv", Replays(6, 5 * MS, "taken for 2 traces appended", "RRRWWW")),
+    ("wrap32.csv", Replays(4, 3 * MS, "a clock of 32 bits of us wraps once", "RRRR")),
+    ("blkparse-f.csv", Replays(1, None, "left out 1 lines of action Q, as only D", "R", 4096)),
+    (
+        "blkparse-f.csv",
+        Replays(
+            1, None, "lines of action C", "R", 4096, Hinted("csv:time,action,rwbs,sector,sectors")
+        ),
+    ),
+    ("t-semi.csv", Replays(4, 400_000, operations="RRWR", length_bytes=4096)),
+    ("t-tab.tsv", Replays(4, 400_000, operations="RRWR", length_bytes=4096)),
+    ("t-hex.csv", Replays(2, 5_000, operations="RR", length_bytes=4096)),
+    ("t-comment.csv", Replays(1, None, operations="R", length_bytes=4096)),
     ("blkparse-clean.txt", Fits({R: 100_000, W: 20_000}, depth=1, requests=600)),
     (
         "blkparse-lost-c.txt",

@@ -18,6 +18,7 @@ from freezingtime.emulator import CompletedRequest
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.export import export
+from freezingtime.trace.readers import parse_hints
 from freezingtime.trace.readers.latencies import Latencies, likely_depth
 from freezingtime.trace.readers.read_latencies import read_latencies
 from tests.conftest import require_tool
@@ -255,3 +256,25 @@ def test_a_disk_that_is_not_there_is_named(tmp_path: Path) -> None:
     found = complaint(tmp_path, BLKPARSE, disk="9,9")
     assert found == "--trace-disk 9,9: no such disk in log; there is: 8,0"
     assert len(read(tmp_path, BLKPARSE, disk="8,0")) == 3
+
+
+def test_latencies_in_an_assumed_unit_are_said_or_refused(tmp_path: Path) -> None:
+    text = "op,size,latency,depth\nR,4096,100,1\nR,4096,120,1\n"
+    assert complaint(tmp_path, text) == (
+        "log: latency: in seconds, the mean request takes 110 s; say the unit with "
+        "--time-unit ms, us or ns"
+    )
+    hints = parse_hints("us", None)
+    assert [row.latency_ns for row in read(tmp_path, text, hints=hints)] == [100_000, 120_000]
+    (tmp_path / "log").write_text(text.replace("100", "0.1").replace("120", "0.12"))
+    assert "latency in s, as is assumed without a unit (--time-unit)" in (
+        read_latencies(tmp_path / "log").facts
+    )
+    coded = "op;size;latency_us;depth\n1;4k;100;1\n0;4k;120;1\n"
+    assert complaint(tmp_path, coded) == (
+        "log:2: op '1': is a code; say which one reads: --read-code 0 or 1"
+    )
+    assert read(tmp_path, coded, hints=parse_hints(None, "1")) == [
+        Row(R, 4096, 1, 100_000),
+        Row(W, 4096, 1, 120_000),
+    ]

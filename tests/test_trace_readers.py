@@ -8,7 +8,7 @@ import os
 import subprocess
 import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.readers import Trace, read_trace
+from freezingtime.trace.readers import Hints, Reading, Trace, parse_hints, read_trace
 from freezingtime.trace.readers.fio.latency_log import read_latency_log
 from tests.conftest import require_tool
 
@@ -48,13 +48,21 @@ def rows(trace: Trace) -> list[Row]:
     ]
 
 
-def read(tmp_path: Path, text: str, **options: str | None) -> list[Row]:
+def read(tmp_path: Path, text: str, **options: Any) -> list[Row]:
     path = tmp_path / "trace"
     path.write_text(text, encoding="utf-8")
-    return rows(read_trace(path, **options))  # type: ignore[arg-type]
+    return rows(read_trace(path, **options))
 
 
-def complaint(tmp_path: Path, text: str, **options: str | None) -> str:
+def told(tmp_path: Path, text: str, **options: Any) -> Reading:
+    """What is said of how a trace was read."""
+    readings: list[Reading] = []
+    read(tmp_path, text, tell=readings.append, **options)
+    (reading,) = readings
+    return reading
+
+
+def complaint(tmp_path: Path, text: str, **options: Any) -> str:
     """What is said of a malformed trace, without the directory."""
     with pytest.raises(InputError) as caught:
         read(tmp_path, text, **options)
@@ -197,12 +205,13 @@ def test_what_fio_writes_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_csv_columns_go_by_their_names(header: str, line: str, tmp_path: Path) -> None:
+    hints = Hints(read_code="0")
     first = line.replace("7.25", "0").replace("7250", "0").replace("0.00000725", "0")
     text = f"{first.replace('72,', '0,')}\n{line}\n"
     expected_ns = 7200 if header.startswith("filetime") else 7250
     expected = [Row(0, W, 512, 1024), Row(expected_ns, W, 512, 1024)]
-    assert read(tmp_path, f"{header}\n{text}") == expected
-    assert read(tmp_path, text, format_name=f"csv:{header}") == expected
+    assert read(tmp_path, f"{header}\n{text}", hints=hints) == expected
+    assert read(tmp_path, text, format_name=f"csv:{header}", hints=hints) == expected
 
 
 def test_gzip_is_unpacked_whatever_the_name(tmp_path: Path) -> None:
@@ -229,14 +238,14 @@ def test_pipe_is_read(tmp_path: Path) -> None:
 
 
 def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
-    text = "0 0 16 8 1\n5 1 0 8 0\n9 0 24 8 0\n"
-    assert read(tmp_path, text, disk="0") == [Row(0, R, 8192, 4096), Row(9, W, 12288, 4096)]
+    text = "0 0 16 8 1\n5000 1 0 8 0\n9000 0 24 8 0\n"
+    assert read(tmp_path, text, disk="0") == [Row(0, R, 8192, 4096), Row(9000, W, 12288, 4096)]
     assert read(tmp_path, text, disk="1") == [Row(0, W, 0, 4096)]
     assert complaint(tmp_path, text) == (
-        "trace:2: disk '1': is a second one; choose with --trace-disk: 0, 1"
+        "trace: has 2 disks; choose with --trace-disk: 0 (2 requests), 1 (1 requests)"
     )
     assert complaint(tmp_path, text, disk="2") == (
-        "--trace-disk 2: no such disk in trace; there is: 0, 1"
+        "--trace-disk 2: no such disk in trace; there is: 0 (2 requests), 1 (1 requests)"
     )
 
 
@@ -331,6 +340,150 @@ def test_malformed_line_is_named(text: str, expected: str, tmp_path: Path) -> No
     assert complaint(tmp_path, text) == expected
 
 
+# Each: what a file has as times, the unit that must be taken, and what of that is said.
+TIME_UNITS_FOUND = [
+    ("time", "1764361234", "1764361235", 10**9, "time in s, going by its size"),
+    ("time", "1764361234123", "1764361234124", 10**6, "time in ms, going by its size"),
+    ("timestamp", "1600000000000000", "1600000000000001", 10**3, "timestamp in us, going by"),
+    ("ts", "1764361234123456789", "1764361234123456790", 1, "ts in ns, going by its size"),
+    ("Timestamp", "128166372003061629", "128166372003061630", 100, "Timestamp in 100ns, going"),
+    ("time", "12.5", "13.5", 10**9, "time in s, as is assumed without a unit (--time-unit)"),
+    ("Time (us)", "7", "8", 10**3, ""),
+    ("time_sec", "7", "8", 10**9, ""),
+    ("Times", "1764361234123", "1764361234124", 10**6, "Times in ms, going by its size"),
+]
+
+
+@pytest.mark.parametrize(("name", "first", "second", "unit_ns", "says"), TIME_UNITS_FOUND)
+def test_unit_of_times_is_found_and_said(
+    name: str, first: str, second: str, unit_ns: int, says: str, tmp_path: Path
+) -> None:
+    text = f"{name},op,offset,size\n{first},R,0,512\n{second},R,0,512\n"
+    assert [row.arrival_ns for row in read(tmp_path, text)] == [0, unit_ns]
+    assert says in told(tmp_path, text).summary
+
+
+def test_unit_of_times_can_be_said(tmp_path: Path) -> None:
+    text = "time,op,offset,size\n0,R,0,512\n1000,R,0,512\n"
+    assert complaint(tmp_path, text) == (
+        "trace: has a request every 1000 s, if its times are in s; say with --time-unit which "
+        "unit they are in: s, ms, us, 100ns, ns"
+    )
+    for unit, unit_ns in {"s": 10**9, "ms": 10**6, "us": 10**3, "100ns": 100, "ns": 1}.items():
+        hints = parse_hints(unit, None)
+        assert read(tmp_path, text, hints=hints)[1].arrival_ns == 1000 * unit_ns
+        assert f"time in {unit}, as told" in told(tmp_path, text, hints=hints).summary
+    with pytest.raises(InputError, match="--time-unit h: must be one of: s, ms, us, 100ns, ns"):
+        parse_hints("h", None)
+
+
+def test_unit_in_a_name_is_held_to_the_times(tmp_path: Path) -> None:
+    text = "timestamp_ms,op,offset,size\n1600000000000000,R,0,512\n"
+    assert complaint(tmp_path, text) == (
+        "trace:2: timestamp_ms '1600000000000000': is a time of our days in us, not in ms; "
+        "call the column by its right unit"
+    )
+    far = "timestamp_s,op,offset,size\n0,R,0,512\n200000,R,0,512\n"
+    assert complaint(tmp_path, far).startswith("trace: has a request every 2.315 days, going by")
+
+
+def test_codes_of_operations_are_asked_for(tmp_path: Path) -> None:
+    text = "time_us,op,offset,size\n0,2,0,512\n1,7,0,512\n2,2,0,512\n"
+    assert complaint(tmp_path, text) == (
+        "trace:2: op '2': is a code; say which one reads: --read-code 0 or 1"
+    )
+    hints = parse_hints(None, "2")
+    assert [row.operation for row in read(tmp_path, text, hints=hints)] == [R, W, R]
+    assert "op 7 writes" in told(tmp_path, text, hints=hints).summary
+    assert complaint(tmp_path, f"{text}3,1,0,512\n", hints=hints) == (
+        "trace:5: op '1': is a third code beside 2, which reads, and 7; write words, such as read, "
+        "write, flush, discard"
+    )
+    one_kind = "time_us,op,offset,size\n0,7,0,512\n"
+    assert told(tmp_path, one_kind, hints=hints).notes == (
+        "nothing has the code 2 that reads: all are writes",
+    )
+
+
+def test_sizes_that_can_only_be_sectors_are_refused(tmp_path: Path) -> None:
+    text = "time_us,op,offset,size\n0,R,5000,8\n"
+    assert complaint(tmp_path, text).startswith(
+        "trace: size: the longest request has 8 bytes, less than a sector; if they are sectors, "
+    )
+    assert read(tmp_path, text.replace("size", "size_bytes")) == [Row(0, R, 5000, 8)]
+
+
+def test_of_a_tracers_events_one_is_taken(tmp_path: Path) -> None:
+    header = "time_s,action,rwbs,sector,sectors\n"
+    queued = "0.000001,Q,FWFS,8,8\n0.000002,G,WS,8,8\n"
+    assert read(tmp_path, header + queued) == [Row(0, F, 0, 0), Row(0, W, 4096, 4096, True)]
+    issued = f"{header}{queued}0.000009,D,WS,8,8\n0.000010,D,N,0,0\n"
+    assert read(tmp_path, issued) == [Row(0, W, 4096, 4096)]
+    assert set(told(tmp_path, issued).notes) == {
+        "left out 1 lines of action Q, as only D is taken",
+        "left out 1 lines of action G, as only D is taken",
+        "left out 1 lines that move no blocks",
+    }
+    assert complaint(tmp_path, f"{header}0.1,C,R,8,8\n").startswith(
+        "trace: action: neither D (issued) nor Q (queued) among C; "
+    )
+    assert read(tmp_path, "time_s,action,lba,sectors\n0,read,8,8\n") == [Row(0, R, 4096, 4096)]
+
+
+def test_columns_that_are_passed_over_are_named(tmp_path: Path) -> None:
+    assert "; columns passed over: Response; " in told(tmp_path, GOOD["csv"][0]).summary
+
+
+def test_disksim_is_told_from_mqsim_by_decimals_or_pace(tmp_path: Path) -> None:
+    assert [row.arrival_ns for row in read(tmp_path, "0 0 16 8 1\n999 0 16 8 1\n")] == [
+        0,
+        999_000_000,
+    ]
+    assert [row.arrival_ns for row in read(tmp_path, "0 0 16 8 1\n1000 0 16 8 1\n")] == [0, 1000]
+    decimals = "0.5 0 16 8 0\n5000.5 0 16 8 11\n"
+    assert read(tmp_path, decimals) == [Row(0, W, 8192, 4096), Row(5 * 10**9, R, 8192, 4096)]
+    assert "arrival in ms, DiskSim's" in told(tmp_path, decimals).summary
+    as_ns = told(tmp_path, "0 0 16 8 1\n999 0 16 8 1\n", format_name="mqsim")
+    assert (as_ns.span_ns, as_ns.format_name) == (999, "mqsim")
+
+
+# Each: times in us, what they are taken for, and what of that is said.
+TIMES_THAT_GO_BACK = {
+    "once more": ([0, 10, 20, 0, 10, 20, 30], [0, 10, 20, 30, 40, 50, 60], "2 traces appended"),
+    "thrice": ([5, 15, 5, 15, 6, 16], [0, 10, 20, 30, 40, 50], "3 traces appended"),
+    "disorder": ([0, 20, 10, 30], [0, 10, 20, 30], "1 requests stood behind later ones, by up to"),
+    "elsewhere": ([100, 120, 10, 20, 30], [0, 10, 20, 90, 110], "sorted by time: 3 requests"),
+    "wraps": (
+        [2**32 - 20, 2**32 - 10, 0, 10, 5],
+        [0, 10, 20, 25, 30],
+        "a clock of 32 bits of us wraps once: time goes on there",
+    ),
+    "disorder at the wrap": (
+        [2**32 - 20, 0, 2**32 - 10, 10],
+        [0, 10, 20, 30],
+        "a clock of 32 bits of us wraps",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TIMES_THAT_GO_BACK)
+def test_times_that_go_back_are_understood_and_said(name: str, tmp_path: Path) -> None:
+    times_us, expected_us, says = TIMES_THAT_GO_BACK[name]
+    text = "".join(["time_us,op,offset,size\n", *(f"{at},R,0,512\n" for at in times_us)])
+    assert [row.arrival_ns for row in read(tmp_path, text)] == [1000 * at for at in expected_us]
+    reading = told(tmp_path, text)
+    assert any(says in note for note in reading.notes), reading.notes
+    assert "in order of arrival" not in reading.summary
+
+
+def test_reading_is_summed_up(tmp_path: Path) -> None:
+    reading = told(tmp_path, GOOD["msr"][0])
+    assert reading.summary == (
+        f"{tmp_path}/trace: msr: 2 requests over 1 us, 2000000 per second; disk hm.0; "
+        "in order of arrival"
+    )
+
+
 def test_unknown_content_and_unknown_format(tmp_path: Path) -> None:
     assert complaint(tmp_path, "hello world\n").startswith(
         "trace: no format begins with 'hello world'; name one with --format: record, iolog, "
@@ -371,7 +524,7 @@ def test_progress_reaches_the_size_of_the_file(tmp_path: Path) -> None:
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 2**62 - 1),
+            st.integers(0, 2**61),
             st.sampled_from([W, R]),
             st.integers(0, 2**53),
             st.integers(1, 2**20),
@@ -383,12 +536,14 @@ def test_progress_reaches_the_size_of_the_file(tmp_path: Path) -> None:
 def test_any_order_is_sorted_by_arrival(
     tmp_path_factory: pytest.TempPathFactory, requests: list[tuple[int, Operation, int, int]]
 ) -> None:
+    # The last one comes first, which no appended trace and no clock that wraps begins with.
+    requests = [(2**62 - 1, R, 0, 1), *requests]
     path = tmp_path_factory.mktemp("trace") / "trace"
     code = {W: 0, R: 1}
     path.write_text(
         "".join(f"{at} 0 {sector} {count} {code[op]}\n" for at, op, sector, count in requests)
     )
-    trace = read_trace(path)
+    trace = read_trace(path, format_name="mqsim", hints=parse_hints("ns", None))
     start_ns = min(at for at, *_ in requests)
     in_order = sorted(requests, key=lambda request: request[0])
     assert rows(trace) == [

@@ -133,7 +133,9 @@ def replay_command(
     A trace is replayed in an open loop, at its arrival times, or with `--closed-loop`. It
     may be gzipped. Formats: our own record (a run's
     directory or its `requests.parquet`), fio's iolog, the text of blkparse, ftrace and
-    biosnoop, the CSV of MSR Cambridge, FIU's traces, CSV with named columns, MQSim's ASCII.
+    biosnoop, the CSV of MSR Cambridge, FIU's traces, CSV with named columns, SPC, Alibaba,
+    Tencent, MQSim's and DiskSim's ASCII. What was read, and what was taken for granted, is said
+    on stderr.
 
     Example: `freezingtime replay --workload randread,bs=4k,qd=32,count=1M
     --device constant:100us`

@@ -55,13 +55,6 @@ class Trace:
             self.fua[order],
         )
 
-    def from_first_arrival(self) -> Trace:
-        """The same requests sorted by arrival, equal ones as they stand; time starts at 0."""
-        trace = self
-        if np.any(np.diff(self.arrival_ns) < 0):
-            trace = self.in_order(np.argsort(self.arrival_ns, kind="stable"))
-        return replace(trace, arrival_ns=trace.arrival_ns - trace.arrival_ns[0])
-
     def sped_up(self, factor: Fraction) -> Trace:
         """The same requests ``factor`` times as fast: arrival times divided, rounded down.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import fiu, mqsim, msr, named_csv
+from freezingtime.trace.readers import ascii_trace, fiu, msr, named_csv
 from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
 from freezingtime.trace.readers.fio import iolog
 from freezingtime.trace.readers.lines import Lines, Record
@@ -26,6 +27,10 @@ def _begins(recognizes: Callable[[str], bool]) -> Callable[[Sequence[str]], bool
     return lambda lines: bool(lines) and recognizes(lines[0])
 
 
+def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:
+    return lambda line: pattern.fullmatch(line) is not None
+
+
 # Asked in this order. Only the first format of a kind of file is ever found by its content.
 _FORMATS = {
     known.name: known
@@ -38,7 +43,12 @@ _FORMATS = {
         Format("fiu", _begins(fiu.recognizes), fiu.parse),
         Format("msr", _begins(msr.recognizes), msr.parse),
         Format("csv", _begins(named_csv.recognizes), named_csv.parser(header=None)),
-        Format("mqsim", _begins(mqsim.recognizes), mqsim.parse),
+        *(
+            Format(name, _begins(_matches(known.line)), named_csv.known_parser(known))
+            for name, known in named_csv.KNOWN.items()
+        ),
+        Format("mqsim", ascii_trace.recognizes_mqsim, ascii_trace.parse_mqsim),
+        Format("disksim", ascii_trace.recognizes_disksim, ascii_trace.parse_disksim),
     )
 }
 #: Our own record of a run, which is no text.

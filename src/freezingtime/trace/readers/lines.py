@@ -49,7 +49,7 @@ class Lines:
 
     def __init__(self, file: str, lines: Iterable[str], hints: Hints = NO_HINTS) -> None:
         """``file`` is the trace's name in messages."""
-        self._file = file
+        self.file = file
         self._lines = iter(lines)
         self._ahead: deque[str] = deque()
         self._left_out: Counter[str] = Counter()
@@ -106,13 +106,15 @@ class Lines:
     def error(self, field: str, value: str, allowed: str) -> InputError:
         """The error to raise about a field of the present line."""
         shown = value if len(value) <= _SHOWN_MAX else f"{value[:_SHOWN_MAX]}..."
-        return InputError(f"{self._file}:{self.number}: {field} {shown!r}: {allowed}")
+        return InputError(f"{self.file}:{self.number}: {field} {shown!r}: {allowed}")
 
     def split(self, line: str, separator: str | None, columns: Sequence[str]) -> list[str]:
         """The fields of a line, of which there must be one for each column."""
         # Quotes are rare, and the csv module is slow for single lines.
-        quoted = separator == "," and '"' in line
-        fields = next(csv.reader([line])) if quoted else line.split(separator)
+        if separator is not None and '"' in line:
+            fields = next(csv.reader([line], delimiter=separator))
+        else:
+            fields = line.split(separator)
         if len(fields) != len(columns):
             names = (separator or " ").join(columns)
             raise self.error("line", line, f"must have {len(columns)} fields: {names}")

@@ -1,70 +1,69 @@
 """CSV whose columns are named by a header line, as SNIA's block traces have it.
 
-The header is the first line, or is given by the user for a file without one. Names are
-compared without case, blanks, ``_`` and ``-``; columns of other names are passed over.
-Where a name says no unit, a time is in seconds, as in the SYSTOR '17 traces (``Timestamp,
-Response,IOType,LUN,Offset,Size``), and offset and size are in bytes; ``timestamp_us`` and
-its kin, ``lba`` and ``sectors`` (512 bytes) say others. A type of 0 reads and 1 writes,
-as in the CBS traces of Zhang et al., "OSCA", USENIX ATC 2020. ``fua``, 0 or 1, is our own.
+The header is the first line, or is given by the user for a file without one, or known
+(:data:`KNOWN`): :mod:`~freezingtime.trace.readers.csv_header` has the names. Columns are divided by
+commas, semicolons, tabs or bars. Columns of other names are passed over, and named. ``fua``, 0 or
+1, is our own. A column ``action``, as ``blkparse -f`` writes it, says what happened to a request:
+only those issued to the driver (D) are taken, or else those queued (Q).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+from freezingtime.trace.readers import csv_header
+from freezingtime.trace.readers.csv_fields import LengthField, OperationField, TimeField
+from freezingtime.trace.readers.csv_header import Column, Header, lacking, parse_header
+from freezingtime.trace.readers.hints import Hints
+from freezingtime.trace.readers.lines import Lines, Record
 
-# A time in units of 10**digits ns.
-TIME_DIGITS = {
-    "timestamp": 9,
-    "time": 9,
-    "timestamps": 9,
-    "times": 9,
-    "timestampms": 6,
-    "timestampus": 3,
-    "timestampns": 0,
-    "arrivalns": 0,
-    "filetime": 2,
+_NEEDED: Mapping[str, Collection[str]] = {
+    "time": csv_header.TIMES,
+    "operation": csv_header.OPERATIONS,
+    "offset": csv_header.OFFSETS,
+    "size": csv_header.LENGTHS,
 }
-OPERATION_NAMES = ("iotype", "type", "operation", "op", "opcode", "rw")
-_OFFSET_UNITS_BYTES = {"offset": 1, "offsetbytes": 1, "lba": SECTOR_BYTES, "sector": SECTOR_BYTES}
-LENGTH_UNITS_BYTES = {"size": 1, "length": 1, "lengthbytes": 1, "sectors": SECTOR_BYTES}
-DISK_NAMES = ("disk", "lun", "volume", "volumeid", "device", "deviceid", "disknumber")
-_FUA_NAMES = ("fua",)
 _FUA = {"0": False, "1": True}
-OPERATIONS = {
-    **dict.fromkeys(("r", "read", "rs"), Operation.READ),
-    **dict.fromkeys(("w", "write", "ws"), Operation.WRITE),
-    **dict.fromkeys(("f", "flush", "sync"), Operation.FLUSH),
-    **dict.fromkeys(("d", "discard", "trim", "unmap"), Operation.DISCARD),
-    "write_zeroes": Operation.WRITE_ZEROES,
-    "0": Operation.READ,
-    "1": Operation.WRITE,
-}
+# What happens to a request, in the order in which one is better than the next: D, issued to the
+# driver, is what a device sees; Q, queued, is what an application asks for.
+_ACTIONS = ("D", "Q")
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
-    """Where things stand in a line, and in which units."""
+class KnownCsv:
+    """CSV without a header line, whose columns are known."""
 
-    names: Sequence[str]
-    time: int
-    time_digits: int
-    operation: int
-    offset: int
-    offset_unit_bytes: int
-    length: int
-    length_unit_bytes: int
-    disk: int | None
-    fua: int | None
+    line: re.Pattern[str]
+    header: str
+    read_code: str | None = None
+
+
+#: By the name of the format. Sources: the SPC trace file format, revision 1.0.1 (UMass); the
+#: README of Alibaba's block traces of 2020; Zhang et al., "OSCA", USENIX ATC 2020, for Tencent's
+#: CBS; ``blkparse -f '%T.%9t,%a,%d,%S,%n\\n'``.
+KNOWN = {
+    "spc": KnownCsv(
+        re.compile(r"\d+,\d+,\d+,[rRwW],\d+(\.\d+)?"), "asu,lba,size_bytes,opcode,timestamp_s"
+    ),
+    "alibaba": KnownCsv(
+        re.compile(r"\d+,[RW],\d+,\d+,\d{16}"), "device_id,opcode,offset,length,timestamp_us"
+    ),
+    "tencent": KnownCsv(
+        re.compile(r"\d{10},\d+,\d+,[01],\d+"), "timestamp_s,lba,sectors,iotype,volume_id", "0"
+    ),
+    "blkparse-csv": KnownCsv(
+        re.compile(r"\d+\.\d+, *[A-Z], *[A-Z]+, *\d+, *\d+"), "time_s,action,rwbs,sector,sectors"
+    ),
+}
 
 
 def recognizes(first_line: str) -> bool:
     """Whether a file that begins with this line is of this format."""
-    return _missing(plain_names(first_line)) is None
+    return _missing(parse_header(first_line, _missing)) is None
 
 
 def parser(header: str | None) -> Callable[[Lines], Iterator[Record]]:
@@ -73,89 +72,98 @@ def parser(header: str | None) -> Callable[[Lines], Iterator[Record]]:
     def parse(lines: Lines) -> Iterator[Record]:
         texts = iter(lines)
         first_line = next(texts, "") if header is None else header
-        missing = _missing(plain_names(first_line))
+        found = parse_header(first_line, _missing)
+        missing = _missing(found)
         if missing is not None and header is not None:
             raise InputError(f"--format csv:{header}: {missing}")
         if missing is not None:
             raise lines.error("header", first_line, missing)
-        return _records(lines, texts, _locate(first_line))
+        return _records(lines, texts, found)
 
     return parse
 
 
-def plain_names(header: str) -> list[str]:
-    """The names of a header line, as the tables here have them."""
-    return [
-        name.lower().replace("_", "").replace("-", "").replace(" ", "").strip('"')
-        for name in header.split(",")
-    ]
+def known_parser(known: KnownCsv) -> Callable[[Lines], Iterator[Record]]:
+    """A parser for files of a known header."""
+
+    def parse(lines: Lines) -> Iterator[Record]:
+        lines.hints = Hints(lines.hints.time_digits, lines.hints.read_code or known.read_code)
+        return parser(known.header)(lines)
+
+    return parse
 
 
-def _missing(names: Sequence[str]) -> str | None:
+def _missing(header: Header) -> str | None:
     """What a header lacks, or None."""
-    for what, known in (
-        ("time", TIME_DIGITS),
-        ("operation", OPERATION_NAMES),
-        ("offset", _OFFSET_UNITS_BYTES),
-        ("size", LENGTH_UNITS_BYTES),
-    ):
-        if not any(name in known for name in names):
-            return f"has no column of {what}; it is one of: {', '.join(known)}"
-    return None
+    needed: dict[str, Collection[str]] = dict(_NEEDED)
+    if header.find(csv_header.OPERATIONS) is None:
+        needed["operation"] = (*csv_header.OPERATIONS, *csv_header.ACTIONS)
+    return lacking(header, needed)
 
 
-def _locate(header: str) -> _Columns:
-    names = plain_names(header)
+def need(header: Header, known: Collection[str]) -> Column:
+    """A column that a header was found to have."""
+    column = header.find(known)
+    if column is None:
+        raise InputError(f"{', '.join(header.names)}: has none of {', '.join(known)}")
+    return column
 
-    def first(known: Sequence[str]) -> int:
-        return next(index for index, name in enumerate(names) if name in known)
 
-    def maybe(known: Sequence[str]) -> int | None:
-        return next((index for index, name in enumerate(names) if name in known), None)
-
-    time, offset = first(list(TIME_DIGITS)), first(list(_OFFSET_UNITS_BYTES))
-    length = first(list(LENGTH_UNITS_BYTES))
-    return _Columns(
-        names=header.split(","),
-        time=time,
-        time_digits=TIME_DIGITS[names[time]],
-        operation=first(OPERATION_NAMES),
-        offset=offset,
-        offset_unit_bytes=_OFFSET_UNITS_BYTES[names[offset]],
-        length=length,
-        length_unit_bytes=LENGTH_UNITS_BYTES[names[length]],
-        disk=maybe(DISK_NAMES),
-        fua=maybe(_FUA_NAMES),
+def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[Record]:
+    action = header.find(csv_header.ACTIONS)
+    kind = header.find(csv_header.OPERATIONS)
+    if kind is None:
+        # Somebody's word for the operation.
+        kind, action = need(header, csv_header.ACTIONS), None
+    time, place, length = (
+        need(header, csv_header.TIMES),
+        need(header, csv_header.OFFSETS),
+        need(header, csv_header.LENGTHS),
     )
-
-
-def _records(lines: Lines, texts: Iterator[str], columns: _Columns) -> Iterator[Record]:
+    disk, fua = header.find(csv_header.DISKS), header.find(csv_header.FUA)
+    if told := header.passed_over((action, kind, time, place, length, disk, fua)):
+        lines.facts.append(told)
+    times, operations = TimeField(time), OperationField(lines, kind, are_letters=action is not None)
+    offsets, lengths = LengthField(place), LengthField(length)
+    wanted = None if action is None else _wanted_action(lines, header, action)
     for line in texts:
-        fields = lines.split(line, ",", columns.names)
-        yield _record(lines, fields, columns)
+        fields = lines.split(line, header.separator, header.names)
+        if action is not None and (happened := action.of(fields)) != wanted:
+            lines.leave_out(f"lines of action {happened}, as only {wanted} is taken")
+            continue
+        name = "" if disk is None else disk.of(fields)
+        arrival_ns = times.ns(lines, fields)
+        for operation, is_fua in operations.operations(lines, fields):
+            if operation is Operation.FLUSH:
+                yield Record(name, arrival_ns, operation, 0, 0)
+                continue
+            length_bytes = lengths.length_bytes(lines, fields)
+            offset_bytes = offsets.offset_bytes(lines, fields, length_bytes)
+            forced = is_fua if fua is None else _fua(lines, fua, fields)
+            yield Record(name, arrival_ns, operation, offset_bytes, length_bytes, forced)
+    operations.finish(lines)
+    lengths.finish(lines)
 
 
-def _record(lines: Lines, fields: Sequence[str], columns: _Columns) -> Record:
-    def named(index: int) -> tuple[str, str]:
-        return columns.names[index], fields[index].strip()
-
-    disk = "" if columns.disk is None else fields[columns.disk].strip()
-    arrival_ns = lines.time_ns(*named(columns.time), columns.time_digits)
-    name, word = named(columns.operation)
-    operation = lines.operation(name, word.lower(), OPERATIONS)
-    if operation is Operation.FLUSH:
-        return Record(disk, arrival_ns, operation, 0, 0)
-    span = lines.range_bytes(
-        named(columns.offset),
-        named(columns.length),
-        offset_unit_bytes=columns.offset_unit_bytes,
-        length_unit_bytes=columns.length_unit_bytes,
+def _wanted_action(lines: Lines, header: Header, action: Column) -> str:
+    """Which of the events of a request is taken, by what the file begins with."""
+    seen = {
+        fields[action.index].strip()
+        for line in lines.peek()
+        if len(fields := line.split(header.separator)) == len(header.names)
+    }
+    for wanted in _ACTIONS:
+        if wanted in seen:
+            return wanted
+    raise InputError(
+        f"{lines.file}: {action.name}: neither D (issued) nor Q (queued) among "
+        f"{', '.join(sorted(seen)[:10])}; leave the column out of --format csv:HEADER by another "
+        "name, such as x"
     )
-    fua = False if columns.fua is None else _fua(lines, *named(columns.fua))
-    return Record(disk, arrival_ns, operation, *span, fua)
 
 
-def _fua(lines: Lines, name: str, text: str) -> bool:
+def _fua(lines: Lines, column: Column, fields: list[str]) -> bool:
+    text = column.of(fields)
     if text not in _FUA:
-        raise lines.error(name, text, "must be 0 or 1")
+        raise lines.error(column.name, text, "must be 0 or 1")
     return _FUA[text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -11,11 +12,12 @@ from typing import TypeAlias
 import numpy as np
 
 from freezingtime.errors import InputError
+from freezingtime.trace.readers.arrivals import Ordered, put_in_order
 from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
-from freezingtime.trace.readers.hints import NO_HINTS, Hints
+from freezingtime.trace.readers.hints import NO_HINTS, TIME_UNITS, Hints
 from freezingtime.trace.readers.lines import Lines, Record, until_cut
-from freezingtime.trace.readers.reading import Reading, Tell, tell_nobody
+from freezingtime.trace.readers.reading import Reading, Tell, span_text, tell_nobody
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
 from freezingtime.units import MAX_VALUE
@@ -23,6 +25,12 @@ from freezingtime.units import MAX_VALUE
 Progress: TypeAlias = Callable[[int, int], None]
 
 _PROGRESS_PERIOD = 1 << 14
+# So many disks of a trace are named.
+_NAMED = 20
+# The longest mean gap between requests that is believed of a unit that a file says, and of one
+# that is assumed.
+_GAP_MAX_NS = 100_000 * 10**9
+_GAP_ASSUMED_MAX_NS = 100 * 10**9
 
 
 def read_trace(
@@ -77,20 +85,21 @@ def _read_text(
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
                 progress(binary.tell(), total_bytes)
         progress(total_bytes, total_bytes)
-    trace = columns.trace()
-    facts, notes = tuple(lines.facts), lines.notes
+    trace, ordered = columns.trace()
+    _check_pace(lines, trace)
+    facts, notes = (*lines.facts, *ordered.facts), (*lines.notes, *ordered.notes)
     name, count = columns.disk
     reading = Reading(path, chosen.name, len(trace), trace.span_ns, name, count, facts, notes)
     return trace, reading
 
 
 class _Columns:
-    """Collects records of one disk, 26 bytes each."""
+    """Collects records of one disk, 26 bytes each; of others, how many there are."""
 
     def __init__(self, file: str, disk: str | None) -> None:
         self._file = file
         self._wanted = disk
-        self._seen: set[str] = set()
+        self._counts: Counter[str] = Counter()
         self._start_ns: int | None = None
         self._arrival_ns = array("q")
         self._operation = array("B")
@@ -99,9 +108,9 @@ class _Columns:
         self._fua = array("B")
 
     def append(self, record: Record, lines: Lines) -> None:
-        if record.disk not in self._seen:
-            self._see(record.disk, lines)
-        if self._wanted is not None and record.disk != self._wanted:
+        self._counts[record.disk] += 1
+        # With a second disk and none chosen there will be a question, and no trace.
+        if record.disk != self._wanted and (self._wanted is not None or len(self._counts) > 1):
             return
         if self._start_ns is None:
             self._start_ns = record.arrival_ns
@@ -115,33 +124,56 @@ class _Columns:
         self._length_bytes.append(record.length_bytes)
         self._fua.append(record.fua)
 
-    def _see(self, disk: str, lines: Lines) -> None:
-        self._seen.add(disk)
-        if self._wanted is None and len(self._seen) > 1:
-            raise lines.error(
-                "disk", disk, f"is a second one; choose with --trace-disk: {self._names()}"
-            )
-
     @property
     def disk(self) -> tuple[str, int]:
         """The disk that was read, and how many there are."""
-        return self._wanted or next(iter(self._seen), ""), len(self._seen)
+        return self._wanted or next(iter(self._counts), ""), len(self._counts)
 
     def _names(self) -> str:
-        return ", ".join(sorted(self._seen))
+        """The disks and how many requests each has, the most first."""
+        named = [f"{name} ({count} requests)" for name, count in self._counts.most_common(_NAMED)]
+        rest = len(self._counts) - len(named)
+        return ", ".join([*named, f"and {rest} more"] if rest else named)
 
-    def trace(self) -> Trace:
+    def trace(self) -> tuple[Trace, Ordered]:
+        """The requests in order, and what was made of their times."""
+        if self._wanted is None and len(self._counts) > 1:
+            raise InputError(
+                f"{self._file}: has {len(self._counts)} disks; "
+                f"choose with --trace-disk: {self._names()}"
+            )
         if not self._arrival_ns:
-            if self._wanted is not None and self._seen:
+            if self._wanted is not None and self._counts:
                 raise InputError(
                     f"--trace-disk {self._wanted}: no such disk in {self._file}; "
                     f"there is: {self._names()}"
                 )
             raise InputError(f"{self._file}: no request in it; name another trace or --format")
-        return Trace(
-            np.frombuffer(self._arrival_ns, dtype=np.int64),
+        arrival_ns = np.frombuffer(self._arrival_ns, dtype=np.int64)
+        ordered = put_in_order(self._file, self._start_ns or 0, arrival_ns)
+        trace = Trace(
+            ordered.arrival_ns,
             np.frombuffer(self._operation, dtype=np.uint8),
             np.frombuffer(self._offset_bytes, dtype=np.int64),
             np.frombuffer(self._length_bytes, dtype=np.int64),
             np.frombuffer(self._fua, dtype=np.bool_),
-        ).from_first_arrival()
+        )
+        return trace if ordered.order is None else trace.in_order(ordered.order), ordered
+
+
+def _check_pace(lines: Lines, trace: Trace) -> None:
+    """Refuse a pace that no disk's load has, and that another unit of time would explain.
+
+    Raises:
+        InputError: requests are too far apart, and nobody has said the unit.
+    """
+    if trace.span_ns is None or lines.hints.time_digits is not None:
+        return
+    assumed = lines.assumed_unit
+    gap_ns = trace.span_ns / (len(trace) - 1)
+    if gap_ns > (_GAP_MAX_NS if assumed is None else _GAP_ASSUMED_MAX_NS):
+        why = "going by its units" if assumed is None else f"if its times are in {assumed}"
+        raise InputError(
+            f"{lines.file}: has a request every {span_text(gap_ns)}, {why}; "
+            f"say with --time-unit which unit they are in: {', '.join(TIME_UNITS)}"
+        )

@@ -1,0 +1,112 @@
+"""Times of arrival that go back: a clock that wraps, traces one after another, or mere disorder.
+
+What a jump backwards means is told by where it leads:
+
+- by about 2**32 ns, us or ms: a clock of 32 bits has wrapped, and time goes on;
+- to where the trace began, time after time, with all in order between: traces are appended, each
+  with a clock of its own. Each begins one mean gap after the one before has ended;
+- anywhere else: requests are out of order, as several CPUs write them, and are sorted.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from freezingtime.errors import InputError
+from freezingtime.trace.readers.columns import IntColumn
+from freezingtime.trace.readers.hints import TIME_UNITS
+from freezingtime.trace.readers.reading import span_text
+from freezingtime.units import MAX_VALUE
+
+_CLOCK_UNITS = ("ns", "us", "ms")
+# The most that may lie between two requests where a clock wraps, as a share of its range.
+_WRAP_GAP_SHARE = 1 / 64
+# Appended traces begin within that share of the first one's span of where that began, and have
+# so many requests at least.
+_ORIGIN_SHARE = 0.1
+_APPENDED_MIN = 2
+
+
+class Ordered(NamedTuple):
+    """Times as they are meant, and how to put them into order."""
+
+    arrival_ns: IntColumn
+    """Of each request as it stands in the file, from the first arrival on."""
+    order: IntColumn | None
+    """None: they are in order."""
+    facts: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def put_in_order(file: str, start_ns: int, arrival_ns: IntColumn) -> Ordered:
+    """Say what times that go back mean; ``arrival_ns`` counts from ``start_ns``.
+
+    Raises:
+        InputError: together, the traces are longer than 64 bits of ns.
+    """
+    notes: list[str] = []
+    arrival_ns, wraps = _unwrapped(start_ns, arrival_ns)
+    if wraps:
+        notes.append(wraps)
+    arrival_ns, appended = _one_after_another(file, arrival_ns)
+    if appended:
+        notes.append(appended)
+    late_ns = np.maximum.accumulate(arrival_ns) - arrival_ns
+    order: IntColumn | None = None
+    if late_ns.any():
+        order = np.argsort(arrival_ns, kind="stable")
+        notes.append(
+            f"sorted by time: {np.count_nonzero(late_ns)} requests stood behind later ones, by up "
+            f"to {span_text(int(late_ns.max()))}"
+        )
+    facts = () if notes else ("in order of arrival",)
+    return Ordered(arrival_ns - arrival_ns.min(), order, facts, tuple(notes))
+
+
+def _unwrapped(start_ns: int, arrival_ns: IntColumn) -> tuple[IntColumn, str]:
+    """Times of a clock of 32 bits go on where it wraps; and what is said of that."""
+    backward_ns = -np.diff(arrival_ns)
+    for unit in _CLOCK_UNITS:
+        range_ns = 2**32 * 10 ** TIME_UNITS[unit]
+        # Python's numbers, as times since 1970 are beyond 64 bits.
+        if start_ns + int(arrival_ns.max()) >= range_ns or start_ns + int(arrival_ns.min()) < 0:
+            continue
+        wraps = backward_ns >= range_ns * (1 - _WRAP_GAP_SHARE)
+        if count := int(np.count_nonzero(wraps)):
+            if int(count * range_ns) + int(arrival_ns.max()) > MAX_VALUE:
+                continue
+            # Disorder around a wrap goes forward by as much.
+            back = -backward_ns >= range_ns * (1 - _WRAP_GAP_SHARE)
+            turns = np.concatenate([[0], np.cumsum(wraps.astype(np.int64) - back)])
+            return arrival_ns + turns * range_ns, (
+                f"a clock of 32 bits of {unit} wraps {count} times: time goes on there"
+                if count > 1
+                else f"a clock of 32 bits of {unit} wraps once: time goes on there"
+            )
+    return arrival_ns, ""
+
+
+def _one_after_another(file: str, arrival_ns: IntColumn) -> tuple[IntColumn, str]:
+    """Appended traces follow one another; and what is said of that."""
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(arrival_ns) < 0) + 1, [len(arrival_ns)]])
+    counts, firsts_ns = np.diff(starts), arrival_ns[starts[:-1]]
+    lasts_ns = arrival_ns[starts[1:] - 1]
+    spans_ns = lasts_ns - firsts_ns
+    near_ns = _ORIGIN_SHARE * spans_ns.min()
+    if (
+        len(counts) < 2
+        or counts.min() < _APPENDED_MIN
+        or not spans_ns.min()
+        or np.any(np.abs(firsts_ns - firsts_ns[0]) > near_ns)
+    ):
+        return arrival_ns, ""
+    gaps_ns = spans_ns // (counts - 1)
+    if sum(spans_ns.tolist()) + sum(gaps_ns.tolist()) > MAX_VALUE // 2:
+        raise InputError(f"{file}: appended traces are together too long; read them one by one")
+    begins_ns = np.concatenate([[0], np.cumsum(spans_ns + gaps_ns)[:-1]])
+    return arrival_ns + np.repeat(begins_ns - firsts_ns, counts), (
+        f"time goes back to the start at {len(counts) - 1} places: taken for {len(counts)} traces "
+        "appended, one after the other (if it is one, sort the file by time)"
+    )
