@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 from freezingtime.annotation import Annotation
 from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
 from freezingtime.device.base import Device
+from freezingtime.device.contract import GuardedDevice
 from freezingtime.errors import RunError
 from freezingtime.medium_queue import MediumQueue, Transfer
 from freezingtime.request import Buffer, Operation, Request
@@ -88,6 +89,8 @@ class Totals:
     turn_count: int = 0
     waiting_for: str | None = None
     """The medium that guest time stands still for at present."""
+    device_at_work: str | None = None
+    """The disk whose device is being called at present: none of its calls may take long."""
     request_count: int = 0
     late_count: int = 0
     worst_late_ns: int = 0
@@ -129,6 +132,7 @@ class Emulator:
     totals: Totals = field(default_factory=Totals)
     resolution_ns: int = 1
     """The guest's time between two instructions, rounded up: no interrupt can come between."""
+    _devices: list[GuardedDevice] = field(init=False)
     _in_device: dict[Request, _Flight] = field(default_factory=dict)
     _queue_depths: Counter[int] = field(default_factory=Counter)
     _awaiting_medium: list[_Flight] = field(default_factory=list)
@@ -140,11 +144,15 @@ class Emulator:
     _alarm: tuple[int, Callable[[], None]] | None = None
     _record_ended: bool = False
 
+    def __post_init__(self) -> None:
+        self._devices = [GuardedDevice(disk.device, disk.name) for disk in self.disks]
+
     def run(self) -> None:
         """Serve until the clock ends.
 
         Raises:
-            RunError: a medium failed or missed its deadline, or the clock's peer misbehaved.
+            RunError: a device broke its contract, a medium failed or missed its deadline, or
+                the clock's peer misbehaved.
         """
         while (moment := self.clock.wait(self.wire)) is not None:
             self._take_in(moment)
@@ -211,6 +219,7 @@ class Emulator:
         if any(flight.channel.disk_index == disk.index for flight in self._in_device.values()):
             raise RuntimeError(f"disk {disk.name} replaced with a request under way")
         self.disks[disk.index] = disk
+        self._devices[disk.index] = GuardedDevice(disk.device, disk.name)
 
     def _accept(self, arrival: Arrival) -> None:
         request, channel, time_ns, adrift, from_host = arrival
@@ -234,14 +243,17 @@ class Emulator:
                 self._arrived_count += 1
             self._in_device[request] = flight
             self._queue_depths[disk.index] += 1
-            disk.device.submit(request, time_ns)
+            self.totals.device_at_work = disk.name
+            self._devices[disk.index].submit(request, time_ns)
+            self.totals.device_at_work = None
 
     def _advance_devices(self, now_ns: int) -> None:
-        for disk in self.disks:
-            device = disk.device
+        for disk, device in zip(self.disks, self._devices, strict=True):
+            self.totals.device_at_work = disk.name
             while (event_ns := device.next_event_ns()) is not None and event_ns <= now_ns:
                 for request in device.advance(event_ns):
                     self._complete(request, event_ns)
+        self.totals.device_at_work = None
 
     def _complete(self, request: Request, event_ns: int) -> None:
         flight = self._in_device.pop(request)
@@ -345,7 +357,7 @@ class Emulator:
 
     def _verdict(self, reply_disks: Sequence[int]) -> Verdict:
         events_ns = [
-            event_ns for disk in self.disks if (event_ns := disk.device.next_event_ns()) is not None
+            event_ns for device in self._devices if (event_ns := device.next_event_ns()) is not None
         ]
         if self._alarm is not None:
             events_ns.append(self._alarm[0])

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, Annotation
 from freezingtime.device.base import Device, statistics_of
+from freezingtime.device.contract import GuardedDevice
 from freezingtime.request import Operation, Request
 
 #: Which member, and what is asked of it.
@@ -53,7 +54,9 @@ class CompositeDevice(Device):
         """``members`` must be devices of their own, not used elsewhere."""
         if not members:
             raise ValueError("a composite device needs at least one member")
-        self.members = list(members)
+        self.members = [
+            GuardedDevice(member, f"member {number}") for number, member in enumerate(members)
+        ]
         self._progress: dict[Request, _Progress] = {}
         self._completed: list[Request] = []
         self._completed_at_ns = 0

@@ -13,6 +13,7 @@ import numpy as np
 
 from freezingtime.annotation import SAYS_NOTHING, HeldBy
 from freezingtime.device.base import CompletionQueue, Device, statistics_of
+from freezingtime.device.contract import GuardedDevice
 from freezingtime.request import Request
 
 #: 146 years: what would complete later, as factors of factors may have it, completes then.
@@ -43,7 +44,7 @@ class Perturb(Device):
             raise ValueError("pause_ns must be less than pause_every_ns")
         if not 1.0 <= params.slow_factor < math.inf:
             raise ValueError("slow_factor must be at least 1, and finite")
-        self._inner = inner
+        self._inner = GuardedDevice(inner, "the perturbed")
         self._params = params
         self._random = np.random.Generator(np.random.PCG64(seed))
         self._arrival_ns: dict[Request, int] = {}

@@ -14,7 +14,7 @@ from types import FrameType
 
 from freezingtime.clock.host import HostClock
 from freezingtime.emulator import Disk, Emulator, Totals
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, RunError
 from freezingtime.medium_queue import MediumQueue, new_workers
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
@@ -26,7 +26,9 @@ from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 
 _CONNECT_DEADLINE_S = 2.0
 _STOP_DEADLINE_S = 2.0
-_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+#: How long one turn of the emulator may keep a signal waiting.
+_STUCK_DEADLINE_S = 5.0
+_HANDLED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
 def serve(
@@ -47,7 +49,7 @@ def serve(
 
     Raises:
         InputError: the medium cannot be opened, or the socket or the record not be made.
-        RunError: the record cannot be written.
+        RunError: the record cannot be written, or the device broke its contract.
     """
     with contextlib.ExitStack() as cleanup:
         medium = open_medium(spec, Path(tempfile.gettempdir()))
@@ -78,7 +80,7 @@ def serve(
         if out is not None:
             file = _begin_record(out, RecordHeader([RecordedDisk(name, spec.text)], seed))
             emulator.on_completed = cleanup.enter_context(LiveRecord(file, disk.index)).write
-        with _ending_on_signals(clock.end):
+        with _ending_on_signals(clock.end, emulator.totals):
             on_ready()
             emulator.run()
         return emulator.totals
@@ -135,13 +137,32 @@ def _is_dead(socket_path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _ending_on_signals(end: Callable[[], None]) -> Iterator[None]:
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        end()
+def _ending_on_signals(end: Callable[[], None], totals: Totals) -> Iterator[None]:
+    """End in order on a signal; on the second, or when that takes too long, out of order.
 
-    previous = {number: signal.signal(number, handle) for number in _END_SIGNALS}
+    A device whose call does not return would keep the loop from ever hearing of the first.
+    """
+    is_ending = False
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        nonlocal is_ending
+        if is_ending:
+            raise _stuck(totals)
+        is_ending = True
+        end()
+        signal.setitimer(signal.ITIMER_REAL, _STUCK_DEADLINE_S)
+
+    previous = {number: signal.signal(number, handle) for number in _HANDLED_SIGNALS}
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _stuck(totals: Totals) -> RunError:
+    disk = totals.device_at_work
+    if disk is None:
+        return RunError("the server was ended before it had come to an end by itself")
+    return RunError(f"the device of {disk} does not return from a call; the server was ended")

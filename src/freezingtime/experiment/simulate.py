@@ -23,15 +23,20 @@ import numpy as np
 from freezingtime.device.annotation_columns import Annotations, new_annotations
 from freezingtime.device.base import Device
 from freezingtime.errors import RunError
-from freezingtime.experiment.drive import STALL_MAX, Drive
+from freezingtime.experiment.drive import Drive
+from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn, Trace, concatenate, queue_depths
 from freezingtime.units import MAX_VALUE
 
 Progress: TypeAlias = Callable[[int, int], None]
 
+_OPERATIONS = {operation.value: operation.name.lower() for operation in Operation}
+
 _Row: TypeAlias = tuple[int, int, int, bool]
 
 _PROGRESS_PERIOD = 1 << 14
+#: More requests than that at one instant of guest time: it does not go on.
+_STALL_MAX = 1_000_000
 
 
 @runtime_checkable
@@ -204,9 +209,20 @@ def _complete_closed(device: CompletesClosed, trace: Trace, queue_depth: int) ->
 
 def _checked(simulation: Simulation, device: object) -> Simulation:
     """The simulation, if it keeps what a device promises."""
-    counts = {len(simulation.trace), len(simulation.trace.operation), len(simulation.completion_ns)}
-    if len(counts) > 1 or np.any(simulation.latency_ns < 0):
-        raise RunError(f"the device {type(device).__name__} completed a request early or never")
+    name, count = type(device).__name__, len(simulation.trace)
+    if {len(simulation.trace.operation), len(simulation.completion_ns)} != {count}:
+        raise RunError(
+            f"the device {name} was given {len(simulation.trace.operation)} requests and "
+            f"completed {len(simulation.completion_ns)}"
+        )
+    early = np.flatnonzero(simulation.latency_ns < 0)
+    if len(early):
+        row = simulation.trace.rows(int(early[0]), int(early[0]) + 1)
+        raise RunError(
+            f"the device {name} completed the {_OPERATIONS[int(row.operation[0])]} of "
+            f"{row.length_bytes[0]} bytes at {row.offset_bytes[0]}, which arrived at "
+            f"{row.arrival_ns[0]} ns, at {simulation.completion_ns[early[0]]} ns: early or never"
+        )
     return simulation
 
 
@@ -250,7 +266,7 @@ def _run_closed_loop(
         application.complete(now_ns, free_count)
         if now_ns > instant_ns:
             first_of_instant = len(arrival_ns)
-        elif count is None and len(arrival_ns) - first_of_instant > STALL_MAX:
+        elif count is None and len(arrival_ns) - first_of_instant > _STALL_MAX:
             raise RunError("the device takes no time, so that no time ends the loop; use count=")
         if len(arrival_ns) % _PROGRESS_PERIOD < free_count:
             progress(*((now_ns, end_ns or 0) if count is None else (len(arrival_ns), count)))

@@ -361,12 +361,21 @@ class Machine:
             if turn_count != self.totals.turn_count or self.totals.waiting_for:
                 turn_count, heard_s = self.totals.turn_count, time.monotonic()
             elif time.monotonic() - heard_s > _SILENCE_DEADLINE_S:
-                raise RunError(
-                    f"QEMU has not reported for {_SILENCE_DEADLINE_S:.0f} s; guest time stands "
-                    f"at {self.totals.now_ns} ns; {self._console_tail()}"
-                )
+                raise self._silence()
             if deadline_s is not None and time.monotonic() - start_s > deadline_s:
                 raise self._too_late(word, deadline_s)
+
+    def _silence(self) -> RunError:
+        stands = f"guest time stands at {self.totals.now_ns} ns"
+        if disk := self.totals.device_at_work:
+            return RunError(
+                f"the device of {disk} has not returned from a call for "
+                f"{_SILENCE_DEADLINE_S:.0f} s; {stands}"
+            )
+        return RunError(
+            f"QEMU has not reported for {_SILENCE_DEADLINE_S:.0f} s; {stands}; "
+            f"{self._console_tail()}"
+        )
 
     def _too_late(self, word: str, deadline_s: float) -> RunError:
         if word == EXIT:

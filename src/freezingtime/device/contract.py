@@ -1,0 +1,145 @@
+"""Holding a device to its contract, whoever drives it: emulator, simulator, or a composition.
+
+A model that breaks it, be it one of ours or the user's own, would hang what drives it, or have
+it fail far from the cause. So the first broken promise ends the run and is told, with the
+device, the request and the time.
+"""
+
+from __future__ import annotations
+
+import operator
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from freezingtime.device.base import Device, statistics_of
+from freezingtime.errors import FreezingTimeError, RunError
+from freezingtime.request import Request
+from freezingtime.units import MAX_VALUE
+
+#: More events than that at one instant which complete nothing: time does not go on.
+STALL_MAX = 100_000
+#: More events than that, at whatever times, of which none completes what is under way.
+FRUITLESS_MAX = 1_000_000
+
+
+class GuardedDevice(Device):
+    """A device with its calls checked; to be driven as the device itself would be.
+
+    Raises RunError from any call when the device has broken its contract or failed.
+    """
+
+    def __init__(self, device: Device, name: str = "") -> None:
+        """``name``: what the device is to its user, such as the disk's name."""
+        self._device = device
+        self._name = name
+        self._arrival_ns: dict[Request, int] = {}  # what is under way, oldest first
+        self._now_ns = 0
+        self._stalled_count = 0
+        self._fruitless_count = 0
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        self._arrival_ns[request] = now_ns
+        self._now_ns = now_ns
+        try:
+            self._device.submit(request, now_ns)
+        except Exception as error:
+            self._failed("submit", now_ns, error)
+
+    def next_event_ns(self) -> int | None:
+        try:
+            event_ns = self._device.next_event_ns()
+        except Exception as error:
+            self._failed("next_event_ns", self._now_ns, error)
+        if type(event_ns) is int and self._now_ns <= event_ns <= MAX_VALUE:
+            return event_ns  # nearly always
+        return self._checked_event_ns(event_ns)
+
+    def advance(self, now_ns: int) -> list[Request]:
+        try:
+            completed = self._device.advance(now_ns)
+        except Exception as error:
+            self._failed("advance", now_ns, error)
+        if not isinstance(completed, list):
+            kind = type(completed).__name__
+            self._break(f"returned a {kind} from advance(), which is to return a list of requests")
+        if completed:
+            self._stalled_count = self._fruitless_count = 0
+            self._now_ns = now_ns
+            self._take_out(completed)
+        else:
+            self._count_fruitless(now_ns)
+        return completed
+
+    def statistics(self) -> dict[str, float]:
+        """Those of the device."""
+        return statistics_of(self._device)
+
+    def _checked_event_ns(self, event_ns: object) -> int | None:
+        if event_ns is None:
+            if self._arrival_ns:
+                self._break(f"has no next event, and yet {self._under_way()}")
+            return None
+        try:
+            time_ns = operator.index(event_ns)  # type: ignore[arg-type]  # that is the question
+        except TypeError:
+            self._break(f"has its next event at {event_ns!r}, which is no whole number of ns")
+        if not self._now_ns <= time_ns <= MAX_VALUE:
+            when = "is past" if time_ns < self._now_ns else "no clock can reach"
+            self._break(f"has its next event at {time_ns} ns, which {when}")
+        return time_ns
+
+    def _take_out(self, completed: Sequence[Request]) -> None:
+        arrival_ns = self._arrival_ns
+        for request in completed:
+            try:
+                del arrival_ns[request]
+            except (KeyError, TypeError):
+                self._break(f"completed {_words(request)}, which it does not have (any more)")
+
+    def _count_fruitless(self, now_ns: int) -> None:
+        if now_ns > self._now_ns:
+            self._now_ns = now_ns
+            self._stalled_count = 0
+        self._stalled_count += 1
+        if self._stalled_count > STALL_MAX:
+            self._break(f"has had {STALL_MAX} events at one instant, which completed nothing")
+        if self._arrival_ns:
+            self._fruitless_count += 1
+            if self._fruitless_count > FRUITLESS_MAX:
+                self._break(f"has had {FRUITLESS_MAX} events, and still {self._under_way()}")
+
+    def _under_way(self) -> str:
+        request, arrival_ns = next(iter(self._arrival_ns.items()))
+        count = len(self._arrival_ns)
+        verb = "is" if count == 1 else "are"
+        return (
+            f"{count} of its requests {verb} not completed, the oldest {_words(request)}, "
+            f"which arrived at {arrival_ns} ns"
+        )
+
+    def _break(self, promise: str) -> NoReturn:
+        raise RunError(f"{self._who()} {promise}; guest time is {self._now_ns} ns")
+
+    def _failed(self, call: str, now_ns: int, error: Exception) -> NoReturn:
+        if isinstance(error, FreezingTimeError):
+            raise error
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        raise RunError(
+            f"{self._who()} failed in {call}() at {now_ns} ns of guest time: "
+            f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
+        ) from error
+
+    def _who(self) -> str:
+        kind = type(self._device).__name__
+        return f"the device of {self._name} ({kind})" if self._name else f"the device {kind}"
+
+
+def _words(request: object) -> str:
+    if not isinstance(request, Request):
+        return f"{request!r}"
+    name = f"the {request.operation.name.lower()}"
+    if not request.length_bytes:
+        return name
+    return f"{name} of {request.length_bytes} bytes at {request.offset_bytes}"
