@@ -79,7 +79,7 @@ class TestStore:
         [
             ("disk", b"", "disk: has 0 bytes; a raw disk has a multiple of 512"),
             ("disk", b"x" * 513, "disk: has 513 bytes"),
-            ("disk", b"QFI\xfb" + bytes(2000), "disk: cannot be copied: qemu-img failed"),
+            ("disk", b"QFI\xfb" + bytes(2000), "disk: is a damaged qcow2 image (its version is 0"),
             ("disk", None, "disk: No such file or directory; name a readable file"),
             ("kernel", b"\x7fELF" + bytes(2000), "kernel: is no Linux kernel for x86"),
             ("kernel", None, "kernel: No such file"),

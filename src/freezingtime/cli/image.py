@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.machine_options import AllowBackingOption
 from freezingtime.cli.options import MARKUP
 from freezingtime.cli.skipped import print_skipped
 from freezingtime.errors import InputError
@@ -160,6 +161,7 @@ def import_command(
             show_default=False,
         ),
     ] = "",
+    allow_backing: AllowBackingOption = None,
 ) -> int:
     """Take in a system of your own, under a name: as `run --guest FILE` does without one.
 
@@ -167,7 +169,7 @@ def import_command(
 
     Example: `freezingtime image import mine --root-disk disk.qcow2`
     """
-    plan = ImportPlan(root_disk, kernel, initrd, append)
+    plan = ImportPlan(root_disk, kernel, initrd, append, allow_backing=tuple(allow_backing or ()))
     image = import_system(_name(f"image import {name}", name), plan, _Steps())
     print(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0

@@ -54,6 +54,17 @@ AppendOption: TypeAlias = Annotated[
     ),
 ]
 
+AllowBackingOption: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--allow-backing",
+        metavar="DIR",
+        help="Backing and data files of the disk may be in DIR too, not only in the disk's own "
+        "directory. Repeatable.",
+        show_default=False,
+    ),
+]
+
 RootDeviceOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

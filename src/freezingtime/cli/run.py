@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.machine_options import (
+    AllowBackingOption,
     AppendOption,
     CpusOption,
     DisksOption,
@@ -105,6 +106,7 @@ def run_command(
     kernel: KernelOption = None,
     initrd: InitrdOption = None,
     append: AppendOption = None,
+    allow_backing: AllowBackingOption = None,
     root_device: RootDeviceOption = None,
     cpu_rate: Annotated[
         str,
@@ -176,6 +178,7 @@ def run_command(
         kernel=kernel,
         initrd=initrd,
         append=append,
+        allow_backing=allow_backing or (),
         root_device=root_device,
         collect=collect or [],
         collect_limit=collect_limit,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from freezingtime.cli.machine_options import (
+    AllowBackingOption,
     AppendOption,
     CpusOption,
     DisksOption,
@@ -67,6 +68,7 @@ def shell_command(
     kernel: KernelOption = None,
     initrd: InitrdOption = None,
     append: AppendOption = None,
+    allow_backing: AllowBackingOption = None,
     root_device: RootDeviceOption = None,
     memory: MemoryOption = None,
     cpus: CpusOption = None,
@@ -90,6 +92,7 @@ def shell_command(
             kernel=kernel,
             initrd=initrd,
             append=append,
+            allow_backing=allow_backing or (),
             root_device=root_device,
             memory=memory,
             cpus=cpus,

@@ -60,6 +60,7 @@ def make_plan(
     kernel: Path | None = None,
     initrd: Path | None = None,
     append: str | None = None,
+    allow_backing: Sequence[Path] = (),
     root_device: str | None = None,
     collect: Sequence[str] = (),
     collect_limit: str = COLLECT_LIMIT,
@@ -86,7 +87,7 @@ def make_plan(
     """
     machine = _Machine() if start_from is None else _saved_machine(start_from)
     guest = machine.guest if guest is None else guest
-    system = _system(guest, kernel, initrd, append)
+    system = _system(guest, kernel, initrd, append, allow_backing)
     return RunPlan(
         disks=[parse_disk(text) for text in disks],
         script=script,
@@ -144,12 +145,28 @@ def file_script(path: Path) -> bytes:
 
 
 def _system(
-    guest: str, kernel: Path | None, initrd: Path | None, append: str | None
+    guest: str,
+    kernel: Path | None,
+    initrd: Path | None,
+    append: str | None,
+    allow_backing: Sequence[Path],
 ) -> ImportPlan | None:
     """The user's own, if ``guest`` names a file."""
     if is_disk_file(guest):
-        return ImportPlan(Path(guest), kernel, initrd, append or "", disk_option="--guest")
-    given = {"--kernel": kernel, "--initrd": initrd, "--append": append}
+        return ImportPlan(
+            Path(guest),
+            kernel,
+            initrd,
+            append or "",
+            disk_option="--guest",
+            allow_backing=tuple(allow_backing),
+        )
+    given = {
+        "--kernel": kernel,
+        "--initrd": initrd,
+        "--append": append,
+        "--allow-backing": allow_backing or None,
+    }
     for option, value in given.items():
         if value is not None:
             raise InputError(

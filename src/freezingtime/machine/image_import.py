@@ -7,16 +7,19 @@ a unit in the system itself (:func:`write_runner`).
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.cache import exclusive_lock, unfinished_directory
 from freezingtime.machine.debian import Progress
+from freezingtime.machine.disk_chain import Layer, block_graph, chain_files, read_chain
 from freezingtime.machine.guest_image import (
     GuestImage,
     ImageContent,
@@ -37,7 +40,6 @@ _RUNNER_FILES = {
 }
 _RUNNER_LINK = "etc/systemd/system/multi-user.target.wants/freezingtime-job.service"
 
-_QCOW2_MAGIC = b"QFI\xfb"
 _SECTOR_BYTES = 512
 _CONVERT_DEADLINE_S = 3600.0
 
@@ -57,16 +59,32 @@ class ImportPlan:
     append: str = ""
     disk_option: str = "--root-disk"
     """The option that named the disk."""
+    allow_backing: tuple[Path, ...] = ()
+    """Where backing files of the disk may be, beside its own directory."""
 
     def source(self) -> str:
-        """The files as they are now: another text as soon as one of them has changed.
+        """The files as they are now, backing files too: another text if one of them has changed.
 
         Raises:
             InputError: one cannot be read.
         """
-        files = [(self.disk_option, self.root_disk), *self._boot_files()]
+        backing = [(self.disk_option, path) for path in chain_files(self.layers())[1:]]
+        files = [(self.disk_option, self.root_disk), *backing, *self._boot_files()]
         lines = [_identity(option, path) for option, path in files]
         return "\n".join([*lines, self.append])
+
+    def layers(self) -> list[Layer]:
+        """The images that the disk consists of, the topmost first.
+
+        Raises:
+            InputError: one cannot be read, or is where it may not be.
+        """
+        for directory in self.allow_backing:
+            if not directory.is_dir():
+                raise InputError(f"--allow-backing {directory}: is no directory")
+        return read_chain(
+            self.root_disk, f"{self.disk_option} {self.root_disk}", self.allow_backing
+        )
 
     def check(self) -> None:
         """See to it that the options fit together, and are readable files.
@@ -81,19 +99,20 @@ class ImportPlan:
         if not self.append.isprintable():
             raise InputError("--append: has a line end or another control character in it")
         self.source()
-        _format(self.disk_option, self.root_disk)
+        _require_sectors(self.layers()[0], f"{self.disk_option} {self.root_disk}")
         for option, path in self._boot_files():
             content = _read(option, path)
             if path == self.kernel:
                 _kernel_release(f"{option} {path}", content)
 
-    def as_dict(self) -> dict[str, str | None]:
+    def as_dict(self) -> dict[str, Any]:
         """The files as plain values."""
         return {
             "root_disk": str(self.root_disk),
             "kernel": None if self.kernel is None else str(self.kernel),
             "initrd": None if self.initrd is None else str(self.initrd),
             "append": self.append,
+            "allow_backing": [str(directory) for directory in self.allow_backing],
         }
 
     def _boot_files(self) -> list[tuple[str, Path]]:
@@ -128,7 +147,7 @@ def import_image(
     from freezingtime.machine.image_build import publish_image
 
     plan.check()
-    source, source_format = plan.source(), _format(plan.disk_option, plan.root_disk)
+    layers, source = plan.layers(), plan.source()
     if shutil.which("qemu-img") is None:
         raise InputError(
             "qemu-img is not installed, which importing an image takes; "
@@ -140,7 +159,12 @@ def import_image(
     ):
         progress("copy the root disk", 0, 1)
         copy = building / "root.img"
-        _convert(plan, source_format, copy)
+        _convert(plan, layers, copy)
+        if plan.source() != source:
+            raise InputError(
+                f"{plan.disk_option} {plan.root_disk}: has changed while it was copied; "
+                "stop what writes to it, and try again"
+            )
         root = RootDisk(_FILE_SYSTEM, copy.stat().st_size)
         if plan.kernel is None or plan.initrd is None:
             progress("look for its kernel", 0, 1)
@@ -207,6 +231,8 @@ def _reading(option: str, path: Path, read: Callable[[Path], Value]) -> Value:
 
 def _identity(option: str, path: Path) -> str:
     status = _reading(option, path, Path.stat)
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{option} {path}: is no regular file")
     return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 
@@ -219,29 +245,26 @@ def _kernel_release(name: str, kernel: bytes) -> str:
     return version.decode(errors="replace").partition(" ")[0]
 
 
-def _format(option: str, root_disk: Path) -> str:
-    def head(path: Path) -> bytes:
-        with path.open("rb") as file:
-            return file.read(len(_QCOW2_MAGIC))
-
-    if _reading(option, root_disk, head) == _QCOW2_MAGIC:
-        return "qcow2"
-    size_bytes = root_disk.stat().st_size
-    if size_bytes == 0 or size_bytes % _SECTOR_BYTES:
+def _require_sectors(top: Layer, about: str) -> None:
+    size_bytes = top.path.stat().st_size
+    if top.format == "raw" and (size_bytes == 0 or size_bytes % _SECTOR_BYTES):
         raise InputError(
-            f"{option} {root_disk}: has {size_bytes} bytes; a raw disk has a multiple of "
+            f"{about}: has {size_bytes} bytes; a raw disk has a multiple of "
             f"{_SECTOR_BYTES}; name a raw or qcow2 image of a disk"
         )
-    return "raw"
 
 
-def _convert(plan: ImportPlan, source_format: str, target: Path) -> None:
-    source = str(plan.root_disk)
+def _convert(plan: ImportPlan, layers: Sequence[Layer], target: Path) -> None:
+    source = f"json:{json.dumps(block_graph(layers))}"
     try:
         run_tool(
-            ["qemu-img", "convert", "-f", source_format, "-O", "raw", source, str(target)],
+            ["qemu-img", "convert", "-O", "raw", source, str(target)],
             timeout_s=_CONVERT_DEADLINE_S,
             name="qemu-img",
         )
     except RunError as error:
-        raise InputError(f"{plan.disk_option} {source}: cannot be copied: {error}") from error
+        if "No space left" in str(error):
+            raise
+        raise InputError(
+            f"{plan.disk_option} {plan.root_disk}: cannot be copied: {error}"
+        ) from error
