@@ -116,6 +116,8 @@ ROWS: list[tuple[str, Replays | Fits | Refused]] = [
     ("t-semi.csv", Replays(4, 400_000, operations="RRWR", length_bytes=4096)),
     ("t-tab.tsv", Replays(4, 400_000, operations="RRWR", length_bytes=4096)),
     ("t-hex.csv", Replays(2, 5_000, operations="RR", length_bytes=4096)),
+    ("t.csv.xz", Replays(4, 400_000, operations="RRWR", length_bytes=4096)),
+    ("t.csv.zst", Replays(4, 400_000, operations="RRWR", length_bytes=4096)),
     ("t-comment.csv", Replays(1, None, operations="R", length_bytes=4096)),
     ("blkparse-clean.txt", Fits({R: 100_000, W: 20_000}, depth=1, requests=600)),
     (

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from freezingtime.cli.export import export_command
 from freezingtime.emulator import CompletedRequest
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
+from freezingtime.trace import blktrace_layout as layout
 from freezingtime.trace.export import EXPORT_FORMATS, export
 from freezingtime.trace.readers import Trace, read_trace
 from freezingtime.trace.readers.fio.latency_log import read_latency_log
+from freezingtime.trace.readers.text import opened
 from freezingtime.trace.record_paths import stream_path
 from freezingtime.trace.record_schema import COLUMNS
 from tests.conftest import require_tool
@@ -175,6 +178,55 @@ def test_blkparse_prints_of_our_binary_what_our_text_says(
     assert printed == exported(rows, "blkparse", directory).read_text().splitlines()
     (directory / "printed").write_text("\n".join(printed))
     assert seen(read_trace(directory / "printed")) == expected(rows)
+    assert seen(read_trace(directory / "out.blktrace.0")) == expected(rows)
+
+
+def test_binary_traces_are_read_as_blkparse_prints_them(tmp_path: Path) -> None:
+    """Events of all kinds, on two CPUs, with and without a process behind them."""
+    kinds = [layout.READ, layout.WRITE, layout.WRITE | layout.DISCARD, layout.FLUSH, 0]
+    kinds.append(layout.WRITE | layout.FLUSH)
+    flags = [0, layout.SYNC, layout.META, layout.FUA, layout.AHEAD, layout.SYNC | layout.FUA]
+    letters = [(letter, layout.QUEUED) for letter in "QGI"]
+    letters += [("D", layout.ISSUED), ("R", layout.REQUEUED), ("C", layout.COMPLETED)]
+    events = np.zeros(len(kinds) * len(flags) * len(letters), layout.EVENT)
+    events["magic"] = layout.MAGIC
+    events["device"] = 8 << layout.DEVICE_MINOR_BITS | 16
+    for number, (kind, flag, (letter, what)) in enumerate(product(kinds, flags, letters)):
+        has_range = kind not in (0, layout.FLUSH, layout.WRITE | layout.FLUSH)
+        event = events[number]
+        event["sequence"], event["time"] = number + 1, number * 10_007
+        event["action"] = (kind | flag | what) << layout.CATEGORY_SHIFT | layout.NUMBERS[letter]
+        event["sector"], event["bytes"] = (number * 8, 4096) if has_range else (0, 0)
+        event["pid"], event["cpu"] = 7, number % 2
+    notice = np.zeros(1, layout.EVENT)
+    notice["magic"], notice["pdu_len"], notice["pid"] = layout.MAGIC, 4, 7
+    notice["action"], notice["device"] = layout.NOTIFY << layout.CATEGORY_SHIFT, events["device"][0]
+    for cpu in range(2):
+        content = notice.tobytes() + b"cat\0" + events[events["cpu"] == cpu].tobytes()
+        (tmp_path / f"out.blktrace.{cpu}").write_bytes(content)
+    printed = subprocess.run(
+        [require_tool("blkparse"), "-i", "out"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    # What blkparse adds in brackets is the name of the process; we have its number.
+    lines = [line.split() for line in printed.splitlines() if re.match(r" *8,16 ", line)]
+    shown = [[part.replace("[cat]", "[7]") for part in line] for line in lines]
+    for cpu in range(2):
+        with opened(tmp_path / f"out.blktrace.{cpu}") as (_, text):
+            assert [line.split() for line in text] == shown
+
+
+def test_damaged_binary_trace_is_named(tmp_path: Path) -> None:
+    file = exported([completed()], "blktrace", tmp_path)
+    content = file.read_bytes()
+    file.write_bytes(content + b"\1" * 48)
+    with pytest.raises(InputError, match="is damaged: event 5 of it is none of blktrace's"):
+        read_trace(file)
+    file.write_bytes(content + content[:20])
+    assert len(read_trace(file)) == 1
 
 
 def btt_averages_s(directory: Path) -> dict[str, tuple[float, int]]:

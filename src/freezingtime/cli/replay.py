@@ -131,7 +131,7 @@ def replay_command(
     """Run a trace or a workload on devices, without a guest.
 
     A trace is replayed in an open loop, at its arrival times, or with `--closed-loop`. It
-    may be gzipped. Formats: our own record (a run's
+    may be compressed. Formats: our own record (a run's
     directory or its `requests.parquet`), fio's iolog, the text of blkparse, ftrace and
     biosnoop, the CSV of MSR Cambridge, FIU's traces, CSV with named columns, SPC, Alibaba,
     Tencent, MQSim's and DiskSim's ASCII. What was read, and what was taken for granted, is said

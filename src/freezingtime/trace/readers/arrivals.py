@@ -23,10 +23,13 @@ from freezingtime.units import MAX_VALUE
 _CLOCK_UNITS = ("ns", "us", "ms")
 # The most that may lie between two requests where a clock wraps, as a share of its range.
 _WRAP_GAP_SHARE = 1 / 64
-# Appended traces begin within that share of the first one's span of where that began, and have
-# so many requests at least.
+# Appended traces begin within that share of the shortest one's span of where the first began, and
+# have so many requests at least.
 _ORIGIN_SHARE = 0.1
-_APPENDED_MIN = 2
+_APPENDED_MIN = 3
+# Nor do they, from where they began, jump over as much of the span of the one before: what is
+# written when it completes does, behind a request that took long.
+_JUMP_SHARE = 0.5
 
 
 class Ordered(NamedTuple):
@@ -40,19 +43,21 @@ class Ordered(NamedTuple):
     notes: tuple[str, ...]
 
 
-def put_in_order(file: str, start_ns: int, arrival_ns: IntColumn) -> Ordered:
+def put_in_order(
+    file: str, start_ns: int, arrival_ns: IntColumn, *, is_one_clock: bool = False
+) -> Ordered:
     """Say what times that go back mean; ``arrival_ns`` counts from ``start_ns``.
+
+    ``is_one_clock``: they can be nothing but out of order.
 
     Raises:
         InputError: together, the traces are longer than 64 bits of ns.
     """
     notes: list[str] = []
-    arrival_ns, wraps = _unwrapped(start_ns, arrival_ns)
-    if wraps:
-        notes.append(wraps)
-    arrival_ns, appended = _one_after_another(file, arrival_ns)
-    if appended:
-        notes.append(appended)
+    if not is_one_clock:
+        arrival_ns, wraps = _unwrapped(start_ns, arrival_ns)
+        arrival_ns, appended = _one_after_another(file, arrival_ns)
+        notes += [note for note in (wraps, appended) if note]
     late_ns = np.maximum.accumulate(arrival_ns) - arrival_ns
     order: IntColumn | None = None
     if late_ns.any():
@@ -100,6 +105,12 @@ def _one_after_another(file: str, arrival_ns: IntColumn) -> tuple[IntColumn, str
         or counts.min() < _APPENDED_MIN
         or not spans_ns.min()
         or np.any(np.abs(firsts_ns - firsts_ns[0]) > near_ns)
+        or any(
+            _jumps_over(arrival_ns[start:end], int(first_ns), int(last_ns))
+            for start, end, first_ns, last_ns in zip(
+                starts[1:-1], starts[2:], firsts_ns, lasts_ns, strict=False
+            )
+        )
     ):
         return arrival_ns, ""
     gaps_ns = spans_ns // (counts - 1)
@@ -110,3 +121,12 @@ def _one_after_another(file: str, arrival_ns: IntColumn) -> tuple[IntColumn, str
         f"time goes back to the start at {len(counts) - 1} places: taken for {len(counts)} traces "
         "appended, one after the other (if it is one, sort the file by time)"
     )
+
+
+def _jumps_over(times_ns: IntColumn, before_first_ns: int, before_last_ns: int) -> bool:
+    """Whether ascending times jump from within an earlier span far across its end."""
+    place = int(np.searchsorted(times_ns, before_last_ns, side="right"))
+    if not 0 < place < len(times_ns):
+        return False
+    jump_ns = int(times_ns[place] - times_ns[place - 1])
+    return jump_ns > _JUMP_SHARE * (before_last_ns - before_first_ns)

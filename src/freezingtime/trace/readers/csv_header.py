@@ -58,6 +58,8 @@ LENGTHS: Names = {
 }
 DISKS = ("disk", "lun", "volume", "volumeid", "device", "deviceid", "disknumber", "asu")
 FUA = ("fua",)
+#: In our own export, when requests were over: the order of its lines, all by one clock.
+ENDS = ("deliveryns",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from freezingtime.trace.readers.named_csv import need
 from freezingtime.trace.readers.reading import span_text
 from freezingtime.units import MAX_VALUE
 
-_START_NAME, _END_NAME = ("arrivalns",), ("deliveryns",)
+_START_NAME = ("arrivalns",)
 _DEPTH_NAMES = ("queuedepth", "depth", "qd", "iodepth")
 _DEPTH_MAX = 2**20
 _ASSUMED_NOTE = "says neither depths nor times of arrival: depth 1 is assumed (--depth)"
@@ -145,7 +145,7 @@ def _missing(header: Header) -> str | None:
         "operation": csv_header.OPERATIONS,
         "size": csv_header.LENGTHS,
     }
-    if header.find(_START_NAME) is None or header.find(_END_NAME) is None:
+    if header.find(_START_NAME) is None or header.find(csv_header.ENDS) is None:
         needed = {**needed, "latency": csv_header.LATENCIES}
     return lacking(header, needed)
 
@@ -159,7 +159,7 @@ def _locate(lines: Lines, header: Header) -> _Columns:
         None if latency is None else LatencyField(lines, latency),
         None if time is None else TimeField(time),
         header.find(_START_NAME),
-        header.find(_END_NAME),
+        header.find(csv_header.ENDS),
         header.find(_DEPTH_NAMES),
         header.find(csv_header.DISKS),
     )

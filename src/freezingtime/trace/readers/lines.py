@@ -58,6 +58,8 @@ class Lines:
         self.hints = hints
         self.assumed_unit: str | None = None
         """The unit of times that nothing but a custom speaks for."""
+        self.is_one_clock = False
+        """Whether times that go back can be nothing but out of order."""
         self.number = 0
         self.is_cut = False
         """Whether the present line is the last one and has no end, as where a tool was killed."""

@@ -123,6 +123,7 @@ def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[Rec
     disk, fua = header.find(csv_header.DISKS), header.find(csv_header.FUA)
     if told := header.passed_over((action, kind, time, place, length, disk, fua)):
         lines.facts.append(told)
+    lines.is_one_clock = header.find(csv_header.ENDS) is not None
     times, operations = TimeField(time), OperationField(lines, kind, are_letters=action is not None)
     offsets, lengths = LengthField(place), LengthField(length)
     wanted = None if action is None else _wanted_action(lines, header, action)

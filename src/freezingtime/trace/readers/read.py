@@ -85,7 +85,7 @@ def _read_text(
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
                 progress(binary.tell(), total_bytes)
         progress(total_bytes, total_bytes)
-    trace, ordered = columns.trace()
+    trace, ordered = columns.trace(is_one_clock=lines.is_one_clock)
     _check_pace(lines, trace)
     facts, notes = (*lines.facts, *ordered.facts), (*lines.notes, *ordered.notes)
     name, count = columns.disk
@@ -135,7 +135,7 @@ class _Columns:
         rest = len(self._counts) - len(named)
         return ", ".join([*named, f"and {rest} more"] if rest else named)
 
-    def trace(self) -> tuple[Trace, Ordered]:
+    def trace(self, *, is_one_clock: bool) -> tuple[Trace, Ordered]:
         """The requests in order, and what was made of their times."""
         if self._wanted is None and len(self._counts) > 1:
             raise InputError(
@@ -150,7 +150,9 @@ class _Columns:
                 )
             raise InputError(f"{self._file}: no request in it; name another trace or --format")
         arrival_ns = np.frombuffer(self._arrival_ns, dtype=np.int64)
-        ordered = put_in_order(self._file, self._start_ns or 0, arrival_ns)
+        ordered = put_in_order(
+            self._file, self._start_ns or 0, arrival_ns, is_one_clock=is_one_clock
+        )
         trace = Trace(
             ordered.arrival_ns,
             np.frombuffer(self._operation, dtype=np.uint8),
