@@ -12,6 +12,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import BinaryIO
+
 
 class FreezingTimeError(Exception):
     """Anything that this package reports to its user; the text is one line and names the cure."""
@@ -24,9 +27,18 @@ class InputError(FreezingTimeError):
 class RunError(FreezingTimeError):
     """A failure while running: what died and why."""
 
-    stdout: bytes = b""
-    """What the job had printed by then."""
-    stderr: bytes = b""
+    #: Files without a name with what the job had printed on stdout and stderr.
+    output: tuple[BinaryIO, BinaryIO] | None = None
+
+    @property
+    def stdout(self) -> bytes:
+        """What the job had printed by then; all of it is read into memory when it is asked for."""
+        return b"" if self.output is None else _content(self.output[0])
+
+    @property
+    def stderr(self) -> bytes:
+        """The same of what it had printed on stderr."""
+        return b"" if self.output is None else _content(self.output[1])
 
 
 class GuestError(RunError):
@@ -36,6 +48,17 @@ class GuestError(RunError):
 class TimeLimitError(RunError):
     """The job was not done within the guest or host time that it was given."""
 
+    guest_ns: int | None = None
+    """The guest time at which a limit of guest time ended it."""
+
 
 class RefusalError(RunError):
     """A request that the device's own rules forbid, such as a write elsewhere in a zone."""
+
+
+def _content(file: BinaryIO) -> bytes:
+    size_bytes = os.fstat(file.fileno()).st_size
+    content = bytearray()
+    while piece := os.pread(file.fileno(), size_bytes, len(content)):
+        content += piece
+    return bytes(content)

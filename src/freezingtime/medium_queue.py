@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from freezingtime.errors import RunError
 from freezingtime.medium.base import Medium
+from freezingtime.patience import wait_patiently
 from freezingtime.request import Buffer, Operation, Request
 
 _NO_DATA = b""
@@ -100,7 +101,8 @@ class MediumQueue:
         if transfer.done and not self._abandoned:
             return 0
         start_ns = time.perf_counter_ns()
-        finished = transfer._finished is None or transfer._finished.wait(self._deadline_s)
+        event = transfer._finished
+        finished = event is None or wait_patiently(event, self._deadline_s)
         if self._abandoned:
             raise RunError(f"{self.medium.describe()} was abandoned")
         if not finished:

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from freezingtime._version import __version__
 from freezingtime.cli import signals
+from freezingtime.cli.standard_streams import open_closed_streams
 from freezingtime.errors import FreezingTimeError, GuestError, InputError, TimeLimitError
 
 EXIT_FAILED = 1
@@ -189,6 +190,7 @@ def _show_own_log() -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
+    open_closed_streams()
     # What libraries log is not for our user; what matters is raised. Our own lines are.
     logging.getLogger().addHandler(logging.NullHandler())
     _show_own_log()

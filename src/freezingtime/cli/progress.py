@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 from rich.console import Console
 
 from freezingtime.cli.live_view import LiveView
 from freezingtime.emulator import Totals
+from freezingtime.errors import RunError
 from freezingtime.experiment.progress_text import JobTimes, disks_line, running_line, step_line
 from freezingtime.experiment.run import RunObserver
 from freezingtime.experiment.run_meter import DiskHistory, DiskMeter
@@ -19,6 +21,8 @@ from freezingtime.experiment.run_meter import DiskHistory, DiskMeter
 #: How often the view is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2
 _PLAIN_PERIOD_S = 10.0
+#: So much of a job's output is kept in memory.
+_STORE_BYTES = 1 << 20
 
 
 class RunProgress(RunObserver):
@@ -26,8 +30,9 @@ class RunProgress(RunObserver):
 
     def __init__(self, *, quiet: bool, forward_output: bool) -> None:
         """``forward_output``: pass the job's output on at once, else keep it."""
-        self.stdout = bytearray()
-        self.stderr = bytearray()
+        #: What the job has printed, if it is not forwarded; larger outputs are in a file.
+        self.stdout: BinaryIO = _new_store()
+        self.stderr: BinaryIO = _new_store()
         self._quiet = quiet
         self._forward = forward_output
         console = Console(stderr=True)
@@ -85,8 +90,7 @@ class RunProgress(RunObserver):
     def output(self, stdout: bytes, stderr: bytes) -> None:
         """Pass the job's output on, or keep it."""
         if not self._forward:
-            self.stdout += stdout
-            self.stderr += stderr
+            self._store(stdout, stderr)
             return
         if stdout or stderr:
             self._clear()
@@ -98,6 +102,21 @@ class RunProgress(RunObserver):
                 if self._view is not None and stream.isatty():
                     self._in_a_line = not data.endswith(b"\n")
 
+    def _store(self, stdout: bytes, stderr: bytes) -> None:
+        try:
+            self.stdout.write(stdout)
+            self.stderr.write(stderr)
+        except OSError as error:
+            raise RunError(
+                f"the job's output cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
+                "free some space there, or set TMPDIR to another directory"
+            ) from error
+
     def _clear(self) -> None:
         if self._view is not None:
             self._view.clear()
+
+
+def _new_store() -> BinaryIO:
+    # Ends with the process, or when nobody has it any more.
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(_STORE_BYTES, prefix="freezingtime-"))

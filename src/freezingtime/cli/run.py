@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from freezingtime.cli.json_stream import print_document
 from freezingtime.cli.machine_options import (
     AllowBackingOption,
     AppendOption,
@@ -201,15 +202,11 @@ def run_command(
             result = run(plan, progress)
         except RunError as error:
             if as_json:
-                _print_failure(error)
+                # Why it failed, and what the job had printed by then.
+                _print_document({"error": str(error)}, progress)
             raise
     if as_json:
-        document = {
-            **result.as_dict(),
-            "stdout": progress.stdout.decode(errors="replace"),
-            "stderr": progress.stderr.decode(errors="replace"),
-        }
-        print(json.dumps(document, indent=2))
+        _print_document(result.as_dict(), progress)
     if not quiet:
         _print_summary(result)
     if result.job.exit_status:
@@ -217,14 +214,9 @@ def run_command(
     return 0 if result.valid or allow_late else EXIT_INVALID
 
 
-def _print_failure(error: RunError) -> None:
-    """The document of a run that failed: why, and what the job had printed by then."""
-    document = {
-        "error": str(error),
-        "stdout": error.stdout.decode(errors="replace"),
-        "stderr": error.stderr.decode(errors="replace"),
-    }
-    print(json.dumps(document, indent=2))
+def _print_document(document: Mapping[str, Any], progress: RunProgress) -> None:
+    """With what the job has printed."""
+    print_document(document, {"stdout": progress.stdout, "stderr": progress.stderr}, sys.stdout)
 
 
 def _script(command: list[str], script: Path | None, job: Path | None) -> bytes:

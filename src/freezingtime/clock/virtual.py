@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 
 from freezingtime.clock.agent import agent_path
 from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
@@ -27,11 +26,13 @@ from freezingtime.clock.protocol import (
     encode_order,
 )
 from freezingtime.errors import RunError
+from freezingtime.patience import Patience
 from freezingtime.poller import Poller, same_user
 from freezingtime.request import Request
 
 #: How long bytes that QEMU has already sent may take to be read.
 _RECEIVE_DEADLINE_S = 30.0
+_RECEIVE_POLL_S = 1.0
 
 #: The agent reports at least this often in guest time, also while the guest only computes:
 #: so a run that goes on can be told from one that hangs. The guest cannot notice.
@@ -187,12 +188,13 @@ class VirtualClock(Clock):
         self, wire: Wire, disk: int, cookie: int, time_ns: int
     ) -> tuple[Request, Channel] | None:
         """The request that was stamped; None if QEMU dies before it has come in."""
-        deadline_s = time.monotonic() + _RECEIVE_DEADLINE_S
+        patience = Patience(_RECEIVE_DEADLINE_S)
         while (taken := wire.take_request(disk)) is None:
             if self._closed:
                 return None
             # The agent stamps a request once QEMU has sent all of it: it is on its way.
-            if time.monotonic() > deadline_s or not self._poller.poll(_RECEIVE_DEADLINE_S):
+            self._poller.poll(_RECEIVE_POLL_S)
+            if patience.is_over:
                 raise RunError(
                     f"disk {disk}: a request stamped at {time_ns} ns has not come in "
                     f"within {_RECEIVE_DEADLINE_S:.0f} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -39,9 +40,14 @@ class JobOutput:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is None:
+            self.pass_on()
+            return
         if isinstance(error, RunError):
-            error.stdout, error.stderr = self._stdout.read_all(), self._stderr.read_all()
-        self.pass_on()
+            error.output = (self._stdout.copy_handle(), self._stderr.copy_handle())
+        # What has failed first is what counts, and may be why the rest cannot be passed on.
+        with contextlib.suppress(RunError, OSError):
+            self.pass_on()
 
     def pass_on(self) -> None:
         """Pass on what has been printed since the last time.
@@ -49,13 +55,22 @@ class JobOutput:
         Raises:
             RunError: it cannot be written.
         """
-        stdout, stderr = self._stdout.read_new(), self._stderr.read_new()
-        if self._stdout_path is not None and stdout:
-            try:
-                with self._stdout_path.open("ab") as file:
-                    file.write(stdout)
-            except OSError as error:
-                raise RunError(
-                    f"cannot write the job's output to {self._stdout_path}: {error.strerror}"
-                ) from error
-        self._on_output(stdout, stderr)
+        while True:
+            stdout, stderr = self._stdout.read_new(), self._stderr.read_new()
+            if stdout:
+                self._write(stdout)
+            self._on_output(stdout, stderr)
+            if not (stdout or stderr):
+                return
+
+    def _write(self, stdout: bytes) -> None:
+        if self._stdout_path is None:
+            return
+        try:
+            with self._stdout_path.open("ab") as file:
+                file.write(stdout)
+        except OSError as error:
+            raise RunError(
+                f"cannot write the job's output to {self._stdout_path}: {error.strerror}; "
+                "free some space, or name another --out"
+            ) from error

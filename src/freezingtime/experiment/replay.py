@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -29,10 +30,12 @@ from freezingtime.experiment.simulate import (
 )
 from freezingtime.experiment.workload import Workload
 from freezingtime.spec import DiskSpec, MemorySpec, build_device, parse_disk
+from freezingtime.trace.output import replaced_path
 from freezingtime.trace.readers import NO_HINTS, Hints, Tell, Trace, read_trace
 from freezingtime.trace.readers.reading import tell_nobody
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
+from freezingtime.trace.record_paths import stream_path
 
 #: Told what is being done, and how much of it is done, of how much in all.
 Observer: TypeAlias = Callable[[str, int, int], None]
@@ -230,17 +233,32 @@ def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:
         raise InputError(f"--out {out}: is the trace itself; name another file")
 
 
-def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> RecordFile:
-    """A record for what :func:`write_record` appends.
+@contextmanager
+def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> Iterator[RecordFile]:
+    """A record for what :func:`write_record` appends; at ``path`` once the block is left.
+
+    Until then, and for good if an exception leaves the block, what was there stays there.
 
     Raises:
         InputError: it cannot be written there.
+        RunError: it could not be completed.
     """
-    disks = [RecordedDisk(device, device) for device in devices]
-    try:
-        return RecordFile(path, RecordHeader(disks, seed))
-    except OSError as error:
-        raise InputError(f"--out {path}: {error.strerror}; name a file in a directory") from error
+    header = RecordHeader([RecordedDisk(device, device) for device in devices], seed)
+    if path.exists() and not path.is_file():
+        raise InputError(f"--out {path}: is no file; name a file in a directory")
+    with replaced_path(path) as partial:
+        try:
+            record = RecordFile(partial, header, shown_path=path)
+        except OSError as error:
+            cure = "name a file in a directory"
+            raise InputError(f"--out {path}: {error.strerror}; {cure}") from error
+        try:
+            with record:
+                yield record
+        except BaseException:
+            with suppress(OSError):  # what has ended the block is what counts
+                stream_path(partial).unlink()
+            raise
 
 
 def write_record(

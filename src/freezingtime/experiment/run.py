@@ -8,7 +8,7 @@ import os
 import platform
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ from freezingtime.machine.service import CONTROL_DISK_INDEX
 from freezingtime.machine.snapshot import Snapshot
 from freezingtime.spec import DiskSpec
 from freezingtime.trace.live_record import LiveRecord
+from freezingtime.trace.output import replaced
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
@@ -57,6 +58,7 @@ from freezingtime.trace.run_directory import (
     DOCUMENT_NAME,
     STATISTICS_NAME,
     STDOUT_NAME,
+    locked_run_directory,
 )
 
 #: Where in the run directory the files are that came back from the guest.
@@ -217,6 +219,17 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         InputError: the plan cannot be run.
         RunError: something failed on the way.
     """
+    with contextlib.ExitStack() as ownership:
+        return _run(plan, observer, terminal, ownership)
+
+
+def _run(
+    plan: RunPlan,
+    observer: RunObserver,
+    terminal: socket.socket | None,
+    ownership: contextlib.ExitStack,
+) -> RunResult:
+    """As :func:`run`; ``ownership`` is of the run's directory, to the last word written there."""
     start_s = time.monotonic()
     find_qemu(plan.qemu)
     with contextlib.ExitStack() as cleanup:
@@ -232,7 +245,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         disks = _open_disks(plan, saved, cleanup)
         job = _make_job(plan, cleanup)
         if plan.out is not None:
-            _prepare_directory(plan.out, collects=bool(plan.collect))
+            ownership.enter_context(_prepared_directory(plan.out, collects=bool(plan.collect)))
         image = _image(plan, saved, observer.preparing)
         config = _config(plan, image)
 
@@ -397,7 +410,20 @@ def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
     )
 
 
-def _prepare_directory(out: Path, *, collects: bool) -> None:
+@contextlib.contextmanager
+def _prepared_directory(out: Path, *, collects: bool) -> Iterator[None]:
+    """The run's directory, with nothing in it of another run's; ours until the block is left."""
+    with contextlib.ExitStack() as ours:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            ours.enter_context(locked_run_directory(out))
+            _empty_directory(out, collects=collects)
+        except OSError as error:
+            raise _cannot_write(out, error) from error
+        yield
+
+
+def _empty_directory(out: Path, *, collects: bool) -> None:
     if (out / DOCUMENT_NAME).exists():
         raise InputError(f"--out {out}: holds a run already; name another directory or remove it")
     if collects and os.path.lexists(out / COLLECTED_DIRECTORY):
@@ -405,15 +431,11 @@ def _prepare_directory(out: Path, *, collects: bool) -> None:
             f"--out {out}: holds {COLLECTED_DIRECTORY!r}, which --collect is to make; "
             "name another directory or remove it"
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / STDOUT_NAME).write_bytes(b"")
-        # What a run before this one has left must not pass for this one's.
-        record = out / RECORD_NAME
-        for left in (record, stream_path(record), out / STATISTICS_NAME):
-            left.unlink(missing_ok=True)
-    except OSError as error:
-        raise _cannot_write(out, error) from error
+    (out / STDOUT_NAME).write_bytes(b"")
+    # What a run before this one has left must not pass for this one's.
+    record = out / RECORD_NAME
+    for left in (record, stream_path(record), out / STATISTICS_NAME):
+        left.unlink(missing_ok=True)
 
 
 def _cannot_write(out: Path, error: OSError) -> InputError:
@@ -448,6 +470,10 @@ def _write_document(out: Path, result: RunResult, sampler: StatisticsSampler) ->
             from freezingtime.trace.statistics_file import write_statistics
 
             write_statistics(out / STATISTICS_NAME, sampler.rows())
-        (out / DOCUMENT_NAME).write_text(json.dumps(result.as_dict(), indent=2) + "\n")
+        with replaced(out / DOCUMENT_NAME) as file:
+            file.write(json.dumps(result.as_dict(), indent=2).encode() + b"\n")
     except OSError as error:
-        raise RunError(f"cannot write the results to {out}: {error.strerror}") from error
+        raise RunError(
+            f"cannot write the results to {out}: {error.strerror or error}; "
+            "free some space, or name another --out"
+        ) from error

@@ -118,7 +118,7 @@ class ControlDisk(Medium):
         """Keep a piece of what the guest hands over; zeros, as of a sparse file, take no space.
 
         Raises:
-            RunError: it is more than the job may hand over.
+            RunError: it is more than the job may hand over, or there is no room for it.
         """
         end_bytes = position_bytes + len(data)
         if end_bytes > self._collected_max_bytes + _ARCHIVE_OVERHEAD_BYTES:
@@ -127,11 +127,18 @@ class ControlDisk(Medium):
                 f"{format_size_bytes(self._collected_max_bytes)}; collect less, or allow more with "
                 "--collect-limit"
             )
-        if data.count(0) == len(data) and position_bytes >= self._collected_bytes:
-            self.collected.truncate(end_bytes)
-        else:
-            self.collected.seek(position_bytes)
-            self.collected.write(data)
+        try:
+            if data.count(0) == len(data) and position_bytes >= self._collected_bytes:
+                self.collected.truncate(end_bytes)
+            else:
+                self.collected.seek(position_bytes)
+                self.collected.write(data)
+                self.collected.flush()
+        except OSError as error:
+            raise RunError(
+                f"what the guest hands over cannot be kept in {tempfile.gettempdir()}: "
+                f"{error.strerror}; free some space there, or set TMPDIR to another directory"
+            ) from error
         self._collected_bytes = max(self._collected_bytes, end_bytes)
 
     def zero(self, offset_bytes: int, length_bytes: int) -> None:

@@ -22,8 +22,8 @@ from typing import BinaryIO, Self
 from freezingtime.emulator import CompletedRequest, Totals
 from freezingtime.errors import GuestError, RunError, TimeLimitError
 from freezingtime.machine.bootstrap import bootstrap_script
-from freezingtime.machine.capture import Capture
-from freezingtime.machine.console import complaints, is_panic
+from freezingtime.machine.capture import Captures
+from freezingtime.machine.console import ConsoleWatch, complaints, is_panic
 from freezingtime.machine.job import Job
 from freezingtime.machine.job_messages import (
     DONE,
@@ -51,6 +51,8 @@ from freezingtime.machine.service import (
     GuestMessage,
 )
 from freezingtime.machine.snapshot import Snapshot
+from freezingtime.patience import Patience
+from freezingtime.units import format_time_ns
 
 #: The guest's speed while it boots, whatever it is to be later: one snapshot serves all.
 BOOT_RATE_HZ = 4_000_000_000
@@ -114,12 +116,15 @@ class Machine:
         self._snapshot = snapshot
         self._terminal = terminal
         self._warped_in_boot_ns = 0
+        self._limit_ns: int | None = None
         self._cleanup = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
             on_error.push(self._cleanup)
-            self.stdout = self._cleanup.enter_context(Capture())
-            self.stderr = self._cleanup.enter_context(Capture())
-            self._console = self._cleanup.enter_context(Capture())
+            self._captures = self._cleanup.enter_context(Captures())
+            self.stdout = self._captures.add("the job's output")
+            self.stderr = self._captures.add("the job's output on stderr")
+            self._console = self._captures.add("the guest's console")
+            self._watch = ConsoleWatch()
             self._service = EmulatorService(
                 disks if root is None else [*disks, root],
                 boots_from_last=root is not None and snapshot is None,
@@ -191,16 +196,16 @@ class Machine:
         self._await_status("stopping the machine", lambda status: status == "paused")
         if self.totals.disturbed_ns is not None:
             raise RunError(
-                f"the machine is not saved: at {self.totals.disturbed_ns} ns of guest time an "
+                f"the machine is not saved: at guest time {self.totals.disturbed_ns} ns an "
                 "interrupt of the host's reached it, so it would not be the same again; try again"
             )
         self._execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         self._execute("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
-        deadline_s = time.monotonic() + _SAVE_DEADLINE_S
+        patience = Patience(_SAVE_DEADLINE_S)
         while (state := self._execute("query-migrate"))["status"] != "completed":
             if state["status"] in ("failed", "cancelled"):
                 raise _cannot_save(path, state.get("error-desc", "QEMU gives no reason"))
-            if time.monotonic() > deadline_s:
+            if patience.is_over:
                 raise RunError(f"saving the machine to {path} took over {_SAVE_DEADLINE_S:.0f} s")
             time.sleep(_POLL_S)
 
@@ -236,6 +241,7 @@ class Machine:
             self._plug_disks()
         for word in (DONE if job.has_aftermath else EXIT, FAILED, LIMIT):
             self._service.stop_machine_at(word)
+        self._limit_ns = limit_ns
         if limit_ns is not None:
             self._service.limit_job(limit_ns)
         self._execute("cont")
@@ -243,6 +249,8 @@ class Machine:
         end = stop = self._await_message(EXIT, host_limit_s, on_tick)
         if job.has_aftermath:
             stop = self._await_message(DONE, _AFTERMATH_DEADLINE_S, on_tick)
+        found = complaints(self._console.lines())
+        self._captures.check()
         return JobResult(
             exit_status=exit_status(end.text),
             start_ns=start.totals.now_ns,
@@ -250,7 +258,7 @@ class Machine:
             stop_ns=stop.totals.now_ns,
             totals=replace(end.totals, warped_ns=end.totals.warped_ns - self._warped_in_boot_ns),
             host_s=end.host_s - start.host_s,
-            complaints=complaints(self._console_text()),
+            complaints=found,
         )
 
     def _boot(self, on_tick: Callable[[], None]) -> int:
@@ -308,7 +316,7 @@ class Machine:
             start_ns=snapshot.ready_ns if snapshot else 0,
             rate_hz=config.rate_hz if snapshot else BOOT_RATE_HZ,
         )
-        log = self._cleanup.enter_context(Capture())
+        log = self._captures.add("what QEMU says")
         return QemuProcess(
             command,
             qmp=ours,
@@ -326,20 +334,22 @@ class Machine:
         except RunError:
             if self._service.error is not None:
                 raise self._failure() from self._service.error
+            self._captures.check()
             raise
         return result
 
     def _await_status(self, doing: str, wanted: Callable[[str], bool]) -> None:
-        deadline_s = time.monotonic() + _STOP_DEADLINE_S
+        patience = Patience(_STOP_DEADLINE_S)
         while not wanted(status := self._execute("query-status")["status"]):
-            if time.monotonic() > deadline_s:
+            if patience.is_over:
                 raise RunError(f"{doing} took over {_STOP_DEADLINE_S:.0f} s; QEMU is {status}")
             time.sleep(_POLL_S)
 
     def _await_message(
         self, word: str, deadline_s: float | None, on_tick: Callable[[], None]
     ) -> GuestMessage:
-        start_s = heard_s = time.monotonic()
+        patience = None if deadline_s is None else Patience(deadline_s)
+        silence = Patience(_SILENCE_DEADLINE_S)
         turn_count = self.totals.turn_count
         while True:
             with contextlib.suppress(queue.Empty):
@@ -349,24 +359,32 @@ class Machine:
                 if message.word == word:
                     return message
                 if message.word == LIMIT:
-                    raise TimeLimitError(
-                        "the job was not done within its limit of guest time, which ended at "
-                        f"{message.totals.now_ns} ns; give it more with --time-limit; "
-                        f"{self._console_tail()}"
-                    )
+                    raise self._over_time(message.totals.now_ns)
                 raise not_due(message.text, word)
             if self._qemu.exit_status() is not None:
                 raise self._failure()  # the emulator, in a freeze, may not know yet
+            self._captures.check()
+            self._watch.read(self._console)
             on_tick()
             if turn_count != self.totals.turn_count or self.totals.waiting_for:
-                turn_count, heard_s = self.totals.turn_count, time.monotonic()
-            elif time.monotonic() - heard_s > _SILENCE_DEADLINE_S:
+                turn_count = self.totals.turn_count
+                silence.renew()
+            elif silence.is_over:
                 raise self._silence()
-            if deadline_s is not None and time.monotonic() - start_s > deadline_s:
+            if patience is not None and deadline_s is not None and patience.is_over:
                 raise self._too_late(word, deadline_s)
 
+    def _over_time(self, guest_ns: int) -> TimeLimitError:
+        limit = format_time_ns(self._limit_ns or 0)
+        error = TimeLimitError(
+            f"the job was not done within its limit of {limit} of guest time; give it more with "
+            "--time-limit"
+        )
+        error.guest_ns = guest_ns
+        return error
+
     def _silence(self) -> RunError:
-        stands = f"guest time stands at {self.totals.now_ns} ns"
+        stands = f"guest time stands at {self._guest_time()}"
         if disk := self.totals.device_at_work:
             return RunError(
                 f"the device of {disk} has not returned from a call for "
@@ -380,19 +398,21 @@ class Machine:
     def _too_late(self, word: str, deadline_s: float) -> RunError:
         if word == EXIT:
             return TimeLimitError(
-                f"the job was not done within its limit of {deadline_s:g} s of real time, at guest "
-                f"time {self.totals.now_ns} ns; give it more with --real-time-limit; "
-                f"{self._console_tail()}"
+                f"the job was not done within its limit of {deadline_s:g}s of real time, in which "
+                f"guest time came to {self._guest_time()}; give it more with --real-time-limit"
             )
         if word == DONE:
             return RunError(
                 f"the guest has not written out and handed over its files {deadline_s:g} s after "
-                f"the end of the job; guest time is {self.totals.now_ns} ns; {self._console_tail()}"
+                f"the end of the job; guest time is {self._guest_time()}; {self._console_tail()}"
             )
         return GuestError(
             f"the guest was not ready within {deadline_s:g} s of real time (--boot-deadline); "
-            f"guest time is {self.totals.now_ns} ns; {self._console_tail()}"
+            f"guest time is {self._guest_time()}; {self._console_tail()}"
         )
+
+    def _guest_time(self) -> str:
+        return format_time_ns(self.totals.now_ns)
 
     def _failure(self) -> BaseException:
         """What to raise now that the emulator or QEMU has ended before the job."""
@@ -413,13 +433,9 @@ class Machine:
         return RunError(f"QEMU {how_it_ended(status)} before the job was done: {words}")
 
     def _how_the_guest_ended(self) -> str:
-        console = self._console_text()
-        if is_panic(console):
-            return f"died of {complaints(console)[0]!r}"
+        if is_panic(self._console.lines()):
+            return f"died of {complaints(self._console.lines())[0]!r}"
         return "shut down or rebooted"
-
-    def _console_text(self) -> str:
-        return self._console.read_all().decode(errors="replace")
 
     def _console_tail(self) -> str:
         lines = self._console.last_lines(3)

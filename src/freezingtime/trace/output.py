@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,11 +16,25 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    with replaced_path(path) as partial, partial.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def replaced_path(path: Path) -> Iterator[Path]:
+    """A path beside ``path``; the file there takes its place if no exception leaves the block.
+
+    Its name is nobody else's and is hidden, so that two who write the same file do not write
+    into each other's, and what one leaves who is killed does not pass for anything.
+
+    Raises:
+        OSError: it cannot take its place.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with partial.open("wb") as file:
-            yield file
+        yield partial
         partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what has ended the block is what counts
+            partial.unlink()
         raise

@@ -7,10 +7,12 @@ fast with a record as without one.
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from freezingtime.errors import RunError
 from freezingtime.trace.record_header import RecordHeader
@@ -29,19 +31,23 @@ class RecordFile:
     what the host has not yet put on its disk is lost only if the host itself dies.
     """
 
-    def __init__(self, path: Path, header: RecordHeader) -> None:
+    def __init__(self, path: Path, header: RecordHeader, *, shown_path: Path | None = None) -> None:
         """Begin the record at ``path``; one that is there already goes away.
 
+        ``shown_path`` is what a user calls it, if that is something else.
+
         Raises:
-            OSError: the file cannot be made, or something else than a file is there.
+            OSError: the file cannot be made, something else than a file is there, or another
+                process still writes it.
         """
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "is no file")
         self.path = path
+        self._shown_path = shown_path or path
         self._header = header
         self._writer: Any = None
         self._is_whole = True
-        self._stream = stream_path(path).open("wb")
+        self._stream = _open_alone(stream_path(path))
         path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -95,16 +101,53 @@ class RecordFile:
     def cannot_write(self, failure: OSError) -> RunError:
         """What to raise when :meth:`append` failed."""
         return RunError(
-            f"cannot write {self.path}: {failure.strerror or failure}; "
+            f"cannot write {self._shown_path}: {failure.strerror or failure}; "
             "free some space, or name another --out"
         )
 
     def _close(self) -> None:
         from freezingtime.trace.record_parquet import stream_to_parquet
 
-        with self._stream:
+        with self._stream:  # and with it the lock, until all is done
             if not self._is_whole:
                 return
             self.begin()
             self._writer.close()
-        stream_to_parquet(stream_path(self.path), self.path)
+            self._stream.flush()
+            stream_to_parquet(stream_path(self.path), self.path)
+
+
+def _open_alone(path: Path) -> BinaryIO:
+    """The file at ``path``, empty, with a lock on it (flock) while it is open.
+
+    Raises:
+        OSError: it cannot be opened, or another process has it.
+    """
+    while True:
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb")
+        try:
+            if not _lock(file) or _is_at(file, path):
+                file.truncate()
+                return file
+        except BaseException:
+            file.close()
+            raise
+        file.close()  # whoever had it has removed it meanwhile
+
+
+def _is_at(file: BinaryIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Whether the file system has locks; OSError if another process has this one."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(errno.EBUSY, "another process still writes there") from error
+    except OSError:
+        return False
+    return True

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +23,9 @@ STDOUT_NAME = "stdout.txt"
 STATISTICS_NAME = "statistics.parquet"
 #: Changes whenever a reader of the version before would misread ``run.json``.
 DOCUMENT_FORMAT = 1
+
+# What file systems say that cannot lock directories, such as NFS.
+_NO_LOCKS = (errno.EBADF, errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _PARTS = ("versions", "plan", "job", "audit", "totals")
 
@@ -62,3 +69,30 @@ def document_value(
         file = directory / DOCUMENT_NAME
         raise InputError(f"{file}: is damaged: {part}.{key} is {value!r}; repeat the run")
     return value
+
+
+@contextmanager
+def locked_run_directory(directory: Path) -> Iterator[None]:
+    """Keep other runs from writing into ``directory``, which is there, while the block lasts.
+
+    The lock (flock) is on the directory itself: it leaves no file, and ends with the process. Where
+    a file system has no such locks, nobody is kept out.
+
+    Raises:
+        InputError: another run writes there.
+        OSError: the directory cannot be opened.
+    """
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"--out {directory}: another run still writes there; name another directory"
+            ) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
+    finally:
+        os.close(fd)

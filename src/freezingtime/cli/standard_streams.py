@@ -1,0 +1,26 @@
+"""Standard streams as a shell may hand them over: closed, for one.
+
+Where stderr is closed, Python's is None, ``print`` to it goes to stdout instead, and the next
+file that is opened gets its number, and with it what libraries and child processes complain of.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def open_closed_streams() -> None:
+    """Have what would go to a closed stdout or stderr go nowhere. Before files are opened."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest number that is free: this one, as those below are open.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 -- as long as the process
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115

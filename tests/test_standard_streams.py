@@ -1,0 +1,39 @@
+"""Closed standard streams: what would go there goes nowhere, and nothing else does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunProgram
+
+REPLAY = ("replay", "--workload", "randread,bs=4k,qd=1,count=10", "--device", "constant:100us")
+
+
+def closing(redirection: str) -> list[str]:
+    """A command that runs the program with a stream closed."""
+    return ["sh", "-c", f'exec "$@" {redirection}', "sh"]
+
+
+@pytest.mark.parametrize("arguments", [REPLAY, ("devices",), ("runs", ".")])
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_an_open_one_that_goes_nowhere(
+    freezingtime: RunProgram, tmp_path: Path, arguments: tuple[str, ...], redirection: str
+) -> None:
+    plain = freezingtime(*arguments, cwd=tmp_path)
+    ended = freezingtime(*arguments, prefix=closing(redirection), cwd=tmp_path)
+    assert ended.returncode == plain.returncode == 0
+    assert ended.stdout == ("" if " >&-" in f" {redirection}" else plain.stdout)
+    assert ended.stderr == ("" if "2>&-" in redirection else plain.stderr)
+
+
+def test_an_error_does_not_go_to_stdout(freezingtime: RunProgram) -> None:
+    ended = freezingtime("replay", prefix=closing("2>&-"))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "")
+
+
+@pytest.mark.guest
+def test_the_summary_of_a_run_does_not_go_to_stdout(freezingtime: RunProgram) -> None:
+    ended = freezingtime("run", "--", "echo hi; echo there >&2", prefix=closing("2>&-"))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "hi\n", "")
