@@ -29,7 +29,9 @@ class JoinedTimes:
             self._shift_ns = self._last_ns + gap_ns - time_ns
             self._restarts = False
         at_ns = time_ns + self._shift_ns
-        self._first_ns = at_ns if self._first_ns is None else self._first_ns
-        self._last_ns = max(self._last_ns, at_ns) if self._count else at_ns
+        if self._first_ns is None:
+            self._first_ns = self._last_ns = at_ns
+        elif at_ns > self._last_ns:
+            self._last_ns = at_ns
         self._count += 1
         return at_ns

@@ -54,13 +54,18 @@ def events(lines: Lines, actions: Collection[str]) -> Iterator[BlockEvent]:
             continue
         try:
             fields = _fields(lines, line)
-            captures.see(fields)
-            found = list(_records(lines, fields)) if fields[5] in actions else []
+            action = fields[5]
+            if action not in actions:
+                continue
+            at_ns = lines.time_ns("seconds", fields[3], SECOND_DIGITS)
+            captures.see((fields[0], fields[1]), lines.whole("sequence", fields[2]), at_ns)
+            found = list(_records(lines, fields, at_ns))
         except InputError as error:
             lines.refuse_unless_cut(error)
             return
+        failed = action == COMPLETED and _failed(fields)
         for record in found:
-            yield BlockEvent(fields[5], record, captures.number, _failed(fields))
+            yield BlockEvent(action, record, captures.number, failed)
 
 
 class _Captures:
@@ -69,39 +74,29 @@ class _Captures:
     def __init__(self) -> None:
         self.number = 0
         self._in_summary = False
-        self._last: dict[str, tuple[int, str]] = {}
+        self._last: dict[tuple[str, str], tuple[int, int]] = {}
 
     def is_event(self, lines: Lines, line: str) -> bool:
         """Whether a line must be an event: a summary's are in no order."""
+        if line[0].isdigit():
+            return not self._in_summary or _EVENT.match(line) is not None
         if line.startswith(_BANNER):
             self._in_summary = self._in_summary or bool(self._last)
             return False
         if line.startswith(_SUMMARY):
             self._in_summary = True
-        if not self._in_summary:
-            return True
-        if _EVENT.match(line):
-            return True
-        if lost := _SKIPS.match(line):
+        if self._in_summary and (lost := _SKIPS.match(line)):
             lines.note(f"blktrace itself lost {lost['events']} events")
-        return False
+        return not self._in_summary
 
-    def see(self, fields: list[str]) -> None:
-        """An event was read: it may be the first one of another capture."""
-        device, cpu, sequence, seconds = fields[:4]
-        place = f"{device} {cpu}"
-        before = self._last.get(place)
-        restarts = before is not None and _is_before((int(sequence), seconds), before)
-        if self._last and (self._in_summary or restarts):
+    def see(self, place: tuple[str, str], sequence: int, at_ns: int) -> None:
+        """An event of a disk and CPU was read: it may be the first one of another capture."""
+        before, before_ns = self._last.get(place, (sequence, at_ns))
+        if self._last and (self._in_summary or (sequence < before and at_ns < before_ns)):
             self.number += 1
             self._last.clear()
         self._in_summary = False
-        self._last[place] = (int(sequence), seconds)
-
-
-def _is_before(event: tuple[int, str], other: tuple[int, str]) -> bool:
-    """Whether both the number and the time of an event are less than those of another."""
-    return event[0] < other[0] and float(event[1]) < float(other[1])
+        self._last[place] = sequence, at_ns
 
 
 def _fields(lines: Lines, line: str) -> list[str]:
@@ -110,19 +105,17 @@ def _fields(lines: Lines, line: str) -> list[str]:
         raise lines.error("device", fields[0], "must be MAJOR,MINOR, such as 8,0")
     if len(fields) < len(_COLUMNS) or (lines.is_cut and not line.endswith((")", "]"))):
         raise lines.error("line", line, f"must begin with: {' '.join(_COLUMNS)}")
-    lines.whole("sequence", fields[2])
-    lines.time_ns("seconds", fields[3], SECOND_DIGITS)
     return fields
 
 
-def _records(lines: Lines, fields: list[str]) -> Iterator[Record]:
+def _records(lines: Lines, fields: list[str], at_ns: int) -> Iterator[Record]:
     """What one event asks of the device: a flush, a request, or one after the other."""
-    device, seconds, rwbs, place = fields[0], fields[3], fields[6], fields[7:]
-    at_ns = lines.time_ns("seconds", seconds, SECOND_DIGITS)
+    place = fields[7:]
     has_range = _has_range(place)
     if has_range and (len(place) < 3 or place[1] != "+"):
         raise lines.error("range", " ".join(place), "must be SECTOR + COUNT")
-    return records_of(lines, device, at_ns, rwbs, (place[0], place[2]) if has_range else None)
+    sectors = (place[0], place[2]) if has_range else None
+    return records_of(lines, fields[0], at_ns, fields[6], sectors)
 
 
 def _has_range(place: list[str]) -> bool:
@@ -135,6 +128,5 @@ def _has_range(place: list[str]) -> bool:
 
 
 def _failed(fields: list[str]) -> bool:
-    """Whether a completion has an error's number."""
-    is_error = _ERROR.fullmatch(fields[-1]) is not None and fields[-1] != NO_ERROR
-    return fields[5] == COMPLETED and is_error
+    """Whether the error's number is there, and is not 0."""
+    return fields[-1] != NO_ERROR and _ERROR.fullmatch(fields[-1]) is not None

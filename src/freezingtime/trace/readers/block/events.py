@@ -48,6 +48,10 @@ class _Key(NamedTuple):
     length_bytes: int
 
 
+def _key(record: Record) -> _Key:
+    return _Key(record.disk, record.operation, record.offset_bytes, record.length_bytes)
+
+
 def requests(lines: Lines, events: Events, action: str) -> Iterator[Record]:
     """The requests as they were queued or issued, each of them once.
 
@@ -62,11 +66,10 @@ def requests(lines: Lines, events: Events, action: str) -> Iterator[Record]:
             times.restart()
             taken_back.clear()
         record = event.record
-        key = _Key(record.disk, record.operation, record.offset_bytes, record.length_bytes)
         if event.action == REQUEUED:
-            taken_back[key] += action == ISSUED
-        elif taken_back[key]:
-            taken_back[key] -= 1
+            taken_back[_key(record)] += action == ISSUED
+        elif taken_back and taken_back[_key(record)]:
+            taken_back[_key(record)] -= 1
             reissued_count += 1
         else:
             yield record._replace(arrival_ns=times.at(record.arrival_ns))

@@ -40,7 +40,7 @@ class _Place(NamedTuple):
     offset_bytes: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Issued:
     """A request that awaits its completion."""
 
@@ -70,11 +70,13 @@ class _InFlight:
         """
         place = _Place(record.disk, record.operation, record.offset_bytes)
         waiting = self._issued.get(place, [])
-        exact = [n for n, one in enumerate(waiting) if one.left_bytes == record.length_bytes]
-        longer = [n for n, one in enumerate(waiting) if one.left_bytes > record.length_bytes]
-        if not exact and not longer:
+        needed_bytes = record.length_bytes
+        found = next((one for one in reversed(waiting) if one.left_bytes == needed_bytes), None)
+        if found is None:
+            found = next((one for one in reversed(waiting) if one.left_bytes > needed_bytes), None)
+        if found is None:
             return None
-        found = waiting.pop(exact[-1] if exact else longer[-1])
+        waiting.remove(found)
         if not waiting:
             del self._issued[place]
         return found
