@@ -110,6 +110,14 @@ def test_jobs_whose_logs_were_written_far_apart_ran_one_after_the_other(tmp_path
     )
 
 
+def test_jobs_that_share_a_log_are_one_load(tmp_path: Path) -> None:
+    one = write_log(tmp_path / "one", 400, count=2000).read_text()
+    (tmp_path / "q_lat.log").write_text(one * 3)
+    latencies, (reading,) = read([tmp_path / "q_lat.log"])
+    assert set(latencies.depth.tolist()) == {3}
+    assert reading.notes[0].startswith("q_lat.log: its times begin again at 2 places: 3 jobs")
+
+
 def test_logs_of_different_runs_are_different_loads(tmp_path: Path) -> None:
     logs = [write_log(tmp_path / f"{name}_lat.1.log", 100, count=2000) for name in ("a", "b")]
     latencies, told = read(logs)

@@ -4,7 +4,7 @@ With ``numjobs``, or several jobs in a file, fio writes a log for each: ``NAME_l
 ``NAME_lat.2.log`` and so on. Each counts its time from the start of its own job, so the logs
 cannot say whether the jobs ran at once or one after the other (``stonewall``). They are taken to
 have run at once, as jobs do, unless the files were written as far apart as their jobs are long;
-what was taken is said.
+what was taken is said. With ``per_job_logs=0`` they share a log, one behind the other.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _SPAN_MIN_NS = 50 * 10**6
 _IDLE_SHARE = 0.2
 # Of a job's time, what its file is at least written after the one of the job before it.
 _APART_SHARE = 0.9
+# A log goes back by that share of its time only where another job's requests follow.
+_RESTART_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,21 @@ def _depths(group: Sequence[_Job], depth: int | None) -> tuple[list[IntColumn], 
         )
     elif in_flight < _IDLE_SHARE:
         notes.append(f"on average {in_flight:.2g} requests were in flight: a load with pauses")
+    notes += filter(None, map(_shared, group))
     return [_by_littles_law(job, group, span_ns < _SPAN_MIN_NS) for job in group], notes
+
+
+def _shared(job: _Job) -> str:
+    """What is said of a log whose times begin again: with ``per_job_logs=0`` jobs share one."""
+    time_ns = job.log.time_ns
+    begins = np.flatnonzero(np.diff(time_ns) < -_RESTART_SHARE * int(np.ptp(time_ns)))
+    if not len(begins):
+        return ""
+    return (
+        f"{job.path.name}: its times begin again at {len(begins)} places: {len(begins) + 1} jobs "
+        "that share a log, taken to have run at once, which is one load; if they ran one after "
+        "the other, say --depth"
+    )
 
 
 def _by_littles_law(job: _Job, group: Sequence[_Job], is_short: bool) -> IntColumn:
