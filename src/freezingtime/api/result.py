@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -13,6 +14,7 @@ from freezingtime.api.place import Place
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.experiment.latency_summary import LatencySummary
 from freezingtime.experiment.recorded_run import RecordedRun, open_recorded_run
+from freezingtime.foreign_text import printable
 from freezingtime.trace.readers import Reading
 from freezingtime.trace.record_schema import COLUMNS
 from freezingtime.trace.run_directory import STDOUT_NAME
@@ -20,6 +22,10 @@ from freezingtime.trace.run_directory import STDOUT_NAME
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+
+#: What is shown of a job that failed: the last lines of its output, and of each so much.
+_LAST_LINES, _LINE_LENGTH_MAX = 5, 200
 
 
 class Result:
@@ -127,6 +133,19 @@ class Result:
         file = self.path / STDOUT_NAME
         return file.read_text(errors="replace") if file.is_file() else ""
 
+    @property
+    def last_words(self) -> list[str]:
+        """The last lines that the job printed: to stderr if it did, and that is known; printable.
+
+        A line that is long is cut.
+        """
+        text = (self.stderr or "").strip() or self.stdout.strip()
+        lines = [printable(line.rstrip()) for line in text.splitlines()[-_LAST_LINES:]]
+        return [
+            f"{line[: _LINE_LENGTH_MAX - 3]}..." if len(line) > _LINE_LENGTH_MAX else line
+            for line in lines
+        ]
+
     def report(self, path: str | PathLike[str]) -> Path:
         """Write the report of ``freezingtime report`` to ``path``, one page of HTML.
 
@@ -141,15 +160,30 @@ class Result:
         return Path(path)
 
     def __repr__(self) -> str:
-        """In one line."""
+        """In one line, which begins with what is wrong."""
         recorded = self.recorded
         disks = ", ".join(disk.spec for disk in recorded.record.header.disks) or "no disk"
-        return f"<Result {self.path}: {recorded.request_count} requests on {disks}>"
+        problems = self._problems()
+        if self.exit_status and (words := self.last_words):
+            problems.append(repr(words[-1]))
+        wrong = "".join(f"{problem}: " for problem in problems)
+        return f"<Result {wrong}{self.path}: {recorded.request_count} requests on {disks}>"
 
     def _repr_html_(self) -> str:
-        """In a notebook: the summary."""
-        html: str = self.summary.to_html(index=False)
-        return html
+        """In a notebook: the summary, below what is wrong and a failed job's last words."""
+        shown = [f"<p><strong>{html.escape(problem)}</strong></p>" for problem in self._problems()]
+        if self.exit_status and (words := self.last_words):
+            shown.append(f"<pre>{html.escape(chr(10).join(words))}</pre>")
+        return "\n".join([*shown, self.summary.to_html(index=False)])
+
+    def _problems(self) -> list[str]:
+        """Why the figures are not what was asked for."""
+        problems = []
+        if self.exit_status:
+            problems.append(f"the job FAILED with exit status {self.exit_status}")
+        if self.valid is False:
+            problems.append("the figures are NOT VALID")
+        return problems
 
 
 @plain_errors

@@ -99,8 +99,7 @@ def run(
         qemu=qemu,
         out=place.path,
     )
-    with Line(progress) as line:
-        observer = LineObserver(line)
+    with Line(progress) as line, LineObserver(line) as observer:
         outside_of_event_loops(lambda: run_plan(plan, observer), observer.cancelled.set)
     stderr = observer.stderr.decode(errors="replace")
     return Result(open_recorded_run(place.path, warn), place=place, stderr=stderr)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +14,7 @@ from freezingtime.cli.options import MARKUP
 from freezingtime.cli.skipped import print_skipped
 from freezingtime.errors import InputError
 from freezingtime.experiment.own_system import import_system
+from freezingtime.experiment.step_lines import StepLines
 from freezingtime.machine.debian_image import FILE_SYSTEMS, DebianPlan
 from freezingtime.machine.guest_image import (
     MINI,
@@ -35,20 +34,6 @@ _SIZE_MAX_BYTES = 16 << 40
 app = typer.Typer(
     help="Build, list and remove guest images.", add_completion=False, rich_markup_mode=MARKUP
 )
-
-
-class _Steps:
-    """Prints each step once, with the time it began at."""
-
-    def __init__(self) -> None:
-        self._start_s = time.monotonic()
-        self._step = ""
-
-    def __call__(self, step: str, _done: int, total: int) -> None:
-        if step != self._step:
-            elapsed_s = time.monotonic() - self._start_s
-            print(f"freezingtime: {elapsed_s:5.1f} s  {step} ({total})", file=sys.stderr)
-            self._step = step
 
 
 @app.command("build")
@@ -92,11 +77,12 @@ def build_command(
     """
     if kind not in (MINI, "debian"):
         raise InputError(f"image build {kind}: unknown kind of image; there is: mini, debian")
-    if kind == MINI:
-        image = build_mini_image(_Steps())
-    else:
-        plan = DebianPlan(_packages(packages), RootDisk(_file_system(file_system), _size(size)))
-        image = build_debian_image(_name(f"--name {name}", name), plan, _Steps())
+    with StepLines() as steps:
+        if kind == MINI:
+            image = build_mini_image(steps)
+        else:
+            plan = DebianPlan(_packages(packages), RootDisk(_file_system(file_system), _size(size)))
+            image = build_debian_image(_name(f"--name {name}", name), plan, steps)
     print(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0
 
@@ -170,7 +156,8 @@ def import_command(
     Example: `freezingtime image import mine --root-disk disk.qcow2`
     """
     plan = ImportPlan(root_disk, kernel, initrd, append, allow_backing=tuple(allow_backing or ()))
-    image = import_system(_name(f"image import {name}", name), plan, _Steps())
+    with StepLines() as steps:
+        image = import_system(_name(f"image import {name}", name), plan, steps)
     print(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
@@ -14,15 +16,26 @@ from rich.console import Console
 from freezingtime.cli.live_view import LiveView
 from freezingtime.emulator import Totals
 from freezingtime.errors import RunError
+from freezingtime.experiment.heartbeat import Heartbeat
 from freezingtime.experiment.progress_text import JobTimes, disks_line, running_line, step_line
 from freezingtime.experiment.run import RunObserver
 from freezingtime.experiment.run_meter import DiskHistory, DiskMeter
+from freezingtime.experiment.step_lines import StepLines
 
 #: How often the view is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2
 _PLAIN_PERIOD_S = 10.0
 #: So much of a job's output is kept in memory.
 _STORE_BYTES = 1 << 20
+_BEAT_S = 1.0
+
+
+def is_drawn_on(console: Console) -> bool:
+    """Whether what is drawn can be taken away again: on a terminal, not in a notebook's cell.
+
+    A cell's ``!command`` has a pseudo terminal, of which the notebook keeps every byte.
+    """
+    return console.is_terminal and "JPY_PARENT_PID" not in os.environ
 
 
 class RunProgress(RunObserver):
@@ -36,13 +49,16 @@ class RunProgress(RunObserver):
         self._quiet = quiet
         self._forward = forward_output
         console = Console(stderr=True)
-        self._view = LiveView(console) if console.is_terminal else None
+        self._view = LiveView(console) if is_drawn_on(console) else None
         self._period_s = _PLAIN_PERIOD_S if self._view is None else _TERMINAL_PERIOD_S
         self._histories: list[DiskHistory] = []
         self._start_s = time.monotonic()
         self._job_times = JobTimes()
         self._shown_s = self._start_s
-        self._step = ""
+        self._step = ("", 0, 0)
+        self._lines = StepLines()
+        self._lock = threading.Lock()
+        self._heartbeat = Heartbeat(self._draw_step, _BEAT_S)
         self._in_a_line = False
         """The job has begun a line on the terminal: drawing would overwrite it."""
 
@@ -55,22 +71,25 @@ class RunProgress(RunObserver):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._rest()
         self._clear()
         if self._in_a_line and not self._quiet:
             print(file=sys.stderr)
 
     def preparing(self, step: str, done: int, total: int) -> None:
-        """Show a step of the preparation; off a terminal, each step once."""
+        """Show a step of the preparation, and that it goes on if it does for long."""
         if self._quiet:
             return
-        if self._view is not None:
-            self._view.show_step(step_line(step, done, total, time.monotonic() - self._start_s))
-        elif step != self._step:
-            print(f"freezingtime: {step} ...", file=sys.stderr)
-        self._step = step
+        if self._view is None:
+            self._lines(step, done, total)
+            return
+        self._step = (step, done, total)
+        self._draw_step()
+        self._heartbeat.shown()
 
     def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
         """Renew the view, or print a line, if it is time to."""
+        self._rest()
         now_s = time.monotonic()
         times = self._job_times.since_start(totals.now_ns)
         if not self._histories:
@@ -93,6 +112,7 @@ class RunProgress(RunObserver):
             self._store(stdout, stderr)
             return
         if stdout or stderr:
+            self._rest()
             self._clear()
         for data, stream in ((stdout, sys.stdout), (stderr, sys.stderr)):
             if data:
@@ -111,6 +131,17 @@ class RunProgress(RunObserver):
                 f"the job's output cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
                 "free some space there, or set TMPDIR to another directory"
             ) from error
+
+    def _draw_step(self) -> None:
+        with self._lock:
+            if self._view is not None:
+                host_s = time.monotonic() - self._start_s
+                self._view.show_step(step_line(*self._step, host_s))
+
+    def _rest(self) -> None:
+        """No step goes on any more."""
+        self._heartbeat.rest()
+        self._lines.rest()
 
     def _clear(self) -> None:
         if self._view is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -11,12 +12,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from freezingtime.cli.progress import is_drawn_on
+from freezingtime.experiment.heartbeat import Heartbeat
 from freezingtime.experiment.progress_text import share_line
+from freezingtime.experiment.step_lines import SILENCE_S
 from freezingtime.trace.readers import Reading
 
 #: How often the line is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2
-_PLAIN_PERIOD_S = 10.0
+_PLAIN_PERIOD_S = SILENCE_S
 
 
 class ReplayProgress:
@@ -27,6 +31,10 @@ class ReplayProgress:
         self._console = Console(stderr=True)
         self._status: Status | None = None
         self._shown_s = time.monotonic()
+        self._line = ""
+        self._lock = threading.Lock()
+        self._is_drawn = is_drawn_on(self._console)
+        self._heartbeat = Heartbeat(self._show, SILENCE_S)
 
     def __enter__(self) -> Self:
         return self
@@ -37,6 +45,7 @@ class ReplayProgress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._heartbeat.rest()
         if self._status is not None:
             self._status.stop()
 
@@ -53,16 +62,22 @@ class ReplayProgress:
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show what is being done, and the share if ``total`` is not 0."""
-        now_s = time.monotonic()
-        period_s = _TERMINAL_PERIOD_S if self._console.is_terminal else _PLAIN_PERIOD_S
-        if self._quiet or now_s - self._shown_s < period_s:
+        if self._quiet:
             return
-        self._shown_s = now_s
-        line = share_line(step, done, total)
-        if not self._console.is_terminal:
-            print(f"freezingtime: {line}", file=sys.stderr)
-        elif self._status is None:
-            self._status = self._console.status(escape(line))
-            self._status.start()
-        else:
-            self._status.update(escape(line))
+        self._line = share_line(step, done, total)
+        period_s = _TERMINAL_PERIOD_S if self._is_drawn else _PLAIN_PERIOD_S
+        if time.monotonic() - self._shown_s >= period_s:
+            self._show()
+        if not self._is_drawn:  # what is drawn moves by itself
+            self._heartbeat.start()
+
+    def _show(self) -> None:
+        with self._lock:
+            self._shown_s = time.monotonic()
+            if not self._is_drawn:
+                print(f"freezingtime: {self._line}", file=sys.stderr, flush=True)
+            elif self._status is None:
+                self._status = self._console.status(escape(self._line))
+                self._status.start()
+            else:
+                self._status.update(escape(self._line))

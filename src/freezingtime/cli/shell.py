@@ -27,6 +27,7 @@ from freezingtime.emulator import Totals
 from freezingtime.experiment.run import RunObserver, run
 from freezingtime.experiment.run_meter import DiskMeter
 from freezingtime.experiment.run_options import make_plan
+from freezingtime.experiment.step_lines import StepLines
 
 _SCRIPT = """\
 #!/bin/sh
@@ -45,20 +46,19 @@ class _LeftError(Exception):
 class _Console(RunObserver):
     """Hands the terminal to the guest when the machine is ready, and ends the run by key."""
 
-    def __init__(self, terminal: RawTerminal) -> None:
+    def __init__(self, terminal: RawTerminal, steps: StepLines) -> None:
         self._terminal = terminal
-        self._step = ""
+        self._steps = steps
 
     def preparing(self, step: str, done: int, total: int) -> None:
-        """Print each step once."""
-        if step != self._step:
-            print(f"freezingtime: {step} ...", file=sys.stderr)
-            self._step = step
+        """Print the step."""
+        self._steps(step, done, total)
 
     def running(self, totals: Totals, _meters: Sequence[DiskMeter]) -> None:
         """Let the user type; raise when they want to leave."""
         if self._terminal.left.is_set():
             raise _LeftError
+        self._steps.rest()
         self._terminal.start()
 
 
@@ -100,10 +100,11 @@ def shell_command(
             save=save,
         )
         print("freezingtime: 'exit' or Ctrl-] ends the guest", file=sys.stderr)
-        try:
-            return run(plan, _Console(terminal), terminal.guest_end).job.exit_status
-        except _LeftError:
-            return 0
+        with StepLines() as steps:
+            try:
+                return run(plan, _Console(terminal, steps), terminal.guest_end).job.exit_status
+            except _LeftError:
+                return 0
 
 
 def _script() -> bytes:

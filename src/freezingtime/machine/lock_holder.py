@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from freezingtime.foreign_text import printable
+
 _COMMAND_LENGTH_MAX = 80
 _PID_DIGITS_MAX = 10
 
@@ -37,7 +39,6 @@ def _command(words: Sequence[str]) -> str:
     """A command as its user wrote it, about: no interpreter, no directory of the program."""
     if len(words) > 1 and Path(words[0]).name.startswith("python"):
         words = words[1:]
-    line = shlex.join([Path(words[0]).name, *words[1:]])
-    printable = "".join(sign if sign.isprintable() else "?" for sign in line)
-    cut = len(printable) > _COMMAND_LENGTH_MAX
-    return printable[: _COMMAND_LENGTH_MAX - 3] + "..." if cut else printable
+    line = printable(shlex.join([Path(words[0]).name, *words[1:]]))
+    cut = len(line) > _COMMAND_LENGTH_MAX
+    return line[: _COMMAND_LENGTH_MAX - 3] + "..." if cut else line
