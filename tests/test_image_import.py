@@ -81,6 +81,12 @@ class TestStore:
             ("disk", b"x" * 513, "disk: has 513 bytes"),
             ("disk", b"QFI\xfb" + bytes(2000), "disk: is a damaged qcow2 image (its version is 0"),
             ("disk", None, "disk: No such file or directory; name a readable file"),
+            (
+                "disk",
+                b"KDMV".ljust(1024, b"\0"),
+                "disk: is a VMDK image, not a raw or qcow2 disk; ",
+            ),
+            ("disk", b"\x28\xb5\x2f\xfd".ljust(512, b"\0"), "disk: is zstd, not a raw or qcow2"),
             ("kernel", b"\x7fELF" + bytes(2000), "kernel: is no Linux kernel for x86"),
             ("kernel", None, "kernel: No such file"),
             ("initrd", b"", "initrd: is empty"),

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from freezingtime.errors import InputError
+from freezingtime.file_formats import QCOW2, FileFormat, FileKind, recognize_open
 
-_MAGIC = b"QFI\xfb"
 #: Magic, version, offset and length of the backing file's name, cluster bits.
 _HEADER = struct.Struct(">4sIQII")
 _FEATURES = struct.Struct(">Q")
@@ -126,11 +126,13 @@ def _read_image(path: Path, wanted_format: str | None, about: str) -> tuple[_Hea
     _require_file(path, about)
     try:
         with path.open("rb") as file:
-            is_qcow2 = file.read(len(_MAGIC)) == _MAGIC
-            kind = wanted_format or ("qcow2" if is_qcow2 else "raw")
+            found = recognize_open(file.fileno(), path.stat().st_size)
+            kind = wanted_format or ("qcow2" if found is QCOW2 else "raw")
             if kind == "raw":
+                if wanted_format is None:
+                    _require_raw(found, path, about)
                 return _Header(), kind
-            if kind != "qcow2" or not is_qcow2:
+            if kind != "qcow2" or found is not QCOW2:
                 raise InputError(
                     f"{about}: is said to be {kind!r}; it may be raw or qcow2, "
                     "which 'qemu-img convert -O qcow2' makes of it"
@@ -140,6 +142,14 @@ def _read_image(path: Path, wanted_format: str | None, about: str) -> tuple[_Hea
         raise InputError(f"{about}: {error.strerror}; name a readable file") from error
     except (struct.error, ValueError) as error:
         raise InputError(f"{about}: is a damaged qcow2 image ({error})") from error
+
+
+def _require_raw(found: FileFormat | None, path: Path, about: str) -> None:
+    if found is not None and found.kind in (FileKind.DISK_IMAGE, FileKind.COMPRESSED):
+        raise InputError(
+            f"{about}: is {found.name}, not a raw or qcow2 disk; "
+            f"make one with '{found.command(path)}'"
+        )
 
 
 def _require_file(path: Path, about: str) -> None:
