@@ -6,6 +6,7 @@ The test's own thread drives the server, so that every interleaving is chosen.
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ from struct import pack, unpack
 import pytest
 
 from freezingtime.errors import RunError
+from freezingtime.nbd import connection as connection_module
 from freezingtime.nbd import server as server_module
 from freezingtime.nbd.connection import Connection
 from freezingtime.nbd.export import Export
@@ -275,10 +277,190 @@ def test_a_greedy_client_gets_no_more_than_its_share(patient: Harness) -> None:
 def test_large_reads_are_bounded_by_their_bytes(patient: Harness) -> None:
     client = patient.connect_in_transmission()
     client.sendall(b"".join(command(READ, n, 0, 32 * MIB) for n in range(20)))
-    taken = patient.take(8)
+    taken = patient.take(4)
     patient.poller.poll(0.05)
     taken += patient.server.take_requests()
-    assert len(taken) == 8
+    assert len(taken) == 4
+
+
+def test_what_all_clients_hold_together_is_bounded(
+    start: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten that ask for 8 MiB each, and four times over, of a server that holds 32 MiB."""
+    monkeypatch.setattr(server_module, "HELD_BYTES_MAX", 32 * MIB)
+    monkeypatch.setattr(server_module, "_CROWDED_STALL_DEADLINE_S", 0.5)
+    monkeypatch.setattr(server_module, "_WATCH_PERIOD_S", 0.1)
+    server = start(waits_for_readers=False)
+    clients = [server.connect_in_transmission() for _ in range(10)]
+    for client in clients:
+        client.sendall(b"".join(command(READ, n, 0, 8 * MIB) for n in range(4)))
+    taken = server.take(4)
+    server.poller.poll(0.05)
+    assert server.server.take_requests() == []
+    for request, channel in taken:
+        server.server.reply(channel, request, bytes(8 * MIB))
+    # None of them reads; whoever is owed something gives way to the others.
+    held_bytes = []
+
+    def all_gone() -> bool:
+        for request, channel in server.server.take_requests():
+            server.server.reply(channel, request, bytes(request.length_bytes))
+            held_bytes.append(sum(c.unsent_bytes for c in server.server._connections))
+        return len(server.reasons) == len(clients)
+
+    server.pump_until(all_gone)
+    assert max(held_bytes) <= 32 * MIB
+    honest = server.connect_in_transmission()
+    honest.sendall(command(READ, 99, 0, MIB))
+    ((request, channel),) = server.take(1)
+    server.server.reply(channel, request, bytes(MIB))
+    assert set(server.reasons) == {"it has read and sent nothing that was due for 0.5 s"}
+    answer: list[tuple[int, int, bytes]] = []
+    reader = threading.Thread(target=lambda: answer.append(receive_reply(honest, MIB)))
+    reader.start()
+    server.pump_until(lambda: not reader.is_alive())
+    assert answer == [(99, 0, bytes(MIB))]
+
+
+def test_writes_that_are_not_whole_count_as_well(
+    start: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that have been begun come in whole, beyond the bound; the others wait."""
+    monkeypatch.setattr(server_module, "HELD_BYTES_MAX", 16 * MIB)
+    server = start(waits_for_readers=False)
+    clients = [server.connect_in_transmission() for _ in range(3)]
+    for client in clients[:2]:
+        client.sendall(command(WRITE, 1, 0, 8 * MIB) + bytes(1000))
+        for _ in range(5):
+            server.poller.poll(0.01)
+    clients[2].sendall(command(FLUSH, 7))
+    for _ in range(20):
+        server.poller.poll(0.01)
+    assert server.server.take_requests() == []
+    senders = [
+        threading.Thread(target=client.sendall, args=(bytes(8 * MIB - 1000),))
+        for client in clients[:2]
+    ]
+    for sender in senders:
+        sender.start()
+    taken = server.take(2)
+    assert {request.operation for request, _ in taken} == {Operation.WRITE}
+    for request, channel in taken:
+        server.server.reply(channel, request, b"")
+    ((request, _),) = server.take(1)
+    assert request.cookie == 7
+    for sender in senders:
+        sender.join()
+
+
+def test_a_client_that_stops_in_the_middle_of_a_write_is_dropped(
+    start: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "_STALL_DEADLINE_S", 0.2)
+    monkeypatch.setattr(server_module, "_WATCH_PERIOD_S", 0.05)
+    server = start(waits_for_readers=False)
+    client, idle = server.connect_in_transmission(), server.connect_in_transmission()
+    client.sendall(command(WRITE, 1, 0, MIB) + bytes(1000))
+    server.pump_until(lambda: server.reasons)
+    assert client.recv(1) == b""
+    time.sleep(0.3)
+    server.poller.poll(0.1)
+    assert len(server.reasons) == 1
+    idle.sendall(command(FLUSH, 3))  # whoever has nothing to do may be silent
+    assert server.take(1)[0][0].cookie == 3
+
+
+def test_a_client_is_not_to_blame_for_a_slow_disk(
+    start: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has sent more than is taken in at once, and has to wait with the rest."""
+    monkeypatch.setattr(server_module, "_STALL_DEADLINE_S", 0.2)
+    monkeypatch.setattr(server_module, "_WATCH_PERIOD_S", 0.05)
+    monkeypatch.setattr(connection_module, "_BACKLOG_BYTES_MAX", MIB)
+    server = start(waits_for_readers=False)
+    client = server.connect_in_transmission()
+    write = command(WRITE, 1, 0, MIB) + bytes(MIB)
+    sender = threading.Thread(target=client.sendall, args=(write * 3,))
+    sender.start()
+    deadline_s = time.monotonic() + 1.0
+    while time.monotonic() < deadline_s:
+        server.poller.poll(0.05)
+    assert server.reasons == []
+    assert len(server.take(3)) == 3
+    sender.join()
+
+
+def test_whoever_does_not_shake_hands_makes_room_for_others(patient: Harness) -> None:
+    server, idlers = patient, []
+    for _ in range(CONNECTIONS_MAX + 5):
+        idlers.append(server.connect())
+        server.poller.poll(1)
+    busy = server.connect_in_transmission()
+    busy.sendall(command(FLUSH, 1))
+    assert server.take(1)[0][0].cookie == 1
+    assert len(server.reasons) == 6
+    assert [idlers[0].recv(100)[:8], idlers[0].recv(1)] == [b"NBDMAGIC", b""]
+
+
+def test_a_handshake_has_a_deadline(
+    start: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often something of it comes."""
+    monkeypatch.setattr(server_module, "HANDSHAKE_DEADLINE_S", 0.3)
+    monkeypatch.setattr(server_module, "_WATCH_PERIOD_S", 0.05)
+    server = start(waits_for_readers=False)
+    idler, busy = server.connect(), server.connect_in_transmission()
+    idler.sendall(CLIENT_FLAGS)
+    option = b"IHAVEOPT" + pack(">II", 99, 0)
+
+    def talk_on() -> bool:
+        if not server.reasons:
+            idler.sendall(option)
+        return bool(server.reasons)
+
+    server.pump_until(talk_on)
+    assert server.reasons[0] in ("no handshake within 0.3 s", "client sent more than 256 options")
+    busy.sendall(command(FLUSH, 1))
+    assert server.take(1)[0][0].cookie == 1
+
+
+def test_a_server_works_beyond_1024_descriptors(start: Callable[..., Harness]) -> None:
+    """Its epoll as well, which select(2) could not wait for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    taken: list[int] = []
+    try:
+        while not taken or taken[-1] < 1100:
+            taken.append(os.dup(0))
+        poller = Poller()
+        start_s = time.monotonic()
+        assert not poller.poll(0.0123)
+        assert time.monotonic() - start_s >= 0.0123
+        reader, writer = os.pipe()
+        poller.register(reader, lambda: None)
+        assert not poller.poll(0)
+        os.write(writer, b"x")
+        assert poller.poll(10)
+        poller.unregister(reader)
+        poller.close()
+        os.close(reader)
+        os.close(writer)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_poller_calls_back_in_time_and_in_order() -> None:
+    poller, called = Poller(), []
+    start_s = time.monotonic()
+    for delay_s in (0.02, 0.01, 0.0):
+        poller.call_later(delay_s, lambda delay_s=delay_s: called.append(delay_s))
+    while len(called) < 3:
+        assert not poller.poll(None)
+    assert called == [0.0, 0.01, 0.02]
+    assert time.monotonic() - start_s >= 0.02
+    poller.close()
 
 
 def test_a_client_that_only_looks_in_leaves_no_trace(harness: Harness) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -586,3 +587,27 @@ def test_nothing_is_left_in_the_temporary_directory(
     server.process.wait()
     assert list(scratch.iterdir()) == []
     shutil.rmtree(scratch)
+
+
+@pytest.mark.slow
+def test_clients_that_never_read_do_not_fill_the_hosts_memory(
+    serve: Callable[..., Server], socket_path: Path
+) -> None:
+    """A hundred, each with replies of gigabytes coming; whoever reads is served meanwhile."""
+    server = serve(f"constant:10us,size={SIZE_BYTES}")
+    flags, go = pack(">I", 3), b"IHAVEOPT" + pack(">IIIH", 7, 6, 0, 0)
+    reads = b"".join(pack(">IHHQQI", 0x25609513, 0, 0, n, 0, 32 * MIB) for n in range(100))
+    clients = []
+    for _ in range(100):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(str(socket_path))
+        client.sendall(flags + go + reads)
+        clients.append(client)
+    time.sleep(3.0)
+    qemu_io(server.uri, "write -P 7 0 1M", "read -P 7 0 1M")
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    (peak_kib,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
+    assert int(peak_kib) < 1536 * 1024
+    for client in clients:
+        client.close()
+    server.end()

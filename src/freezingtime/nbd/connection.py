@@ -1,17 +1,20 @@
 """One client's connection: bytes in to requests, replies out to bytes, and an orderly end.
 
 Driven by a :class:`~freezingtime.poller.Poller`; no call waits. What one client can make
-the server hold in memory is bounded: a client that does not read its replies, or sends
-faster than the disk is, is not read from until it has caught up. But a guest's queues are
-its own bound, and all that a doorbell sends must come in at once: time stands still.
+the server hold in memory is bounded, and so is what all can (:mod:`.budget`): a client that does
+not read its replies, or sends faster than the disk is, is not read from until it has caught up.
+But a guest's queues are its own bound, and all that a doorbell sends must come in at once: time
+stands still.
 """
 
 from __future__ import annotations
 
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from freezingtime.nbd.budget import Budget
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.handshake import ServerHandshake
 from freezingtime.nbd.protocol import ProtocolError, wire_error
@@ -26,12 +29,12 @@ _SEND_BUFFER_BYTES = 4 * 1024 * 1024
 
 # How much may be received and not taken, or unsent, before no more is read of a bounded client.
 _BACKLOG_REQUESTS_MAX = 1024
-_BACKLOG_BYTES_MAX = 512 * 1024 * 1024
+_BACKLOG_BYTES_MAX = 128 * 1024 * 1024
 _OUTBOX_PARTS_MAX = 4096
 
 # How much may be under way or unsent before no more is to be taken.
 _UNDER_WAY_REQUESTS_MAX = 1024
-_UNDER_WAY_BYTES_MAX = 256 * 1024 * 1024
+_UNDER_WAY_BYTES_MAX = 128 * 1024 * 1024
 
 
 class Connection:
@@ -43,13 +46,16 @@ class Connection:
         exports: Mapping[str, tuple[int, Export]],
         poller: Poller,
         *,
-        is_bounded: bool,
+        budget: Budget | None,
         on_received: Callable[[Connection], None],
+        on_greeted: Callable[[], None],
         on_closed: Callable[[Connection, str | None], None],
     ) -> None:
         """Own ``client`` from now on; :meth:`begin` starts the talk.
 
+        ``budget``: what all clients share; None: this one's memory is not bounded.
         ``on_received`` is called for each request that :meth:`take` may now return,
+        ``on_greeted`` when the handshake is over,
         ``on_closed`` once, with the reason, or None if the client has left in order.
         """
         self.disk_index = -1
@@ -57,8 +63,11 @@ class Connection:
         self._client = client
         self._exports = exports
         self._poller = poller
-        self._is_bounded = is_bounded
+        self._budget = budget
+        self._held_bytes = 0
+        self._sent_s = self._received_s = time.monotonic()
         self._on_received = on_received
+        self._on_greeted = on_greeted
         self._on_closed = on_closed
         self._handshake: ServerHandshake | None = ServerHandshake(
             {name: export for name, (_, export) in exports.items()}
@@ -80,7 +89,7 @@ class Connection:
         self._client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         if self._handshake is not None:
             self._send(self._handshake.greeting())
-        self._settle()
+        self.settle()
 
     @property
     def unsent_bytes(self) -> int:
@@ -88,22 +97,36 @@ class Connection:
         return self._unsent_bytes
 
     @property
+    def is_shaking_hands(self) -> bool:
+        """Whether the client has yet to choose an export."""
+        return self._handshake is not None
+
+    @property
+    def stalled_s(self) -> float:
+        """For how long the client has neither read what it is owed nor sent what it has begun."""
+        now_s = time.monotonic()
+        unread_s = now_s - self._sent_s if self._outbox else 0.0
+        is_awaited = self._is_within_payload and self._watched[0]
+        return max(unread_s, now_s - self._received_s if is_awaited else 0.0)
+
+    @property
     def may_take(self) -> bool:
         """Whether the client is owed little enough to begin another of its requests."""
         return (
             self._under_way_count < _UNDER_WAY_REQUESTS_MAX
             and self._under_way_bytes + self._unsent_bytes < _UNDER_WAY_BYTES_MAX
+            and self._has_room_for(self._received[0])
         )
 
     def take(self) -> Request:
         """Hand over the oldest request; it is under way until it is replied to."""
         request = self._received.popleft()
-        data_bytes = _data_bytes(request)
-        self._received_bytes -= data_bytes
-        self._under_way_bytes += data_bytes
+        self._received_bytes -= _sent_bytes(request)
+        self._under_way_bytes += _data_bytes(request)
         self._under_way_count += 1
+        self._count_held()
         if not self._watched[0]:
-            self._settle()
+            self.settle()
         return request
 
     def reply(self, request: Request, data: Buffer) -> None:
@@ -123,21 +146,25 @@ class Connection:
         self._client.close()
         self._received.clear()
         self._outbox.clear()
-        self._unsent_bytes = 0
+        self._unsent_bytes = self._received_bytes = 0
+        self._decoder = None
+        self._count_held()
         self._on_closed(self, reason)
 
     def _answer(self, request: Request, *parts: Buffer) -> None:
         self._under_way_count -= 1
         self._under_way_bytes -= _data_bytes(request)
         self._send(*parts)
+        self._count_held()
         if self._outbox or self._leaving:
-            self._settle()
+            self.settle()
 
     def _send(self, *parts: Buffer) -> None:
         if self.closed:
             return
         sent_bytes = 0
         if not self._outbox:
+            self._sent_s = time.monotonic()
             try:
                 sent_bytes = self._client.sendmsg(parts)
             except BlockingIOError:
@@ -158,7 +185,8 @@ class Connection:
         self._send_more()
         if not (self.closed or self._leaving or self._is_behind):
             self._receive()
-        self._settle()
+        self._count_held()
+        self.settle()
 
     def _send_more(self) -> None:
         while self._outbox:
@@ -170,6 +198,7 @@ class Connection:
             except OSError as error:
                 self._lost(error)
                 return
+            self._sent_s = time.monotonic()
             self._unsent_bytes -= sent_bytes
             if sent_bytes == len(part):
                 self._outbox.popleft()
@@ -187,6 +216,7 @@ class Connection:
         if received_bytes == 0:
             self._leaving = True
             return
+        self._received_s = time.monotonic()
         try:
             self._take_in(self._buffer[:received_bytes])
         except ProtocolError as error:
@@ -202,7 +232,7 @@ class Connection:
                 return
             if isinstance(message, Request):
                 self._received.append(message)
-                self._received_bytes += _data_bytes(message)
+                self._received_bytes += _sent_bytes(message)
                 self._on_received(self)
             elif isinstance(message, Answered):
                 self._send(encode_reply(message.cookie, message.error))
@@ -218,6 +248,7 @@ class Connection:
         self.disk_index = self._exports[handshake.export.name][0]
         self._decoder = RequestDecoder(handshake.export)
         self._handshake = None
+        self._on_greeted()
         return handshake.leftover
 
     def _lost(self, error: OSError) -> None:
@@ -225,7 +256,7 @@ class Connection:
         curious = self._handshake is not None
         self.close(None if curious else f"the client is gone: {error.strerror}")
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """After any change: leave if all is done, or watch for what can happen next."""
         if self.closed:
             return
@@ -234,17 +265,43 @@ class Connection:
             return
         self._watch(readable=not (self._leaving or self._is_behind), writable=bool(self._outbox))
 
+    def _has_room_for(self, request: Request) -> bool:
+        more_bytes = _data_bytes(request) - _sent_bytes(request)
+        return self._budget is None or self._budget.has_room(more_bytes)
+
     @property
     def _is_behind(self) -> bool:
-        return self._is_bounded and (
+        if self._budget is None:
+            return False
+        return (
             len(self._received) >= _BACKLOG_REQUESTS_MAX
             or self._received_bytes >= _BACKLOG_BYTES_MAX
             or len(self._outbox) >= _OUTBOX_PARTS_MAX
+            # What has been begun has its room already, and gives none back before it is whole.
+            or (self._budget.is_full and not self._is_within_payload)
         )
+
+    @property
+    def _is_within_payload(self) -> bool:
+        return self._decoder is not None and self._decoder.held_bytes > 0
+
+    def _count_held(self) -> None:
+        """Tell the budget how much is held for this client."""
+        if self._budget is None:
+            return
+        before_bytes = self._held_bytes
+        self._held_bytes = self._received_bytes + self._under_way_bytes + self._unsent_bytes
+        if self._decoder is not None:
+            self._held_bytes += self._decoder.held_bytes
+        self._budget.change(self._held_bytes - before_bytes)
 
     def _watch(self, *, readable: bool, writable: bool) -> None:
         if (readable, writable) == self._watched:
             return
+        if readable and not self._watched[0]:
+            self._received_s = (
+                time.monotonic()
+            )  # what has not come before is not the client's fault
         fd = self._client.fileno()
         if readable or writable:
             self._poller.register(fd, self._on_ready, readable=readable, writable=writable)
@@ -258,3 +315,8 @@ def _data_bytes(request: Request) -> int:
     """How much memory a request takes up while it is under way."""
     has_data = request.operation in (Operation.READ, Operation.WRITE)
     return request.length_bytes if has_data else 0
+
+
+def _sent_bytes(request: Request) -> int:
+    """How much memory a request takes up before that: what has come with it."""
+    return 0 if request.data is None else len(request.data)

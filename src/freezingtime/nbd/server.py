@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from freezingtime.errors import RunError
+from freezingtime.nbd.budget import Budget
 from freezingtime.nbd.connection import Connection
 from freezingtime.nbd.export import Export
 from freezingtime.poller import Poller, same_user
@@ -24,6 +25,19 @@ from freezingtime.request import Buffer, Request
 
 #: How many clients are served at once; more wait in the kernel, as for any busy server.
 CONNECTIONS_MAX = 128
+
+#: How much memory bounded clients may make the server hold, all together.
+HELD_BYTES_MAX = 1024 * 1024 * 1024
+
+#: How long a bounded client may take for its handshake.
+HANDSHAKE_DEADLINE_S = 10.0
+
+#: How long a bounded client may read nothing of what it is owed, or send nothing of what it has
+#: begun; and how long when others have to wait for the memory.
+_STALL_DEADLINE_S = 30.0
+_CROWDED_STALL_DEADLINE_S = 5.0
+
+_WATCH_PERIOD_S = 1.0
 
 #: How long :meth:`NbdServer.flush` bears a client that does not read its replies.
 _FLUSH_DEADLINE_S = 60.0
@@ -60,14 +74,17 @@ class NbdServer:
         """``on_disconnected`` is told why a connection ended: None means in order.
 
         ``waits_for_readers``: whether :meth:`flush` returns only when every reply is sent;
-        if not, the poller sends the rest, and no client can hold up another; and what a client
-        can make the server hold in memory is bounded.
+        if not, the poller sends the rest, and no client can hold up another: what they can make
+        the server hold in memory is bounded, and whoever stops reading or sending is dropped.
         """
         self._poller = poller
         self._waits_for_readers = waits_for_readers
         self._on_disconnected = on_disconnected
         self._listeners: list[_Listener] = []
-        self._connections: list[Connection] = []
+        self._connections: dict[Connection, float] = {}  # since when, by the monotonic clock
+        self._budget = None if waits_for_readers else Budget(HELD_BYTES_MAX, self._settle_all)
+        self._is_listening = False
+        self._is_watching = False
         self._arrived: deque[Connection] = deque()  # one entry per received request
 
     def listen(self, address: str, exports: Mapping[str, tuple[int, Export]]) -> None:
@@ -87,9 +104,10 @@ class NbdServer:
             listening.close()
             raise
         inode = 0 if address.startswith("\0") else Path(address).stat().st_ino
-        listener = _Listener(listening, address, exports, inode)
-        self._listeners.append(listener)
-        self._watch_listeners()
+        self._listeners.append(_Listener(listening, address, exports, inode))
+        if self._is_listening:
+            self._watch_listener(self._listeners[-1])
+        self._settle_listeners()
 
     def take_request(self, disk_index: int) -> tuple[Request, Connection] | None:
         """The next request of a disk in order of receipt, or None."""
@@ -140,7 +158,7 @@ class NbdServer:
     def close(self) -> None:
         """Drop all connections and remove the sockets."""
         for listener in self._listeners:
-            if self._is_accepting:
+            if self._is_listening:
                 self._poller.unregister(listener.listening.fileno())
             listener.listening.close()
             _remove_socket(listener)
@@ -148,45 +166,82 @@ class NbdServer:
         for connection in list(self._connections):
             connection.close(None)
 
-    @property
-    def _is_accepting(self) -> bool:
-        return len(self._connections) < CONNECTIONS_MAX
-
     def _accept(self, listener: _Listener) -> None:
         client, _ = listener.listening.accept()
         if listener.is_abstract and not same_user(client):
             client.close()
             return
+        if len(self._connections) >= CONNECTIONS_MAX:
+            self._make_room()
         connection = Connection(
             client,
             listener.exports,
             self._poller,
-            is_bounded=not self._waits_for_readers,
+            budget=self._budget,
             on_received=self._arrived_from,
+            on_greeted=self._settle_listeners,
             on_closed=self._forget,
         )
-        self._connections.append(connection)
-        if not self._is_accepting:
-            self._ignore_listeners()
+        self._connections[connection] = time.monotonic()
+        self._settle_listeners()
+        self._watch_clients()
         connection.begin()
 
-    def _watch_listeners(self) -> None:
-        for listener in self._listeners:
-            self._poller.register(listener.listening.fileno(), partial(self._accept, listener))
+    def _make_room(self) -> None:
+        """Drop the client that has been shaking hands for the longest."""
+        for connection in self._connections:
+            if connection.is_shaking_hands:
+                connection.close("it was shaking hands when there was no room for others")
+                return
 
-    def _ignore_listeners(self) -> None:
+    def _settle_listeners(self) -> None:
+        """Listen as long as there is room, or may be made."""
+        wanted = len(self._connections) < CONNECTIONS_MAX or any(
+            connection.is_shaking_hands for connection in self._connections
+        )
+        if wanted == self._is_listening:
+            return
+        self._is_listening = wanted
         for listener in self._listeners:
-            self._poller.unregister(listener.listening.fileno())
+            if wanted:
+                self._watch_listener(listener)
+            else:
+                self._poller.unregister(listener.listening.fileno())
+
+    def _watch_listener(self, listener: _Listener) -> None:
+        self._poller.register(listener.listening.fileno(), partial(self._accept, listener))
+
+    def _watch_clients(self) -> None:
+        """From now on look for bounded clients that stall, as long as there are any."""
+        if self._budget is not None and not self._is_watching:
+            self._is_watching = True
+            self._poller.call_later(_WATCH_PERIOD_S, self._drop_stalled)
+
+    def _drop_stalled(self) -> None:
+        self._is_watching = False
+        if self._budget is None:
+            return
+        now_s = time.monotonic()
+        stall_s = _CROWDED_STALL_DEADLINE_S if self._budget.is_crowded else _STALL_DEADLINE_S
+        for connection, since_s in list(self._connections.items()):
+            if connection.is_shaking_hands and now_s - since_s > HANDSHAKE_DEADLINE_S:
+                connection.close(f"no handshake within {HANDSHAKE_DEADLINE_S:g} s")
+            elif connection.stalled_s > stall_s:
+                connection.close(f"it has read and sent nothing that was due for {stall_s:g} s")
+        if self._connections:
+            self._watch_clients()
+
+    def _settle_all(self) -> None:
+        for connection in list(self._connections):
+            connection.settle()
 
     def _arrived_from(self, connection: Connection) -> None:
         self._arrived.append(connection)
 
     def _forget(self, connection: Connection, reason: str | None) -> None:
-        was_accepting = self._is_accepting
-        self._connections.remove(connection)
+        del self._connections[connection]
         self._arrived = deque(other for other in self._arrived if other is not connection)
-        if not was_accepting:
-            self._watch_listeners()
+        self._settle_listeners()
         self._on_disconnected(reason)
 
     def _unsent_bytes(self) -> int:

@@ -82,6 +82,14 @@ class RequestDecoder:
         self._dropped_bytes = 0  # how much of its payload is yet to be thrown away
         self._disconnected = False
 
+    @property
+    def held_bytes(self) -> int:
+        """How much memory has been taken for a payload that is not whole yet."""
+        message = self._awaiting_payload
+        if not isinstance(message, Request) or message.data is None:
+            return 0
+        return len(message.data)
+
     def receive(self, data: Buffer) -> list[Message]:
         """Take in what the client sent, in pieces of any size; return what is now complete.
 
