@@ -103,6 +103,27 @@ def test_over_a_file_only_what_changed_is_kept(tmp_path: Path) -> None:
         remove_saved(name)
 
 
+@pytest.mark.parametrize("name", ["state", "disk1-changes"])
+def test_one_flipped_bit_is_refused(freezingtime: RunProgram, saved: str, name: str) -> None:
+    """Before the guest has executed anything: it cannot be made again."""
+    path = find_saved(saved).directory / name
+
+    def flip_bit() -> None:
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size // 3)
+            (byte,) = file.read(1)
+            file.seek(-1, 1)
+            file.write(bytes([byte ^ 1]))
+
+    flip_bit()
+    ended = freezingtime("run", "--from", saved, "--disk", "constant:0", "--", "true")
+    flip_bit()
+    assert ended.returncode == 2
+    assert f"--from {saved}: the snapshot is damaged ({name}: its checksum is " in ended.stderr
+    assert "nothing here can make it again" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
 def test_it_brings_the_cpus_along(freezingtime: RunProgram) -> None:
     name = f"test-{os.getpid()}-cpus"
     try:

@@ -54,12 +54,12 @@ def config(cache: Path) -> MachineConfig:
 MACHINE = MachineIdentity("0.1", "1" * 64, 512 << 20, 1, "board", "qemu", "agent")
 
 
-def save(name: str, machine: MachineIdentity = MACHINE) -> SavedMachine:
+def save(name: str, machine: MachineIdentity = MACHINE, guest: str = "mini") -> SavedMachine:
     def write_files(snapshot: Snapshot) -> None:
         snapshot.state_path.write_bytes(bytes(range(256)) * 4096)
 
     disks = (SavedDisk("disk1", 1 << 20),)
-    return save_machine(name, MachineDescription(machine, "mini", "7.2.0", 42, disks), write_files)
+    return save_machine(name, MachineDescription(machine, guest, "7.2.0", 42, disks), write_files)
 
 
 class TestIdentity:
@@ -128,12 +128,12 @@ def test_the_options_of_a_run_are_the_saved_machines_unless_named() -> None:
 
 def test_the_image_it_was_saved_with_is_missing(config: MachineConfig) -> None:
     image = config.image
-    save("x", config.identity())
+    save("x", config.identity(), "big")
     plan = make_plan(disks=[], script=b"#!/bin/sh\n", start_from="x")
     (image.directory / "vmlinuz").unlink()
     with pytest.raises(
         InputError,
-        match=rf"saved with the image mini {image.image_id[:12]}, which is no longer there.*save",
+        match=rf"saved with the image big {image.image_id[:12]}, which is not there any more.*save",
     ):
         run(plan, RunObserver())
 

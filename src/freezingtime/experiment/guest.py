@@ -21,12 +21,13 @@ from freezingtime.machine.guest_image import (
     list_unusable_images,
     named,
 )
+from freezingtime.machine.image_check import is_sound, open_root_disk
 from freezingtime.machine.machine import Machine
 from freezingtime.machine.machine_config import MachineConfig
 from freezingtime.machine.service import DiskPlan
 from freezingtime.machine.snapshot import Snapshot, find_snapshot, take_snapshot
+from freezingtime.machine.unusable import Unusable
 from freezingtime.medium.delay import delayed
-from freezingtime.medium.file import FileMedium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.spec import DiskSpec, build_device
 
@@ -36,12 +37,19 @@ _log = logging.getLogger(__name__)
 
 
 def ready_image(name: str, progress: Progress) -> GuestImage:
-    """The image that :func:`require_image` has found; mini is built if it is not there."""
-    if image := find_image(name):
-        return image
-    for unusable in list_unusable_images():
-        if is_called(unusable, name):
+    """The image that :func:`require_image` has found; mini is built if it is not there, or damaged.
+
+    Raises:
+        InputError: it is damaged, and takes more than this to build.
+    """
+    image = find_image(name)
+    if image is None:
+        for unusable in _unusable(name):
             _log.warning("passed by the image %s: %s", unusable.directory.name, unusable.advice)
+    elif is_sound(image):
+        return image
+    elif name != MINI:
+        raise _no_image(name, f"the image {image.directory.name} is damaged")
     # Here, as it takes libraries that a run of an image that is there need not wait for.
     from freezingtime.machine.image_build import build_mini_image
 
@@ -58,14 +66,23 @@ def require_image(name: str) -> None:
         return
     if named(list_images(), name):
         problem = f"the image {name!r} was built by another version of freezingtime"
-    elif unusable := [each for each in list_unusable_images() if is_called(each, name)]:
+    elif unusable := _unusable(name):
         problem = f"the image {unusable[0].directory.name} cannot be used: {unusable[0].reason}"
     else:
         known = ", ".join(sorted({MINI, *(image.name for image in list_images())}))
         problem = f"there is no image {name!r}, only {known}"
+    raise _no_image(name, problem)
+
+
+def _unusable(name: str) -> list[Unusable]:
+    return [each for each in list_unusable_images() if is_called(each, name)]
+
+
+def _no_image(name: str, problem: str) -> InputError:
     named_so = "" if name == "debian" else f" --name {name}"
-    raise InputError(
-        f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}'"
+    return InputError(
+        f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}', or "
+        "import it again if it is a system of your own"
     )
 
 
@@ -136,7 +153,7 @@ def _root_disk(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> Open
 def _open_overlay(image: GuestImage, cleanup: contextlib.ExitStack) -> OverlayMedium | None:
     if image.root_path is None:
         return None
-    base = FileMedium(image.root_path, writable=False)
+    base = open_root_disk(image)
     cleanup.callback(base.close)
     overlay = OverlayMedium(base, Path(tempfile.gettempdir()))
     cleanup.callback(overlay.close)

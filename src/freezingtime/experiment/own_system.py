@@ -19,6 +19,7 @@ from freezingtime.experiment.guest import ready_image, ready_snapshot
 from freezingtime.machine.collected_files import unpack_collected
 from freezingtime.machine.debian import Progress
 from freezingtime.machine.guest_image import MINI, GuestImage, find_image
+from freezingtime.machine.image_check import is_sound
 from freezingtime.machine.image_import import BootFiles, ImportPlan, import_image
 from freezingtime.machine.job import Job
 from freezingtime.machine.machine import BOOT_RATE_HZ, Machine
@@ -58,7 +59,7 @@ def ready_own_image(name: str, plan: ImportPlan, progress: Progress) -> GuestIma
         RunError: the cache takes no more.
     """
     image = find_image(name)
-    if image is not None and image.manifest.source == plan.source():
+    if image is not None and image.manifest.source == plan.source() and is_sound(image):
         return image
     return import_system(name, plan, progress)
 

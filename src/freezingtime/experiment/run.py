@@ -240,13 +240,16 @@ def _run(
             require_image(plan.guest)
         if plan.save_as is not None:
             require_free_name(plan.save_as)
+        image = None
         if saved is not None:
-            require_machine_fits(saved, _config(plan, saved_image(saved, plan.system)))
+            image = saved_image(saved, plan.system, observer.preparing)
+            require_machine_fits(saved, _config(plan, image))
         disks = _open_disks(plan, saved, cleanup)
         job = _make_job(plan, cleanup)
         if plan.out is not None:
             ownership.enter_context(_prepared_directory(plan.out, collects=bool(plan.collect)))
-        image = _image(plan, saved, observer.preparing)
+        if image is None:
+            image = _image(plan, observer.preparing)
         config = _config(plan, image)
 
         snapshot = _snapshot(plan, saved, config, observer, cleanup)
@@ -313,9 +316,7 @@ def _run(
     return result
 
 
-def _image(plan: RunPlan, saved: SavedMachine | None, progress: Progress) -> GuestImage:
-    if saved is not None:
-        return saved_image(saved, plan.system)
+def _image(plan: RunPlan, progress: Progress) -> GuestImage:
     if plan.system is not None:
         return ready_own_image(plan.guest, plan.system, progress)
     return ready_image(plan.guest, progress)

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 
 from freezingtime.errors import InputError
 from freezingtime.experiment.disks import OpenDisk, load_changes
+from freezingtime.experiment.guest import ready_image
 from freezingtime.frontend import Frontend
-from freezingtime.machine.guest_image import GuestImage, find_image_by_id, list_images
+from freezingtime.machine.debian import Progress
+from freezingtime.machine.guest_image import MINI, GuestImage, find_image_by_id, list_images
+from freezingtime.machine.image_check import is_sound
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.machine import Machine
 from freezingtime.machine.machine_config import MachineConfig
@@ -114,20 +117,23 @@ def require_options_fit(
             )
 
 
-def saved_image(saved: SavedMachine, system: ImportPlan | None) -> GuestImage:
+def saved_image(saved: SavedMachine, system: ImportPlan | None, progress: Progress) -> GuestImage:
     """The very image that was saved; ``system`` are the files that it is said to be of, if any.
 
     Raises:
-        InputError: the image is no longer there, or the files have changed since.
+        InputError: the image is no longer there, or damaged, or the files have changed since.
     """
     was = saved.description
     image_id = was.machine.image_id
-    image = find_image_by_id(image_id)
+    image = _sound_image(image_id)
+    if image is None and was.guest == MINI:
+        ready_image(MINI, progress)  # made of the same packages it is the same
+        image = _sound_image(image_id)
     if image is None:
         there = ", ".join(f"{each.name} {each.image_id[:12]}" for each in list_images()) or "none"
         raise InputError(
             f"--from {saved.name}: was saved with the image {was.guest} {image_id[:12]}, which is "
-            f"no longer there, or was built by another version of freezingtime (there are: "
+            f"not there any more, is damaged, or was built by another version (there are: "
             f"{there}); {_save_again(saved)}"
         )
     if system is not None and image.manifest.source != system.source():
@@ -136,6 +142,11 @@ def saved_image(saved: SavedMachine, system: ImportPlan | None) -> GuestImage:
             "leave out --guest, as the snapshot goes on with what was there"
         )
     return image
+
+
+def _sound_image(image_id: str) -> GuestImage | None:
+    image = find_image_by_id(image_id)
+    return image if image is not None and is_sound(image) else None
 
 
 def require_machine_fits(saved: SavedMachine, config: MachineConfig) -> None:

@@ -7,7 +7,9 @@ cache, as all that a run starts from is read once more for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import xxhash
@@ -36,15 +38,24 @@ def digest_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_checksums(directory: Path, leave_out: Collection[str] = ()) -> None:
-    """Write down what is in a directory, which is complete but for this; OSError if it fails."""
-    sums = {
-        path.name: digest_file(path)
-        for path in sorted(directory.iterdir())
-        if path.name not in (CHECKSUMS, *leave_out)
-    }
-    text = json.dumps(sums, indent=2) + "\n"
-    (directory / CHECKSUMS).write_text(text, encoding="utf-8")
+def write_checksums(directory: Path, names: Collection[str] | None = None) -> None:
+    """Write down what is in files of a directory (in all, if None); OSError if that fails."""
+    if names is None:
+        names = {path.name for path in directory.iterdir()} - {CHECKSUMS}
+    sums = {name: digest_file(directory / name) for name in sorted(names)}
+    with replacing(directory / CHECKSUMS) as building:
+        building.write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what is to be at ``path``, at once and whole, when the block is done."""
+    building = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        yield building
+        building.rename(path)
+    finally:
+        building.unlink(missing_ok=True)
 
 
 def check_files(directory: Path, names: Collection[str] | None = None) -> None:

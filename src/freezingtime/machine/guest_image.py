@@ -30,6 +30,7 @@ _KERNEL = "vmlinuz"
 _INITRD = "initrd.cpio"
 _MANIFEST = "manifest.json"
 _ROOT = "root.img"
+_DAMAGED = "damaged"
 _MANIFEST_FORMAT = 1
 _IMPORTED = "imported"
 _ID_DIGITS_IN_NAME = 12
@@ -147,6 +148,10 @@ class GuestImage:
         return self.directory / _INITRD
 
     @property
+    def manifest_path(self) -> Path:
+        return self.directory / _MANIFEST
+
+    @property
     def root_path(self) -> Path | None:
         """The root disk, never to be changed; None if the image has none."""
         return None if self.manifest.root is None else self.directory / _ROOT
@@ -176,15 +181,12 @@ def image_directory(manifest: Manifest) -> Path:
 
 def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
     """Write an image's files into the empty ``directory``."""
-    digest = hashlib.sha256(content.kernel + content.initrd + content.append.encode())
     (directory / _KERNEL).write_bytes(content.kernel)
     (directory / _INITRD).write_bytes(content.initrd)
-    if content.root_file is not None:
-        content.root_file.rename(directory / _ROOT)
-        _digest_data(directory / _ROOT, digest)
+    root_path = None if content.root_file is None else content.root_file.rename(directory / _ROOT)
     manifest = Manifest(
         name=name,
-        image_id=digest.hexdigest(),
+        image_id=content_id(directory, content.append, root_path),
         builder=_IMPORTED if content.imported else builder_identity(content.root is not None),
         kernel_release=content.kernel_release,
         kernel_bytes=len(content.kernel),
@@ -198,31 +200,42 @@ def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
     return manifest
 
 
+def content_id(directory: Path, append: str, root_path: Path | None) -> str:
+    """The identity of an image, from its files; OSError when one cannot be read."""
+    digest = hashlib.sha256((directory / _KERNEL).read_bytes())
+    digest.update((directory / _INITRD).read_bytes() + append.encode())
+    if root_path is not None:
+        _digest_data(root_path, digest)
+    return digest.hexdigest()
+
+
 def _digest_data(path: Path, digest: hashlib._Hash) -> None:
     """Take in a sparse file: its size and its blocks that are not all zeros, with their places."""
     with path.open("rb") as file:
         end_bytes = file.seek(0, os.SEEK_END)
         digest.update(end_bytes.to_bytes(8))
         zeros = bytes(_HASH_BYTES)
-        for start_bytes in _data_blocks(file.fileno(), end_bytes):
+        for start_bytes in data_blocks(path, _HASH_BYTES):
             block = os.pread(file.fileno(), _HASH_BYTES, start_bytes)
             if block != zeros[: len(block)]:
                 digest.update(start_bytes.to_bytes(8) + block)
 
 
-def _data_blocks(fd: int, end_bytes: int) -> Iterator[int]:
-    """Where the blocks begin that are not wholly in holes."""
-    position_bytes = 0
-    while position_bytes < end_bytes:
-        try:
-            data_bytes = os.lseek(fd, position_bytes, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        block_bytes = max(position_bytes, data_bytes // _HASH_BYTES * _HASH_BYTES)
-        yield block_bytes
-        position_bytes = block_bytes + _HASH_BYTES
+def data_blocks(path: Path, block_bytes: int) -> Iterator[int]:
+    """Where the blocks of a sparse file begin that are not wholly in holes."""
+    with path.open("rb") as file:
+        end_bytes = file.seek(0, os.SEEK_END)
+        position_bytes = 0
+        while position_bytes < end_bytes:
+            try:
+                data_bytes = os.lseek(file.fileno(), position_bytes, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            start_bytes = max(position_bytes, data_bytes // block_bytes * block_bytes)
+            yield start_bytes
+            position_bytes = start_bytes + block_bytes
 
 
 def _package_version(package: Package) -> PackageVersion:
@@ -339,9 +352,18 @@ def _load(directory: Path) -> GuestImage | Unusable:
             wanted.append(manifest.root.size_bytes)
         if sizes != wanted:
             raise DamagedError(f"files of {sizes} bytes, not {wanted}")
+        if (mark := directory / _DAMAGED).exists():
+            raise DamagedError(mark.read_text(encoding="utf-8").strip())
     except (OSError, ValueError, TypeError, KeyError, RecursionError, DamagedError) as error:
         return Unusable.because(error, directory, f"freezingtime image remove {directory.name}")
     return image
+
+
+def mark_damaged(image: GuestImage, reason: str) -> None:
+    """Have nobody use an image any more, for a reason that is said from now on."""
+    # Where nothing may be written, whoever uses it next finds out anew.
+    with contextlib.suppress(OSError):
+        (image.directory / _DAMAGED).write_text(f"{reason}\n", encoding="utf-8")
 
 
 def images_directory() -> Path:

@@ -28,6 +28,7 @@ from freezingtime.machine.guest_image import (
     named,
     store_image,
 )
+from freezingtime.machine.image_check import is_sound, seal_image
 from freezingtime.machine.root_user import as_root, remove_as_root
 from freezingtime.machine.unpacked_packages import kernel_package
 
@@ -110,7 +111,8 @@ def _with_archive(
 
 
 def _current(name: str) -> list[GuestImage]:
-    return [image for image in named(list_images(), name) if image.is_of_these_sources]
+    current = [image for image in named(list_images(), name) if image.is_of_these_sources]
+    return [image for image in current if is_sound(image, whole=True)]
 
 
 def _build(
@@ -138,6 +140,7 @@ def _publish(name: str, content: ImageContent, building: Path) -> GuestImage:
     image = building / "image"
     image.mkdir()
     manifest = store_image(image, name, content)
+    seal_image(GuestImage(image, manifest))
     final = image_directory(manifest)
     publish(image, final)
     return GuestImage(final, manifest)
