@@ -37,7 +37,7 @@ BOOT_DEADLINE = "300s"
 COLLECT_LIMIT = "4GiB"
 
 _MEMORY_MIN_BYTES = 128 << 20
-_MEMORY_MAX_BYTES = 2 << 30  # below the hole of the 32-bit address space
+_MEMORY_MAX_BYTES = 256 << 30  # the CPU model's addresses end at 1 TiB
 _RATE_MIN_HZ = 1_000_000
 _RATE_MAX_HZ = 16_000_000_000
 _MEDIUM_DEADLINE_MAX_S = 1_000_000
@@ -220,7 +220,7 @@ def _cpu_count(count: int) -> int:
 def _memory_bytes(text: str) -> int:
     size_bytes = parse_option("--memory", text, parse_size_bytes)
     if not _MEMORY_MIN_BYTES <= size_bytes <= _MEMORY_MAX_BYTES or size_bytes % (1 << 20):
-        raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 2GiB")
+        raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 256GiB")
     return size_bytes
 
 

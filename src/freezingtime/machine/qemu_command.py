@@ -22,6 +22,9 @@ KERNEL_ARGUMENTS = (
     "random.trust_cpu=off tsc=reliable cpuidle.off=1 cryptomgr.notests"
 )
 
+# What QEMU itself calls the memory of this machine type, and so snapshots do.
+_MEMORY = "pc.ram"
+
 #: QEMU's round robin could take more; guests of this size are what it is for.
 CPUS_MAX = 16
 
@@ -83,12 +86,15 @@ def qemu_command(
         "-no-user-config",
         "-S",
         *("-display", "none"),
-        *("-machine", MACHINE_TYPE),
+        *("-machine", f"{MACHINE_TYPE},memory-backend={_MEMORY}"),
         *("-accel", "tcg,thread=single"),
         *("-icount", "shift=0,sleep=off"),
         *("-cpu", CPU_MODEL),
         *("-smp", f"{cpu_count},sockets=1,cores={cpu_count},threads=1"),
         *("-m", f"{memory_bytes >> 20}M"),
+        # The host has yet to give it: it may be more than the host has, as long as the guest
+        # does not write to all of it.
+        *("-object", f"memory-backend-ram,id={_MEMORY},size={memory_bytes >> 20}M,reserve=off"),
         *("-rtc", "base=2020-01-01,clock=vm"),
         *("-seed", "0"),
         "-no-reboot",
