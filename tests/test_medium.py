@@ -14,6 +14,7 @@ import mmap
 import os
 import random
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.medium.sector_map import SectorMap, Source
 from freezingtime.request import Buffer
+from tests.conftest import require_tool
 
 # More than two of the sector map's chunks, and not a whole number of pages.
 SIZE_BYTES = 2 * 2**20 + 3 * SECTOR_BYTES
@@ -408,6 +410,81 @@ def test_a_file_smaller_than_the_size_asked_for_is_refused(tmp_path: Path) -> No
     assert refusal(path, size_bytes=8192) == (
         f"too small for size=8KiB, has 4KiB; extend it with 'truncate -s 8192 {path}'"
     )
+
+
+def qemu_io(path: Path, *commands: str, read_only: bool = False) -> str:
+    """What QEMU's own tool says of the file, which it locks as a running QEMU does."""
+    options = ["-r"] if read_only else []
+    words = [word for command in commands for word in ("-c", command)]
+    ended = subprocess.run(
+        [require_tool("qemu-io"), "-f", "raw", *options, *words, path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ended.stdout
+
+
+def test_qemus_tools_and_we_exclude_each_other(tmp_path: Path) -> None:
+    path = filled_file(tmp_path)
+    with closing(FileMedium(path, writable=True)):
+        for read_only, command in ((False, "write 0 512"), (True, "read 0 512")):
+            assert 'Failed to get "consistent read" lock' in qemu_io(
+                path, command, read_only=read_only
+            )
+    with closing(FileMedium(path, writable=False)):
+        assert 'Failed to get "write" lock' in qemu_io(path, "write 0 512")
+        assert "read 512/512 bytes" in qemu_io(path, "read 0 512", read_only=True)
+    assert "wrote 512/512 bytes" in qemu_io(path, "write 0 512")
+
+
+@pytest.mark.parametrize("theirs", [True, False], ids=["they write", "they read"])
+def test_a_file_that_a_qemu_has_is_refused(tmp_path: Path, theirs: bool) -> None:
+    path = filled_file(tmp_path)
+    options = [] if theirs else ["-r"]
+    qemu = subprocess.Popen(
+        [require_tool("qemu-io"), "-f", "raw", *options, path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert qemu.stdin is not None
+        assert qemu.stdout is not None
+        qemu.stdin.write("length\n")
+        qemu.stdin.flush()
+        qemu.stdout.readline()
+        assert refusal(path, writable=True).startswith("another process uses it; wait for it")
+        if theirs:
+            assert refusal(path).startswith("another process writes to it; wait for it to end")
+        else:
+            FileMedium(path, writable=False).close()
+    finally:
+        qemu.communicate("quit\n", timeout=60)
+    FileMedium(path, writable=True).close()
+
+
+def test_a_file_is_told_from_one_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = filled_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    base = FileMedium(Path(path.name), writable=False)
+    medium = DelayMedium(OverlayMedium(base, tmp_path), Delay(0, 0))
+    with closing(medium):
+        monkeypatch.chdir("/")
+        assert medium.displacement() is None
+        path.rename(tmp_path / "moved")
+        assert medium.displacement() == f"file:{path.name} was deleted while it was in use"
+        filled_file(tmp_path)
+        assert medium.displacement() == (
+            f"file:{path.name} was replaced by another file while it was in use"
+        )
+        (tmp_path / "moved").rename(path)
+        assert medium.displacement() is None
 
 
 @pytest.mark.parametrize(

@@ -576,6 +576,21 @@ def test_a_full_scratch_reaches_the_client_and_the_server_lives_on(
         subprocess.run(["umount", "--lazy", scratch], check=True)
 
 
+@pytest.mark.parametrize("writable", [True, False], ids=["written", "read"])
+def test_a_file_that_was_replaced_meanwhile_is_told(
+    serve: Callable[..., Server], tmp_path: Path, writable: bool
+) -> None:
+    disk = random_file(tmp_path / "disk.raw", 4 * MIB)
+    server = serve(f"constant:10us,medium=file:{disk}" + ",writable=yes" * writable)
+    qemu_io(server.uri, "write -P 1 0 4k")
+    disk.unlink()
+    server.process.terminate()
+    _, said = server.process.communicate(timeout=_CLIENT_DEADLINE_S)
+    fate = "was deleted while it was in use: what was"
+    assert f"freezingtime: file:{disk} {fate} {'written' if writable else 'read'}" in said
+    assert server.process.returncode == (1 if writable else 0)
+
+
 def test_nothing_is_left_in_the_temporary_directory(
     serve: Callable[..., Server], tmp_path: Path
 ) -> None:

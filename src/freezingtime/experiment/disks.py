@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from pathlib import Path
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.qemu_command import DISKS_MAX
 from freezingtime.machine.service import DiskPlan
+from freezingtime.medium.base import Medium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.spec import DiskSpec, build_device, open_layered, open_medium, parse_disk
+
+_log = logging.getLogger(__name__)
 
 NO_TIME = parse_disk("constant:0")
 
@@ -61,6 +65,22 @@ def open_disks(
         plan = DiskPlan(name, device, medium, spec.frontend, spec.write_cache, spec.queues)
         disks.append(OpenDisk(plan, spec, layer))
     return disks
+
+
+def require_in_place(medium: Medium, *, written: bool) -> None:
+    """Say so if a medium's file was moved or removed while it was in use; before it is closed.
+
+    ``written``: what was written is in that file, and nowhere else.
+
+    Raises:
+        RunError: it is lost.
+    """
+    what = medium.displacement()
+    if what is None:
+        return
+    if written:
+        raise RunError(f"{what}: what was written to it is lost; write it again")
+    _log.warning("%s: what was read is of the file as it was", what)
 
 
 def load_changes(layer: OverlayMedium, path: Path) -> None:

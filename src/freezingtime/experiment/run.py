@@ -16,7 +16,7 @@ from typing import Any
 from freezingtime._version import __version__
 from freezingtime.emulator import CompletedRequest, Totals
 from freezingtime.errors import InputError, RunError
-from freezingtime.experiment.disks import OpenDisk, open_disks
+from freezingtime.experiment.disks import OpenDisk, open_disks, require_in_place
 from freezingtime.experiment.guest import (
     ROOT_DISK_NAME,
     open_root,
@@ -298,6 +298,8 @@ def _run(
             )
         if plan.save_as is not None and not ended.exit_status:
             save(plan.save_as, machine, config, ended.stop_ns, disks, root)
+        for disk in disks:
+            require_in_place(disk.plan.medium, written=disk.spec.writable)
     # The machine is closed: nothing drives the devices any more.
     sampler.finish(ended.totals.now_ns)
     result = RunResult(

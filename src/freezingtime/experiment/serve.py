@@ -15,6 +15,7 @@ from types import FrameType
 from freezingtime.clock.host import HostClock
 from freezingtime.emulator import Disk, Emulator, Totals
 from freezingtime.errors import InputError, RunError
+from freezingtime.experiment.disks import require_in_place
 from freezingtime.medium_queue import MediumQueue, new_workers
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
@@ -83,6 +84,7 @@ def serve(
         with _ending_on_signals(clock.end, emulator.totals):
             on_ready()
             emulator.run()
+        require_in_place(medium, written=spec.writable)
         return emulator.totals
 
 

@@ -52,6 +52,10 @@ class Medium(ABC):
     def flush(self) -> None:
         """Make everything written so far durable."""
 
+    def displacement(self) -> str | None:
+        """What has become of the file under the medium's name; None: it is still this one."""
+        return None
+
     @abstractmethod
     def close(self) -> None:
         """Release what the medium holds. Idempotent."""

@@ -71,6 +71,9 @@ class DelayMedium(Medium):
         self._wait()
         self._inner.flush()
 
+    def displacement(self) -> str | None:
+        return self._inner.displacement()
+
     def close(self) -> None:
         self._inner.close()
 

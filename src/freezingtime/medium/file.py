@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shlex
 import stat
@@ -13,6 +12,7 @@ from freezingtime.errors import InputError
 from freezingtime.medium import fallocate
 from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.file_access import BufferedAccess, DirectAccess, FileAccess
+from freezingtime.medium.file_lock import lock
 from freezingtime.request import Buffer
 from freezingtime.units import format_size_bytes
 
@@ -23,7 +23,7 @@ class FileMedium(Medium):
     """The first ``size_bytes`` (all, if None) of the file or block device at ``path``.
 
     ``direct`` keeps the host's page cache out of the way. While the medium is open, it
-    holds an advisory lock (flock): shared, or exclusive if ``writable``.
+    holds advisory locks (:mod:`.file_lock`): shared, or exclusive if ``writable``.
 
     Raises :class:`InputError` when there is no such file, it may not be opened, is in
     use, is of another type, or has no fitting size; nothing is left open then.
@@ -38,10 +38,11 @@ class FileMedium(Medium):
         size_bytes: int | None = None,
     ) -> None:
         self._path = path
+        self._absolute_path = path.absolute()  # whatever the working directory becomes
         self.writable = writable
         self._fd = _open(path, writable=writable)
         try:
-            _lock(self._fd, path, writable=writable)
+            lock(self._fd, path, writable=writable)
             self.size_bytes = _usable_size_bytes(self._fd, path, size_bytes)
             self._access = _access(self._fd, path, writable=writable, direct=direct)
         except BaseException:
@@ -81,6 +82,18 @@ class FileMedium(Medium):
             os.fdatasync(self._fd)
         except OSError as error:
             raise self._named(error, "flush") from error
+
+    def displacement(self) -> str | None:
+        try:
+            found = self._absolute_path.stat()
+        except FileNotFoundError:
+            return f"{self.describe()} was deleted while it was in use"
+        except OSError as error:
+            return f"{self.describe()} cannot be found any more ({error.strerror})"
+        own = os.fstat(self._fd)
+        if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+            return None
+        return f"{self.describe()} was replaced by another file while it was in use"
 
     def close(self) -> None:
         self._access.close()
@@ -137,21 +150,6 @@ def _open_cure(path: Path, error: OSError, *, writable: bool) -> str:
     if error.errno == errno.EBUSY:
         return "is mounted or part of another device; unmount it, or do without writable=yes"
     return f"cannot be opened ({error.strerror}); name a readable file or block device"
-
-
-def _lock(fd: int, path: Path, *, writable: bool) -> None:
-    """Lock out other writers, and readers too if we write, until ``fd`` is closed."""
-    try:
-        fcntl.flock(fd, (fcntl.LOCK_EX if writable else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        cure = "wait for it to end, or use a copy of the file"
-        other = "another process uses it" if writable else "another process writes to it"
-        raise InputError(f"file:{path}: {other}; {cure}") from error
-    except OSError as error:
-        raise InputError(
-            f"file:{path}: cannot be locked ({error.strerror}); "
-            "move it to a file system that has locks"
-        ) from error
 
 
 def _usable_size_bytes(fd: int, path: Path, wanted_bytes: int | None) -> int:

@@ -96,6 +96,9 @@ class OverlayMedium(Medium):
             else:
                 self.zero(offset_bytes, length_bytes)
 
+    def displacement(self) -> str | None:
+        return self._base.displacement()
+
     def close(self) -> None:
         self._scratch_file.close()
         self._base.close()
