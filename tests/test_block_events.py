@@ -209,6 +209,23 @@ def test_forms_of_ftrace_lines(tmp_path: Path) -> None:
         read_trace(tmp_path / "trace")
 
 
+@pytest.mark.parametrize(
+    "task",
+    [
+        "fio-12 [001]",
+        "fio 12 [001]",
+        "fio 12/13 [001]",
+        "my task-12 (     12) [001] d..2.",
+        "<...>-12 (-------) [001] .N..1",
+        "kworker/0:1H-k-7 [000] .....",
+    ],
+)
+def test_ftrace_is_known_by_any_event(task: str, tmp_path: Path) -> None:
+    text = f"{task} 1.5: sched_switch: prev_comm=a\n" + ftrace_text([(0, "D", "R", 8, 8)])
+    at_ns, reading = arrivals(tmp_path / "trace", text)
+    assert (len(at_ns), reading.format_name) == (1, "ftrace")
+
+
 def test_biosnoop_with_queues_and_names_of_any_kind(tmp_path: Path) -> None:
     """A name with blanks, none at all, a flush, and the header once more."""
     header = "TIME(s)     COMM  PID    DISK  T    SECTOR  BYTES  QUE(ms) LAT(ms)\n"
@@ -249,3 +266,19 @@ def test_fiu(tmp_path: Path) -> None:
     (tmp_path / "trace").write_text(f"{text}71 5 a 8 8 R 8\n")
     with pytest.raises(InputError, match="trace:3: line '71 5 a 8 8 R 8': must be: TIME PID PROC"):
         read_trace(tmp_path / "trace")
+
+
+@pytest.mark.parametrize(
+    "line", ["1 1 a" + " " * 60_000, "-" * 60_000, "a-1 [0] 1.0: block_rq_issue: " + "[" * 60_000]
+)
+def test_a_line_that_is_too_long_for_a_pattern_is_refused_at_once(
+    line: str, tmp_path: Path
+) -> None:
+    """By the square of its length it would take minutes."""
+    path = tmp_path / "trace"
+    path.write_text(f"{line}.\n")
+    with pytest.raises(InputError, match="trace: no format begins with"):
+        read_trace(path)
+    path.write_text(f"cpus=1\n{line}.\n")
+    with pytest.raises(InputError, match=r"no request in it|must be MAJOR,MINOR"):
+        read_trace(path)

@@ -17,18 +17,24 @@ _LINE = re.compile(
     r"(?P<time>\d+)\s+\d+\s+\S.*?\s+(?P<lba>\d+)\s+(?P<blocks>\d+)\s+(?P<operation>[RW])\s+"
     r"(?P<major>\d+)\s+(?P<minor>\d+)\s+[0-9a-fA-F]{32}"
 )
+# The pattern takes time by the square of a line's length; a process's name has 16 letters.
+_LINE_MAX = 1000
 _OPERATIONS = {"R": Operation.READ, "W": Operation.WRITE}
 
 
 def recognizes(first_line: str) -> bool:
     """Whether a file that begins with this line is of this format."""
-    return _LINE.fullmatch(first_line) is not None
+    return _match(first_line) is not None
+
+
+def _match(line: str) -> re.Match[str] | None:
+    return _LINE.fullmatch(line) if len(line) <= _LINE_MAX else None
 
 
 def parse(lines: Lines) -> Iterator[Record]:
     """Read the records; a disk is ``MAJOR,MINOR``."""
     for line in lines:
-        match = _LINE.fullmatch(line)
+        match = _match(line)
         if match is None:
             raise lines.error("line", line, f"must be: {_FORM}")
         yield Record(

@@ -24,7 +24,9 @@ from freezingtime.trace.readers.block.events import (
 from freezingtime.trace.readers.lines import Lines, Record
 
 # A task, its number, the CPU, maybe flags, and the time.
-_LINE = re.compile(r"\S.*[- ]+\d+\s+(\(.{7}\)\s+)?\[\d+\]\s+(\S+\s+)?\d+\.\d+: +(?P<event>[\w:]+):")
+_LINE = re.compile(
+    r"\S.*[- ]+\d+(/\d+)?\s+(\(.{1,12}\)\s+)?\[\d+\]\s+(\S+\s+)?\d+\.\d+: +(?P<event>[\w:]+):"
+)
 _HEADERS = re.compile(r"cpus=\d+")
 _REQUEST = re.compile(
     r"(?P<seconds>\d+\.\d+): +(block:)?block_rq_(?P<event>issue|complete|requeue): +"
@@ -34,12 +36,16 @@ _REQUEST = re.compile(
 _ANY_REQUEST = re.compile(r": +(block:)?block_rq_(issue|complete|requeue):")
 _ACTIONS = {"issue": ISSUED, "complete": COMPLETED, "requeue": REQUEUED}
 _LOST = re.compile(r"CPU:?\s*\d+.*?(?P<count>\d+) EVENTS", re.IGNORECASE)
+# Patterns take time by the square of a line's length; no line of ftrace's is that long.
+_LINE_MAX = 1000
 _FORM = "must be MAJOR,MINOR RWBS BYTES (COMMAND) SECTOR + COUNT [TASK OR ERROR]"
 
 
 def recognizes(first_line: str) -> bool:
     """Whether a file that begins with this line, comments apart, is of this format."""
-    return bool(_LINE.match(first_line) or _HEADERS.fullmatch(first_line))
+    return len(first_line) <= _LINE_MAX and bool(
+        _LINE.match(first_line) or _HEADERS.fullmatch(first_line)
+    )
 
 
 def parse(lines: Lines) -> Iterator[Record]:
@@ -51,7 +57,7 @@ def events(lines: Lines, actions: Collection[str]) -> Iterator[BlockEvent]:
     """What the lines with one of these actions are about, in the order of the file."""
     for line in lines:
         if not _ANY_REQUEST.search(line):
-            if lost := _LOST.match(line):
+            if lost := _LOST.match(line[:_LINE_MAX]):
                 lines.leave_out("events that the kernel's buffer lost", int(lost["count"][:18]))
             continue
         try:
@@ -63,7 +69,7 @@ def events(lines: Lines, actions: Collection[str]) -> Iterator[BlockEvent]:
 
 
 def _events(lines: Lines, line: str) -> Iterator[BlockEvent]:
-    match = _REQUEST.search(line)
+    match = _REQUEST.search(line) if len(line) <= _LINE_MAX else None
     if match is None:
         raise lines.error("event", line.partition("block_rq_")[2], _FORM)
     action = _ACTIONS[match["event"]]
