@@ -89,7 +89,7 @@ def test_a_path_may_have_commas_colons_and_equals_signs() -> None:
 
 DEVICE_KEYS = "the device 'constant' has read, write, flush, discard"
 DISK_KEYS = (
-    "a disk has medium, size, writable, direct, delay, name, frontend, write-cache, "
+    "a disk has medium, size, writable, direct, format, delay, name, frontend, write-cache, "
     "queue-depth, queues"
 )
 EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"

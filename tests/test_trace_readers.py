@@ -294,12 +294,8 @@ def test_foreign_files_are_named_with_their_cure(
         if known.offset_bytes < 0 or known.kind is FileKind.COMPRESSED or known is BLKTRACE:
             continue
         path.write_bytes((bytes(known.offset_bytes) + known.magic).ljust(4096, b"\0"))
-        if known.magic == b"PAR1":
-            expected = "is damaged"
-        else:
-            expected = (
-                f"is {known.name}, and no text; make a text of it with '{known.command(path)}'"
-            )
+        cure = known.command(path)
+        expected = f"is {known.name}, and no text; make a text of it with '{cure}'"
         with pytest.raises(InputError, match=re.escape(f"{path}: {expected}")):
             read_it(path)
 

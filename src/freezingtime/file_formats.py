@@ -106,8 +106,6 @@ FORMATS = (
         "a recording of perf", b"PERFILE2", "perf script -i {file} -F comm,pid,time,event,trace"
     ),
     _recording("a recording of trace-cmd", b"\x17\x08Dtracing", "trace-cmd report -i {file}"),
-    _recording("a trace of LTTng (CTF)", b"\xc1\x1f\xfc\xc1", "babeltrace2 {plain}"),
-    FileFormat("a Parquet file", FileKind.DATA, b"PAR1", "duckdb -c \"from '{file}'\" -csv"),
     FileFormat("an SQLite database", FileKind.DATA, b"SQLite format 3\0", "sqlite3 -csv {file}"),
     *(
         FileFormat("a capture of a network", FileKind.DATA, magic, "tshark -r {file}")

@@ -3,7 +3,7 @@
 ::
 
     DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes|no][,direct=yes|no]
-          [,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
+          [,format=raw][,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
           [,write-cache=on|off][,queue-depth=NUMBER][,queues=NUMBER]
 
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
@@ -13,7 +13,8 @@ disk's options, and a time that is not named is 0. Both can be mixed:
 user's own ``module:Class`` (:mod:`freezingtime.device.registry`).
 
 The medium is memory unless ``medium`` says otherwise; memory has 1 GiB unless ``size`` says
-otherwise. A file stays as it is, and writes go to a scratch file, unless ``writable=yes``.
+otherwise. A file stays as it is, and writes go to a scratch file, unless ``writable=yes``. A file
+that looks like a disk image in another form, such as qcow2, is refused unless ``format=raw``.
 ``delay`` makes every call of the medium take that much host time longer, or, with
 ``MIN..MAX``, a random time between the two. ``frontend`` is the
 controller that the guest sees, ``write-cache`` whether that says it has one, and
@@ -28,7 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -49,7 +50,7 @@ Value = TypeVar("Value")
 DEFAULT_MEMORY_BYTES = 2**30
 
 _DISK_KEYS = (
-    *("medium", "size", "writable", "direct", "delay", "name"),
+    *("medium", "size", "writable", "direct", "format", "delay", "name"),
     *("frontend", "write-cache", "queue-depth", "queues"),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -121,6 +122,8 @@ class FileSpec:
     """``medium=file:PATH``."""
 
     path: Path
+    is_raw: bool = False
+    """``format=raw``: its bytes are the disk's, whatever they look like."""
 
 
 MediumSpec: TypeAlias = MemorySpec | FileSpec
@@ -215,6 +218,7 @@ def _open_bytes(spec: DiskSpec, scratch_dir: Path) -> Medium:
             writable=spec.writable,
             direct=spec.direct,
             size_bytes=spec.size_bytes,
+            is_raw=spec.medium.is_raw,
         )
     if spec.writable:
         return file
@@ -285,9 +289,11 @@ def _parse_constant(parameters: Mapping[str, str]) -> ConstantSpec:
 def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> DiskSpec:
     medium = _parsed(options, "medium", _parse_medium) or MemorySpec()
     if isinstance(medium, MemorySpec):
-        for key in ("writable", "direct"):
+        for key in ("writable", "direct", "format"):
             if key in options:
                 raise InputError(f"{key}={options[key]}: is for files; add medium=file:PATH")
+    elif _parsed(options, "format", _parse_format):
+        medium = replace(medium, is_raw=True)
     frontend = _parsed(options, "frontend", _parse_frontend) or Frontend.VIRTIO_BLK
     write_cache = _parsed(options, "write-cache", _parse_on_off) is not False
     if frontend is Frontend.NVME and not write_cache:
@@ -344,6 +350,12 @@ def _parse_yes_no(text: str) -> bool:
     if text not in ("yes", "no"):
         raise InputError("write yes or no")
     return text == "yes"
+
+
+def _parse_format(text: str) -> str:
+    if text != "raw":
+        raise InputError("write raw, or convert the file: qemu-img convert -O raw")
+    return text
 
 
 def _parse_on_off(text: str) -> bool:

@@ -38,6 +38,8 @@ class Disk:
     """How many requests one of its queues takes; None: as many as the real controller's."""
     queues: int | None = None
     """How many queues it has."""
+    format: str | None = None
+    """``"raw"``: the file's bytes are the disk's, even where they look like qcow2 or its kin."""
 
     @property
     def spec(self) -> str:
@@ -47,6 +49,7 @@ class Disk:
             "size": self.size,
             "writable": "yes" if self.writable else None,
             "direct": "yes" if self.direct else None,
+            "format": self.format,
             "delay": f"{self.delay}ns" if isinstance(self.delay, int) else self.delay,
             "name": self.name,
             "frontend": self.frontend,

@@ -82,7 +82,7 @@ DISK_HELP = (
     "`DEVICE[,KEY=VALUE...]`. DEVICE: a name that `freezingtime devices` lists, a file "
     "`NAME.toml`, your own `FILE.py:CLASS`, `constant:10us` or `constant:read=10us,write=20us`. "
     "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
-    "`delay=TIME` or `delay=MIN..MAX`, `name=NAME`, "
+    "`format=raw`, `delay=TIME` or `delay=MIN..MAX`, `name=NAME`, "
     "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
     "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`. "
     "A file is never changed unless `writable=yes`."

@@ -39,6 +39,7 @@ from freezingtime.device.parameters import Table
 from freezingtime.device.raid import ParityRaid
 from freezingtime.device.tier import SECTOR_BYTES, CacheTier
 from freezingtime.errors import InputError
+from freezingtime.file_formats import HEAD_BYTES, TAIL_BYTES, recognize
 from freezingtime.units import MAX_VALUE, format_time_ns
 
 #: Builds a model from its parameters, a seed and the disk's size (None: its own).
@@ -173,9 +174,14 @@ def _from_file(path: Path) -> Description:
     try:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8 text"
+        reason = error.strerror if isinstance(error, OSError) else _what_is_no_text(error.object)
         raise InputError(f"{path}: {reason}; name a readable device description") from error
     return _from_toml(content, str(path), path.stem)
+
+
+def _what_is_no_text(content: bytes) -> str:
+    known = recognize(content[:HEAD_BYTES], content[-TAIL_BYTES:])
+    return "is no UTF-8 text" if known is None else f"is {known.name}"
 
 
 def _from_toml(text: str, file: str, name: str) -> Description:

@@ -97,7 +97,7 @@ def _find_boot_files(disk: Path, progress: Progress) -> BootFiles:
             cleanup,
             lambda holder: progress(holder, 0, 1),
         )
-        base = FileMedium(disk, writable=False)
+        base = FileMedium(disk, writable=False, is_raw=True)
         cleanup.callback(base.close)
         overlay = OverlayMedium(base, Path(tempfile.gettempdir()))
         cleanup.callback(overlay.close)

@@ -83,7 +83,7 @@ def open_root_disk(image: GuestImage) -> Medium:
     """
     if image.root_path is None:
         raise RuntimeError(f"the image {image.name} has no root disk")
-    base = FileMedium(image.root_path, writable=False)
+    base = FileMedium(image.root_path, writable=False, is_raw=True)
     try:
         sums = SumsFile(image.directory / _SUMS)
     except FileNotFoundError:

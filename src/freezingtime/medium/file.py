@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from freezingtime.errors import InputError
+from freezingtime.file_formats import QCOW2, FileKind, recognize_open
 from freezingtime.medium import fallocate
 from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.file_access import BufferedAccess, DirectAccess, FileAccess
@@ -22,11 +23,17 @@ _ZEROS = bytes(1024 * 1024)
 class FileMedium(Medium):
     """The first ``size_bytes`` (all, if None) of the file or block device at ``path``.
 
+    A file in another form, such as qcow2, is refused by its magic, as its bytes are not those of
+    the disk in it, and a guest that writes to them destroys it. ``is_raw`` says that they are,
+    whatever they look like: a guest may have written such a magic to its raw disk. That is also
+    why such a file is never opened as what it looks like: the guest would choose which files of
+    the host are its backing files.
+
     ``direct`` keeps the host's page cache out of the way. While the medium is open, it
     holds advisory locks (:mod:`.file_lock`): shared, or exclusive if ``writable``.
 
     Raises :class:`InputError` when there is no such file, it may not be opened, is in
-    use, is of another type, or has no fitting size; nothing is left open then.
+    use, is of another type or form, or has no fitting size; nothing is left open then.
     """
 
     def __init__(
@@ -36,6 +43,7 @@ class FileMedium(Medium):
         writable: bool,
         direct: bool = False,
         size_bytes: int | None = None,
+        is_raw: bool = False,
     ) -> None:
         self._path = path
         self._absolute_path = path.absolute()  # whatever the working directory becomes
@@ -43,6 +51,8 @@ class FileMedium(Medium):
         self._fd = _open(path, writable=writable)
         try:
             lock(self._fd, path, writable=writable)
+            if not is_raw:
+                _refuse_other_forms(self._fd, path)
             self.size_bytes = _usable_size_bytes(self._fd, path, size_bytes)
             self._access = _access(self._fd, path, writable=writable, direct=direct)
         except BaseException:
@@ -150,6 +160,22 @@ def _open_cure(path: Path, error: OSError, *, writable: bool) -> str:
     if error.errno == errno.EBUSY:
         return "is mounted or part of another device; unmount it, or do without writable=yes"
     return f"cannot be opened ({error.strerror}); name a readable file or block device"
+
+
+def _refuse_other_forms(fd: int, path: Path) -> None:
+    """Refuse a disk in a form of its own, or compressed; InputError with the cure."""
+    try:
+        found = recognize_open(fd, os.lseek(fd, 0, os.SEEK_END))
+    except OSError as error:
+        raise InputError(f"file:{path}: cannot be read ({error.strerror})") from error
+    if found is None or found.kind not in (FileKind.DISK_IMAGE, FileKind.COMPRESSED):
+        return
+    boot = f", boot it with --guest {shlex.quote(str(path))}" if found is QCOW2 else ""
+    raise InputError(
+        f"file:{path}: is {found.name}, not the bytes of a disk; make a raw one with "
+        f"'{found.command(path)}'{boot}, or, if a guest has written that to a raw disk, "
+        "add format=raw"
+    )
 
 
 def _usable_size_bytes(fd: int, path: Path, wanted_bytes: int | None) -> int:
