@@ -18,7 +18,7 @@ from freezingtime.experiment.condition import Failure, failures, parse_condition
 from freezingtime.experiment.latency_summary import ALL
 from freezingtime.experiment.recorded_run import open_recorded_run
 from freezingtime.experiment.request_difference import Moved
-from freezingtime.experiment.run_metrics import MetricUnit
+from freezingtime.experiment.run_metrics import FSYNC, MetricUnit
 from freezingtime.units import format_time_ns
 
 EXIT_FAILED_IF = 1
@@ -43,8 +43,9 @@ def compare_command(
         typer.Option(
             "--fail-if",
             metavar="CONDITION",
-            help="Exit with 1 if this is met: `[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as "
-            "`read.p99 > +5%` (a change) or `data:write.mean > 100us` (a value). Repeatable.",
+            help="Exit with 1 if this is met, or if a run is not valid or its job failed: "
+            "`[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as `read.p99 > +5%` (a change) or "
+            "`data:write.mean > 100us` (a value). Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -62,27 +63,39 @@ def compare_command(
     first, *others = (open_recorded_run(path, _say) for path in run)
     comparisons = [compare(first, other) for other in others]
     failed = [failures(conditions, comparison) for comparison in comparisons]
+    notes = [
+        list(dict.fromkeys(note for each in conditions for note in each.notes(comparison)))
+        for comparison in comparisons
+    ]
+    for note in dict.fromkeys(note for found in notes for note in found):
+        _say(f"--fail-if {note}")
     if as_json:
-        documents = [_document(*pair) for pair in zip(comparisons, failed, strict=True)]
+        documents = [_document(*three) for three in zip(comparisons, failed, notes, strict=True)]
         print(json.dumps({"a": str(run[0]), "comparisons": documents}, indent=2))
     else:
         for number, comparison in enumerate(comparisons):
             if number:
                 print()
             _show(comparison, failed[number])
-    return EXIT_FAILED_IF if any(failed) else 0
+    # What cannot be judged has not passed.
+    is_unfit = bool(conditions) and any(comparison.unfit for comparison in comparisons)
+    return EXIT_FAILED_IF if any(failed) or is_unfit else 0
 
 
 def _say(text: str) -> None:
     print(f"freezingtime: {text}", file=sys.stderr)
 
 
-def _document(comparison: Comparison, failed: Sequence[Failure]) -> dict[str, Any]:
+def _document(
+    comparison: Comparison, failed: Sequence[Failure], notes: Sequence[str]
+) -> dict[str, Any]:
     """One comparison, for JSON."""
     return {
         "b": str(comparison.b.path),
         "identical": comparison.is_identical,
         "valid": {"a": comparison.a.valid, "b": comparison.b.valid},
+        "exit_status": {"a": comparison.a.exit_status, "b": comparison.b.exit_status},
+        "unfit": list(comparison.unfit),
         "plan": [{"key": d.key, "a": d.a, "b": d.b} for d in comparison.plan],
         "requests": {"compared": comparison.compared_count, "moved": comparison.moved_count},
         "first_moved": [
@@ -110,15 +123,15 @@ def _document(comparison: Comparison, failed: Sequence[Failure]) -> dict[str, An
             {"condition": failure.condition.text, "figure": str(failure.found.key)}
             for failure in failed
         ],
+        "notes": list(notes),
     }
 
 
 def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
     a, b = comparison.a, comparison.b
     print(f"{a.path} -> {b.path}: {_verdict(comparison)}")
-    for run in (a, b):
-        if run.valid is False:
-            print(f"NOT VALID: {run.path}: its own figures are not exact")
+    for reason in comparison.unfit:
+        print(f"UNFIT {reason}")
     if comparison.plan:
         shown = comparison.plan[:_PLAN_ROWS_MAX]
         given = [(difference.key, difference.a, difference.b) for difference in shown]
@@ -165,7 +178,11 @@ def _moved_rows(moved: Moved) -> Iterator[tuple[str, ...]]:
 
 def _changed(comparison: Comparison) -> Iterator[MetricDifference]:
     """The figures that differ; those of all operations only where there are several."""
-    kinds = {(found.key.disk, found.key.operation) for found in comparison.metrics}
+    kinds = {
+        (found.key.disk, found.key.operation)
+        for found in comparison.metrics
+        if found.key.operation != FSYNC
+    }
     several = {disk for disk, _ in kinds if sum(other == disk for other, _ in kinds) > 2}
     for found in comparison.metrics:
         is_repeated = found.key.operation == ALL and found.key.disk not in several

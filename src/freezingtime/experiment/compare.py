@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.experiment.plan_difference import PlanDifference, plan_differences
@@ -12,7 +12,12 @@ from freezingtime.experiment.request_difference import (
     Moved,
     request_difference,
 )
-from freezingtime.experiment.run_metrics import MetricKey, disk_metrics, run_metrics
+from freezingtime.experiment.run_metrics import (
+    MetricKey,
+    disk_metrics,
+    fsync_metrics,
+    run_metrics,
+)
 
 #: So many of the requests that moved are shown.
 FIRST_MOVED = 3
@@ -43,9 +48,23 @@ class Comparison:
     metrics: Sequence[MetricDifference]
 
     @property
+    def unfit(self) -> Sequence[str]:
+        """Why the figures of a run are not to be judged by, if so: a line for each reason."""
+        return [f"{run.path}: {reason}" for run in (self.a, self.b) for reason in _unfit(run)]
+
+    @property
     def is_identical(self) -> bool:
         """Whether the guest saw the same in both, to the nanosecond."""
         return not self.moved_count and all(metric.a == metric.b for metric in self.metrics)
+
+
+def _unfit(run: RecordedRun) -> Iterator[str]:
+    if run.document is None and run.path.is_dir():
+        yield "the run was killed, or still goes on"
+    if run.exit_status:
+        yield f"its job ended with exit status {run.exit_status}"
+    if run.valid is False:
+        yield "NOT VALID: its own figures are not exact"
 
 
 def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
@@ -68,8 +87,8 @@ def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
         compared_count += found.compared_count
         moved_count += found.moved_count
         first_moved += found.first
-        metrics_a |= disk_metrics(label, a.summaries.get(name_a, []))
-        metrics_b |= disk_metrics(label, b.summaries.get(name_b, []))
+        metrics_a |= _metrics(label, a, name_a)
+        metrics_b |= _metrics(label, b, name_b)
     first_moved.sort(key=lambda moved: moved[0])
     return Comparison(
         a,
@@ -83,6 +102,12 @@ def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
             for key in dict.fromkeys([*metrics_a, *metrics_b])
         ],
     )
+
+
+def _metrics(label: str, run: RecordedRun, name: str) -> dict[MetricKey, int | float]:
+    """The figures of a disk of a run, under another name."""
+    metrics = disk_metrics(label, run.summaries.get(name, []))
+    return metrics | fsync_metrics(label, run.disks.get(name, NO_REQUESTS))
 
 
 def _disk_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from freezingtime.experiment.compare import Comparison, MetricDifference
 from freezingtime.experiment.latency_summary import ALL
 from freezingtime.experiment.run_metrics import (
     DISK_METRICS,
+    FSYNC,
     RUN_METRICS,
     UNITS,
     MetricKey,
@@ -47,7 +48,8 @@ _RELATIONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
-_OPERATIONS = (ALL, *(operation.name.lower() for operation in Operation))
+_OPERATIONS = (ALL, *(operation.name.lower() for operation in Operation), FSYNC)
+_WITHOUT_FSYNC = ("iops", "bandwidth")
 _FORM = "write [DISK:][OPERATION.]METRIC OP THRESHOLD, such as 'read.p99 > +5%'"
 
 
@@ -72,7 +74,7 @@ class Condition:
         Raises:
             InputError: a run has no such figure, or the runs no such disk.
         """
-        chosen = [found for found in comparison.metrics if self._is_about(found.key)]
+        chosen = self._chosen(comparison)
         if not chosen:
             raise self._error(f"{comparison.a.path} and {comparison.b.path} have no such figure")
         for found in chosen:
@@ -80,6 +82,17 @@ class Condition:
                 if value is None:
                     raise self._error(f"{run.path} has no {found.key}")
         return [found for found in chosen if self._is_met(found)]
+
+    def notes(self, comparison: Comparison) -> list[str]:
+        """Why the condition is no gate, if so: what it is about takes no time in either run."""
+        return [
+            f"{self.text}: {found.key} is 0 in both{_why_zero(found.key, comparison)}"
+            for found in self._chosen(comparison)
+            if found.key.unit is MetricUnit.NS and found.a == found.b == 0
+        ]
+
+    def _chosen(self, comparison: Comparison) -> list[MetricDifference]:
+        return [found for found in comparison.metrics if self._is_about(found.key)]
 
     def _is_about(self, key: MetricKey) -> bool:
         return (key.operation, key.metric) == (self.operation, self.metric) and (
@@ -96,6 +109,19 @@ class Condition:
 
     def _error(self, problem: str) -> InputError:
         return InputError(f"{OPTION} {self.text}: {problem}; leave it out, or name other runs")
+
+
+def _why_zero(key: MetricKey, comparison: Comparison) -> str:
+    """What a latency of 0 comes of, and what to ask for instead."""
+    longest = MetricKey(key.disk, key.operation, "max")
+    if any(found.key == longest and (found.a or found.b) for found in comparison.metrics):
+        return ""
+    if key.operation != Operation.FLUSH.name.lower():
+        return f"; on this device a {key.operation} takes no time"
+    return (
+        "; on this device a flush takes no time; "
+        f"{FSYNC}.{key.metric} has the writes that it waits for"
+    )
 
 
 def parse_condition(text: str) -> Condition:
@@ -130,6 +156,8 @@ def _checked_operation(metric: str, operation: str | None, disk: str | None) -> 
     if operation is not None and operation not in _OPERATIONS:
         known = ", ".join(_OPERATIONS)
         raise InputError(f"unknown operation {operation!r}; there is: {known}")
+    if operation == FSYNC and metric in _WITHOUT_FSYNC:
+        raise InputError(f"{FSYNC} has no {metric}; flush has")
     return operation or ALL
 
 

@@ -96,6 +96,16 @@ def summarize_disk(columns: Columns) -> list[LatencySummary]:
     )
 
 
+def latency_figures(latency_ns: IntColumn) -> dict[str, int | float]:
+    """Mean, percentiles and maximum of some latencies, by the summary's names."""
+    ordered_ns = np.sort(latency_ns)
+    return {
+        "mean_ns": float(ordered_ns.mean()),
+        **{key: percentile_ns(ordered_ns, share) for key, share in _PER_100K.items()},
+        "max_ns": int(ordered_ns[-1]),
+    }
+
+
 def _summarize(
     operation: NDArray[np.uint8],
     length_bytes: IntColumn,

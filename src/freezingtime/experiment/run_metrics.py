@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from freezingtime.experiment.latency_summary import LatencySummary
+from freezingtime.experiment.fsync import fsync_latency_ns
+from freezingtime.experiment.latency_summary import LatencySummary, latency_figures
 from freezingtime.experiment.recorded_run import RecordedRun
+from freezingtime.trace.record_columns import Columns
 
 
 class MetricUnit(Enum):
@@ -34,6 +36,8 @@ DISK_METRICS = {
 }
 #: Figures of the run as a whole.
 RUN_METRICS = {"guest_time": MetricUnit.NS, "requests": MetricUnit.COUNT}
+#: What figures of flushes with the writes that they wait for are called, as if an operation.
+FSYNC = "fsync"
 UNITS = RUN_METRICS | {name: unit for name, (unit, _) in DISK_METRICS.items()}
 
 
@@ -66,6 +70,19 @@ def run_metrics(run: RecordedRun) -> dict[MetricKey, int | float]:
 def disk_metrics(disk: str, summaries: list[LatencySummary]) -> dict[MetricKey, int | float]:
     """The figures of a disk's requests, under that name."""
     return dict(_disk_metrics(disk, summaries))
+
+
+def fsync_metrics(disk: str, columns: Columns) -> dict[MetricKey, int | float]:
+    """The figures of a disk's flushes with the writes that they wait for; none without a flush."""
+    latency_ns = fsync_latency_ns(columns)
+    if not len(latency_ns):
+        return {}
+    figures = {"count": len(latency_ns), **latency_figures(latency_ns)}
+    return {
+        MetricKey(disk, FSYNC, metric): figures[attribute]
+        for metric, (_, attribute) in DISK_METRICS.items()
+        if attribute in figures
+    }
 
 
 def _disk_metrics(
