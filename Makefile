@@ -69,9 +69,10 @@ docs: setup-test ## the documentation site, in build/site; broken links are erro
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open $(CURDIR)/build/site/index.html"
 
-bench: setup ## what exactness costs, how fast a run starts, the record, the device models
+bench: setup ## what exactness costs, how fast a run starts, what a snapshot costs, the record, the device models
 	$(BIN)/python bench/cost.py
 	$(BIN)/python bench/start.py
+	$(BIN)/python bench/snapshot.py
 	$(BIN)/python bench/record.py
 	$(BIN)/python bench/models.py
 

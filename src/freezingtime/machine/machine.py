@@ -13,11 +13,11 @@ import queue
 import shlex
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, BinaryIO, Self
 
 from freezingtime.emulator import CompletedRequest, Totals
 from freezingtime.errors import GuestError, RunError, TimeLimitError
@@ -60,7 +60,10 @@ BOOT_RATE_HZ = 4_000_000_000
 _STOP_DEADLINE_S = 30.0
 #: Up to 31 GiB of files may be handed over, and more be written out to slow media.
 _AFTERMATH_DEADLINE_S = 3600.0
+#: Of no progress: how long it takes depends on the memory in use.
 _SAVE_DEADLINE_S = 120.0
+#: As slow as a disk may be that snapshots are on.
+_RESTORE_MIN_BYTES_PER_S = 20_000_000
 _PROBE_BYTES = 1 << 20
 #: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
 _ANSWER_DEADLINE_S = 60.0
@@ -181,10 +184,13 @@ class Machine:
             return self._boot(on_tick)
         if self._snapshot.has_disks:
             self._plug_disks()  # what is restored must be there before
-        self._execute(
-            "migrate-incoming", uri=f"exec:cat {shlex.quote(str(self._snapshot.state_path))}"
+        state_path = self._snapshot.state_path
+        self._execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state_path))}")
+        self._await_status(
+            "restoring the snapshot",
+            lambda status: status != "inmigrate",
+            _STOP_DEADLINE_S + state_path.stat().st_size / _RESTORE_MIN_BYTES_PER_S,
         )
-        self._await_status("restoring the snapshot", lambda status: status != "inmigrate")
         return self._snapshot.ready_ns
 
     def save(self, path: Path) -> None:
@@ -201,12 +207,18 @@ class Machine:
             )
         self._execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
         self._execute("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
-        patience = Patience(_SAVE_DEADLINE_S)
+        patience, saved_bytes = Patience(_SAVE_DEADLINE_S), 0
         while (state := self._execute("query-migrate"))["status"] != "completed":
             if state["status"] in ("failed", "cancelled"):
                 raise _cannot_save(path, state.get("error-desc", "QEMU gives no reason"))
+            if (now_saved_bytes := _saved_bytes(state)) > saved_bytes:
+                saved_bytes = now_saved_bytes
+                patience.renew()
             if patience.is_over:
-                raise RunError(f"saving the machine to {path} took over {_SAVE_DEADLINE_S:.0f} s")
+                raise RunError(
+                    f"saving the machine to {path} has not come on for {_SAVE_DEADLINE_S:.0f} s; "
+                    f"{saved_bytes} bytes are saved"
+                )
             time.sleep(_POLL_S)
 
     def run_job(
@@ -328,9 +340,9 @@ class Machine:
             answer_deadline_s=_ANSWER_DEADLINE_S + 4 * config.medium_deadline_s,
         )
 
-    def _execute(self, command: str, **arguments: object) -> dict[str, str]:
+    def _execute(self, command: str, **arguments: object) -> dict[str, Any]:
         try:
-            result: dict[str, str] = self._qemu.execute(command, **arguments)
+            result: dict[str, Any] = self._qemu.execute(command, **arguments)
         except RunError:
             if self._service.error is not None:
                 raise self._failure() from self._service.error
@@ -338,11 +350,13 @@ class Machine:
             raise
         return result
 
-    def _await_status(self, doing: str, wanted: Callable[[str], bool]) -> None:
-        patience = Patience(_STOP_DEADLINE_S)
+    def _await_status(
+        self, doing: str, wanted: Callable[[str], bool], deadline_s: float = _STOP_DEADLINE_S
+    ) -> None:
+        patience = Patience(deadline_s)
         while not wanted(status := self._execute("query-status")["status"]):
             if patience.is_over:
-                raise RunError(f"{doing} took over {_STOP_DEADLINE_S:.0f} s; QEMU is {status}")
+                raise RunError(f"{doing} took over {deadline_s:.0f} s; QEMU is {status}")
             time.sleep(_POLL_S)
 
     def _await_message(
@@ -440,6 +454,11 @@ class Machine:
     def _console_tail(self) -> str:
         lines = self._console.last_lines(3)
         return "the console's last lines: " + " | ".join(lines) if lines else "the console is empty"
+
+
+def _saved_bytes(migration: Mapping[str, Any]) -> int:
+    """How much has been saved, of the answer to ``query-migrate``; 0 before anything is."""
+    return int(migration.get("ram", {}).get("transferred", 0))
 
 
 def _cannot_save(path: Path, reason: str) -> RunError:
