@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from freezingtime.device.catalogue_search import catalogue_names
-from freezingtime.device.registry import Description, describe, from_content
+from freezingtime.device.description import Description
+from freezingtime.device.registry import describe, from_content
 from freezingtime.errors import InputError
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.load_curve import measured_curve

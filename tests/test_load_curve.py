@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from freezingtime.device.registry import Description, from_content
+from freezingtime.device.description import Description
+from freezingtime.device.registry import from_content
 from freezingtime.errors import InputError
 from freezingtime.experiment.load_curve import (
     PERCENTILES,

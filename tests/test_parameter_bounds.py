@@ -81,7 +81,7 @@ def serve(device: Device) -> None:
             assert now_ns >= arrived_ns.pop(request)
 
 
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(st.deferred(lambda: st.sampled_from(all_places())), st.sampled_from(HOSTILE))
 def test_a_number_is_refused_by_name_or_works(
     place: tuple[str, Mapping[str, Any], str], value: object

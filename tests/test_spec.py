@@ -10,21 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freezingtime.device.constant import ConstantDevice, ConstantTimes
+from freezingtime.disk_media import open_medium
 from freezingtime.errors import InputError
 from freezingtime.medium.delay import Delay, DelayMedium
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.request import Operation, Request
-from freezingtime.spec import (
-    ConstantSpec,
-    DiskSpec,
-    FileSpec,
-    MemorySpec,
-    build_device,
-    open_medium,
-    parse_disk,
-)
+from freezingtime.spec import ConstantSpec, DiskSpec, FileSpec, MemorySpec, build_device, parse_disk
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Any
 
 from freezingtime.device.catalogue_search import catalogue_names
-from freezingtime.device.registry import Description, describe
+from freezingtime.device.description import Description
+from freezingtime.device.registry import describe
 from freezingtime.units import format_size_bytes
 from website.markdown import table
 

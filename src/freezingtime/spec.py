@@ -5,6 +5,7 @@
     DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes|no][,direct=yes|no]
           [,format=raw][,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
           [,write-cache=on|off][,queue-depth=NUMBER][,queues=NUMBER]
+          [,block-size=SIZE[/SIZE]][,rotational=yes|no]
 
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
 the device's own parameters (``read``, ``write``, ``flush``, ``discard``) come before the
@@ -19,7 +20,9 @@ that looks like a disk image in another form, such as qcow2, is refused unless `
 ``MIN..MAX``, a random time between the two. ``frontend`` is the
 controller that the guest sees, ``write-cache`` whether that says it has one, and
 ``queue-depth`` and ``queues`` how many requests it takes at once
-(:mod:`freezingtime.frontend`). A comma that belongs to a value is written ``\\,``.
+(:mod:`freezingtime.frontend`). ``block-size`` (a logical block, and behind a slash a physical
+one) and ``rotational`` override what the device says of itself
+(:mod:`freezingtime.disk_traits`). A comma that belongs to a value is written ``\\,``.
 
 Every :class:`InputError` from here is about ``--disk`` and begins with it.
 """
@@ -35,23 +38,20 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from freezingtime.device.base import Device
 from freezingtime.device.constant import CONSTANT, CONSTANT_KEYS, UNNAMED, ConstantTimes
-from freezingtime.device.registry import Description, describe
+from freezingtime.device.description import Description
+from freezingtime.device.registry import describe
+from freezingtime.disk_traits import NO_OVERRIDES, NO_TRAITS, DiskTraits, TraitOverrides
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues, queues_of
-from freezingtime.medium.base import SECTOR_BYTES, Medium
-from freezingtime.medium.delay import Delay, delayed
-from freezingtime.medium.file import FileMedium
-from freezingtime.medium.memory import MemoryMedium
-from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.medium.base import SECTOR_BYTES
+from freezingtime.medium.delay import Delay
 from freezingtime.units import parse_size_bytes, parse_time_ns
 
 Value = TypeVar("Value")
 
-DEFAULT_MEMORY_BYTES = 2**30
-
 _DISK_KEYS = (
     *("medium", "size", "writable", "direct", "format", "delay", "name"),
-    *("frontend", "write-cache", "queue-depth", "queues"),
+    *("frontend", "write-cache", "queue-depth", "queues", "block-size", "rotational"),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
@@ -66,6 +66,9 @@ class DeviceSpec(Protocol):
 
     def settings(self) -> Mapping[str, Any]:
         """The model and its parameters as plain values, for the run's own description."""
+
+    def traits(self) -> DiskTraits:
+        """What the disk says of itself, unless something else says otherwise."""
 
     def build(self, seed: int, size_bytes: int | None, /) -> Device:
         """Make a new device; ``seed`` feeds whatever the model has of randomness."""
@@ -86,6 +89,10 @@ class ConstantSpec:
         """The service times."""
         return {"model": CONSTANT, **asdict(self.times)}
 
+    def traits(self) -> DiskTraits:
+        """Nothing: it is a time, and no disk."""
+        return NO_TRAITS
+
     def build(self, _seed: int, _size_bytes: int | None, /) -> Device:
         """Make a new device; nothing about it is random."""
         return self.times.build()
@@ -105,7 +112,12 @@ class DescribedSpec:
     def settings(self) -> Mapping[str, Any]:
         """What the description says of the model; of the user's own class, nothing."""
         content = self.description.content
-        return {key: content[key] for key in ("model", "capacity", "parameters") if key in content}
+        keys = ("model", "capacity", "parameters", "disk")
+        return {key: content[key] for key in keys if key in content}
+
+    def traits(self) -> DiskTraits:
+        """What the description says, or what follows from it."""
+        return self.description.traits()
 
     def build(self, seed: int, size_bytes: int | None, /) -> Device:
         """Make a new device for a disk of that size."""
@@ -144,11 +156,14 @@ class DiskSpec:
     frontend: Frontend = Frontend.VIRTIO_BLK
     write_cache: bool = True
     queues: Queues = DEFAULT_QUEUES
+    traits: DiskTraits = NO_TRAITS
+    """What the disk says of itself, ``overrides`` included."""
+    overrides: TraitOverrides = NO_OVERRIDES
 
 
 def parse_disk(text: str) -> DiskSpec:
     """Parse a ``--disk`` option. Raises :class:`InputError` for whatever it cannot mean."""
-    with _prefixed("--disk: "):
+    with about("--disk: "):
         first, *fields = _split_fields(text)
         kind_name, _, argument = first.partition(":")
         kind = _DEVICE_KINDS.get(kind_name)
@@ -174,63 +189,8 @@ def build_device(spec: DiskSpec, seed: int, size_bytes: int | None = None) -> De
     return spec.device.build(seed, size_bytes)
 
 
-def open_medium(spec: DiskSpec, scratch_dir: Path) -> Medium:
-    """Open the disk's medium; closing what is returned closes all of it.
-
-    ``scratch_dir`` takes the writes to a file that must stay as it is. Raises
-    :class:`InputError` when the medium cannot be opened; nothing is left open then.
-    """
-    with _prefixed("--disk: "):
-        medium = _open_bytes(spec, scratch_dir)
-    return delayed(medium, spec.delay)
-
-
-def open_layered(spec: DiskSpec, scratch_dir: Path) -> tuple[Medium, OverlayMedium]:
-    """Open the disk's medium so that what changes on it can be saved, and loaded again.
-
-    Returns the medium, closing which closes all of it, and the layer in it that takes all
-    writes. Raises :class:`InputError` as :func:`open_medium` does, and for a file that is to
-    be changed in place.
-    """
-    with _prefixed(f"--disk {spec.text}: "):
-        if spec.writable:
-            raise InputError("a file that is changed in place is not kept; leave out writable=yes")
-    with _prefixed("--disk: "):
-        medium = _open_bytes(spec, scratch_dir)
-        try:
-            layer = (
-                medium if isinstance(medium, OverlayMedium) else OverlayMedium(medium, scratch_dir)
-            )
-        except BaseException:
-            medium.close()
-            raise
-    return delayed(layer, spec.delay), layer
-
-
-def _open_bytes(spec: DiskSpec, scratch_dir: Path) -> Medium:
-    """Open the medium without its delay."""
-    with _prefixed("medium="):
-        if isinstance(spec.medium, MemorySpec):
-            size_bytes = spec.size_bytes or spec.device.capacity_bytes or DEFAULT_MEMORY_BYTES
-            return MemoryMedium(size_bytes // SECTOR_BYTES * SECTOR_BYTES)
-        file = FileMedium(
-            spec.medium.path,
-            writable=spec.writable,
-            direct=spec.direct,
-            size_bytes=spec.size_bytes,
-            is_raw=spec.medium.is_raw,
-        )
-    if spec.writable:
-        return file
-    try:
-        return OverlayMedium(file, scratch_dir)
-    except BaseException:
-        file.close()
-        raise
-
-
 @contextmanager
-def _prefixed(prefix: str) -> Iterator[None]:
+def about(prefix: str) -> Iterator[None]:
     """Say in an InputError what it is about."""
     try:
         yield
@@ -278,7 +238,7 @@ def _parsed(values: Mapping[str, str], key: str, parse: Callable[[str], Value]) 
     text = values.get(key)
     if text is None:
         return None
-    with _prefixed(f"{key}={text}: " if key else ""):
+    with about(f"{key}={text}: " if key else ""):
         return parse(text)
 
 
@@ -295,8 +255,14 @@ def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> Dis
     elif _parsed(options, "format", _parse_format):
         medium = replace(medium, is_raw=True)
     frontend = _parsed(options, "frontend", _parse_frontend) or Frontend.VIRTIO_BLK
-    write_cache = _parsed(options, "write-cache", _parse_on_off) is not False
-    if frontend is Frontend.NVME and not write_cache:
+    logical_bytes, physical_bytes = _parsed(options, "block-size", _parse_blocks) or (None, None)
+    is_rotational = _parsed(options, "rotational", _parse_yes_no)
+    overrides = TraitOverrides(logical_bytes, physical_bytes, is_rotational)
+    traits = overrides.applied_to(device.traits())
+    write_cache = _parsed(options, "write-cache", _parse_on_off)
+    if write_cache is None:
+        write_cache = traits.write_cache or frontend is Frontend.NVME
+    elif frontend is Frontend.NVME and not write_cache:
         raise InputError(
             "write-cache=off: QEMU's nvme controller always says that it has one; "
             "use another frontend"
@@ -318,6 +284,8 @@ def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> Dis
         frontend=frontend,
         write_cache=write_cache,
         queues=queues,
+        traits=traits,
+        overrides=overrides,
     )
 
 
@@ -344,6 +312,15 @@ def _parse_disk_size_bytes(text: str) -> int:
     if size_bytes == 0 or size_bytes % SECTOR_BYTES:
         raise InputError(f"must be a positive multiple of {SECTOR_BYTES} bytes, such as 1GiB")
     return size_bytes
+
+
+def _parse_blocks(text: str) -> tuple[int, int]:
+    """A logical block, and the physical one: the same unless said."""
+    logical, slash, physical = text.partition("/")
+    logical_bytes = parse_size_bytes(logical)
+    physical_bytes = parse_size_bytes(physical) if slash else logical_bytes
+    traits = DiskTraits(logical_block_bytes=logical_bytes, physical_block_bytes=physical_bytes)
+    return traits.logical_block_bytes, traits.physical_block_bytes
 
 
 def _parse_yes_no(text: str) -> bool:

@@ -41,6 +41,11 @@ class Disk:
     format: str | None = None
     """``"raw"``: the file's bytes are the disk's, even where they look like qcow2 or its kin."""
 
+    block_size: str | int | None = None
+    """Its logical block, ``"512/4096"``: and its physical one; None: as the device has it."""
+    rotational: bool | None = None
+    """Whether it says that it turns; None: what the device says."""
+
     @property
     def spec(self) -> str:
         """The disk as the text of ``--disk``."""
@@ -56,11 +61,17 @@ class Disk:
             "write-cache": None if self.write_cache else "off",
             "queue-depth": self.queue_depth,
             "queues": self.queues,
+            "block-size": self.block_size,
+            "rotational": None if self.rotational is None else _yes_no(self.rotational),
         }
         device = _escaped(str(self.device)) if isinstance(self.device, Path) else self.device
         return ",".join(
             [device, *(f"{key}={value}" for key, value in fields.items() if value is not None)]
         )
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _escaped(path: str) -> str:

@@ -11,7 +11,8 @@ from freezingtime.cli.columns import print_columns
 from freezingtime.cli.options import JsonOption, SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.device.catalogue_search import catalogue_names
-from freezingtime.device.registry import Description, describe
+from freezingtime.device.description import Description
+from freezingtime.device.registry import describe
 from freezingtime.errors import InputError
 from freezingtime.experiment.load_curve import (
     AIMS,

@@ -12,7 +12,8 @@ from freezingtime.cli.columns import print_columns
 from freezingtime.cli.devices_plot import check_plot, plot_devices
 from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.device.catalogue_search import catalogue_names
-from freezingtime.device.registry import Description, describe, is_device, search_catalogue
+from freezingtime.device.description import Description
+from freezingtime.device.registry import describe, is_device, search_catalogue
 from freezingtime.experiment.predict import Case, Prediction, Unit, predict
 from freezingtime.units import format_size_bytes, format_time_ns
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from freezingtime.cli.replay_progress import ReplayProgress
-from freezingtime.device.registry import Description
+from freezingtime.device.description import Description
 from freezingtime.errors import InputError
 from freezingtime.experiment.latency_curves import LatencyCurve, latency_curves
 from freezingtime.report.figures import (

@@ -84,7 +84,8 @@ DISK_HELP = (
     "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
     "`format=raw`, `delay=TIME` or `delay=MIN..MAX`, `name=NAME`, "
     "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
-    "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`. "
+    "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`, "
+    "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`. "
     "A file is never changed unless `writable=yes`."
 )
 

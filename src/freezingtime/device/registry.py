@@ -7,6 +7,7 @@ A description is a TOML file::
     capacity = "960GB"           # optional: the disk's size unless one is given
     model = "latency"            # see MODELS
     [parameters]                 # the model's own keys
+    [disk]                       # what it says of itself: see .traits
     # where the figures come from, and what was measured
     [published] [measured] [sources] [derived] [fitted] [assumed] [notes]
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,12 @@ from freezingtime.device.catalogue_search import (
 )
 from freezingtime.device.composite import Concatenation, Mirror, Stripe
 from freezingtime.device.constant import CONSTANT, ConstantTimes
+from freezingtime.device.description import Description
 from freezingtime.device.parameters import Table
 from freezingtime.device.raid import ParityRaid
 from freezingtime.device.tier import SECTOR_BYTES, CacheTier
+from freezingtime.device.traits import check_traits, model_traits, parse_traits
+from freezingtime.disk_traits import DiskTraits
 from freezingtime.errors import InputError
 from freezingtime.file_formats import HEAD_BYTES, TAIL_BYTES, recognize
 from freezingtime.units import MAX_VALUE, format_time_ns
@@ -51,40 +55,6 @@ _NEST_MAX = 8
 #: What is in a block of a cache tier is known by the sector, in one integer.
 _TIER_BLOCK_BYTES_MOST = 64 << 20
 _SLOW_FACTOR_MOST = 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """A device, described; :meth:`build` makes it, new and idle, as often as needed."""
-
-    name: str
-    summary: str
-    device_class: str
-    capacity_bytes: int | None
-    builder: Callable[[int, int | None], Device]
-    content: dict[str, Any] = field(default_factory=dict)
-    """The whole TOML file: parameters, sources, published figures."""
-
-    def headline(self) -> dict[str, Any]:
-        """What a list of devices says of it."""
-        return {
-            "name": self.name,
-            "class": self.device_class,
-            "model": self.content.get("model"),
-            "capacity_bytes": self.capacity_bytes,
-            "summary": self.summary,
-        }
-
-    def build(self, seed: int, size_bytes: int | None = None) -> Device:
-        """Make the device.
-
-        Raises:
-            InputError: its parameters are not right; the text names file, key and value.
-        """
-        try:
-            return self.builder(seed, size_bytes if size_bytes is not None else self.capacity_bytes)
-        except RecursionError as error:
-            raise InputError(f"{self.name}: contains itself, or nests without end") from error
 
 
 def describe(text: str, directory: Path | None = None) -> Description:
@@ -147,12 +117,16 @@ def from_content(content: dict[str, Any], file: str, name: str) -> Description:
     for key in _DOCUMENTATION:
         table.sub(key)
     _check_model(table)
+    check_traits(table)
     table.finish()
 
     def build(seed: int, size_bytes: int | None) -> Device:
         return _build_model(Table(content, file), seed, size_bytes, depth=0)
 
-    return Description(name, summary, device_class, capacity_bytes, build, content)
+    def find_traits() -> DiskTraits:
+        return parse_traits(Table(content, file), summary, device_class, _member_traits)
+
+    return Description(name, summary, device_class, capacity_bytes, build, content, find_traits)
 
 
 def _constant(text: str) -> Description:
@@ -245,6 +219,12 @@ def _member(table: Table, seed: int, size_bytes: int | None) -> Device:
     device = _build_model(table, seed, size_bytes, depth=1)
     table.finish()
     return device
+
+
+def _member_traits(table: Table) -> DiskTraits:
+    if "device" in table:
+        return describe(table.text("device"), Path(table.file).parent).traits()
+    return model_traits(table, "", _member_traits)
 
 
 def _one(table: Table, key: str, seed: int, size_bytes: int | None) -> Device:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from freezingtime.disk_media import open_layered, open_medium
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.qemu_command import DISKS_MAX
+from freezingtime.machine.qemu_frontends import require_possible
 from freezingtime.machine.service import DiskPlan
 from freezingtime.medium.base import Medium
 from freezingtime.medium.overlay import OverlayMedium
-from freezingtime.spec import DiskSpec, build_device, open_layered, open_medium, parse_disk
+from freezingtime.spec import DiskSpec, build_device, parse_disk
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +64,10 @@ def open_disks(
         cleanup.callback(medium.close)
         # A seed for each disk: two equal disks must not draw the same numbers.
         device = build_device(spec, seed + number, medium.size_bytes)
-        plan = DiskPlan(name, device, medium, spec.frontend, spec.write_cache, spec.queues)
+        require_possible(spec.frontend, spec.traits)
+        plan = DiskPlan(
+            name, device, medium, spec.frontend, spec.write_cache, spec.queues, spec.traits
+        )
         disks.append(OpenDisk(plan, spec, layer))
     return disks
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from freezingtime._version import __version__
-from freezingtime.device.registry import Description, from_content
+from freezingtime.device.description import Description
+from freezingtime.device.registry import from_content
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
 from freezingtime.experiment.device_toml import device_toml

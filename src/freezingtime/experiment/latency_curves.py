@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from freezingtime.device.registry import Description
+from freezingtime.device.description import Description
 from freezingtime.experiment.latency_summary import LatencySummary, summarize
 from freezingtime.experiment.predict import Case, published_figures, simulate_case
 from freezingtime.experiment.simulate import Simulation

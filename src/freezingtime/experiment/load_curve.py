@@ -31,8 +31,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from freezingtime.device.description import Description
 from freezingtime.device.parameters import Table
-from freezingtime.device.registry import Description
 from freezingtime.experiment.predict import rate_between_hz
 from freezingtime.experiment.simulate import (
     Simulation,

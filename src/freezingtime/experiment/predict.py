@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 
 from freezingtime.device.base import Device, TimedDevice
+from freezingtime.device.description import Description
 from freezingtime.device.parameters import Table
-from freezingtime.device.registry import Description, from_content
+from freezingtime.device.registry import from_content
 from freezingtime.errors import RefusalError
 from freezingtime.experiment.generator import RequestGenerator
 from freezingtime.experiment.simulate import Simulation, simulate_closed_loop

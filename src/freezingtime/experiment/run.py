@@ -9,7 +9,7 @@ import platform
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -372,6 +372,7 @@ def _controller(spec: DiskSpec) -> dict[str, object]:
         "write_cache": spec.write_cache,
         "queue_depth": spec.queues.depth,
         "queues": spec.queues.count,
+        "traits": asdict(spec.traits),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from freezingtime.disk_traits import NO_OVERRIDES
 from freezingtime.errors import InputError
 from freezingtime.experiment.disks import OpenDisk, load_changes
 from freezingtime.experiment.guest import ready_image
@@ -65,7 +66,11 @@ def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpe
         if base is None:
             raise InputError(f"{about} was saved over a file; give that one with medium=file:PATH")
         raise InputError(f"{about} was saved over a file that differs, or has changed since")
-    return dataclasses.replace(spec, name=disk.name, size_bytes=disk.size_bytes)
+    if spec.overrides != NO_OVERRIDES and spec.traits != disk.traits:
+        raise InputError(
+            f"{about} is known to the guest as it was saved; leave out block-size= and rotational="
+        )
+    return dataclasses.replace(spec, name=disk.name, size_bytes=disk.size_bytes, traits=disk.traits)
 
 
 def require_savable(name: str, specs: Sequence[DiskSpec]) -> None:
@@ -209,6 +214,7 @@ def save(
             disk.plan.frontend,
             disk.plan.write_cache,
             disk.plan.queues,
+            disk.plan.traits,
         )
         for disk in disks
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from freezingtime.clock.host import HostClock
+from freezingtime.disk_media import open_medium
 from freezingtime.emulator import Disk, Emulator, Totals
 from freezingtime.errors import InputError, RunError
 from freezingtime.experiment.disks import require_in_place
@@ -20,7 +21,7 @@ from freezingtime.medium_queue import MediumQueue, new_workers
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
 from freezingtime.poller import Poller
-from freezingtime.spec import DiskSpec, build_device, open_medium
+from freezingtime.spec import DiskSpec, build_device
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
@@ -67,7 +68,12 @@ def serve(
         name = spec.name or "disk1"
         queue = MediumQueue(medium, workers, threading.TIMEOUT_MAX, on_done=clock.nudge)
         disk = Disk(0, name, build_device(spec, seed, medium.size_bytes), queue)
-        export = Export(name, medium.size_bytes, read_only=not medium.writable)
+        export = Export(
+            name,
+            medium.size_bytes,
+            read_only=not medium.writable,
+            min_block_bytes=spec.traits.logical_block_bytes,
+        )
         _make_way(socket_path)
         try:
             server.listen(str(socket_path), {name: (0, export)})

@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.job import COLLECT_LIMIT_BYTES, Job
-from freezingtime.machine.qemu_frontends import ToldDepth
+from freezingtime.machine.qemu_frontends import Told
 from freezingtime.medium.base import Medium
 from freezingtime.request import Buffer
 from freezingtime.units import format_size_bytes
@@ -68,11 +68,11 @@ class ControlDisk(Medium):
     def describe(self) -> str:
         return "control disk"
 
-    def set_job(self, job: Job, *, disk_count: int, depths: Sequence[ToldDepth] = ()) -> None:
+    def set_job(self, job: Job, *, disk_count: int, told: Sequence[Told] = ()) -> None:
         """Put a job where the guest will look for it when the machine goes on.
 
-        Its archive of files must stay open until the job has ended. ``depths`` is of the disks
-        whose drivers do not find the depth of their queue by themselves.
+        Its archive of files must stay open until the job has ended. ``told`` is what
+        the disks' drivers do not find by themselves.
 
         Raises:
             InputError: the script or the files are too long.
@@ -93,7 +93,7 @@ class ControlDisk(Medium):
             f"script_bytes={len(job.script)}\nenv_bytes={len(variables)}\n"
             f"collect_bytes={len(patterns)}\nfiles_bytes={files_bytes}\ndisks={disk_count}\n"
             f"sync={job.sync:d}\nunmount={job.unmount:d}\n"
-        ) + "".join(f"depth:{disk.serial}={disk.depth}\n" for disk in depths)
+        ) + "".join(f"{one.key}:{one.serial}={one.value}\n" for one in told)
         self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + payload
         self._files = job.files
         self._collected_max_bytes = job.collect_limit_bytes

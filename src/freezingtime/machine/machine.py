@@ -41,7 +41,7 @@ from freezingtime.machine.qemu_command import (
     blockdev_arguments,
     qemu_command,
 )
-from freezingtime.machine.qemu_frontends import plug_commands, told_depth
+from freezingtime.machine.qemu_frontends import plug_commands, told_of
 from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
 from freezingtime.machine.service import (
     CONTROL_DISK_INDEX,
@@ -243,10 +243,10 @@ class Machine:
         self._service.control.set_job(
             job,
             disk_count=len(self._disks),
-            depths=[
-                depth
+            told=[
+                told
                 for plan in self._disks
-                if (depth := told_depth(plan.frontend, plan.name, plan.queues)) is not None
+                for told in told_of(plan.frontend, plan.name, plan.queues, plan.traits)
             ],
         )
         if self._snapshot is None or not self._snapshot.has_disks:
@@ -292,7 +292,12 @@ class Machine:
             "blockdev-add", **blockdev_arguments(disk, read_only=not plan.medium.writable)
         )
         for command in plug_commands(
-            plan.frontend, disk.node, plan.name, plan.queues, write_cache=plan.write_cache
+            plan.frontend,
+            disk.node,
+            plan.name,
+            plan.queues,
+            plan.traits,
+            write_cache=plan.write_cache,
         ):
             self._execute(command.name, **command.arguments)
 

@@ -1,14 +1,17 @@
 """How a disk is plugged into a running QEMU behind each frontend, as QMP commands.
 
 Every disk has a controller of its own, plugged in while the machine stands still. Where QEMU
-has no setting for the depth of its queues, the guest's driver is told by the job runner.
+has no setting for the depth of its queues, or for what the disk is to say of itself, the guest's
+driver is told by the job runner. A disk of which nothing is said has QEMU's defaults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from freezingtime.disk_traits import NO_TRAITS, DiskTraits
+from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend, Queues, queues_of
 
 #: The kernel modules that drive the frontends.
@@ -22,29 +25,68 @@ class QmpCommand(NamedTuple):
     arguments: Mapping[str, object]
 
 
-#: How many characters of a serial number a SATA or NVMe controller has room for.
+#: How many characters of a serial number a virtio-blk, SATA or NVMe controller has room for.
 _SERIAL_LENGTH = 20
+
+#: QEMU's disks on SATA have no other (ide_dev_initfn()).
+_ATA_SECTOR_BYTES = 512
+
+#: Room in SCSI's INQUIRY data (SPC-4, 6.6.2).
+_VENDOR_LENGTH, _PRODUCT_LENGTH = 8, 16
+
+#: What a SCSI or ATA disk says that does not turn.
+_DOES_NOT_TURN = 1
 
 #: QEMU's own; can_queue of Linux's driver.
 _SCSI_RING_ENTRIES = 256
 
 
-class ToldDepth(NamedTuple):
-    """What the guest's driver has to be told: how deep a disk's queue is."""
+class Told(NamedTuple):
+    """What the guest's driver of a disk has to be told, in the job runner's words."""
 
+    key: str
+    """``depth`` (of its queue), ``rotational`` (0 or 1) or ``discard`` (0)."""
     serial: str
-    depth: int
+    value: int
 
 
-def told_depth(frontend: Frontend, serial: str, queues: Queues) -> ToldDepth | None:
-    """The depth that the driver does not find by itself; None: it does."""
+def told_of(frontend: Frontend, serial: str, queues: Queues, traits: DiskTraits) -> Iterator[Told]:
+    """What the driver does not find by itself, nor QEMU has a setting for.
+
+    virtio-blk and NVMe have no word for a disk that turns. QEMU's NVMe controller always says
+    that it discards.
+    """
+    serial = serial[:_SERIAL_LENGTH]
     if frontend in (Frontend.SATA, Frontend.NVME) and queues.depth != queues_of(frontend).depth:
-        return ToldDepth(serial[:_SERIAL_LENGTH], queues.depth)
-    return None
+        yield Told("depth", serial, queues.depth)
+    if frontend in (Frontend.VIRTIO_BLK, Frontend.NVME) and traits.is_rotational is not None:
+        yield Told("rotational", serial, int(traits.is_rotational))
+    if frontend is Frontend.NVME and not traits.discards:
+        yield Told("discard", serial, 0)
+
+
+def require_possible(frontend: Frontend, traits: DiskTraits) -> None:
+    """See to it that the controller can have such a disk.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if frontend is Frontend.SATA and traits.logical_block_bytes != _ATA_SECTOR_BYTES:
+        raise InputError(
+            f"--disk: frontend=sata: QEMU's disks there have logical blocks of "
+            f"{_ATA_SECTOR_BYTES} bytes, not {traits.logical_block_bytes}; "
+            "give block-size=512, or another frontend"
+        )
 
 
 def plug_commands(
-    frontend: Frontend, node: str, serial: str, queues: Queues, *, write_cache: bool
+    frontend: Frontend,
+    node: str,
+    serial: str,
+    queues: Queues,
+    traits: DiskTraits,
+    *,
+    write_cache: bool,
 ) -> list[QmpCommand]:
     """The commands that make the block node ``node`` a disk of the guest.
 
@@ -55,24 +97,59 @@ def plug_commands(
         "drive": node,
         "serial": serial,
         "write-cache": "on" if write_cache else "off",
+        **_block_properties(frontend, traits),
     }
     controller = f"{node}-controller"
     match frontend:
         case Frontend.VIRTIO_BLK:
-            return [_virtio_blk(controller, disk, queues)]
+            return [_virtio_blk(controller, disk, queues, traits)]
         case Frontend.VIRTIO_SCSI:
-            return _virtio_scsi(controller, disk, queues)
+            return _virtio_scsi(controller, {**disk, **_scsi_names(traits)}, queues)
         case Frontend.SATA:
-            return _sata(controller, disk)
+            model = {} if traits.model_name is None else {"model": traits.model_name}
+            return _sata(controller, {**disk, **model})
         case Frontend.NVME:
             return [_device("nvme", controller, {**disk, "max_ioqpairs": queues.count})]
+
+
+def _block_properties(frontend: Frontend, traits: DiskTraits) -> dict[str, object]:
+    """QEMU's properties of a disk that say what differs from its defaults."""
+    properties: dict[str, object] = {}
+    if traits.logical_block_bytes != NO_TRAITS.logical_block_bytes:
+        properties["logical_block_size"] = traits.logical_block_bytes
+    if traits.physical_block_bytes != NO_TRAITS.physical_block_bytes:
+        properties["physical_block_size"] = traits.physical_block_bytes
+    if traits.optimal_io_bytes is not None:
+        properties["opt_io_size"] = traits.optimal_io_bytes
+    if frontend in (Frontend.VIRTIO_SCSI, Frontend.SATA):
+        if traits.rpm is not None:
+            properties["rotation_rate"] = traits.rpm or _DOES_NOT_TURN
+        if not traits.discards:
+            properties["discard_granularity"] = 0
+    # A disk on SATA discards sectors, whatever it makes of them.
+    if traits.discards and traits.discard_granularity_bytes and frontend is not Frontend.SATA:
+        properties["discard_granularity"] = traits.discard_granularity_bytes
+    return properties
+
+
+def _scsi_names(traits: DiskTraits) -> dict[str, object]:
+    """A model's name in SCSI's two fields: the maker's name, and the rest."""
+    if traits.model_name is None:
+        return {}
+    vendor, _, product = traits.model_name.partition(" ")
+    if not product:
+        vendor, product = "", traits.model_name
+    names = {"vendor": vendor[:_VENDOR_LENGTH], "product": product[:_PRODUCT_LENGTH]}
+    return {key: name for key, name in names.items() if name}
 
 
 def _device(driver: str, name: str, properties: Mapping[str, object]) -> QmpCommand:
     return QmpCommand("device_add", {"driver": driver, "id": name, **properties})
 
 
-def _virtio_blk(controller: str, disk: Mapping[str, object], queues: Queues) -> QmpCommand:
+def _virtio_blk(
+    controller: str, disk: Mapping[str, object], queues: Queues, traits: DiskTraits
+) -> QmpCommand:
     """``ioeventfd=off`` has the doorbell handled in the vCPU thread, at the exact guest time;
     ``request-merging=off``: requests reach the device as the guest's driver made them;
     ``seg-max-adjust=off``: a short queue does not shorten requests.
@@ -83,8 +160,9 @@ def _virtio_blk(controller: str, disk: Mapping[str, object], queues: Queues) -> 
         "queue-size": queues.depth,
         "seg-max-adjust": False,
         "request-merging": False,
-        "discard": True,
-        "write-zeroes": True,
+        "discard": traits.discards,
+        # Zeros are written without sending them by unmapping: what does not discard does neither.
+        "write-zeroes": traits.discards,
     }
     return _device("virtio-blk-pci", controller, {**disk, **properties})
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from freezingtime.disk_traits import NO_TRAITS, DiskTraits, traits_from
 from freezingtime.errors import InputError, RunError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
 from freezingtime.machine.cache import (
@@ -54,6 +55,8 @@ class SavedDisk:
     frontend: str = Frontend.VIRTIO_BLK
     write_cache: bool = True
     queues: Queues = DEFAULT_QUEUES
+    traits: DiskTraits = NO_TRAITS
+    """What it said of itself; the guest goes by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,9 @@ class MachineDescription:
 
 def _saved_disk(fields: dict[str, Any]) -> SavedDisk:
     base, queues = fields.pop("base"), Queues(**fields.pop("queues"))
-    return SavedDisk(base=None if base is None else BaseFile(**base), queues=queues, **fields)
+    traits = traits_from(fields.pop("traits", {}))
+    base_file = None if base is None else BaseFile(**base)
+    return SavedDisk(base=base_file, queues=queues, traits=traits, **fields)
 
 
 @dataclass(frozen=True, slots=True)

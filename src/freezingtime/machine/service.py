@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from freezingtime.clock.virtual import VirtualClock
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
+from freezingtime.disk_traits import NO_TRAITS, DiskTraits
 from freezingtime.emulator import CompletedRequest, Disk, Emulator, Totals
 from freezingtime.errors import FreezingTimeError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
@@ -47,6 +48,7 @@ class DiskPlan:
     frontend: Frontend = Frontend.VIRTIO_BLK
     write_cache: bool = True
     queues: Queues = DEFAULT_QUEUES
+    traits: DiskTraits = NO_TRAITS
     internal: bool = False
     """Part of the machine, not of what is measured: in no figure and no record."""
 
@@ -114,9 +116,14 @@ class EmulatorService:
         if boots_from_last:
             self._boot_disk = disks[-1]
             disks[-1] = replace(self._boot_disk, device=_no_time(), internal=True)
-        for disk in disks:
+        for disk, disk_plan in zip(disks, [control, *plans], strict=True):
             medium = disk.queue.medium
-            export = Export(disk.name, medium.size_bytes, read_only=not medium.writable)
+            export = Export(
+                disk.name,
+                medium.size_bytes,
+                read_only=not medium.writable,
+                min_block_bytes=disk_plan.traits.logical_block_bytes,
+            )
             self._server.listen(
                 f"\0{self.socket_name(disk.index)}", {disk.name: (disk.index, export)}
             )
