@@ -83,7 +83,7 @@ def test_a_path_may_have_commas_colons_and_equals_signs() -> None:
 DEVICE_KEYS = "the device 'constant' has read, write, flush, discard"
 DISK_KEYS = (
     "a disk has medium, size, writable, direct, format, delay, name, frontend, write-cache, "
-    "queue-depth, queues"
+    "queue-depth, queues, block-size, rotational"
 )
 EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
 TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
