@@ -12,24 +12,28 @@ import pytest
 from freezingtime.device import compile_cache
 
 NOW_S = time.time()
+#: Where a model may keep its kernels.
+SOURCES = ("model.py", "kernels/entry.py", "kernels/ftl/wear.py")
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A model of one source, made 100 s from now, and its kept machine code, made at 200 s.
+    """A model whose sources were made 100 s from now, their kept machine code at 200 s.
 
     What all models share is older than both.
     """
     model = tmp_path / "drum"
-    (model / "__pycache__").mkdir(parents=True)
-    for name, time_s in (("kernels.py", NOW_S + 100), ("__pycache__/kernels.nbi", NOW_S + 200)):
-        (model / name).touch()
-        os.utime(model / name, (time_s, time_s))
+    for source in SOURCES:
+        for path, time_s in ((model / source, NOW_S + 100), (index_of(model, source), NOW_S + 200)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.utime(path, (time_s, time_s))
     return model
 
 
-def index_of(package: Path) -> Path:
-    return package / "__pycache__" / "kernels.nbi"
+def index_of(package: Path, source: str) -> Path:
+    path = package / source
+    return path.parent / "__pycache__" / f"{path.stem}.nbi"
 
 
 def test_machine_code_that_is_newer_is_kept_in_silence(
@@ -37,15 +41,16 @@ def test_machine_code_that_is_newer_is_kept_in_silence(
 ) -> None:
     with caplog.at_level(logging.INFO):
         compile_cache.prepare(package)
-    assert index_of(package).exists()
+    assert all(index_of(package, source).exists() for source in SOURCES)
     assert not caplog.records
 
 
+@pytest.mark.parametrize("changed", SOURCES)
 def test_machine_code_of_old_sources_is_forgotten_and_that_is_said(
-    package: Path, caplog: pytest.LogCaptureFixture
+    package: Path, changed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    os.utime(package / "kernels.py", (NOW_S + 300, NOW_S + 300))
+    os.utime(package / changed, (NOW_S + 300, NOW_S + 300))
     with caplog.at_level(logging.INFO):
         compile_cache.prepare(package)
-    assert not index_of(package).exists()
+    assert not any(index_of(package, source).exists() for source in SOURCES)
     assert caplog.messages == ["compiling the drum model, once per machine: up to a minute"]

@@ -250,7 +250,7 @@ def run_until(device: DiskDevice, request: Request, now_ns: int) -> int:
 
 
 def test_bands_cache_and_safe_copy_do_not_overlap() -> None:
-    from freezingtime.device.disk import mechanics_kernels as mechanics
+    from freezingtime.device.disk.kernels import mechanics
 
     for place in CACHE_PLACES:
         params = shingled(f'cache_place = "{place}"\n')
@@ -283,7 +283,7 @@ def test_the_map_finds_the_newest_place_of_every_sector(
     steps: list[tuple[int, int, bool]],
 ) -> None:
     """Against a dictionary from sector to address, around the first two bands' border."""
-    from freezingtime.device.disk import shingle_map_kernels as shingle_map
+    from freezingtime.device.disk.kernels import shingle_map
 
     disk = new_state(drive('[smr]\nband = "4MiB"\ncache = "8MiB"\nmap_entries = 64\n'), 1)
     newest: dict[int, int] = {}

@@ -2,8 +2,9 @@
 
 Numba keeps the machine code of an entry point until *its* file changes; that the functions
 which it calls, in other files, have changed is not seen. So a model whose kernels are spread
-over the files of a package has what is older than any source of it thrown away before use; and
-so it is with what all models share (annotations).
+over the files of a package has what is older than any source of it thrown away before use: any
+source of the package and of the packages below its ``kernels``, and of what all models share
+(annotations).
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ def forget_stale(package: Path) -> bool:
 
     Whether there is any left.
     """
-    sources = [*package.glob("*.py"), *Path(__file__).parent.glob("annotation*.py")]
+    folders = [package, *package.glob("kernels/**/")]
+    sources = [source for folder in folders for source in folder.glob("*.py")]
+    sources += Path(__file__).parent.glob("annotation*.py")
     newest_ns = max(source.stat().st_mtime_ns for source in sources)
     kept = False
-    for index in (package / "__pycache__").glob("*.nbi"):
+    for index in (index for folder in folders for index in folder.glob("__pycache__/*.nbi")):
         try:
             if index.stat().st_mtime_ns < newest_ns:
                 index.unlink()

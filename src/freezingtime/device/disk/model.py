@@ -39,7 +39,7 @@ class DiskDevice(Device):
             )
         # Compiled code takes long to import: only for those who have a disk.
         compile_cache.prepare(Path(__file__).parent)
-        from freezingtime.device.disk import kernels
+        from freezingtime.device.disk.kernels import entry as kernels
 
         self._kernels: Any = kernels
         self._size_bytes = params.capacity_bytes if size_bytes is None else size_bytes
@@ -92,7 +92,7 @@ class DiskDevice(Device):
 
         Raises ValueError if requests are in flight, or one is outside the disk.
         """
-        from freezingtime.device.disk import trace_kernels
+        from freezingtime.device.disk.kernels import trace as trace_kernels
 
         lbas, sectors = self._trace_sectors(offsets_bytes, lengths_bytes)
         if np.any(np.diff(arrivals_ns) < 0):
@@ -124,7 +124,7 @@ class DiskDevice(Device):
 
         Raises ValueError if requests are in flight, or one is outside the disk.
         """
-        from freezingtime.device.disk import trace_kernels
+        from freezingtime.device.disk.kernels import trace as trace_kernels
 
         lbas, sectors = self._trace_sectors(offsets_bytes, lengths_bytes)
         if depth < 1:

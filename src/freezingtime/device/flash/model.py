@@ -9,11 +9,11 @@ With zones (:mod:`.zones`) it has a fixed mapping instead of a translation layer
 Approximations: garbage collection is decided and mapped at once, and its time is then spent in
 steps on the die that it concerns; it never leaves its plane. Commands that only ask for
 status, and the controller's own work, are in the fixed overheads. The whole map is at hand
-unless there is a mapping cache (:mod:`.translation_kernels`). Discards cost a fixed time.
+unless there is a mapping cache (:mod:`.kernels.ftl.translation`). Discards cost a fixed time.
 Writing zeros deallocates, as discarding does. In idle time the SLC cache is folded; garbage is
 collected only when writes need the space, unless idle dies are told to. Free blocks are used
 in turn, which evens wear out under most loads; cold data are moved for it only if asked for
-(:mod:`.wear_kernels`).
+(:mod:`.kernels.ftl.wear`).
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class FlashDevice(Device):
     def __init__(self, params: FlashParams, seed: int, size_bytes: int | None = None) -> None:
         # The compiler takes a while to import: only who makes an SSD pays for it.
         compile_cache.prepare(Path(__file__).parent)
-        from freezingtime.device.flash import kernels
+        from freezingtime.device.flash.kernels import entry as kernels
 
         self._kernels = kernels
         self._geometry = shape(params, size_bytes)
         self._capacity_bytes = self._geometry.units * params.mapping_unit_bytes
         self._queue_depth = params.queue_depth
         self._state = new_state(params, self._geometry)
-        # What the kernels call the state by: see memory_kernels.
+        # What the kernels call the state by: see kernels/memory.py.
         self._table = np.array(
             [(part.ctypes.data, part.size) for part in self._state], dtype=np.int64
         )

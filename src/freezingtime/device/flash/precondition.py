@@ -29,8 +29,8 @@ _STATISTICS_FROM = "host_units"
 def precondition(state: FlashState, handle: int, kind: str, seed: int) -> None:
     """Bring a new SSD into a state: ``fresh``, ``sequential`` or ``steady``."""
     # The compiler takes a while to import: only who makes an SSD pays for it.
-    from freezingtime.device.flash import precondition_kernels as kernels
-    from freezingtime.device.flash.zone_kernels import fill_zones
+    from freezingtime.device.flash.kernels.ftl import precondition as kernels
+    from freezingtime.device.flash.kernels.zone import fill_zones
 
     if state.zones.size:
         if kind == "sequential":

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.disk.mechanics_kernels import start_ns
+from freezingtime.device.disk.kernels.mechanics import start_ns
 from freezingtime.device.disk.state import NEVER_NS, DiskState, Phase
 from freezingtime.request import Operation
 

@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from freezingtime.annotation import HeldBy
 from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.annotation_columns import Annotations
-from freezingtime.device.disk import ahead_kernels as ahead
-from freezingtime.device.disk import cache_kernels as cache
-from freezingtime.device.disk import mechanics_kernels as mechanics
-from freezingtime.device.disk import shingle_clean_kernels as clean
-from freezingtime.device.disk import shingle_map_kernels as shingle_map
-from freezingtime.device.disk import shingle_write_kernels as shingle_write
-from freezingtime.device.disk import wait_kernels as wait
-from freezingtime.device.disk.command_kernels import (
+from freezingtime.device.disk.kernels import (
+    ahead,
+    cache,
+    mechanics,
+    shingle_map,
+    shingle_write,
+    wait,
+)
+from freezingtime.device.disk.kernels import shingle_clean as clean
+from freezingtime.device.disk.kernels.command import (
     complete,
     first_due,
     link_ns,
@@ -29,7 +31,7 @@ from freezingtime.device.disk.command_kernels import (
     take_in,
     use_link,
 )
-from freezingtime.device.disk.scheduler_kernels import choose, has_work
+from freezingtime.device.disk.kernels.scheduler import choose, has_work
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
 from freezingtime.request import Operation
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.annotation_columns import Annotations
-from freezingtime.device.disk.kernels import admit, advance, next_event_ns
+from freezingtime.device.disk.kernels.entry import admit, advance, next_event_ns
 from freezingtime.device.disk.state import DiskState
 
 

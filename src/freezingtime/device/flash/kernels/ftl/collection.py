@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.ftl.map import map_unit, unmap
+from freezingtime.device.flash.kernels.ftl.translation_cache import note_change
 from freezingtime.device.flash.layout import NONE, Role
-from freezingtime.device.flash.map_kernels import map_unit, unmap
-from freezingtime.device.flash.translation_cache_kernels import note_change
 
 _FREE = int(Role.FREE)
 _GC = int(Role.GC)

@@ -6,10 +6,7 @@ from numba import njit
 
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.disk import ahead_kernels as ahead
-from freezingtime.device.disk import cache_kernels as cache
-from freezingtime.device.disk import shingle_write_kernels as shingle_write
-from freezingtime.device.disk import wait_kernels as wait
+from freezingtime.device.disk.kernels import ahead, cache, shingle_write, wait
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
 from freezingtime.request import Operation
 

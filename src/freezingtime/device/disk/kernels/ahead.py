@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.disk.cache_kernels import extend_segment
-from freezingtime.device.disk.mechanics_kernels import move_ns, track_of, transfer
+from freezingtime.device.disk.kernels.cache import extend_segment
+from freezingtime.device.disk.kernels.mechanics import move_ns, track_of, transfer
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState
 
 _IDLE = int(Activity.IDLE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.collection_kernels import empty
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.ftl.collection import empty
 from freezingtime.device.flash.layout import NONE, Role
 
 _CLOSED = int(Role.CLOSED)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.annotation import HeldBy
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.collection_kernels import take_debt
-from freezingtime.device.flash.command_kernels import take_command
-from freezingtime.device.flash.completion_kernels import held, part_done
-from freezingtime.device.flash.ftl_kernels import take_open_slots
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.command import take_command
+from freezingtime.device.flash.kernels.completion import held, part_done
+from freezingtime.device.flash.kernels.ftl.collection import take_debt
+from freezingtime.device.flash.kernels.ftl.ftl import take_open_slots
+from freezingtime.device.flash.kernels.server import enqueue_job
 from freezingtime.device.flash.layout import NONE
-from freezingtime.device.flash.server_kernels import enqueue_job
 
 _WRITES = int(HeldBy.WRITES)
 

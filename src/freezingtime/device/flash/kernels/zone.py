@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.ftl.map import map_unit, slot_of, unmap
+from freezingtime.device.flash.kernels.program import begin_program
+from freezingtime.device.flash.kernels.server import enqueue_job
 from freezingtime.device.flash.layout import NONE, Refusal
-from freezingtime.device.flash.map_kernels import map_unit, slot_of, unmap
-from freezingtime.device.flash.program_kernels import begin_program
-from freezingtime.device.flash.server_kernels import enqueue_job
 from freezingtime.request import Operation
 
 _WRITE = int(Operation.WRITE)

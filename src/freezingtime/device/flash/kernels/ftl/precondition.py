@@ -6,11 +6,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.collection_kernels import fold, take_debt
-from freezingtime.device.flash.ftl_kernels import place, take_open_slots
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.ftl.collection import fold, take_debt
+from freezingtime.device.flash.kernels.ftl.ftl import place, take_open_slots
+from freezingtime.device.flash.kernels.ftl.map import map_unit
 from freezingtime.device.flash.layout import NONE, Role
-from freezingtime.device.flash.map_kernels import map_unit
 
 _CLOSED = int(Role.CLOSED)
 

@@ -1,6 +1,6 @@
 """Servers and channels: what the chips, dies or planes do, and for how long. Compiled.
 
-A server does one thing at a time: it reads for the host (:mod:`.reader_kernels`), or works on
+A server does one thing at a time: it reads for the host (:mod:`.reader`), or works on
 a job from its queue; a job is a program with what goes with it: reads of old data before, and
 a share of garbage collection after it. Reads go first (``read_priority``), between any two
 phases of a job, or even within a program or erase, which is then suspended.
@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.channel_kernels import occupy_channel, transfer_ns
-from freezingtime.device.flash.command_kernels import release_command
-from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.channel import occupy_channel, transfer_ns
+from freezingtime.device.flash.kernels.command import release_command
+from freezingtime.device.flash.kernels.event import push
+from freezingtime.device.flash.kernels.reader import append_read, start_read, start_reads
 from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
-from freezingtime.device.flash.reader_kernels import append_read, start_read, start_reads
 
 _SERVER_EVENT = int(EventKind.SERVER)
 _IDLE_EVENT = int(EventKind.IDLE)

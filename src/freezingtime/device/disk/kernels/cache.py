@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.disk.shingle_write_kernels import place_write
+from freezingtime.device.disk.kernels.shingle_write import place_write
 from freezingtime.device.disk.state import DiskState, Record
 
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.command_kernels import release_command, take_read_command
-from freezingtime.device.flash.ftl_kernels import place
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.command import release_command, take_read_command
+from freezingtime.device.flash.kernels.ftl.ftl import place
+from freezingtime.device.flash.kernels.ftl.map import is_buffered, open_slot_of, slot_of
+from freezingtime.device.flash.kernels.ftl.translation_cache import insert, remove_oldest, use
+from freezingtime.device.flash.kernels.program import program
+from freezingtime.device.flash.kernels.server import enqueue_read
 from freezingtime.device.flash.layout import NONE, Residence
-from freezingtime.device.flash.map_kernels import is_buffered, open_slot_of, slot_of
-from freezingtime.device.flash.program_kernels import program
-from freezingtime.device.flash.server_kernels import enqueue_read
-from freezingtime.device.flash.translation_cache_kernels import insert, remove_oldest, use
 
 _LOADING = int(Residence.LOADING)
 _CACHED = int(Residence.CACHED)

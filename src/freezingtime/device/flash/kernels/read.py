@@ -9,24 +9,24 @@ from numba import njit
 
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.command_kernels import release_command, take_read_command
-from freezingtime.device.flash.completion_kernels import (
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.command import release_command, take_read_command
+from freezingtime.device.flash.kernels.completion import (
     access_buffer,
     held,
     note_lane,
     part_done,
     send_to_host,
 )
-from freezingtime.device.flash.layout import NONE
-from freezingtime.device.flash.map_kernels import is_buffered, slot_of
-from freezingtime.device.flash.server_kernels import enqueue_read
-from freezingtime.device.flash.translation_kernels import (
+from freezingtime.device.flash.kernels.ftl.map import is_buffered, slot_of
+from freezingtime.device.flash.kernels.ftl.translation import (
     look_up_to_read,
     page_end_bytes,
     take_job,
     translation_read,
 )
+from freezingtime.device.flash.kernels.server import enqueue_read
+from freezingtime.device.flash.layout import NONE
 
 _UNMAPPED = int(ServedFrom.UNMAPPED)
 _WRITE_BUFFER = int(ServedFrom.WRITE_BUFFER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.layout import NONE
 
 

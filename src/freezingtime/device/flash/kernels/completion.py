@@ -5,9 +5,9 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.channel_kernels import transfer_ns
-from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.channel import transfer_ns
+from freezingtime.device.flash.kernels.event import push
 from freezingtime.device.flash.layout import EventKind
 from freezingtime.request import Operation
 

@@ -11,25 +11,25 @@ from numba import njit
 
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.channel_kernels import transfer_ns
-from freezingtime.device.flash.completion_kernels import (
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.channel import transfer_ns
+from freezingtime.device.flash.kernels.completion import (
     access_buffer,
     held,
     note_lane,
     part_done,
 )
-from freezingtime.device.flash.event_kernels import push
-from freezingtime.device.flash.ftl_kernels import place
-from freezingtime.device.flash.layout import NONE, EventKind
-from freezingtime.device.flash.map_kernels import is_buffered, open_slot_of, slot_of
-from freezingtime.device.flash.program_kernels import end_epochs, program, program_open_slots
-from freezingtime.device.flash.translation_kernels import (
+from freezingtime.device.flash.kernels.event import push
+from freezingtime.device.flash.kernels.ftl.ftl import place
+from freezingtime.device.flash.kernels.ftl.map import is_buffered, open_slot_of, slot_of
+from freezingtime.device.flash.kernels.ftl.translation import (
     look_up_to_write,
     page_end_bytes,
     take_job,
 )
-from freezingtime.device.flash.zone_kernels import reset_zones, write_to_zone
+from freezingtime.device.flash.kernels.program import end_epochs, program, program_open_slots
+from freezingtime.device.flash.kernels.zone import reset_zones, write_to_zone
+from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.request import Operation
 
 _ADMISSION = int(EventKind.ADMISSION)

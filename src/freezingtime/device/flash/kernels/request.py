@@ -6,20 +6,20 @@ from numba import njit
 
 from freezingtime.annotation import HeldBy
 from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.completion_kernels import held, part_done
-from freezingtime.device.flash.event_kernels import push
-from freezingtime.device.flash.layout import NONE, EventKind
-from freezingtime.device.flash.map_kernels import unmap
-from freezingtime.device.flash.read_kernels import (
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.completion import held, part_done
+from freezingtime.device.flash.kernels.event import push
+from freezingtime.device.flash.kernels.ftl.map import unmap
+from freezingtime.device.flash.kernels.ftl.translation_cache import note_change
+from freezingtime.device.flash.kernels.read import (
     read_done,
     resume_reads,
     start_read,
     translation_done,
 )
-from freezingtime.device.flash.translation_cache_kernels import note_change
-from freezingtime.device.flash.write_kernels import flush, program_done, pump, start_write
-from freezingtime.device.flash.zone_kernels import accept
+from freezingtime.device.flash.kernels.write import flush, program_done, pump, start_write
+from freezingtime.device.flash.kernels.zone import accept
+from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.request import Operation
 
 _DISPATCH = int(EventKind.DISPATCH)

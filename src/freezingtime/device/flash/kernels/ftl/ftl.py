@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.collection_kernels import close_block, collect, take_free_block
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.ftl.collection import close_block, collect, take_free_block
+from freezingtime.device.flash.kernels.ftl.map import map_unit, unmap
+from freezingtime.device.flash.kernels.ftl.wear import level_wear
 from freezingtime.device.flash.layout import NONE, Role
-from freezingtime.device.flash.map_kernels import map_unit, unmap
-from freezingtime.device.flash.wear_kernels import level_wear
 
 _HOST = int(Role.HOST)
 

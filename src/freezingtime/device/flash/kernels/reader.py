@@ -10,10 +10,10 @@ from numba import njit
 
 from freezingtime.annotation import HeldBy
 from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.channel_kernels import occupy_channel, transfer_ns
-from freezingtime.device.flash.completion_kernels import note_lane
-from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.channel import occupy_channel, transfer_ns
+from freezingtime.device.flash.kernels.completion import note_lane
+from freezingtime.device.flash.kernels.event import push
 from freezingtime.device.flash.layout import NONE, EventKind, Phase, ReadPhase
 
 _READER_EVENT = int(EventKind.READER)

@@ -12,18 +12,16 @@ from numpy.typing import NDArray
 
 from freezingtime.device import annotation_kernels as annotation
 from freezingtime.device.annotation_columns import Annotations
-from freezingtime.device.flash import (
-    channel_kernels,
-    completion_kernels,
-    event_kernels,
-    idle_kernels,
-    read_kernels,
-    reader_kernels,
-    request_kernels,
-    server_kernels,
-    write_kernels,
-)
-from freezingtime.device.flash import memory_kernels as memory
+from freezingtime.device.flash.kernels import channel as channel_kernels
+from freezingtime.device.flash.kernels import completion as completion_kernels
+from freezingtime.device.flash.kernels import event as event_kernels
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels import read as read_kernels
+from freezingtime.device.flash.kernels import reader as reader_kernels
+from freezingtime.device.flash.kernels import request as request_kernels
+from freezingtime.device.flash.kernels import server as server_kernels
+from freezingtime.device.flash.kernels import write as write_kernels
+from freezingtime.device.flash.kernels.ftl import idle as idle_kernels
 from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase, ReadPhase
 
 _SERVER = int(EventKind.SERVER)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.flash import memory_kernels as memory
-from freezingtime.device.flash.collection_kernels import collect_ahead, fold, has_garbage
-from freezingtime.device.flash.command_kernels import take_command
-from freezingtime.device.flash.event_kernels import push
+from freezingtime.device.flash.kernels import memory
+from freezingtime.device.flash.kernels.command import take_command
+from freezingtime.device.flash.kernels.event import push
+from freezingtime.device.flash.kernels.ftl.collection import collect_ahead, fold, has_garbage
+from freezingtime.device.flash.kernels.program import append_collection
+from freezingtime.device.flash.kernels.server import enqueue_job, idle_work_due_ns
 from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
-from freezingtime.device.flash.program_kernels import append_collection
-from freezingtime.device.flash.server_kernels import enqueue_job, idle_work_due_ns
 
 _IDLE_EVENT = int(EventKind.IDLE)
 _IDLE = int(Phase.IDLE)

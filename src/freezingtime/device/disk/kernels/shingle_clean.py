@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.device.disk import mechanics_kernels as mechanics
-from freezingtime.device.disk import shingle_map_kernels as shingle_map
+from freezingtime.device.disk.kernels import mechanics, shingle_map
 from freezingtime.device.disk.shingle_state import Cleaning
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState
 

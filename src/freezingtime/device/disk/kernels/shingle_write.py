@@ -14,10 +14,8 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.annotation import HeldBy
-from freezingtime.device.disk import mechanics_kernels as mechanics
-from freezingtime.device.disk import shingle_clean_kernels as clean
-from freezingtime.device.disk import shingle_map_kernels as shingle_map
-from freezingtime.device.disk import wait_kernels as wait
+from freezingtime.device.disk.kernels import mechanics, shingle_map, wait
+from freezingtime.device.disk.kernels import shingle_clean as clean
 from freezingtime.device.disk.state import Activity, DiskState, Phase, Record
 
 # Plain integers: the compiler takes them as constants.

@@ -1,0 +1,1 @@
+"""What a hard disk does, compiled; the model calls :mod:`.entry`, and :mod:`.trace` for traces."""

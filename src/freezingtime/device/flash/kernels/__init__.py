@@ -1,0 +1,1 @@
+"""What an SSD does, compiled; the model calls :mod:`.entry`."""

@@ -1,0 +1,1 @@
+"""The flash translation layer: where data lie, garbage collection, wear. Compiled."""
