@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sysconfig
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 import freezingtime.clock.agent
 from freezingtime.cli.run import EXIT_INVALID, run_command
+from freezingtime.machine.capture import Capture
 from freezingtime.machine.job import Job
 from freezingtime.machine.machine import JobResult, Machine
 from tests.guestlib import fio_command, read_record, run_guest
@@ -99,6 +101,25 @@ def test_what_the_host_does_to_the_guest_is_caught(
     audit = document["audit"]
     assert (audit["valid"], audit["late"], audit["kernel_complaints"]) == (False, 0, [])
     assert document["job"]["start_ns"] < audit["disturbed_ns"] <= document["job"]["end_ns"]
+
+
+def test_a_guest_does_not_notice_that_nobody_takes_its_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its console and ports are full again and again; were it told to wait, time would pass."""
+    job = "seq 1 60000; seq 1 20000 >/dev/console; seq 1 20000 >&2; cat /proc/uptime"
+    prompt = run_guest(job, "constant:10us")
+    take = Capture.take
+
+    def take_late(self: Capture) -> None:
+        time.sleep(0.1)
+        take(self)
+
+    monkeypatch.setattr(Capture, "take", take_late)
+    late = run_guest(job, "constant:10us")
+    assert late.result.totals.disturbed_ns is None
+    assert late.result.job.end_ns == prompt.result.job.end_ns
+    assert (late.stdout, late.stderr) == (prompt.stdout, prompt.stderr)
 
 
 def test_sound_run_is_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

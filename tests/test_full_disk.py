@@ -181,6 +181,15 @@ def test_a_write_that_fails_ends_the_run_with_one_line(
     assert not list((tmp_path / "run").glob(".*.partial"))
 
 
+def test_a_full_stdout_ends_the_run_with_one_line(freezingtime: RunProgram) -> None:
+    to_full_disk = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
+    ended = freezingtime("run", "-q", "--", "echo hi; sleep 1000000", prefix=to_full_disk)
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "freezingtime: the job's output cannot be written to stdout: No space left on device\n"
+    )
+
+
 def test_writes_that_are_short_or_interrupted_change_nothing(
     freezingtime: RunProgram, faults: Path, tmp_path: Path
 ) -> None:

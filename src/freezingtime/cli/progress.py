@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import BinaryIO, Self, TextIO, cast
 
 from rich.console import Console
 
@@ -116,9 +116,7 @@ class RunProgress(RunObserver):
             self._clear()
         for data, stream in ((stdout, sys.stdout), (stderr, sys.stderr)):
             if data:
-                stream.flush()
-                stream.buffer.write(data)
-                stream.buffer.flush()
+                _pass_on(data, stream)
                 if self._view is not None and stream.isatty():
                     self._in_a_line = not data.endswith(b"\n")
 
@@ -146,6 +144,19 @@ class RunProgress(RunObserver):
     def _clear(self) -> None:
         if self._view is not None:
             self._view.clear()
+
+
+def _pass_on(data: bytes, stream: TextIO) -> None:
+    try:
+        stream.flush()
+        stream.buffer.write(data)
+        stream.buffer.flush()
+    except BrokenPipeError:
+        raise  # whoever read it has gone, which is no failure of the host
+    except OSError as error:
+        raise RunError(
+            f"the job's output cannot be written to {stream.name.strip('<>')}: {error.strerror}"
+        ) from error
 
 
 def _new_store() -> BinaryIO:
