@@ -15,9 +15,17 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from freezingtime.foreign_text import printable
+
 
 class FreezingTimeError(Exception):
-    """Anything that this package reports to its user; the text is one line and names the cure."""
+    """Anything that this package reports to its user; the text is one line and names the cure.
+
+    Whatever guests, files or other programs have put into it, no terminal obeys it.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 class InputError(FreezingTimeError):

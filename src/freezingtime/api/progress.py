@@ -18,6 +18,7 @@ from freezingtime.experiment.progress_text import JobTimes, running_line, share_
 from freezingtime.experiment.run import RunObserver
 from freezingtime.experiment.run_meter import DiskMeter
 from freezingtime.experiment.step_lines import SILENCE_S
+from freezingtime.foreign_text import printable, say
 
 #: A notebook keeps and passes on whatever is shown.
 _PERIOD_S = 0.5
@@ -46,13 +47,18 @@ class _TerminalLine:
         self._width = 0
 
     def write(self, text: str) -> None:
-        print(f"\r{text:<{self._width}}", end="", file=sys.stderr, flush=True)
+        self._draw(f"{printable(text):<{self._width}}")
         self._width = len(text)
 
     def clear(self) -> None:
         if self._width:
-            print(f"\r{' ' * self._width}\r", end="", file=sys.stderr, flush=True)
+            self._draw(f"{' ' * self._width}\r")
             self._width = 0
+
+    @staticmethod
+    def _draw(text: str) -> None:
+        sys.stderr.write(f"\r{text}")
+        sys.stderr.flush()
 
 
 class _NotebookLine:
@@ -83,7 +89,7 @@ class _PlainLines:
     period_s = SILENCE_S
 
     def write(self, text: str) -> None:
-        print(f"freezingtime: {text}", file=sys.stderr, flush=True)
+        say(text)
 
     def clear(self) -> None:
         """Leave them."""

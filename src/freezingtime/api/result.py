@@ -167,7 +167,8 @@ class Result:
         if self.exit_status and (words := self.last_words):
             problems.append(repr(words[-1]))
         wrong = "".join(f"{problem}: " for problem in problems)
-        return f"<Result {wrong}{self.path}: {recorded.request_count} requests on {disks}>"
+        where = f"{self.path}: {recorded.request_count} requests on {disks}"
+        return printable(f"<Result {wrong}{where}>")
 
     def _repr_html_(self) -> str:
         """In a notebook: the summary, below what is wrong and a failed job's last words."""
@@ -198,7 +199,7 @@ def open_run(path: str | PathLike[str]) -> Result:
 
 def warn(text: str) -> None:
     """Tell the caller what they should know, as where a run was killed."""
-    warnings.warn(text, stacklevel=2)
+    warnings.warn(printable(text), stacklevel=2)
 
 
 def warn_of(reading: Reading) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.json_stream import print_json
 from freezingtime.cli.options import JsonOption, SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.device.catalogue_search import catalogue_names
@@ -24,6 +24,7 @@ from freezingtime.experiment.load_curve import (
     compare,
     measured_curve,
 )
+from freezingtime.foreign_text import show
 
 _FIGURES = {
     SATURATION: "requests/s",
@@ -70,7 +71,7 @@ def accuracy_command(
             else:
                 _show(description, curve, comparisons)
     if as_json:
-        print(json.dumps(documents, indent=2))
+        print_json(documents)
     return 0
 
 
@@ -87,14 +88,15 @@ def _curves(names: list[str] | None) -> list[tuple[Description, Curve]]:
 
 
 def _show(description: Description, curve: Curve, comparisons: list[Comparison]) -> None:
-    print(f"{description.name}: {description.summary}")
-    print(f"measured [{curve.source}]: {curve.condition}")
-    print("Cells are predicted/measured, us; ! is beyond the aim")
+    show(f"{description.name}: {description.summary}")
+    show(f"measured [{curve.source}]: {curve.condition}")
+    show("Cells are predicted/measured, us; ! is beyond the aim")
     header = ("requests/s", *(_FIGURES[figure] for figure in PERCENTILES))
     print_columns([header, *(_row(point, comparisons) for point in curve.points)])
     aimed = [comparison for comparison in comparisons if comparison.figure in AIMS]
     missed = [comparison for comparison in aimed if comparison.missed]
-    print(f"{len(aimed) - len(missed)} of {len(aimed)} figures within the aim\n")
+    show(f"{len(aimed) - len(missed)} of {len(aimed)} figures within the aim")
+    show()
 
 
 def _row(point: Point, comparisons: list[Comparison]) -> tuple[str, ...]:

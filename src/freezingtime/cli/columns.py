@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
+from freezingtime.foreign_text import printable
+
 _GAP = "  "
 
 
@@ -15,7 +17,9 @@ def print_columns(rows: Sequence[Sequence[str | Text]]) -> None:
 
     The colour of a :class:`~rich.text.Text` shows on terminals only.
     """
-    cells = [[Text(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+    cells = [
+        [Text(printable(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows
+    ]
     widths = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
     console = Console(soft_wrap=True, highlight=False)
     for row in cells:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.json_stream import print_json
 from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.errors import InputError
 from freezingtime.experiment.compare import Comparison, MetricDifference, compare
@@ -19,6 +18,7 @@ from freezingtime.experiment.latency_summary import ALL
 from freezingtime.experiment.recorded_run import open_recorded_run
 from freezingtime.experiment.request_difference import Moved
 from freezingtime.experiment.run_metrics import FSYNC, MetricUnit
+from freezingtime.foreign_text import say, show
 from freezingtime.units import format_time_ns
 
 EXIT_FAILED_IF = 1
@@ -71,11 +71,11 @@ def compare_command(
         _say(f"--fail-if {note}")
     if as_json:
         documents = [_document(*three) for three in zip(comparisons, failed, notes, strict=True)]
-        print(json.dumps({"a": str(run[0]), "comparisons": documents}, indent=2))
+        print_json({"a": str(run[0]), "comparisons": documents})
     else:
         for number, comparison in enumerate(comparisons):
             if number:
-                print()
+                show()
             _show(comparison, failed[number])
     # What cannot be judged has not passed.
     is_unfit = bool(conditions) and any(comparison.unfit for comparison in comparisons)
@@ -83,7 +83,7 @@ def compare_command(
 
 
 def _say(text: str) -> None:
-    print(f"freezingtime: {text}", file=sys.stderr)
+    say(text)
 
 
 def _document(
@@ -129,17 +129,17 @@ def _document(
 
 def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
     a, b = comparison.a, comparison.b
-    print(f"{a.path} -> {b.path}: {_verdict(comparison)}")
+    show(f"{a.path} -> {b.path}: {_verdict(comparison)}")
     for reason in comparison.unfit:
-        print(f"UNFIT {reason}")
+        show(f"UNFIT {reason}")
     if comparison.plan:
         shown = comparison.plan[:_PLAN_ROWS_MAX]
         given = [(difference.key, difference.a, difference.b) for difference in shown]
         _table("Given otherwise", ("what", "a", "b"), given)
         if left_out := len(comparison.plan) - len(shown):
-            print(f"and {left_out} more; --json has all")
+            show(f"and {left_out} more; --json has all")
     elif not comparison.is_identical:
-        print(
+        show(
             "Plans and versions are equal: what differs is outside of them, such as the content "
             "of a medium, of a job's directory, or of a device's own Python file"
         )
@@ -150,7 +150,7 @@ def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
         _table("Figures that differ", ("figure", "a", "b", "change"), map(_figure_row, changed))
     for failure in failed:
         _, value_a, value_b, change = _figure_row(failure.found)
-        print(
+        show(
             f"FAILED {failure.condition.text}: {failure.found.key} {value_a} -> {value_b}, {change}"
         )
 
@@ -165,7 +165,8 @@ def _verdict(comparison: Comparison) -> str:
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    print(f"\n{title}")
+    show()
+    show(title)
     print_columns([header, *rows])
 
 

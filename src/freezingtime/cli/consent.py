@@ -7,6 +7,7 @@ import sys
 from freezingtime.errors import InputError
 from freezingtime.experiment.measure import MeasurePlan
 from freezingtime.experiment.measure_options import in_words
+from freezingtime.foreign_text import say
 
 
 def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> None:
@@ -18,11 +19,12 @@ def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> Non
     lines = in_words(plan)
     if not quiet or not yes:
         for line in lines:
-            print(f"freezingtime: {line}", file=sys.stderr)
+            say(line)
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(f"{plan.path}: nothing was measured: add --yes")
-    print("freezingtime: go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    sys.stderr.write("freezingtime: go on? [y/N] ")
+    sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InputError(f"{plan.path}: nothing was measured")

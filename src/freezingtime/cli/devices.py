@@ -10,11 +10,13 @@ import typer
 
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.devices_plot import check_plot, plot_devices
+from freezingtime.cli.json_stream import print_json
 from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.device.description import Description
 from freezingtime.device.registry import describe, is_device, search_catalogue
 from freezingtime.experiment.predict import Case, Prediction, Unit, predict
+from freezingtime.foreign_text import show
 from freezingtime.units import format_size_bytes, format_time_ns
 
 _LIST_HEADER = ("name", "class", "model", "capacity", "summary")
@@ -81,18 +83,18 @@ def devices_command(
         plot_devices(descriptions, plot)
     if as_json:
         documents = [_document(*shown) for shown in predicted]
-        print(json.dumps(documents if len(documents) > 1 else documents[0], indent=2))
+        print_json(documents if len(documents) > 1 else documents[0])
         return 0
     for number, shown in enumerate(predicted):
         if number:
-            print()
+            show()
         _show(*shown)
     return 0
 
 
 def _list(descriptions: list[Description], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([description.headline() for description in descriptions], indent=2))
+        print_json([description.headline() for description in descriptions])
         return
     print_columns([_LIST_HEADER, *(_row(description) for description in descriptions)])
 
@@ -137,10 +139,10 @@ def _as_dict(prediction: Prediction) -> dict[str, Any]:
 
 
 def _show(description: Description, predictions: list[Prediction]) -> None:
-    print(f"{description.name}: {description.summary}")
+    show(f"{description.name}: {description.summary}")
     model = description.content.get("model", "your own")
     capacity = _capacity(description)
-    print(f"class {description.device_class}, model {model}, capacity {capacity}")
+    show(f"class {description.device_class}, model {model}, capacity {capacity}")
     if rows := list(_leaves(description.content.get("parameters", {}))):
         _heading("Parameters")
         print_columns(rows)
@@ -148,7 +150,7 @@ def _show(description: Description, predictions: list[Prediction]) -> None:
     print_columns([_PREDICTED_HEADER, *(_prediction_row(p) for p in predictions)])
     for prediction in predictions:
         if prediction.published is not None and prediction.published.exception:
-            print(f"{_figure(prediction.case)}: {prediction.published.exception}")
+            show(f"{_figure(prediction.case)}: {prediction.published.exception}")
     for key, title in _TEXTS:
         if texts := description.content.get(key):
             _heading(title)
@@ -156,7 +158,8 @@ def _show(description: Description, predictions: list[Prediction]) -> None:
 
 
 def _heading(title: str) -> None:
-    print(f"\n{title}")
+    show()
+    show(title)
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from rich.text import Text
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.options import command_app
 from freezingtime.experiment.doctor import State, examine
+from freezingtime.foreign_text import show
 
 _SIGNS = {
     State.GOOD: ("ok", "green"),
@@ -26,7 +27,7 @@ def doctor_command() -> int:
     )
     missing = [finding for finding in findings if finding.state is State.MISSING]
     for finding in missing:
-        print(f"{finding.what}: {finding.cure}")
+        show(f"{finding.what}: {finding.cure}")
     return 1 if missing else 0
 
 

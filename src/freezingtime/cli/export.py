@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from freezingtime.cli.options import command_app
+from freezingtime.foreign_text import say
 from freezingtime.trace.export import EXPORT_FORMATS, export
 
 
@@ -57,7 +57,7 @@ def export_command(
 
 
 def _say(text: str) -> None:
-    print(f"freezingtime: {text}", file=sys.stderr)
+    say(text)
 
 
 app = command_app(export_command)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.json_stream import print_json
 from freezingtime.cli.options import (
     JsonOption,
     QuietOption,
@@ -32,6 +32,7 @@ from freezingtime.experiment.fit import (
     parse_missing,
 )
 from freezingtime.experiment.fit_sources import read_sources
+from freezingtime.foreign_text import show
 from freezingtime.report.sample_figures import (
     SamplePanel,
     draw_distributions,
@@ -146,7 +147,7 @@ def fit_command(
             _draw(fitted, figures)
     fitted.write(out)
     if as_json:
-        print(json.dumps(_document(fitted, out), indent=2))
+        print_json(_document(fitted, out))
     else:
         _show(fitted, out, figures)
     return 0
@@ -163,12 +164,12 @@ def _draw(fitted: Fit, directory: Path) -> None:
 
 def _show(fitted: Fit, out: Path, figures: Path | None) -> None:
     print_columns([_HEADER, *map(_row, fitted.cells)])
-    print()
+    show()
     for line in fitted.choices:
-        print(line)
+        show(line)
     for line in fitted.uncovered:
-        print(f"not covered: {line}")
-    print(f"wrote {out}" + (f", figures in {figures}" if figures is not None else ""))
+        show(f"not covered: {line}")
+    show(f"wrote {out}" + (f", figures in {figures}" if figures is not None else ""))
 
 
 def _row(found: FittedCell) -> Sequence[str]:

@@ -15,6 +15,7 @@ from freezingtime.cli.skipped import print_skipped
 from freezingtime.errors import InputError
 from freezingtime.experiment.own_system import import_system
 from freezingtime.experiment.step_lines import StepLines
+from freezingtime.foreign_text import show
 from freezingtime.machine.debian_image import FILE_SYSTEMS, DebianPlan
 from freezingtime.machine.guest_image import (
     MINI,
@@ -83,7 +84,7 @@ def build_command(
         else:
             plan = DebianPlan(_packages(packages), RootDisk(_file_system(file_system), _size(size)))
             image = build_debian_image(_name(f"--name {name}", name), plan, steps)
-    print(f"{image.name} {image.image_id[:12]} {image.directory}")
+    show(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0
 
 
@@ -158,7 +159,7 @@ def import_command(
     plan = ImportPlan(root_disk, kernel, initrd, append, allow_backing=tuple(allow_backing or ()))
     with StepLines() as steps:
         image = import_system(_name(f"image import {name}", name), plan, steps)
-    print(f"{image.name} {image.image_id[:12]} {image.directory}")
+    show(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0
 
 
@@ -171,7 +172,7 @@ def runner_command(
     That is a shell script, a systemd unit that starts it, and the link that enables the unit.
     """
     for path in write_runner(directory):
-        print(path)
+        show(str(path))
     return 0
 
 
@@ -201,8 +202,8 @@ def remove_command(
 ) -> int:
     """Remove images from the cache; the next run builds what it needs."""
     if remove_unusable_image(name_or_id):
-        print(f"removed {name_or_id}")
+        show(f"removed {name_or_id}")
         return 0
     for image in remove_image(name_or_id):
-        print(f"removed {image.name} {image.image_id[:12]}")
+        show(f"removed {image.name} {image.image_id[:12]}")
     return 0

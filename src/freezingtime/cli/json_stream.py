@@ -1,13 +1,19 @@
-"""A JSON document with texts in it that are larger than memory is to be used for."""
+"""JSON documents on stdout, also with texts that are larger than memory is to be used for."""
 
 from __future__ import annotations
 
 import codecs
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any, BinaryIO, TextIO
 
 _PIECE_BYTES = 1 << 18
+
+
+def print_json(document: object) -> None:
+    """Print a document on stdout; it is ASCII, so that no terminal obeys what is in it."""
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
 
 def print_document(

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from freezingtime.experiment.progress_text import disk_cells
 from freezingtime.experiment.run_meter import DiskHistory
+from freezingtime.foreign_text import printable
 
 #: A view with more disks leaves no room for what the job prints.
 DISKS_MAX = 8
@@ -45,7 +46,9 @@ class LiveView:
             table.add_column(justify=justify, no_wrap=True)
         ascii_only = self._console.options.ascii_only
         for history in histories[:DISKS_MAX]:
-            table.add_row(*(Text(cell) for cell in disk_cells(history, ascii_only=ascii_only)))
+            table.add_row(
+                *(Text(printable(cell)) for cell in disk_cells(history, ascii_only=ascii_only))
+            )
         hidden_count = len(histories) - DISKS_MAX
         more = [_line(f"and {hidden_count} more disks")] if hidden_count > 0 else []
         return [table, *more] if histories else []
@@ -68,4 +71,4 @@ class LiveView:
 
 
 def _line(text: str) -> Text:
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")

@@ -23,6 +23,7 @@ from freezingtime._version import __version__
 from freezingtime.cli import signals
 from freezingtime.cli.standard_streams import open_closed_streams
 from freezingtime.errors import FreezingTimeError, GuestError, InputError, TimeLimitError
+from freezingtime.foreign_text import printable, say
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -176,13 +177,20 @@ def _usage_line(error: Any) -> str:
 
 
 def _complain(text: str, status: int) -> int:
-    print(f"freezingtime: {text}", file=sys.stderr)
+    say(text)
     return status
+
+
+class OneLine(logging.Formatter):
+    """A line of the log as all that we print for people."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _show_own_log() -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("freezingtime: %(message)s"))
+    handler.setFormatter(OneLine("freezingtime: %(message)s"))
     own = logging.getLogger("freezingtime")
     own.addHandler(handler)
     own.setLevel(logging.INFO)

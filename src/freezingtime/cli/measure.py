@@ -27,6 +27,7 @@ from freezingtime.experiment.measure_options import (
     SIZES,
     make_measure_plan,
 )
+from freezingtime.foreign_text import show
 
 
 def measure_command(
@@ -77,8 +78,8 @@ def measure_command(
     require_consent(plan, yes=yes, quiet=quiet)
     with ReplayProgress(quiet=quiet) as progress:
         manifest = measure(plan, progress)
-    print(f"measured {manifest.what}: {len(manifest.jobs)} jobs in {manifest.rounds} rounds")
-    print(f"wrote {out}; next: freezingtime fit {out} -o NAME.toml")
+    show(f"measured {manifest.what}: {len(manifest.jobs)} jobs in {manifest.rounds} rounds")
+    show(f"wrote {out}; next: freezingtime fit {out} -o NAME.toml")
     return 0
 
 

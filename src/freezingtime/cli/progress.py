@@ -21,6 +21,7 @@ from freezingtime.experiment.progress_text import JobTimes, disks_line, running_
 from freezingtime.experiment.run import RunObserver
 from freezingtime.experiment.run_meter import DiskHistory, DiskMeter
 from freezingtime.experiment.step_lines import StepLines
+from freezingtime.foreign_text import say
 
 #: How often the view is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2
@@ -74,7 +75,7 @@ class RunProgress(RunObserver):
         self._rest()
         self._clear()
         if self._in_a_line and not self._quiet:
-            print(file=sys.stderr)
+            sys.stderr.write("\n")
 
     def preparing(self, step: str, done: int, total: int) -> None:
         """Show a step of the preparation, and that it goes on if it does for long."""
@@ -102,7 +103,7 @@ class RunProgress(RunObserver):
         line = running_line(totals, *times)
         if self._view is None:
             parts = [line, disks_line(self._histories)]
-            print(f"freezingtime: {'; '.join(filter(None, parts))}", file=sys.stderr)
+            say("; ".join(filter(None, parts)))
         elif not self._in_a_line:
             self._view.show_run(line, self._histories)
 

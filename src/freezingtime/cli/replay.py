@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.json_stream import print_json
 from freezingtime.cli.options import (
     JsonOption,
     QuietOption,
@@ -35,6 +35,7 @@ from freezingtime.experiment.replay import (
     write_record,
 )
 from freezingtime.experiment.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
+from freezingtime.foreign_text import show
 from freezingtime.trace.readers import FORMAT_NAMES, parse_hints
 
 _FACTOR = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
@@ -192,7 +193,7 @@ def replay_command(
             documents.append(_document(result, summaries))
             rows += [_row(result.device, summary) for summary in summaries]
     if as_json:
-        print(json.dumps({"seed": seed, "devices": documents}, indent=2))
+        print_json({"seed": seed, "devices": documents})
     else:
         _print_table(rows)
         _print_statistics(documents)
@@ -276,7 +277,7 @@ def _print_statistics(documents: Sequence[Mapping[str, Any]]) -> None:
         for name, value in document["statistics"].items()
     ]
     if rows:
-        print()
+        show()
         print_columns(rows)
 
 

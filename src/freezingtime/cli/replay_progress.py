@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from types import TracebackType
@@ -16,6 +15,7 @@ from freezingtime.cli.progress import is_drawn_on
 from freezingtime.experiment.heartbeat import Heartbeat
 from freezingtime.experiment.progress_text import share_line
 from freezingtime.experiment.step_lines import SILENCE_S
+from freezingtime.foreign_text import printable, say
 from freezingtime.trace.readers import Reading
 
 #: How often the line is renewed on a terminal, and a line printed elsewhere.
@@ -52,7 +52,7 @@ class ReplayProgress:
     def notify(self, notice: str) -> None:
         """Print a line that stays, also if no progress is wanted."""
         self._console.print(
-            f"freezingtime: {notice}", markup=False, highlight=False, soft_wrap=True
+            f"freezingtime: {printable(notice)}", markup=False, highlight=False, soft_wrap=True
         )
 
     def tell(self, reading: Reading) -> None:
@@ -75,9 +75,9 @@ class ReplayProgress:
         with self._lock:
             self._shown_s = time.monotonic()
             if not self._is_drawn:
-                print(f"freezingtime: {self._line}", file=sys.stderr, flush=True)
+                say(self._line)
             elif self._status is None:
-                self._status = self._console.status(escape(self._line))
+                self._status = self._console.status(escape(printable(self._line)))
                 self._status.start()
             else:
-                self._status.update(escape(self._line))
+                self._status.update(escape(printable(self._line)))

@@ -41,6 +41,7 @@ from freezingtime.experiment.run_options import (
     make_plan,
     shell_script,
 )
+from freezingtime.foreign_text import say
 from freezingtime.machine.job import directory_script
 from freezingtime.machine.machine_config import QEMU
 from freezingtime.units import format_time_ns
@@ -263,7 +264,7 @@ def _print_summary(result: RunResult) -> None:
     if result.plan.out is not None:
         lines.append(f"results in {result.plan.out}")
     for line in lines:
-        print(f"freezingtime: {line}", file=sys.stderr)
+        say(line)
 
 
 # What follows COMMAND is COMMAND's own, as with sudo or env.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.json_stream import print_json
 from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.experiment.latency_summary import LatencySummary
 from freezingtime.experiment.recorded_run import RecordedRun
 from freezingtime.experiment.run_catalogue import CatalogueEntry, find_runs, read_entry
+from freezingtime.foreign_text import say
 from freezingtime.units import format_time_ns
 
 _HEADER = ("run", "valid", "guest time", "requests", "p50, p99", "disks", "job")
@@ -42,7 +42,7 @@ def runs_command(
     paths = dict.fromkeys(path for place in places for path in find_runs(place))
     entries = [read_entry(path, _say) for path in paths]
     if as_json:
-        print(json.dumps([_document(entry) for entry in entries], indent=2))
+        print_json([_document(entry) for entry in entries])
     elif entries:
         print_columns([_HEADER, *(_row(entry) for entry in entries)])
     else:
@@ -51,7 +51,7 @@ def runs_command(
 
 
 def _say(text: str) -> None:
-    print(f"freezingtime: {text}", file=sys.stderr)
+    say(text)
 
 
 def _row(entry: CatalogueEntry) -> tuple[str, ...]:

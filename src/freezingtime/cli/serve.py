@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -11,6 +10,7 @@ import typer
 
 from freezingtime.cli.options import DISK_HELP, RecordOption, SeedOption, command_app
 from freezingtime.experiment.serve import serve
+from freezingtime.foreign_text import say
 from freezingtime.spec import parse_disk
 
 
@@ -46,7 +46,7 @@ def serve_command(
 
 
 def _say(text: str) -> None:
-    print(f"freezingtime: {text}", file=sys.stderr, flush=True)
+    say(text)
 
 
 app = command_app(serve_command)

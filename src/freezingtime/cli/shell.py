@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 
 from freezingtime.cli.machine_options import (
@@ -28,6 +27,7 @@ from freezingtime.experiment.run import RunObserver, run
 from freezingtime.experiment.run_meter import DiskMeter
 from freezingtime.experiment.run_options import make_plan
 from freezingtime.experiment.step_lines import StepLines
+from freezingtime.foreign_text import say
 
 _SCRIPT = """\
 #!/bin/sh
@@ -99,7 +99,7 @@ def shell_command(
             start_from=start_from,
             save=save,
         )
-        print("freezingtime: 'exit' or Ctrl-] ends the guest", file=sys.stderr)
+        say("'exit' or Ctrl-] ends the guest")
         with StepLines() as steps:
             try:
                 return run(plan, _Console(terminal, steps), terminal.guest_end).job.exit_status

@@ -9,6 +9,7 @@ import typer
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.options import MARKUP
 from freezingtime.cli.skipped import print_skipped
+from freezingtime.foreign_text import show
 from freezingtime.machine.saved_machine import list_saved, remove_saved
 from freezingtime.units import format_size_bytes, format_time_ns
 
@@ -47,5 +48,5 @@ def remove_command(
 ) -> int:
     """Remove a snapshot."""
     remove_saved(name)
-    print(f"removed {name}")
+    show(f"removed {name}")
     return 0

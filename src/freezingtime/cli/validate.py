@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from freezingtime.cli.consent import require_consent
+from freezingtime.cli.json_stream import print_json
 from freezingtime.cli.measure_options import (
     CreateOption,
     DepthsOption,
@@ -39,6 +39,7 @@ from freezingtime.experiment.measure_options import RUNTIME, make_measure_plan
 from freezingtime.experiment.run_options import CPU_RATE
 from freezingtime.experiment.validate import validate
 from freezingtime.experiment.validate_options import CPUS, DEPTHS, ROUNDS, SIZES, make_validate_plan
+from freezingtime.foreign_text import show
 from freezingtime.report.sample_figures import make_directory
 from freezingtime.trace.readers import parse_hints
 
@@ -185,11 +186,11 @@ def validate_command(
             progress("drawing", 0, 0)
             draw_validation(validation, figures)
     if as_json:
-        print(json.dumps(validation.as_dict(), indent=2))
+        print_json(validation.as_dict())
     else:
         show_validation(validation)
         if out is not None:
-            print(f"everything is in {out}")
+            show(f"everything is in {out}")
     return 0
 
 

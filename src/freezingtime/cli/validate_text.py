@@ -11,6 +11,7 @@ from freezingtime.cli.time_columns import difference, time_cell
 from freezingtime.experiment.distance import FIGURES, Distance
 from freezingtime.experiment.halves import SPLIT_BLOCKS
 from freezingtime.experiment.validate import AIMS, ValidatedCell, Validation
+from freezingtime.foreign_text import show
 from freezingtime.report.sample_figures import error_percent
 
 _HEADER = ("", "requests", *FIGURES, "KS", "Wasserstein")
@@ -22,16 +23,17 @@ _NONE = "-"
 def show_validation(validation: Validation) -> None:
     """Print it."""
     for source in validation.sources:
-        print(f"measured: {source.text}")
-    print(f"device: {validation.device}; halves: up to {SPLIT_BLOCKS} blocks, in the order A B B A")
+        show(f"measured: {source.text}")
+    show(f"device: {validation.device}; halves: up to {SPLIT_BLOCKS} blocks, in the order A B B A")
     for found in validation.cells:
-        print(f"\n{found.cell.name}")
+        show()
+        show(found.cell.name)
         print_columns([_HEADER, *_rows(found)])
-    print()
+    show()
     for line in (*_summary(validation), *_explanations(validation)):
-        print(line)
+        show(line)
     for line in validation.left_out:
-        print(f"not compared: {line}")
+        show(f"not compared: {line}")
 
 
 def _rows(found: ValidatedCell) -> Iterator[tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import Self
 
 from freezingtime.experiment.heartbeat import Heartbeat
 from freezingtime.experiment.progress_text import step_line
+from freezingtime.foreign_text import say
 
 #: Nobody is to wait for 5 s without a sign of life.
 SILENCE_S = 4.0
@@ -41,7 +41,7 @@ class StepLines:
             is_new = step != self._step[0]
             self._step = (step, done, total)
             if is_new:
-                print(f"freezingtime: {step} ...", file=sys.stderr, flush=True)
+                say(f"{step} ...")
         if is_new:
             self._heartbeat.shown()
 
@@ -53,4 +53,4 @@ class StepLines:
     def _print_again(self) -> None:
         with self._lock:
             line = step_line(*self._step, time.monotonic() - self._start_s)
-            print(f"freezingtime: {line} ...", file=sys.stderr, flush=True)
+            say(f"{line} ...")
