@@ -22,6 +22,7 @@ from freezingtime.machine.guest_image import (
     remove_image,
 )
 from freezingtime.machine.image_build import build_debian_image
+from freezingtime.machine.image_check import open_root_disk
 from freezingtime.machine.image_import import ImportPlan, write_runner
 from tests.conftest import RunProgram, require_root, require_tool
 from tests.guestlib import GuestRun, read_record, run_guest
@@ -62,6 +63,28 @@ class TestStore:
         assert again.root_path is not None
         assert again.root_path.read_bytes() == own.root_disk.read_bytes()
         assert again.manifest.kernel_release == "6.9-own"
+
+    def test_a_damaged_copy_is_made_anew_from_the_files(
+        self, own: ImportPlan, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Its kernel is checked at once, its root disk when it is read."""
+        require_tool("qemu-img")
+        own.root_disk.write_bytes(b"data".ljust(1 << 20, b"\0"))
+        image = ready_own_image("own", own, silent)
+        assert ready_own_image("own", own, silent) == image
+        image.kernel_path.write_bytes(bytes(KERNEL).replace(b"6.9", b"6.8"))
+        assert ready_own_image("own", own, silent).kernel_path.read_bytes() == bytes(KERNEL)
+        (note,) = caplog.records
+        assert f"the image {image.directory.name} is damaged (vmlinuz: " in note.message
+        assert image.root_path is not None
+        with image.root_path.open("r+b") as file:
+            file.write(b"date")
+        root = open_root_disk(ready_own_image("own", own, silent))
+        with pytest.raises(OSError, match="is damaged"):
+            root.read(0, 512)
+        root.close()
+        ready_own_image("own", own, silent)
+        assert image.root_path.read_bytes() == own.root_disk.read_bytes()
 
     def test_a_new_one_takes_the_place_of_the_old(self, own: ImportPlan) -> None:
         require_tool("qemu-img")
