@@ -49,7 +49,7 @@ from freezingtime.units import parse_size_bytes, parse_time_ns
 
 Value = TypeVar("Value")
 
-_DISK_KEYS = (
+DISK_KEYS = (
     *("medium", "size", "writable", "direct", "format", "delay", "name"),
     *("frontend", "write-cache", "queue-depth", "queues", "block-size", "rotational"),
 )
@@ -215,7 +215,7 @@ def _assign(
 ) -> None:
     """Put one ``KEY=VALUE`` where it belongs: the device's parameters or the disk's options."""
     key, _, value = field.partition("=")
-    if key in _DISK_KEYS:
+    if key in DISK_KEYS:
         destination = options
     elif key in device_keys:
         destination = parameters
@@ -225,7 +225,7 @@ def _assign(
             )
     else:
         own = f"the device {device!r} has {', '.join(device_keys)}; " if device_keys else ""
-        raise InputError(f"unknown key {key!r}; {own}a disk has {', '.join(_DISK_KEYS)}")
+        raise InputError(f"unknown key {key!r}; {own}a disk has {', '.join(DISK_KEYS)}")
     if not value:
         raise InputError(f"{key}: has no value; write {key}=VALUE")
     if key in destination:
