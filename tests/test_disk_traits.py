@@ -14,6 +14,7 @@ from freezingtime.disk_traits import NO_TRAITS, DiskTraits, TraitOverrides, trai
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
 from freezingtime.spec import parse_disk
+from tests.conftest import RunProgram
 from tests.frontendlib import device_path
 from tests.guestlib import run_guest
 
@@ -249,3 +250,42 @@ def test_overrides_keep_multiples() -> None:
     traits = DiskTraits(discard_granularity_bytes=512, optimal_io_bytes=6 * 512)
     changed = TraitOverrides(4096).applied_to(traits)
     assert (changed.discard_granularity_bytes, changed.optimal_io_bytes) == (4096, 4096)
+
+
+STEADY = """
+model = "flash"
+capacity = "64MiB"
+[parameters]
+precondition = "steady"
+[parameters.array]
+channels = 2
+planes_per_die = 2
+pages_per_block = 64
+page = "16KiB"
+[parameters.cells]
+t_read = "50us"
+t_program = "600us"
+t_erase = "3ms"
+[parameters.channel]
+bandwidth = "1.2GB/s"
+[parameters.host]
+bandwidth = "3.2GB/s"
+[parameters.write_buffer]
+size = "4MiB"
+power_loss_protection = true
+[parameters.mapping]
+over_provisioning = 0.28
+"""
+
+
+@pytest.mark.guest
+def test_a_run_that_empties_a_steady_ssd_says_so(freezingtime: RunProgram, tmp_path: Path) -> None:
+    path, out, page = tmp_path / "steady.toml", tmp_path / "run", tmp_path / "page.html"
+    path.write_text(STEADY)
+    disk = ("--disk", f"{path},name=data")
+    ended = freezingtime("run", *disk, "--out", out, "--", "blkdiscard", "/dev/vda")
+    assert ended.returncode == 0, ended.stderr
+    said = "data: discards emptied 100% of what the SSD held at the start"
+    assert said in ended.stderr
+    assert freezingtime("report", out, "-o", page).returncode == 0
+    assert said in page.read_text(encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from freezingtime.device.discard_notice import discard_notices
 from freezingtime.request import Operation
 
 from .flashlib import MIB, device, discard, flush, is_stable, read, run, state_of, write
@@ -239,6 +240,38 @@ def test_a_discard_frees_whole_units_only() -> None:
     assert run(ssd, [(0, discard(2048, 8192))]) == [900]
     assert run(ssd, [(1_000, read(0)), (1_000_000, read(4096))]) == [1_000 + READ_NS, 1_000_000]
     assert ssd.statistics()["mapped_units"] == MIB // 4096 - 1
+
+
+def test_a_discard_that_is_ignored_takes_its_time_only() -> None:
+    ssd = device(precondition="sequential", discard_ns=900, honours_discard=False)
+    assert run(ssd, [(0, discard(0, MIB))]) == [900]
+    assert run(ssd, [(1_000, read(0))]) == [1_000 + READ_NS]
+    said = ssd.statistics()
+    assert (said["mapped_units"], said["discarded_units"]) == (MIB // 4096, 0)
+    assert list(discard_notices("data", said)) == []
+
+
+@pytest.mark.parametrize("kind", ["sequential", "steady"])
+def test_discards_that_undo_the_precondition_are_said(kind: str) -> None:
+    """What mkfs does: write amplification is then that of a fresh SSD, whatever was asked for."""
+    ssd = device(precondition=kind)
+    units = MIB // 4096
+    assert ssd.statistics()["preconditioned_units"] == units
+    run(ssd, [(0, discard(0, MIB // 20))])
+    assert list(discard_notices("data", ssd.statistics())) == []
+    run(ssd, [(10_000_000, discard(0, MIB)), (20_000_000, discard(0, MIB))])
+    assert ssd.statistics()["discarded_units"] == units
+    (notice,) = discard_notices("data", ssd.statistics())
+    assert notice.startswith("data: discards emptied 100% of what the SSD held at the start")
+    inside = {f"2.{name}": value for name, value in ssd.statistics().items()}
+    assert next(discard_notices("data", inside)).startswith("data, member 2: discards emptied")
+
+
+def test_a_fresh_ssd_has_nothing_to_lose() -> None:
+    ssd = device(precondition="fresh")
+    run(ssd, [(0, write(0)), (10_000_000, discard(0, MIB))])
+    assert ssd.statistics()["discarded_units"] == 1
+    assert list(discard_notices("data", ssd.statistics())) == []
 
 
 def test_the_queue_depth_bounds_what_is_in_service() -> None:

@@ -29,6 +29,7 @@ from freezingtime.cli.options import (
     command_app,
 )
 from freezingtime.cli.progress import RunProgress
+from freezingtime.device.discard_notice import discard_notices
 from freezingtime.errors import InputError, RunError
 from freezingtime.experiment.run import RunResult, run
 from freezingtime.experiment.run_options import (
@@ -253,6 +254,8 @@ def _print_summary(result: RunResult) -> None:
             "the guest that was of the host's making, and came at a time of the host's"
         )
     lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:_LINES_MAX]]
+    for disk, statistics in result.statistics.items():
+        lines += discard_notices(disk, statistics)
     if result.plan.collect:
         lines.append(f"collected {len(result.collected)} files")
         lines += [

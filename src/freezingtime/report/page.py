@@ -10,6 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from freezingtime._version import __version__
+from freezingtime.device.discard_notice import discard_notices
 from freezingtime.report.inline_svg import INLINE_SETTINGS, inline_svg
 from freezingtime.report.internals_tables import held_table, served_table, statistics_table
 from freezingtime.report.run_data import ALL, GuestOutput, RunData
@@ -137,6 +138,12 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
         for run in runs
         if run.document is not None
         for complaint in run.document["audit"].get("kernel_complaints", [])[:_COMPLAINTS_MAX]
+    ]
+    found += [
+        f"{run.name}: {notice}"
+        for run in runs
+        for disk, said in run.statistics.items()
+        for notice in discard_notices(disk, said.totals)
     ]
     subjects = {
         (disk, name)

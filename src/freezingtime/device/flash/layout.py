@@ -165,6 +165,7 @@ CONFIG = np.dtype(
                 "write_overhead_ns",
                 "flush_ns",
                 "discard_ns",
+                "honours_discard",
                 "buffered",
                 "staging_units",  # room for units on their way to the flash
                 "buffer_bytes_per_s",
@@ -362,6 +363,7 @@ TOTALS = _record(
     "link_in_free_ns",
     "link_out_free_ns",
     "buffer_free_ns",
+    "preconditioned_units",  # what was mapped at time 0
     # statistics
     "host_units",
     "host_bytes",
@@ -383,4 +385,5 @@ TOTALS = _record(
     "translation_misses",
     "translation_reads",
     "translation_writes",
+    "discarded_units",
 )

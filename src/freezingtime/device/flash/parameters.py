@@ -53,6 +53,7 @@ ALLOCATIONS = ("static", "dynamic")
 SCHEDULERS = ("plane", "die", "chip")
 GC_POLICIES = ("greedy", "cost-benefit")
 GC_PACINGS = ("spread", "burst")
+DISCARDS = ("honoured", "ignored")
 LINK_TRANSFERS = ("pipelined", "whole")
 PRECONDITIONS = ("fresh", "sequential", "steady")
 PAGE_KINDS_MAX = 8
@@ -70,6 +71,7 @@ _MAPPING_WITHOUT_ZONES = (
     "gc_idle_free_blocks",
     "wear_spread",
     "cache",
+    "discard",
 )
 _TIME_NS_MAX = 60 * 10**9
 
@@ -171,6 +173,8 @@ class FlashParams:
     """Zones that may be partly written at once; None: as many as the buffer has room for."""
     mapping_cache_bytes: int | None = None
     """Memory for the part of the map that is not only on flash; None: the map is all in DRAM."""
+    honours_discard: bool = True
+    """Whether a discard makes garbage of what it covers; else it only takes its time."""
     precondition: str = "fresh"
 
 
@@ -312,6 +316,7 @@ def _parse_mapping(table: Table) -> dict[str, Any]:
         "mapping_cache_bytes": (
             table.size_bytes("cache", least=unit_bytes) if "cache" in table else None
         ),
+        "honours_discard": table.choice("discard", DISCARDS, "honoured") == "honoured",
     }
 
 

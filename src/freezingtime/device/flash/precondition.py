@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from freezingtime.device.flash.layout import TOTALS
 from freezingtime.device.flash.state import FlashState
+from freezingtime.device.flash.statistics import mapped_units
 
 #: Overwrites to let the constructed state settle: this share of the units, at most so many.
 _SETTLING_SHARE = 0.05
@@ -45,6 +46,7 @@ def precondition(state: FlashState, handle: int, kind: str, seed: int) -> None:
     if kind != "fresh":
         kernels.settle(handle)
         _forget_statistics(state)
+        state.totals["preconditioned_units"] = mapped_units(state)
 
 
 def _settling_writes(state: FlashState) -> int:

@@ -18,7 +18,8 @@ def statistics(state: FlashState) -> dict[str, float]:
     are mapping units. ``wear`` counts erases of a block; ``wear_moves`` counts blocks whose data
     were moved to level it. ``map_hits`` and ``map_misses`` are look-ups in the mapping cache, one
     for each request and translation page; ``translation_reads`` and ``translation_writes`` count
-    those pages themselves.
+    those pages themselves. ``preconditioned_units`` is what was mapped at time 0, and
+    ``discarded_units`` what discards have unmapped, of that or of what was written later.
     """
     totals = {name: int(state.totals[name][0]) for name in state.totals.dtype.names}
     unit_bytes = int(state.config["unit_bytes"][0])
@@ -46,7 +47,9 @@ def statistics(state: FlashState) -> dict[str, float]:
         "map_misses": totals["translation_misses"],
         "translation_reads": totals["translation_reads"],
         "translation_writes": totals["translation_writes"],
-        "mapped_units": _mapped_units(state),
+        "mapped_units": mapped_units(state),
+        "preconditioned_units": totals["preconditioned_units"],
+        "discarded_units": totals["discarded_units"],
         "free_blocks": int(state.lanes["free_count"].sum()),
         "die_utilisation": _busy_ns(state, now_ns) / state.servers.size / now_ns,
         "channel_utilisation": float(state.channels["busy_ns"].mean()) / now_ns,
@@ -56,7 +59,7 @@ def statistics(state: FlashState) -> dict[str, float]:
     }
 
 
-def _mapped_units(state: FlashState) -> int:
+def mapped_units(state: FlashState) -> int:
     """The host's units that are mapped; translation pages are none."""
     first_page = int(state.config["host_units"][0])
     pages = np.count_nonzero(state.slot_of_unit[first_page:])

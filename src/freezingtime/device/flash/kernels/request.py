@@ -142,13 +142,15 @@ def command_done(ssd: int, command_id: int, now_ns: int) -> None:
 
 @njit()
 def _discard(ssd: int, request_id: int, now_ns: int) -> None:
-    """Unmap the units that are wholly inside the range."""
+    """Unmap the units that are wholly inside the range, unless discards are ignored."""
     unit_bytes = memory.config(ssd).unit_bytes
     request = memory.requests(ssd)[request_id]
     first = (request.begin + unit_bytes - 1) // unit_bytes
     end = request.end // unit_bytes
     annotation.start(request.annotation, now_ns)
-    for unit in range(first, end):
-        unmap(ssd, unit)
-        note_change(ssd, unit)
+    if memory.config(ssd).honours_discard:
+        totals = memory.totals(ssd)
+        for unit in range(first, end):
+            totals.discarded_units += unmap(ssd, unit) != NONE
+            note_change(ssd, unit)
     part_done(ssd, request_id, now_ns)
