@@ -17,9 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
+import freezingtime as ft
 from freezingtime.emulator import CompletedRequest
 from freezingtime.errors import InputError, RunError
+from freezingtime.report.read import read_run
 from freezingtime.request import Operation
+from freezingtime.trace import record_columns
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.readers import read_trace
 from freezingtime.trace.record_columns import read_disk
@@ -373,3 +376,17 @@ def test_record_without_a_column_is_refused(tmp_path: Path) -> None:
     path = write_record(tmp_path / "r", [completed()])
     pq.write_table(pq.read_table(path).drop_columns(["fua"]), path)
     assert complaint(path) == "DIR/r: is damaged: it has no column fua; repeat the run"
+
+
+def test_more_requests_than_there_is_memory_for_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [completed(disk_index=number % 10 == 0) for number in range(1000)]
+    path = write_record(tmp_path / "record", rows)
+    monkeypatch.setattr(record_columns, "free_memory_bytes", lambda: 100 << 10)
+    with pytest.raises(InputError, match=r"has 900 requests, which take up to 0\.0 GiB of"):
+        read_trace(path, disk="data")
+    with pytest.raises(InputError, match=r"has 1000 requests, .*'freezingtime report' "):
+        ft.open_run(path)
+    assert len(read_trace(path, disk="log")) == 100
+    assert len(read_run(path, pytest.fail).disks) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_ranked_values_are_the_sorted_ones(numbers: list[int], parts: int) -> No
 
 
 def test_ranked_values_merge_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quantiles, "_WAITING_MAX", 100)
+    monkeypatch.setattr(quantiles, "_WAITING_MIN", 100)
     values = np.random.default_rng(2).lognormal(11, 1, 20_000).astype(np.int64)
     histogram = Histogram()
     histogram.add(values)
@@ -62,9 +63,10 @@ def test_ranked_values_merge_what_waits(monkeypatch: pytest.MonkeyPatch) -> None
     ranked = RankedValues(histogram, ranks)
     for part in in_parts(values, 50):
         ranked.add(part)
-        assert sum(map(len, ranked._waiting)) < 100
+        kept = ranked._kept
+        assert kept._waiting_count < max(100, len(kept._values))
     assert ranked.values().tolist() == np.sort(values)[ranks - 1].tolist()
-    assert len(ranked._values) < len(values) / 2
+    assert len(ranked._kept.counted()[0]) < len(values) / 2
 
 
 @given(st.integers(0, 2**61), st.integers(0, 2**61))
@@ -350,3 +352,20 @@ def test_statistics_come_with_a_run(tmp_path: Path) -> None:
     (tmp_path / STATISTICS_NAME).write_bytes(b"PAR1 is not all of it")
     with pytest.raises(InputError, match=r"statistics.parquet: is damaged: .*; repeat the run"):
         read(tmp_path)
+
+
+def test_memory_of_a_bin_does_not_grow_with_its_requests() -> None:
+    """A small file may hold hundreds of millions of requests that are alike."""
+    batch = np.tile(np.array([5, 5, 7, 900], np.int64), 1 << 14)
+    times_ns = np.zeros(len(batch), np.int64)
+    percentiles = Percentiles(Span(0, 10))
+    tracemalloc.start()
+    try:
+        for _ in range(64):
+            percentiles.add(times_ns, batch)
+        percentiles.finish()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 16 << 20 < 64 * batch.nbytes
+    assert (percentiles.medians[0], percentiles.p99s[0], percentiles.maxima[0]) == (5, 900, 900)

@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.percentile import percentile_ns
+from freezingtime.percentile import percentile_rank
+from freezingtime.report.quantiles import CountedValues
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -81,8 +82,8 @@ def ratio(numerators: Integers, denominators: Integers) -> Floats:
 class Percentiles:
     """Median, 99th percentile and maximum in each bin, exact.
 
-    Values come in order of their times, so that only those of the present bin are kept.
-    (One that comes too late counts to the present bin.)
+    Values come in order of their times, so that only those of the present bin are kept, equal ones
+    as one. (One that comes too late counts to the present bin.)
     """
 
     def __init__(self, span: Span) -> None:
@@ -91,7 +92,7 @@ class Percentiles:
         self.p99s: Floats = np.full(span.bin_count, np.nan)
         self.maxima: Floats = np.full(span.bin_count, np.nan)
         self._present = 0
-        self._kept: list[Integers] = []
+        self._kept = CountedValues()
 
     def add(self, times_ns: Integers, values: Integers) -> None:
         """Add values, each to the bin of its time."""
@@ -103,14 +104,19 @@ class Percentiles:
             if bins[start] != self._present:
                 self.finish()
                 self._present = int(bins[start])
-            self._kept.append(values[start:end])
+            self._kept.add(values[start:end])
 
     def finish(self) -> None:
         """Make up the present bin; the last one, when all values have been added."""
-        if not self._kept:
+        values, counts = self._kept.counted()
+        if not len(values):
             return
-        ordered = np.sort(np.concatenate(self._kept))
         self._kept.clear()
-        self.medians[self._present] = percentile_ns(ordered, _MEDIAN_PER_100K)
-        self.p99s[self._present] = percentile_ns(ordered, _P99_PER_100K)
-        self.maxima[self._present] = ordered[-1]
+        last_ranks = np.cumsum(counts)
+        for percentiles, per_100k in (
+            (self.medians, _MEDIAN_PER_100K),
+            (self.p99s, _P99_PER_100K),
+        ):
+            rank = percentile_rank(int(last_ranks[-1]), per_100k)
+            percentiles[self._present] = values[np.searchsorted(last_ranks, rank)]
+        self.maxima[self._present] = values[-1]

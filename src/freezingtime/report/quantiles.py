@@ -18,8 +18,48 @@ Integers = NDArray[np.int64]
 _DROPPED_BITS = 52 - 10
 _BUCKET_OF_ONE = 1023 << 10
 _BUCKET_COUNT = (64 << 10) + 2
-# So many values may wait before equal ones become one.
-_WAITING_MAX = 1 << 18
+# So many values may wait before equal ones become one; more, where there are more to go through.
+_WAITING_MIN = 1 << 18
+
+
+class CountedValues:
+    """Values, each distinct one once, with a count. Memory: 16 bytes for each distinct value."""
+
+    def __init__(self) -> None:
+        self._values: Integers = np.empty(0, np.int64)
+        self._counts: Integers = np.empty(0, np.int64)
+        self._waiting: list[Integers] = []
+        self._waiting_count = 0
+
+    def add(self, values: Integers) -> None:
+        """Take in some values."""
+        self._waiting.append(values)
+        self._waiting_count += len(values)
+        if self._waiting_count >= max(_WAITING_MIN, len(self._values)):
+            self._merge()
+
+    def counted(self) -> tuple[Integers, Integers]:
+        """The distinct values in order of size, and how many there are of each."""
+        self._merge()
+        return self._values, self._counts
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._values = self._counts = np.empty(0, np.int64)
+        self._waiting.clear()
+        self._waiting_count = 0
+
+    def _merge(self) -> None:
+        if not self._waiting_count:
+            return
+        fresh, fresh_counts = np.unique(np.concatenate(self._waiting), return_counts=True)
+        self._waiting.clear()
+        self._waiting_count = 0
+        together = np.concatenate([self._values, fresh])
+        counts = np.concatenate([self._counts, fresh_counts])
+        self._values, place = np.unique(together, return_inverse=True)
+        self._counts = np.zeros(len(self._values), np.int64)
+        np.add.at(self._counts, place, counts)
 
 
 class Histogram:
@@ -60,29 +100,14 @@ class RankedValues:
         self._wanted[np.searchsorted(np.cumsum(counts), self._ranks)] = True
         # How many values in the buckets up to each one are not kept.
         self._left_out = np.cumsum(np.where(self._wanted, 0, counts))
-        self._values: Integers = np.empty(0, np.int64)
-        self._counts: Integers = np.empty(0, np.int64)
-        self._waiting: list[Integers] = []
+        self._kept = CountedValues()
 
     def add(self, values: Integers) -> None:
         """Take in some of the values that the histogram has counted."""
-        self._waiting.append(values[self._wanted[bucket_of(values)]])
-        if sum(map(len, self._waiting)) >= _WAITING_MAX:
-            self._merge()
+        self._kept.add(values[self._wanted[bucket_of(values)]])
 
     def values(self) -> Integers:
         """The values at the ranks, once all have been added."""
-        self._merge()
-        last_ranks = np.cumsum(self._counts) + self._left_out[bucket_of(self._values)]
-        return self._values[np.searchsorted(last_ranks, self._ranks)]
-
-    def _merge(self) -> None:
-        fresh, fresh_counts = np.unique(
-            np.concatenate([np.empty(0, np.int64), *self._waiting]), return_counts=True
-        )
-        self._waiting.clear()
-        together = np.concatenate([self._values, fresh])
-        counts = np.concatenate([self._counts, fresh_counts])
-        self._values, place = np.unique(together, return_inverse=True)
-        self._counts = np.zeros(len(self._values), np.int64)
-        np.add.at(self._counts, place, counts)
+        values, counts = self._kept.counted()
+        last_ranks = np.cumsum(counts) + self._left_out[bucket_of(values)]
+        return values[np.searchsorted(last_ranks, self._ranks)]

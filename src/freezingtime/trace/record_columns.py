@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
+from freezingtime.trace.host_memory import free_memory_bytes
 from freezingtime.trace.record_reader import Notify, Record, open_record
+
+# What a request takes at the most while it is read, simulated and summed up.
+_BYTES_PER_REQUEST = 200
 
 #: By name, as in the record; ``operation`` holds :class:`Operation` values.
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
@@ -47,6 +51,7 @@ def read_disk(
     """
     record = open_record(path)
     check_disk(record, disk, option)
+    _require_room(record, disk)
     parts = []
     seen: set[str] = set()
     for batch in record.batches(["disk", *columns], notify, progress):
@@ -65,7 +70,10 @@ def read_disks(record: Record, columns: Sequence[str], notify: Notify) -> dict[s
     Raises:
         InputError: the record is damaged, or has requests of a disk that its header lacks.
     """
-    parts: dict[str, list[Columns]] = {disk.name: [] for disk in record.header.disks}
+    _require_room(record, None)
+    parts: dict[str, list[dict[str, NDArray[Any]]]] = {
+        disk.name: [] for disk in record.header.disks
+    }
     for batch in record.batches(["disk", *columns], notify, lambda done, total: None):
         values = {name: _values(batch.column(name)) for name in columns}
         _, present = _rows_of(batch.column("disk"), None)
@@ -77,10 +85,45 @@ def read_disks(record: Record, columns: Sequence[str], notify: Notify) -> dict[s
     return {disk: _joined(found, columns) for disk, found in parts.items()}
 
 
-def _joined(parts: Sequence[Columns], columns: Sequence[str]) -> Columns:
+def take_in_order(columns: Columns, names: Sequence[str]) -> list[NDArray[Any]]:
+    """The columns of these names in the order of ``sequence``, which is that of arrival."""
+    sequence = columns["sequence"]
+    if np.all(sequence[1:] >= sequence[:-1]):
+        return [columns[name] for name in names]
+    order = np.argsort(sequence, kind="stable")
+    return [columns[name][order] for name in names]
+
+
+def _joined(parts: Sequence[dict[str, NDArray[Any]]], columns: Sequence[str]) -> Columns:
+    """The parts as one; column by column, so that little is there twice."""
     if not parts:
         return {name: np.empty(0, np.int64) for name in columns}
-    return {name: np.concatenate([part[name] for part in parts]) for name in columns}
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in columns}
+
+
+def _require_room(record: Record, disk: str | None) -> None:
+    """See to it that the requests have room in memory: a small file may hold very many.
+
+    Raises:
+        InputError: they have none.
+    """
+    free_bytes = free_memory_bytes()
+    if record.request_count * _BYTES_PER_REQUEST <= free_bytes:
+        return
+    count = record.request_count
+    if disk is not None:
+        batches = record.batches(["disk"], lambda notice: None, lambda done, total: None)
+        rows = (_rows_of(batch.column("disk"), disk)[0] for batch in batches)
+        count = sum(
+            int(np.count_nonzero(wanted)) for wanted in rows if not isinstance(wanted, slice)
+        )
+    if count * _BYTES_PER_REQUEST > free_bytes:
+        sizes_bytes = (count * _BYTES_PER_REQUEST, free_bytes)
+        needed, free = (f"{size_bytes / 2**30:.1f} GiB" for size_bytes in sizes_bytes)
+        raise InputError(
+            f"{record.path}: has {count} requests, which take up to {needed} of memory, and {free} "
+            "are free; 'freezingtime report' needs no memory for each"
+        )
 
 
 def check_disk(record: Record, disk: str | None, option: str) -> None:

@@ -31,6 +31,8 @@ class Record:
     is_finished: bool
     """False: the run was killed, or still goes on."""
     size_bytes: int
+    request_count: int
+    """As the file says at its end; 0 of a stream, which does not say, and is not compressed."""
 
     def batches(
         self, columns: Sequence[str], notify: Notify, progress: Callable[[int, int], None]
@@ -71,10 +73,14 @@ def open_record(path: Path) -> Record:
     if not size_bytes:
         raise InputError(f"{file}: is empty: the run was killed before it began; repeat it")
     with damage_named(file), pa.OSFile(str(file)) as source:
-        schema = pq.read_schema(source) if is_finished else pa.ipc.open_stream(source).schema
+        if is_finished:
+            metadata = pq.read_metadata(source)
+            schema, request_count = metadata.schema.to_arrow_schema(), metadata.num_rows
+        else:
+            schema, request_count = pa.ipc.open_stream(source).schema, 0
     header = parse_header(str(file), schema.metadata)
     require_columns(file, schema, COLUMNS)
-    return Record(file, header, is_finished, size_bytes)
+    return Record(file, header, is_finished, size_bytes, request_count)
 
 
 def _parquet_batches(source: pa.OSFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -134,17 +134,17 @@ def _check_disk(path: Path, disk: str | None, disks: set[str]) -> None:
 
 def _read_record(path: Path, disk: str | None, notify: Callable[[str], None]) -> Latencies:
     # Imported here, since pyarrow takes its time and other logs do without.
-    from freezingtime.trace.record_columns import read_disk
+    from freezingtime.trace.record_columns import read_disk, take_in_order
 
     names = ("operation", "length_bytes", "queue_depth", "arrival_ns", "delivery_ns", "sequence")
     columns = read_disk(path, names, disk=disk, option="--trace-disk", notify=notify).columns
-    order = np.argsort(columns["sequence"], kind="stable")
+    operation, length_bytes, depth, arrival_ns, delivery_ns = take_in_order(columns, names[:-1])
     return Latencies(
-        columns["operation"][order],
-        columns["length_bytes"][order],
-        columns["queue_depth"][order].astype(np.int64),
-        (columns["delivery_ns"] - columns["arrival_ns"])[order],
-        np.ones(len(order), np.bool_),
-        span_ns=int(np.ptp(columns["arrival_ns"])) if len(order) else None,
+        operation,
+        length_bytes,
+        depth.astype(np.int64, copy=False),
+        delivery_ns - arrival_ns,
+        np.ones(len(operation), np.bool_),
+        span_ns=int(np.ptp(arrival_ns)) if len(operation) > 1 else None,
         format_name="record",
     )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from freezingtime.trace.readers.columns import Trace
-from freezingtime.trace.record_columns import read_disk
+from freezingtime.trace.record_columns import read_disk, take_in_order
 from freezingtime.trace.record_reader import Notify
 
 _COLUMNS = ("arrival_ns", "operation", "offset_bytes", "length_bytes", "fua")
@@ -29,6 +27,4 @@ def read_record(
         notify=notify,
         progress=progress,
     )
-    columns = requests.columns
-    order = np.argsort(columns["sequence"], kind="stable")
-    return Trace(*(columns[name] for name in _COLUMNS)).in_order(order), requests.name
+    return Trace(*take_in_order(requests.columns, _COLUMNS)), requests.name
