@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from freezingtime.device import own_model
 from freezingtime.device.registry import describe, search_catalogue
 from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
@@ -62,6 +63,13 @@ def test_own_model_gets_the_seed(own: str) -> None:
     assert device.next_event_ns() == 2 * 1007
 
 
+@pytest.fixture
+def trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files may name code, as with ``--allow-code``."""
+    monkeypatch.setattr(own_model, "_is_code_allowed", True)
+
+
+@pytest.mark.usefixtures("trusted")
 def test_compositions_nest_in_one_file(own: str, tmp_path: Path) -> None:
     description = describe(write(tmp_path, NESTED.format(own=own)))
     assert description.capacity_bytes == 1 << 30
@@ -137,6 +145,7 @@ device = "{second}"
 """
 
 
+@pytest.mark.usefixtures("trusted")
 def test_members_are_beside_the_file_that_names_them(
     own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

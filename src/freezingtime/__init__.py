@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from freezingtime.api.replays import replay
     from freezingtime.api.result import Result, open_run
     from freezingtime.api.runs import run
+    from freezingtime.device.own_model import allow_code
     from freezingtime.errors import (
         FreezingTimeError,
         GuestError,
@@ -45,6 +46,7 @@ _MODULES = {
     "TimeLimitError": "freezingtime.errors",
     "ValidationResult": "freezingtime.api.fitting",
     "__version__": "freezingtime._version",
+    "allow_code": "freezingtime.device.own_model",
     "compare": "freezingtime.api.comparison",
     "devices": "freezingtime.api.catalogue",
     "fit": "freezingtime.api.fitting",
@@ -66,6 +68,7 @@ __all__ = [
     "RunError",
     "TimeLimitError",
     "ValidationResult",
+    "allow_code",
     "compare",
     "devices",
     "fit",

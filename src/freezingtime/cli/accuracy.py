@@ -8,7 +8,7 @@ import typer
 
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.json_stream import print_json
-from freezingtime.cli.options import JsonOption, SeedOption, command_app
+from freezingtime.cli.options import AllowCodeOption, JsonOption, SeedOption, command_app
 from freezingtime.cli.replay_progress import ReplayProgress
 from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.device.description import Description
@@ -50,6 +50,7 @@ def accuracy_command(
     ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> int:
     """Compare models with measured load-latency curves of the real drives.
 

@@ -11,7 +11,7 @@ import typer
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.devices_plot import check_plot, plot_devices
 from freezingtime.cli.json_stream import print_json
-from freezingtime.cli.options import JsonOption, command_app
+from freezingtime.cli.options import AllowCodeOption, JsonOption, command_app
 from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.device.description import Description
 from freezingtime.device.registry import describe, is_device, search_catalogue
@@ -60,6 +60,7 @@ def devices_command(
         ),
     ] = None,
     as_json: JsonOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> int:
     """List the catalogue's devices, or show some: parameters, sources, predictions.
 

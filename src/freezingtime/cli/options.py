@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from freezingtime.device.own_model import allow_code
 from freezingtime.trace.readers.hints import TIME_UNITS
 
 _SEED_HELP = "Seed of all randomness in the device models: the same seed, the same run."
@@ -71,6 +72,25 @@ RecordOption: TypeAlias = Annotated[
         metavar="FILE",
         help="Write a record there, as `run --out` leaves in `requests.parquet`.",
         show_default=False,
+    ),
+]
+
+
+def _allow_code(allowed: bool) -> None:
+    if allowed:
+        allow_code()
+
+
+#: Takes effect when it is parsed, so that the command itself need not look at it.
+AllowCodeOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        metavar="",
+        is_eager=True,
+        callback=_allow_code,
+        help="Run the Python code that device files name as their members. A `FILE.py:CLASS` that "
+        "you name yourself is always run.",
     ),
 ]
 

@@ -14,6 +14,7 @@ import typer
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.json_stream import print_json
 from freezingtime.cli.options import (
+    AllowCodeOption,
     JsonOption,
     QuietOption,
     ReadCodeOption,
@@ -128,6 +129,7 @@ def replay_command(
     out: RecordOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> int:
     """Run a trace or a workload on devices, without a guest.
 

@@ -24,6 +24,7 @@ from freezingtime.cli.machine_options import (
     SaveOption,
 )
 from freezingtime.cli.options import (
+    AllowCodeOption,
     JobSeedOption,
     MediumDeadlineOption,
     command_app,
@@ -160,6 +161,7 @@ def run_command(
         ),
     ] = BOOT_DEADLINE,
     qemu: Annotated[str, typer.Option(metavar="PROGRAM", help="The QEMU to run.")] = QEMU,
+    allow_code: AllowCodeOption = False,
 ) -> int:
     """Run a command in a guest whose disks are the devices that you name.
 

@@ -8,7 +8,13 @@ from urllib.parse import quote
 
 import typer
 
-from freezingtime.cli.options import DISK_HELP, RecordOption, SeedOption, command_app
+from freezingtime.cli.options import (
+    DISK_HELP,
+    AllowCodeOption,
+    RecordOption,
+    SeedOption,
+    command_app,
+)
 from freezingtime.experiment.serve import serve
 from freezingtime.foreign_text import say
 from freezingtime.spec import parse_disk
@@ -22,6 +28,7 @@ def serve_command(
     ],
     seed: SeedOption = 0,
     out: RecordOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> int:
     """Serve a disk to any NBD client, in real time, until Ctrl-C.
 

@@ -20,7 +20,7 @@ from freezingtime.cli.machine_options import (
     RootDeviceOption,
     SaveOption,
 )
-from freezingtime.cli.options import command_app
+from freezingtime.cli.options import AllowCodeOption, command_app
 from freezingtime.cli.terminal import RawTerminal
 from freezingtime.emulator import Totals
 from freezingtime.experiment.run import RunObserver, run
@@ -74,6 +74,7 @@ def shell_command(
     cpus: CpusOption = None,
     start_from: FromOption = None,
     save: SaveOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> int:
     """Type commands in a guest whose disks are the devices that you name.
 

@@ -22,6 +22,7 @@ from freezingtime.cli.measure_options import (
     YesOption,
 )
 from freezingtime.cli.options import (
+    AllowCodeOption,
     JsonOption,
     QuietOption,
     ReadCodeOption,
@@ -127,6 +128,7 @@ def validate_command(
     ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
+    allow_code: AllowCodeOption = False,
 ) -> int:
     """Measure a real device, emulate it in a guest over a slower medium, and compare.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from freezingtime.device.base import Device
+from freezingtime.device.composition_limits import whole_composition
 from freezingtime.disk_traits import DiskTraits
-from freezingtime.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,8 @@ class Description:
         Raises:
             InputError: a member's description is not right.
         """
-        try:
+        with whole_composition():
             return self.find_traits()
-        except RecursionError as error:
-            raise InputError(f"{self.name}: contains itself, or nests without end") from error
 
     def headline(self) -> dict[str, Any]:
         """What a list of devices says of it."""
@@ -52,7 +50,5 @@ class Description:
         Raises:
             InputError: its parameters are not right; the text names file, key and value.
         """
-        try:
+        with whole_composition():
             return self.builder(seed, size_bytes if size_bytes is not None else self.capacity_bytes)
-        except RecursionError as error:
-            raise InputError(f"{self.name}: contains itself, or nests without end") from error

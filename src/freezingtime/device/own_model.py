@@ -16,6 +16,21 @@ from freezingtime.errors import InputError
 _NAME = re.compile(r"([A-Za-z_]\w*(\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
 
 
+#: Whether files may name code that is then run; the user's own words always may.
+_is_code_allowed = False
+
+
+def allow_code() -> None:
+    """From now on, run the Python code that device descriptions name as members."""
+    global _is_code_allowed  # noqa: PLW0603 -- the user's word, for all that this process does
+    _is_code_allowed = True
+
+
+def is_code_allowed() -> bool:
+    """Whether the user trusts the code that device descriptions name."""
+    return _is_code_allowed
+
+
 def is_name(text: str) -> bool:
     """Whether ``text`` is written as the name of such a model; it may still not be there."""
     return _NAME.fullmatch(text) is not None
@@ -34,8 +49,9 @@ def load(text: str, directory: Path | None) -> Callable[[int], Any]:
         module_name = str(directory / module_name)
     try:
         module = _load_module(module_name)
-    except (ImportError, OSError, SyntaxError) as error:
-        raise InputError(f"{text}: cannot load {module_name}: {error}") from error
+    except Exception as error:  # it may fail of anything
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{text}: cannot load {module_name}: {reason}") from error
     factory = getattr(module, class_name, None)
     if not callable(factory):
         raise InputError(f"{text}: {module_name} has no class {class_name!r}")
@@ -51,8 +67,9 @@ def build(text: str, factory: Callable[[int], Any], seed: int) -> Device:
     """
     try:
         device = factory(seed)
-    except TypeError as error:
-        raise InputError(f"{text}: cannot be made with a seed: {error}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{text}: cannot be made with a seed: {reason}") from error
     missing = [
         name
         for name in ("submit", "next_event_ns", "advance")

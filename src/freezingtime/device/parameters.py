@@ -28,6 +28,9 @@ BANDWIDTH_LEAST, BANDWIDTH_MOST = 1000, 10**15
 
 _REQUIRED: Any = object()
 
+#: No value that makes sense is longer.
+_SHOWN_LENGTH = 200
+
 
 class Table:
     """A TOML table with its place: ``file`` and the path of keys that leads to it."""
@@ -49,7 +52,7 @@ class Table:
     def error(self, key: str, problem: str) -> InputError:
         """The error to raise about a key's value; ``problem`` says what would be right."""
         value = self._content.get(key)
-        shown = "" if value is None or isinstance(value, dict | list) else f" = {value!r}"
+        shown = "" if value is None or isinstance(value, dict | list) else f" = {_shown(value)}"
         return InputError(f"{self._file}: {self._path}{key}{shown}: {problem}")
 
     def text(self, key: str, default: str = _REQUIRED) -> str:
@@ -203,3 +206,9 @@ class Table:
         if value > most:
             raise self.error(key, f"must be at most {shown(most)}")
         return value
+
+
+def _shown(value: object) -> str:
+    """The value as it is written, as far as it is of use."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[: _SHOWN_LENGTH - 3]}..."

@@ -18,7 +18,6 @@ looked for beside the file that names it.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -35,15 +34,16 @@ from freezingtime.device.catalogue_search import (
     no_match,
 )
 from freezingtime.device.composite import Concatenation, Mirror, Stripe
+from freezingtime.device.composition_limits import one_member
 from freezingtime.device.constant import CONSTANT, ConstantTimes
 from freezingtime.device.description import Description
 from freezingtime.device.parameters import Table
 from freezingtime.device.raid import ParityRaid
 from freezingtime.device.tier import SECTOR_BYTES, CacheTier
+from freezingtime.device.toml_file import parse_toml, read_toml
 from freezingtime.device.traits import check_traits, model_traits, parse_traits
 from freezingtime.disk_traits import DiskTraits
 from freezingtime.errors import InputError
-from freezingtime.file_formats import HEAD_BYTES, TAIL_BYTES, recognize
 from freezingtime.units import MAX_VALUE, format_time_ns
 
 #: Builds a model from its parameters, a seed and the disk's size (None: its own).
@@ -51,7 +51,6 @@ Builder = Callable[[Table, int, int | None], Device]
 
 #: Tables that say where the figures come from; models know nothing of them.
 _DOCUMENTATION = ("published", "measured", "sources", "derived", "fitted", "assumed", "notes")
-_NEST_MAX = 8
 #: What is in a block of a cache tier is known by the sector, in one integer.
 _TIER_BLOCK_BYTES_MOST = 64 << 20
 _SLOW_FACTOR_MOST = 1e6
@@ -67,7 +66,8 @@ def describe(text: str, directory: Path | None = None) -> Description:
     if text.partition(":")[0] == CONSTANT:
         return _constant(text)
     if text.endswith(".toml"):
-        return _from_file(Path(text) if directory is None else directory / text)
+        path = Path(text) if directory is None else directory / text
+        return from_content(read_toml(path), str(path), path.stem)
     if own_model.is_name(text):
         return _from_class(text, directory)
     if text not in catalogue_names():
@@ -75,7 +75,8 @@ def describe(text: str, directory: Path | None = None) -> Description:
             f"unknown device {text!r}; {nearest(text)}; or write constant:10us, a file NAME.toml, "
             "or your own module:Class"
         )
-    return _from_toml(catalogue_entry(text), f"{text}.toml", text)
+    file = f"{text}.toml"
+    return from_content(parse_toml(catalogue_entry(text), file), file, text)
 
 
 def is_device(text: str) -> bool:
@@ -144,36 +145,12 @@ def _constant(text: str) -> Description:
     )
 
 
-def _from_file(path: Path) -> Description:
-    try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else _what_is_no_text(error.object)
-        raise InputError(f"{path}: {reason}; name a readable device description") from error
-    return _from_toml(content, str(path), path.stem)
-
-
-def _what_is_no_text(content: bytes) -> str:
-    known = recognize(content[:HEAD_BYTES], content[-TAIL_BYTES:])
-    return "is no UTF-8 text" if known is None else f"is {known.name}"
-
-
-def _from_toml(text: str, file: str, name: str) -> Description:
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{file}: not TOML: {error}") from error
-    return from_content(content, file, name)
-
-
 def _check_model(table: Table) -> None:
     table.choice("model", sorted(MODELS))
     table.sub("parameters")
 
 
 def _build_model(table: Table, seed: int, size_bytes: int | None, depth: int) -> Device:
-    if depth > _NEST_MAX:
-        raise table.error("model", f"nests deeper than {_NEST_MAX} levels")
     builder = MODELS[table.choice("model", sorted(MODELS))]
     parameters = table.sub_or_empty("parameters")
     device = builder(parameters, seed + depth, size_bytes)
@@ -212,19 +189,33 @@ def _members(
 
 
 def _member(table: Table, seed: int, size_bytes: int | None) -> Device:
-    if "device" in table:
-        name = table.text("device")
+    with one_member(table):
+        if "device" in table:
+            description = _describe_member(table)
+            table.finish()
+            return description.build(seed, size_bytes)
+        device = _build_model(table, seed, size_bytes, depth=1)
         table.finish()
-        return describe(name, Path(table.file).parent).build(seed, size_bytes)
-    device = _build_model(table, seed, size_bytes, depth=1)
-    table.finish()
-    return device
+        return device
 
 
 def _member_traits(table: Table) -> DiskTraits:
-    if "device" in table:
-        return describe(table.text("device"), Path(table.file).parent).traits()
-    return model_traits(table, "", _member_traits)
+    with one_member(table):
+        if "device" in table:
+            return _describe_member(table).traits()
+        return model_traits(table, "", _member_traits)
+
+
+def _describe_member(table: Table) -> Description:
+    """The device that a file names; whoever wrote it, and not the user, has named it."""
+    name = table.text("device")
+    if own_model.is_name(name) and not own_model.is_code_allowed():
+        raise table.error(
+            "device",
+            "is Python code, which would be run; if you trust the file and the code, say so with "
+            "--allow-code",
+        )
+    return describe(name, Path(table.file).parent)
 
 
 def _one(table: Table, key: str, seed: int, size_bytes: int | None) -> Device:

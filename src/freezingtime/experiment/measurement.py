@@ -97,7 +97,7 @@ def _read_manifest(path: Path) -> Manifest:
         document: dict[str, Any] = json.loads(path.read_text())
         version = document.pop("format")
         document.pop("freezingtime")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{damaged} ({error!r})") from error
     if version != _FORMAT:
         raise InputError(f"{path}: has format {version}; this freezingtime reads format {_FORMAT}")

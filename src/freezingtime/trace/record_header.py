@@ -52,7 +52,7 @@ def parse_header(file: str, metadata: Mapping[bytes, bytes] | None) -> RecordHea
         document = json.loads(text)
         version = document.pop("record_version")
         tool_version = document["tool_version"]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: its header is damaged: {error!r}; repeat the run") from error
     if version != RECORD_VERSION:
         raise InputError(

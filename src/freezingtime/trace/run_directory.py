@@ -41,7 +41,7 @@ def read_document(directory: Path) -> dict[str, Any] | None:
         return None
     try:
         document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: is damaged: {error}; repeat the run") from error
     if not isinstance(document, dict) or not all(
         isinstance(document.get(part), dict) for part in _PARTS
