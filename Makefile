@@ -13,7 +13,8 @@ TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clan
 PAPER_PACKAGES := mmdebstrap e2fsprogs nbdkit
 # What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk.
 TEST_ALL_PACKAGES := chromium fdisk
-AGENT := $(wildcard src/freezingtime/clock/agent/*.[ch])
+AGENT_DIR := src/freezingtime/clock/agent
+AGENT := $(wildcard $(AGENT_DIR)/*.[ch] $(AGENT_DIR)/*/*.[ch])
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 
 # One file of tests at a time on each core: what a file's tests share is made once.
@@ -89,7 +90,7 @@ lint: setup-test ## style, types, the dependency rule, the agent under two compi
 	$(BIN)/mypy -p experiments
 	$(BIN)/mypy -p website
 	$(BIN)/lint-imports --no-logo
-	for cc in gcc clang; do $$cc $(CFLAGS_STRICT) -shared -o /dev/null src/freezingtime/clock/agent/*.c -ldl -lpthread || exit 1; done
+	for cc in gcc clang; do $$cc $(CFLAGS_STRICT) -I$(AGENT_DIR) -shared -o /dev/null $(filter %.c,$(AGENT)) -ldl -lpthread || exit 1; done
 	clang-format --dry-run -Werror $(AGENT)
 
 format: setup-test ## put the code into its canonical form
@@ -98,4 +99,4 @@ format: setup-test ## put the code into its canonical form
 	clang-format -i $(AGENT)
 
 clean: ## remove what the build made (not the cache)
-	rm -rf $(VENV) build src/*.egg-info src/freezingtime/clock/agent/*.so
+	rm -rf $(VENV) build src/*.egg-info $(AGENT_DIR)/*.so

@@ -18,7 +18,8 @@ setup(
     ext_modules=[
         Extension(
             "freezingtime.clock.agent._agent",
-            sources=sorted(str(source) for source in AGENT.glob("*.c")),
+            sources=sorted(str(source) for source in AGENT.rglob("*.c")),
+            include_dirs=[str(AGENT)],
             define_macros=[("FT_SOURCES", f'"{DIGEST}"')],
             extra_compile_args=[
                 "-std=c11",

@@ -5,13 +5,17 @@ from __future__ import annotations
 from freezingtime.clock.agent import agent_path
 
 AGENT_DIRECTORY = agent_path().parent
-AGENT_SOURCES = sorted(AGENT_DIRECTORY.glob("*.c"))
+AGENT_SOURCES = sorted(AGENT_DIRECTORY.rglob("*.c"))
 
 STRICT = [
     *("-std=c11", "-O2", "-Wall", "-Wextra", "-Wshadow"),
     *("-Wconversion", "-Wno-sign-conversion", "-Werror"),
+    f"-I{AGENT_DIRECTORY}",
 ]
 SANITIZE = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+#: How the agent ends a line about a QEMU that it refuses.
+CURE = "use the qemu-system-x86_64 of Debian 12 or later"
 
 EXIT_REFUSED = 64
 EXIT_EMULATOR_LOST = 70

@@ -27,11 +27,11 @@ def test_the_agent_of_these_sources_is_taken(installed: Path) -> None:
 @pytest.mark.parametrize("change", ["a changed line", "a new file", "a file less"])
 def test_an_agent_of_other_sources_is_refused(installed: Path, change: str) -> None:
     if change == "a changed line":
-        (installed / "agent.h").write_text("\n/* changed */\n")
+        (installed / "ours" / "base.h").write_text("\n/* changed */\n")
     elif change == "a new file":
-        (installed / "new.c").write_text("int new;\n")
+        (installed / "qemu" / "new.c").write_text("int new;\n")
     else:
-        (installed / "hold.c").unlink()
+        (installed / "ours" / "hold.c").unlink()
     with pytest.raises(InputError, match=r"made of other sources .*'make setup'"):
         agent.agent_path()
 

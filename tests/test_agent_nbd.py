@@ -49,10 +49,9 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """The client as a program of its own."""
     program = tmp_path_factory.mktemp("client") / f"client-{request.param}"
     flags = [*STRICT, *(SANITIZE if request.param == "sanitized" else [])]
-    agent = [str(AGENT_DIRECTORY / name) for name in ("nbd_client.c", "patience.c")]
-    sources = [str(HARNESS), *agent]
-    command = [require_tool("gcc"), *flags, f"-I{AGENT_DIRECTORY}", "-o", str(program)]
-    subprocess.run([*command, *sources], check=True, timeout=END_DEADLINE_S)
+    agent = [str(AGENT_DIRECTORY / "ours" / name) for name in ("nbd_client.c", "patience.c")]
+    command = [require_tool("gcc"), *flags, "-o", str(program), str(HARNESS), *agent]
+    subprocess.run(command, check=True, timeout=END_DEADLINE_S)
     return program
 
 

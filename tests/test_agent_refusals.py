@@ -24,6 +24,7 @@ from freezingtime.clock.virtual import VirtualClock
 from tests.agentlib import (
     AGENT_DIRECTORY,
     AGENT_SOURCES,
+    CURE,
     END_DEADLINE_S,
     EXIT_EMULATOR_LOST,
     EXIT_REFUSED,
@@ -120,7 +121,7 @@ class TestRefusals:
 
     def test_program_that_is_no_qemu(self, emulator: FakeEmulator) -> None:
         result = run(["/bin/true"], environment(emulator.name))
-        self.assert_refused(result, "does not export icount_get", "Debian 12's qemu-system-x86_64")
+        self.assert_refused(result, "does not export icount_get", CURE)
 
     def test_emulator_absent(self, qemu: str) -> None:
         result = run([qemu, "--version"], environment("nobody-is-there"))
@@ -161,7 +162,7 @@ class TestRefusals:
         changed.write_bytes(Path(qemu).read_bytes().replace(b"nbd\0", b"nbx\0"))
         changed.chmod(0o755)
         result = run([str(changed), "--version"], environment(emulator.name))
-        self.assert_refused(result, "NBD driver is not the known one", "QEMU 7.2")
+        self.assert_refused(result, "NBD driver is not one that the agent knows", CURE)
 
     def test_machine_that_runs(self, qemu: str, emulator: FakeEmulator) -> None:
         running = [argument for argument in MACHINE if argument != STOPPED]
@@ -293,7 +294,7 @@ class TestSources:
         assert compiled_values(expected, tmp_path) == expected
 
     def test_nothing_in_the_header_is_missing_here(self) -> None:
-        header = (AGENT_DIRECTORY / "protocol.h").read_text()
+        header = (AGENT_DIRECTORY / "ours" / "protocol.h").read_text()
         code = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
         assert set(re.findall(r"\bFT_\w+", code)) == set(CONSTANTS)
         for name, body in re.findall(r"struct (\w+) \{(.*?)\}", code, flags=re.DOTALL):
@@ -339,7 +340,7 @@ def compiled_values(expressions: dict[str, int], directory: Path) -> dict[str, i
     )
     source = directory / "values.c"
     source.write_text(
-        '#include <stddef.h>\n#include <stdio.h>\n#include "protocol.h"\n'
+        '#include <stddef.h>\n#include <stdio.h>\n#include "ours/protocol.h"\n'
         f"int main(void)\n{{\n{prints}    return 0;\n}}\n"
     )
     program = directory / "values"

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-import freezingtime.clock.agent
 from freezingtime.cli.run import EXIT_INVALID, run_command
 from freezingtime.machine.capture import Capture
 from freezingtime.machine.job import Job
 from freezingtime.machine.machine import JobResult, Machine
+from tests.agentlib import AGENT_DIRECTORY, AGENT_SOURCES
 from tests.guestlib import fio_command, read_record, run_guest
 
 pytestmark = pytest.mark.guest
@@ -29,12 +29,12 @@ JOB = fio_command(rw="randread", number_ios=50)
 def late_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent built with its fault switch, which meets every event 300 ns too late."""
     compiler = shutil.which("cc") or str(sysconfig.get_config_var("CC"))
-    sources = Path(freezingtime.clock.agent.__file__).parent.glob("*.c")
     faulty = tmp_path / "agent.so"
     subprocess.run(
         [
             *(compiler, "-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"),
-            *("-DFT_FAULTS", "-o", str(faulty), *map(str, sorted(sources)), "-ldl", "-lpthread"),
+            *("-DFT_FAULTS", f"-I{AGENT_DIRECTORY}", "-o", str(faulty)),
+            *(*map(str, AGENT_SOURCES), "-ldl", "-lpthread"),
         ],
         check=True,
     )

@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.h"
+#include "ours/base.h"
+#include "ours/nbd_client.h"
 
 #define DISK 7
 

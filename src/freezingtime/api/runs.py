@@ -25,7 +25,7 @@ from freezingtime.experiment.run_options import (
     shell_script,
 )
 from freezingtime.machine.job import directory_script
-from freezingtime.machine.machine_config import QEMU
+from freezingtime.machine.qemu_program import QEMU
 
 
 @plain_errors

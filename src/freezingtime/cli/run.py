@@ -45,7 +45,7 @@ from freezingtime.experiment.run_options import (
 )
 from freezingtime.foreign_text import say
 from freezingtime.machine.job import directory_script
-from freezingtime.machine.machine_config import QEMU
+from freezingtime.machine.qemu_program import QEMU
 from freezingtime.units import format_time_ns
 
 EXIT_INVALID = 3

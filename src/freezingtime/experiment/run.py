@@ -43,7 +43,8 @@ from freezingtime.machine.guest_image import MINI, GuestImage
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.job import COLLECT_LIMIT_BYTES, Job, pack
 from freezingtime.machine.machine import JobResult, Machine
-from freezingtime.machine.machine_config import QEMU, MachineConfig, find_qemu
+from freezingtime.machine.machine_config import MachineConfig
+from freezingtime.machine.qemu_program import QEMU, find_qemu
 from freezingtime.machine.saved_machine import SavedMachine, find_saved, require_free_name
 from freezingtime.machine.service import CONTROL_DISK_INDEX
 from freezingtime.machine.snapshot import Snapshot

@@ -18,9 +18,9 @@ from freezingtime.frontend import DEFAULT_QUEUES, Frontend
 from freezingtime.machine.control_disk import COLLECT_MAX_BYTES
 from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.image_import import ImportPlan
-from freezingtime.machine.machine_config import QEMU
 from freezingtime.machine.qemu_command import CPUS_MAX
 from freezingtime.machine.saved_machine import find_saved
+from freezingtime.machine.qemu_program import QEMU
 from freezingtime.spec import DiskSpec, parse_disk
 from freezingtime.units import (
     format_size_bytes,

@@ -21,9 +21,9 @@ from freezingtime.machine.debian import Package, PackageArchive, Progress
 from freezingtime.machine.guest_image import ImageContent, RootDisk
 from freezingtime.machine.initramfs import Initramfs
 from freezingtime.machine.kernel_modules import add_modules
-from freezingtime.machine.machine_config import QEMU, find_qemu
 from freezingtime.machine.qemu_frontends import DRIVERS
 from freezingtime.machine.tools import run_tool
+from freezingtime.machine.qemu_program import find_qemu
 from freezingtime.machine.unpacked_packages import UnpackedPackages, kernel_package
 from freezingtime.machine.xfs_root import copy_to_xfs
 from freezingtime.units import format_size_bytes
@@ -98,7 +98,7 @@ def require_tools(plan: DebianPlan) -> None:
                 f"install it with 'apt-get install {source}'"
             )
     if plan.root.file_system == "xfs":
-        find_qemu(QEMU)
+        find_qemu()
 
 
 def packages(archive: PackageArchive, plan: DebianPlan) -> DebianPackages:

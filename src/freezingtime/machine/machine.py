@@ -34,7 +34,7 @@ from freezingtime.machine.job_messages import (
     exit_status,
     not_due,
 )
-from freezingtime.machine.machine_config import MachineConfig, find_qemu
+from freezingtime.machine.machine_config import MachineConfig
 from freezingtime.machine.qemu_command import (
     DiskSocket,
     MachineFiles,
@@ -43,6 +43,7 @@ from freezingtime.machine.qemu_command import (
 )
 from freezingtime.machine.qemu_frontends import plug_commands, told_of
 from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
+from freezingtime.machine.qemu_program import find_qemu
 from freezingtime.machine.service import (
     CONTROL_DISK_INDEX,
     LIMIT,
@@ -321,8 +322,9 @@ class Machine:
             root=None if self._root is None else self._socket(1 + len(self._disks)),
             terminal_fd=None if self._terminal is None else self._terminal.fileno(),
         )
+        qemu = find_qemu(config.qemu)
         command = qemu_command(
-            str(find_qemu(config.qemu)),
+            qemu.command + qemu.options,
             files,
             memory_bytes=config.memory_bytes,
             cpu_count=config.cpu_count,
@@ -338,7 +340,7 @@ class Machine:
             command,
             qmp=ours,
             qmp_peer=theirs,
-            environment=environment,
+            environment={**environment, **qemu.environment},
             log=log,
             inherit=inherit,
             # The answer to `cont` may have to wait until the guest's first requests are done.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from freezingtime._version import __version__
 from freezingtime.clock.agent import agent_identity
@@ -16,9 +14,7 @@ from freezingtime.machine.checksums import digest_file
 from freezingtime.machine.guest_image import GuestImage
 from freezingtime.machine.machine_identity import MachineIdentity
 from freezingtime.machine.qemu_command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
-
-#: The program, unless another one is named.
-QEMU = "qemu-system-x86_64"
+from freezingtime.machine.qemu_program import QEMU, find_qemu
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +61,8 @@ class MachineConfig:
 
 
 def _qemu_digest(name: str) -> str:
-    path = find_qemu(name)
+    path = find_qemu(name).path
     try:
         return digest_file(path)
     except OSError as error:
         raise InputError(f"--qemu {path}: {error.strerror}; name a readable file") from error
-
-
-def find_qemu(name: str) -> Path:
-    """QEMU's binary.
-
-    Raises:
-        InputError: it is not there.
-    """
-    found = shutil.which(name)
-    if found is None:
-        raise InputError(
-            f"{name} is not installed; install it with 'apt-get install qemu-system-x86', "
-            "or name another with --qemu"
-        )
-    return Path(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -67,7 +68,7 @@ class MachineFiles:
 
 
 def qemu_command(
-    binary: str,
+    program: Sequence[str],
     files: MachineFiles,
     *,
     memory_bytes: int,
@@ -81,7 +82,7 @@ def qemu_command(
     restored (``incoming``): so both see the same events at the same guest time.
     """
     command = [
-        binary,
+        *program,
         "-nodefaults",
         "-no-user-config",
         "-S",

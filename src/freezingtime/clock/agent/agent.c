@@ -1,23 +1,41 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The agent: a library preloaded into a stock QEMU that puts guest time in the emulator's
- * hands. This file decides whether it may work at all, and starts the other parts.
+ * hands. This file reads its settings and puts the parts together: what QEMU calls (qemu/) and
+ * what is to happen then (ours/).
  *
- * Environment (set by the virtual clock; without FREEZINGTIME_CONTROL the agent is inert):
+ * Environment (set by the virtual clock; without the first or the last of these it is inert):
  *   FREEZINGTIME_CONTROL      name of the emulator's control socket (abstract, as all are)
  *   FREEZINGTIME_NBD_PREFIX   disk N's NBD socket has this name followed by N
  *   FREEZINGTIME_START_NS     guest time before the machine first runs
  *   FREEZINGTIME_RATE_HZ      instructions that the guest executes per second
+ *   FREEZINGTIME_PROBE        instead of all these: find every hook, name them on stdout, end QEMU
  */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "agent.h"
-#include "qemu.h"
+#include "ours/base.h"
+#include "ours/control.h"
+#include "ours/hold.h"
+#include "ours/nbd_client.h"
+#include "ours/outside.h"
+#include "ours/output.h"
+#include "ours/time.h"
+#include "ours/turns.h"
+#include "qemu/accelerator.h"
+#include "qemu/exports.h"
+#include "qemu/hooks.h"
+#include "qemu/lock.h"
+#include "qemu/nbd_driver.h"
+#include "qemu/rcu.h"
+#include "qemu/round_robin.h"
+#include "qemu/sockets.h"
+#include "qemu/waits.h"
+#include "qemu/writes.h"
 
 /* Read from the file (digest.py): which sources this was made of. */
 #ifndef FT_SOURCES
@@ -28,78 +46,16 @@ __attribute__((used)) static const char made_of[] = "freezingtime agent of " FT_
 #define MIN_RATE_HZ UINT64_C(1000000)
 #define MAX_RATE_HZ UINT64_C(16000000000)
 
+/* How long a machine may run, in host time, before QEMU has called every hook: it takes it
+ * milliseconds. */
+#define CALL_DEADLINE_NS INT64_C(60000000000)
+
 static struct {
-    bool active, started;
+    bool probes; /* instead of working */
+    bool started;
     int64_t start_ns;
     uint64_t rate_hz;
-} agent;
-
-_Noreturn void ft_die(int status, const char *format, ...)
-{
-    char text[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    dprintf(STDERR_FILENO, "freezingtime agent: %s\n", text);
-    _exit(status);
-}
-
-static void require_symbols(void)
-{
-    const struct {
-        const char *name;
-        const void *address;
-    } needed[] = {
-#define NEED(symbol) {#symbol, (const void *)&(symbol)}
-        NEED(icount_get),
-        NEED(icount_get_raw),
-        NEED(icount_round),
-        NEED(icount_update),
-        NEED(qemu_clock_deadline_ns_all),
-        NEED(timer_init_full),
-        NEED(timer_mod_ns),
-        NEED(timer_del),
-        NEED(timerlist_new),
-        NEED(use_icount),
-        NEED(qemu_get_aio_context),
-        NEED(aio_poll),
-        NEED(qemu_coroutine_self),
-        NEED(qemu_coroutine_yield),
-        NEED(aio_co_wake),
-        NEED(aio_co_schedule),
-        NEED(bdrv_find_format),
-        NEED(bdrv_get_node_name),
-        NEED(nbd_errno_to_system_errno),
-        NEED(phase_check),
-        NEED(runstate_is_running),
-        NEED(qemu_add_vm_change_state_handler),
-        NEED(vm_stop),
-        NEED(qapi_enum_parse),
-        NEED(RunState_lookup),
-        NEED(qemu_in_vcpu_thread),
-        NEED(qemu_mutex_iothread_locked),
-        NEED(qemu_mutex_lock_impl),
-        NEED(qemu_mutex_unlock_impl),
-        NEED(qemu_bql_mutex_lock_func),
-        NEED(qemu_get_cpu),
-        NEED(async_run_on_cpu),
-        NEED(cpu_is_stopped),
-        NEED(cpu_thread_is_idle),
-        NEED(process_queued_cpu_work),
-        NEED(get_ptr_rcu_reader),
-        NEED(rcu_remove_force_rcu_notifier),
-        NEED(cpus_get_accel),
-#undef NEED
-    };
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
-        if (!needed[i].address) {
-            ft_die(FT_EXIT_REFUSED,
-                   "this QEMU does not export %s; use Debian 12's qemu-system-x86_64 7.2",
-                   needed[i].name);
-        }
-    }
-}
+} agent = {.rate_hz = MIN_RATE_HZ};
 
 static const char *required_setting(const char *name)
 {
@@ -123,39 +79,92 @@ static uint64_t number_setting(const char *name, uint64_t least, uint64_t most)
     return value;
 }
 
-/* Before QEMU's main; single thread. */
-__attribute__((constructor)) static void load(void)
+/* QEMU's machine is built and has not run, thanks to -S. Main thread, BQL held. */
+static void start(void)
 {
-    if (!getenv("FREEZINGTIME_CONTROL")) {
-        return;
-    }
-    require_symbols();
-    agent.start_ns = (int64_t)number_setting("FREEZINGTIME_START_NS", 0, INT64_MAX / 2);
-    agent.rate_hz = number_setting("FREEZINGTIME_RATE_HZ", MIN_RATE_HZ, MAX_RATE_HZ);
-    ft_interpose_init(required_setting("FREEZINGTIME_NBD_PREFIX"));
-    ft_control_connect(required_setting("FREEZINGTIME_CONTROL"));
-    ft_nbd_driver_install();
-    ft_output_init();
-    agent.active = true;
-    /* What QEMU starts (a migration's command, for example) is not ours to watch. */
-    unsetenv("LD_PRELOAD");
-    unsetenv("FREEZINGTIME_CONTROL");
-}
-
-/* Called whenever QEMU polls; acts once, in the main thread's event loop, as soon as the
- * machine is built. Thanks to -S it has not run then. */
-void ft_agent_start_when_ready(void)
-{
-    bool main_thread = getpid() == gettid();
-    if (!main_thread || !agent.active || agent.started || !phase_check(QEMU_PHASE_MACHINE_READY)) {
-        return;
-    }
-    agent.started = true;
+    static const struct ft_accelerator_calls accelerator = {
+        .now_ns = ft_time_now_ns,
+        .may_sleep = ft_turns_may_sleep,
+        .interrupts = ft_outside_interrupt,
+        .may_kick = ft_turns_may_kick,
+    };
+    static const struct ft_round_robin_calls round_robin = {
+        .begin_round = ft_turns_begin_round,
+        .begin_turn = ft_turns_begin_turn,
+        .budget = ft_turns_budget,
+        .execute = ft_turns_execute,
+    };
     if (runstate_is_running()) {
         ft_die(FT_EXIT_REFUSED, "the machine already runs; start QEMU with -S");
     }
-    ft_clock_install(agent.start_ns, agent.rate_hz);
-    ft_outside_start();
-    ft_hold_start();
-    ft_deferred_start();
+    if (use_icount != 1) {
+        ft_die(FT_EXIT_REFUSED,
+               "QEMU does not count instructions; start it with -icount shift=0,sleep=off");
+    }
+    ft_time_start(agent.start_ns, agent.rate_hz);
+    const void *address = ft_accelerator_hook(&accelerator);
+    ft_round_robin_hook(address, &round_robin);
+    ft_rcu_hook(address, ft_turns_start() > 1);
+    ft_hold_start(agent.start_ns == 0);
+    ft_hooks_require_found();
+    if (agent.probes) {
+        char text[1024];
+        ft_hooks_describe(text, sizeof text);
+        dprintf(STDOUT_FILENO, "freezingtime agent: %s\n", text);
+        _exit(0);
+    }
+    ft_hold_say_hello();
+}
+
+/* Each few seconds, in a thread of its own: a hook that QEMU does not call may keep guest time from
+ * going on at all. */
+static void on_tick(void)
+{
+    int64_t since_ns = ft_hold_running_since_ns();
+    if (since_ns > 0 && ft_host_now_ns() - since_ns > CALL_DEADLINE_NS) {
+        ft_hooks_require_called(false);
+    }
+}
+
+/* A thread of QEMU's waits. The main loop does so without the BQL, and no sooner than the machine
+ * is built: the first time, the agent starts. */
+static void on_wait(bool blocks)
+{
+    bool is_main_thread = getpid() == gettid();
+    ft_nbd_driver_check();
+    if (is_main_thread && !agent.started && !ft_lock_is_held() &&
+        phase_check(QEMU_PHASE_MACHINE_BUILT)) {
+        agent.started = true;
+        ft_lock_take();
+        start();
+        ft_lock_release();
+    }
+    if (blocks) {
+        ft_hold_about_to_block();
+    }
+}
+
+/* Before QEMU's main; single thread. */
+__attribute__((constructor)) static void load(void)
+{
+    agent.probes = getenv("FREEZINGTIME_PROBE") != NULL;
+    if (!getenv("FREEZINGTIME_CONTROL") && !agent.probes) {
+        return;
+    }
+    ft_exports_require();
+    ft_lock_require();
+    if (!agent.probes) {
+        agent.start_ns = (int64_t)number_setting("FREEZINGTIME_START_NS", 0, INT64_MAX / 2);
+        agent.rate_hz = number_setting("FREEZINGTIME_RATE_HZ", MIN_RATE_HZ, MAX_RATE_HZ);
+        ft_sockets_hook(required_setting("FREEZINGTIME_NBD_PREFIX"), ft_nbd_connected,
+                        ft_nbd_closed);
+        ft_control_connect(required_setting("FREEZINGTIME_CONTROL"), on_tick);
+    }
+    ft_nbd_driver_hook(ft_hold_send);
+    ft_waits_hook(on_wait);
+    ft_writes_hook(ft_output_not_written);
+    /* What QEMU starts (a migration's command, for example) is not ours to watch. */
+    unsetenv("LD_PRELOAD");
+    unsetenv("FREEZINGTIME_CONTROL");
+    unsetenv("FREEZINGTIME_PROBE");
 }

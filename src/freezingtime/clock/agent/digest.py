@@ -12,7 +12,8 @@ MARK = b"freezingtime agent of "
 def sources_digest(directory: Path) -> str:
     """SHA-256 of the agent's sources in a directory, as hexadecimal digits."""
     digest = hashlib.sha256()
-    for source in sorted(directory.glob("*.[ch]")):
+    for source in sorted(directory.rglob("*.[ch]")):
+        digest.update(f"{source.relative_to(directory)}\0".encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

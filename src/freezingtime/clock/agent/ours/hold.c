@@ -12,11 +12,21 @@
  * of a disk then is answered at once (a drain). The same holds where QEMU itself waits for
  * a disk with the BQL held, as in a device's reset or at the machine's end.
  */
+#include "ours/hold.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.h"
-#include "qemu.h"
+#include "ours/base.h"
+#include "ours/control.h"
+#include "ours/deferred.h"
+#include "ours/nbd_client.h"
+#include "ours/outside.h"
+#include "ours/time.h"
+#include "ours/turns.h"
+#include "qemu/exports.h"
+#include "qemu/hooks.h"
+#include "qemu/lock.h"
 
 /* Larger than any QEMUTimer; QEMU initialises it. */
 static _Alignas(16) char event_timer[256];
@@ -25,6 +35,8 @@ static bool holding; /* on_event is at work, and does what QEMU defers */
 static bool arrivals_to_report;
 static int64_t next_event_ns = FT_NEVER; /* as last ordered */
 static uint32_t in_flight;
+static bool has_booted; /* from power-on, not gone on from a snapshot */
+static _Atomic int64_t running_since_ns;
 
 /* The disks of replies that the emulator has announced, to be received from `first` on. */
 static struct {
@@ -55,7 +67,7 @@ static int64_t fault_late_ns(void)
 
 static void stamp_deliveries(void)
 {
-    int64_t now_ns = ft_clock_now_ns();
+    int64_t now_ns = ft_time_now_ns();
     for (size_t i = 0; i < delivering_count; i++) {
         ft_control_stamp(delivering[i].disk, FT_STAMP_DELIVERY, delivering[i].cookie, now_ns);
     }
@@ -92,9 +104,9 @@ static struct ft_order exchange(uint16_t flags)
         flags |= FT_REPORT_DISTURBED;
     }
     const struct ft_order *order =
-        ft_control_exchange(flags, ft_clock_now_ns(), ft_clock_warped_ns());
+        ft_control_exchange(flags, ft_time_now_ns(), ft_time_skipped_ns());
     if (order->rate_hz) {
-        ft_clock_set_rate(order->rate_hz);
+        ft_time_set_rate(order->rate_hz);
     }
     if (announced.first == announced.count) {
         announced.first = announced.count = 0;
@@ -119,7 +131,8 @@ static void arm(void)
 
 static void stop_machine(void)
 {
-    ft_cpus_stop();
+    ft_hooks_require_called(has_booted);
+    ft_turns_stop();
     vm_stop(qapi_enum_parse(RunState_lookup, "paused", -1, NULL));
     ft_deferred_forget(); /* the request to stop is QEMU's main thread's to see */
 }
@@ -134,7 +147,7 @@ static void on_event(void *unused)
     ft_deferred_run();
     /* A completion may let QEMU send more, such as the next piece of a request that it has
      * split: it arrives now too. Deliveries alone can wait. */
-    while (arrivals_to_report || ft_clock_now_ns() >= next_event_ns) {
+    while (arrivals_to_report || ft_time_now_ns() >= next_event_ns) {
         struct ft_order order = exchange(FT_REPORT_RUNNING);
         deliver();
         next_event_ns = order.next_event_ns;
@@ -155,8 +168,7 @@ static void drain(void)
     exchange(FT_REPORT_DRAIN);
     while (announced.first < announced.count) {
         struct ft_request *request = receive_next();
-        ft_control_stamp(request->disk, FT_STAMP_DELIVERY | how, request->cookie,
-                         ft_clock_now_ns());
+        ft_control_stamp(request->disk, FT_STAMP_DELIVERY | how, request->cookie, ft_time_now_ns());
         if (request->waiting) {
             aio_co_schedule(qemu_get_aio_context(), request->waiting);
         }
@@ -168,9 +180,10 @@ static void on_vm_change(void *unused, bool running, int state)
 {
     (void)unused;
     (void)state;
+    running_since_ns = running ? ft_host_now_ns() : 0;
     if (running) {
-        ft_clock_machine_runs();
-        ft_cpus_machine_runs();
+        ft_time_machine_runs();
+        ft_turns_machine_runs();
         return;
     }
     ft_deferred_forget();
@@ -179,18 +192,33 @@ static void on_vm_change(void *unused, bool running, int state)
     }
 }
 
-/* Main thread, BQL held, once the machine is built. */
-void ft_hold_start(void)
+/* vCPU thread, BQL held. */
+static bool before_next_instruction(void)
 {
+    if (holding || !runstate_is_running()) {
+        return false;
+    }
+    timer_mod_ns(event_timer, ft_time_now_ns());
+    return true;
+}
+
+void ft_hold_start(bool boots)
+{
+    has_booted = boots;
     timer_init_full(event_timer, NULL, QEMU_CLOCK_VIRTUAL, QEMU_TIMER_NS, 0, on_event, NULL);
     qemu_add_vm_change_state_handler(on_vm_change, NULL);
+    ft_deferred_start(before_next_instruction);
+}
+
+void ft_hold_say_hello(void)
+{
     exchange(FT_REPORT_HELLO);
 }
 
-/* A request has been sent. Coroutine, BQL held. */
-void ft_hold_request_sent(const struct ft_request *request)
+void ft_hold_send(struct ft_request *request)
 {
-    int64_t now_ns = ft_clock_now_ns();
+    ft_nbd_send(request);
+    int64_t now_ns = ft_time_now_ns();
     if (++in_flight > FT_MAX_REPLIES) {
         ft_die(FT_EXIT_REFUSED, "more than %u requests in flight", FT_MAX_REPLIES);
     }
@@ -205,14 +233,9 @@ void ft_hold_request_sent(const struct ft_request *request)
     timer_mod_ns(event_timer, now_ns);
 }
 
-/* vCPU thread, BQL held. */
-bool ft_hold_before_next_instruction(void)
+int64_t ft_hold_running_since_ns(void)
 {
-    if (holding || !runstate_is_running()) {
-        return false;
-    }
-    timer_mod_ns(event_timer, ft_clock_now_ns());
-    return true;
+    return running_since_ns;
 }
 
 /* Whoever waits for I/O with the BQL held (a device in a register handler, or QEMU's main
@@ -220,7 +243,7 @@ bool ft_hold_before_next_instruction(void)
  * waits for would never come. The main loop releases the BQL before it waits. */
 void ft_hold_about_to_block(void)
 {
-    if (qemu_mutex_iothread_locked() && in_flight > 0) {
+    if (ft_lock_is_held() && in_flight > 0) {
         drain();
     }
 }

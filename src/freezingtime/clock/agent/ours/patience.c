@@ -1,21 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Waiting for the emulator: long, never for ever, and not while it is stopped.
- *
  * A user who stops the emulator (Ctrl-Z) or the whole group goes on later where he left off. So
  * time is counted in slices of waiting: one that the emulator was stopped for does not count,
  * and one that we were stopped in ourselves counts as one, however long it took.
  */
 #define _GNU_SOURCE
-#include <errno.h>
+#include "ours/patience.h"
+
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include "agent.h"
 
 #define SLICE_MS 1000
 
@@ -46,7 +43,6 @@ static bool emulator_is_stopped(void)
     return name_end && (strncmp(name_end, ") T", 3) == 0 || strncmp(name_end, ") t", 3) == 0);
 }
 
-/* Any thread, any lock. */
 bool ft_poll_patiently(int fd, short events, int deadline_s)
 {
     int waited_ms = 0;

@@ -1,42 +1,42 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * QEMU's block driver for NBD, with our functions in it for what reaches a device.
+ * QEMU opens a disk's connection, learns its size and limits, and closes it. But its own requests
+ * would wait inside QEMU once 16 are under way, where no device model sees them, and it reads
+ * replies one event of its main loop at a time. Ours go straight to the socket and come back in
+ * the hold, in the order in which the emulator sent them.
  *
- * QEMU opens a disk's connection, learns its size and limits, and closes it. But its own
- * requests would wait inside QEMU once 16 are under way, where no device model sees them,
- * and it reads replies one event of its main loop at a time. Ours go straight to the socket
- * and come back in the hold, in the order in which the emulator sent them.
- *
- * The driver is not exported, so it is found by its content, and used only if each of its
- * fields is what it is in QEMU 7.2: a function or empty.
+ * The driver is not exported, so it is found by its shape: a table of pointers that begins with
+ * the names of the format and of the protocol, and whose functions stand where they do in every
+ * QEMU looked at, counted from the one that reads.
  */
 #define _GNU_SOURCE
+#include "qemu/nbd_driver.h"
+
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.h"
-#include "qemu.h"
+#include "ours/base.h"
+#include "qemu/exports.h"
+#include "qemu/hooks.h"
+#include "qemu/lock.h"
 
-/* Where things stand in QEMU 7.2's struct BlockDriver, counted in pointers. */
+#define NODE_PREFIX "disk" /* QEMU's block node of disk N is called diskN */
+
+/* The shape of struct BlockDriver, counted in pointers. Where the functions begin and how many
+ * pointers there are before the read function differs; all others are empty. */
 enum {
     FORMAT_NAME = 0,
     PROTOCOL_NAME = 3,
     FIRST_FUNCTION = 8,
-    READ = 63,
-    WRITE = 66,
-    WRITE_ZEROES = 68,
-    DISCARD = 69,
-    FLUSH = 80,
-    FIELDS = 108,
+    FIELDS = 105, /* at least */
+    FUNCTION_COUNT = 19,
+    READ_FUNCTION = 11, /* the twelfth */
 };
 
-/* All functions that the NBD driver has. */
-static const unsigned char functions[] = {
-    12, 13, 19, 20,   22,    25,           27,      28,
-    40, 42, 43, /* open and close, sizes and limits */
-    72, 81, 82, READ, WRITE, WRITE_ZEROES, DISCARD, FLUSH,
-};
+/* From the read function on. */
+enum { READ = 0, WRITE = 3, WRITE_ZEROES = 5, DISCARD = 6, FLUSH = 17 };
+static const unsigned char from_read[] = {READ, WRITE, WRITE_ZEROES, DISCARD, 9, FLUSH, 18, 19};
 
 enum { REQUEST_MAY_UNMAP = 0x4, REQUEST_FUA = 0x10 }; /* BdrvRequestFlags */
 
@@ -45,15 +45,34 @@ enum { REQUEST_MAY_UNMAP = 0x4, REQUEST_FUA = 0x10 }; /* BdrvRequestFlags */
 static void **drivers[DRIVERS_MAX];
 static size_t driver_count;
 
+static void (*send_request)(struct ft_request *request);
+
+static uint32_t disk_of(const BlockDriverState *bs)
+{
+    const char *node_name = bdrv_get_node_name(bs);
+    const char *number = node_name + strlen(NODE_PREFIX);
+    char *end = NULL;
+    unsigned long disk = 0;
+    bool is_ours = strncmp(node_name, NODE_PREFIX, strlen(NODE_PREFIX)) == 0;
+    if (is_ours) {
+        disk = strtoul(number, &end, 10);
+    }
+    if (!is_ours || end == number || *end || disk > UINT32_MAX) {
+        ft_die(FT_EXIT_REFUSED, "the NBD node '%s' is not one of ours; disk N's is called %sN",
+               node_name, NODE_PREFIX);
+    }
+    return (uint32_t)disk;
+}
+
 /* Coroutine, BQL held. */
 static int ask(BlockDriverState *bs, struct ft_request request)
 {
     if (request.length_bytes == 0 && request.command != FT_NBD_FLUSH) {
         return 0;
     }
-    request.disk = ft_disk_of_node(bdrv_get_node_name(bs));
-    ft_nbd_send(&request);
-    ft_hold_request_sent(&request);
+    ft_hook_called(FT_HOOK_DISK);
+    request.disk = disk_of(bs);
+    send_request(&request);
     while (!request.answered) {
         request.waiting = qemu_coroutine_self();
         qemu_coroutine_yield();
@@ -124,28 +143,43 @@ static bool is_text(const struct dl_phdr_info *program, const void *address, con
            strncmp(address, start, strlen(start)) == 0;
 }
 
-static bool is_driver(const struct dl_phdr_info *program, void **fields)
+/* The index of the read function of an NBD driver; 0: it is none. */
+static size_t read_function(const struct dl_phdr_info *program, void **fields)
 {
     if (!is_text(program, fields[FORMAT_NAME], "nbd") || strlen(fields[FORMAT_NAME]) != 3 ||
         !is_text(program, fields[PROTOCOL_NAME], "nbd")) {
-        return false;
+        return 0;
     }
+    size_t functions[FUNCTION_COUNT];
+    size_t count = 0;
     for (size_t i = FIRST_FUNCTION; i < FIELDS; i++) {
-        bool wanted = memchr(functions, (int)i, sizeof functions) != NULL;
-        if (wanted ? !lies_in(program, (uintptr_t)fields[i], PF_X) : fields[i] != NULL) {
-            return false;
+        if (!fields[i]) {
+            continue;
+        }
+        if (count == FUNCTION_COUNT || !lies_in(program, (uintptr_t)fields[i], PF_X)) {
+            return 0;
+        }
+        functions[count++] = i;
+    }
+    if (count != FUNCTION_COUNT) {
+        return 0;
+    }
+    size_t read = functions[READ_FUNCTION];
+    for (size_t i = 0; i < sizeof from_read; i++) {
+        if (functions[READ_FUNCTION + i] != read + from_read[i]) {
+            return 0;
         }
     }
-    return true;
+    return read;
 }
 
-static void replace_functions(void **fields)
+static void replace_functions(void **from)
 {
-    fields[READ] = (void *)read_vector;
-    fields[WRITE] = (void *)write_vector;
-    fields[WRITE_ZEROES] = (void *)write_zeroes;
-    fields[DISCARD] = (void *)discard;
-    fields[FLUSH] = (void *)flush;
+    from[READ] = (void *)read_vector;
+    from[WRITE] = (void *)write_vector;
+    from[WRITE_ZEROES] = (void *)write_zeroes;
+    from[DISCARD] = (void *)discard;
+    from[FLUSH] = (void *)flush;
 }
 
 /* Looks through the program's own data; dl_iterate_phdr tells of the program first. */
@@ -161,8 +195,9 @@ static int search(struct dl_phdr_info *program, size_t size, void *unused)
         void **field = (void **)(program->dlpi_addr + ((segment->p_vaddr + 7) & ~(ElfW(Addr))7));
         void **end = (void **)(program->dlpi_addr + segment->p_vaddr + segment->p_filesz);
         for (; field + FIELDS <= end && driver_count < DRIVERS_MAX; field++) {
-            if (is_driver(program, field)) {
-                replace_functions(field);
+            size_t read = read_function(program, field);
+            if (read > 0) {
+                replace_functions(field + read);
                 drivers[driver_count++] = field;
             }
         }
@@ -170,21 +205,20 @@ static int search(struct dl_phdr_info *program, size_t size, void *unused)
     return 1;
 }
 
-/* Before QEMU's main; single thread. */
-void ft_nbd_driver_install(void)
+void ft_nbd_driver_hook(void (*send)(struct ft_request *request))
 {
+    send_request = send;
     dl_iterate_phdr(search, NULL);
     if (driver_count == 0) {
-        ft_die(FT_EXIT_REFUSED, "this QEMU's NBD driver is not the known one; QEMU 7.2 is "
-                                "supported");
+        ft_die(FT_EXIT_REFUSED, "this QEMU's NBD driver is not one that the agent knows; " FT_CURE);
     }
+    ft_hook_found(FT_HOOK_DISK, "driver");
 }
 
-/* Called whenever QEMU polls. What QEMU opens disks with must be what was found. */
 void ft_nbd_driver_check(void)
 {
     static bool checked; /* BQL */
-    if (!qemu_mutex_iothread_locked() || checked) {
+    if (!ft_lock_is_held() || checked) {
         return;
     }
     void *used = bdrv_find_format("nbd"); /* NULL: QEMU has not registered its drivers yet */

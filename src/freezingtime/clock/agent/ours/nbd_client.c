@@ -2,7 +2,7 @@
  *
  * The transmission phase of the disks' NBD connections, client side: requests out, replies in.
  *
- * QEMU makes the connections and shakes hands on them (interpose.c tells which they are).
+ * QEMU makes the connections and shakes hands on them (the sockets are told by qemu/sockets.c).
  * Nothing here waits for a device, only for bytes that the emulator is about to take or has
  * announced; guest time stands still meanwhile. All with the BQL held, but for ft_nbd_connected.
  * Layouts: the NBD protocol document, "Request message" and "Simple reply message". The
@@ -16,7 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "agent.h"
+#include "ours/base.h"
+#include "ours/nbd_client.h"
+#include "ours/patience.h"
 
 #define REQUEST_MAGIC 0x25609513u
 #define REPLY_MAGIC 0x67446698u
@@ -56,23 +58,6 @@ _Noreturn static void disk_lost(uint32_t disk)
     ft_die(FT_EXIT_EMULATOR_LOST, "the emulator closed disk %u; stopping QEMU", disk);
 }
 
-uint32_t ft_disk_of_node(const char *node_name)
-{
-    const char *number = node_name + strlen(FT_NODE_PREFIX);
-    char *end;
-    unsigned long disk = 0;
-    bool ours = strncmp(node_name, FT_NODE_PREFIX, strlen(FT_NODE_PREFIX)) == 0;
-    if (ours) {
-        disk = strtoul(number, &end, 10);
-        ours = end > number && !*end && disk < DISKS_MAX;
-    }
-    if (!ours) {
-        ft_die(FT_EXIT_REFUSED, "the NBD node '%s' is not one of ours; disk N's is called %sN",
-               node_name, FT_NODE_PREFIX);
-    }
-    return (uint32_t)disk;
-}
-
 /* QEMU's connecting thread; whoever opens the disk waits for it. */
 void ft_nbd_connected(uint32_t disk, int fd)
 {
@@ -96,7 +81,7 @@ void ft_nbd_closed(uint32_t disk)
 
 static struct disk *connected(uint32_t disk)
 {
-    if (!disks[disk] || !disks[disk]->connected) {
+    if (disk >= DISKS_MAX || !disks[disk] || !disks[disk]->connected) {
         ft_die(FT_EXIT_REFUSED, "disk %u is not connected", disk);
     }
     return disks[disk];
@@ -188,7 +173,6 @@ static struct iovec *with_header(const struct ft_request *request, size_t *count
     return vector;
 }
 
-/* Sends a request; it must stay where it is until it is answered. */
 void ft_nbd_send(struct ft_request *request)
 {
     keep(connected(request->disk), request);
@@ -206,7 +190,6 @@ void ft_nbd_send(struct ft_request *request)
     send_all(request->disk, vector, vector + (request->command == FT_NBD_WRITE ? count : 1));
 }
 
-/* Receives the next reply of a disk, which the emulator has announced. */
 struct ft_request *ft_nbd_receive(uint32_t disk)
 {
     if (disk >= DISKS_MAX) {

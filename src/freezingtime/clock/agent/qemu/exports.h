@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What the agent uses of QEMU: functions that the stock binary exports for its modules.
+ * What the agent uses of QEMU: functions that a stock binary exports for its modules.
  *
- * Declared weak, so that the agent can name the missing one and refuse, and so that a
- * child process that inherits the preload is left alone. Signatures are those of QEMU
- * 7.2; each has been the same since at least 5.0, except icount_get_raw and phase_check
- * (since 6.0). "BQL" is QEMU's big lock (the iothread mutex).
+ * Declared weak, so that the agent can name the missing one and refuse, and so that a child
+ * process that inherits the preload is left alone. Their signatures have been the same since QEMU
+ * 7.2 at least. Functions that have had several names are in files of their own (lock.c,
+ * round_robin.c). "BQL" is QEMU's big lock.
  */
-#ifndef FREEZINGTIME_QEMU_H
-#define FREEZINGTIME_QEMU_H
+#ifndef FREEZINGTIME_QEMU_EXPORTS_H
+#define FREEZINGTIME_QEMU_EXPORTS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define QEMU_CLOCK_VIRTUAL 1       /* QEMUClockType */
-#define QEMU_TIMER_NS 1            /* SCALE_NS */
-#define QEMU_TIMER_INTERNAL (~1)   /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
-#define QEMU_PHASE_MACHINE_READY 4 /* MachineInitPhase */
+#define QEMU_CLOCK_VIRTUAL 1     /* QEMUClockType */
+#define QEMU_TIMER_NS 1          /* SCALE_NS */
+#define QEMU_TIMER_INTERNAL (~1) /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
+
+/* MachineInitPhase: all devices are there. In some QEMUs it is complete as well; in the others
+ * that follows before the main loop begins. */
+#define QEMU_PHASE_MACHINE_BUILT 4
 
 #define WEAK __attribute__((weak))
 
@@ -43,8 +46,7 @@ typedef void qemu_vm_change_cb(void *opaque, bool running, int state);
 /* Guest time and timers. Any thread; timer callbacks run with the BQL held. */
 WEAK int64_t icount_get(void);
 WEAK int64_t icount_get_raw(void);
-WEAK int64_t icount_round(int64_t duration_ns); /* only to be replaced */
-WEAK void icount_update(CPUState *cpu);         /* count what it has executed so far */
+WEAK void icount_update(CPUState *cpu); /* count what it has executed so far */
 WEAK int64_t qemu_clock_deadline_ns_all(int type, int attr_mask);
 WEAK void timer_init_full(void *timer, void *group, int type, int scale, int attributes,
                           qemu_timer_cb *cb, void *opaque);
@@ -78,10 +80,8 @@ WEAK extern const char RunState_lookup[]; /* opaque: a QEnumLookup */
 
 /* Threads and CPUs. */
 WEAK bool qemu_in_vcpu_thread(void);
-WEAK bool qemu_mutex_iothread_locked(void);
 WEAK qemu_lock_fn qemu_mutex_lock_impl;
 WEAK qemu_lock_fn qemu_mutex_unlock_impl;
-WEAK extern qemu_lock_fn *qemu_bql_mutex_lock_func; /* how the BQL is locked */
 WEAK CPUState *qemu_get_cpu(int index);
 WEAK void async_run_on_cpu(CPUState *cpu, qemu_work_fn *function, union run_on_cpu_data data);
 WEAK bool cpu_is_stopped(CPUState *cpu);
@@ -92,5 +92,8 @@ WEAK void rcu_remove_force_rcu_notifier(void *notifier);
 
 /* The accelerator's table of functions (AccelOpsClass). */
 WEAK const void *cpus_get_accel(void);
+
+/* Ends QEMU with a line that names the first of these that is missing. Before QEMU's main. */
+void ft_exports_require(void);
 
 #endif

@@ -10,10 +10,11 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "agent.h"
+#include "ours/base.h"
+#include "ours/control.h"
+#include "ours/patience.h"
 
 /* How long to look for the answer before sleeping: waking a thread costs more than this. */
 #define SPIN_NS 60000
@@ -21,7 +22,11 @@
 /* The emulator has its own, shorter deadline for the medium, which explains more. */
 #define ORDER_DEADLINE_S 600
 
+/* How often the watching thread looks at what else there is to look at. */
+#define TICK_MS 5000
+
 static int control_fd = -1;
+static void (*every_tick)(void);
 static int64_t spin_ns;
 
 /* Both with the BQL. */
@@ -34,13 +39,6 @@ static struct {
     uint32_t reply_disks[FT_MAX_REPLIES];
 } answer;
 
-int64_t ft_host_now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
 _Noreturn static void emulator_lost(void)
 {
     ft_die(FT_EXIT_EMULATOR_LOST, "the emulator is gone; stopping QEMU");
@@ -52,15 +50,20 @@ static void *watch_emulator(void *unused)
     (void)unused;
     for (;;) {
         struct pollfd hangup = {.fd = control_fd, .events = POLLRDHUP};
-        if (poll(&hangup, 1, -1) > 0 && (hangup.revents & (POLLRDHUP | POLLHUP | POLLERR))) {
+        int ready = poll(&hangup, 1, TICK_MS);
+        if (ready > 0 && (hangup.revents & (POLLRDHUP | POLLHUP | POLLERR))) {
             emulator_lost();
+        }
+        if (ready == 0) {
+            every_tick();
         }
     }
     return NULL;
 }
 
-void ft_control_connect(const char *name)
+void ft_control_connect(const char *name, void (*on_tick)(void))
 {
+    every_tick = on_tick;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t name_bytes = strlen(name);
     if (name_bytes + 1 > sizeof address.sun_path) {
@@ -131,8 +134,7 @@ static ssize_t receive_within_deadline(void *buffer, size_t bytes)
     return recv(control_fd, buffer, bytes, 0);
 }
 
-/* Main or vCPU thread, BQL held. Guest time does not move until it returns. What it returns is
- * good until the next exchange, and so are the disks of its replies, which stand behind it. */
+/* Guest time does not move until it returns. */
 const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns)
 {
     send_report(flags, now_ns, warped_ns);

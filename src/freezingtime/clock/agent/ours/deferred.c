@@ -8,36 +8,28 @@
  * timer lists of the virtual clock notified, and one of these is ours. From there until the
  * work is done, other threads wait for the BQL, lest one of them does it.
  */
-#define _GNU_SOURCE
-#include <time.h>
+#include "ours/deferred.h"
 
-#include "agent.h"
-#include "qemu.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#include "qemu/exports.h"
+#include "qemu/hooks.h"
+#include "qemu/lock.h"
 
 /* The vCPU comes to do the work within microseconds, on a busy host within seconds, unless it has
  * stopped. Work that is done by another thread after all is stamped as inexact. */
-#define YIELD_NS 20000
 #define YIELD_DEADLINE_NS INT64_C(20000000000)
 
 static bool pending; /* BQL */
 
-/* In place of QEMU's function that locks the BQL; any thread. */
-static void lock_bql(QemuMutex *bql, const char *file, int line)
+static bool (*arrange_run)(void);
+
+/* A thread has got the BQL. */
+static bool may_keep(int64_t tried_ns)
 {
-    int64_t start_ns = 0;
-    for (;;) {
-        qemu_mutex_lock_impl(bql, file, line);
-        if (!pending || qemu_in_vcpu_thread() || cpu_is_stopped(qemu_get_cpu(0))) {
-            return;
-        }
-        int64_t now_ns = ft_host_now_ns();
-        start_ns = start_ns ? start_ns : now_ns;
-        if (now_ns - start_ns > YIELD_DEADLINE_NS) {
-            return;
-        }
-        qemu_mutex_unlock_impl(bql, file, line);
-        nanosleep(&(struct timespec){.tv_nsec = YIELD_NS}, NULL);
-    }
+    return !pending || qemu_in_vcpu_thread() || cpu_is_stopped(qemu_get_cpu(0)) ||
+           tried_ns > YIELD_DEADLINE_NS;
 }
 
 /* Any thread; only the vCPU's, with the BQL held, leaves work that must not wait. */
@@ -45,20 +37,21 @@ static void on_notify(void *unused, int clock)
 {
     (void)unused;
     (void)clock;
-    if (!pending && qemu_in_vcpu_thread() && qemu_mutex_iothread_locked()) {
+    ft_hook_called(FT_HOOK_DEFER);
+    if (!pending && qemu_in_vcpu_thread() && ft_lock_is_held()) {
         pending = true; /* before the timer is armed: where all CPUs idle, that notifies, too */
-        pending = ft_hold_before_next_instruction();
+        pending = arrange_run();
     }
 }
 
-/* Main thread, BQL held, once the machine is built. */
-void ft_deferred_start(void)
+void ft_deferred_start(bool (*run_before_next_instruction)(void))
 {
-    qemu_bql_mutex_lock_func = lock_bql;
+    arrange_run = run_before_next_instruction;
+    ft_lock_hook(may_keep);
     timerlist_new(QEMU_CLOCK_VIRTUAL, on_notify, NULL);
+    ft_hook_found(FT_HOOK_DEFER, "timer list");
 }
 
-/* vCPU thread in a hold, BQL held. */
 void ft_deferred_run(void)
 {
     AioContext *context = qemu_get_aio_context();
@@ -67,7 +60,6 @@ void ft_deferred_run(void)
     pending = false;
 }
 
-/* Main thread, BQL held: the vCPU is stopped and may never come to it. */
 void ft_deferred_forget(void)
 {
     pending = false;

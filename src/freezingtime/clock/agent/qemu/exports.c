@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "qemu/exports.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "ours/base.h"
+
+/* Where the compiler guards indirect calls by their type (clang's control-flow integrity), a
+ * function's address is that of a jump to it in a table, padded with traps. */
+static bool is_guarded(const void *function)
+{
+    static const unsigned char padding[] = {0xcc, 0xcc, 0xcc};
+    const unsigned char *code = function;
+    return code[0] == 0xe9 && memcmp(code + 5, padding, sizeof padding) == 0;
+}
+
+void ft_exports_require(void)
+{
+    const struct {
+        const char *name;
+        const void *address;
+    } needed[] = {
+#define NEED(symbol) {#symbol, (const void *)&(symbol)}
+        NEED(icount_get),
+        NEED(icount_get_raw),
+        NEED(icount_update),
+        NEED(qemu_clock_deadline_ns_all),
+        NEED(timer_init_full),
+        NEED(timer_mod_ns),
+        NEED(timer_del),
+        NEED(timerlist_new),
+        NEED(use_icount),
+        NEED(qemu_get_aio_context),
+        NEED(aio_poll),
+        NEED(qemu_coroutine_self),
+        NEED(qemu_coroutine_yield),
+        NEED(aio_co_wake),
+        NEED(aio_co_schedule),
+        NEED(bdrv_find_format),
+        NEED(bdrv_get_node_name),
+        NEED(nbd_errno_to_system_errno),
+        NEED(phase_check),
+        NEED(runstate_is_running),
+        NEED(qemu_add_vm_change_state_handler),
+        NEED(vm_stop),
+        NEED(qapi_enum_parse),
+        NEED(RunState_lookup),
+        NEED(qemu_in_vcpu_thread),
+        NEED(qemu_mutex_lock_impl),
+        NEED(qemu_mutex_unlock_impl),
+        NEED(qemu_get_cpu),
+        NEED(async_run_on_cpu),
+        NEED(cpu_is_stopped),
+        NEED(cpu_thread_is_idle),
+        NEED(process_queued_cpu_work),
+        NEED(get_ptr_rcu_reader),
+        NEED(rcu_remove_force_rcu_notifier),
+        NEED(cpus_get_accel),
+#undef NEED
+    };
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
+        if (!needed[i].address) {
+            ft_die(FT_EXIT_REFUSED,
+                   "this QEMU does not export %s, as one that is built with modules does; " FT_CURE,
+                   needed[i].name);
+        }
+    }
+    if (is_guarded((const void *)&icount_get)) {
+        ft_die(FT_EXIT_REFUSED, "this QEMU is built with control-flow integrity (CFI), which lets "
+                                "nobody replace a function; " FT_CURE);
+    }
+}

@@ -1,0 +1,93 @@
+"""Which QEMU runs the machine: one that is installed, or one in a directory of its own.
+
+A directory into which a distribution's packages were unpacked is a QEMU as well, whatever the host
+has: it is started by its own dynamic loader, with its own libraries, modules and firmware.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from freezingtime.errors import InputError
+
+#: The program, unless another one is named.
+QEMU = "qemu-system-x86_64"
+
+_PROGRAM = "usr/bin/qemu-system-x86_64"
+_LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
+_LOADER = "ld-linux-x86-64.so.2"
+_MODULES = "usr/lib/x86_64-linux-gnu/qemu"
+_FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
+
+
+@dataclass(frozen=True, slots=True)
+class QemuProgram:
+    """How one QEMU is started."""
+
+    path: Path
+    """The binary."""
+    root: Path | None = None
+    """The directory that holds all that it needs; None: it is installed."""
+
+    @property
+    def command(self) -> list[str]:
+        """What starts it, before any option of QEMU's."""
+        if self.root is None:
+            return [str(self.path)]
+        libraries = [self.root / name for name in _LIBRARIES if (self.root / name).is_dir()]
+        return [
+            str(_find_loader(self.root)),
+            *("--library-path", ":".join(map(str, libraries))),
+            str(self.path),
+        ]
+
+    @property
+    def options(self) -> list[str]:
+        """QEMU's options that say where its firmware is."""
+        if self.root is None:
+            return []
+        return [word for name in _FIRMWARE for word in ("-L", str(self.root / name))]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables that say where its modules are."""
+        return {} if self.root is None else {"QEMU_MODULE_DIR": str(self.root / _MODULES)}
+
+
+def find_qemu(name: str = QEMU) -> QemuProgram:
+    """Find a QEMU by the name of its program, a path, or the directory that it was unpacked into.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (root := Path(name)).is_dir():
+        return _find_unpacked(root.resolve())
+    found = shutil.which(name)
+    if found is None:
+        raise InputError(
+            f"{name} is not installed; install it with 'apt-get install qemu-system-x86', "
+            "or name another with --qemu"
+        )
+    return QemuProgram(Path(found))
+
+
+def _find_unpacked(root: Path) -> QemuProgram:
+    program = root / _PROGRAM
+    if not program.is_file():
+        raise InputError(
+            f"--qemu {root}: holds no {_PROGRAM}; name a program, or a directory with the unpacked "
+            "packages of QEMU and of all that it needs"
+        )
+    _find_loader(root)
+    return QemuProgram(program, root)
+
+
+def _find_loader(root: Path) -> Path:
+    for directory in _LIBRARIES:
+        if (loader := root / directory / _LOADER).is_file():
+            return loader
+    raise InputError(
+        f"--qemu {root}: holds no {_LOADER}; unpack the C library's package (libc6) there, too"
+    )
