@@ -86,9 +86,9 @@ def test_headers_can_be_included_by_themselves(tmp_path: Path) -> None:
     compiler = require_tool("gcc")
     for header in AGENT_DIRECTORY.rglob("*.h"):
         name = header.relative_to(AGENT_DIRECTORY)
+        options = ["-std=c11", "-Werror", f"-I{AGENT_DIRECTORY}", "-o", tmp_path / "header.o"]
         subprocess.run(
-            [compiler, "-std=c11", "-Werror", f"-I{AGENT_DIRECTORY}", "-x", "c", "-c", "-"]
-            + ["-o", tmp_path / "header.o"],
+            [compiler, *options, "-x", "c", "-c", "-"],
             input=f'#include "{name}"\n',
             text=True,
             check=True,

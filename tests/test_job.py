@@ -21,7 +21,7 @@ from freezingtime.machine.control_disk import (
 )
 from freezingtime.machine.job import Job, directory_script, pack
 from freezingtime.machine.job_messages import exit_status, first_word, not_due
-from freezingtime.machine.qemu_frontends import ToldDepth
+from freezingtime.machine.qemu_frontends import Told
 
 
 def make_job(directory: Path) -> Path:
@@ -231,7 +231,7 @@ class TestControlDisk:
             files.seek(0)
             archive = files.read()
             job = Job(b"#!script", {"A": "b"}, files, ["x*", "y"], sync=True)
-            disk.set_job(job, disk_count=3, depths=[ToldDepth("a-disk", 7)])
+            disk.set_job(job, disk_count=3, told=[Told("depth", "a-disk", 7)])
             header = bytes(disk.read(0, 4096)).rstrip(b"\0").decode().split("\n")
             assert header[:-1] == [
                 "FREEZINGTIME-JOB 3",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from freezingtime.disk_traits import NO_TRAITS
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend, Queues
-from freezingtime.machine.qemu_frontends import ToldDepth, told_depth
+from freezingtime.machine.qemu_frontends import Told, told_of
 from freezingtime.spec import parse_disk
 from tests.frontendlib import device_path, fio_on
 from tests.guestlib import GuestRun, fio_command, make_file, read_record, run_guest
@@ -69,13 +70,27 @@ def test_queues_that_a_controller_cannot_have(text: str, said: str) -> None:
     assert str(caught.value) == f"--disk: {said}"
 
 
+def told_depths(
+    frontend: Frontend, serial: str, queues: Queues, ring_entries: int | None = None
+) -> list[Told]:
+    told = told_of(frontend, serial, queues, NO_TRAITS, ring_entries)
+    return [each for each in told if each.key == "depth"]
+
+
 def test_drivers_are_told_only_what_they_do_not_find() -> None:
     long_name = "a-name-of-more-than-twenty-characters"
-    assert told_depth(Frontend.SATA, long_name, Queues(7)) == ToldDepth("a-name-of-more-than-", 7)
-    assert told_depth(Frontend.NVME, "n", Queues(24)) == ToldDepth("n", 24)
-    assert told_depth(Frontend.NVME, "n", Queues(1023)) is None
-    assert told_depth(Frontend.VIRTIO_BLK, "v", Queues(4)) is None
-    assert told_depth(Frontend.VIRTIO_SCSI, "s", Queues(4)) is None
+    cut_name = Told("depth", "a-name-of-more-than-", 7)
+    assert told_depths(Frontend.SATA, long_name, Queues(7)) == [cut_name]
+    assert told_depths(Frontend.NVME, "n", Queues(24)) == [Told("depth", "n", 24)]
+    assert told_depths(Frontend.NVME, "n", Queues(1023)) == []
+    assert told_depths(Frontend.VIRTIO_SCSI, "s", Queues(4)) == []
+
+
+def test_a_queue_that_qemu_makes_longer_than_it_was_told_is_one_of_these() -> None:
+    told = [Told("depth", "v", 4)]
+    assert told_depths(Frontend.VIRTIO_BLK, "v", Queues(4), ring_entries=1024) == told
+    assert told_depths(Frontend.VIRTIO_BLK, "v", Queues(4), ring_entries=4) == []
+    assert told_depths(Frontend.VIRTIO_BLK, "v", Queues(256), ring_entries=256) == []
 
 
 def depths_at_device(out: Path) -> list[int]:

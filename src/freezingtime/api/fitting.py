@@ -223,6 +223,7 @@ def validate(
     time_unit: str | None = None,
     read_code: str | None = None,
     cpu_rate: str = CPU_RATE,
+    qemu: str | None = None,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
@@ -244,6 +245,7 @@ def validate(
         delay=delay,
         seed=seed,
         cpu_rate=cpu_rate,
+        qemu=qemu,
     )
     place = Place(out)
     cancelled = threading.Event()

@@ -25,7 +25,6 @@ from freezingtime.experiment.run_options import (
     shell_script,
 )
 from freezingtime.machine.job import directory_script
-from freezingtime.machine.qemu_program import QEMU
 
 
 @plain_errors
@@ -52,7 +51,7 @@ def run(
     save: str | None = None,
     medium_deadline: str = MEDIUM_DEADLINE,
     boot_deadline: str = BOOT_DEADLINE,
-    qemu: str = QEMU,
+    qemu: str | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Result:

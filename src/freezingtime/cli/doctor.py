@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from freezingtime.cli.columns import print_columns
+from freezingtime.cli.machine_options import QemuOption
 from freezingtime.cli.options import command_app
 from freezingtime.experiment.doctor import State, examine
 from freezingtime.foreign_text import show
@@ -16,12 +17,12 @@ _SIGNS = {
 }
 
 
-def doctor_command() -> int:
+def doctor_command(qemu: QemuOption = None) -> int:
     """Check what a run needs, and say exactly what to install.
 
     Exit status 1 if something is missing.
     """
-    findings = examine()
+    findings = examine(qemu)
     print_columns(
         [(Text(*_SIGNS[finding.state]), finding.what, finding.detail) for finding in findings]
     )

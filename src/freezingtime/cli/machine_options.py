@@ -97,6 +97,17 @@ MemoryOption: TypeAlias = Annotated[
     ),
 ]
 
+QemuOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--qemu",
+        metavar="PROGRAM|DIR",
+        help="The QEMU to run, or a directory into which its packages were unpacked, with all that "
+        "it needs. Unless named, what `FREEZINGTIME_QEMU` names, or the one that is installed.",
+        show_default=False,
+    ),
+]
+
 FromOption: TypeAlias = Annotated[
     str | None,
     typer.Option(

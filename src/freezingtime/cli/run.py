@@ -20,6 +20,7 @@ from freezingtime.cli.machine_options import (
     InitrdOption,
     KernelOption,
     MemoryOption,
+    QemuOption,
     RootDeviceOption,
     SaveOption,
 )
@@ -45,7 +46,6 @@ from freezingtime.experiment.run_options import (
 )
 from freezingtime.foreign_text import say
 from freezingtime.machine.job import directory_script
-from freezingtime.machine.qemu_program import QEMU
 from freezingtime.units import format_time_ns
 
 EXIT_INVALID = 3
@@ -160,7 +160,7 @@ def run_command(
             metavar="TIME", help="Give up when the guest takes more real time than this to boot."
         ),
     ] = BOOT_DEADLINE,
-    qemu: Annotated[str, typer.Option(metavar="PROGRAM", help="The QEMU to run.")] = QEMU,
+    qemu: QemuOption = None,
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Run a command in a guest whose disks are the devices that you name.

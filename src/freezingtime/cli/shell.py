@@ -17,6 +17,7 @@ from freezingtime.cli.machine_options import (
     InitrdOption,
     KernelOption,
     MemoryOption,
+    QemuOption,
     RootDeviceOption,
     SaveOption,
 )
@@ -74,6 +75,7 @@ def shell_command(
     cpus: CpusOption = None,
     start_from: FromOption = None,
     save: SaveOption = None,
+    qemu: QemuOption = None,
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Type commands in a guest whose disks are the devices that you name.
@@ -99,6 +101,7 @@ def shell_command(
             cpus=cpus,
             start_from=start_from,
             save=save,
+            qemu=qemu,
         )
         say("'exit' or Ctrl-] ends the guest")
         with StepLines() as steps:

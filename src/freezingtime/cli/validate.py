@@ -11,6 +11,7 @@ import typer
 
 from freezingtime.cli.consent import require_consent
 from freezingtime.cli.json_stream import print_json
+from freezingtime.cli.machine_options import QemuOption
 from freezingtime.cli.measure_options import (
     CreateOption,
     DepthsOption,
@@ -108,6 +109,7 @@ def validate_command(
     cpu_rate: Annotated[
         str, typer.Option(metavar="RATE", help="Instructions per second of the guest's CPU.")
     ] = CPU_RATE,
+    qemu: QemuOption = None,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
@@ -148,6 +150,7 @@ def validate_command(
         delay=delay,
         seed=seed,
         cpu_rate=cpu_rate,
+        qemu=qemu,
     )
     if figures is not None:
         make_directory(figures, FIGURES_OPTION)

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-
-from elftools.common.exceptions import ELFError
-from elftools.elf.elffile import ELFFile
-from elftools.elf.sections import Symbol, SymbolTableSection
 
 from freezingtime.clock.agent import agent_path
-from freezingtime.errors import FreezingTimeError
+from freezingtime.errors import FreezingTimeError, InputError
 from freezingtime.machine.cache import cache_directory, require_writable_cache
 from freezingtime.machine.guest_image import find_image
+from freezingtime.machine.qemu_probe import probe, probe_others
+from freezingtime.machine.qemu_program import QemuProgram, find_qemu
 
-_QEMU = "qemu-system-x86_64"
-_SUPPORTED_QEMU = "7.2"
 _QEMU_CURE = "apt-get install qemu-system-x86"
 _MIN_FREE_BYTES = 1 << 30
-_DEADLINE_S = 30.0
 
 
 class State(Enum):
@@ -43,11 +35,9 @@ class Finding:
     cure: str = ""
 
 
-def examine() -> list[Finding]:
-    """Look at everything, in the order in which a run needs it."""
+def examine(qemu: str | None = None) -> list[Finding]:
+    """Look at everything, in the order in which a run needs it; ``qemu`` as in ``--qemu``."""
     checks: list[Callable[[], Finding]] = [
-        _qemu_version,
-        _qemu_symbols,
         _agent,
         _compiler,
         _package_tools,
@@ -55,44 +45,43 @@ def examine() -> list[Finding]:
         _image,
         _kvm,
     ]
-    return [check() for check in checks]
+    return [*_qemu(qemu), *(check() for check in checks)]
 
 
-def _qemu_version() -> Finding:
-    path = shutil.which(_QEMU)
-    if path is None:
-        return Finding("QEMU", State.MISSING, "not installed", _QEMU_CURE)
+def _qemu(name: str | None) -> list[Finding]:
+    """QEMU, what the agent finds in it, and which others there are."""
+    what, hooks = "QEMU", "QEMU's hooks"
     try:
-        output = subprocess.run(
-            [path, "--version"], capture_output=True, text=True, timeout=_DEADLINE_S, check=False
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("QEMU", State.MISSING, f"{path} cannot be run: {error}", _QEMU_CURE)
-    version = output.splitlines()[0] if output else f"{path} printed no version"
-    if re.search(rf"version {re.escape(_SUPPORTED_QEMU)}\b", version):
-        return Finding("QEMU", State.GOOD, version)
-    cure = f"version {_SUPPORTED_QEMU} is needed, which is Debian 12's: {_QEMU_CURE}"
-    return Finding("QEMU", State.MISSING, version, cure)
+        found = find_qemu(name)
+    except InputError as error:
+        detail = "not installed" if name is None else str(error)
+        findings = [
+            Finding(what, State.MISSING, detail, _QEMU_CURE),
+            Finding(hooks, State.MISSING, "no QEMU", "install QEMU first"),
+        ]
+    else:
+        findings = _probe(found, what, hooks)
+    others = ", ".join(f"{other.qemu.path} ({other.version})" for other in probe_others(name))
+    if others:
+        findings.append(Finding("other QEMUs", State.INFORMATION, f"would do: {others}"))
+    return findings
 
 
-def _qemu_symbols() -> Finding:
-    what = "QEMU's symbols"
-    path = shutil.which(_QEMU)
-    if path is None:
-        return Finding(what, State.MISSING, "no QEMU", "install QEMU first")
+def _probe(found: QemuProgram, what: str, hooks: str) -> list[Finding]:
     try:
-        wanted = _wanted_symbols(agent_path())
-    except FreezingTimeError:
-        return Finding(what, State.MISSING, "no agent", "build the agent first")
+        agent_path()
+    except InputError:
+        path = Finding(what, State.INFORMATION, f"{found.path}, not looked at")
+        return [path, Finding(hooks, State.MISSING, "no agent", "build the agent first")]
     try:
-        missing = sorted(wanted - _exported_symbols(Path(path)))
-    except (ELFError, OSError) as error:
-        detail = f"{path} is no program that can be examined: {error}"
-        return Finding(what, State.MISSING, detail, f"use Debian 12's QEMU: {_QEMU_CURE}")
-    if missing:
-        detail = f"not exported: {', '.join(missing)}"
-        return Finding(what, State.MISSING, detail, f"use Debian 12's QEMU: {_QEMU_CURE}")
-    return Finding(what, State.GOOD, f"all {len(wanted)} that the agent uses")
+        probed = probe(found)
+    except InputError as error:
+        unfit = Finding(what, State.MISSING, str(error), _QEMU_CURE)
+        return [unfit, Finding(hooks, State.MISSING, "none", "use another QEMU")]
+    return [
+        Finding(what, State.GOOD, f"{found.path}, {probed.version}"),
+        Finding(hooks, State.GOOD, probed.hooks),
+    ]
 
 
 def _agent() -> Finding:
@@ -158,27 +147,3 @@ def _image() -> Finding:
 def _kvm() -> Finding:
     usable = os.access("/dev/kvm", os.R_OK | os.W_OK)
     return Finding("KVM", State.INFORMATION, f"{'usable' if usable else 'not usable'}; not needed")
-
-
-def _wanted_symbols(agent: Path) -> set[str]:
-    """The functions that the agent looks for in QEMU: it declares them weak."""
-    return {
-        symbol.name
-        for symbol in _dynamic_symbols(agent)
-        if symbol["st_shndx"] == "SHN_UNDEF"
-        and symbol["st_info"]["bind"] == "STB_WEAK"
-        and not symbol.name.startswith("_")  # the C library's own
-    }
-
-
-def _exported_symbols(program: Path) -> set[str]:
-    return {
-        symbol.name for symbol in _dynamic_symbols(program) if symbol["st_shndx"] != "SHN_UNDEF"
-    }
-
-
-def _dynamic_symbols(path: Path) -> list[Symbol]:
-    """The dynamic symbol table; empty for a static program. ELFError if it is no ELF file."""
-    with path.open("rb") as file:
-        section = ELFFile(file).get_section_by_name(".dynsym")
-        return list(section.iter_symbols()) if isinstance(section, SymbolTableSection) else []

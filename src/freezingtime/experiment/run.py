@@ -39,12 +39,13 @@ from freezingtime.experiment.saving import (
 from freezingtime.experiment.statistics_sampler import StatisticsSampler
 from freezingtime.machine.collected_files import Collected, unpack_collected
 from freezingtime.machine.debian import Progress
-from freezingtime.machine.guest_image import MINI, GuestImage
+from freezingtime.machine.guest_image import MINI, GuestImage, find_image
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.job import COLLECT_LIMIT_BYTES, Job, pack
 from freezingtime.machine.machine import JobResult, Machine
 from freezingtime.machine.machine_config import MachineConfig
-from freezingtime.machine.qemu_program import QEMU, find_qemu
+from freezingtime.machine.qemu_probe import require_qemu
+from freezingtime.machine.qemu_program import find_qemu
 from freezingtime.machine.saved_machine import SavedMachine, find_saved, require_free_name
 from freezingtime.machine.service import CONTROL_DISK_INDEX
 from freezingtime.machine.snapshot import Snapshot
@@ -98,7 +99,8 @@ class RunPlan:
     """The snapshot to go on from: a saved machine's name."""
     save_as: str | None = None
     """The name to save the machine under when its job has ended well."""
-    qemu: str = QEMU
+    qemu: str | None = None
+    """The QEMU to run: a program, or a directory that one was unpacked into."""
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
     out: Path | None = None
@@ -320,6 +322,8 @@ def _run(
 
 
 def _image(plan: RunPlan, progress: Progress) -> GuestImage:
+    if find_image(plan.guest) is None:
+        require_qemu(plan.qemu)  # before anything is fetched and built for it in vain
     if plan.system is not None:
         return ready_own_image(plan.guest, plan.system, progress)
     return ready_image(plan.guest, progress)

@@ -20,7 +20,6 @@ from freezingtime.machine.guest_image import MINI
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.machine.qemu_command import CPUS_MAX
 from freezingtime.machine.saved_machine import find_saved
-from freezingtime.machine.qemu_program import QEMU
 from freezingtime.spec import DiskSpec, parse_disk
 from freezingtime.units import (
     format_size_bytes,
@@ -75,7 +74,7 @@ def make_plan(
     save: str | None = None,
     medium_deadline: str = MEDIUM_DEADLINE,
     boot_deadline: str = BOOT_DEADLINE,
-    qemu: str = QEMU,
+    qemu: str | None = None,
     out: Path | None = None,
 ) -> RunPlan:
     """The plan of a run.

@@ -60,6 +60,7 @@ class ValidatePlan:
     """Of the medium, as in ``--disk``; None: twice the mean of each cell."""
     seed: int = 0
     cpu_rate: str = CPU_RATE
+    qemu: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,9 @@ def validate(
         counts = [plan.requests or min(len(b), REQUESTS_MAX) for _, b in halves]
         guests = {
             cpus: run_in_guest(
-                GuestLoad(device, cells, counts, plan.delay, cpus, plan.seed, plan.cpu_rate),
+                GuestLoad(
+                    device, cells, counts, plan.delay, cpus, plan.seed, plan.cpu_rate, plan.qemu
+                ),
                 place / f"run-{cpus}-cpus",
                 observer,
             )

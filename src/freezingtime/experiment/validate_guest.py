@@ -56,6 +56,7 @@ class GuestLoad:
     cpus: int
     seed: int
     cpu_rate: str
+    qemu: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,7 @@ def _run(
         cpus=load.cpus,
         seed=load.seed,
         cpu_rate=load.cpu_rate,
+        qemu=load.qemu,
         out=out,
     )
     step = f"guest with {load.cpus} CPU{'s' if load.cpus > 1 else ''}"

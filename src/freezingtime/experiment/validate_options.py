@@ -27,6 +27,7 @@ def make_validate_plan(
     delay: str | None = None,
     seed: int = 0,
     cpu_rate: str = CPU_RATE,
+    qemu: str | None = None,
 ) -> ValidatePlan:
     """The plan of a validation.
 
@@ -47,6 +48,7 @@ def make_validate_plan(
         _delay(delay),
         seed,
         cpu_rate,
+        qemu,
     )
 
 

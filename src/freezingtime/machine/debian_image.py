@@ -22,8 +22,8 @@ from freezingtime.machine.guest_image import ImageContent, RootDisk
 from freezingtime.machine.initramfs import Initramfs
 from freezingtime.machine.kernel_modules import add_modules
 from freezingtime.machine.qemu_frontends import DRIVERS
-from freezingtime.machine.tools import run_tool
 from freezingtime.machine.qemu_program import find_qemu
+from freezingtime.machine.tools import run_tool
 from freezingtime.machine.unpacked_packages import UnpackedPackages, kernel_package
 from freezingtime.machine.xfs_root import copy_to_xfs
 from freezingtime.units import format_size_bytes

@@ -41,7 +41,7 @@ from freezingtime.machine.qemu_command import (
     blockdev_arguments,
     qemu_command,
 )
-from freezingtime.machine.qemu_frontends import plug_commands, told_of
+from freezingtime.machine.qemu_frontends import Told, plug_commands, ring_query, told_of
 from freezingtime.machine.qemu_process import QemuProcess, how_it_ended
 from freezingtime.machine.qemu_program import find_qemu
 from freezingtime.machine.service import (
@@ -241,17 +241,9 @@ class Machine:
             TimeLimitError: the job was not done in time.
             RunError: QEMU, the emulator or a medium failed.
         """
-        self._service.control.set_job(
-            job,
-            disk_count=len(self._disks),
-            told=[
-                told
-                for plan in self._disks
-                for told in told_of(plan.frontend, plan.name, plan.queues, plan.traits)
-            ],
-        )
         if self._snapshot is None or not self._snapshot.has_disks:
             self._plug_disks()
+        self._service.control.set_job(job, disk_count=len(self._disks), told=self._told())
         for word in (DONE if job.has_aftermath else EXIT, FAILED, LIMIT):
             self._service.stop_machine_at(word)
         self._limit_ns = limit_ns
@@ -286,6 +278,17 @@ class Machine:
     def _plug_disks(self) -> None:
         for index, plan in enumerate(self._disks, start=1):
             self._plug(index, plan)
+
+    def _told(self) -> list[Told]:
+        """What the guest is to be told of its disks, which are plugged in."""
+        told: list[Told] = []
+        for index, plan in enumerate(self._disks, start=1):
+            ring_entries = None
+            if query := ring_query(plan.frontend, self._socket(index).node):
+                status = self._execute(query.name, **query.arguments)
+                ring_entries = int(status["vring-num-default"])
+            told += told_of(plan.frontend, plan.name, plan.queues, plan.traits, ring_entries)
+        return told
 
     def _plug(self, index: int, plan: DiskPlan) -> None:
         disk = self._socket(index)
@@ -338,6 +341,7 @@ class Machine:
         log = self._captures.add("what QEMU says")
         return QemuProcess(
             command,
+            name=str(qemu.path),
             qmp=ours,
             qmp_peer=theirs,
             environment={**environment, **qemu.environment},

@@ -14,7 +14,7 @@ from freezingtime.machine.checksums import digest_file
 from freezingtime.machine.guest_image import GuestImage
 from freezingtime.machine.machine_identity import MachineIdentity
 from freezingtime.machine.qemu_command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
-from freezingtime.machine.qemu_program import QEMU, find_qemu
+from freezingtime.machine.qemu_program import find_qemu
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class MachineConfig:
     memory_bytes: int
     rate_hz: int
     cpu_count: int = 1
-    qemu: str = QEMU
+    qemu: str | None = None
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
 
@@ -60,7 +60,7 @@ class MachineConfig:
         return f"{BOOTSTRAP_ARGUMENTS} {script}"
 
 
-def _qemu_digest(name: str) -> str:
+def _qemu_digest(name: str | None) -> str:
     path = find_qemu(name).path
     try:
         return digest_file(path)

@@ -32,6 +32,8 @@ CPUS_MAX = 16
 #: How many disks of the user the machine's PCI bus has slots for.
 DISKS_MAX = 28
 
+_PROBE_MEMORY_BYTES = 16 << 20
+
 _SCSI_DEPTH = f"cmd_per_lun={queues_of(Frontend.VIRTIO_SCSI).depth}"
 
 
@@ -82,20 +84,7 @@ def qemu_command(
     restored (``incoming``): so both see the same events at the same guest time.
     """
     command = [
-        *program,
-        "-nodefaults",
-        "-no-user-config",
-        "-S",
-        *("-display", "none"),
-        *("-machine", f"{MACHINE_TYPE},memory-backend={_MEMORY}"),
-        *("-accel", "tcg,thread=single"),
-        *("-icount", "shift=0,sleep=off"),
-        *("-cpu", CPU_MODEL),
-        *("-smp", f"{cpu_count},sockets=1,cores={cpu_count},threads=1"),
-        *("-m", f"{memory_bytes >> 20}M"),
-        # The host has yet to give it: it may be more than the host has, as long as the guest
-        # does not write to all of it.
-        *("-object", f"memory-backend-ram,id={_MEMORY},size={memory_bytes >> 20}M,reserve=off"),
+        *_bare_machine(program, memory_bytes, cpu_count),
         *("-rtc", "base=2020-01-01,clock=vm"),
         *("-seed", "0"),
         "-no-reboot",
@@ -114,6 +103,30 @@ def qemu_command(
     if incoming:
         command += ["-incoming", "defer"]
     return command
+
+
+def probe_command(program: Sequence[str]) -> list[str]:
+    """The argument list that builds the smallest machine in which the agent finds all it needs."""
+    return _bare_machine(program, _PROBE_MEMORY_BYTES, 2)
+
+
+def _bare_machine(program: Sequence[str], memory_bytes: int, cpu_count: int) -> list[str]:
+    return [
+        *program,
+        "-nodefaults",
+        "-no-user-config",
+        "-S",
+        *("-display", "none"),
+        *("-machine", f"{MACHINE_TYPE},memory-backend={_MEMORY}"),
+        *("-accel", "tcg,thread=single"),
+        *("-icount", "shift=0,sleep=off"),
+        *("-cpu", CPU_MODEL),
+        *("-smp", f"{cpu_count},sockets=1,cores={cpu_count},threads=1"),
+        *("-m", f"{memory_bytes >> 20}M"),
+        # The host has yet to give it: it may be more than the host has, as long as the guest
+        # does not write to all of it.
+        *("-object", f"memory-backend-ram,id={_MEMORY},size={memory_bytes >> 20}M,reserve=off"),
+    ]
 
 
 def _file_chardev(name: str, path: str) -> list[str]:

@@ -50,14 +50,28 @@ class Told(NamedTuple):
     value: int
 
 
-def told_of(frontend: Frontend, serial: str, queues: Queues, traits: DiskTraits) -> Iterator[Told]:
+def told_of(
+    frontend: Frontend,
+    serial: str,
+    queues: Queues,
+    traits: DiskTraits,
+    ring_entries: int | None = None,
+) -> Iterator[Told]:
     """What the driver does not find by itself, nor QEMU has a setting for.
+
+    ``ring_entries`` is how long the queue is that QEMU has made, where the driver goes by that: some
+    QEMUs make all of them of one length, whatever they are told.
 
     virtio-blk and NVMe have no word for a disk that turns. QEMU's NVMe controller always says
     that it discards.
     """
     serial = serial[:_SERIAL_LENGTH]
-    if frontend in (Frontend.SATA, Frontend.NVME) and queues.depth != queues_of(frontend).depth:
+    found_depth = queues.depth
+    if frontend in (Frontend.SATA, Frontend.NVME):
+        found_depth = queues_of(frontend).depth
+    elif frontend is Frontend.VIRTIO_BLK and ring_entries is not None:
+        found_depth = ring_entries
+    if queues.depth != found_depth:
         yield Told("depth", serial, queues.depth)
     if frontend in (Frontend.VIRTIO_BLK, Frontend.NVME) and traits.is_rotational is not None:
         yield Told("rotational", serial, int(traits.is_rotational))
@@ -77,6 +91,14 @@ def require_possible(frontend: Frontend, traits: DiskTraits) -> None:
             f"{_ATA_SECTOR_BYTES} bytes, not {traits.logical_block_bytes}; "
             "give block-size=512, or another frontend"
         )
+
+
+def ring_query(frontend: Frontend, node: str) -> QmpCommand | None:
+    """The command that says how long a plugged disk's queue is (``vring-num-default``)."""
+    if frontend is not Frontend.VIRTIO_BLK:
+        return None
+    path = f"/machine/peripheral/{_controller(node)}/virtio-backend"
+    return QmpCommand("x-query-virtio-queue-status", {"path": path, "queue": 0})
 
 
 def plug_commands(
@@ -99,7 +121,7 @@ def plug_commands(
         "write-cache": "on" if write_cache else "off",
         **_block_properties(frontend, traits),
     }
-    controller = f"{node}-controller"
+    controller = _controller(node)
     match frontend:
         case Frontend.VIRTIO_BLK:
             return [_virtio_blk(controller, disk, queues, traits)]

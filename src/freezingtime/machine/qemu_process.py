@@ -17,12 +17,15 @@ from typing import Any, Self
 from qemu.qmp import ConnectError, ExecuteError, QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
+from freezingtime.clock.agent import EXIT_REFUSED, WORDS_OF_AGENT
 from freezingtime.errors import InputError, RunError
 from freezingtime.machine.capture import Capture
 
 _START_DEADLINE_S = 60.0
 _EXIT_DEADLINE_S = 1.0
 _KILL_DEADLINE_S = 10.0
+#: How many lines the last words are looked for in.
+_LAST_LINES = 20
 
 
 class QemuProcess:
@@ -32,6 +35,7 @@ class QemuProcess:
         self,
         command: Sequence[str],
         *,
+        name: str,
         qmp: socket.socket,
         qmp_peer: socket.socket,
         environment: Mapping[str, str],
@@ -41,12 +45,14 @@ class QemuProcess:
     ) -> None:
         """Start ``command``, whose QMP chardev is the descriptor of ``qmp_peer``.
 
-        What QEMU and the agent say goes to ``log``; ``inherit`` are further descriptors
-        that the command line speaks of. ``answer_deadline_s`` bounds :meth:`execute`.
+        ``name`` is what messages call it. What QEMU and the agent say goes to ``log``;
+        ``inherit`` are further descriptors that the command line speaks of.
+        ``answer_deadline_s`` bounds :meth:`execute`.
 
         Raises:
             InputError: there is no such program, or it cannot be executed.
         """
+        self._name = name
         self._log = log
         self._answer_deadline_s = answer_deadline_s
         self._qmp_socket = qmp
@@ -63,7 +69,7 @@ class QemuProcess:
             )
         except OSError as error:
             raise InputError(
-                f"cannot start {command[0]}: {error.strerror}; "
+                f"cannot start {name}: {error.strerror}; "
                 "install it with 'apt-get install qemu-system-x86'"
             ) from error
         finally:
@@ -88,14 +94,19 @@ class QemuProcess:
         """Wait for QMP's greeting: the machine is built, and stopped.
 
         Raises:
-            RunError: QEMU refused, with what it said.
+            InputError: it is no QEMU for us, with what the agent said.
+            RunError: QEMU did not start, with what it said.
         """
         try:
             self._qmp = QEMUMonitorProtocol(self._qmp_socket)
             self._qmp.settimeout(_START_DEADLINE_S)
             self._qmp.connect()
         except (ConnectError, QMPError, OSError, EOFError) as error:
-            raise self._failure("QEMU did not start", error) from error
+            failure = self._failure("QEMU did not start", error)
+            if self.exit_status() == EXIT_REFUSED:
+                words = self.last_words().removeprefix(WORDS_OF_AGENT)
+                raise InputError(f"{self._name}: {words}") from error
+            raise failure from error
 
     def execute(self, command: str, **arguments: object) -> Any:
         """Run a QMP command and return its result.
@@ -124,9 +135,12 @@ class QemuProcess:
         return self.exit_status()
 
     def last_words(self) -> str:
-        """The last line that QEMU or the agent printed, or an empty text."""
-        lines = self._log.last_lines(1)
-        return lines[0] if lines else ""
+        """The last line that QEMU or the agent printed, or an empty text.
+
+        A warning says nothing of an end: newer QEMUs have one for each old machine type.
+        """
+        lines = [line for line in self._log.last_lines(_LAST_LINES) if ": warning: " not in line]
+        return lines[-1] if lines else ""
 
     def kill(self) -> None:
         """End QEMU at once; everything worth keeping is on the disks' media. Idempotent."""

@@ -6,14 +6,17 @@ has: it is started by its own dynamic loader, with its own libraries, modules an
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.errors import InputError
 
-#: The program, unless another one is named.
-QEMU = "qemu-system-x86_64"
+PROGRAM_NAME = "qemu-system-x86_64"
+
+#: The environment variable that says which QEMU it is where no --qemu does.
+VARIABLE = "FREEZINGTIME_QEMU"
 
 _PROGRAM = "usr/bin/qemu-system-x86_64"
 _LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
@@ -56,12 +59,15 @@ class QemuProgram:
         return {} if self.root is None else {"QEMU_MODULE_DIR": str(self.root / _MODULES)}
 
 
-def find_qemu(name: str = QEMU) -> QemuProgram:
+def find_qemu(name: str | None = None) -> QemuProgram:
     """Find a QEMU by the name of its program, a path, or the directory that it was unpacked into.
+
+    None: the one that the environment names, or that is installed.
 
     Raises:
         InputError: there is none.
     """
+    name = name or os.environ.get(VARIABLE) or PROGRAM_NAME
     if (root := Path(name)).is_dir():
         return _find_unpacked(root.resolve())
     found = shutil.which(name)

@@ -7,6 +7,15 @@ from pathlib import Path
 from freezingtime.clock.agent.digest import is_made_of, sources_digest
 from freezingtime.errors import InputError
 
+#: What has the agent look for its hooks in a QEMU, name them on stdout, and end it.
+PROBE_ENVIRONMENT = {"FREEZINGTIME_PROBE": "1"}
+
+#: How each line begins that the agent prints.
+WORDS_OF_AGENT = "freezingtime agent: "
+
+#: The exit status of a QEMU that the agent will not work in.
+EXIT_REFUSED = 64
+
 
 def agent_path() -> Path:
     """The compiled agent, which the package's build leaves beside its sources.

@@ -10,8 +10,12 @@
  * function's address is that of a jump to it in a table, padded with traps. */
 static bool is_guarded(const void *function)
 {
+    static const unsigned char landing[] = {0xf3, 0x0f, 0x1e, 0xfa}; /* endbr64 */
     static const unsigned char padding[] = {0xcc, 0xcc, 0xcc};
     const unsigned char *code = function;
+    if (memcmp(code, landing, sizeof landing) == 0) {
+        code += sizeof landing;
+    }
     return code[0] == 0xe9 && memcmp(code + 5, padding, sizeof padding) == 0;
 }
 
