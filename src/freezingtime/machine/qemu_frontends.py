@@ -59,8 +59,8 @@ def told_of(
 ) -> Iterator[Told]:
     """What the driver does not find by itself, nor QEMU has a setting for.
 
-    ``ring_entries`` is how long the queue is that QEMU has made, where the driver goes by that: some
-    QEMUs make all of them of one length, whatever they are told.
+    ``ring_entries`` is how long the queue is that QEMU has made, where the driver goes by that:
+    some QEMUs make all of them of one length, whatever they are told.
 
     virtio-blk and NVMe have no word for a disk that turns. QEMU's NVMe controller always says
     that it discards.
@@ -163,6 +163,10 @@ def _scsi_names(traits: DiskTraits) -> dict[str, object]:
         vendor, product = "", traits.model_name
     names = {"vendor": vendor[:_VENDOR_LENGTH], "product": product[:_PRODUCT_LENGTH]}
     return {key: name for key, name in names.items() if name}
+
+
+def _controller(node: str) -> str:
+    return f"{node}-controller"
 
 
 def _device(driver: str, name: str, properties: Mapping[str, object]) -> QmpCommand:

@@ -68,7 +68,7 @@ def find_qemu(name: str | None = None) -> QemuProgram:
         InputError: there is none.
     """
     name = name or os.environ.get(VARIABLE) or PROGRAM_NAME
-    if (root := Path(name)).is_dir():
+    if _is_directory(root := Path(name)):
         return _find_unpacked(root.resolve())
     found = shutil.which(name)
     if found is None:
@@ -77,6 +77,13 @@ def find_qemu(name: str | None = None) -> QemuProgram:
             "or name another with --qemu"
         )
     return QemuProgram(Path(found))
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except PermissionError:
+        return False  # nor may it be looked for in a working directory that may not be read
 
 
 def _find_unpacked(root: Path) -> QemuProgram:
