@@ -132,7 +132,8 @@ def test_a_machine_that_was_typed_on_can_be_saved(new_typist: Callable[..., Typi
         again.expect("# ")
         again.type("cat /mnt/note\r")
         again.expect("\r\ntyped\r\n")
-        again.close()  # a machine that is in use is not removed
+        again.type("exit\r")  # a machine that is in use is not removed
+        assert again.status() == 0
     finally:
         remove_saved(name)
 
