@@ -5,6 +5,7 @@ One row for each file and way to read it. ``make cases`` runs these alone.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from freezingtime.errors import InputError
 from freezingtime.experiment.fit_sources import read_sources
 from freezingtime.request import Operation
 from freezingtime.trace.readers import Reading, parse_hints, read_trace
+from tests.conftest import RunProgram
 
 CASES = Path(__file__).parent / "cases"
 
@@ -217,3 +219,24 @@ def _read(
         found = "".join(words[Operation(code)] for code in trace.operation.tolist())
         assert expected.operations in ("", found)
         assert expected.length_bytes in (None, int(trace.length_bytes[0]))
+
+
+def test_every_case_has_a_row() -> None:
+    names = {path.name for path in CASES.iterdir()}
+    assert names - {"README.md"} == {name for name, _ in ROWS}
+
+
+def test_the_command_says_what_was_read(freezingtime: RunProgram) -> None:
+    command = ("replay", CASES / "disksim-int.trace", "--device", "constant:10us", "--json")
+    done = freezingtime(*command)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"freezingtime: {CASES}/disksim-int.trace: disksim: 4 requests over 30 ms"
+    )
+    (device,) = json.loads(done.stdout)["devices"]
+    assert device["summaries"][0]["iops"] == pytest.approx(4 / 0.03001)
+    assert freezingtime(*command, "-q").stderr == ""
+    # What is not as expected is said all the same.
+    quiet = freezingtime("replay", CASES / "cat-two.csv", "--device", "constant:10us", "-q")
+    assert "taken for 2 traces appended" in quiet.stderr

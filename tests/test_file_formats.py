@@ -11,6 +11,7 @@ import pytest
 
 from freezingtime.api.disk import Disk
 from freezingtime.device.registry import describe
+from freezingtime.disk_media import open_medium
 from freezingtime.errors import InputError
 from freezingtime.file_formats import (
     FORMATS,
@@ -22,7 +23,7 @@ from freezingtime.file_formats import (
 )
 from freezingtime.machine.image_import import ImportPlan
 from freezingtime.medium.file import FileMedium
-from freezingtime.spec import open_medium, parse_disk
+from freezingtime.spec import parse_disk
 from tests.conftest import RunProgram, require_tool
 
 # What QEMU's own tool makes, by its name for the format, and what we call it.

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import ascii_trace, fiu, msr, named_csv
 from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
 from freezingtime.trace.readers.fio import iolog
 from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.table import ascii_trace, fiu, msr, named_csv
 
 
 @dataclass(frozen=True, slots=True)

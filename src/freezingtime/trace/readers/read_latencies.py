@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import csv_latency, msr
 from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
 from freezingtime.trace.readers.block.latency import block_latencies
 from freezingtime.trace.readers.fio import json_output
@@ -18,7 +17,8 @@ from freezingtime.trace.readers.fio.jobs import read_fio_jobs
 from freezingtime.trace.readers.hints import NO_HINTS, Hints
 from freezingtime.trace.readers.latencies import Latencies
 from freezingtime.trace.readers.lines import Lines
-from freezingtime.trace.readers.msr_latency import read_msr
+from freezingtime.trace.readers.table import csv_latency, msr
+from freezingtime.trace.readers.table.msr_latency import read_msr
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
 

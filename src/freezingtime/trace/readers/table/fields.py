@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from freezingtime.device.trace_device import MAX_LENGTH_BYTES
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.readers.csv_header import Column, plain_name
 from freezingtime.trace.readers.hints import TIME_UNITS
 from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines
 from freezingtime.trace.readers.rwbs import parse_rwbs
+from freezingtime.trace.readers.table.header import Column, plain_name
 from freezingtime.units import MAX_VALUE
 
 _UNIT_NAMES = {digits: unit for unit, digits in TIME_UNITS.items()}

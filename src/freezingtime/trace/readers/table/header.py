@@ -2,7 +2,7 @@
 
 Names are compared without case, blanks, ``_``, ``-`` and brackets, so that ``Time (us)`` is
 ``time_us``. A time whose name says no unit has none: what is then taken for it, is found out by
-:mod:`~freezingtime.trace.readers.csv_fields`.
+:mod:`~freezingtime.trace.readers.table.fields`.
 """
 
 from __future__ import annotations

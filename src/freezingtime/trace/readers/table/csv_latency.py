@@ -1,6 +1,6 @@
 """CSV with named columns, as latencies: SNIA's block traces, and whatever has such a header.
 
-The columns are those of :mod:`~freezingtime.trace.readers.csv_header`, and one of a latency. Our
+The columns are those of :mod:`~freezingtime.trace.readers.table.header`, and one of a latency. Our
 own export has ``arrival_ns`` and ``delivery_ns`` instead. A column of depths, ``queue_depth``,
 ``depth``, ``qd`` or ``iodepth``, is used if it is there; else the depth follows from arrival
 times, if there are any. Neither times nor offsets are needed otherwise. A line without a latency
@@ -17,19 +17,19 @@ import numpy as np
 
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.readers import csv_header
 from freezingtime.trace.readers.columns import IntColumn, queue_depths
-from freezingtime.trace.readers.csv_fields import (
+from freezingtime.trace.readers.latencies import Latencies
+from freezingtime.trace.readers.lines import Lines
+from freezingtime.trace.readers.reading import span_text
+from freezingtime.trace.readers.table import header as names
+from freezingtime.trace.readers.table.fields import (
     LatencyField,
     LengthField,
     OperationField,
     TimeField,
 )
-from freezingtime.trace.readers.csv_header import Column, Header, lacking, parse_header
-from freezingtime.trace.readers.latencies import Latencies
-from freezingtime.trace.readers.lines import Lines
-from freezingtime.trace.readers.named_csv import need
-from freezingtime.trace.readers.reading import span_text
+from freezingtime.trace.readers.table.header import Column, Header, lacking, parse_header
+from freezingtime.trace.readers.table.named_csv import need
 from freezingtime.units import MAX_VALUE
 
 _START_NAME = ("arrivalns",)
@@ -142,26 +142,26 @@ def _check_unit(lines: Lines, columns: _Columns, latency_ns: IntColumn) -> None:
 def _missing(header: Header) -> str | None:
     """What a header lacks, or None."""
     needed: Mapping[str, Collection[str]] = {
-        "operation": csv_header.OPERATIONS,
-        "size": csv_header.LENGTHS,
+        "operation": names.OPERATIONS,
+        "size": names.LENGTHS,
     }
-    if header.find(_START_NAME) is None or header.find(csv_header.ENDS) is None:
-        needed = {**needed, "latency": csv_header.LATENCIES}
+    if header.find(_START_NAME) is None or header.find(names.ENDS) is None:
+        needed = {**needed, "latency": names.LATENCIES}
     return lacking(header, needed)
 
 
 def _locate(lines: Lines, header: Header) -> _Columns:
-    kind, length = need(header, csv_header.OPERATIONS), need(header, csv_header.LENGTHS)
-    latency, time = header.find(csv_header.LATENCIES), header.find(csv_header.TIMES)
+    kind, length = need(header, names.OPERATIONS), need(header, names.LENGTHS)
+    latency, time = header.find(names.LATENCIES), header.find(names.TIMES)
     return _Columns(
         OperationField(lines, kind),
         LengthField(length),
         None if latency is None else LatencyField(lines, latency),
         None if time is None else TimeField(time),
         header.find(_START_NAME),
-        header.find(csv_header.ENDS),
+        header.find(names.ENDS),
         header.find(_DEPTH_NAMES),
-        header.find(csv_header.DISKS),
+        header.find(names.DISKS),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from freezingtime.trace.readers.columns import queue_depths
 from freezingtime.trace.readers.latencies import Latencies
 from freezingtime.trace.readers.lines import Lines
-from freezingtime.trace.readers.msr import COLUMNS, TICK_NS, parse_line
+from freezingtime.trace.readers.table.msr import COLUMNS, TICK_NS, parse_line
 from freezingtime.units import MAX_VALUE
 
 _HEADER = ",".join(COLUMNS)

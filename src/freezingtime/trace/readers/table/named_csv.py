@@ -1,10 +1,10 @@
 """CSV whose columns are named by a header line, as SNIA's block traces have it.
 
 The header is the first line, or is given by the user for a file without one, or known
-(:data:`KNOWN`): :mod:`~freezingtime.trace.readers.csv_header` has the names. Columns are divided by
-commas, semicolons, tabs or bars. Columns of other names are passed over, and named. ``fua``, 0 or
-1, is our own. A column ``action``, as ``blkparse -f`` writes it, says what happened to a request:
-only those issued to the driver (D) are taken, or else those queued (Q).
+(:data:`KNOWN`): :mod:`~freezingtime.trace.readers.table.header` has the names. Columns are divided
+by commas, semicolons, tabs or bars. Columns of other names are passed over, and named. ``fua``,
+0 or 1, is our own. A column ``action``, as ``blkparse -f`` writes it, says what happened to a
+request: only those issued to the driver (D) are taken, or else those queued (Q).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from dataclasses import dataclass
 
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.readers import csv_header
-from freezingtime.trace.readers.csv_fields import LengthField, OperationField, TimeField
-from freezingtime.trace.readers.csv_header import Column, Header, lacking, parse_header
 from freezingtime.trace.readers.hints import Hints
 from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.table import header as names
+from freezingtime.trace.readers.table.fields import LengthField, OperationField, TimeField
+from freezingtime.trace.readers.table.header import Column, Header, lacking, parse_header
 
 _NEEDED: Mapping[str, Collection[str]] = {
-    "time": csv_header.TIMES,
-    "operation": csv_header.OPERATIONS,
-    "offset": csv_header.OFFSETS,
-    "size": csv_header.LENGTHS,
+    "time": names.TIMES,
+    "operation": names.OPERATIONS,
+    "offset": names.OFFSETS,
+    "size": names.LENGTHS,
 }
 _FUA = {"0": False, "1": True}
 # What happens to a request, in the order in which one is better than the next: D, issued to the
@@ -96,8 +96,8 @@ def known_parser(known: KnownCsv) -> Callable[[Lines], Iterator[Record]]:
 def _missing(header: Header) -> str | None:
     """What a header lacks, or None."""
     needed: dict[str, Collection[str]] = dict(_NEEDED)
-    if header.find(csv_header.OPERATIONS) is None:
-        needed["operation"] = (*csv_header.OPERATIONS, *csv_header.ACTIONS)
+    if header.find(names.OPERATIONS) is None:
+        needed["operation"] = (*names.OPERATIONS, *names.ACTIONS)
     return lacking(header, needed)
 
 
@@ -110,20 +110,20 @@ def need(header: Header, known: Collection[str]) -> Column:
 
 
 def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[Record]:
-    action = header.find(csv_header.ACTIONS)
-    kind = header.find(csv_header.OPERATIONS)
+    action = header.find(names.ACTIONS)
+    kind = header.find(names.OPERATIONS)
     if kind is None:
         # Somebody's word for the operation.
-        kind, action = need(header, csv_header.ACTIONS), None
+        kind, action = need(header, names.ACTIONS), None
     time, place, length = (
-        need(header, csv_header.TIMES),
-        need(header, csv_header.OFFSETS),
-        need(header, csv_header.LENGTHS),
+        need(header, names.TIMES),
+        need(header, names.OFFSETS),
+        need(header, names.LENGTHS),
     )
-    disk, fua = header.find(csv_header.DISKS), header.find(csv_header.FUA)
+    disk, fua = header.find(names.DISKS), header.find(names.FUA)
     if told := header.passed_over((action, kind, time, place, length, disk, fua)):
         lines.facts.append(told)
-    lines.is_one_clock = header.find(csv_header.ENDS) is not None
+    lines.is_one_clock = header.find(names.ENDS) is not None
     times, operations = TimeField(time), OperationField(lines, kind, are_letters=action is not None)
     offsets, lengths = LengthField(place), LengthField(length)
     wanted = None if action is None else _wanted_action(lines, header, action)

@@ -1,0 +1,1 @@
+"""Traces of one line for each request: CSV in all its forms, and numbers divided by blanks."""
