@@ -316,7 +316,7 @@ def test_a_qemu_that_cannot_be_executed_is_refused(
     assert line.startswith(f"cannot start {program}: Exec format error; ")
 
 
-@pytest.mark.parametrize("arguments", ["run -- true", "image list", "image remove mini"])
+@pytest.mark.parametrize("arguments", ["run -- true", "image build", "image remove mini"])
 def test_a_cache_that_cannot_be_made_is_refused(freezingtime: RunProgram, arguments: str) -> None:
     require_tool("qemu-system-x86_64")
     environment = {"XDG_CACHE_HOME": "/proc/nosuch"}

@@ -20,14 +20,14 @@ def result(path: Path, exit_status: int, stdout: str, stderr: str | None, valid:
 def test_a_failed_job_leads_with_its_status_and_last_words(tmp_path: Path) -> None:
     said = "starting\n" * 9 + "<b>no such\x1b]52;c;aGk=\x07 file</b>\n\n"
     failed = result(tmp_path / "run", 3, "out\n", said, valid=True)
-    assert failed.last_words == ["starting"] * 4 + ["<b>no such?]52;c;aGk=? file</b>"]
+    assert failed.last_words == ["starting"] * 4 + ["<b>no such\\x1b]52;c;aGk=\\x07 file</b>"]
     shown = failed._repr_html_()
     assert shown.startswith(
         "<p><strong>the job FAILED with exit status 3</strong></p>\n<pre>starting\n"
     )
-    assert "&lt;b&gt;no such?]52;c;aGk=? file&lt;/b&gt;</pre>\n<table" in shown
+    assert "&lt;b&gt;no such\\x1b]52;c;aGk=\\x07 file&lt;/b&gt;</pre>\n<table" in shown
     assert repr(failed).startswith(
-        "<Result the job FAILED with exit status 3: '<b>no such?]52;c;aGk=? file</b>': "
+        "<Result the job FAILED with exit status 3: '<b>no such\\x1b]52;c;aGk=\\x07 file</b>': "
         f"{tmp_path}/run: 1 requests on "
     )
 

@@ -165,7 +165,7 @@ class Result:
         disks = ", ".join(disk.spec for disk in recorded.record.header.disks) or "no disk"
         problems = self._problems()
         if self.exit_status and (words := self.last_words):
-            problems.append(repr(words[-1]))
+            problems.append(f"'{words[-1]}'")
         wrong = "".join(f"{problem}: " for problem in problems)
         where = f"{self.path}: {recorded.request_count} requests on {disks}"
         return printable(f"<Result {wrong}{where}>")
