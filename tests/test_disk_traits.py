@@ -24,16 +24,23 @@ SSD = "samsung-870-evo-1tb"
 QUEUE = (
     *("logical_block_size", "physical_block_size", "rotational", "optimal_io_size"),
     *("discard_granularity", "discard_max_bytes", "write_cache"),
+    "wbt_lat_usec",
 )
 #: By the name of a disk: its device, and what it is to be to the guest.
 DISKS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "turns": (
         HARD_DISK,
-        {"logical_block_size": "512", "physical_block_size": "4096", "rotational": "1"},
+        {
+            **{"logical_block_size": "512", "physical_block_size": "4096"},
+            **{"rotational": "1", "wbt_lat_usec": "75000"},
+        },
     ),
     "still": (
         SSD,
-        {"logical_block_size": "512", "physical_block_size": "512", "rotational": "0"},
+        {
+            **{"logical_block_size": "512", "physical_block_size": "512"},
+            **{"rotational": "0", "wbt_lat_usec": "2000"},
+        },
     ),
     "big": (
         f"{SSD},block-size=4KiB,rotational=yes",
