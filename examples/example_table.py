@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from freezingtime.cli.columns import print_columns
 from freezingtime.cli.progress import RunProgress
@@ -56,6 +57,12 @@ def build_image(example: Example) -> None:
         build_debian_image(example.image, example.system)
 
 
+def text_of(output: BinaryIO) -> str:
+    """All that a job has printed."""
+    output.seek(0)
+    return output.read().decode(errors="replace")
+
+
 def job_output(example: Example, device: str) -> dict[str, str]:
     """The names and values that the job prints on a device.
 
@@ -64,9 +71,9 @@ def job_output(example: Example, device: str) -> dict[str, str]:
     """
     with RunProgress(quiet=not sys.stderr.isatty(), forward_output=False) as progress:
         result = run(example.plan(device), progress)
-    text = progress.stdout.decode()
+    text = text_of(progress.stdout)
     if result.job.exit_status or not result.valid:
-        raise RunError(f"{example.job} on {device} failed: {text}{progress.stderr.decode()}")
+        raise RunError(f"{example.job} on {device} failed: {text}{text_of(progress.stderr)}")
     return dict(line.split(" ", 1) for line in text.splitlines())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 from freezingtime.device.registry import describe, from_content
 from freezingtime.disk_traits import NO_TRAITS, DiskTraits, TraitOverrides, traits_from
 from freezingtime.errors import InputError
+from freezingtime.experiment.saving import like_saved
 from freezingtime.frontend import Frontend
+from freezingtime.machine.machine_identity import MachineIdentity
+from freezingtime.machine.saved_machine import MachineDescription, SavedDisk, SavedMachine
 from freezingtime.spec import parse_disk
 from tests.conftest import RunProgram
 from tests.frontendlib import device_path
@@ -257,6 +261,33 @@ def test_overrides_keep_multiples() -> None:
     traits = DiskTraits(discard_granularity_bytes=512, optimal_io_bytes=6 * 512)
     changed = TraitOverrides(4096).applied_to(traits)
     assert (changed.discard_granularity_bytes, changed.optimal_io_bytes) == (4096, 4096)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> SavedMachine:
+    """A machine that was saved with a disk that turns."""
+    traits = DiskTraits(physical_block_bytes=4096, rpm=7200, discards=False)
+    disk = SavedDisk("disk1", 1 << 20, traits=traits)
+    machine = MachineIdentity("0.1", "1" * 64, 512 << 20, 1, "board", "qemu", "agent")
+    text = json.dumps(asdict(MachineDescription(machine, "mini", "7.2.0", 42, (disk,))))
+    return SavedMachine(tmp_path / "x", MachineDescription.from_json(text))
+
+
+def test_a_saved_machine_goes_on_with_the_disk_that_its_guest_knows(saved: SavedMachine) -> None:
+    """Also on a device of which another disk would be made."""
+    (spec,) = like_saved([parse_disk(SSD)], saved)
+    assert spec.traits == saved.description.disks[0].traits
+    (spec,) = like_saved([parse_disk(f"{HARD_DISK},rotational=yes,name=disk1")], saved)
+    assert spec.traits.rpm == 7200
+    with pytest.raises(InputError, match=r"the disk is known to the guest as it was saved; leave"):
+        like_saved([parse_disk(f"{HARD_DISK},block-size=4KiB")], saved)
+
+
+def test_a_saved_machine_with_impossible_traits_is_damaged(saved: SavedMachine) -> None:
+    fields = asdict(saved.description)
+    fields["disks"][0]["traits"]["rpm"] = 1
+    with pytest.raises(ValueError, match=r"1 turns a minute: must be 0, or"):
+        MachineDescription.from_json(json.dumps(fields))
 
 
 STEADY = """

@@ -27,6 +27,7 @@ from freezingtime.request import Operation, Request
 
 MIB = 2**20
 DISK = Export("disk", 64 * MIB)
+NATIVE = Export("native", 64 * MIB, min_block_bytes=4096)
 READ_ONLY_DISK = Export("fixed", 64 * MIB, read_only=True)
 
 # HAS_FLAGS, SEND_FLUSH, SEND_FUA, SEND_TRIM, SEND_WRITE_ZEROES, CAN_MULTI_CONN
@@ -298,6 +299,8 @@ def test_the_largest_and_the_last_request_are_served(
         (DISK, request(WRITE_ZEROES, 512, 64 * MIB), ENOSPC, "go beyond the end at 67108864"),
         (DISK, request(READ, 0, 1000), EINVAL, "are not both multiples of 512"),
         (DISK, request(READ, 100, 512), EINVAL, "are not both multiples of 512"),
+        (NATIVE, request(READ, 4096, 512), EINVAL, "are not both multiples of 4096"),
+        (NATIVE, request(TRIM, 512, 4096), EINVAL, "are not both multiples of 4096"),
         (DISK, request(READ, 0, 0), EINVAL, "the length is 0"),
         (DISK, request(WRITE, 0, 0), EINVAL, "the length is 0"),
         (DISK, request(READ, 0, 32 * MIB + 512), EINVAL, "length 33554944 is more than 33554432"),
@@ -316,7 +319,8 @@ def test_the_largest_and_the_last_request_are_served(
 def test_a_bad_request_is_rejected_with_the_reason(
     export: Export, sent: bytes, error: int, reason: str
 ) -> None:
-    rejected, good = RequestDecoder(export).receive(sent + request(READ, 0, 512))
+    fine = request(READ, 0, export.min_block_bytes)
+    rejected, good = RequestDecoder(export).receive(sent + fine)
     assert isinstance(rejected, Answered)
     assert (rejected.cookie, rejected.error) == (7, error)
     assert rejected.reason.endswith(reason) or rejected.reason.startswith(reason)

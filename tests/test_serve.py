@@ -304,6 +304,23 @@ def test_block_sizes_and_name_are_announced(serve: Callable[..., Server]) -> Non
     )
 
 
+def test_blocks_of_4_kib_are_announced(
+    serve: Callable[..., Server], freezingtime: RunProgram, tmp_path: Path
+) -> None:
+    server = serve("constant:1ms,size=1MiB,block-size=4KiB,name=native")
+    (export,) = json.loads(client("nbdinfo", "--json", server.uri))["exports"]
+    assert export["block_size_minimum"] == 4096
+    fd = os.open(tmp_path / "odd", os.O_CREAT | os.O_WRONLY)
+    os.truncate(fd, (1 << 20) + 512)
+    os.close(fd)
+    odd = f"constant:1ms,block-size=4KiB,medium=file:{tmp_path / 'odd'}"
+    ended = freezingtime("serve", odd, "--socket", tmp_path / "other.sock")
+    assert ended.returncode == 2
+    assert (
+        "has 1049088 bytes, which is no multiple of its logical block, 4096 bytes" in ended.stderr
+    )
+
+
 def test_a_served_file_is_read_as_it_is(serve: Callable[..., Server], tmp_path: Path) -> None:
     source = random_file(tmp_path / "disk.raw")
     server = serve(f"constant:10us,medium=file:{source}")

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,12 @@ def measure(
     return Measured(application, of_device, target, result)
 
 
+def text_of(output: BinaryIO) -> str:
+    """All that a job has printed."""
+    output.seek(0)
+    return output.read().decode(errors="replace")
+
+
 def run_quietly(plan: RunPlan) -> tuple[RunResult, str]:
     """Run a job that must succeed, exactly; returns what it printed as well.
 
@@ -86,9 +93,9 @@ def run_quietly(plan: RunPlan) -> tuple[RunResult, str]:
         disks = ", ".join(disk.text for disk in plan.disks)
         raise RunError(
             f"the job on {disks} ended with {result.job.exit_status}, "
-            f"{result.totals.late_count} late: {progress.stderr.decode(errors='replace')}"
+            f"{result.totals.late_count} late: {text_of(progress.stderr)}"
         )
-    return result, progress.stdout.decode()
+    return result, text_of(progress.stdout)
 
 
 def _script(count: int) -> bytes:

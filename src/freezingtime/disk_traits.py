@@ -125,9 +125,12 @@ def traits_from(fields: Mapping[str, object]) -> DiskTraits:
 
     Raises:
         TypeError: they are none.
-        InputError: they do not go together.
+        ValueError: they do not go together.
     """
-    return DiskTraits(**fields)  # type: ignore[arg-type]
+    try:
+        return DiskTraits(**fields)  # type: ignore[arg-type]
+    except InputError as error:
+        raise ValueError(str(error)) from error
 
 
 def _rounded_up(size_bytes: int | None, unit_bytes: int) -> int | None:

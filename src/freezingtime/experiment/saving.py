@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from freezingtime.disk_traits import NO_OVERRIDES
 from freezingtime.errors import InputError
 from freezingtime.experiment.disks import OpenDisk, load_changes
 from freezingtime.experiment.guest import ready_image
@@ -66,7 +65,7 @@ def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpe
         if base is None:
             raise InputError(f"{about} was saved over a file; give that one with medium=file:PATH")
         raise InputError(f"{about} was saved over a file that differs, or has changed since")
-    if spec.overrides != NO_OVERRIDES and spec.traits != disk.traits:
+    if spec.overrides.applied_to(disk.traits) != disk.traits:
         raise InputError(
             f"{about} is known to the guest as it was saved; leave out block-size= and rotational="
         )
