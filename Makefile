@@ -21,7 +21,7 @@ CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sig
 PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-all cases docs bench paper lint format clean
+.PHONY: help setup setup-test demo test test-all test-qemus cases docs bench paper lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
 
 test-all: packages-test-all setup-test lint ## every test
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+
+test-qemus: setup-test ## many of the tests with each QEMU of Debian's, and a table; SUITES="trixie sid"
+	$(BIN)/python -m tests.qemulib $(SUITES)
 
 cases: setup-test ## small files that were read wrongly once: each gives what it must
 	$(BIN)/python -m pytest -v tests/test_cases.py

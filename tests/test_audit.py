@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from freezingtime.cli.run import EXIT_INVALID, run_command
+from freezingtime.errors import RunError
 from freezingtime.machine.capture import Capture
 from freezingtime.machine.job import Job
 from freezingtime.machine.machine import JobResult, Machine
@@ -25,11 +26,11 @@ pytestmark = pytest.mark.guest
 JOB = fio_command(rw="randread", number_ios=50)
 
 
-@pytest.fixture
-def late_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An agent built with its fault switch, which meets every event 300 ns too late."""
+@pytest.fixture(scope="module")
+def faulty_agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An agent built with its fault switches."""
     compiler = shutil.which("cc") or str(sysconfig.get_config_var("CC"))
-    faulty = tmp_path / "agent.so"
+    faulty = tmp_path_factory.mktemp("faulty") / "agent.so"
     subprocess.run(
         [
             *(compiler, "-std=c11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden"),
@@ -38,8 +39,24 @@ def late_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ],
         check=True,
     )
-    monkeypatch.setattr("freezingtime.clock.virtual.agent_path", lambda: faulty)
+    return faulty
+
+
+@pytest.fixture
+def late_agent(faulty_agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that meets every event 300 ns too late."""
+    monkeypatch.setattr("freezingtime.clock.virtual.agent_path", lambda: faulty_agent)
     monkeypatch.setenv("FREEZINGTIME_FAULT_LATE_NS", "300")
+
+
+@pytest.mark.parametrize("hook", ["share", "budget"])
+def test_a_hook_that_qemu_passes_by_ends_the_run_with_its_name(
+    hook: str, faulty_agent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freezingtime.clock.virtual.agent_path", lambda: faulty_agent)
+    monkeypatch.setenv("FREEZINGTIME_FAULT_PASSED_BY", hook)
+    with pytest.raises(RunError, match=rf"this QEMU never called the hook '{hook}' \("):
+        run_guest("true", "constant:100us")
 
 
 @pytest.mark.usefixtures("late_agent")
