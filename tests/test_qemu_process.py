@@ -33,13 +33,13 @@ def connect(script: str) -> None:
 
 
 def test_what_was_said_last_is_said_of_it() -> None:
-    with pytest.raises(RunError, match="ended with exit status 3: it is broken$"):
+    with pytest.raises(RunError, match=r"ended with exit status 3: it is broken$"):
         connect("echo 'all is well' >&2; echo 'it is broken' >&2; exit 3")
 
 
 def test_a_warning_is_no_last_word() -> None:
     """The newest QEMUs have one for each old machine type, at the start of every run."""
-    with pytest.raises(RunError, match="ended with exit status 3: it is broken$"):
+    with pytest.raises(RunError, match=r"ended with exit status 3: it is broken$"):
         connect(f'echo "it is broken" >&2; echo "{WARNING}" >&2; exit 3')
     with pytest.raises(RunError) as caught:
         connect(f'echo "{WARNING}" >&2; kill -9 $$')
