@@ -63,10 +63,10 @@ test-all: packages-test-all setup-test lint ## every test
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
 
 test-qemus: setup-test ## many of the tests with each QEMU of Debian's, and a table; SUITES="trixie sid"
-	$(BIN)/python -m tests.qemulib $(SUITES)
+	$(BIN)/python -m tests.support.qemulib $(SUITES)
 
 cases: setup-test ## small files that were read wrongly once: each gives what it must
-	$(BIN)/python -m pytest -v tests/test_cases.py
+	$(BIN)/python -m pytest -v tests/trace/test_cases.py
 
 docs: setup-test ## the documentation site, in build/site; broken links are errors
 	$(BIN)/python -m website

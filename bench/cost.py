@@ -19,10 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from stock_qemu import stock_s
 
-from freezingtime.experiment.run import RunObserver, RunPlan, run
-from freezingtime.machine.guest_image import find_image
-from freezingtime.machine.image_build import build_mini_image
-from freezingtime.spec import parse_disk
+from freezingtime.disk.spec import parse_disk
+from freezingtime.images.build import build_mini_image
+from freezingtime.images.guest_image import find_image
+from freezingtime.run.run import RunObserver, RunPlan, run
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 READS = 20_000

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 from freezingtime.device.registry import from_content
-from freezingtime.experiment.simulate import CompletesClosed
 from freezingtime.request import Operation
+from freezingtime.simulate.simulate import CompletesClosed
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 MIB, GIB = 1 << 20, 1 << 30

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from freezingtime.annotation import Annotation, HeldBy
-from freezingtime.emulator import CompletedRequest
+from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile

@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from freezingtime.machine.checksums import check_files
-from freezingtime.machine.saved_machine import find_saved, remove_saved
+from freezingtime.store.checksums import check_files
+from freezingtime.store.saved_machine import find_saved, remove_saved
 
 MEMORIES = os.environ.get("BENCH_MEMORY", "512MiB,2GiB").split(",")
 PROGRAM = Path(sys.executable).with_name("freezingtime")

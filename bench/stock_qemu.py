@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from freezingtime.machine import control_disk
-from freezingtime.machine.guest_image import GuestImage
-from freezingtime.machine.job import Job
-from freezingtime.machine.qemu_command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
+from freezingtime.images.guest_image import GuestImage
+from freezingtime.vm import control_disk
+from freezingtime.vm.job import Job
+from freezingtime.vm.qemu.command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
 
 #: A disk that takes no time.
 NULL_DISK = "driver=null-co,size=1073741824,read-zeroes=on"

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from freezingtime.emulator import Totals
+from freezingtime.disk.spec import parse_disk
+from freezingtime.emulator.loop import Totals
 from freezingtime.errors import FreezingTimeError
-from freezingtime.experiment.run import RunObserver, RunPlan, RunResult, run
-from freezingtime.experiment.run_meter import DiskMeter
-from freezingtime.spec import parse_disk
+from freezingtime.run.meter import DiskMeter
+from freezingtime.run.run import RunObserver, RunPlan, RunResult, run
 from freezingtime.units import parse_time_ns
 
 DEVICES = ("0", "10us", "100us", "10ms")

@@ -12,8 +12,8 @@ import sys
 from examples.example_table import Example, build_image, job_output, print_outputs
 
 from freezingtime.errors import FreezingTimeError, InputError
-from freezingtime.machine.debian_image import DebianPlan
-from freezingtime.machine.guest_image import RootDisk
+from freezingtime.images.debian.image import DebianPlan
+from freezingtime.images.guest_image import RootDisk
 
 IMAGE = "databases"
 PACKAGES = ("fio", "postgresql", "rocksdb-tools", "sqlite3")

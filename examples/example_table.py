@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from freezingtime.cli.columns import print_columns
-from freezingtime.cli.progress import RunProgress
+from freezingtime.cli.guest.progress import RunProgress
+from freezingtime.cli.output.columns import print_columns
+from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import RunError
-from freezingtime.experiment.run import RunPlan, run
-from freezingtime.machine.debian_image import DebianPlan
-from freezingtime.machine.guest_image import find_image
-from freezingtime.machine.image_build import build_debian_image
-from freezingtime.machine.job import directory_script
-from freezingtime.spec import parse_disk
+from freezingtime.images.build import build_debian_image
+from freezingtime.images.debian.image import DebianPlan
+from freezingtime.images.guest_image import find_image
+from freezingtime.run.run import RunPlan, run
+from freezingtime.vm.job import directory_script
 
 _DIRECTORY = Path(__file__).parent
 

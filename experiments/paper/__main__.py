@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from experiments.paper import alternatives, emulated_ssd, fastest, ffmpeg, overhead
 from experiments.paper.outcome import Outcome, Settings, main
 
-from freezingtime.report.canvas import write_file
+from freezingtime.report.figures.canvas import write_file
 
 _EXPERIMENTS = (fastest, emulated_ssd, ffmpeg, overhead, alternatives)
 _HEAD = """# The paper's experiments

@@ -11,8 +11,8 @@ import numpy as np
 from experiments.paper.outcome import Outcome
 from numpy.typing import NDArray
 
-from freezingtime.report.canvas import figure_bytes, new_figure, write_file
-from freezingtime.report.style import COLORS
+from freezingtime.report.figures.canvas import figure_bytes, new_figure, write_file
+from freezingtime.report.figures.style import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,12 +12,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.cli.progress import RunProgress
+from freezingtime.cli.guest.progress import RunProgress
+from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import RunError
-from freezingtime.experiment.replay import TraceSource, replay
-from freezingtime.experiment.run import RunPlan, RunResult, run
 from freezingtime.request import Operation
-from freezingtime.spec import parse_disk
+from freezingtime.run.run import RunPlan, RunResult, run
+from freezingtime.simulate.replay import TraceSource, replay
 from freezingtime.trace.readers.fio.latency_log import read_latency_log
 from freezingtime.trace.record_columns import read_disk
 from freezingtime.trace.run_directory import STDOUT_NAME

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from freezingtime.cli.columns import print_columns
+from freezingtime.cli.output.columns import print_columns
 from freezingtime.errors import FreezingTimeError, InputError
 
 _SCALE_MAX = 1000

@@ -22,10 +22,10 @@ from experiments.paper.guest import OPERATIONS, measure, run_quietly
 from experiments.paper.nbd import serve_command, serving
 from experiments.paper.outcome import Outcome, Settings, Table, main, show
 
+from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import RunError
-from freezingtime.experiment.run import RunPlan
-from freezingtime.machine.guest_image import MINI, GuestImage, find_image
-from freezingtime.spec import parse_disk
+from freezingtime.images.guest_image import MINI, GuestImage, find_image
+from freezingtime.run.run import RunPlan
 
 FRAMES = 100
 _REQUESTS = 400

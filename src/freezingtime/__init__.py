@@ -32,10 +32,10 @@ if TYPE_CHECKING:
         RunError,
         TimeLimitError,
     )
-    from freezingtime.experiment.compare import Comparison
+    from freezingtime.results.compare import Comparison
 
 _MODULES = {
-    "Comparison": "freezingtime.experiment.compare",
+    "Comparison": "freezingtime.results.compare",
     "Disk": "freezingtime.api.disk",
     "FittedDevice": "freezingtime.api.fitting",
     "FreezingTimeError": "freezingtime.errors",

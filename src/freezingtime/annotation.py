@@ -1,7 +1,7 @@
 """What a device says of a single request, beyond when it completed.
 
 A model says what it knows and leaves the rest :data:`NOT_SAID`; it says it in one place,
-request by request and in whole traces alike (:mod:`freezingtime.device.annotation_columns` has
+request by request and in whole traces alike (:mod:`freezingtime.device.annotations.columns` has
 the same fields as an array). The numbers of words stand in records: they keep their meaning.
 """
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-from freezingtime.foreign_text import printable
+from freezingtime.host.foreign_text import printable
 
 
 class FreezingTimeError(Exception):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Drives the agent's NBD client on an inherited socket, for tests/test_agent_nbd.py.
+ * Drives the agent's NBD client on an inherited socket, for tests/agent/test_agent_nbd.py.
  *
  * Argument: the socket's descriptor; it is disk 7's. Input, one command a line:
  *   ask COMMAND FLAGS OFFSET LENGTH PARTS    send a request, whose data, byte i being

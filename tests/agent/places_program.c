@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Functions that call each other in the ways of a QEMU's round robin, and the agent's finder of
- * places let loose on them, for tests/test_agent_places.py. Built as a program that has them
+ * places let loose on them, for tests/agent/test_agent_places.py. Built as a program that has them
  * itself, or with -DMODULE as one, without them, that loads a module which was built of this file
  * with -DMODULE_CODE. Output: a line "NAME VALUE" for each thing that was done.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Guest time while it is set and read at the same time, for tests/test_agent_time.py. Argument: how
+ * Guest time while it is set and read at the same time, for tests/agent/test_agent_time.py. Argument: how
  * many times the number of CPUs and the rate are set. Two ways:
  *   within   what counts changes in the middle of each reading, and instructions are executed
  *   threads  one thread sets, another reads, for a sanitizer to look at

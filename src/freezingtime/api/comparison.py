@@ -6,8 +6,8 @@ from os import PathLike
 
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.result import Result, open_run
-from freezingtime.experiment.compare import Comparison
-from freezingtime.experiment.compare import compare as compare_runs
+from freezingtime.results.compare import Comparison
+from freezingtime.results.compare import compare as compare_runs
 
 
 @plain_errors

@@ -14,19 +14,19 @@ from freezingtime.api.place import Place
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
 from freezingtime.api.result import warn, warn_of
+from freezingtime.calibrate.distance import FIGURES, Distance
+from freezingtime.calibrate.fit.fit import EMPIRICAL, Fit, FitPlan, check_out, parse_missing
+from freezingtime.calibrate.fit.fit import fit as fit_latencies
+from freezingtime.calibrate.fit.sources import read_sources
+from freezingtime.calibrate.latency_cells import Cell
+from freezingtime.calibrate.measure.measure import DEPTHS, ROUNDS, SIZES_BYTES
+from freezingtime.calibrate.measure.measure import measure as measure_plan
+from freezingtime.calibrate.measure.options import RUNTIME, make_measure_plan
+from freezingtime.calibrate.validate.options import make_validate_plan
+from freezingtime.calibrate.validate.validate import FIT, Validation
+from freezingtime.calibrate.validate.validate import validate as validate_latencies
 from freezingtime.errors import RunError
-from freezingtime.experiment.distance import FIGURES, Distance
-from freezingtime.experiment.fit import EMPIRICAL, Fit, FitPlan, check_out, parse_missing
-from freezingtime.experiment.fit import fit as fit_latencies
-from freezingtime.experiment.fit_sources import read_sources
-from freezingtime.experiment.latency_cells import Cell
-from freezingtime.experiment.measure import DEPTHS, ROUNDS, SIZES_BYTES
-from freezingtime.experiment.measure import measure as measure_plan
-from freezingtime.experiment.measure_options import RUNTIME, make_measure_plan
-from freezingtime.experiment.run_options import CPU_RATE
-from freezingtime.experiment.validate import FIT, Validation
-from freezingtime.experiment.validate import validate as validate_latencies
-from freezingtime.experiment.validate_options import make_validate_plan
+from freezingtime.run.options import CPU_RATE
 from freezingtime.trace.readers import parse_hints
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from freezingtime.emulator import Totals
+from freezingtime.emulator.loop import Totals
 from freezingtime.errors import RunError
-from freezingtime.experiment.heartbeat import Heartbeat
-from freezingtime.experiment.progress_text import JobTimes, running_line, share_line, step_line
-from freezingtime.experiment.run import RunObserver
-from freezingtime.experiment.run_meter import DiskMeter
-from freezingtime.experiment.step_lines import SILENCE_S
-from freezingtime.foreign_text import printable, say
+from freezingtime.host.foreign_text import printable, say
+from freezingtime.run.heartbeat import Heartbeat
+from freezingtime.run.meter import DiskMeter
+from freezingtime.run.progress_text import JobTimes, running_line, share_line, step_line
+from freezingtime.run.run import RunObserver
+from freezingtime.run.step_lines import SILENCE_S
 
 #: A notebook keeps and passes on whatever is shown.
 _PERIOD_S = 0.5

@@ -14,16 +14,16 @@ from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
 from freezingtime.api.result import Result, warn, warn_of
 from freezingtime.errors import InputError
-from freezingtime.experiment.latency_summary import LatencySummary, summarize_each
-from freezingtime.experiment.recorded_run import open_recorded_run
-from freezingtime.experiment.replay import (
+from freezingtime.results.latency_summary import LatencySummary, summarize_each
+from freezingtime.results.recorded_run import open_recorded_run
+from freezingtime.simulate.replay import (
     TraceSource,
     open_new_record,
     refuse_to_overwrite,
     write_record,
 )
-from freezingtime.experiment.replay import replay as replay_on
-from freezingtime.experiment.workload import PATTERNS, Workload, parse_workload
+from freezingtime.simulate.replay import replay as replay_on
+from freezingtime.simulate.workload import PATTERNS, Workload, parse_workload
 from freezingtime.trace.readers import Hints, parse_hints
 from freezingtime.trace.record_paths import RECORD_NAME
 

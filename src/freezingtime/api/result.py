@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from freezingtime.api.place import Place
 from freezingtime.api.plain_errors import plain_errors
-from freezingtime.experiment.latency_summary import LatencySummary
-from freezingtime.experiment.recorded_run import RecordedRun, open_recorded_run
-from freezingtime.foreign_text import printable
+from freezingtime.host.foreign_text import printable
+from freezingtime.results.latency_summary import LatencySummary
+from freezingtime.results.recorded_run import RecordedRun, open_recorded_run
 from freezingtime.trace.readers import Reading
 from freezingtime.trace.record_schema import COLUMNS
 from freezingtime.trace.run_directory import STDOUT_NAME

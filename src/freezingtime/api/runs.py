@@ -12,9 +12,8 @@ from freezingtime.api.place import Place
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
-from freezingtime.experiment.recorded_run import open_recorded_run
-from freezingtime.experiment.run import run as run_plan
-from freezingtime.experiment.run_options import (
+from freezingtime.results.recorded_run import open_recorded_run
+from freezingtime.run.options import (
     BOOT_DEADLINE,
     COLLECT_LIMIT,
     CPU_RATE,
@@ -24,7 +23,8 @@ from freezingtime.experiment.run_options import (
     make_plan,
     shell_script,
 )
-from freezingtime.machine.job import directory_script
+from freezingtime.run.run import run as run_plan
+from freezingtime.vm.job import directory_script
 
 
 @plain_errors

@@ -21,9 +21,9 @@ from typer.core import TyperGroup
 
 from freezingtime._version import __version__
 from freezingtime.cli import signals
-from freezingtime.cli.standard_streams import open_closed_streams
+from freezingtime.cli.output.standard_streams import open_closed_streams
 from freezingtime.errors import FreezingTimeError, GuestError, InputError, TimeLimitError
-from freezingtime.foreign_text import printable, say
+from freezingtime.host.foreign_text import printable, say
 
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -37,22 +37,22 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 #: The commands and the modules that define them, imported when asked for: a run on a
 #: simple device need not wait for what simulations are made of.
 _COMMANDS = {
-    "run": "freezingtime.cli.run",
-    "serve": "freezingtime.cli.serve",
-    "devices": "freezingtime.cli.devices",
-    "replay": "freezingtime.cli.replay",
-    "measure": "freezingtime.cli.measure",
-    "fit": "freezingtime.cli.fit",
-    "validate": "freezingtime.cli.validate",
-    "accuracy": "freezingtime.cli.accuracy",
-    "export": "freezingtime.cli.export",
-    "report": "freezingtime.cli.report",
-    "compare": "freezingtime.cli.compare",
-    "runs": "freezingtime.cli.runs",
-    "doctor": "freezingtime.cli.doctor",
-    "shell": "freezingtime.cli.shell",
-    "image": "freezingtime.cli.image",
-    "snapshot": "freezingtime.cli.snapshot",
+    "run": "freezingtime.cli.guest.run",
+    "serve": "freezingtime.cli.device.serve",
+    "devices": "freezingtime.cli.device.devices",
+    "replay": "freezingtime.cli.device.replay",
+    "measure": "freezingtime.cli.device.measure",
+    "fit": "freezingtime.cli.device.fit",
+    "validate": "freezingtime.cli.device.validate",
+    "accuracy": "freezingtime.cli.device.accuracy",
+    "export": "freezingtime.cli.results.export",
+    "report": "freezingtime.cli.results.report",
+    "compare": "freezingtime.cli.results.compare",
+    "runs": "freezingtime.cli.results.runs",
+    "doctor": "freezingtime.cli.guest.doctor",
+    "shell": "freezingtime.cli.guest.shell",
+    "image": "freezingtime.cli.guest.image",
+    "snapshot": "freezingtime.cli.guest.snapshot",
 }
 
 

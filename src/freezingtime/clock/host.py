@@ -12,7 +12,7 @@ import os
 import time
 
 from freezingtime.clock.base import Arrival, Clock, Moment, Verdict, Wire
-from freezingtime.poller import Poller
+from freezingtime.host.poller import Poller
 
 #: The kernel wakes sleepers this much late; what is left is waited out awake.
 _WAKEUP_SLACK_NS = 150_000

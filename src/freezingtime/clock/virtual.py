@@ -26,8 +26,8 @@ from freezingtime.clock.protocol import (
     encode_order,
 )
 from freezingtime.errors import RunError
-from freezingtime.patience import Patience
-from freezingtime.poller import Poller, same_user
+from freezingtime.host.patience import Patience
+from freezingtime.host.poller import Poller, same_user
 from freezingtime.request import Request
 
 #: How long bytes that QEMU has already sent may take to be read.

@@ -24,14 +24,16 @@ def prepare(package: Path) -> None:
 
 
 @cache  # what is loaded stays loaded: looking once is enough
-def forget_stale(package: Path) -> bool:
-    """Remove the kept machine code of the package directory if a source of it is newer.
+def forget_stale(*packages: Path) -> bool:
+    """Remove the kept machine code of the package directories if a source of them is newer.
 
     Whether there is any left.
     """
-    folders = [package, *package.glob("kernels/**/")]
+    folders = [*packages]
+    for package in packages:
+        folders += package.glob("kernels/**/")
     sources = [source for folder in folders for source in folder.glob("*.py")]
-    sources += Path(__file__).parent.glob("annotation*.py")
+    sources += Path(__file__).parent.glob("annotations/*.py")
     newest_ns = max(source.stat().st_mtime_ns for source in sources)
     kept = False
     for index in (index for folder in folders for index in folder.glob("__pycache__/*.nbi")):

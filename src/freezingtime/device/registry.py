@@ -33,13 +33,13 @@ from freezingtime.device.catalogue_search import (
     nearest,
     no_match,
 )
-from freezingtime.device.composite import Concatenation, Mirror, Stripe
+from freezingtime.device.compose.composite import Concatenation, Mirror, Stripe
+from freezingtime.device.compose.raid import ParityRaid
+from freezingtime.device.compose.tier import SECTOR_BYTES, CacheTier
 from freezingtime.device.composition_limits import one_member
 from freezingtime.device.constant import CONSTANT, ConstantTimes
 from freezingtime.device.description import Description
 from freezingtime.device.parameters import Table
-from freezingtime.device.raid import ParityRaid
-from freezingtime.device.tier import SECTOR_BYTES, CacheTier
 from freezingtime.device.toml_file import parse_toml, read_toml
 from freezingtime.device.traits import check_traits, model_traits, parse_traits
 from freezingtime.disk_traits import DiskTraits
@@ -272,7 +272,7 @@ def _cache_tier(table: Table, seed: int, size_bytes: int | None) -> Device:
 
 
 def _perturb(table: Table, seed: int, size_bytes: int | None) -> Device:
-    from freezingtime.device.perturb import Perturb, PerturbParams
+    from freezingtime.device.compose.perturb import Perturb, PerturbParams
 
     inner = _one(table, "device", seed * 31 + 1, size_bytes)
     until_ns = table.time_ns("slow_until", 0, most=MAX_VALUE)
@@ -303,19 +303,19 @@ def _made_of(table: Table) -> Iterator[None]:
 
 
 def _latency(table: Table, seed: int, _size_bytes: int | None) -> Device:
-    from freezingtime.device.latency import LatencyDevice, LatencyParams
+    from freezingtime.device.latency.model import LatencyDevice, LatencyParams
 
     return LatencyDevice(LatencyParams.parse(table), seed)
 
 
 def _empirical(table: Table, seed: int, _size_bytes: int | None) -> Device:
-    from freezingtime.device.empirical import EmpiricalDevice, EmpiricalParams
+    from freezingtime.device.empirical.model import EmpiricalDevice, EmpiricalParams
 
     return EmpiricalDevice(EmpiricalParams.parse(table), seed)
 
 
 def _volume(table: Table, seed: int, size_bytes: int | None) -> Device:
-    from freezingtime.device.volume import VolumeDevice, VolumeParams
+    from freezingtime.device.volume.model import VolumeDevice, VolumeParams
 
     params = VolumeParams.parse(table)
     with _made_of(table):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError
-from freezingtime.file_formats import HEAD_BYTES, TAIL_BYTES, recognize
+from freezingtime.host.file_formats import HEAD_BYTES, TAIL_BYTES, recognize
 from freezingtime.units import format_size_bytes
 
 #: The largest that ``fit`` writes are a hundredth of it; parsing takes seconds for each MiB.

@@ -19,12 +19,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from freezingtime.annotation import SAYS_NOTHING, Annotation
 from freezingtime.device import compile_cache
-from freezingtime.device.annotation_columns import Annotations, new_annotations
+from freezingtime.device.annotations.columns import Annotations, new_annotations
 from freezingtime.device.base import TimedDevice
 from freezingtime.request import Operation
 
 #: The longest request: 8 GiB. NBD's lengths have 32 bits.
 MAX_LENGTH_BYTES = 2**33
+
+#: Where the models are whose kernels call one another.
+_ROOMS = ("latency", "volume", "empirical")
 
 
 class OperationClass(IntEnum):
@@ -120,7 +123,7 @@ class TraceDevice(TimedDevice):
     def __init__(self) -> None:
         super().__init__()
         # The kernels call each other over files.
-        compile_cache.forget_stale(Path(__file__).parent)
+        compile_cache.forget_stale(*(Path(__file__).parent / room for room in _ROOMS))
 
     @abstractmethod
     def complete_trace(self, trace: Trace) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from freezingtime.errors import InputError
-from freezingtime.file_formats import QCOW2, FileKind, recognize_open
+from freezingtime.host.file_formats import QCOW2, FileKind, recognize_open
 from freezingtime.medium import fallocate
 from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.file_access import BufferedAccess, DirectAccess, FileAccess

@@ -1,6 +1,6 @@
 """One client's connection: bytes in to requests, replies out to bytes, and an orderly end.
 
-Driven by a :class:`~freezingtime.poller.Poller`; no call waits. What one client can make
+Driven by a :class:`~freezingtime.host.poller.Poller`; no call waits. What one client can make
 the server hold in memory is bounded, and so is what all can (:mod:`.budget`): a client that does
 not read its replies, or sends faster than the disk is, is not read from until it has caught up.
 But a guest's queues are its own bound, and all that a doorbell sends must come in at once: time
@@ -14,12 +14,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from freezingtime.host.poller import Poller
 from freezingtime.nbd.budget import Budget
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.handshake import ServerHandshake
 from freezingtime.nbd.protocol import ProtocolError, wire_error
 from freezingtime.nbd.transmission import Answered, Disconnect, RequestDecoder, encode_reply
-from freezingtime.poller import Poller
 from freezingtime.request import Buffer, Operation, Request
 
 _RECEIVE_BYTES = 256 * 1024

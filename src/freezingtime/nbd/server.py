@@ -1,6 +1,6 @@
 """The wire's sockets: listens, and hands requests over from all connections in order of receipt.
 
-One thread, driven by a :class:`~freezingtime.poller.Poller`. The protocol itself is in
+One thread, driven by a :class:`~freezingtime.host.poller.Poller`. The protocol itself is in
 the modules beside this one and knows no sockets.
 """
 
@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Protocol
 
 from freezingtime.errors import RunError
+from freezingtime.host.poller import Poller, same_user
 from freezingtime.nbd.budget import Budget
 from freezingtime.nbd.connection import Connection
 from freezingtime.nbd.export import Export
-from freezingtime.poller import Poller, same_user
 from freezingtime.request import Buffer, Request
 
 #: How many clients are served at once; more wait in the kernel, as for any busy server.

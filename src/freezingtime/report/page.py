@@ -11,10 +11,8 @@ from jinja2 import Environment, StrictUndefined
 
 from freezingtime._version import __version__
 from freezingtime.device.discard_notice import discard_notices
-from freezingtime.report.inline_svg import INLINE_SETTINGS, inline_svg
-from freezingtime.report.internals_tables import held_table, served_table, statistics_table
-from freezingtime.report.run_data import ALL, GuestOutput, RunData
-from freezingtime.report.run_figures import (
+from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
+from freezingtime.report.figures.run_figures import (
     FREEZE,
     INTERNALS,
     LATENCY_DISTRIBUTION,
@@ -26,8 +24,10 @@ from freezingtime.report.run_figures import (
     RunFigure,
     draw_run_figure,
 )
-from freezingtime.report.run_panels import subjects_max
-from freezingtime.report.style import COLORS, DARK_COLORS
+from freezingtime.report.figures.run_panels import subjects_max
+from freezingtime.report.figures.style import COLORS, DARK_COLORS
+from freezingtime.report.internals_tables import held_table, served_table, statistics_table
+from freezingtime.report.run_data import ALL, GuestOutput, RunData
 from freezingtime.report.tables import (
     Table,
     audit_table,

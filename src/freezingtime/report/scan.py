@@ -12,7 +12,7 @@ from freezingtime.errors import InputError
 from freezingtime.percentile import percentile_rank
 from freezingtime.report.batches import Columns, read_batches
 from freezingtime.report.bins import Percentiles, Span, Sums, ratio
-from freezingtime.report.cdf import cdf_ranks, cdf_shares
+from freezingtime.report.figures.cdf import cdf_ranks, cdf_shares
 from freezingtime.report.internals import InternalsScan
 from freezingtime.report.quantiles import Histogram, RankedValues
 from freezingtime.report.run_data import (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from freezingtime.emulator import CompletedRequest
+from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.trace.record_file import RecordFile
 
 _FLUSH_PERIOD_S = 1.0

@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, HeldBy, ServedFrom
-from freezingtime.device.annotation_columns import ANNOTATION, Annotations
-from freezingtime.emulator import CompletedRequest
+from freezingtime.device.annotations.columns import ANNOTATION, Annotations
+from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.record_header import RecordHeader
 

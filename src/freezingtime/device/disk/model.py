@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
-from freezingtime.device.annotation_columns import Annotations, new_annotations, wanted
+from freezingtime.device.annotations.columns import Annotations, new_annotations, wanted
 from freezingtime.device.base import Device
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import NEVER_NS, new_state

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.device.annotation_columns import ANNOTATION
+from freezingtime.device.annotations.columns import ANNOTATION
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.rotation import TURN
 from freezingtime.device.disk.seek import SeekCurve

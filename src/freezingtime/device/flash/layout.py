@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from freezingtime.device.annotation_columns import ANNOTATION
+from freezingtime.device.annotations.columns import ANNOTATION
 from freezingtime.device.flash.parameters import PAGE_KINDS_MAX
 
 NONE = -1

@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
-from freezingtime.device.annotation_columns import Annotations, wanted
+from freezingtime.device.annotations.columns import Annotations, wanted
 from freezingtime.device.base import Device
 from freezingtime.device.flash.geometry import Geometry, shape
 from freezingtime.device.flash.layout import NEVER_NS, NONE

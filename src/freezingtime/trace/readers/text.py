@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, TextIO, cast
 
-from freezingtime import file_formats
 from freezingtime.errors import InputError
-from freezingtime.file_formats import FileFormat, recognize
+from freezingtime.host import file_formats
+from freezingtime.host.file_formats import FileFormat, recognize
 
 _LINE_MAX = 1 << 16
 # What is peeked at; the smallest of all buffers is larger.

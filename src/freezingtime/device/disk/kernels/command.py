@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.annotation import HeldBy, ServedFrom
-from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotations import kernels as annotation
 from freezingtime.device.disk.kernels import ahead, cache, shingle_write, wait
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
 from freezingtime.request import Operation

@@ -10,8 +10,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from freezingtime.annotation import HeldBy
-from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.annotation_columns import Annotations
+from freezingtime.device.annotations import kernels as annotation
+from freezingtime.device.annotations.columns import Annotations
 from freezingtime.device.disk.kernels import (
     ahead,
     cache,

@@ -6,8 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.annotation_columns import Annotations
+from freezingtime.device.annotations import kernels as annotation
+from freezingtime.device.annotations.columns import Annotations
 from freezingtime.device.disk.kernels.entry import admit, advance, next_event_ns
 from freezingtime.device.disk.state import DiskState
 

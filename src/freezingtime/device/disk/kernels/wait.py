@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.annotation import HeldBy, ServedFrom
-from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotations import kernels as annotation
 from freezingtime.device.disk.state import Activity, DiskState, Record
 
 _DESTAGE = int(Activity.DESTAGE)

@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from freezingtime.device import annotation_kernels as annotation
-from freezingtime.device.annotation_columns import Annotations
+from freezingtime.device.annotations import kernels as annotation
+from freezingtime.device.annotations.columns import Annotations
 from freezingtime.device.flash.kernels import channel as channel_kernels
 from freezingtime.device.flash.kernels import completion as completion_kernels
 from freezingtime.device.flash.kernels import event as event_kernels

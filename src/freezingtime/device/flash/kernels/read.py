@@ -8,7 +8,7 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.annotation import HeldBy, ServedFrom
-from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotations import kernels as annotation
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.command import release_command, take_read_command
 from freezingtime.device.flash.kernels.completion import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.annotation import HeldBy
-from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotations import kernels as annotation
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.channel import occupy_channel, transfer_ns
 from freezingtime.device.flash.kernels.completion import note_lane

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.annotation import HeldBy
-from freezingtime.device import annotation_kernels as annotation
+from freezingtime.device.annotations import kernels as annotation
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.completion import held, part_done
 from freezingtime.device.flash.kernels.event import push

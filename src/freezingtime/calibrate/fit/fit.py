@@ -1,0 +1,352 @@
+"""From measured latencies to a device's description, and how well it says what was measured."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from freezingtime._version import __version__
+from freezingtime.calibrate.distance import Distance, distance
+from freezingtime.calibrate.fit.coverage import coverage
+from freezingtime.calibrate.fit.device_toml import device_toml
+from freezingtime.calibrate.fit.parametric import OperationFit, fit_operation, queue_settings
+from freezingtime.calibrate.fit.quantiles import correlation, quantile_texts
+from freezingtime.calibrate.fit.sources import Source
+from freezingtime.calibrate.halves import Drift, drift
+from freezingtime.calibrate.latency_cells import CELL_MIN, Cell, Cells, sort_into_cells
+from freezingtime.device.description import Description
+from freezingtime.device.registry import from_content
+from freezingtime.device.trace_device import OperationClass
+from freezingtime.errors import InputError
+from freezingtime.request import Operation
+from freezingtime.simulate.simulate import simulate_closed_loop
+from freezingtime.trace.output import replaced
+from freezingtime.trace.readers.columns import IntColumn, Trace
+from freezingtime.trace.readers.latencies import Latencies
+from freezingtime.units import format_size_bytes, format_time_ns, parse_time_ns
+
+EMPIRICAL, LATENCY = "empirical", "latency"
+MODELS = (EMPIRICAL, LATENCY)
+
+#: What must be there for a device to work; the others take no time if nobody knows better.
+_REQUIRED = (OperationClass.READ, OperationClass.WRITE)
+_NAMES = {operation_class.name.lower(): operation_class for operation_class in OperationClass}
+# So many that what differs is the model, and not chance.
+_SIMULATED_COUNT = 50_000
+_SPAN_BYTES = 1 << 30
+_OPERATIONS = {
+    OperationClass.READ: Operation.READ,
+    OperationClass.WRITE: Operation.WRITE,
+    OperationClass.FLUSH: Operation.FLUSH,
+    OperationClass.DISCARD: Operation.DISCARD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FitPlan:
+    """How to fit."""
+
+    model: str = EMPIRICAL
+    missing: Mapping[OperationClass, OperationClass | int] = field(default_factory=dict)
+    """Instead of what the log lacks: another operation, or a time in ns."""
+    with_correlation: bool = True
+    """Whether successive requests are to be as alike as in the log (empirical only)."""
+    summary: str = ""
+    """What the device is; empty: where it is from."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedCell:
+    """One cell, and what the fitted device makes of the same requests."""
+
+    cell: Cell
+    simulated_ns: IntColumn
+    """The device's latencies under that operation, size and depth."""
+    distance: Distance
+    """Of the device from the log."""
+    drift: Drift | None
+    """How much the log differs from itself; None: its order is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted device."""
+
+    content: dict[str, Any]
+    """The device's description, as in its TOML."""
+    model: str
+    cells: Sequence[FittedCell]
+    choices: Sequence[str]
+    """What was chosen, and why, a line each."""
+    uncovered: Sequence[str]
+    """What the log does not cover, a line each."""
+
+    @property
+    def toml(self) -> str:
+        """The device file."""
+        return device_toml(self.content)
+
+    def describe(self) -> Description:
+        """The device."""
+        return from_content(self.content, "the fitted device", "fitted")
+
+    def write(self, path: Path) -> None:
+        """Write the device file; it appears in one instant.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            with replaced(path) as file:
+                file.write(self.toml.encode())
+        except OSError as error:
+            raise InputError(f"--out {path}: {error.strerror}; name a file to write") from error
+
+
+def parse_missing(texts: Sequence[str]) -> dict[OperationClass, OperationClass | int]:
+    """The option ``--missing OPERATION=TIME|OPERATION``.
+
+    Raises:
+        InputError: a text is none of these.
+    """
+    missing: dict[OperationClass, OperationClass | int] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in _NAMES or not value or name == value:
+            raise InputError(
+                f"--missing {text}: must be OPERATION=TIME or OPERATION=OPERATION, such as "
+                f"write=20us or write=read; operations are {', '.join(_NAMES)}"
+            )
+        try:
+            missing[_NAMES[name]] = _NAMES[value] if value in _NAMES else parse_time_ns(value)
+        except InputError as error:
+            raise InputError(f"--missing {text}: {error}") from error
+    return missing
+
+
+def check_out(path: Path) -> None:
+    """Find out before the work begins whether a device file can be there.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if path.suffix != ".toml":
+        raise InputError(f"--out {path}: must end in .toml, by which devices are known")
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"--out {path}: cannot be written; name a file in a directory of yours")
+
+
+def fit(
+    latencies: Latencies,
+    sources: Sequence[Source],
+    plan: FitPlan,
+    *,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda step, done, total: None,
+) -> Fit:
+    """Fit a device to what was measured, and compare the two.
+
+    Raises:
+        InputError: there are too few requests, or an operation is missing.
+    """
+    cells = sort_into_cells(latencies)
+    require_enough(cells, plan.missing)
+    progress("fitting", 0, 0)
+    content, choices = fit_content(cells, sources, plan)
+    return Fit(
+        content,
+        plan.model,
+        _judge(content, cells, seed, progress),
+        choices,
+        coverage(cells, plan.missing),
+    )
+
+
+def require_enough(cells: Cells, missing: Mapping[OperationClass, OperationClass | int]) -> None:
+    """Raise InputError if there is too little to make a device of."""
+    for operation_class in (*_REQUIRED, *missing):
+        instead = missing.get(operation_class)
+        if instead is None or (isinstance(instead, OperationClass) and not cells.of(instead)):
+            wanted = operation_class if instead is None else instead
+            if not cells.of(OperationClass(wanted)):
+                raise _lacking(cells, OperationClass(wanted))
+
+
+def _lacking(cells: Cells, operation_class: OperationClass) -> InputError:
+    name = operation_class.name.lower()
+    thin = [cell for cell in cells.thin if cell.operation_class is operation_class]
+    if thin:
+        most = max(thin, key=lambda cell: len(cell.latency_ns))
+        return InputError(
+            f"too few requests: of {most.name} there are {len(most.latency_ns)}, and that is the "
+            f"most of any {name}; {CELL_MIN} are needed"
+        )
+    other = "write=read" if name == "write" else f"{name}=write"
+    return InputError(
+        f"there are no {name}s in the log; log some ('freezingtime measure --write' does), or say "
+        f"how long they take: --missing {name}=100us or --missing {other}"
+    )
+
+
+def fit_content(
+    cells: Cells, sources: Sequence[Source], plan: FitPlan
+) -> tuple[dict[str, Any], list[str]]:
+    """The description of the device, and what was chosen for it."""
+    build = _empirical if plan.model == EMPIRICAL else _latency
+    parameters, choices = build(cells, plan)
+    fitted = f"to the log by {plan.model}, {time.strftime('%Y-%m-%d')}, freezingtime {__version__}"
+    content: dict[str, Any] = {
+        "summary": plan.summary or f"fitted to {sources[0].what or sources[0].path.name}",
+        "class": "fitted",
+        "model": plan.model,
+        "parameters": parameters,
+        "sources": {f"LOG{number}": source.text for number, source in enumerate(sources, start=1)},
+        "fitted": {"parameters": fitted},
+    }
+    if plan.missing:
+        content["assumed"] = {
+            operation_class.name.lower(): _instead(instead)
+            for operation_class, instead in plan.missing.items()
+        }
+    if uncovered := coverage(cells, plan.missing):
+        content["notes"] = {f"not covered {n}": line for n, line in enumerate(uncovered, start=1)}
+    return content, choices
+
+
+def _instead(instead: OperationClass | int) -> str:
+    if isinstance(instead, OperationClass):
+        return f"as {instead.name.lower()}s: not in the log"
+    return f"{format_time_ns(instead)}: not in the log"
+
+
+def _empirical(cells: Cells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
+    tables = [
+        table
+        for operation_class in OperationClass
+        for table in _tables(operation_class, cells, plan.missing.get(operation_class))
+    ]
+    parameters: dict[str, Any] = {}
+    point_count = sum(len(table["quantiles"]) for table in tables)
+    choices = [f"empirical: {len(tables)} tables of quantiles with {point_count} points"]
+    ordered = [
+        cell for cell in cells.cells if cell.is_ordered and cell.operation_class in _REQUIRED
+    ]
+    if plan.with_correlation and ordered and (found := correlation(ordered)):
+        parameters["correlation"] = found
+        choices.append(f"correlation {found}: slow requests come in clusters")
+    return parameters | {"table": tables}, choices
+
+
+def _tables(
+    operation_class: OperationClass, cells: Cells, instead: OperationClass | int | None
+) -> list[dict[str, Any]]:
+    """The full grid of an operation; what was not measured is as the nearest depth that was."""
+    own = cells.of(operation_class)
+    if not own and isinstance(instead, OperationClass):
+        own = cells.of(instead)
+    if not own and instead is not None:
+        time_text = format_time_ns(int(instead))
+        flat = [[0.0, time_text], [1.0, time_text]]
+        return [_table(operation_class, 4096, 1, flat)]
+    by_place = {(cell.size_bytes, cell.depth): cell for cell in own}
+    sizes = sorted({size for size, _ in by_place})
+    depths = sorted({depth for _, depth in by_place})
+    tables = []
+    for size in sizes:
+        measured = [depth for depth in depths if (size, depth) in by_place]
+        for depth in depths:
+            nearest = min(measured, key=lambda other: (abs(other - depth), other))
+            texts = quantile_texts(by_place[size, nearest].latency_ns)
+            tables.append(_table(operation_class, size, depth, texts))
+    return tables
+
+
+def _table(
+    operation_class: OperationClass, size_bytes: int, depth: int, quantiles: list[Any]
+) -> dict[str, Any]:
+    table: dict[str, Any] = {"operation": operation_class.name.lower()}
+    if operation_class is not OperationClass.FLUSH:
+        table["size"] = format_size_bytes(max(1, size_bytes))
+    return table | {"depth": depth, "quantiles": quantiles}
+
+
+def _latency(cells: Cells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
+    fits: dict[OperationClass, OperationFit] = {}
+    parameters: dict[str, Any] = {}
+    choices = []
+    for operation_class in OperationClass:
+        instead = plan.missing.get(operation_class)
+        own = cells.of(operation_class)
+        name = operation_class.name.lower()
+        if not own and isinstance(instead, OperationClass):
+            own = cells.of(instead)
+        if own:
+            fits[operation_class] = found = fit_operation(own)
+            settings = dict(found.settings)
+            if operation_class is OperationClass.FLUSH:
+                settings.pop("bandwidth", None)
+            parameters[name] = settings
+            choices.append(f"{name}: {_ranking(found)}")
+        elif isinstance(instead, int):
+            parameters[name] = {"fixed": format_time_ns(instead)}
+    queue = {}
+    if OperationClass.READ in fits and OperationClass.WRITE in fits:
+        queue = queue_settings(fits[OperationClass.READ], fits[OperationClass.WRITE])
+        choices += [f"{key} = {value}" for key, value in queue.items()]
+    return queue | parameters, choices
+
+
+def _ranking(found: OperationFit) -> str:
+    """Which distribution was taken, and how near the others come."""
+    taken, *others = found.distributions
+    text = f"{_kind(taken.settings)} (KS {taken.ks:.3f})"
+    if others:
+        text += f"; not {', '.join(f'{_kind(o.settings)} ({o.ks:.3f})' for o in others)}"
+    return text
+
+
+def _kind(settings: Mapping[str, Any]) -> str:
+    parts = settings.get("parts")
+    return f"mixture of {len(parts)} lognormals" if parts else str(settings["kind"])
+
+
+def _judge(
+    content: dict[str, Any],
+    cells: Cells,
+    seed: int,
+    progress: Callable[[str, int, int], None],
+) -> list[FittedCell]:
+    """The device in closed loops of each cell's requests, beside what was measured."""
+    description = from_content(content, "the fitted device", "fitted")
+    judged = []
+    for number, cell in enumerate(cells.cells):
+        progress(f"comparing {cell.name}", number, len(cells.cells))
+        simulated_ns = simulate_cell(description, cell, seed + number)
+        drifted = drift(cell) if cell.is_ordered else None
+        judged.append(
+            FittedCell(cell, simulated_ns, distance(cell.latency_ns, simulated_ns), drifted)
+        )
+    return judged
+
+
+def simulate_cell(description: Description, cell: Cell, seed: int) -> IntColumn:
+    """What a device makes of requests like a cell's, always as many in flight as it says."""
+    count = _SIMULATED_COUNT
+    size_bytes = min(description.capacity_bytes or _SPAN_BYTES, _SPAN_BYTES)
+    places = max(1, size_bytes // max(cell.size_bytes, 512) - 1)
+    offsets = np.random.default_rng(seed).integers(0, places, count) * cell.size_bytes
+    trace = Trace(
+        np.zeros(count, np.int64),
+        np.full(count, _OPERATIONS[cell.operation_class], np.uint8),
+        offsets,
+        np.full(count, cell.size_bytes, np.int64),
+        np.zeros(count, np.bool_),
+    )
+    device = description.build(seed, description.capacity_bytes or _SPAN_BYTES)
+    return simulate_closed_loop(device, [trace], cell.depth, count=count).service_ns

@@ -1,0 +1,30 @@
+"""Asking before something is done to a device of the user's."""
+
+from __future__ import annotations
+
+import sys
+
+from freezingtime.calibrate.measure.measure import MeasurePlan
+from freezingtime.calibrate.measure.options import in_words
+from freezingtime.errors import InputError
+from freezingtime.host.foreign_text import say
+
+
+def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> None:
+    """Say what will be done, and go on only if the user agrees.
+
+    Raises:
+        InputError: they do not, or there is nobody to ask.
+    """
+    lines = in_words(plan)
+    if not quiet or not yes:
+        for line in lines:
+            say(line)
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InputError(f"{plan.path}: nothing was measured: add --yes")
+    sys.stderr.write("freezingtime: go on? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise InputError(f"{plan.path}: nothing was measured")

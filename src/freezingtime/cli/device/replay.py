@@ -1,0 +1,286 @@
+"""`freezingtime replay`: a trace or a workload on devices, without a guest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from freezingtime.cli.device.replay_progress import ReplayProgress
+from freezingtime.cli.options import (
+    AllowCodeOption,
+    JsonOption,
+    QuietOption,
+    ReadCodeOption,
+    RecordOption,
+    SeedOption,
+    TimeUnitOption,
+    command_app,
+)
+from freezingtime.cli.output.columns import print_columns
+from freezingtime.cli.output.json_stream import print_json
+from freezingtime.cli.results.time_columns import four_digits, time_cell
+from freezingtime.errors import InputError
+from freezingtime.host.foreign_text import show
+from freezingtime.results.latency_summary import LatencySummary, summarize
+from freezingtime.simulate.replay import (
+    Replayed,
+    TraceSource,
+    open_new_record,
+    refuse_to_overwrite,
+    replay,
+    write_record,
+)
+from freezingtime.simulate.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
+from freezingtime.trace.readers import FORMAT_NAMES, parse_hints
+
+_FACTOR = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+_HEADER = (
+    "device",
+    "operation",
+    "requests",
+    "IOPS",
+    "MB/s",
+    "host",
+    "mean",
+    "p50",
+    "p90",
+    "p99",
+    "p99.9",
+    "p99.99",
+    "max",
+)
+_TEXT_COLUMNS = 2
+
+
+def replay_command(
+    trace: Annotated[
+        Path | None, typer.Argument(metavar="TRACE", help="The trace.", show_default=False)
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="DEVICE",
+            help="A device as in `run --disk`, such as `constant:100us`. Repeat to compare.",
+            show_default=False,
+        ),
+    ] = None,
+    workload: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LINE",
+            help="Instead of a trace: `PATTERN,KEY=VALUE,...`. PATTERN: `read`, `write`, `rw`, "
+            "`randread`, `randwrite`, `randrw`, `randtrim`. KEY: `bs` (also `4k/70:64k/30`), "
+            "`qd` (with `queue`, the most that the device is given at once, and `think`, what "
+            "each request costs the host's CPU) or `rate`, `arrival=poisson` or `even`, `count`, "
+            "`time`, `rwmixread`, "
+            "`size` (else all of each device), `offset`, `seed`, `fsync`, `zipf`.",
+            show_default=False,
+        ),
+    ] = None,
+    closed_loop: Annotated[
+        int | None,
+        typer.Option(
+            "--closed-loop",
+            metavar="QD",
+            min=1,
+            max=QUEUE_DEPTH_MAX,
+            help="Keep QD requests of the trace in flight instead of its arrival times.",
+            show_default=False,
+        ),
+    ] = None,
+    speed_up: Annotated[
+        str | None,
+        typer.Option(
+            "--speed-up",
+            metavar="FACTOR",
+            help="Divide the trace's arrival times, such as by `10` or `0.5`.",
+            show_default=False,
+        ),
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"The trace's format: {', '.join(FORMAT_NAMES)}, or `csv:HEADER` for CSV "
+            "without a header line. Found by the content if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    trace_disk: Annotated[
+        str | None,
+        typer.Option(
+            "--trace-disk",
+            metavar="NAME",
+            help="Which disk of a trace of several.",
+            show_default=False,
+        ),
+    ] = None,
+    time_unit: TimeUnitOption = None,
+    read_code: ReadCodeOption = None,
+    seed: SeedOption = 0,
+    out: RecordOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    allow_code: AllowCodeOption = False,
+) -> int:
+    """Run a trace or a workload on devices, without a guest.
+
+    A trace is replayed in an open loop, at its arrival times, or with `--closed-loop`. It
+    may be compressed. Formats: our own record (a run's
+    directory or its `requests.parquet`), fio's iolog, the text of blkparse, ftrace and
+    biosnoop, the CSV of MSR Cambridge, FIU's traces, CSV with named columns, SPC, Alibaba,
+    Tencent, MQSim's and DiskSim's ASCII. What was read, and what was taken for granted, is said
+    on stderr.
+
+    Example: `freezingtime replay --workload randread,bs=4k,qd=32,count=1M
+    --device constant:100us`
+    """
+    if not device:
+        raise InputError("name at least one --device, such as --device constant:100us")
+    if (trace is None) == (workload is None):
+        raise InputError("give either a TRACE or --workload LINE, and not both")
+    source: TraceSource | Workload
+    if trace is not None:
+        factor = _speed_up(speed_up, closed_loop)
+        source = TraceSource(
+            trace,
+            format_name,
+            trace_disk,
+            closed_loop,
+            factor,
+            parse_hints(time_unit, read_code),
+        )
+    else:
+        _refuse_with_workload(
+            {
+                "--closed-loop": (closed_loop, "write qd= in the workload"),
+                "--speed-up": (speed_up, "change rate= in the workload"),
+                "--format": (format_name, "is for traces"),
+                "--trace-disk": (trace_disk, "is for traces"),
+                "--time-unit": (time_unit, "is for traces"),
+                "--read-code": (read_code, "is for traces"),
+            }
+        )
+        source = parse_workload(workload or "")
+    if out is not None:
+        refuse_to_overwrite(source, out)
+
+    documents: list[dict[str, Any]] = []
+    rows: list[tuple[str, ...]] = []
+    with ExitStack() as cleanup:
+        progress = cleanup.enter_context(ReplayProgress(quiet=quiet))
+        results = replay(
+            source,
+            device,
+            seed=seed,
+            observer=progress,
+            notify=progress.notify,
+            tell=progress.tell,
+        )
+        record = (
+            None if out is None else cleanup.enter_context(open_new_record(out, device, seed=seed))
+        )
+        for index, result in enumerate(results):
+            if record is not None:
+                write_record(record, index, result.simulation, progress)
+            summaries = summarize(result.simulation)
+            documents.append(_document(result, summaries))
+            rows += [_row(result.device, summary) for summary in summaries]
+    if as_json:
+        print_json({"seed": seed, "devices": documents})
+    else:
+        _print_table(rows)
+        _print_statistics(documents)
+    return 0
+
+
+def _refuse_with_workload(options: Mapping[str, tuple[object, str]]) -> None:
+    for option, (value, cure) in options.items():
+        if value is not None:
+            raise InputError(f"{option} {value}: cannot stand beside --workload; {cure}")
+
+
+def _speed_up(text: str | None, closed_loop: int | None) -> Fraction:
+    if text is None:
+        return Fraction(1)
+    if closed_loop is not None:
+        raise InputError(
+            f"--speed-up {text}: a closed loop keeps no arrival times; leave one of them out"
+        )
+    factor = Fraction(text) if _FACTOR.fullmatch(text) else Fraction(0)
+    if not factor:
+        raise InputError(
+            f"--speed-up {text}: must be a number from 0.000001 to 999999, such as 10 or 0.5"
+        )
+    return factor
+
+
+def _document(result: Replayed, summaries: Sequence[LatencySummary]) -> dict[str, Any]:
+    """One device's results, for JSON."""
+    return {
+        "device": result.device,
+        "duration_ns": result.simulation.duration_ns,
+        "host_s": round(result.host_s, 6),
+        "summaries": [summary.as_dict() for summary in summaries],
+        "statistics": result.statistics,
+    }
+
+
+def _row(device: str, summary: LatencySummary) -> tuple[str, ...]:
+    """One line of the table; MB are 10**6 bytes."""
+    times_ns = (
+        summary.mean_host_ns,
+        summary.mean_ns,
+        summary.p50_ns,
+        summary.p90_ns,
+        summary.p99_ns,
+        summary.p99_9_ns,
+        summary.p99_99_ns,
+        summary.max_ns,
+    )
+    bandwidth = summary.bandwidth_bytes_per_s
+    return (
+        device,
+        summary.operation,
+        str(summary.count),
+        "-" if summary.iops is None else four_digits(summary.iops),
+        "-" if bandwidth is None else four_digits(bandwidth / 10**6),
+        *map(time_cell, times_ns),
+    )
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    table = [_HEADER, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    print_columns(
+        [
+            [
+                cell if index < _TEXT_COLUMNS else cell.rjust(widths[index])
+                for index, cell in enumerate(row)
+            ]
+            for row in table
+        ]
+    )
+
+
+def _print_statistics(documents: Sequence[Mapping[str, Any]]) -> None:
+    """What the devices say of themselves, below the table."""
+    rows = [
+        (document["device"], name, f"{value:.6g}")
+        for document in documents
+        for name, value in document["statistics"].items()
+    ]
+    if rows:
+        show()
+        print_columns(rows)
+
+
+app = command_app(replay_command)

@@ -1,0 +1,59 @@
+"""`freezingtime serve`: a device for any NBD client, in host time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from freezingtime.cli.options import (
+    DISK_HELP,
+    AllowCodeOption,
+    RecordOption,
+    SeedOption,
+    command_app,
+)
+from freezingtime.disk.spec import parse_disk
+from freezingtime.host.foreign_text import say
+from freezingtime.serve import serve
+
+
+def serve_command(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help=DISK_HELP, show_default=False)],
+    socket: Annotated[
+        Path,
+        typer.Option(metavar="PATH", help="The Unix socket to listen at.", show_default=False),
+    ],
+    seed: SeedOption = 0,
+    out: RecordOption = None,
+    allow_code: AllowCodeOption = False,
+) -> int:
+    """Serve a disk to any NBD client, in real time, until Ctrl-C.
+
+    Real time does not stand still: the device must be slower than the medium. Connect with
+    `nbd+unix:///?socket=PATH`.
+
+    Example: `freezingtime serve constant:2ms --socket /tmp/disk.sock`, then
+    `nbdinfo 'nbd+unix:///?socket=/tmp/disk.sock'`
+    """
+    disk = parse_disk(spec)
+
+    def ready() -> None:
+        _say(f"serving at nbd+unix:///?socket={quote(str(socket))}")
+
+    def disconnected(reason: str | None) -> None:
+        if reason is not None:
+            _say(f"lost a client: {reason}")
+
+    totals = serve(disk, socket, seed=seed, out=out, on_ready=ready, on_disconnected=disconnected)
+    _say(f"served {totals.request_count} requests")
+    return 0
+
+
+def _say(text: str) -> None:
+    say(text)
+
+
+app = command_app(serve_command)

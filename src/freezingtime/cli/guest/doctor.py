@@ -1,0 +1,35 @@
+"""`freezingtime doctor`: is everything there, and if not, what to install."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from freezingtime.cli.guest.machine_options import QemuOption
+from freezingtime.cli.options import command_app
+from freezingtime.cli.output.columns import print_columns
+from freezingtime.doctor import State, examine
+from freezingtime.host.foreign_text import show
+
+_SIGNS = {
+    State.GOOD: ("ok", "green"),
+    State.MISSING: ("missing", "red"),
+    State.INFORMATION: ("info", "dim"),
+}
+
+
+def doctor_command(qemu: QemuOption = None) -> int:
+    """Check what a run needs, and say exactly what to install.
+
+    Exit status 1 if something is missing.
+    """
+    findings = examine(qemu)
+    print_columns(
+        [(Text(*_SIGNS[finding.state]), finding.what, finding.detail) for finding in findings]
+    )
+    missing = [finding for finding in findings if finding.state is State.MISSING]
+    for finding in missing:
+        show(f"{finding.what}: {finding.cure}")
+    return 1 if missing else 0
+
+
+app = command_app(doctor_command)

@@ -1,0 +1,209 @@
+"""`freezingtime image`: the guest images in the cache."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freezingtime.cli.guest.machine_options import AllowBackingOption
+from freezingtime.cli.options import MARKUP
+from freezingtime.cli.output.columns import print_columns
+from freezingtime.cli.output.skipped import print_skipped
+from freezingtime.errors import InputError
+from freezingtime.host.foreign_text import show
+from freezingtime.images.build import build_debian_image, build_mini_image
+from freezingtime.images.debian.image import FILE_SYSTEMS, DebianPlan
+from freezingtime.images.guest_image import (
+    MINI,
+    RootDisk,
+    list_images,
+    list_unusable_images,
+    remove_image,
+    remove_unusable_image,
+)
+from freezingtime.images.imported import ImportPlan, write_runner
+from freezingtime.run.own_system import import_system
+from freezingtime.run.step_lines import StepLines
+from freezingtime.units import parse_option, parse_size_bytes
+
+_SIZE_MIN_BYTES = 512 << 20
+_SIZE_MAX_BYTES = 16 << 40
+
+app = typer.Typer(
+    help="Build, list and remove guest images.", add_completion=False, rich_markup_mode=MARKUP
+)
+
+
+@app.command("build")
+def build_command(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="Which kind of image: `mini` or `debian`.")
+    ] = MINI,
+    packages: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="For debian: packages beside the base system.",
+            show_default=False,
+        ),
+    ] = "",
+    size: Annotated[
+        str, typer.Option(metavar="SIZE", help="For debian: the root disk's size.")
+    ] = "8GiB",
+    file_system: Annotated[
+        str,
+        typer.Option(
+            "--file-system",
+            metavar="TYPE",
+            help=f"For debian: of the root disk: {', '.join(FILE_SYSTEMS)}.",
+        ),
+    ] = "ext4",
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="For debian: what `run --guest` will call it.", show_default=False
+        ),
+    ] = "debian",
+) -> int:
+    """Build a guest image from Debian's packages.
+
+    `mini` is a small system in memory; `debian` a whole one, with systemd, on a root disk.
+    Does nothing if the image of the newest packages is there already. `debian` takes root, or
+    user namespaces with subordinate ids.
+
+    Example: `freezingtime image build debian --packages postgresql,sqlite3,fio`
+    """
+    if kind not in (MINI, "debian"):
+        raise InputError(f"image build {kind}: unknown kind of image; there is: mini, debian")
+    with StepLines() as steps:
+        if kind == MINI:
+            image = build_mini_image(steps)
+        else:
+            plan = DebianPlan(_packages(packages), RootDisk(_file_system(file_system), _size(size)))
+            image = build_debian_image(_name(f"--name {name}", name), plan, steps)
+    show(f"{image.name} {image.image_id[:12]} {image.directory}")
+    return 0
+
+
+def _packages(text: str) -> tuple[str, ...]:
+    names = tuple(sorted({name.strip() for name in text.split(",")} - {""}))
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
+            raise InputError(f"--packages: {name!r} is no name of a package, such as postgresql")
+    return names
+
+
+def _file_system(text: str) -> str:
+    if text not in FILE_SYSTEMS:
+        raise InputError(f"--file-system {text}: must be one of {', '.join(FILE_SYSTEMS)}")
+    return text
+
+
+def _size(text: str) -> int:
+    size_bytes = parse_option("--size", text, parse_size_bytes)
+    if not _SIZE_MIN_BYTES <= size_bytes <= _SIZE_MAX_BYTES or size_bytes % (1 << 20):
+        raise InputError(f"--size {text}: must be whole MiB, from 512MiB to 16TiB")
+    return size_bytes
+
+
+def _name(option: str, text: str) -> str:
+    if text == MINI or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", text):
+        raise InputError(
+            f"{option}: write up to 41 small letters, digits, '.', '_' or '-', and not 'mini'"
+        )
+    return text
+
+
+@app.command("import")
+def import_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What `run --guest` will call it.")],
+    root_disk: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="The disk with the system: raw or qcow2. It is copied."),
+    ],
+    kernel: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The system's kernel. Without it, the one on its disk.",
+            show_default=False,
+        ),
+    ] = None,
+    initrd: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Its initramfs, with drivers for virtio-scsi and virtio-blk.",
+            show_default=False,
+        ),
+    ] = None,
+    append: Annotated[
+        str,
+        typer.Option(
+            metavar="ARGUMENTS",
+            help="What the kernel is to be told, such as `root=/dev/sdb1`.",
+            show_default=False,
+        ),
+    ] = "",
+    allow_backing: AllowBackingOption = None,
+) -> int:
+    """Take in a system of your own, under a name: as `run --guest FILE` does without one.
+
+    It needs systemd, or what `image runner` writes.
+
+    Example: `freezingtime image import mine --root-disk disk.qcow2`
+    """
+    plan = ImportPlan(root_disk, kernel, initrd, append, allow_backing=tuple(allow_backing or ()))
+    with StepLines() as steps:
+        image = import_system(_name(f"image import {name}", name), plan, steps)
+    show(f"{image.name} {image.image_id[:12]} {image.directory}")
+    return 0
+
+
+@app.command("runner")
+def runner_command(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the tree.")],
+) -> int:
+    """Write what a system without systemd 242 needs to run jobs: a tree to copy onto its root.
+
+    That is a shell script, a systemd unit that starts it, and the link that enables the unit.
+    """
+    for path in write_runner(directory):
+        show(str(path))
+    return 0
+
+
+@app.command("list")
+def list_command() -> int:
+    """List the images in the cache."""
+    rows = [("name", "id", "kernel", "size", "directory")]
+    for image in list_images():
+        files = [image.kernel_path, image.initrd_path, *filter(None, [image.root_path])]
+        size_bytes = sum(file.stat().st_blocks * 512 for file in files)
+        size_mib = f"{size_bytes / (1 << 20):.1f} MiB"
+        kernel = image.manifest.kernel_release
+        rows.append((image.name, image.image_id[:12], kernel, size_mib, str(image.directory)))
+    print_columns(rows)
+    print_skipped(list_unusable_images())
+    return 0
+
+
+@app.command("remove")
+def remove_command(
+    name_or_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name, or the beginning of an id, that `image list` shows."
+        ),
+    ],
+) -> int:
+    """Remove images from the cache; the next run builds what it needs."""
+    if remove_unusable_image(name_or_id):
+        show(f"removed {name_or_id}")
+        return 0
+    for image in remove_image(name_or_id):
+        show(f"removed {image.name} {image.image_id[:12]}")
+    return 0

@@ -1,0 +1,276 @@
+"""`freezingtime run`: one job in a guest."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from freezingtime.cli.guest.machine_options import (
+    AllowBackingOption,
+    AppendOption,
+    CpusOption,
+    DisksOption,
+    FromOption,
+    GuestOption,
+    InitrdOption,
+    KernelOption,
+    MemoryOption,
+    QemuOption,
+    RootDeviceOption,
+    SaveOption,
+)
+from freezingtime.cli.guest.progress import RunProgress
+from freezingtime.cli.options import (
+    AllowCodeOption,
+    JobSeedOption,
+    MediumDeadlineOption,
+    command_app,
+)
+from freezingtime.cli.output.json_stream import print_document
+from freezingtime.device.discard_notice import discard_notices
+from freezingtime.errors import InputError, RunError
+from freezingtime.host.foreign_text import say
+from freezingtime.run.options import (
+    BOOT_DEADLINE,
+    COLLECT_LIMIT,
+    CPU_RATE,
+    MEDIUM_DEADLINE,
+    command_script,
+    file_script,
+    make_plan,
+    shell_script,
+)
+from freezingtime.run.run import RunResult, run
+from freezingtime.units import format_time_ns
+from freezingtime.vm.job import directory_script
+
+EXIT_INVALID = 3
+
+#: How many complaints of one kind are shown.
+_LINES_MAX = 3
+
+
+def run_command(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="-- COMMAND",
+            help="What to run in the guest, with its arguments; or, as one argument with spaces, a "
+            "line of the shell.",
+            show_default=False,
+        ),
+    ] = None,
+    disk: DisksOption = None,
+    script: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Run this script of the host instead of COMMAND.",
+            show_default=False,
+        ),
+    ] = None,
+    job: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Instead of COMMAND: copy DIR into the guest, to `/job`, and start `run` there.",
+            show_default=False,
+        ),
+    ] = None,
+    collect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Copy the guest's files that match, such as `*.log`, to `collected/` in `--out`. "
+            "Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    collect_limit: Annotated[
+        str,
+        typer.Option(metavar="SIZE", help="How much those files may have; more ends the run."),
+    ] = COLLECT_LIMIT,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="End the job after this much guest time.", show_default=False
+        ),
+    ] = None,
+    real_time_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="End the job after this much real time.", show_default=False
+        ),
+    ] = None,
+    guest: GuestOption = None,
+    kernel: KernelOption = None,
+    initrd: InitrdOption = None,
+    append: AppendOption = None,
+    allow_backing: AllowBackingOption = None,
+    root_device: RootDeviceOption = None,
+    cpu_rate: Annotated[
+        str,
+        typer.Option(metavar="RATE", help="Instructions per second that the guest's CPU executes."),
+    ] = CPU_RATE,
+    memory: MemoryOption = None,
+    cpus: CpusOption = None,
+    seed: JobSeedOption = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the results there: `run.json`, `stdout.txt` and `requests.parquet`.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            metavar="",
+            help="Print one JSON document instead, with the job's output in it.",
+        ),
+    ] = False,
+    allow_late: Annotated[
+        bool,
+        typer.Option(
+            "--allow-late",
+            metavar="",
+            help="Exit with 0 even if the figures are not valid (else 3).",
+        ),
+    ] = False,
+    start_from: FromOption = None,
+    save: SaveOption = None,
+    boot: Annotated[
+        bool,
+        typer.Option("--boot", help="Boot the guest instead of going on from its snapshot."),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="No progress and no summary on stderr."),
+    ] = False,
+    medium_deadline: MediumDeadlineOption = MEDIUM_DEADLINE,
+    boot_deadline: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Give up when the guest takes more real time than this to boot."
+        ),
+    ] = BOOT_DEADLINE,
+    qemu: QemuOption = None,
+    allow_code: AllowCodeOption = False,
+) -> int:
+    """Run a command in a guest whose disks are the devices that you name.
+
+    The first disk is `/dev/vda`, the second `/dev/vdb`; by name they are
+    `/dev/disk/by-id/virtio-NAME` (`scsi-NAME`, `ata-NAME` or `nvme-NAME` with another frontend).
+    The job's output comes out on stdout unchanged; the summary goes to stderr.
+
+    The exit status is the job's; 1: something failed; 2: bad input; 3: the job ended with 0, but
+    its figures are not valid; 4: the guest died or never got ready; 124: a time limit was reached.
+
+    Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
+    --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`
+    """
+    plan = make_plan(
+        disks=disk or [],
+        script=_script(command or [], script, job),
+        job_directory=job,
+        guest=guest,
+        kernel=kernel,
+        initrd=initrd,
+        append=append,
+        allow_backing=allow_backing or (),
+        root_device=root_device,
+        collect=collect or [],
+        collect_limit=collect_limit,
+        time_limit=time_limit,
+        real_time_limit=real_time_limit,
+        cpu_rate=cpu_rate,
+        memory=memory,
+        cpus=cpus,
+        seed=seed,
+        boot=boot,
+        medium_deadline=medium_deadline,
+        boot_deadline=boot_deadline,
+        start_from=start_from,
+        save=save,
+        qemu=qemu,
+        out=out,
+    )
+    with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
+        try:
+            result = run(plan, progress)
+        except RunError as error:
+            if as_json:
+                # Why it failed, and what the job had printed by then.
+                _print_document({"error": str(error)}, progress)
+            raise
+    if as_json:
+        _print_document(result.as_dict(), progress)
+    if not quiet:
+        _print_summary(result)
+    if result.job.exit_status:
+        return result.job.exit_status
+    return 0 if result.valid or allow_late else EXIT_INVALID
+
+
+def _print_document(document: Mapping[str, Any], progress: RunProgress) -> None:
+    """With what the job has printed."""
+    print_document(document, {"stdout": progress.stdout, "stderr": progress.stderr}, sys.stdout)
+
+
+def _script(command: list[str], script: Path | None, job: Path | None) -> bytes:
+    if bool(command) + (script is not None) + (job is not None) != 1:
+        raise InputError(
+            "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"
+        )
+    if job is not None:
+        return directory_script(job)
+    if script is not None:
+        return file_script(script)
+    if len(command) == 1 and len(command[0].split()) > 1:
+        return shell_script(command[0])
+    return command_script(command)
+
+
+def _print_summary(result: RunResult) -> None:
+    job, totals = result.job, result.totals
+    guest_ns = job.end_ns - job.start_ns
+    on_time = totals.request_count - totals.late_count
+    verdict = "exact" if result.on_time else "NOT EXACT"
+    lines = [
+        f"{verdict}: {on_time} of {totals.request_count} requests on time",
+        f"guest time {format_time_ns(guest_ns)}, real time {job.host_s:.2f} s, "
+        f"frozen {totals.frozen_host_ns / 1e9:.2f} s, "
+        f"warped {format_time_ns(totals.warped_ns)}, exit status {job.exit_status}",
+    ]
+    if not result.on_time:
+        lines.append(f"the latest request was {format_time_ns(totals.worst_late_ns)} late")
+    if totals.disturbed_ns is not None:
+        lines.append(
+            f"NOT VALID: at guest time {format_time_ns(totals.disturbed_ns)} an interrupt reached "
+            "the guest that was of the host's making, and came at a time of the host's"
+        )
+    lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:_LINES_MAX]]
+    for disk, statistics in result.statistics.items():
+        lines += discard_notices(disk, statistics)
+    if result.plan.collect:
+        lines.append(f"collected {len(result.collected)} files")
+        lines += [
+            f"not collected, as it is no file: {name}" for name in result.not_collected[:_LINES_MAX]
+        ]
+    if result.plan.save_as is not None:
+        saved = "" if job.exit_status == 0 else "not "
+        lines.append(f"{saved}saved as {result.plan.save_as}")
+    if result.plan.out is not None:
+        lines.append(f"results in {result.plan.out}")
+    for line in lines:
+        say(line)
+
+
+# What follows COMMAND is COMMAND's own, as with sudo or env.
+app = command_app(run_command, allow_interspersed_args=False)

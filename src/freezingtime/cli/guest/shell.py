@@ -1,0 +1,123 @@
+"""`freezingtime shell`: a person at the console of the machine that jobs run in."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+
+from freezingtime.cli.guest.machine_options import (
+    AllowBackingOption,
+    AppendOption,
+    CpusOption,
+    DisksOption,
+    FromOption,
+    GuestOption,
+    InitrdOption,
+    KernelOption,
+    MemoryOption,
+    QemuOption,
+    RootDeviceOption,
+    SaveOption,
+)
+from freezingtime.cli.guest.terminal import RawTerminal
+from freezingtime.cli.options import AllowCodeOption, command_app
+from freezingtime.emulator.loop import Totals
+from freezingtime.host.foreign_text import say
+from freezingtime.run.meter import DiskMeter
+from freezingtime.run.options import make_plan
+from freezingtime.run.run import RunObserver, run
+from freezingtime.run.step_lines import StepLines
+
+_SCRIPT = """\
+#!/bin/sh
+exec </dev/ttyS0 >/dev/ttyS0 2>&1
+stty sane rows {rows} cols {columns}
+export TERM={term}
+shell=$(command -v bash || echo /bin/sh)
+exec setsid -c "$shell" -i
+"""
+
+
+class _LeftError(Exception):
+    """The end key was pressed."""
+
+
+class _Console(RunObserver):
+    """Hands the terminal to the guest when the machine is ready, and ends the run by key."""
+
+    def __init__(self, terminal: RawTerminal, steps: StepLines) -> None:
+        self._terminal = terminal
+        self._steps = steps
+
+    def preparing(self, step: str, done: int, total: int) -> None:
+        """Print the step."""
+        self._steps(step, done, total)
+
+    def running(self, totals: Totals, _meters: Sequence[DiskMeter]) -> None:
+        """Let the user type; raise when they want to leave."""
+        if self._terminal.left.is_set():
+            raise _LeftError
+        self._steps.rest()
+        self._terminal.start()
+
+
+def shell_command(
+    disk: DisksOption = None,
+    guest: GuestOption = None,
+    kernel: KernelOption = None,
+    initrd: InitrdOption = None,
+    append: AppendOption = None,
+    allow_backing: AllowBackingOption = None,
+    root_device: RootDeviceOption = None,
+    memory: MemoryOption = None,
+    cpus: CpusOption = None,
+    start_from: FromOption = None,
+    save: SaveOption = None,
+    qemu: QemuOption = None,
+    allow_code: AllowCodeOption = False,
+) -> int:
+    """Type commands in a guest whose disks are the devices that you name.
+
+    The machine is that of `run`, but for its clock: guest time does not run ahead of real
+    time while the guest idles. What comes of it depends on when you type: it is not
+    reproducible. `exit` ends the shell, and the machine, which `--save` then keeps; Ctrl-]
+    ends the machine at once. The exit status is the shell's.
+
+    Example: `freezingtime shell --disk samsung-870-evo-1tb`
+    """
+    with RawTerminal() as terminal:
+        plan = make_plan(
+            disks=disk or [],
+            script=_script(),
+            guest=guest,
+            kernel=kernel,
+            initrd=initrd,
+            append=append,
+            allow_backing=allow_backing or (),
+            root_device=root_device,
+            memory=memory,
+            cpus=cpus,
+            start_from=start_from,
+            save=save,
+            qemu=qemu,
+        )
+        say("'exit' or Ctrl-] ends the guest")
+        with StepLines() as steps:
+            try:
+                return run(plan, _Console(terminal, steps), terminal.guest_end).job.exit_status
+            except _LeftError:
+                return 0
+
+
+def _script() -> bytes:
+    """A shell on the serial console, which is to know the user's terminal."""
+    size = shutil.get_terminal_size()
+    term = os.environ.get("TERM", "")
+    if not re.fullmatch(r"[A-Za-z0-9+._-]+", term):
+        term = "vt100"
+    return _SCRIPT.format(rows=size.lines, columns=size.columns, term=term).encode()
+
+
+app = command_app(shell_command)

@@ -1,0 +1,52 @@
+"""`freezingtime snapshot`: the machines that were saved with `run --save`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from freezingtime.cli.options import MARKUP
+from freezingtime.cli.output.columns import print_columns
+from freezingtime.cli.output.skipped import print_skipped
+from freezingtime.host.foreign_text import show
+from freezingtime.store.saved_machine import list_saved, remove_saved
+from freezingtime.units import format_size_bytes, format_time_ns
+
+app = typer.Typer(
+    help="List and remove the machines that `run --save` has saved.",
+    add_completion=False,
+    rich_markup_mode=MARKUP,
+)
+
+
+@app.command("list")
+def list_command() -> int:
+    """List the snapshots: what `run --from` can go on from."""
+    rows = [("name", "guest", "memory", "cpus", "guest time", "size", "disks")]
+    usable, unusable = list_saved()
+    for saved in usable:
+        what = saved.description
+        machine = what.machine
+        disks = [f"{disk.name}={format_size_bytes(disk.size_bytes)}" for disk in what.disks]
+        rows.append(
+            (
+                *(saved.name, what.guest, format_size_bytes(machine.memory_bytes)),
+                *(str(machine.cpu_count), format_time_ns(what.saved_ns)),
+                f"{saved.stored_bytes / (1 << 20):.1f} MiB",
+                " ".join(disks),
+            )
+        )
+    print_columns(rows)
+    print_skipped(unusable)
+    return 0
+
+
+@app.command("remove")
+def remove_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which snapshot.")],
+) -> int:
+    """Remove a snapshot."""
+    remove_saved(name)
+    show(f"removed {name}")
+    return 0

@@ -1,0 +1,224 @@
+"""`freezingtime compare`: runs side by side, and an exit status for a regression test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from freezingtime.cli.options import JsonOption, command_app
+from freezingtime.cli.output.columns import print_columns
+from freezingtime.cli.output.json_stream import print_json
+from freezingtime.errors import InputError
+from freezingtime.host.foreign_text import say, show
+from freezingtime.results.compare import Comparison, MetricDifference, compare
+from freezingtime.results.condition import Failure, failures, parse_condition
+from freezingtime.results.latency_summary import ALL
+from freezingtime.results.metrics import FSYNC, MetricUnit
+from freezingtime.results.recorded_run import open_recorded_run
+from freezingtime.results.request_difference import Moved
+from freezingtime.units import format_time_ns
+
+EXIT_FAILED_IF = 1
+
+_RUNS_MIN = 2
+_PLAN_ROWS_MAX = 30
+_NONE = "-"
+
+
+def compare_command(
+    run: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Two or more runs: directories (`run --out`), or records (`replay --out`). "
+            "Each is compared with the first.",
+            show_default=False,
+        ),
+    ],
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-if",
+            metavar="CONDITION",
+            help="Exit with 1 if this is met, or if a run is not valid or its job failed: "
+            "`[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as `read.p99 > +5%` (a change) or "
+            "`data:write.mean > 100us` (a value). Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Compare runs: how their plans differ, which requests moved first, and every figure.
+
+    Runs are deterministic, so that a change of one nanosecond is a change.
+
+    Example: `freezingtime compare main branch --fail-if "p99 > +5%" --fail-if "guest_time > +1%"`
+    """
+    if len(run) < _RUNS_MIN:
+        raise InputError(f"{run[0]}: one run only; name two or more")
+    conditions = [parse_condition(text) for text in fail_if or []]
+    first, *others = (open_recorded_run(path, _say) for path in run)
+    comparisons = [compare(first, other) for other in others]
+    failed = [failures(conditions, comparison) for comparison in comparisons]
+    notes = [
+        list(dict.fromkeys(note for each in conditions for note in each.notes(comparison)))
+        for comparison in comparisons
+    ]
+    for note in dict.fromkeys(note for found in notes for note in found):
+        _say(f"--fail-if {note}")
+    if as_json:
+        documents = [_document(*three) for three in zip(comparisons, failed, notes, strict=True)]
+        print_json({"a": str(run[0]), "comparisons": documents})
+    else:
+        for number, comparison in enumerate(comparisons):
+            if number:
+                show()
+            _show(comparison, failed[number])
+    # What cannot be judged has not passed.
+    is_unfit = bool(conditions) and any(comparison.unfit for comparison in comparisons)
+    return EXIT_FAILED_IF if any(failed) or is_unfit else 0
+
+
+def _say(text: str) -> None:
+    say(text)
+
+
+def _document(
+    comparison: Comparison, failed: Sequence[Failure], notes: Sequence[str]
+) -> dict[str, Any]:
+    """One comparison, for JSON."""
+    return {
+        "b": str(comparison.b.path),
+        "identical": comparison.is_identical,
+        "valid": {"a": comparison.a.valid, "b": comparison.b.valid},
+        "exit_status": {"a": comparison.a.exit_status, "b": comparison.b.exit_status},
+        "unfit": list(comparison.unfit),
+        "plan": [{"key": d.key, "a": d.a, "b": d.b} for d in comparison.plan],
+        "requests": {"compared": comparison.compared_count, "moved": comparison.moved_count},
+        "first_moved": [
+            {
+                "disk": moved.disk,
+                "number": moved.number,
+                "differing": moved.differing,
+                "a": moved.a,
+                "b": moved.b,
+            }
+            for moved in comparison.first_moved
+        ],
+        "metrics": [
+            {
+                "disk": found.key.disk or None,
+                "operation": found.key.operation or None,
+                "metric": found.key.metric,
+                "unit": found.key.unit.value,
+                "a": found.a,
+                "b": found.b,
+            }
+            for found in comparison.metrics
+        ],
+        "failed": [
+            {"condition": failure.condition.text, "figure": str(failure.found.key)}
+            for failure in failed
+        ],
+        "notes": list(notes),
+    }
+
+
+def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
+    a, b = comparison.a, comparison.b
+    show(f"{a.path} -> {b.path}: {_verdict(comparison)}")
+    for reason in comparison.unfit:
+        show(f"UNFIT {reason}")
+    if comparison.plan:
+        shown = comparison.plan[:_PLAN_ROWS_MAX]
+        given = [(difference.key, difference.a, difference.b) for difference in shown]
+        _table("Given otherwise", ("what", "a", "b"), given)
+        if left_out := len(comparison.plan) - len(shown):
+            show(f"and {left_out} more; --json has all")
+    elif not comparison.is_identical:
+        show(
+            "Plans and versions are equal: what differs is outside of them, such as the content "
+            "of a medium, of a job's directory, or of a device's own Python file"
+        )
+    if comparison.first_moved:
+        moved_rows = [row for moved in comparison.first_moved for row in _moved_rows(moved)]
+        _table("Moved first", ("disk", "request", "what", "a", "b"), moved_rows)
+    if changed := list(_changed(comparison)):
+        _table("Figures that differ", ("figure", "a", "b", "change"), map(_figure_row, changed))
+    for failure in failed:
+        _, value_a, value_b, change = _figure_row(failure.found)
+        show(
+            f"FAILED {failure.condition.text}: {failure.found.key} {value_a} -> {value_b}, {change}"
+        )
+
+
+def _verdict(comparison: Comparison) -> str:
+    if comparison.is_identical:
+        return f"identical: {comparison.compared_count} requests, to the nanosecond"
+    return (
+        f"{comparison.moved_count} of {comparison.compared_count} requests differ "
+        "(runs are deterministic: a nanosecond is a change)"
+    )
+
+
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    show()
+    show(title)
+    print_columns([header, *rows])
+
+
+def _moved_rows(moved: Moved) -> Iterator[tuple[str, ...]]:
+    """One line for each value that differs; of a request of one run only, for each value."""
+    a, b = moved.a or {}, moved.b or {}
+    for name in moved.differing:
+        yield moved.disk, str(moved.number), name, *(str(side.get(name, _NONE)) for side in (a, b))
+
+
+def _changed(comparison: Comparison) -> Iterator[MetricDifference]:
+    """The figures that differ; those of all operations only where there are several."""
+    kinds = {
+        (found.key.disk, found.key.operation)
+        for found in comparison.metrics
+        if found.key.operation != FSYNC
+    }
+    several = {disk for disk, _ in kinds if sum(other == disk for other, _ in kinds) > 2}
+    for found in comparison.metrics:
+        is_repeated = found.key.operation == ALL and found.key.disk not in several
+        if found.a != found.b and not is_repeated:
+            yield found
+
+
+def _figure_row(found: MetricDifference) -> tuple[str, ...]:
+    a, b, unit = found.a, found.b, found.key.unit
+    if a is None or b is None:
+        return (str(found.key), _value(a, unit), _value(b, unit), _NONE)
+    share = f" ({(b - a) / a:+.3%})" if a else ""
+    sign = "+" if b > a else ""
+    return (
+        str(found.key),
+        _value(a, unit),
+        _value(b, unit),
+        f"{sign}{_value(b - a, unit)}{share}",
+    )
+
+
+def _value(value: int | float | None, unit: MetricUnit) -> str:
+    """Whole numbers exactly; others, which are means and rates, to a thousandth."""
+    if value is None:
+        return _NONE
+    if unit is MetricUnit.NS and isinstance(value, int):
+        return format_time_ns(value)
+    return f"{value:.3f}{_SUFFIXES[unit]}" if isinstance(value, float) else str(value)
+
+
+_SUFFIXES = {
+    MetricUnit.NS: "ns",
+    MetricUnit.BYTES_PER_S: "B/s",
+    MetricUnit.HZ: "/s",
+    MetricUnit.COUNT: "",
+}
+
+app = command_app(compare_command)

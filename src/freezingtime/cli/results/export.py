@@ -1,0 +1,63 @@
+"""`freezingtime export`: the record of a run in another tool's format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freezingtime.cli.options import command_app
+from freezingtime.host.foreign_text import say
+from freezingtime.trace.writers.export import EXPORT_FORMATS, export
+
+
+def export_command(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run's directory (`run --out`), or a record (`replay --out`).",
+            show_default=False,
+        ),
+    ],
+    format_name: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help=", ".join(EXPORT_FORMATS), show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The file to write. For `blktrace`, `.blktrace.0` is added.",
+            show_default=False,
+        ),
+    ],
+    disk: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Which disk of a run with several.", show_default=False),
+    ] = None,
+) -> int:
+    """Write the record of a run in the format of another tool.
+
+    `csv` has all of it; `fio-lat` is a latency log and `fio-iolog` an I/O log of fio;
+    `blkparse` is text as blkparse prints it; `blktrace` is a binary trace for blkparse
+    and btt.
+
+    Example: `freezingtime export RUN --format blktrace -o trace`, then
+    `blkparse -i trace -d trace.bin && btt -i trace.bin`
+    """
+    written = export(run, format_name, out, disk=disk, notify=_say)
+    _say(f"wrote {written}")
+    return 0
+
+
+def _say(text: str) -> None:
+    say(text)
+
+
+app = command_app(export_command)

@@ -1,0 +1,86 @@
+"""`freezingtime report`: runs as one page of HTML, and as figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from freezingtime.cli.device.replay_progress import ReplayProgress
+from freezingtime.cli.options import command_app
+from freezingtime.errors import InputError
+from freezingtime.report.figures.run_figures import RUNS_MAX, write_run_figures
+from freezingtime.report.page import notices, write_report
+from freezingtime.report.read import read_run
+from freezingtime.trace.record_paths import find_record
+
+
+def report_command(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Runs' directories (`run --out`), or records (`replay --out`).",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", help="The page to write.", show_default=False),
+    ],
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also write each figure into DIR, as SVG and as PNG.",
+            show_default=False,
+        ),
+    ] = None,
+) -> int:
+    """Write a report of a run, or of several beside each other.
+
+    One page of HTML that needs nothing else: what was run, rates and latencies of each disk
+    and operation, their distribution and course, and the audit.
+
+    Example: `freezingtime report RUN -o report.html`
+    """
+    _check(runs, out, figures)
+    with ReplayProgress(quiet=False) as progress:
+        read = []
+        for number, run in enumerate(runs):
+            progress(f"reading {run}", number, len(runs))
+            # What is said of a run that was killed stands in the notices, too.
+            read.append(read_run(run, lambda notice: None))
+        for notice in notices(read):
+            progress.notify(notice)
+        progress("drawing", 0, 0)
+        try:
+            write_report(read, out)
+        except OSError as error:
+            raise InputError(
+                f"--out {out}: {error.strerror or error}; name a file in a directory with room"
+            ) from error
+        progress.notify(f"wrote {out}")
+        if figures is not None:
+            written = write_run_figures(read, figures, "--figures")
+            progress.notify(f"wrote {len(written)} files into {figures}")
+    return 0
+
+
+def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
+    """Find out before the work begins what cannot be."""
+    if len(runs) > RUNS_MAX:
+        raise InputError(f"{len(runs)} runs; at most {RUNS_MAX} fit into one report")
+    records = [find_record(run) for run in runs]
+    if out.exists() and (not out.is_file() or any(out.samefile(record) for record in records)):
+        raise InputError(f"--out {out}: is no file, or a record itself; name another one")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: there is no directory {out.parent}; make it first")
+    if figures is not None and (
+        not figures.parent.is_dir() or (figures.exists() and not figures.is_dir())
+    ):
+        raise InputError(f"--figures {figures}: name a directory, or one that can be made")
+
+
+app = command_app(report_command)

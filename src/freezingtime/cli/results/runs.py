@@ -1,0 +1,103 @@
+"""`freezingtime runs`: the runs below a directory and their headline figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from freezingtime.cli.options import JsonOption, command_app
+from freezingtime.cli.output.columns import print_columns
+from freezingtime.cli.output.json_stream import print_json
+from freezingtime.host.foreign_text import say
+from freezingtime.results.catalogue import CatalogueEntry, find_runs, read_entry
+from freezingtime.results.latency_summary import LatencySummary
+from freezingtime.results.recorded_run import RecordedRun
+from freezingtime.units import format_time_ns
+
+_HEADER = ("run", "valid", "guest time", "requests", "p50, p99", "disks", "job")
+_JOB_WIDTH = 60
+
+
+def runs_command(
+    directory: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="DIR",
+            help="Where to look, with all directories below; here if missing.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """List the runs (`run --out`) below directories, with their headline figures.
+
+    A run that cannot be read has a line that says why. Runs can be repeated, so they have no
+    date; `--json` has the time of the file, `written`.
+
+    Example: `freezingtime runs results`
+    """
+    places = directory or [Path()]
+    paths = dict.fromkeys(path for place in places for path in find_runs(place))
+    entries = [read_entry(path, _say) for path in paths]
+    if as_json:
+        print_json([_document(entry) for entry in entries])
+    elif entries:
+        print_columns([_HEADER, *(_row(entry) for entry in entries)])
+    else:
+        _say(f"no run in {', '.join(map(str, places))}; 'freezingtime run --out DIR' leaves one")
+    return 0
+
+
+def _say(text: str) -> None:
+    say(text)
+
+
+def _row(entry: CatalogueEntry) -> tuple[str, ...]:
+    run = entry.run
+    if run is None:
+        return (str(entry.path), "DAMAGED", "-", "-", "-", "-", entry.damage or "")
+    return (
+        str(entry.path),
+        "yes" if run.valid else "NO",
+        format_time_ns(run.guest_ns or 0),
+        str(run.request_count),
+        "; ".join(_latencies(disk, figures, run) for disk, figures in entry.figures) or "-",
+        " ".join(disk.spec for disk in run.record.header.disks) or "-",
+        _one_line(run.script),
+    )
+
+
+def _latencies(disk: str, figures: LatencySummary, run: RecordedRun) -> str:
+    """Such as ``data:read 80us, 82us``; the disk's name only where there are several."""
+    prefix = f"{disk}:" if len(run.disks) > 1 else ""
+    p50, p99 = format_time_ns(figures.p50_ns), format_time_ns(figures.p99_ns)
+    return f"{prefix}{figures.operation} {p50}, {p99}"
+
+
+def _one_line(script: str) -> str:
+    """What the script does, as far as it fits."""
+    lines = [line.strip() for line in script.splitlines() if line and not line.startswith("#")]
+    text = "; ".join(lines).removeprefix("exec ")
+    return text if len(text) <= _JOB_WIDTH else f"{text[: _JOB_WIDTH - 3]}..."
+
+
+def _document(entry: CatalogueEntry) -> dict[str, Any]:
+    """One run, for JSON."""
+    head = {"path": str(entry.path), "written": entry.written.isoformat(timespec="seconds")}
+    run = entry.run
+    if run is None:
+        return head | {"damage": entry.damage}
+    return head | {
+        "valid": run.valid,
+        "exit_status": run.exit_status,
+        "guest_ns": run.guest_ns,
+        "requests": run.request_count,
+        "disks": [disk.spec for disk in run.record.header.disks],
+        "script": run.script,
+        "figures": [{"disk": disk, **figures.as_dict()} for disk, figures in entry.figures],
+    }
+
+
+app = command_app(runs_command)

@@ -1,0 +1,241 @@
+"""A device by measurement: quantile tables per operation, size and queue depth.
+
+In TOML, one table for each operation, size and depth that was measured::
+
+    correlation = 0.3                  # optional: of successive requests of an operation
+
+    [[table]]
+    operation = "read"                 # read, write, flush or discard
+    size = "4KiB"                      # not for a flush
+    depth = 1
+    quantiles = [[0.0, "60us"], [0.5, "65us"], [0.99, "232us"], [1.0, "1ms"]]
+
+The tables of an operation form a full grid: every size at every depth. A request's time is
+the quantile at a uniformly drawn probability (inverse transform sampling: Devroye,
+"Non-Uniform Random Variate Generation", Springer 1986, section II.2), where
+
+* between two quantiles of a table, times are linear in the probability;
+* between two sizes, the quantiles of one probability are linear in the size, as fixed part
+  plus size over bandwidth is;
+* between two depths they are linear in the depth, as a saturated device's are (Little's
+  law); both together bilinear;
+* outside the grid, the nearest size and depth count.
+
+The depth is the number of requests of all operations in flight on arrival, this one
+included. Requests do not queue otherwise: the measured times contain what waiting there was.
+An operation without tables (flush and discard only) takes no time. A flush completes no
+earlier than the writes submitted before it.
+
+With a correlation, the probabilities of each operation's requests follow a Gaussian copula:
+they are the standard normal distribution function of an AR(1) process with that
+coefficient, so slow requests come in clusters, and each by itself is still uniform (Cario
+and Nelson, "Autoregressive to anything", Operations Research Letters 19, 1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freezingtime.device.latency.distribution import MAX_DRAW_NS
+from freezingtime.device.latency.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
+from freezingtime.device.parameters import Table
+from freezingtime.device.trace_device import CLASS_OF_OPERATION, OperationClass, Trace, TraceDevice
+from freezingtime.errors import InputError
+from freezingtime.request import Request
+from freezingtime.units import format_size_bytes, format_time_ns, parse_time_ns
+
+if TYPE_CHECKING:
+    from freezingtime.device.empirical.kernels import Grid
+
+_MAX_DEPTH = 2**20
+_MAX_CORRELATION = 0.999
+_CLASS_NAMES = {operation_class.name.lower(): operation_class for operation_class in OperationClass}
+_QUANTILES_HELP = (
+    'must be a list such as [[0.0, "60us"], [0.99, "232us"], [1.0, "1ms"]]: '
+    "probabilities that increase from 0 to 1, times that do not decrease"
+)
+
+
+@dataclass(frozen=True)
+class QuantileTable:
+    """The distribution of one operation's times at one size and depth.
+
+    ``points`` are (probability, time in ns), probabilities increasing from 0 to 1 and times
+    not decreasing.
+    """
+
+    operation_class: OperationClass
+    size_bytes: int
+    depth: int
+    points: tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True)
+class EmpiricalParams:
+    """Quantile tables, and the correlation (0 to 0.999) of successive requests."""
+
+    tables: tuple[QuantileTable, ...]
+    correlation: float = 0.0
+
+    @classmethod
+    def parse(cls, table: Table) -> EmpiricalParams:
+        """Read a model's table.
+
+        Raises:
+            InputError: a key is unknown or missing, its value is not possible, or the grid
+                of an operation has a hole or a point twice.
+        """
+        parsed = tuple(_parse_quantile_table(part) for part in table.tables("table"))
+        for name in ("read", "write"):
+            if not any(part.operation_class == _CLASS_NAMES[name] for part in parsed):
+                raise table.error("table", f'there must be one with operation = "{name}"')
+        for name, operation_class in _CLASS_NAMES.items():
+            hole = _grid_fault([part for part in parsed if part.operation_class == operation_class])
+            if hole:
+                raise table.error("table", f"the {name} tables {hole}")
+        correlation = table.number("correlation", 0.0, most=_MAX_CORRELATION)
+        table.finish()
+        return cls(parsed, correlation)
+
+
+def _parse_quantile_table(table: Table) -> QuantileTable:
+    operation_class = _CLASS_NAMES[table.choice("operation", list(_CLASS_NAMES))]
+    size_bytes = 0
+    if operation_class is not OperationClass.FLUSH:
+        size_bytes = table.size_bytes("size", least=1)
+    depth = table.integer("depth", 1, least=1, most=_MAX_DEPTH)
+    points = _parse_points(table)
+    table.finish()
+    return QuantileTable(operation_class, size_bytes, depth, points)
+
+
+def _parse_points(table: Table) -> tuple[tuple[float, int], ...]:
+    values: list[Any] = table.array("quantiles", _QUANTILES_HELP)
+    try:
+        points = tuple((float(probability), parse_time_ns(text)) for probability, text in values)
+    except (TypeError, ValueError, AttributeError, InputError) as error:
+        raise table.error("quantiles", _QUANTILES_HELP) from error
+    ordered = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(points))
+    if len(points) < 2 or points[0][0] != 0 or points[-1][0] != 1 or not ordered:
+        raise table.error("quantiles", _QUANTILES_HELP)
+    if points[-1][1] > MAX_DRAW_NS:
+        raise table.error("quantiles", f"times must be at most {format_time_ns(MAX_DRAW_NS)}")
+    return points
+
+
+def _grid_fault(tables: Sequence[QuantileTable]) -> str | None:
+    """What keeps an operation's tables from being a full grid."""
+    seen = [(table.size_bytes, table.depth) for table in tables]
+    for size_bytes in sorted({size_bytes for size_bytes, _ in seen}):
+        for depth in sorted({depth for _, depth in seen}):
+            count = seen.count((size_bytes, depth))
+            if count != 1:
+                fault = "lack" if count == 0 else "have twice"
+                return f"{fault} size {format_size_bytes(size_bytes)} at depth {depth}"
+    return None
+
+
+def _probability_stream(correlation: float, seed: np.random.SeedSequence) -> DrawStream:
+    """Uniform draws from 0 to 1; successive ones correlated if asked for."""
+    generator = new_generator(seed)
+    if correlation == 0:
+        return DrawStream(lambda: generator.random(BLOCK_DRAWS))
+    from freezingtime.device.empirical.kernels import correlated_uniforms
+
+    last_normal = generator.standard_normal(1)  # from the start in the steady state
+
+    def new_block() -> NDArray[np.float64]:
+        normals = generator.standard_normal(BLOCK_DRAWS)
+        uniforms: NDArray[np.float64] = correlated_uniforms(normals, correlation, last_normal)
+        return uniforms
+
+    return DrawStream(new_block)
+
+
+class EmpiricalDevice(TraceDevice):
+    """The empirical model. The first one made in a process imports numba (0.4 s)."""
+
+    def __init__(self, params: EmpiricalParams, seed: int) -> None:
+        super().__init__()
+        from freezingtime.device.empirical import kernels as empirical_kernels
+
+        self._kernels = empirical_kernels
+        read, write, flush, discard = (_grid(params.tables, kind) for kind in OperationClass)
+        self._grids = (read, write, flush, discard)
+        seeds = np.random.SeedSequence(seed).spawn(len(OperationClass))
+        self._probabilities = [_probability_stream(params.correlation, child) for child in seeds]
+        self._flight = empirical_kernels.Flight(
+            np.empty(64, np.int64), np.zeros(empirical_kernels.STATUS_FIELDS, np.int64)
+        )
+
+    def completion_ns(self, request: Request, now_ns: int) -> int:
+        self._make_room(1)
+        operation_class = CLASS_OF_OPERATION[request.operation]
+        probability = float(self._probabilities[operation_class].next())
+        return int(
+            self._kernels.complete(
+                self._flight,
+                self._grids[operation_class],
+                int(operation_class),
+                now_ns,
+                request.length_bytes,
+                probability,
+            )
+        )
+
+    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
+        self._make_room(trace.classes.size)
+        probabilities = np.empty(trace.classes.size)
+        for operation_class in OperationClass:
+            places = np.flatnonzero(trace.classes == operation_class)
+            probabilities[places] = self._probabilities[operation_class].take(places.size)
+        completions_ns: NDArray[np.int64] = self._kernels.complete_all(
+            self._flight,
+            self._grids,
+            trace.classes,
+            trace.arrivals_ns,
+            trace.lengths_bytes,
+            probabilities,
+            trace.loop_ns,
+        )
+        return completions_ns
+
+    def quantile_ns(
+        self, operation_class: OperationClass, size_bytes: int, depth: int, probability: float
+    ) -> float:
+        """The time, before rounding, at a probability from 0 to 1: for plots and checks."""
+        grid = self._grids[operation_class]
+        return float(self._kernels.quantile_ns(grid, float(size_bytes), float(depth), probability))
+
+    def _make_room(self, count: int) -> None:
+        """See that ``count`` more requests fit into the heap, whatever is in flight."""
+        in_flight = int(self._flight.status[self._kernels.IN_FLIGHT])
+        room = self._flight.completions_ns.size
+        if in_flight + count > room:
+            grown = np.empty(max(in_flight + count, 2 * room), np.int64)
+            grown[:in_flight] = self._flight.completions_ns[:in_flight]
+            self._flight = self._flight._replace(completions_ns=grown)
+
+
+def _grid(tables: Sequence[QuantileTable], operation_class: OperationClass) -> Grid:
+    """The tables of one class as the kernels have them; no tables: no time."""
+    from freezingtime.device.empirical.kernels import Grid
+
+    own = [table for table in tables if table.operation_class == operation_class]
+    if not own:
+        own = [QuantileTable(operation_class, 0, 1, ((0.0, 0), (1.0, 0)))]
+    own.sort(key=lambda table: (table.size_bytes, table.depth))
+    points = [point for table in own for point in table.points]
+    return Grid(
+        sizes_bytes=np.unique([float(table.size_bytes) for table in own]),
+        depths=np.unique([float(table.depth) for table in own]),
+        bounds=np.cumsum([0, *(len(table.points) for table in own)], dtype=np.int64),
+        probabilities=np.array([probability for probability, _ in points], np.float64),
+        quantiles_ns=np.array([time_ns for _, time_ns in points], np.float64),
+    )

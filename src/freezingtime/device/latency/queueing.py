@@ -1,0 +1,129 @@
+"""Queues in front of a device: limits as token buckets, then k servers, first come first served.
+
+A read or write passes three places:
+
+1. The *shared limits*, in order of arrival. It goes on at the first nanosecond at which
+   every one of these token buckets holds what it needs, and takes it then. A bucket of
+   capacity 1 is a plain rate limit: the next request may start when the last one's tokens
+   have been earned back. A request that needs more than a bucket can hold waits until the
+   bucket is full and leaves it in debt, so rates hold for requests of any size. What comes
+   within the nanosecond in which a bucket fills is kept: rounding times up loses no tokens.
+2. The *limits of its direction*, which hold back its own direction only: meanwhile neither
+   the shared limits nor a server are kept from the other direction. So, while a direction's
+   limit is what holds, a device may for short times have more requests in service than
+   servers.
+3. The first free of k servers, for the service time.
+
+A discard passes the servers only. A flush passes none of them: it starts on arrival or, if
+flushes wait, when the writes that were submitted before it have completed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from freezingtime.annotation import HeldBy
+from freezingtime.errors import InputError
+
+if TYPE_CHECKING:
+    from freezingtime.device.latency.queueing_kernels import Queues
+
+_NS_PER_S = 10**9
+#: How long a bucket may take to fill (31 years): sums of times stay inside 64 bits.
+MAX_FILL_S = 10**9
+#: Products in the division of tokens by a rate stay inside 64 bits.
+MAX_RATE_PER_S = 10**15
+
+
+class Unit(IntEnum):
+    """What a token stands for."""
+
+    IOS = 0
+    BYTES = 1
+
+
+@dataclass(frozen=True)
+class TokenBucket:
+    """A limit: tokens come at a rate and are kept up to a capacity.
+
+    ``rate_per_s`` is from 1 to 10**15, ``capacity`` 1 or more, ``start`` (the balance at
+    time 0; full if None) from 0 to the capacity. Raises InputError where the bucket would
+    take more than 31 years to fill.
+    """
+
+    rate_per_s: int
+    unit: Unit
+    capacity: int = 1
+    start: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rate_per_s <= MAX_RATE_PER_S:
+            raise InputError(
+                f"a limit of {self.rate_per_s} {self.unit.name.lower()} per second: "
+                f"must be from 1 to {MAX_RATE_PER_S}"
+            )
+        if self.capacity > self.rate_per_s * MAX_FILL_S:
+            raise InputError(
+                f"a balance of {self.capacity} {self.unit.name.lower()} takes more than "
+                f"31 years to earn at {self.rate_per_s} per second; it must be smaller"
+            )
+
+    def row(self) -> list[int]:
+        """The bucket at time 0, as the kernels have it."""
+        start = self.capacity if self.start is None else self.start
+        missing = self.capacity - start
+        full_ns, fraction = divmod(missing * _NS_PER_S, self.rate_per_s)
+        return [self.rate_per_s, self.capacity, int(self.unit), full_ns, fraction, self.held_by]
+
+    @property
+    def saves(self) -> bool:
+        """Whether it holds credits, and is not only a limit of the rate."""
+        return self.capacity > 1
+
+    @property
+    def held_by(self) -> HeldBy:
+        """What a request is held by that waits for this bucket."""
+        if self.unit is Unit.IOS:
+            return HeldBy.IOPS_CREDITS if self.saves else HeldBy.IOPS_LIMIT
+        return HeldBy.THROUGHPUT_CREDITS if self.saves else HeldBy.THROUGHPUT_LIMIT
+
+    def balance_at(self, row: Sequence[int], now_ns: int) -> float:
+        """The tokens at a time, of a row that was :meth:`row`, as the kernels have left it."""
+        full_ns, fraction = row[3:5]
+        missing_ns = full_ns - now_ns + fraction / self.rate_per_s
+        return self.capacity - max(0.0, missing_ns * self.rate_per_s / _NS_PER_S)
+
+
+@dataclass(frozen=True)
+class QueueParams:
+    """The limits, the number of servers (None: no limit), and whether flushes wait."""
+
+    servers: int | None = None
+    shared: Sequence[TokenBucket] = field(default=())
+    read: Sequence[TokenBucket] = field(default=())
+    write: Sequence[TokenBucket] = field(default=())
+    flush_waits: bool = True
+
+
+def new_queues(params: QueueParams) -> Queues:
+    """Empty queues, for the functions of :mod:`freezingtime.device.latency.queueing_kernels`."""
+    from freezingtime.device.latency import queueing_kernels as kernels
+
+    def matrix(buckets: Sequence[TokenBucket]) -> NDArray[np.int64]:
+        rows = [bucket.row() for bucket in buckets]
+        return np.array(rows, np.int64).reshape(len(rows), kernels.BUCKET_COLUMNS)
+
+    return kernels.Queues(
+        shared_buckets=matrix(params.shared),
+        read_buckets=matrix(params.read),
+        write_buckets=matrix(params.write),
+        servers_free_ns=np.zeros(params.servers or 0, np.int64),
+        progress=np.zeros(kernels.PROGRESS_FIELDS, np.int64),
+        flush_waits=params.flush_waits,
+    )

@@ -1,0 +1,149 @@
+"""Looking at the host: is everything there that a run needs?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from freezingtime.clock.agent import agent_path
+from freezingtime.errors import FreezingTimeError, InputError
+from freezingtime.images.guest_image import find_image
+from freezingtime.store.cache import cache_directory, require_writable_cache
+from freezingtime.vm.qemu.probe import probe, probe_others
+from freezingtime.vm.qemu.program import QemuProgram, find_qemu
+
+_QEMU_CURE = "apt-get install qemu-system-x86"
+_MIN_FREE_BYTES = 1 << 30
+
+
+class State(Enum):
+    GOOD = "good"
+    MISSING = "missing"
+    INFORMATION = "information"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; ``cure`` says what to do about it if it is missing."""
+
+    what: str
+    state: State
+    detail: str
+    cure: str = ""
+
+
+def examine(qemu: str | None = None) -> list[Finding]:
+    """Look at everything, in the order in which a run needs it; ``qemu`` as in ``--qemu``."""
+    checks: list[Callable[[], Finding]] = [
+        _agent,
+        _compiler,
+        _package_tools,
+        _cache,
+        _image,
+        _kvm,
+    ]
+    return [*_qemu(qemu), *(check() for check in checks)]
+
+
+def _qemu(name: str | None) -> list[Finding]:
+    """QEMU, what the agent finds in it, and which others there are."""
+    what, hooks = "QEMU", "QEMU's hooks"
+    try:
+        found = find_qemu(name)
+    except InputError as error:
+        detail = "not installed" if name is None else str(error)
+        findings = [
+            Finding(what, State.MISSING, detail, _QEMU_CURE),
+            Finding(hooks, State.MISSING, "no QEMU", "install QEMU first"),
+        ]
+    else:
+        findings = _probe(found, what, hooks)
+    others = ", ".join(f"{other.qemu.path} ({other.version})" for other in probe_others(name))
+    if others:
+        findings.append(Finding("other QEMUs", State.INFORMATION, f"would do: {others}"))
+    return findings
+
+
+def _probe(found: QemuProgram, what: str, hooks: str) -> list[Finding]:
+    try:
+        agent_path()
+    except InputError:
+        path = Finding(what, State.INFORMATION, f"{found.path}, not looked at")
+        return [path, Finding(hooks, State.MISSING, "no agent", "build the agent first")]
+    try:
+        probed = probe(found)
+    except InputError as error:
+        unfit = Finding(what, State.MISSING, str(error), _QEMU_CURE)
+        return [unfit, Finding(hooks, State.MISSING, "none", "use another QEMU")]
+    return [
+        Finding(what, State.GOOD, f"{found.path}, {probed.version}"),
+        Finding(hooks, State.GOOD, probed.hooks),
+    ]
+
+
+def _agent() -> Finding:
+    try:
+        return Finding("agent", State.GOOD, str(agent_path()))
+    except FreezingTimeError as error:
+        return Finding(
+            "agent",
+            State.MISSING,
+            str(error),
+            "apt-get install gcc libc6-dev, then pip install --force-reinstall freezingtime",
+        )
+
+
+def _compiler() -> Finding:
+    path = shutil.which("cc")
+    if path is None:
+        detail = "none; only needed to build the agent: apt-get install gcc libc6-dev"
+        return Finding("C compiler", State.INFORMATION, detail)
+    return Finding("C compiler", State.INFORMATION, path)
+
+
+def _package_tools() -> Finding:
+    missing = [tool for tool in ("apt-get", "apt-cache", "dpkg-deb") if not shutil.which(tool)]
+    if missing:
+        return Finding(
+            "Debian's package tools",
+            State.MISSING,
+            f"no {', '.join(missing)}",
+            "the guest image is made from Debian packages: apt-get install apt dpkg",
+        )
+    return Finding("Debian's package tools", State.GOOD, "apt-get, apt-cache, dpkg-deb")
+
+
+def _cache() -> Finding:
+    try:
+        directory = require_writable_cache()
+    except FreezingTimeError as error:
+        if next(cache_directory().glob("images/*"), None) is None:
+            return Finding("cache", State.MISSING, "none that can be used", str(error))
+        return Finding("cache", State.INFORMATION, f"only what is in it can be used: {error}")
+    free_bytes = shutil.disk_usage(directory).free
+    detail = f"{directory}, {free_bytes / (1 << 30):.1f} GiB free"
+    if free_bytes < _MIN_FREE_BYTES:
+        return Finding("cache", State.MISSING, detail, "free at least 1 GiB, or set XDG_CACHE_HOME")
+    return Finding("cache", State.GOOD, detail)
+
+
+def _image() -> Finding:
+    try:
+        image = find_image()
+        if image is None:
+            require_writable_cache()
+    except FreezingTimeError as error:
+        return Finding("guest image", State.MISSING, "none that can be used", str(error))
+    if image is None:
+        detail = "not built yet; the first run builds it, or: freezingtime image build"
+        return Finding("guest image", State.INFORMATION, detail)
+    kernel = image.manifest.kernel_release
+    return Finding("guest image", State.GOOD, f"{image.name} {image.image_id[:12]}, Linux {kernel}")
+
+
+def _kvm() -> Finding:
+    usable = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    return Finding("KVM", State.INFORMATION, f"{'usable' if usable else 'not usable'}; not needed")

@@ -1,0 +1,369 @@
+"""The emulator's loop: joins wire, clock, device and medium. The heart of the project.
+
+One turn, during which guest time stands still under the virtual clock:
+
+1. requests that arrived start their real I/O on the medium, and the device is told, after it
+   has been brought to the time of their arrival;
+2. the device is brought to the present, event by event, and says what completed;
+3. what completed waits for its medium, if it must: the freeze;
+4. its replies go out;
+5. the clock is told when the device's next event is, and time runs again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from freezingtime.annotation import Annotation
+from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
+from freezingtime.device.base import Device
+from freezingtime.device.contract import GuardedDevice
+from freezingtime.emulator.medium_queue import MediumQueue, Transfer
+from freezingtime.errors import RunError
+from freezingtime.request import Buffer, Operation, Request
+
+
+class ReplyWire(Wire, Protocol):
+    """The wire as the emulator sees it: requests in, replies out."""
+
+    def reply(self, channel: Channel, request: Request, data: Buffer) -> None:
+        """Send as much of a reply as fits without waiting."""
+
+    def reply_error(self, channel: Channel, request: Request, error: OSError) -> None:
+        """Answer a request that the medium failed."""
+
+    def flush(self) -> None:
+        """Send the rest of all replies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One emulated disk: *when* by the device, *where* by the queue's medium."""
+
+    index: int
+    name: str
+    device: Device
+    queue: MediumQueue
+    internal: bool = False
+    """Not one of the user's: its requests are in no figure and no record."""
+
+
+class CompletedRequest(NamedTuple):
+    """What became of one request of the guest; times in guest ns unless named otherwise."""
+
+    disk_index: int
+    operation: Operation
+    offset_bytes: int
+    length_bytes: int
+    fua: bool
+    queue_depth: int
+    """How many requests the device had when this one arrived, itself included."""
+    arrival_ns: int
+    completion_ns: int
+    """When the device completed it, which is when the guest should see it completed."""
+    delivery_ns: int
+    """When it really was delivered."""
+    warped_ns: int
+    """Of the time from arrival to completion, what the guest idled and was skipped."""
+    frozen_host_ns: int
+    """Host time for which guest time stood still waiting for the medium."""
+    medium_host_ns: int
+    """Host time that the medium took."""
+    on_time: bool
+    sequence: int
+    """Its place among the run's requests in order of arrival, from 0."""
+    annotation: Annotation | None = None
+    """What the device says of it."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What happened so far. Written by the emulator's thread, read by any."""
+
+    now_ns: int = 0
+    warped_ns: int = 0
+    frozen_host_ns: int = 0
+    turn_count: int = 0
+    waiting_for: str | None = None
+    """The medium that guest time stands still for at present."""
+    device_at_work: str | None = None
+    """The disk whose device is being called at present: none of its calls may take long."""
+    request_count: int = 0
+    late_count: int = 0
+    worst_late_ns: int = 0
+    disturbed_ns: int | None = None
+    """When the host was first seen to reach into the guest; None: never."""
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """A request between arrival and delivery."""
+
+    request: Request
+    channel: Channel
+    arrival_ns: int
+    transfer: Transfer
+    exact: bool
+    from_host: bool
+    sequence: int
+    queue_depth: int
+    warped_before_ns: int
+    answered: bool = False
+    completion_ns: int = 0
+    warped_ns: int = 0
+    frozen_host_ns: int = 0
+
+
+def _ignore(_: CompletedRequest) -> None:
+    pass
+
+
+@dataclass(slots=True)
+class Emulator:
+    """The loop and its state; :meth:`run` belongs to one thread."""
+
+    disks: list[Disk]
+    clock: Clock
+    wire: ReplyWire
+    on_completed: Callable[[CompletedRequest], None] = _ignore
+    totals: Totals = field(default_factory=Totals)
+    resolution_ns: int = 1
+    """The guest's time between two instructions, rounded up: no interrupt can come between."""
+    _devices: list[GuardedDevice] = field(init=False)
+    _in_device: dict[Request, _Flight] = field(default_factory=dict)
+    _queue_depths: Counter[int] = field(default_factory=Counter)
+    _awaiting_medium: list[_Flight] = field(default_factory=list)
+    _awaiting_delivery: dict[tuple[int, int], _Flight] = field(default_factory=dict)
+    _stop_requested: bool = False
+    _rate_hz: int | None = None
+    _arrived_count: int = 0
+    _replacement: Disk | None = None
+    _alarm: tuple[int, Callable[[], None]] | None = None
+    _record_ended: bool = False
+
+    def __post_init__(self) -> None:
+        self._devices = [GuardedDevice(disk.device, disk.name) for disk in self.disks]
+
+    def run(self) -> None:
+        """Serve until the clock ends.
+
+        Raises:
+            RunError: a device broke its contract, a medium failed or missed its deadline, or
+                the clock's peer misbehaved.
+        """
+        while (moment := self.clock.wait(self.wire)) is not None:
+            self._take_in(moment)
+            self._advance_devices(moment.now_ns)
+            if moment.must_drain:
+                self._drain()
+            self._replace_disk()
+            reply_disks = self._reply_to_completed()
+            self.clock.resume(self._verdict(reply_disks))
+            self.wire.flush()
+
+    def stop_machine(self) -> None:
+        """Stop the guest at the end of this turn. Emulator's thread."""
+        self._stop_requested = True
+
+    def set_rate(self, rate_hz: int) -> None:
+        """Change the guest CPU's speed from the end of this turn on. Emulator's thread."""
+        self._rate_hz = rate_hz
+
+    def replace(self, disk: Disk) -> None:
+        """Have ``disk`` take the place of the one with its index, which has nothing under way.
+
+        From the end of this turn on. Emulator's thread.
+        """
+        self._replacement = disk
+
+    def set_alarm(self, time_ns: int, ring: Callable[[], None]) -> None:
+        """Call ``ring`` at that guest time, which ends a turn of its own. Emulator's thread."""
+        self._alarm = (time_ns, ring)
+
+    def end_record(self) -> None:
+        """Count and record no request that is delivered from now on. Emulator's thread.
+
+        Devices and deliveries are as exact as before. The alarm no longer rings.
+        """
+        self._record_ended = True
+        self._alarm = None
+
+    def _take_in(self, moment: Moment) -> None:
+        totals = self.totals
+        totals.now_ns = moment.now_ns
+        totals.warped_ns = moment.warped_ns
+        totals.turn_count += 1
+        if moment.disturbed and totals.disturbed_ns is None and not self._record_ended:
+            totals.disturbed_ns = moment.now_ns
+        for delivery in moment.deliveries:
+            self._account(delivery)
+        submitted_ns = None
+        for arrival in moment.arrivals:
+            if arrival.time_ns != submitted_ns:
+                # What arrives together is submitted together, behind the events of that time:
+                # an arrival may be due to one of them, but none of them to an arrival.
+                self._advance_devices(arrival.time_ns)
+                submitted_ns = arrival.time_ns
+            self._accept(arrival)
+        if self._alarm is not None and moment.now_ns >= self._alarm[0]:
+            ring, self._alarm = self._alarm[1], None
+            ring()
+
+    def _replace_disk(self) -> None:
+        disk, self._replacement = self._replacement, None
+        if disk is None:
+            return
+        if any(flight.channel.disk_index == disk.index for flight in self._in_device.values()):
+            raise RuntimeError(f"disk {disk.name} replaced with a request under way")
+        self.disks[disk.index] = disk
+        self._devices[disk.index] = GuardedDevice(disk.device, disk.name)
+
+    def _accept(self, arrival: Arrival) -> None:
+        request, channel, time_ns, adrift, from_host = arrival
+        disk = self.disks[channel.disk_index]
+        flight = _Flight(
+            request,
+            channel,
+            time_ns,
+            disk.queue.start(request),
+            exact=not adrift,
+            from_host=from_host,
+            queue_depth=self._queue_depths[disk.index] + 1,
+            warped_before_ns=self.totals.warped_ns,
+            sequence=self._arrived_count,
+        )
+        if from_host:
+            # The machine stands: no guest has asked, so no device decides when.
+            self._awaiting_medium.append(flight)
+        else:
+            if not disk.internal:
+                self._arrived_count += 1
+            self._in_device[request] = flight
+            self._queue_depths[disk.index] += 1
+            self.totals.device_at_work = disk.name
+            self._devices[disk.index].submit(request, time_ns)
+            self.totals.device_at_work = None
+
+    def _advance_devices(self, now_ns: int) -> None:
+        for disk, device in zip(self.disks, self._devices, strict=True):
+            self.totals.device_at_work = disk.name
+            while (event_ns := device.next_event_ns()) is not None and event_ns <= now_ns:
+                for request in device.advance(event_ns):
+                    self._complete(request, event_ns)
+        self.totals.device_at_work = None
+
+    def _complete(self, request: Request, event_ns: int) -> None:
+        flight = self._in_device.pop(request)
+        self._queue_depths[flight.channel.disk_index] -= 1
+        if not flight.answered:
+            flight.completion_ns = event_ns
+            self._awaiting_medium.append(flight)
+
+    def _drain(self) -> None:
+        """Time cannot reach the devices' events: answer, and let the devices go on alone."""
+        for flight in self._in_device.values():
+            if not flight.answered:
+                flight.answered = True
+                flight.exact = False
+                flight.completion_ns = self.totals.now_ns
+                self._awaiting_medium.append(flight)
+
+    def _reply_to_completed(self) -> Sequence[int]:
+        """Answer what the devices completed; under a clock that stands still, all of it.
+
+        Returns the disk of each reply, in order of completion.
+        """
+        if not self._awaiting_medium:
+            return ()
+        waiting = []
+        reply_disks = []
+        for flight in self._awaiting_medium:
+            if self.clock.stands_still:
+                self._freeze(flight)
+            elif not flight.transfer.done:
+                waiting.append(flight)
+                continue
+            self._reply(flight)
+            reply_disks.append(flight.channel.disk_index)
+        self._awaiting_medium = waiting
+        return reply_disks
+
+    def _freeze(self, flight: _Flight) -> None:
+        disk = self.disks[flight.channel.disk_index]
+        if not flight.transfer.done:
+            self.totals.waiting_for = f"{disk.name}: {disk.queue.medium.describe()}"
+        flight.frozen_host_ns = disk.queue.wait(flight.transfer)
+        self.totals.frozen_host_ns += flight.frozen_host_ns
+        self.totals.waiting_for = None
+        if flight.transfer.error is not None:
+            # The medium's faults are not the device's: the guest must not see them.
+            error = flight.transfer.error
+            raise RunError(f"the medium failed: {error.strerror or error}") from error
+
+    def _reply(self, flight: _Flight) -> None:
+        request, transfer = flight.request, flight.transfer
+        flight.warped_ns = self.totals.warped_ns - flight.warped_before_ns
+        if transfer.error is None:
+            self.wire.reply(flight.channel, request, transfer.data)
+        else:
+            self.wire.reply_error(flight.channel, request, transfer.error)
+        if self.clock.reports_deliveries:
+            self._awaiting_delivery[flight.channel.disk_index, request.cookie] = flight
+        else:
+            self._record(flight, self.clock.now_ns(), on_time=True)
+
+    def _account(self, delivery: Delivery) -> None:
+        """The audit: was the completion delivered when the device said?"""
+        flight = self._awaiting_delivery.pop((delivery.disk_index, delivery.cookie))
+        if flight.from_host:
+            return
+        exact = flight.exact and not delivery.adrift
+        late_ns = delivery.time_ns - flight.completion_ns
+        on_time = exact and 0 <= late_ns < self.resolution_ns
+        self._record(flight, delivery.time_ns, on_time=on_time)
+
+    def _record(self, flight: _Flight, delivery_ns: int, *, on_time: bool) -> None:
+        request = flight.request
+        if self._record_ended or self.disks[flight.channel.disk_index].internal:
+            return
+        totals = self.totals
+        totals.request_count += 1
+        if not on_time:
+            totals.late_count += 1
+            late_ns = delivery_ns - flight.completion_ns
+            totals.worst_late_ns = max(totals.worst_late_ns, late_ns)
+        self.on_completed(
+            CompletedRequest(
+                flight.channel.disk_index,
+                request.operation,
+                request.offset_bytes,
+                request.length_bytes,
+                request.fua,
+                flight.queue_depth,
+                flight.arrival_ns,
+                flight.completion_ns,
+                delivery_ns,
+                flight.warped_ns,
+                flight.frozen_host_ns,
+                flight.transfer.duration_ns,
+                on_time,
+                flight.sequence,
+                request.annotation,
+            )
+        )
+
+    def _verdict(self, reply_disks: Sequence[int]) -> Verdict:
+        events_ns = [
+            event_ns for device in self._devices if (event_ns := device.next_event_ns()) is not None
+        ]
+        if self._alarm is not None:
+            events_ns.append(self._alarm[0])
+        verdict = Verdict(
+            min(events_ns) if events_ns else None, reply_disks, self._stop_requested, self._rate_hz
+        )
+        self._stop_requested = False
+        self._rate_hz = None
+        return verdict

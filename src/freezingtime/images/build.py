@@ -1,0 +1,153 @@
+"""Building guest images: only if what would be built is not there already, and whole or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from freezingtime.errors import RunError
+from freezingtime.images.check import is_sound, seal_image
+from freezingtime.images.debian import image as debian_image
+from freezingtime.images.debian.image import DebianPlan
+from freezingtime.images.debian.packages import PackageArchive, Progress
+from freezingtime.images.debian.root_user import as_root, remove_as_root
+from freezingtime.images.debian.unpacked_packages import kernel_package
+from freezingtime.images.guest_image import (
+    MINI,
+    GuestImage,
+    ImageContent,
+    image_directory,
+    images_directory,
+    images_lock_path,
+    list_images,
+    named,
+    store_image,
+)
+from freezingtime.images.mini import image as mini_image
+from freezingtime.store.cache import (
+    cache_directory,
+    exclusive_lock,
+    publish,
+    unfinished_directory,
+    unfinished_in,
+    withdraw,
+)
+
+
+def _no_progress(_step: str, _done: int, _total: int) -> None:
+    """For callers who do not want to know."""
+
+
+def build_mini_image(progress: Progress = _no_progress) -> GuestImage:
+    """Build the mini image from the newest packages, or return it if it is there already.
+
+    Raises InputError when this system cannot build images or the cache is not writable,
+    RunError when packages cannot be fetched or unpacked.
+    """
+
+    def find_or_build(archive: PackageArchive) -> GuestImage:
+        for image in _current(MINI):
+            names = {package.name for package in image.manifest.packages}
+            names.add(kernel_package(archive).name)
+            if image.is_made_from(archive.candidates(names).values()):
+                return image
+        return _build(
+            archive,
+            MINI,
+            lambda directory: mini_image.make_content(archive, directory, progress),
+        )
+
+    return _with_archive(find_or_build, progress)
+
+
+def build_debian_image(
+    name: str, plan: DebianPlan, progress: Progress = _no_progress
+) -> GuestImage:
+    """Build a Debian image called ``name``, or return it if it is there already.
+
+    A new one takes the place of all others of its name.
+
+    Raises InputError when this system cannot build images, apt knows no such package or
+    the cache is not writable, RunError when packages cannot be fetched or installed.
+    """
+    become_root = as_root()
+    debian_image.require_tools(plan)
+
+    def find_or_build(archive: PackageArchive) -> GuestImage:
+        progress("resolve dependencies", 0, 1)
+        packages = debian_image.packages(archive, plan)
+        for image in _current(name):
+            if image.manifest.root == plan.root and image.is_made_from(packages.all):
+                return image
+        remove_as_root(become_root, unfinished_in(images_directory()))
+        image = _build(
+            archive,
+            name,
+            lambda directory: debian_image.make_content(
+                archive, packages, plan, directory, become_root, progress
+            ),
+        )
+        _withdraw_older(image)
+        return image
+
+    return _with_archive(find_or_build, progress)
+
+
+def _with_archive(
+    find_or_build: Callable[[PackageArchive], GuestImage], progress: Progress
+) -> GuestImage:
+    root = cache_directory()
+    with exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)):
+        try:
+            archive = PackageArchive(root / "debian")
+            progress("fetch the package lists", 0, 1)
+            archive.update()
+            progress("fetch the package lists", 1, 1)
+            return find_or_build(archive)
+        except OSError as error:
+            raise RunError(
+                f"cannot build the guest image in {root} ({error}): "
+                "free some space, or set XDG_CACHE_HOME to another directory"
+            ) from error
+
+
+def _current(name: str) -> list[GuestImage]:
+    current = [image for image in named(list_images(), name) if image.is_of_these_sources]
+    return [image for image in current if is_sound(image, whole=True)]
+
+
+def _build(
+    archive: PackageArchive, name: str, make_content: Callable[[Path], ImageContent]
+) -> GuestImage:
+    with unfinished_directory(images_directory()) as building:
+        unpacked = building / "unpacked"
+        unpacked.mkdir()
+        content = make_content(unpacked)
+        archive.forget_all_but(content.packages)
+        return _publish(name, content, building)
+
+
+def publish_image(name: str, content: ImageContent, building: Path) -> GuestImage:
+    """Store an image from the unfinished directory ``building``, in place of others of its name.
+
+    The caller holds the lock of the images.
+    """
+    image = _publish(name, content, building)
+    _withdraw_older(image)
+    return image
+
+
+def _publish(name: str, content: ImageContent, building: Path) -> GuestImage:
+    image = building / "image"
+    image.mkdir()
+    manifest = store_image(image, name, content)
+    seal_image(GuestImage(image, manifest))
+    final = image_directory(manifest)
+    publish(image, final)
+    return GuestImage(final, manifest)
+
+
+def _withdraw_older(image: GuestImage) -> None:
+    for older in named(list_images(), image.name):
+        if older.directory != image.directory:
+            withdraw(older.directory)

@@ -1,0 +1,237 @@
+"""Debian packages without root: the host's apt, with a state directory of its own.
+
+Where packages come from and which keys are trusted is the host's apt configuration.
+Nothing is installed; packages are downloaded (apt checks their signatures) and unpacked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from freezingtime.errors import InputError, RunError
+from freezingtime.images.debian.tools import is_out_of_space, run_tool, tool_failure
+
+#: What is being done, and how many of how many parts of it are done.
+Progress: TypeAlias = Callable[[str, int, int], None]
+
+_ARCHITECTURE = "amd64"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The version of a package that apt would install.
+
+    ``depends`` has the first alternative of each dependency, ``provides`` further names.
+    """
+
+    name: str
+    version: str
+    architecture: str
+    section: str
+    depends: tuple[str, ...]
+    provides: tuple[str, ...]
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The name under which apt-get stores the package."""
+        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
+
+
+class PackageArchive:
+    """Debian's packages, as the host's apt sources offer them.
+
+    ``directory`` keeps the lists and the downloaded packages; the caller sees to it that
+    no other process uses it at the same time.
+
+    Raises InputError when this is no system with apt.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        for tool in ("apt-get", "apt-cache", "apt-config", "dpkg-deb"):
+            if shutil.which(tool) is None:
+                raise InputError(
+                    f"{tool} is not there: building a guest image takes a Debian system "
+                    "(or a container of one); images may be copied between machines"
+                )
+        self._debs = directory / "debs"
+        self._temporary = directory / "temporary"
+        self._configuration = directory / "apt.conf"
+        self._update_complaint = ""
+        self._prepare(directory)
+
+    def _prepare(self, directory: Path) -> None:
+        # What apt keeps in TMPDIR stays there when apt is killed: here the next build removes it.
+        shutil.rmtree(self._temporary, ignore_errors=True)
+        for part in ("lists/partial", "archives/partial", "debs", "temporary"):
+            (directory / part).mkdir(parents=True, exist_ok=True)
+        (directory / "status").touch()
+        acquire = run_tool(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
+        self._configuration.touch(mode=0o600)  # a proxy's password may be among it
+        self._configuration.write_text(_private_configuration(directory) + acquire.stdout)
+
+    def update(self) -> None:
+        """Fetch the lists of packages.
+
+        Sources that cannot be reached are not fatal as long as the others, or lists from
+        earlier, have what is asked for later. Raises RunError when the disk is full.
+        """
+        result = self._apt("apt-get", "update", "--quiet", check=False)
+        if is_out_of_space(result):
+            raise tool_failure(["apt-get", "update"], result)
+        output = result.stdout + result.stderr
+        complaints = re.findall(r"^(?:E:|Err:|W: Failed).*", output, re.MULTILINE)
+        self._update_complaint = complaints[-1] if complaints else ""
+
+    def candidates(self, names: Iterable[str]) -> dict[str, Package]:
+        """What apt would install for each of ``names``; unknown and virtual ones are left out."""
+        wanted = sorted(set(names))
+        shown = self._apt("apt-cache", "show", "--no-all-versions", *wanted, check=False).stdout
+        packages = (_parse_package(paragraph) for paragraph in shown.split("\n\n") if paragraph)
+        return {package.name: package for package in packages}
+
+    def candidate(self, name: str) -> Package:
+        """What apt would install for ``name``.
+
+        Raises InputError when there is no such package, RunError when that may be since
+        the lists could not be fetched.
+        """
+        package = self.candidates([name]).get(name)
+        if package is not None:
+            return package
+        if self._update_complaint:
+            raise RunError(
+                f"cannot fetch apt's package lists ({self._update_complaint}): "
+                "check the network and apt's proxy settings"
+            )
+        raise InputError(
+            f"apt knows no package {name} for {_ARCHITECTURE}: "
+            "apt's sources must include Debian's main section, release 12 or newer"
+        )
+
+    def with_dependencies(self, names: Iterable[str]) -> list[Package]:
+        """What apt would install for ``names`` (or patterns) on an empty system, sorted by name.
+
+        Raises InputError when apt knows no such package, or cannot fulfil its dependencies.
+        """
+        wanted = list(names)
+        planned = self._apt(
+            *("apt-get", "install", "--simulate", "--quiet", "--no-install-recommends"),
+            *wanted,
+            check=False,
+        )
+        if planned.returncode != 0:
+            unknown = re.findall(r"^E: (.*)", planned.stderr, re.MULTILINE)
+            problem = unknown[0] if unknown else "apt gives no reason"
+            if self._update_complaint:
+                problem = f"{problem}; {self._update_complaint}"
+            raise InputError(f"apt cannot install what is asked for: {problem}")
+        installed = re.findall(r"^Inst (\S+) ", planned.stdout, re.MULTILINE)
+        packages = self.candidates(name.partition(":")[0] for name in installed)
+        return [packages[name] for name in sorted(packages)]
+
+    def write_repository(self, packages: Iterable[Package], directory: Path) -> None:
+        """Make ``directory`` a flat repository of ``packages``, all downloaded."""
+        files = {package.name: package for package in packages}
+        shown = self._apt("apt-cache", "show", "--no-all-versions", *files).stdout
+        paragraphs = []
+        for paragraph in filter(None, shown.split("\n\n")):
+            package = files[_parse_package(paragraph).name]
+            (deb,) = self.download([package])
+            (directory / f"{package.name}.deb").symlink_to(deb)
+            paragraphs.append(
+                re.sub(r"^Filename: .*", f"Filename: ./{package.name}.deb", paragraph, flags=re.M)
+            )
+        (directory / "Packages").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+
+    def download(self, packages: Iterable[Package]) -> list[Path]:
+        """The packages' files, in the given order, downloaded unless they are there already."""
+        wanted = list(packages)
+        absent = [package for package in wanted if not self._is_downloaded(package)]
+        if absent:
+            versions = [f"{package.name}={package.version}" for package in absent]
+            self._apt("apt-get", "download", "--quiet", *versions)
+        for package in absent:
+            if not self._is_downloaded(package):
+                raise RunError(f"apt-get did not download {package.file_name} as it was announced")
+        return [self._debs / package.file_name for package in wanted]
+
+    def forget_all_but(self, packages: Iterable[Package]) -> None:
+        """Delete the downloaded files of all other packages."""
+        kept = {package.file_name for package in packages}
+        for deb in self._debs.glob("*.deb"):
+            if deb.name not in kept:
+                deb.unlink()
+
+    def _is_downloaded(self, package: Package) -> bool:
+        deb = self._debs / package.file_name
+        return deb.exists() and _sha256(deb) == package.sha256
+
+    def _apt(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "APT_CONFIG": str(self._configuration),
+            "TMPDIR": str(self._temporary),
+        }
+        return run_tool(arguments, environment=environment, directory=self._debs, check=check)
+
+
+def unpack(deb: Path, directory: Path) -> None:
+    """Unpack the files of the package ``deb`` into ``directory``, over what is there."""
+    run_tool(["dpkg-deb", "--extract", str(deb), str(directory)])
+
+
+def _private_configuration(directory: Path) -> str:
+    """Settings read before the host's own, of which only the sources and keys are used.
+
+    The host's other settings are left out since they may run commands on its own caches.
+    """
+    settings = {
+        "APT::Architecture": _ARCHITECTURE,
+        "APT::Architectures": _ARCHITECTURE,
+        "APT::Sandbox::User": "",
+        "Acquire::Languages": "none",
+        "Debug::NoLocking": "1",
+        "Dir::State": directory,
+        "Dir::State::lists": directory / "lists",
+        "Dir::State::status": directory / "status",
+        "Dir::Cache": directory,
+        "Dir::Cache::srcpkgcache": "",
+        "Dir::Cache::archives": directory / "archives",
+        "Dir::Etc::main": "/dev/null",
+        "Dir::Etc::parts": "/dev/null",
+    }
+    return "".join(f'{key} "{value}";\n' for key, value in settings.items())
+
+
+def _parse_package(paragraph: str) -> Package:
+    fields = dict(re.findall(r"^([\w-]+): *(.*)$", paragraph, re.MULTILINE))
+    depends = f"{fields.get('Pre-Depends', '')},{fields.get('Depends', '')}"
+    return Package(
+        name=fields["Package"],
+        version=fields["Version"],
+        architecture=fields["Architecture"],
+        section=fields.get("Section", ""),
+        depends=tuple(_relation_names(depends)),
+        provides=tuple(_relation_names(fields.get("Provides", ""))),
+        sha256=fields["SHA256"],
+    )
+
+
+def _relation_names(relations: str) -> Iterator[str]:
+    """The names in ``a (>= 1) | b, c:any``: of alternatives the first."""
+    for relation in relations.split(","):
+        name = re.match(r"[\w.+-]+", relation.strip())
+        if name is not None:
+            yield name[0]
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,385 @@
+"""Guest images: store, find, list and remove what was built.
+
+An image is a directory of the cache with a kernel, an initramfs, a root disk unless the
+initramfs is all of the system, and a manifest. Its identity is its content, so that a
+result can name the exact image it was made with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from freezingtime.errors import InputError
+from freezingtime.images.debian.packages import Package
+from freezingtime.store.cache import cache_directory, exclusive_lock, withdraw
+from freezingtime.store.checksums import DamagedError
+from freezingtime.store.unusable import Unusable, require_format
+
+MINI = "mini"
+
+_KERNEL = "vmlinuz"
+_INITRD = "initrd.cpio"
+_MANIFEST = "manifest.json"
+_ROOT = "root.img"
+_DAMAGED = "damaged"
+_MANIFEST_FORMAT = 1
+_IMPORTED = "imported"
+_ID_DIGITS_IN_NAME = 12
+#: Fewer digits of an id name an image by mistake.
+_ID_DIGITS_MIN = 4
+_HASH_BYTES = 1 << 20
+#: The sources whose change may change an image: all, those with no root disk, those with one.
+_COMMON_SOURCES = (
+    *("vm/guest/job-runner", "images/mini/initramfs.py", "images/mini/kernel_modules.py"),
+    *("images/debian/unpacked_packages.py", "vm/qemu/frontends.py"),
+)
+_MINI_SOURCES = (
+    *("vm/guest/init", "images/mini/image.py", "images/mini/shared_libraries.py"),
+    "images/mini/stub_library.py",
+)
+_ROOT_SOURCES = (
+    *("vm/guest/root-init", "vm/guest/customize-root", "vm/guest/freezingtime.target"),
+    *("vm/guest/freezingtime-job.service", "images/debian/image.py", "vm/guest/copy-to-xfs"),
+    "images/xfs_root.py",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageVersion:
+    """One Debian package that an image was made from."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootDisk:
+    """The root disk of an image: a raw, sparse file of ``size_bytes``."""
+
+    file_system: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContent:
+    """What an image is made of, and the packages that it was made from."""
+
+    kernel: bytes
+    initrd: bytes
+    kernel_release: str
+    packages: tuple[Package, ...]
+    root: RootDisk | None = None
+    root_file: Path | None = None
+    """Where the root disk has been made; it is moved into the image."""
+    append: str = ""
+    """What the kernel is told beside what every guest's is."""
+    imported: bool = False
+    """It was not built here."""
+    source: str = ""
+    """What it was imported from: the files, as they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an image is: ``image_id`` is the SHA-256 of its kernel, initramfs and root disk.
+
+    ``append`` is part of that. ``builder`` identifies the sources that put the image together.
+    """
+
+    name: str
+    image_id: str
+    builder: str
+    kernel_release: str
+    kernel_bytes: int
+    initrd_bytes: int
+    packages: tuple[PackageVersion, ...]
+    root: RootDisk | None = None
+    append: str = ""
+    source: str = ""
+    format: int = _MANIFEST_FORMAT
+
+    def to_json(self) -> str:
+        fields = asdict(self)
+        if self.root is None:
+            del fields["root"]
+        for name in ("append", "source"):
+            if not fields[name]:
+                del fields[name]
+        return json.dumps(fields, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Raises ValueError, TypeError or KeyError when ``text`` is no manifest."""
+        fields: dict[str, Any] = json.loads(text)
+        require_format(fields["format"], _MANIFEST_FORMAT)
+        packages = tuple(PackageVersion(**package) for package in fields.pop("packages"))
+        root = fields.pop("root", None)
+        return cls(packages=packages, root=root and RootDisk(**root), **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """A built image; ``directory`` belongs to the cache."""
+
+    directory: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def image_id(self) -> str:
+        """SHA-256 of the content, 64 hexadecimal digits."""
+        return self.manifest.image_id
+
+    @property
+    def append(self) -> str:
+        """Kernel arguments of its own."""
+        return self.manifest.append
+
+    @property
+    def kernel_path(self) -> Path:
+        return self.directory / _KERNEL
+
+    @property
+    def initrd_path(self) -> Path:
+        return self.directory / _INITRD
+
+    @property
+    def manifest_path(self) -> Path:
+        return self.directory / _MANIFEST
+
+    @property
+    def root_path(self) -> Path | None:
+        """The root disk, never to be changed; None if the image has none."""
+        return None if self.manifest.root is None else self.directory / _ROOT
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it is a system of the user's own."""
+        return self.manifest.builder == _IMPORTED
+
+    @property
+    def is_of_these_sources(self) -> bool:
+        """Whether these very sources have built it, as another version's guest may differ; or
+        nobody's, since it was imported."""
+        if self.is_imported:
+            return True
+        return self.manifest.builder == builder_identity(self.manifest.root is not None)
+
+    def is_made_from(self, packages: Iterable[Package]) -> bool:
+        """Whether these versions of these packages, and no others, are in it."""
+        return set(self.manifest.packages) == {_package_version(package) for package in packages}
+
+
+def image_directory(manifest: Manifest) -> Path:
+    """Where in the cache an image belongs."""
+    return images_directory() / f"{manifest.name}-{manifest.image_id[:_ID_DIGITS_IN_NAME]}"
+
+
+def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
+    """Write an image's files into the empty ``directory``."""
+    (directory / _KERNEL).write_bytes(content.kernel)
+    (directory / _INITRD).write_bytes(content.initrd)
+    root_path = None if content.root_file is None else content.root_file.rename(directory / _ROOT)
+    manifest = Manifest(
+        name=name,
+        image_id=content_id(directory, content.append, root_path),
+        builder=_IMPORTED if content.imported else builder_identity(content.root is not None),
+        kernel_release=content.kernel_release,
+        kernel_bytes=len(content.kernel),
+        initrd_bytes=len(content.initrd),
+        packages=tuple(_package_version(package) for package in content.packages),
+        root=content.root,
+        append=content.append,
+        source=content.source,
+    )
+    (directory / _MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    return manifest
+
+
+def content_id(directory: Path, append: str, root_path: Path | None) -> str:
+    """The identity of an image, from its files; OSError when one cannot be read."""
+    digest = hashlib.sha256((directory / _KERNEL).read_bytes())
+    digest.update((directory / _INITRD).read_bytes() + append.encode())
+    if root_path is not None:
+        _digest_data(root_path, digest)
+    return digest.hexdigest()
+
+
+def _digest_data(path: Path, digest: hashlib._Hash) -> None:
+    """Take in a sparse file: its size and its blocks that are not all zeros, with their places."""
+    with path.open("rb") as file:
+        end_bytes = file.seek(0, os.SEEK_END)
+        digest.update(end_bytes.to_bytes(8))
+        zeros = bytes(_HASH_BYTES)
+        for start_bytes in data_blocks(path, _HASH_BYTES):
+            block = os.pread(file.fileno(), _HASH_BYTES, start_bytes)
+            if block != zeros[: len(block)]:
+                digest.update(start_bytes.to_bytes(8) + block)
+
+
+def data_blocks(path: Path, block_bytes: int) -> Iterator[int]:
+    """Where the blocks of a sparse file begin that are not wholly in holes."""
+    with path.open("rb") as file:
+        end_bytes = file.seek(0, os.SEEK_END)
+        position_bytes = 0
+        while position_bytes < end_bytes:
+            try:
+                data_bytes = os.lseek(file.fileno(), position_bytes, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            start_bytes = max(position_bytes, data_bytes // block_bytes * block_bytes)
+            yield start_bytes
+            position_bytes = start_bytes + block_bytes
+
+
+def _package_version(package: Package) -> PackageVersion:
+    return PackageVersion(package.name, package.version, package.sha256)
+
+
+def builder_identity(has_root: bool) -> str:
+    """What identifies the sources that build images with, or without, a root disk."""
+    digest = hashlib.sha256()
+    sources = resources.files("freezingtime")
+    for name in (*_COMMON_SOURCES, *(_ROOT_SOURCES if has_root else _MINI_SOURCES)):
+        digest.update(sources.joinpath(*name.split("/")).read_bytes())
+    return digest.hexdigest()
+
+
+def list_images() -> list[GuestImage]:
+    """All images that can be used, the newest first."""
+    return [image for image in _load_all() if isinstance(image, GuestImage)]
+
+
+def list_unusable_images() -> list[Unusable]:
+    """The images that are damaged, or that another version of freezingtime made."""
+    return [image for image in _load_all() if isinstance(image, Unusable)]
+
+
+def is_called(unusable: Unusable, name: str) -> bool:
+    """Whether an image that cannot be used is, by its directory's name, called ``name``."""
+    return unusable.directory.name.rpartition("-")[0] == name
+
+
+def _load_all() -> list[GuestImage | Unusable]:
+    directories = [path for path in images_directory().glob("[!.]*") if path.is_dir()]
+    newest_first = sorted(directories, key=lambda path: (-_made_ns(path), path))
+    return [_load(path) for path in newest_first]
+
+
+def _made_ns(directory: Path) -> int:
+    for path in (directory / _MANIFEST, directory):
+        with contextlib.suppress(OSError):
+            return path.stat().st_mtime_ns
+    return 0  # somebody has just removed it
+
+
+def find_image_by_id(image_id: str) -> GuestImage | None:
+    """The image with this content, if it is there and these sources have built it."""
+    return next((image for image in _current() if image.image_id == image_id), None)
+
+
+def _current() -> list[GuestImage]:
+    return [image for image in list_images() if image.is_of_these_sources]
+
+
+def find_image(name: str = MINI) -> GuestImage | None:
+    """The newest image called ``name`` that these sources have built, or None.
+
+    An image of another version's sources may hold another version's init: it is passed by.
+    """
+    return next(iter(named(_current(), name)), None)
+
+
+def remove_image(name_or_id_prefix: str) -> list[GuestImage]:
+    """Remove the images with this name, or the one whose id starts so; return what was removed.
+
+    Raises InputError when there is no such image, or when a prefix fits several or is too short.
+    """
+    with exclusive_lock(images_lock_path()):
+        images = list_images()
+        doomed = named(images, name_or_id_prefix) or _by_id_prefix(images, name_or_id_prefix)
+        for image in doomed:
+            withdraw(image.directory)
+    return doomed
+
+
+def remove_unusable_image(directory_name: str) -> bool:
+    """Remove the image in this directory if it cannot be used; whether there was one."""
+    with exclusive_lock(images_lock_path()):
+        for unusable in list_unusable_images():
+            if unusable.directory.name == directory_name:
+                withdraw(unusable.directory)
+                return True
+    return False
+
+
+def named(images: Iterable[GuestImage], name: str) -> list[GuestImage]:
+    """Those of ``images`` with this name."""
+    return [image for image in images if image.name == name]
+
+
+def _by_id_prefix(images: list[GuestImage], prefix: str) -> list[GuestImage]:
+    matching = [image for image in images if prefix and image.image_id.startswith(prefix)]
+    if matching and len(prefix) < _ID_DIGITS_MIN:
+        raise InputError(
+            f"no image is called {prefix!r}, and an id takes {_ID_DIGITS_MIN} digits or more; "
+            f"there are: {_names(images)}"
+        )
+    if len(matching) == 1:
+        return matching
+    problem = "several images have" if matching else "no image has"
+    raise InputError(f"{problem} the name or id prefix {prefix!r}; there are: {_names(images)}")
+
+
+def _names(images: Iterable[GuestImage]) -> str:
+    return ", ".join(image.directory.name for image in images) or "none"
+
+
+def _load(directory: Path) -> GuestImage | Unusable:
+    try:
+        manifest = Manifest.from_json((directory / _MANIFEST).read_text(encoding="utf-8"))
+        image = GuestImage(directory, manifest)
+        files = [image.kernel_path, image.initrd_path, *filter(None, [image.root_path])]
+        sizes = [file.stat().st_size for file in files]
+        wanted = [manifest.kernel_bytes, manifest.initrd_bytes]
+        if manifest.root is not None:
+            wanted.append(manifest.root.size_bytes)
+        if sizes != wanted:
+            raise DamagedError(f"files of {sizes} bytes, not {wanted}")
+        if (mark := directory / _DAMAGED).exists():
+            raise DamagedError(mark.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, DamagedError) as error:
+        return Unusable.because(error, directory, f"freezingtime image remove {directory.name}")
+    return image
+
+
+def mark_damaged(image: GuestImage, reason: str) -> None:
+    """Have nobody use an image any more, for a reason that is said from now on."""
+    # Where nothing may be written, whoever uses it next finds out anew.
+    with contextlib.suppress(OSError):
+        (image.directory / _DAMAGED).write_text(f"{reason}\n", encoding="utf-8")
+
+
+def images_directory() -> Path:
+    """Where all images are."""
+    return cache_directory() / "images"
+
+
+def images_lock_path() -> Path:
+    """The lock of whoever changes images, or downloads packages."""
+    return cache_directory() / "lock"

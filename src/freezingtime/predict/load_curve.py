@@ -1,0 +1,227 @@
+"""A drive's measured load-latency curve, beside what its model predicts for the same loads.
+
+The workload is that of the curves' source (SSD-iq, Haas et al., VLDB 2025): a probe
+issues requests at even intervals, some of them reads; the rest of the load, nearly all
+writes, arrives at random (Poisson). All are of 4 KiB, uniformly spread over a drive in its
+steady state, and the percentiles are the probe's. Below saturation that is an open loop; at
+saturation the rest of the load keeps its queues full, and the loop is closed.
+
+A description's ``[measured]`` holds a curve::
+
+    [measured]
+    source = "IQM"                 # a key of [sources]
+    condition = "4 KiB, uniform, steady state"
+    probe_iops = 10_000
+    probe_reads = 0.5              # shares of reads
+    rest_reads = 0.01
+    depth = 512                    # requests in flight at saturation
+
+    [[measured.point]]
+    iops = 15_000                  # in all
+    read_p50 = "56us"              # and p90, p99, p99_9; write_p50, write_p99
+    [[measured.point]]
+    iops = 85_100
+    saturated = true
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from freezingtime.device.description import Description
+from freezingtime.device.parameters import Table
+from freezingtime.percentile import percentile_ns
+from freezingtime.predict.predict import rate_between_hz
+from freezingtime.request import Operation
+from freezingtime.simulate.simulate import (
+    Simulation,
+    simulate_closed_loop,
+    simulate_open_loop,
+)
+from freezingtime.trace.readers.columns import IntColumn, Trace
+
+#: The percentiles of a point: operation, and the percentile in thousandths of a per cent.
+PERCENTILES = {
+    "read_p50": (Operation.READ, 50_000),
+    "read_p90": (Operation.READ, 90_000),
+    "read_p99": (Operation.READ, 99_000),
+    "read_p99_9": (Operation.READ, 99_900),
+    "write_p50": (Operation.WRITE, 50_000),
+    "write_p99": (Operation.WRITE, 99_000),
+}
+#: The figure of a saturated point's throughput.
+SATURATION = "iops"
+#: How near a prediction is to come; for the figures that are not named there is no aim.
+AIMS = {"read_p50": 0.15, "write_p50": 0.15, SATURATION: 0.15, "read_p99": 0.40, "write_p99": 0.40}
+
+_LENGTH_BYTES = 4096
+_NS_PER_S = 10**9
+#: Guest time of an open loop: some 25,000 reads of a probe that reads 5,000 times a second.
+_DURATION_NS = 5 * _NS_PER_S
+_CLOSED_PER_DEPTH = 600
+#: What the first part of the requests sees does not count: buffers fill.
+_WARM_UP_SHARE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One load: requests per second in all, and the measured percentiles in ns."""
+
+    iops: int
+    saturated: bool
+    latencies_ns: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A measured curve, and the workload that it was measured with."""
+
+    source: str
+    condition: str
+    probe_iops: int
+    probe_reads: float
+    rest_reads: float
+    depth: int
+    points: tuple[Point, ...]
+
+    def read_share(self, point: Point) -> float:
+        """The share of reads in a point's whole load."""
+        reads = self.probe_iops * self.probe_reads
+        reads += (point.iops - self.probe_iops) * self.rest_reads
+        return reads / point.iops
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One measured figure of a point and its prediction; ns, or requests per second."""
+
+    point: Point
+    figure: str
+    measured: int
+    predicted: float
+
+    @property
+    def difference(self) -> float:
+        """Predicted over measured, less 1."""
+        return self.predicted / self.measured - 1
+
+    @property
+    def missed(self) -> bool:
+        """Whether the figure has an aim, and the prediction is farther off."""
+        return abs(self.difference) > AIMS.get(self.figure, float("inf"))
+
+
+def measured_curve(description: Description) -> Curve | None:
+    """The description's curve, or None if it has none.
+
+    Raises:
+        InputError: it is not right; the text names file, key and value.
+    """
+    table = Table(description.content, f"{description.name}.toml").sub("measured")
+    if table is None:
+        return None
+    curve = Curve(
+        source=table.text("source"),
+        condition=table.text("condition"),
+        probe_iops=table.integer("probe_iops", least=1),
+        probe_reads=table.number("probe_reads", most=1.0),
+        rest_reads=table.number("rest_reads", most=1.0),
+        depth=table.integer("depth", least=1, most=65536),
+        points=tuple(_parse_point(point) for point in table.tables("point")),
+    )
+    for number, point in enumerate(curve.points, start=1):
+        if point.iops <= curve.probe_iops:
+            raise table.error("point", f"number {number}: iops must be more than probe_iops")
+    table.finish()
+    return curve
+
+
+def _parse_point(table: Table) -> Point:
+    point = Point(
+        iops=table.integer("iops", least=1),
+        saturated=table.boolean("saturated", False),
+        latencies_ns={name: table.time_ns(name, least=1) for name in PERCENTILES},
+    )
+    table.finish()
+    return point
+
+
+def compare(description: Description, curve: Curve, *, seed: int = 0) -> Iterator[Comparison]:
+    """Simulate every point on a device of its own, in the curve's order.
+
+    Raises:
+        InputError: the device cannot be built.
+    """
+    for point in curve.points:
+        device = description.build(seed)
+        trace = _trace(curve, point, seed, _disk_bytes(description))
+        if point.saturated:
+            simulation = simulate_closed_loop(device, [trace], curve.depth, count=len(trace))
+            rate_hz = _rate_hz(simulation, curve.depth)
+            yield Comparison(point, SATURATION, point.iops, rate_hz)
+        else:
+            simulation = simulate_open_loop(device, trace)
+        yield from _latencies(point, simulation)
+
+
+def _disk_bytes(description: Description) -> int:
+    if description.capacity_bytes is None:
+        raise Table(description.content, f"{description.name}.toml").error(
+            "capacity", "is missing; a measured curve needs the disk's size"
+        )
+    return description.capacity_bytes
+
+
+def _trace(curve: Curve, point: Point, seed: int, disk_bytes: int) -> Trace:
+    """The requests of one point; at saturation, when they arrive does not count."""
+    generator = np.random.Generator(np.random.PCG64([seed, point.iops]))
+    arrival_ns, is_probe = _arrivals(curve, point, generator)
+    reads = np.where(is_probe, curve.probe_reads, curve.rest_reads)
+    if point.saturated:
+        reads = np.full(len(arrival_ns), curve.read_share(point))
+    is_read = generator.random(len(arrival_ns)) < reads
+    count = len(arrival_ns)
+    return Trace(
+        arrival_ns,
+        np.where(is_read, Operation.READ, Operation.WRITE).astype(np.uint8),
+        generator.integers(0, disk_bytes // _LENGTH_BYTES, count) * _LENGTH_BYTES,
+        np.full(count, _LENGTH_BYTES, dtype=np.int64),
+        np.zeros(count, dtype=np.bool_),
+    )
+
+
+def _arrivals(
+    curve: Curve, point: Point, generator: np.random.Generator
+) -> tuple[IntColumn, np.ndarray]:
+    """When requests arrive, and which are the probe's."""
+    if point.saturated:
+        count = _CLOSED_PER_DEPTH * curve.depth
+        return np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
+    probe_ns = np.arange(0, _DURATION_NS, _NS_PER_S // curve.probe_iops, dtype=np.int64)
+    rest_count = generator.poisson((point.iops - curve.probe_iops) * _DURATION_NS / _NS_PER_S)
+    rest_ns = generator.integers(0, _DURATION_NS, rest_count)
+    arrival_ns = np.concatenate([probe_ns, rest_ns])
+    order = np.argsort(arrival_ns, kind="stable")
+    return arrival_ns[order], order < len(probe_ns)
+
+
+def _latencies(point: Point, simulation: Simulation) -> Iterator[Comparison]:
+    start = int(len(simulation.trace) * _WARM_UP_SHARE)
+    latency_ns = simulation.latency_ns[start:]
+    operation = simulation.trace.operation[start:]
+    ordered_ns = {
+        wanted: np.sort(latency_ns[operation == wanted])
+        for wanted in (Operation.READ, Operation.WRITE)
+    }
+    for name, (wanted, per_100k) in PERCENTILES.items():
+        predicted_ns = percentile_ns(ordered_ns[wanted], per_100k)
+        yield Comparison(point, name, point.latencies_ns[name], predicted_ns)
+
+
+def _rate_hz(simulation: Simulation, depth: int) -> float:
+    """Completions per second between the warm-up and the last ``depth``."""
+    completion_ns = np.sort(simulation.completion_ns)
+    return rate_between_hz(completion_ns, int(len(completion_ns) * _WARM_UP_SHARE), -depth)

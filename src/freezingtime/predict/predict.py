@@ -1,0 +1,259 @@
+"""What a device's model predicts, beside what is published of the device.
+
+A prediction is a closed-loop simulation of the model itself, never a formula about it.
+Published figures stand in a description's ``[published]``, each in a table of its own::
+
+    [published.read_iops]
+    value = 550_000                # or a time, or a bandwidth
+    depth = 16                     # queue depth; 1 for latencies, 32 else, if missing
+    block = "4KiB"                 # request size; 4KiB at random, 128KiB in sequence
+    source = "A1"                  # a key of [sources]
+    condition = "4 KiB random"     # in the source's words
+    exception = "..."              # why the model is known to be more than 10 % off
+
+The table's name is the metric's, with ``_`` and a word behind it where there are several.
+``bound = true`` says that the value is a bound ("below 10 us"): the most for a latency,
+the least for a rate. ``drained = true`` is for volumes whose credits have been spent.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from freezingtime.device.base import Device, TimedDevice
+from freezingtime.device.description import Description
+from freezingtime.device.parameters import Table
+from freezingtime.device.registry import from_content
+from freezingtime.errors import RefusalError
+from freezingtime.simulate.generator import RequestGenerator
+from freezingtime.simulate.simulate import Simulation, simulate_closed_loop
+from freezingtime.simulate.workload import parse_workload
+from freezingtime.trace.readers.columns import IntColumn
+
+#: A prediction that is farther from the published figure is a miss.
+TOLERANCE = 0.10
+
+_NS_PER_S = 10**9
+_DISK_BYTES_DEFAULT = 16 << 30
+_LATENCY_COUNT = 2000
+_RATE_COUNT_LEAST = 4000
+_RATE_COUNT_PER_DEPTH = 40
+# The first quarter does not count: it fills buffers of up to 64 MiB.
+_FILL_BYTES = 256 << 20
+
+
+class Unit(Enum):
+    """What a metric is measured in."""
+
+    NS = "ns"
+    IOPS = "IOPS"
+    BYTES_PER_S = "bytes/s"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One kind of figure, and the workload that it is about."""
+
+    pattern: str
+    unit: Unit
+    depth: int
+    block_bytes: int
+
+
+METRICS = {
+    "read_latency": Metric("randread", Unit.NS, 1, 4096),
+    "write_latency": Metric("randwrite", Unit.NS, 1, 4096),
+    "read_iops": Metric("randread", Unit.IOPS, 32, 4096),
+    "write_iops": Metric("randwrite", Unit.IOPS, 32, 4096),
+    "read_bandwidth": Metric("read", Unit.BYTES_PER_S, 32, 128 * 1024),
+    "write_bandwidth": Metric("write", Unit.BYTES_PER_S, 32, 128 * 1024),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A metric at one queue depth and request size; with a volume's credits or without."""
+
+    metric: str
+    depth: int
+    block_bytes: int
+    drained: bool = False
+
+    @property
+    def unit(self) -> Unit:
+        """What the prediction is measured in."""
+        return METRICS[self.metric].unit
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A published figure. ``value`` is in the unit of the case's metric."""
+
+    name: str
+    case: Case
+    value: int
+    bound: bool
+    source: str
+    condition: str
+    exception: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model predicts in one case, and the published figure, if there is one."""
+
+    case: Case
+    value: float
+    published: Published | None
+
+    @property
+    def difference(self) -> float | None:
+        """Predicted over published, less 1; None without a published figure."""
+        return None if self.published is None else self.value / self.published.value - 1
+
+    @property
+    def holds(self) -> bool:
+        """Whether the prediction is within the tolerance, or within the bound."""
+        if self.published is None or self.difference is None:
+            return True
+        if not self.published.bound:
+            return abs(self.difference) <= TOLERANCE
+        return self.difference <= 0 if self.case.unit is Unit.NS else self.difference >= 0
+
+
+def predict(description: Description, *, seed: int = 0) -> list[Prediction]:
+    """Predict every published figure, and every metric of which none is published.
+
+    Raises:
+        InputError: the device cannot be built, or its ``[published]`` is not right.
+    """
+    figures = published_figures(description)
+    named = {figure.case.metric for figure in figures}
+    predictions = [
+        Prediction(figure.case, _predict(description, figure.case, seed), figure)
+        for figure in figures
+    ]
+    for name, metric in METRICS.items():
+        if name not in named:
+            case = Case(name, metric.depth, metric.block_bytes)
+            with suppress(RefusalError):  # the device does not take this kind of workload
+                predictions.append(Prediction(case, _predict(description, case, seed), None))
+    order = list(METRICS)
+    return sorted(predictions, key=lambda prediction: order.index(prediction.case.metric))
+
+
+def published_figures(description: Description) -> list[Published]:
+    """The figures of the description's ``[published]``.
+
+    Raises:
+        InputError: one is not right; the text names file, key and value.
+    """
+    root = Table(description.content, f"{description.name}.toml")
+    published = root.sub_or_empty("published")
+    figures = []
+    for name in description.content.get("published", {}):
+        table = published.sub(name)
+        if table is not None:
+            figures.append(_parse_figure(name, table, published))
+    return figures
+
+
+def _parse_figure(name: str, table: Table, published: Table) -> Published:
+    metric_name = next((key for key in METRICS if name == key or name.startswith(f"{key}_")), None)
+    if metric_name is None:
+        raise published.error(name, f"must begin with one of: {', '.join(METRICS)}")
+    metric = METRICS[metric_name]
+    figure = Published(
+        name=name,
+        case=Case(
+            metric_name,
+            depth=table.integer("depth", metric.depth, least=1, most=4096),
+            block_bytes=table.size_bytes("block", metric.block_bytes, least=512),
+            drained=table.boolean("drained", False),
+        ),
+        value=_PARSERS[metric.unit](table),
+        bound=table.boolean("bound", False),
+        source=table.text("source"),
+        condition=table.text("condition", ""),
+        exception=table.text("exception", ""),
+    )
+    table.finish()
+    return figure
+
+
+_PARSERS: dict[Unit, Callable[[Table], int]] = {
+    Unit.NS: lambda table: table.time_ns("value", least=1),
+    Unit.IOPS: lambda table: table.integer("value", least=1),
+    Unit.BYTES_PER_S: lambda table: table.bandwidth_bytes_per_s("value"),
+}
+
+
+def simulate_case(
+    description: Description, case: Case, seed: int, *, least_count: int = 0
+) -> Simulation:
+    """The simulation behind a prediction, of ``least_count`` requests or more.
+
+    Raises:
+        InputError: the device cannot be built.
+    """
+    if case.drained:
+        description = _without_credits(description)
+    device = description.build(seed)
+    count = max(_count(case, device), least_count)
+    line = f"{METRICS[case.metric].pattern},bs={case.block_bytes},qd={case.depth},count={count}"
+    disk_bytes = description.capacity_bytes or _DISK_BYTES_DEFAULT
+    generator = RequestGenerator(parse_workload(line), seed=seed, disk_bytes=disk_bytes)
+    return simulate_closed_loop(device, generator.batches(), case.depth, count=count)
+
+
+def _predict(description: Description, case: Case, seed: int) -> float:
+    simulation = simulate_case(description, case, seed)
+    if case.unit is Unit.NS:
+        return float(simulation.latency_ns.mean())
+    rate_hz = _steady_rate_hz(simulation, case.depth)
+    return rate_hz if case.unit is Unit.IOPS else rate_hz * case.block_bytes
+
+
+def _count(case: Case, device: Device) -> int:
+    """How many requests show the figure."""
+    if case.unit is Unit.NS:
+        return _LATENCY_COUNT * case.depth
+    count = max(_RATE_COUNT_LEAST, _RATE_COUNT_PER_DEPTH * case.depth)
+    if "write" in METRICS[case.metric].pattern and not isinstance(device, TimedDevice):
+        # There may be a write buffer, and what is sustained shows when it is full.
+        return max(count, _FILL_BYTES // case.block_bytes)
+    return count
+
+
+def _steady_rate_hz(simulation: Simulation, depth: int) -> float:
+    """Completions per second between the start, a quarter of all, and the last ``depth``."""
+    completion_ns = np.sort(simulation.completion_ns)
+    return rate_between_hz(completion_ns, len(completion_ns) // 4 - 1, -depth - 1)
+
+
+def rate_between_hz(completion_ns: IntColumn, first: int, last: int) -> float:
+    """Completions per second from the ``first`` to the ``last`` of those in order, by index."""
+    count = len(completion_ns)
+    duration_ns = int(completion_ns[last] - completion_ns[first])
+    return (last % count - first % count) * _NS_PER_S / duration_ns if duration_ns else float("inf")
+
+
+def _without_credits(description: Description) -> Description:
+    """The volume when it has used up its burst credits."""
+    content: dict[str, Any] = copy.deepcopy(description.content)
+    for key, none in (("iops", 0), ("throughput", "0")):
+        limit = content.get("parameters", {}).get(key, {})
+        if _has_credits(limit):
+            limit["start_credits"] = none
+    return from_content(content, f"{description.name}.toml", description.name)
+
+
+def _has_credits(limit: Sequence[str]) -> bool:
+    return any(key.startswith("credits") for key in limit)

@@ -1,0 +1,81 @@
+"""Axes of times and of shares, and legends that say what lines of a kind mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from freezingtime.report.figures.cdf import cdf_ranks, cdf_shares
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+#: Of what is the same for all series.
+NEUTRAL = "#404040"
+
+_SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+_TAIL_SHARES = (*_SHARES, 0.9999)
+_TIME_UNITS_NS = ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
+
+
+def cdf_of(sorted_ns: NDArray[Any]) -> tuple[list[int], list[float]]:
+    """Latencies and the share of requests within them, densest in the tails."""
+    ranks = cdf_ranks(len(sorted_ns))
+    return sorted_ns[ranks - 1].tolist(), cdf_shares(ranks, len(sorted_ns)).tolist()
+
+
+def share_axis(axes: Axes, *, far_tail: bool = False) -> None:
+    """A vertical axis of the shares of requests; the far tail is up to 99.99 %."""
+    shares = _TAIL_SHARES if far_tail else _SHARES
+    axes.set_yscale("logit")
+    axes.set_ylim(shares[0] / 2, 1 - (1 - shares[-1]) / 2)
+    axes.set_yticks(shares, [f"{share * 100:g} %" for share in shares])
+    axes.minorticks_off()
+    axes.set_ylabel("share of requests within it")
+
+
+def visible(values_ns: Sequence[float]) -> list[float]:
+    """A logarithmic axis begins at 1 ns."""
+    return [max(1.0, value_ns) for value_ns in values_ns]
+
+
+def label_times(axis: Any) -> None:
+    """Write units at a logarithmic axis of nanoseconds."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    low_ns, high_ns = axis.get_view_interval()
+    if high_ns < 100 * low_ns:  # too narrow for powers of ten alone
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value_ns, _position: time_text(value_ns)))
+
+
+def time_text(value_ns: float) -> str:
+    """A time for reading, to six digits."""
+    for unit_ns, unit in _TIME_UNITS_NS:
+        if abs(value_ns) >= unit_ns:
+            return f"{value_ns / unit_ns:g} {unit}"
+    return f"{value_ns:g} ns"
+
+
+def time_unit(duration_ns: int) -> tuple[int, str]:
+    """The largest unit that is not more than a duration: its nanoseconds and its name."""
+    return next((unit for unit in _TIME_UNITS_NS if duration_ns >= unit[0]), _TIME_UNITS_NS[-1])
+
+
+def legend_of_lines(axes: Axes, looks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Which kind of line, whatever its colour, is what."""
+    axes.legend(
+        handles=line_handles(looks), loc="best", frameon=True, framealpha=0.85, edgecolor="none"
+    )
+
+
+def line_handles(looks: Mapping[str, Mapping[str, Any]]) -> list[Line2D]:
+    """For a legend: a line for each look, in no series' colour unless it has one."""
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], **{"color": NEUTRAL, "label": name, **look}) for name, look in looks.items()
+    ]

@@ -1,0 +1,67 @@
+"""From a figure to the bytes of a file; the same figure makes the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from freezingtime.errors import InputError
+from freezingtime.report.figures.style import STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# A file that says when it was made would differ each time.
+_METADATA: dict[str, dict[str, None]] = {
+    ".svg": {"Date": None},
+    ".png": {},
+    ".pdf": {"CreationDate": None},
+}
+#: What figures can be written as.
+EXTENSIONS = tuple(_METADATA)
+
+
+@contextmanager
+def new_figure(width_in: float, height_in: float, **settings: Any) -> Iterator[Figure]:
+    """An empty figure in the program's style; drawn and turned into bytes within the block.
+
+    ``settings`` are matplotlib's, on top of the style.
+    """
+    # Half a second to import: only for who draws.
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Whatever the user's own settings are.
+    complete: Any = {**matplotlib.rcParamsDefault, **STYLE, **settings}
+    with matplotlib.rc_context(complete), warnings.catch_warnings():
+        # A letter in a user's name that the font lacks is no news.
+        warnings.filterwarnings("ignore", message="Glyph")
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+
+
+def figure_bytes(figure: Figure, extension: str) -> bytes:
+    """The figure as a file with one of :data:`EXTENSIONS`."""
+    content = io.BytesIO()
+    figure.savefig(content, format=extension[1:], metadata=_METADATA[extension])
+    return content.getvalue()
+
+
+def write_file(path: Path, content: bytes, option: str) -> None:
+    """Write what ``option`` has asked for.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(
+            f"{option} {path}: {error.strerror}; name a file that can be written"
+        ) from error

@@ -1,0 +1,185 @@
+"""The figures of a report: some runs, one over the other, in as many panels as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from freezingtime.errors import InputError
+from freezingtime.report.figures import run_panels
+from freezingtime.report.figures.axes import line_handles
+from freezingtime.report.figures.canvas import figure_bytes, new_figure, write_file
+from freezingtime.report.figures.internals_panels import internals
+from freezingtime.report.figures.run_panels import DOTS, OPERATION_LOOKS, PALE, THIN, Panel
+from freezingtime.report.figures.style import COLORS
+from freezingtime.report.run_data import RunData
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: More runs than that in one figure cannot be told apart.
+RUNS_MAX = len(COLORS)
+
+_WIDTH_IN = 9.0
+_ROW_HEIGHT_IN = 2.6
+_LEGEND_HEIGHT_IN = 0.3
+_EXTENSIONS = (".svg", ".png")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigure:
+    """One figure of a report."""
+
+    name: str
+    """Its file's name, without extension."""
+    title: str
+    description: str
+    """What it shows, in sentences: its caption."""
+    panels: Callable[[Sequence[RunData]], Iterable[Panel]]
+    looks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What its kinds of line mean, whatever their colour."""
+
+
+LATENCY_DISTRIBUTION = RunFigure(
+    "latency-distribution",
+    "Latency: distribution",
+    "The share of requests that took so long or less, from exact quantiles, on a scale that "
+    "shows the tails.",
+    run_panels.latency_distribution,
+)
+LATENCY_OVER_TIME = RunFigure(
+    "latency-over-time",
+    "Latency over guest time",
+    "Median, 99th percentile and maximum of the requests that were delivered in each bin of "
+    "guest time.",
+    run_panels.latency_over_time,
+    {"median": {}, "p99": THIN, "max": DOTS},
+)
+QUEUE_DEPTH = RunFigure(
+    "queue-depth",
+    "Queue depth",
+    "How many requests the device had when one more arrived, itself included: mean and maximum "
+    "in each bin.",
+    run_panels.queue_depth,
+    {"mean": {}, "max": THIN},
+)
+THROUGHPUT = RunFigure(
+    "throughput",
+    "Throughput over guest time",
+    "Requests, and bytes of reads and writes, that were delivered in each bin, per second.",
+    run_panels.throughput,
+    OPERATION_LOOKS,
+)
+SERVICE = RunFigure(
+    "service",
+    "Service against target",
+    "Mean service in each bin, as the model asked for it and as the guest was given it, and the "
+    "most by which a delivery missed the model's completion.",
+    run_panels.service,
+    {"the model's": PALE, "delivered": {}},
+)
+WARP = RunFigure(
+    "warp",
+    "Warp",
+    "Of the time from arrival to completion, the share in which the guest idled and was "
+    "skipped, in each bin.",
+    run_panels.warp,
+)
+FREEZE = RunFigure(
+    "freeze",
+    "Freeze",
+    "Real time for which the guest stood still since the medium was not done, added up; and how "
+    "long the medium took for a request. Real time differs from run to run, also where all else "
+    "is the same.",
+    run_panels.freeze,
+    {"mean": {}, "max": THIN},
+)
+INTERNALS = RunFigure(
+    "internals",
+    "Device internals",
+    "What the devices say: the mean time for which requests waited, by what held them, over all "
+    "requests in a bin; the share of reads that did not need the medium; and between each two "
+    "samples the device's own counters.",
+    internals,
+)
+RUN_FIGURES = (
+    LATENCY_DISTRIBUTION,
+    LATENCY_OVER_TIME,
+    QUEUE_DEPTH,
+    THROUGHPUT,
+    SERVICE,
+    WARP,
+    FREEZE,
+    INTERNALS,
+)
+
+
+def draw_run_figure(
+    kind: RunFigure, runs: Sequence[RunData], extensions: Sequence[str], **settings: Any
+) -> list[bytes]:
+    """The figure of some runs, one file for each extension; the same data make the same bytes.
+
+    No file if there is nothing to draw. ``settings`` are matplotlib's. A run's name stands in the
+    figure only if there are several.
+    """
+    panels = list(kind.panels(runs))
+    if not panels:
+        return []
+    column_count = min(2, len(panels))
+    row_count = -(-len(panels) // 2)
+    height_in = _ROW_HEIGHT_IN * row_count + _LEGEND_HEIGHT_IN
+    with new_figure(_WIDTH_IN, height_in, **settings) as figure:
+        grid: Any = figure.subplots(row_count, column_count, squeeze=False)
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            panel.draw(axes)
+            axes.set_title(run_panels.panel_title(panel.title), parse_math=False)
+        _legend(figure, runs, kind.looks)
+        return [figure_bytes(figure, extension) for extension in extensions]
+
+
+def write_run_figures(runs: Sequence[RunData], directory: Path, option: str) -> list[Path]:
+    """Write every figure into a directory, as SVG and as PNG; returns the files.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    try:
+        directory.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{option} {directory}: {error.strerror}; name a directory that can be made"
+        ) from error
+    paths = []
+    for kind in RUN_FIGURES:
+        contents = draw_run_figure(kind, runs, _EXTENSIONS)
+        for extension, content in zip(_EXTENSIONS, contents, strict=False):
+            paths.append(directory / f"{kind.name}{extension}")
+            write_file(paths[-1], content, option)
+    return paths
+
+
+def _legend(
+    figure: Figure, runs: Sequence[RunData], looks: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Above the panels: which colour is which run, if there are several, and what lines mean."""
+    handles = line_handles(looks)
+    if len(runs) > 1:
+        handles += line_handles(
+            {
+                _label(run.name): {"color": color, "linewidth": 3}
+                for run, color in zip(runs, COLORS, strict=False)
+            }
+        )
+    if handles:
+        legend = figure.legend(handles=handles, loc="outside upper center", ncols=5)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+
+
+def _label(name: str) -> str:
+    """matplotlib leaves out of a legend what begins with an underscore."""
+    return f"./{name}" if name.startswith("_") else name

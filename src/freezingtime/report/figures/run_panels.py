@@ -1,0 +1,288 @@
+"""The panels of a report's figures: what each one draws of some runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from freezingtime.report.bins import Floats, Integers
+from freezingtime.report.figures.axes import (
+    label_times,
+    share_axis,
+    time_text,
+    time_unit,
+    visible,
+)
+from freezingtime.report.figures.style import COLORS
+from freezingtime.report.run_data import ALL, DiskData, OperationData, RunData
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Runs: TypeAlias = Sequence[RunData]
+Subject = TypeVar("Subject")
+
+#: So many disks and operations are drawn, times the runs, so that a page stays below some MB.
+SUBJECTS_MAX = 12
+_CURVES_MAX = 36
+
+#: Looks of lines, which :mod:`~freezingtime.report.figures.run_figures` explains in the legends.
+THIN: Mapping[str, Any] = {"linewidth": 0.8, "alpha": 0.65}
+DOTS: Mapping[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 3}
+PALE: Mapping[str, Any] = {"linewidth": 5, "alpha": 0.3}
+_OTHER = "other"
+OPERATION_LOOKS: Mapping[str, Mapping[str, Any]] = {
+    "read": {"linestyle": "-"},
+    "write": {"linestyle": "--"},
+    _OTHER: {"linestyle": ":"},
+}
+_TITLE_MAX = 56
+# A scale of times that ends before that would make much of nothing.
+_SCALE_MIN_NS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One pair of axes: its title, and what draws into it."""
+
+    title: str
+    draw: Callable[[Axes], None]
+
+
+def latency_distribution(runs: Runs) -> Iterator[Panel]:
+    for disk, operation in operations_shown(runs):
+
+        def draw(axes: Axes, disk: str = disk, operation: str = operation) -> None:
+            for data, color, _ in _of_operation(runs, disk, operation):
+                distribution = data.distribution
+                axes.plot(
+                    visible(distribution.latencies_ns.tolist()), distribution.shares, color=color
+                )
+            axes.set_xscale("log")
+            share_axis(axes, far_tail=True)
+            _time_scale(axes.xaxis)
+            axes.set_xlabel("latency")
+
+        yield Panel(f"{disk}: {operation}", draw)
+
+
+def latency_over_time(runs: Runs) -> Iterator[Panel]:
+    for disk, operation in operations_shown(runs):
+
+        def draw(axes: Axes, disk: str = disk, operation: str = operation) -> None:
+            time = TimeAxis(axes, runs)
+            for data, color, run in _of_operation(runs, disk, operation):
+                time.steps(run, np.maximum(data.p99_in_bin_ns, 1), color=color, **THIN)
+                time.steps(run, np.maximum(data.median_in_bin_ns, 1), color=color)
+                time.points(run, np.maximum(data.max_in_bin_ns, 1), color=color, **DOTS)
+            axes.set_yscale("log")
+            _time_scale(axes.yaxis)
+            axes.set_ylabel("latency")
+
+        yield Panel(f"{disk}: {operation}", draw)
+
+
+def queue_depth(runs: Runs) -> Iterator[Panel]:
+    for disk in disks_shown(runs):
+
+        def draw(axes: Axes, disk: str = disk) -> None:
+            from matplotlib.ticker import MaxNLocator
+
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
+                time.steps(run, data.depth_max_in_bin, color=color, **THIN)
+                time.steps(run, data.depth_mean_in_bin, color=color)
+            axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_ylabel("requests in the device")
+
+        yield Panel(disk, draw)
+
+
+def throughput(runs: Runs) -> Iterator[Panel]:
+    for disk in disks_shown(runs):
+        yield _rate_panel(runs, disk, "IOPS", "requests/s", lambda data: data.iops_in_bin)
+        yield _rate_panel(
+            runs, disk, "bandwidth", "B/s", lambda data: data.bandwidth_in_bin_bytes_per_s
+        )
+
+
+def _rate_panel(
+    runs: Runs, disk: str, what: str, unit: str, rate: Callable[[OperationData], Floats]
+) -> Panel:
+    def draw(axes: Axes) -> None:
+        from matplotlib.ticker import EngFormatter
+
+        time = TimeAxis(axes, runs)
+        for data, color, run in of_disk(runs, disk):
+            for name, operation in data.operations.items():
+                if name != ALL and np.any(rate(operation)):
+                    look = OPERATION_LOOKS.get(name, OPERATION_LOOKS[_OTHER])
+                    time.steps(run, rate(operation), color=color, **look)
+        axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(EngFormatter())
+        axes.set_ylabel(unit)
+
+    return Panel(f"{disk}: {what}", draw)
+
+
+def service(runs: Runs) -> Iterator[Panel]:
+    for disk in disks_shown(runs):
+
+        def draw(axes: Axes, disk: str = disk) -> None:
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
+                time.steps(run, data.target_mean_in_bin_ns, color=color, **PALE)
+                time.steps(run, data.delivered_mean_in_bin_ns, color=color)
+            linear_times(axes)
+            axes.set_ylabel("mean service")
+
+        def draw_deviation(axes: Axes, disk: str = disk) -> None:
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
+                time.steps(run, data.worst_deviation_in_bin_ns, color=color)
+            linear_times(axes)
+            axes.set_ylabel("worst deviation")
+
+        yield Panel(f"{disk}: service", draw)
+        yield Panel(f"{disk}: deviation from the model", draw_deviation)
+
+
+def warp(runs: Runs) -> Iterator[Panel]:
+    for disk in disks_shown(runs):
+
+        def draw(axes: Axes, disk: str = disk) -> None:
+            from matplotlib.ticker import PercentFormatter
+
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
+                time.steps(run, data.warped_share_in_bin, color=color)
+            axes.set_ylim(0, 1.02)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.set_ylabel("share of service that was skipped")
+
+        yield Panel(disk, draw)
+
+
+def freeze(runs: Runs) -> Iterator[Panel]:
+    for disk in disks_shown(runs):
+
+        def draw(axes: Axes, disk: str = disk) -> None:
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
+                time.steps(
+                    run, np.cumsum(data.frozen_in_bin_host_ns, dtype=np.float64), color=color
+                )
+            linear_times(axes)
+            axes.set_ylabel("real time frozen so far")
+
+        def draw_medium(axes: Axes, disk: str = disk) -> None:
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
+                greatest_ns = np.maximum(data.medium_max_in_bin_host_ns, 1)
+                time.steps(run, greatest_ns, color=color, **THIN)
+                time.steps(run, np.maximum(data.medium_mean_in_bin_host_ns, 1), color=color)
+            axes.set_yscale("log")
+            _time_scale(axes.yaxis)
+            axes.set_ylabel("real time of the medium")
+
+        yield Panel(f"{disk}: frozen", draw)
+        yield Panel(f"{disk}: the medium", draw_medium)
+
+
+def subjects_max(runs: Runs) -> int:
+    """How many disks, or pairs of a disk and an operation, a figure of these runs has."""
+    return min(SUBJECTS_MAX, _CURVES_MAX // len(runs))
+
+
+def operations_shown(runs: Runs) -> list[tuple[str, str]]:
+    """Disks and operations in the record's order, those with the most requests."""
+    counts: dict[tuple[str, str], int] = {}
+    for run in runs:
+        for disk, data in run.disks.items():
+            for name, operation in data.operations.items():
+                if name != ALL:
+                    counts[disk, name] = counts.get((disk, name), 0) + operation.count
+    return _most(counts, subjects_max(runs))
+
+
+def disks_shown(runs: Runs) -> list[str]:
+    """Disks in the record's order, those with the most requests."""
+    counts: dict[str, int] = {}
+    for run in runs:
+        for disk, data in run.disks.items():
+            counts[disk] = counts.get(disk, 0) + sum(
+                operation.count for name, operation in data.operations.items() if name != ALL
+            )
+    return _most(counts, subjects_max(runs))
+
+
+def _most(counts: Mapping[Subject, int], limit: int) -> list[Subject]:
+    by_count = sorted(counts, key=lambda subject: -counts[subject])
+    return [subject for subject in counts if subject in by_count[:limit]]
+
+
+class TimeAxis:
+    """A horizontal axis of guest time since each run's first request."""
+
+    def __init__(self, axes: Axes, runs: Runs) -> None:
+        self._axes = axes
+        self._unit_ns, unit = time_unit(max(run.span.end_ns - run.span.start_ns for run in runs))
+        axes.set_xlabel(f"guest time since the first request [{unit}]")
+
+    def steps(self, run: RunData, values: Floats, **look: Any) -> None:
+        """A value for each bin, as wide as the bin."""
+        edges = run.span.edges_ns() / self._unit_ns
+        self._axes.stairs(values, edges, baseline=None, **look)
+
+    def between(self, run: RunData, times_ns: Integers, values: Floats, **look: Any) -> None:
+        """A value between each two of some guest times, one less than those."""
+        edges = (times_ns - run.span.start_ns) / self._unit_ns
+        self._axes.stairs(values, edges, baseline=None, **look)
+
+    def points(self, run: RunData, values: Floats, **look: Any) -> None:
+        """A value for each bin, in its middle."""
+        edges = run.span.edges_ns() / self._unit_ns
+        self._axes.plot((edges[:-1] + edges[1:]) / 2, values, **look)
+
+
+def _of_operation(
+    runs: Runs, disk: str, operation: str
+) -> Iterator[tuple[OperationData, str, RunData]]:
+    for data, color, run in of_disk(runs, disk):
+        if operation in data.operations:
+            yield data.operations[operation], color, run
+
+
+def of_disk(runs: Runs, disk: str) -> Iterator[tuple[DiskData, str, RunData]]:
+    """What each run says of a disk, and the run's colour."""
+    for run, color in zip(runs, COLORS, strict=False):
+        if disk in run.disks:
+            yield run.disks[disk], color, run
+
+
+def _time_scale(axis: Any) -> None:
+    """A logarithmic axis of times, wide enough for some ticks."""
+    low_ns, high_ns = axis.get_view_interval()
+    if high_ns < 6 * low_ns:
+        middle_ns = (low_ns * high_ns) ** 0.5
+        axis.set_view_interval(middle_ns / 3, middle_ns * 3, ignore=True)
+    label_times(axis)
+    axis.axes.minorticks_off()
+
+
+def linear_times(axes: Axes) -> None:
+    """A vertical axis of times from 0 on."""
+    from matplotlib.ticker import FuncFormatter
+
+    top_ns = max(_SCALE_MIN_NS, axes.get_ylim()[1])
+    axes.set_ylim(-0.03 * top_ns, top_ns)  # a line at 0 is to be seen
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value_ns, _position: time_text(value_ns)))
+
+
+def panel_title(title: str) -> str:
+    """A device's description may be long; a figure is not."""
+    return title if len(title) <= _TITLE_MAX else f"{title[: _TITLE_MAX - 1]}…"

@@ -1,0 +1,118 @@
+"""Two runs side by side: what they were given, which requests moved, what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from freezingtime.results.metrics import (
+    MetricKey,
+    disk_metrics,
+    fsync_metrics,
+    run_metrics,
+)
+from freezingtime.results.plan_difference import PlanDifference, plan_differences
+from freezingtime.results.recorded_run import RecordedRun
+from freezingtime.results.request_difference import (
+    NO_REQUESTS,
+    Moved,
+    request_difference,
+)
+
+#: So many of the requests that moved are shown.
+FIRST_MOVED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDifference:
+    """One figure of both runs; None where a run has it not. Times in ns."""
+
+    key: MetricKey
+    a: int | float | None
+    b: int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What makes ``b`` another run than ``a``."""
+
+    a: RecordedRun
+    b: RecordedRun
+    plan: Sequence[PlanDifference]
+    compared_count: int
+    """How many requests there are to compare."""
+    moved_count: int
+    """How many of them differ in anything that the guest saw, or are in one run only."""
+    first_moved: Sequence[Moved]
+    """The first of them, in order of arrival."""
+    metrics: Sequence[MetricDifference]
+
+    @property
+    def unfit(self) -> Sequence[str]:
+        """Why the figures of a run are not to be judged by, if so: a line for each reason."""
+        return [f"{run.path}: {reason}" for run in (self.a, self.b) for reason in _unfit(run)]
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether the guest saw the same in both, to the nanosecond."""
+        return not self.moved_count and all(metric.a == metric.b for metric in self.metrics)
+
+
+def _unfit(run: RecordedRun) -> Iterator[str]:
+    if run.document is None and run.path.is_dir():
+        yield "the run was killed, or still goes on"
+    if run.exit_status:
+        yield f"its job ended with exit status {run.exit_status}"
+    if run.valid is False:
+        yield "NOT VALID: its own figures are not exact"
+
+
+def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
+    """Compare two runs.
+
+    Disks of the same name stand side by side; where the names differ and their number does not,
+    disks in the same place. Figures have the names of the first run's disks.
+    """
+    compared_count = moved_count = 0
+    first_moved: list[tuple[int, Moved]] = []
+    metrics_a, metrics_b = run_metrics(a), run_metrics(b)
+    for name_a, name_b in _disk_pairs(list(a.disks), list(b.disks)):
+        label = name_a or name_b
+        found = request_difference(
+            label,
+            a.disks.get(name_a, NO_REQUESTS),
+            b.disks.get(name_b, NO_REQUESTS),
+            show=FIRST_MOVED,
+        )
+        compared_count += found.compared_count
+        moved_count += found.moved_count
+        first_moved += found.first
+        metrics_a |= _metrics(label, a, name_a)
+        metrics_b |= _metrics(label, b, name_b)
+    first_moved.sort(key=lambda moved: moved[0])
+    return Comparison(
+        a,
+        b,
+        plan_differences(a, b),
+        compared_count,
+        moved_count,
+        [moved for _, moved in first_moved[:FIRST_MOVED]],
+        [
+            MetricDifference(key, metrics_a.get(key), metrics_b.get(key))
+            for key in dict.fromkeys([*metrics_a, *metrics_b])
+        ],
+    )
+
+
+def _metrics(label: str, run: RecordedRun, name: str) -> dict[MetricKey, int | float]:
+    """The figures of a disk of a run, under another name."""
+    metrics = disk_metrics(label, run.summaries.get(name, []))
+    return metrics | fsync_metrics(label, run.disks.get(name, NO_REQUESTS))
+
+
+def _disk_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
+    """Which disks stand side by side; an empty name where there is none."""
+    if len(a) == len(b) and set(a) != set(b):
+        return list(zip(a, b, strict=True))
+    only_b = [("", name) for name in b if name not in a]
+    return [(name, name if name in b else "") for name in a] + only_b

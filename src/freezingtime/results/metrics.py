@@ -1,0 +1,95 @@
+"""The figures of a run by the names that ``compare`` knows them by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from freezingtime.results.fsync import fsync_latency_ns
+from freezingtime.results.latency_summary import LatencySummary, latency_figures
+from freezingtime.results.recorded_run import RecordedRun
+from freezingtime.trace.record_columns import Columns
+
+
+class MetricUnit(Enum):
+    """What a metric is measured in."""
+
+    COUNT = "requests"
+    NS = "ns"
+    HZ = "1/s"
+    BYTES_PER_S = "bytes/s"
+
+
+#: Figures of a disk's requests: their names, units, and the summary's own names.
+DISK_METRICS = {
+    "count": (MetricUnit.COUNT, "count"),
+    "iops": (MetricUnit.HZ, "iops"),
+    "bandwidth": (MetricUnit.BYTES_PER_S, "bandwidth_bytes_per_s"),
+    "mean": (MetricUnit.NS, "mean_ns"),
+    "p50": (MetricUnit.NS, "p50_ns"),
+    "p90": (MetricUnit.NS, "p90_ns"),
+    "p99": (MetricUnit.NS, "p99_ns"),
+    "p99.9": (MetricUnit.NS, "p99_9_ns"),
+    "p99.99": (MetricUnit.NS, "p99_99_ns"),
+    "max": (MetricUnit.NS, "max_ns"),
+}
+#: Figures of the run as a whole.
+RUN_METRICS = {"guest_time": MetricUnit.NS, "requests": MetricUnit.COUNT}
+#: What figures of flushes with the writes that they wait for are called, as if an operation.
+FSYNC = "fsync"
+UNITS = RUN_METRICS | {name: unit for name, (unit, _) in DISK_METRICS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class MetricKey:
+    """Which figure: ``disk`` and ``operation`` are empty for one of the run as a whole."""
+
+    disk: str
+    operation: str
+    metric: str
+
+    def __str__(self) -> str:
+        operation = f"{self.operation}." if self.operation else ""
+        return f"{self.disk}:{operation}{self.metric}" if self.disk else self.metric
+
+    @property
+    def unit(self) -> MetricUnit:
+        """What it is measured in."""
+        return UNITS[self.metric]
+
+
+def run_metrics(run: RecordedRun) -> dict[MetricKey, int | float]:
+    """The figures of the run as a whole: those that it has."""
+    figures = {"guest_time": run.guest_ns, "requests": run.request_count}
+    return {
+        MetricKey("", "", metric): value for metric, value in figures.items() if value is not None
+    }
+
+
+def disk_metrics(disk: str, summaries: list[LatencySummary]) -> dict[MetricKey, int | float]:
+    """The figures of a disk's requests, under that name."""
+    return dict(_disk_metrics(disk, summaries))
+
+
+def fsync_metrics(disk: str, columns: Columns) -> dict[MetricKey, int | float]:
+    """The figures of a disk's flushes with the writes that they wait for; none without a flush."""
+    latency_ns = fsync_latency_ns(columns)
+    if not len(latency_ns):
+        return {}
+    figures = {"count": len(latency_ns), **latency_figures(latency_ns)}
+    return {
+        MetricKey(disk, FSYNC, metric): figures[attribute]
+        for metric, (_, attribute) in DISK_METRICS.items()
+        if attribute in figures
+    }
+
+
+def _disk_metrics(
+    disk: str, summaries: list[LatencySummary]
+) -> Iterator[tuple[MetricKey, int | float]]:
+    for summary in summaries:
+        for metric, (_, attribute) in DISK_METRICS.items():
+            value = getattr(summary, attribute)
+            if value is not None:
+                yield MetricKey(disk, summary.operation, metric), value

@@ -1,0 +1,90 @@
+"""A run that has left its record: the requests of every disk, and what ``run.json`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from freezingtime.results.latency_summary import (
+    SUMMARY_COLUMNS,
+    LatencySummary,
+    summarize_disk,
+)
+from freezingtime.trace.record_columns import Columns, read_disks
+from freezingtime.trace.record_reader import Notify, Record, open_record
+from freezingtime.trace.run_directory import Value, document_value, read_document
+
+#: What is read of each request; :attr:`RecordedRun.record` has the rest.
+REQUEST_COLUMNS = (*SUMMARY_COLUMNS, "offset_bytes", "fua", "sequence")
+
+# Of run.json: in which table, under which key, of which type.
+_GUEST_NS = ("job", "guest_ns", int)
+_EXIT_STATUS = ("job", "exit_status", int)
+_VALID = ("audit", "valid", bool)
+_SCRIPT = ("plan", "script", str)
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run directory, or a record alone."""
+
+    path: Path
+    record: Record
+    document: Mapping[str, Any] | None
+    """The content of ``run.json``; None for a record alone, or of a run that was killed."""
+    disks: Mapping[str, Columns]
+    """:data:`REQUEST_COLUMNS` of each disk's requests, in order of delivery."""
+
+    @cached_property
+    def summaries(self) -> Mapping[str, list[LatencySummary]]:
+        """The figures of each disk: of all its requests, then of each operation."""
+        return {name: summarize_disk(columns) for name, columns in self.disks.items()}
+
+    @property
+    def request_count(self) -> int:
+        """How many requests the disks had together."""
+        return sum(len(columns["sequence"]) for columns in self.disks.values())
+
+    @property
+    def guest_ns(self) -> int | None:
+        """How much guest time the job took; None without a ``run.json``."""
+        return self._said(*_GUEST_NS)
+
+    @property
+    def exit_status(self) -> int | None:
+        """The job's; None without a ``run.json``."""
+        return self._said(*_EXIT_STATUS)
+
+    @property
+    def valid(self) -> bool | None:
+        """Whether the figures can be trusted to the nanosecond; None without a ``run.json``."""
+        return self._said(*_VALID)
+
+    @property
+    def script(self) -> str:
+        """What the guest ran; empty without a ``run.json``."""
+        return self._said(*_SCRIPT) or ""
+
+    def _said(self, table: str, key: str, kind: type[Value]) -> Value | None:
+        if self.document is None:
+            return None
+        return document_value(self.path, self.document, table, key, kind)
+
+
+def open_recorded_run(path: Path, notify: Notify) -> RecordedRun:
+    """Read a run directory, or the record at ``path``. Memory: some 60 bytes for each request.
+
+    ``notify`` is told if the run was killed, or still goes on.
+
+    Raises:
+        InputError: there is none, it is damaged, or it is one of another version.
+    """
+    record = open_record(path)
+    document = read_document(path) if path.is_dir() else None
+    run = RecordedRun(path, record, document, read_disks(record, REQUEST_COLUMNS, notify))
+    # Damage is said now, not when somebody asks.
+    _ = run.guest_ns, run.exit_status, run.valid, run.script
+    return run

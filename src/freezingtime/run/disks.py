@@ -1,0 +1,101 @@
+"""The disks of a run, from what the user wrote to device and medium."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from freezingtime.disk.media import open_layered, open_medium
+from freezingtime.disk.spec import DiskSpec, build_device, parse_disk
+from freezingtime.errors import InputError, RunError
+from freezingtime.medium.base import Medium
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.vm.qemu.command import DISKS_MAX
+from freezingtime.vm.qemu.frontends import require_possible
+from freezingtime.vm.service import DiskPlan
+
+_log = logging.getLogger(__name__)
+
+NO_TIME = parse_disk("constant:0")
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDisk:
+    """A disk that is open, and what it was opened from."""
+
+    plan: DiskPlan
+    spec: DiskSpec
+    layer: OverlayMedium | None = None
+    """Holds all that changes on the medium, if that is to be saved or was loaded."""
+
+
+def open_disks(
+    specs: Sequence[DiskSpec],
+    seed: int,
+    taken_names: Sequence[str],
+    *,
+    kept: bool,
+    cleanup: contextlib.ExitStack,
+) -> list[OpenDisk]:
+    """Open the user's disks; ``cleanup`` will close them.
+
+    With ``kept``, each has a layer whose changes can be saved and loaded.
+
+    Raises:
+        InputError: a disk cannot be opened, or there are too many, or two of one name.
+    """
+    if len(specs) > DISKS_MAX:
+        raise InputError(f"--disk: {len(specs)} disks; a machine takes at most {DISKS_MAX}")
+    names = [spec.name or f"disk{number}" for number, spec in enumerate(specs, start=1)]
+    taken = [*names, *taken_names]
+    if len(set(taken)) < len(taken):
+        raise InputError(f"--disk: two disks have one name: {', '.join(taken)}; use name=NAME")
+    scratch = Path(tempfile.gettempdir())
+    disks = []
+    for number, (name, spec) in enumerate(zip(names, specs, strict=True)):
+        if kept:
+            medium, layer = open_layered(spec, scratch)
+        else:
+            medium, layer = open_medium(spec, scratch), None
+        cleanup.callback(medium.close)
+        # A seed for each disk: two equal disks must not draw the same numbers.
+        device = build_device(spec, seed + number, medium.size_bytes)
+        require_possible(spec.frontend, spec.traits)
+        plan = DiskPlan(
+            name, device, medium, spec.frontend, spec.write_cache, spec.queues, spec.traits
+        )
+        disks.append(OpenDisk(plan, spec, layer))
+    return disks
+
+
+def require_in_place(medium: Medium, *, written: bool) -> None:
+    """Say so if a medium's file was moved or removed while it was in use; before it is closed.
+
+    ``written``: what was written is in that file, and nowhere else.
+
+    Raises:
+        RunError: it is lost.
+    """
+    what = medium.displacement()
+    if what is None:
+        return
+    if written:
+        raise RunError(f"{what}: what was written to it is lost; write it again")
+    _log.warning("%s: what was read is of the file as it was", what)
+
+
+def load_changes(layer: OverlayMedium, path: Path) -> None:
+    """Make the changes that a snapshot's file holds.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            layer.load_changes(file)
+    except (OSError, ValueError) as error:
+        raise RunError(f"the snapshot in {path.parent} is damaged ({error}): remove it") from error

@@ -1,0 +1,161 @@
+"""Getting a guest ready for a run: its image, its root disk, its snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from freezingtime.disk.spec import DiskSpec, build_device
+from freezingtime.errors import InputError
+from freezingtime.images.check import is_sound, open_root_disk
+from freezingtime.images.debian.packages import Progress
+from freezingtime.images.guest_image import (
+    MINI,
+    GuestImage,
+    find_image,
+    is_called,
+    list_images,
+    list_unusable_images,
+    named,
+)
+from freezingtime.medium.delay import delayed
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.run.disks import NO_TIME, OpenDisk, load_changes
+from freezingtime.store.cache import Waiting
+from freezingtime.store.snapshot import Snapshot, find_snapshot, take_snapshot
+from freezingtime.store.unusable import Unusable
+from freezingtime.vm.config import MachineConfig
+from freezingtime.vm.machine import Machine
+from freezingtime.vm.service import DiskPlan
+
+ROOT_DISK_NAME = "root"
+
+_log = logging.getLogger(__name__)
+
+
+def ready_image(name: str, progress: Progress) -> GuestImage:
+    """The image that :func:`require_image` has found; mini is built if it is not there, or damaged.
+
+    Raises:
+        InputError: it is damaged, and takes more than this to build.
+    """
+    image = find_image(name)
+    if image is None:
+        for unusable in _unusable(name):
+            _log.warning("passed by the image %s: %s", unusable.directory.name, unusable.advice)
+    elif is_sound(image):
+        return image
+    elif name != MINI:
+        raise _no_image(name, f"the image {image.directory.name} is damaged")
+    # Here, as it takes libraries that a run of an image that is there need not wait for.
+    from freezingtime.images.build import build_mini_image
+
+    return build_mini_image(progress)
+
+
+def require_image(name: str) -> None:
+    """See to it that there is an image called ``name``, or can be.
+
+    Raises:
+        InputError: there is no such image.
+    """
+    if name == MINI or find_image(name) is not None:
+        return
+    if named(list_images(), name):
+        problem = f"the image {name!r} was built by another version of freezingtime"
+    elif unusable := _unusable(name):
+        problem = f"the image {unusable[0].directory.name} cannot be used: {unusable[0].reason}"
+    else:
+        known = ", ".join(sorted({MINI, *(image.name for image in list_images())}))
+        problem = f"there is no image {name!r}, only {known}"
+    raise _no_image(name, problem)
+
+
+def _unusable(name: str) -> list[Unusable]:
+    return [each for each in list_unusable_images() if is_called(each, name)]
+
+
+def _no_image(name: str, problem: str) -> InputError:
+    named_so = "" if name == "debian" else f" --name {name}"
+    return InputError(
+        f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}', or "
+        "import it again if it is a system of your own"
+    )
+
+
+def open_root(
+    image: GuestImage,
+    spec: DiskSpec | None,
+    seed: int,
+    snapshot: Snapshot | None,
+    cleanup: contextlib.ExitStack,
+) -> OpenDisk | None:
+    """The image's root disk with a copy-on-write layer, as the snapshot left it.
+
+    ``spec`` says which device it is, and how slow its medium; without one it takes no time,
+    and is part of the machine rather than of what is measured.
+
+    Raises:
+        InputError: the image has no root disk, or it cannot be opened.
+    """
+    overlay = _open_overlay(image, cleanup)
+    if overlay is None:
+        if spec is not None:
+            raise InputError(
+                f"--root-device {spec.text}: the guest {image.name} has no root disk; "
+                "choose another with --guest"
+            )
+        return None
+    if snapshot is not None:
+        load_changes(overlay, snapshot.root_changes_path)
+    return _root_disk(overlay, spec, seed)
+
+
+def ready_snapshot(
+    image: GuestImage,
+    config: MachineConfig,
+    on_boot: Callable[[Machine], None],
+    cleanup: contextlib.ExitStack,
+    waiting: Waiting | None = None,
+) -> Snapshot:
+    """The snapshot of a machine of that image, taken if it is not there, telling ``on_boot``.
+
+    It stays in the cache until ``cleanup``. ``waiting`` is told which other process is at it.
+    """
+    key = config.identity().key
+    if snapshot := find_snapshot(key, cleanup):
+        return snapshot
+
+    def boot(target: Snapshot) -> int:
+        with contextlib.ExitStack() as opened:
+            overlay = _open_overlay(image, opened)
+            root = None if overlay is None else _root_disk(overlay, None, 0).plan
+            machine = opened.enter_context(Machine(config, root=root))
+            ready_ns = machine.get_ready(lambda: on_boot(machine))
+            machine.save(target.state_path)
+            if overlay is not None:
+                with target.root_changes_path.open("wb") as file:
+                    overlay.save_changes(file)
+            return ready_ns
+
+    return take_snapshot(key, boot, cleanup, waiting)
+
+
+def _root_disk(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> OpenDisk:
+    chosen = spec or NO_TIME
+    device = build_device(chosen, seed, overlay.size_bytes)
+    plan = DiskPlan(ROOT_DISK_NAME, device, delayed(overlay, chosen.delay), internal=spec is None)
+    return OpenDisk(plan, chosen, overlay)
+
+
+def _open_overlay(image: GuestImage, cleanup: contextlib.ExitStack) -> OverlayMedium | None:
+    if image.root_path is None:
+        return None
+    base = open_root_disk(image)
+    cleanup.callback(base.close)
+    overlay = OverlayMedium(base, Path(tempfile.gettempdir()))
+    cleanup.callback(overlay.close)
+    return overlay

@@ -1,0 +1,229 @@
+"""Saving a machine at the end of a job, and going on from it with the same disks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from freezingtime.disk.spec import DiskSpec, FileSpec
+from freezingtime.errors import InputError
+from freezingtime.frontend import Frontend
+from freezingtime.images.check import is_sound
+from freezingtime.images.debian.packages import Progress
+from freezingtime.images.guest_image import MINI, GuestImage, find_image_by_id, list_images
+from freezingtime.images.imported import ImportPlan
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.run.disks import OpenDisk, load_changes
+from freezingtime.run.guest import ready_image
+from freezingtime.store.saved_machine import (
+    BaseFile,
+    MachineDescription,
+    SavedDisk,
+    SavedMachine,
+    disk_changes_path,
+    save_machine,
+)
+from freezingtime.store.snapshot import Snapshot
+from freezingtime.units import format_size_bytes
+from freezingtime.vm.config import MachineConfig
+from freezingtime.vm.machine import Machine
+
+
+def like_saved(specs: Sequence[DiskSpec], saved: SavedMachine) -> list[DiskSpec]:
+    """The disks to go on with: their names and sizes are those that were saved.
+
+    Raises:
+        InputError: they are not the disks that were saved.
+    """
+    disks = saved.description.disks
+    if len(specs) != len(disks):
+        raise InputError(
+            f"--from {saved.name}: was saved with {len(disks)} disks, not {len(specs)}; "
+            "give as many --disk"
+        )
+    return [_like_saved(spec, disk, saved) for spec, disk in zip(specs, disks, strict=True)]
+
+
+def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpec:
+    about = f"--disk {spec.text}: --from {saved.name}: the disk"
+    if spec.name not in (None, disk.name):
+        raise InputError(f"{about} was saved as {disk.name}; leave out name=")
+    if spec.size_bytes not in (None, disk.size_bytes):
+        size = format_size_bytes(disk.size_bytes)
+        raise InputError(f"{about} was saved with {size}; leave out size=")
+    controller = (disk.frontend, disk.write_cache, disk.queues)
+    if (spec.frontend, spec.write_cache, spec.queues) != controller:
+        cache = "on" if disk.write_cache else "off"
+        raise InputError(
+            f"{about} was saved with another controller; "
+            f"give frontend={disk.frontend},write-cache={cache},"
+            f"queue-depth={disk.queues.depth},queues={disk.queues.count}"
+        )
+    if (base := _base_file(spec)) != disk.base:
+        if disk.base is None:
+            raise InputError(f"{about} is all in the snapshot; leave out medium=")
+        if base is None:
+            raise InputError(f"{about} was saved over a file; give that one with medium=file:PATH")
+        raise InputError(f"{about} was saved over a file that differs, or has changed since")
+    if spec.overrides.applied_to(disk.traits) != disk.traits:
+        raise InputError(
+            f"{about} is known to the guest as it was saved; leave out block-size= and rotational="
+        )
+    return dataclasses.replace(spec, name=disk.name, size_bytes=disk.size_bytes, traits=disk.traits)
+
+
+def require_savable(name: str, specs: Sequence[DiskSpec]) -> None:
+    """See to it that QEMU can save the state of the disks' controllers.
+
+    Raises:
+        InputError: it cannot.
+    """
+    for spec in specs:
+        if spec.frontend is Frontend.NVME:
+            raise InputError(
+                f"--disk {spec.text}: --save {name}: QEMU cannot save an nvme controller; "
+                "use another frontend"
+            )
+
+
+def _base_file(spec: DiskSpec) -> BaseFile | None:
+    if not isinstance(spec.medium, FileSpec):
+        return None
+    try:
+        status = spec.medium.path.stat()
+    except OSError as error:
+        raise InputError(f"--disk {spec.text}: {error.strerror}; name a readable file") from error
+    return BaseFile(status.st_size, status.st_mtime_ns)
+
+
+def require_options_fit(
+    saved: SavedMachine, guest: str, named_by: str, memory_bytes: int, cpu_count: int
+) -> None:
+    """See to it that the options ask for the machine that was saved.
+
+    ``guest`` is the name of its image, ``named_by`` what was given as ``--guest``.
+
+    Raises:
+        InputError: one asks for another; it is named.
+    """
+    was, machine = saved.description, saved.description.machine
+    memory, memory_was = map(format_size_bytes, (memory_bytes, machine.memory_bytes))
+    options = (
+        ("--guest", named_by, guest == was.guest, was.guest),
+        ("--memory", memory, memory == memory_was, memory_was),
+        ("--cpus", cpu_count, cpu_count == machine.cpu_count, machine.cpu_count),
+    )
+    for option, value, fits, value_was in options:
+        if not fits:
+            raise InputError(
+                f"{option} {value}: --from {saved.name}: was saved with {option} {value_was}, "
+                f"which it brings along; leave out {option}"
+            )
+
+
+def saved_image(saved: SavedMachine, system: ImportPlan | None, progress: Progress) -> GuestImage:
+    """The very image that was saved; ``system`` are the files that it is said to be of, if any.
+
+    Raises:
+        InputError: the image is no longer there, or damaged, or the files have changed since.
+    """
+    was = saved.description
+    image_id = was.machine.image_id
+    image = _sound_image(image_id)
+    if image is None and was.guest == MINI:
+        ready_image(MINI, progress)  # made of the same packages it is the same
+        image = _sound_image(image_id)
+    if image is None:
+        there = ", ".join(f"{each.name} {each.image_id[:12]}" for each in list_images()) or "none"
+        raise InputError(
+            f"--from {saved.name}: was saved with the image {was.guest} {image_id[:12]}, which is "
+            f"not there any more, is damaged, or was built by another version (there are: "
+            f"{there}); {_save_again(saved)}"
+        )
+    if system is not None and image.manifest.source != system.source():
+        raise InputError(
+            f"--guest {system.root_disk}: --from {saved.name}: has changed since that was saved; "
+            "leave out --guest, as the snapshot goes on with what was there"
+        )
+    return image
+
+
+def _sound_image(image_id: str) -> GuestImage | None:
+    image = find_image_by_id(image_id)
+    return image if image is not None and is_sound(image) else None
+
+
+def require_machine_fits(saved: SavedMachine, config: MachineConfig) -> None:
+    """See to it that the machine is, by its identity, the one that was saved.
+
+    Raises:
+        InputError: it is another machine; the differences are named.
+    """
+    was = saved.description
+    differences = config.identity().differences(was.machine)
+    if differences:
+        raise InputError(
+            f"--from {saved.name}: was saved by another machine: {'; '.join(differences)} "
+            f"(it was saved with QEMU {was.qemu_version}); {_save_again(saved)}"
+        )
+
+
+def _save_again(saved: SavedMachine) -> str:
+    return f"save it again after 'freezingtime snapshot remove {saved.name}'"
+
+
+def load_saved(disks: Sequence[OpenDisk], saved: SavedMachine) -> None:
+    """Give the disks the content that was saved.
+
+    Raises:
+        RunError: it is damaged, or does not fit where writes go.
+    """
+    for number, disk in enumerate(disks, start=1):
+        load_changes(_layer(disk), saved.disk_changes_path(number))
+
+
+def save(
+    name: str,
+    machine: Machine,
+    config: MachineConfig,
+    saved_ns: int,
+    disks: Sequence[OpenDisk],
+    root: OpenDisk | None,
+) -> None:
+    """Save the machine, whose job has ended at the guest time ``saved_ns``, under ``name``.
+
+    Raises:
+        RunError: it cannot be written, or the name is no longer free.
+    """
+
+    def write_files(snapshot: Snapshot) -> None:
+        machine.save(snapshot.state_path)
+        for number, disk in enumerate(disks, start=1):
+            with disk_changes_path(snapshot.directory, number).open("wb") as file:
+                _layer(disk).save_changes(file)
+        if root is not None:
+            with snapshot.root_changes_path.open("wb") as file:
+                _layer(root).save_changes(file)
+
+    saved_disks = tuple(
+        SavedDisk(
+            disk.plan.name,
+            disk.plan.medium.size_bytes,
+            _base_file(disk.spec),
+            disk.plan.frontend,
+            disk.plan.write_cache,
+            disk.plan.queues,
+            disk.plan.traits,
+        )
+        for disk in disks
+    )
+    description = MachineDescription(
+        config.identity(), config.image.name, machine.qemu_version(), saved_ns, saved_disks
+    )
+    save_machine(name, description, write_files)
+
+
+def _layer(disk: OpenDisk) -> OverlayMedium:
+    if disk.layer is None:
+        raise RuntimeError(f"the disk {disk.plan.name} was opened without a layer to save")
+    return disk.layer

@@ -1,0 +1,302 @@
+"""One trace or workload on any number of devices, one after the other, without a guest.
+
+Every device starts new and idle and gets the same requests; where a workload does not say
+how much of a disk it uses, they are spread over all of each. Nothing here knows how a
+trace is written or a device works: this is the order in which the parts are used.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from freezingtime.device.base import Device, statistics_of
+from freezingtime.disk.spec import DiskSpec, MemorySpec, build_device, parse_disk
+from freezingtime.errors import InputError
+from freezingtime.simulate.generator import RequestGenerator
+from freezingtime.simulate.simulate import (
+    Host,
+    Progress,
+    Simulation,
+    simulate_closed_loop,
+    simulate_open_loop,
+)
+from freezingtime.simulate.workload import Workload
+from freezingtime.trace.output import replaced_path
+from freezingtime.trace.readers import NO_HINTS, Hints, Tell, Trace, read_trace
+from freezingtime.trace.readers.reading import tell_nobody
+from freezingtime.trace.record_file import RecordFile
+from freezingtime.trace.record_header import RecordedDisk, RecordHeader
+from freezingtime.trace.record_paths import stream_path
+
+#: Told what is being done, and how much of it is done, of how much in all.
+Observer: TypeAlias = Callable[[str, int, int], None]
+
+#: How large a disk is where neither the workload nor the device says.
+DISK_BYTES_DEFAULT = 16 << 30
+
+# The size of a disk that must only be large enough is a multiple of that.
+_DISK_UNIT_BYTES = 1 << 20
+_RECORD_SLICE = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSource:
+    """A recorded trace and how to replay it."""
+
+    path: Path
+    format_name: str | None = None
+    """None: find out by the content."""
+    disk: str | None = None
+    """Which of the trace's disks; None if there is one only."""
+    queue_depth: int | None = None
+    """Closed loop with that many requests in flight; None: open loop, at recorded times."""
+    speed_up: Fraction = Fraction(1)
+    """Open loop only: arrival times are divided by it."""
+    hints: Hints = NO_HINTS
+    """What the trace does not say of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What one device made of the requests."""
+
+    device: str
+    simulation: Simulation
+    statistics: dict[str, float]
+    """What the device says of itself, if it does: write amplification, cache hits."""
+    host_s: float
+    """Host time of the simulation alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A device that the user named, ready to be built."""
+
+    text: str
+    spec: DiskSpec
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """None for a device that goes with any size."""
+        return self.spec.size_bytes or self.spec.device.capacity_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """What every device has to do; ``run`` gets the device and its size in bytes."""
+
+    run: Callable[[Device, int, Progress], Simulation]
+    disk_bytes: int
+    """The size of a device that goes with any."""
+
+
+def replay(
+    source: TraceSource | Workload,
+    devices: Sequence[str],
+    *,
+    seed: int,
+    observer: Observer,
+    notify: Callable[[str], None],
+    tell: Tell = tell_nobody,
+) -> Iterator[Replayed]:
+    """Run the requests on each device; the results come as they are ready.
+
+    ``devices`` are as in the option ``--device``. ``seed`` feeds the devices, and the
+    workload where it has no seed of its own. ``notify`` and ``tell`` are as in :func:`read_trace`.
+
+    Raises:
+        InputError: a device, the trace or the workload is not right, or they do not go
+            together. All of that is found out before the first device runs, except what
+            only building a device shows.
+        RunError: a device broke its contract.
+    """
+    candidates = [_candidate(text) for text in devices]
+    if isinstance(source, Workload):
+        load = _workload_load(source, candidates, seed)
+    else:
+        load = _trace_load(source, candidates, observer, notify, tell)
+    return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
+
+
+def _candidate(text: str) -> _Candidate:
+    """What a ``--device`` option means: a ``--disk`` option without what is for guests."""
+    try:
+        spec = parse_disk(text)
+        _refuse_what_is_for_guests(spec)
+    except InputError as error:
+        reason = str(error).removeprefix("--disk: ")
+        raise InputError(f"--device {text}: {reason}") from error
+    return _Candidate(text, spec)
+
+
+def _refuse_what_is_for_guests(spec: DiskSpec) -> None:
+    if spec.delay or spec.name or not isinstance(spec.medium, MemorySpec):
+        raise InputError("no bytes are moved here; of a disk's keys keep size= only")
+
+
+def _workload_load(workload: Workload, candidates: Sequence[_Candidate], seed: int) -> _Load:
+    """A workload on devices that are large enough for it."""
+    generator = partial(RequestGenerator, workload, seed=seed)
+    needed_bytes = workload.offset_bytes + (workload.size_bytes or workload.longest_bytes)
+    for candidate in candidates:
+        # Says now, not when its turn comes, what is wrong.
+        generator(disk_bytes=candidate.capacity_bytes or needed_bytes)
+
+    def run_open(device: Device, disk_bytes: int, progress: Progress) -> Simulation:
+        trace = generator(disk_bytes=disk_bytes).trace()
+        if not len(trace):
+            raise InputError(f"--workload: {workload.text}: no request arrives; give more time=")
+        return simulate_open_loop(device, trace, progress)
+
+    def run_closed(device: Device, disk_bytes: int, progress: Progress) -> Simulation:
+        return simulate_closed_loop(
+            device,
+            generator(disk_bytes=disk_bytes).batches(),
+            Host(workload.queue_depth or 1, workload.device_depth, workload.think_ns),
+            count=workload.count,
+            end_ns=workload.time_ns,
+            progress=progress,
+        )
+
+    run = run_open if workload.queue_depth is None else run_closed
+    return _Load(run, max(DISK_BYTES_DEFAULT, needed_bytes))
+
+
+def _trace_load(
+    source: TraceSource,
+    candidates: Sequence[_Candidate],
+    observer: Observer,
+    notify: Callable[[str], None],
+    tell: Tell,
+) -> _Load:
+    """A recorded trace, on devices that are large enough for it."""
+    trace = read_trace(
+        source.path,
+        format_name=source.format_name,
+        disk=source.disk,
+        hints=source.hints,
+        progress=partial(observer, f"reading {source.path}"),
+        notify=notify,
+        tell=tell,
+    )
+    for candidate in candidates:
+        _check_fits(trace, source, candidate)
+    disk_bytes = -(-trace.end_bytes // _DISK_UNIT_BYTES) * _DISK_UNIT_BYTES
+    queue_depth = source.queue_depth
+    if queue_depth is not None:
+        return _Load(
+            lambda device, _size, tell: simulate_closed_loop(
+                device, [trace], queue_depth, count=len(trace), progress=tell
+            ),
+            disk_bytes,
+        )
+    if not trace.has_arrival_times:
+        raise InputError(
+            f"{source.path}: all requests arrive at once, so that it has no times to keep; "
+            "use --closed-loop QD"
+        )
+    sped_up = trace if source.speed_up == 1 else trace.sped_up(source.speed_up)
+    return _Load(lambda device, _size, tell: simulate_open_loop(device, sped_up, tell), disk_bytes)
+
+
+def _check_fits(trace: Trace, source: TraceSource, candidate: _Candidate) -> None:
+    capacity_bytes = candidate.capacity_bytes
+    if capacity_bytes is not None and trace.end_bytes > capacity_bytes:
+        raise InputError(
+            f"--device {candidate.text}: has {capacity_bytes} bytes, but {source.path} "
+            f"reaches {trace.end_bytes}; take a larger device or add size="
+        )
+
+
+def _replay_on(candidate: _Candidate, load: _Load, seed: int, observer: Observer) -> Replayed:
+    observer(f"building {candidate.text}", 0, 0)
+    size_bytes = candidate.capacity_bytes or load.disk_bytes
+    device = build_device(candidate.spec, seed, size_bytes)
+    start_s = time.perf_counter()
+    simulation = load.run(device, size_bytes, partial(observer, candidate.text))
+    host_s = time.perf_counter() - start_s
+    return Replayed(candidate.text, simulation, statistics_of(device), host_s)
+
+
+def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:
+    """Raise InputError if the record's file is the trace itself."""
+    if isinstance(source, TraceSource) and out.exists() and out.samefile(source.path):
+        raise InputError(f"--out {out}: is the trace itself; name another file")
+
+
+@contextmanager
+def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> Iterator[RecordFile]:
+    """A record for what :func:`write_record` appends; at ``path`` once the block is left.
+
+    Until then, and for good if an exception leaves the block, what was there stays there.
+
+    Raises:
+        InputError: it cannot be written there.
+        RunError: it could not be completed.
+    """
+    header = RecordHeader([RecordedDisk(device, device) for device in devices], seed)
+    if path.exists() and not path.is_file():
+        raise InputError(f"--out {path}: is no file; name a file in a directory")
+    with replaced_path(path) as partial:
+        try:
+            record = RecordFile(partial, header, shown_path=path)
+        except OSError as error:
+            cure = "name a file in a directory"
+            raise InputError(f"--out {path}: {error.strerror}; {cure}") from error
+        try:
+            with record:
+                yield record
+        except BaseException:
+            with suppress(OSError):  # what has ended the block is what counts
+                stream_path(partial).unlink()
+            raise
+
+
+def write_record(
+    record: RecordFile, disk_index: int, simulation: Simulation, observer: Observer
+) -> None:
+    """Append the requests to a record, in order of completion; all were delivered on time.
+
+    Raises:
+        RunError: the record cannot be written.
+    """
+    trace = simulation.trace
+    queue_depth = simulation.queue_depth()
+    order = np.argsort(simulation.completion_ns, kind="stable")
+    for start in range(0, len(order), _RECORD_SLICE):
+        rows = order[start : start + _RECORD_SLICE]
+        zeros = np.zeros(len(rows), np.int64)
+        completion_ns = simulation.completion_ns[rows]
+        batch = record.batches.of_columns(
+            disk_index,
+            trace.operation[rows],
+            {
+                "offset_bytes": trace.offset_bytes[rows],
+                "length_bytes": trace.length_bytes[rows],
+                "fua": trace.fua[rows],
+                "queue_depth": queue_depth[rows],
+                "arrival_ns": trace.arrival_ns[rows],
+                "completion_ns": completion_ns,
+                "delivery_ns": completion_ns,
+                "warped_ns": zeros,
+                "frozen_host_ns": zeros,
+                "medium_host_ns": zeros,
+                "on_time": np.ones(len(rows), np.bool_),
+                "sequence": rows,
+            },
+            simulation.annotations[rows],
+        )
+        try:
+            record.append(batch)
+        except OSError as error:
+            raise record.cannot_write(error) from error
+        observer("writing the record", start, len(order))

@@ -1,0 +1,229 @@
+"""Machines that users saved at the end of a job, by name, in the cache.
+
+One is a directory with QEMU's state, what has changed on the root disk, and what has changed
+on each of the user's disks; whatever fits it goes on from there. Unlike the snapshots of
+booted machines they are kept until they are removed, and one that is damaged is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from freezingtime.disk_traits import NO_TRAITS, DiskTraits, traits_from
+from freezingtime.errors import InputError, RunError
+from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
+from freezingtime.store.cache import (
+    cache_directory,
+    exclusive_lock,
+    publish,
+    require_writable_cache,
+    unfinished_directory,
+    withdraw,
+)
+from freezingtime.store.checksums import DamagedError, check_files, write_checksums
+from freezingtime.store.machine_identity import MachineIdentity
+from freezingtime.store.snapshot import Snapshot
+from freezingtime.store.unusable import Unusable, require_format
+from freezingtime.store.use_lock import hold, while_unused
+
+_DESCRIPTION = "saved.json"
+_FORMAT = 3
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFile:
+    """The file under a disk, as it was."""
+
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDisk:
+    """One of the user's disks; ``base`` is None if all of it is in the snapshot."""
+
+    name: str
+    size_bytes: int
+    base: BaseFile | None = None
+    frontend: str = Frontend.VIRTIO_BLK
+    write_cache: bool = True
+    queues: Queues = DEFAULT_QUEUES
+    traits: DiskTraits = NO_TRAITS
+    """What it said of itself; the guest goes by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineDescription:
+    """What was saved; only the same machine, with disks of these sizes, can go on from it."""
+
+    machine: MachineIdentity
+    guest: str
+    """The name of its image."""
+    qemu_version: str
+    """As QEMU says it."""
+    saved_ns: int
+    """The guest time at which it was saved."""
+    disks: tuple[SavedDisk, ...]
+    format: int = _FORMAT
+
+    @classmethod
+    def from_json(cls, text: str) -> MachineDescription:
+        """Raises ValueError, TypeError or KeyError when ``text`` is no description."""
+        fields: dict[str, Any] = json.loads(text)
+        require_format(fields["format"], _FORMAT)
+        machine = MachineIdentity(**fields.pop("machine"))
+        disks = tuple(_saved_disk(disk) for disk in fields.pop("disks"))
+        return cls(machine=machine, disks=disks, **fields)
+
+
+def _saved_disk(fields: dict[str, Any]) -> SavedDisk:
+    base, queues = fields.pop("base"), Queues(**fields.pop("queues"))
+    traits = traits_from(fields.pop("traits", {}))
+    base_file = None if base is None else BaseFile(**base)
+    return SavedDisk(base=base_file, queues=queues, traits=traits, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMachine:
+    """A machine in the cache; ``directory`` belongs to the cache."""
+
+    directory: Path
+    description: MachineDescription
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What the machine is restored from."""
+        return Snapshot(self.directory, self.description.saved_ns, has_disks=True)
+
+    def disk_changes_path(self, number: int) -> Path:
+        """What has changed on the user's disk of that number, which counts from 1."""
+        return disk_changes_path(self.directory, number)
+
+    def check(self, cleanup: contextlib.ExitStack) -> None:
+        """See to it that it is what was saved, and stays until ``cleanup``.
+
+        Raises:
+            InputError: it is damaged, or has just been removed.
+        """
+        if not hold(self.directory / _DESCRIPTION, cleanup):
+            raise InputError(f"--from {self.name}: the snapshot has just been removed")
+        try:
+            check_files(self.directory)
+        except DamagedError as error:
+            raise InputError(
+                f"--from {self.name}: the snapshot is damaged ({error}), and nothing here can make "
+                f"it again: remove it with 'freezingtime snapshot remove {self.name}', "
+                "and save it again"
+            ) from error
+
+    @property
+    def stored_bytes(self) -> int:
+        """What it takes in the cache."""
+        return sum(file.stat().st_size for file in self.directory.iterdir())
+
+
+def disk_changes_path(directory: Path, number: int) -> Path:
+    """Where in the directory of a saved machine the changes of a disk are."""
+    return directory / f"disk{number}-changes"
+
+
+def require_free_name(name: str) -> None:
+    """Raise InputError unless a machine can be saved under ``name``."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"--save {name}: write up to 63 letters, digits, '.', '_' or '-'")
+    require_writable_cache()  # now, not when the job has been done
+    if (_saved() / name).exists():
+        raise InputError(
+            f"--save {name}: there is a snapshot of that name; choose another, "
+            f"or remove it with 'freezingtime snapshot remove {name}'"
+        )
+
+
+def save_machine(
+    name: str, description: MachineDescription, write_files: Callable[[Snapshot], None]
+) -> SavedMachine:
+    """Keep a machine under ``name``, whole or not at all; ``write_files`` writes what it is.
+
+    Raises:
+        RunError: there is one of that name by now, or the cache takes no more.
+    """
+    final = _saved() / name
+    with exclusive_lock(_saved() / ".lock"):
+        if final.exists():
+            raise RunError(f"--save {name}: another run has saved a snapshot of that name")
+        try:
+            with unfinished_directory(_saved()) as building:
+                write_files(Snapshot(building, description.saved_ns, has_disks=True))
+                text = json.dumps(asdict(description), indent=2) + "\n"
+                (building / _DESCRIPTION).write_text(text, encoding="utf-8")
+                write_checksums(building)
+                publish(building, final)
+        except OSError as error:
+            raise RunError(f"--save {name}: cannot write to {_saved()} ({error})") from error
+    return SavedMachine(final, description)
+
+
+def find_saved(name: str) -> SavedMachine:
+    """The machine called ``name``; its description is whole, the rest is yet to be checked.
+
+    Raises:
+        InputError: there is none, or it cannot be used.
+    """
+    if not _NAME.fullmatch(name) or not (_saved() / name).is_dir():
+        raise _unknown(name)
+    loaded = _load(_saved() / name)
+    if isinstance(loaded, Unusable):
+        raise InputError(f"the snapshot {name} cannot be used: {loaded.advice}")
+    return loaded
+
+
+def list_saved() -> tuple[list[SavedMachine], list[Unusable]]:
+    """All saved machines, by name: those that can be used, and the others."""
+    loaded = [_load(path) for path in sorted(_saved().glob("[!.]*")) if path.is_dir()]
+    usable = [each for each in loaded if isinstance(each, SavedMachine)]
+    return usable, [each for each in loaded if isinstance(each, Unusable)]
+
+
+def remove_saved(name: str) -> None:
+    """Remove the machine called ``name``, damaged or not.
+
+    Raises:
+        InputError: there is none, or a run is using it.
+    """
+    with exclusive_lock(_saved() / ".lock"):
+        if not _NAME.fullmatch(name) or not (_saved() / name).is_dir():
+            raise _unknown(name)
+        with while_unused(_saved() / name / _DESCRIPTION) as is_unused:
+            if not is_unused:
+                raise InputError(f"snapshot remove {name}: a run is using it; wait until it ends")
+            withdraw(_saved() / name)
+
+
+def _unknown(name: str) -> InputError:
+    known = ", ".join(saved.name for saved in list_saved()[0]) or "none"
+    return InputError(f"there is no snapshot {name!r}, only: {known}; 'run --save' makes one")
+
+
+def _load(directory: Path) -> SavedMachine | Unusable:
+    try:
+        text = (directory / _DESCRIPTION).read_text(encoding="utf-8")
+        machine = SavedMachine(directory, MachineDescription.from_json(text))
+        check_files(directory, [_DESCRIPTION])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, DamagedError) as error:
+        return Unusable.because(error, directory, f"freezingtime snapshot remove {directory.name}")
+    return machine
+
+
+def _saved() -> Path:
+    return cache_directory() / "saved"

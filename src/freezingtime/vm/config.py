@@ -1,0 +1,91 @@
+"""What machine it is to be, and what identifies it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from freezingtime._version import __version__
+from freezingtime.clock.agent import agent_identity
+from freezingtime.errors import InputError
+from freezingtime.store.checksums import digest_file
+from freezingtime.store.machine_identity import MachineIdentity
+from freezingtime.vm.bootstrap import KERNEL_ARGUMENTS as BOOTSTRAP_ARGUMENTS
+from freezingtime.vm.bootstrap import bootstrap_script
+from freezingtime.vm.qemu.command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
+from freezingtime.vm.qemu.program import find_qemu
+
+
+class BootableImage(Protocol):
+    """What the machine needs of a guest image."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def image_id(self) -> str: ...
+    @property
+    def kernel_path(self) -> Path: ...
+    @property
+    def initrd_path(self) -> Path: ...
+    @property
+    def append(self) -> str:
+        """Kernel arguments of the image's own."""
+        ...
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was not built here, and gets the job runner at boot."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """What machine it is to be."""
+
+    image: BootableImage
+    memory_bytes: int
+    rate_hz: int
+    cpu_count: int = 1
+    qemu: str | None = None
+    medium_deadline_s: float = 60.0
+    boot_deadline_s: float = 300.0
+
+    @property
+    def kernel_arguments(self) -> str:
+        """What the image's kernel is told beside what every guest's is; the image's own last."""
+        own = self.image.append
+        return f"{BOOTSTRAP_ARGUMENTS} {own}".rstrip() if self.image.is_imported else own
+
+    def identity(self) -> MachineIdentity:
+        """What identifies the machine; not its rate, which is set when it is ready.
+
+        Raises:
+            InputError: QEMU or the agent is not there.
+        """
+        board = (MACHINE_TYPE, CPU_MODEL, KERNEL_ARGUMENTS, self._bootstrap_identity())
+        return MachineIdentity(
+            version=__version__,
+            image_id=self.image.image_id,
+            memory_bytes=self.memory_bytes,
+            cpu_count=self.cpu_count,
+            board="\n".join(board),
+            qemu=_qemu_digest(self.qemu),
+            agent=agent_identity(),
+        )
+
+    def _bootstrap_identity(self) -> str:
+        """What the guest gets at boot that is not in its image."""
+        if not self.image.is_imported:
+            return ""
+        script = hashlib.sha256(bootstrap_script()).hexdigest()
+        return f"{BOOTSTRAP_ARGUMENTS} {script}"
+
+
+def _qemu_digest(name: str | None) -> str:
+    path = find_qemu(name).path
+    try:
+        return digest_file(path)
+    except OSError as error:
+        raise InputError(f"--qemu {path}: {error.strerror}; name a readable file") from error

@@ -1,0 +1,76 @@
+"""Watching the guest kernel's console: a kernel that complains makes a run invalid.
+
+A wrong interrupt or clock shows here first; figures from such a guest mean nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+
+from freezingtime.errors import GuestError
+from freezingtime.vm.capture import Capture
+
+#: What the Linux kernel prints when something is wrong with it or its machine.
+_COMPLAINT = re.compile(
+    r"WARNING: (?:CPU|at|possible)"
+    r"|\bBUG\b"
+    r"|Oops"
+    r"|Kernel panic"
+    r"|[Ll]ockup"
+    r"|LOCKUP"
+    r"|detected stall"
+    r"|self-detected stall"
+    r"|clocksource.*unstable"
+    r"|I/O error"
+    r"|blocked for more than \d+ seconds"
+    r"|general protection fault: "
+    r"|unable to handle"
+    r"|exc_debug"
+)
+
+_COMPLAINTS_MAX = 1000
+_LINE_BYTES_MAX = 4096
+#: What ``vm/guest/job-runner`` prints when all that it could say it over has gone.
+_CANNOT_REPORT = b"job-runner: cannot report: "
+_TIMESTAMP = re.compile(r"^\[\s*\d+\.\d+\]\s*")
+
+
+def complaints(console: Iterable[str]) -> list[str]:
+    """The lines of a console on which the kernel complains, without their time stamps.
+
+    The first ones: a guest may print without end.
+    """
+    found = (_TIMESTAMP.sub("", line.strip()) for line in console if _COMPLAINT.search(line))
+    return list(itertools.islice(found, _COMPLAINTS_MAX))
+
+
+def is_panic(console: Iterable[str]) -> bool:
+    """Whether the kernel has given up."""
+    return any("Kernel panic" in line for line in console)
+
+
+class ConsoleWatch:
+    """Looks for what ends a run that would otherwise wait for ever, as the console grows."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def read(self, console: Capture) -> None:
+        """Look at what is new.
+
+        Raises:
+            GuestError: the job runner says that it cannot reach the control disk.
+            RunError: the console could not be kept.
+        """
+        while new := console.read_new():
+            *lines, self._rest = (self._rest + new).split(b"\n")
+            self._rest = self._rest[-_LINE_BYTES_MAX:]
+            for line in lines:
+                if line.startswith(_CANNOT_REPORT):
+                    said = line.removeprefix(_CANNOT_REPORT).decode(errors="replace").strip()
+                    raise GuestError(
+                        "the guest has lost its control disk, over which it was to say "
+                        f"{said!r}: the job must leave the machine's own SCSI disk alone"
+                    )

@@ -1,0 +1,485 @@
+"""The virtual machine: booted or restored, its disks plugged in, one job run.
+
+Every machine goes the same way: it is brought to the point where the guest says READY and
+stopped there, by booting or from a snapshot; then the disks are plugged in and the job is
+put on the control disk; then it goes on. So what the job sees cannot depend on which of
+the two it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import shlex
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from freezingtime.emulator.loop import CompletedRequest, Totals
+from freezingtime.errors import GuestError, RunError, TimeLimitError
+from freezingtime.host.patience import Patience
+from freezingtime.store.snapshot import Snapshot
+from freezingtime.units import format_time_ns
+from freezingtime.vm.bootstrap import bootstrap_script
+from freezingtime.vm.capture import Captures
+from freezingtime.vm.config import MachineConfig
+from freezingtime.vm.console import ConsoleWatch, complaints, is_panic
+from freezingtime.vm.job import Job
+from freezingtime.vm.job_messages import (
+    DONE,
+    EXIT,
+    FAILED,
+    READY,
+    STARTED,
+    exit_status,
+    not_due,
+)
+from freezingtime.vm.qemu.command import (
+    DiskSocket,
+    MachineFiles,
+    blockdev_arguments,
+    qemu_command,
+)
+from freezingtime.vm.qemu.frontends import Told, plug_commands, ring_query, told_of
+from freezingtime.vm.qemu.process import QemuProcess, how_it_ended
+from freezingtime.vm.qemu.program import find_qemu
+from freezingtime.vm.service import (
+    CONTROL_DISK_INDEX,
+    LIMIT,
+    DiskPlan,
+    EmulatorService,
+    GuestMessage,
+)
+
+#: The guest's speed while it boots, whatever it is to be later: one snapshot serves all.
+BOOT_RATE_HZ = 4_000_000_000
+
+_STOP_DEADLINE_S = 30.0
+#: Up to 31 GiB of files may be handed over, and more be written out to slow media.
+_AFTERMATH_DEADLINE_S = 3600.0
+#: Of no progress: how long it takes depends on the memory in use.
+_SAVE_DEADLINE_S = 120.0
+#: As slow as a disk may be that snapshots are on.
+_RESTORE_MIN_BYTES_PER_S = 20_000_000
+_PROBE_BYTES = 1 << 20
+#: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
+_ANSWER_DEADLINE_S = 60.0
+#: QEMU reports every 100 ms of guest time, which takes seconds even on a slow, busy host.
+_SILENCE_DEADLINE_S = 300.0
+_POLL_S = 0.005
+_TICK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How the job ended; times in guest ns since power-on."""
+
+    exit_status: int
+    start_ns: int
+    end_ns: int
+    stop_ns: int
+    """Where the machine stands, having written out and handed over what it was to."""
+    host_s: float
+    """Host time from the job's start to its end."""
+    totals: Totals
+    """What the emulator counted up to the job's end, the boot not counted."""
+    complaints: Sequence[str]
+    """What the guest's kernel complained about."""
+
+
+class Machine:
+    """A guest and its emulator. A context manager: both are gone when the block is left."""
+
+    def __init__(
+        self,
+        config: MachineConfig,
+        disks: Sequence[DiskPlan] = (),
+        *,
+        root: DiskPlan | None = None,
+        snapshot: Snapshot | None = None,
+        terminal: socket.socket | None = None,
+        on_completed: Callable[[CompletedRequest], None] = lambda completed: None,
+    ) -> None:
+        """Start QEMU, with the machine stopped before its first instruction.
+
+        ``root`` is the disk that the image's system is on; None if it is all in memory.
+        ``terminal`` is where the serial console is typed on; guest time then keeps to the
+        host's, and no two runs are the same.
+
+        Raises:
+            InputError: QEMU is missing.
+            RunError: QEMU or the agent refused.
+        """
+        self._config = config
+        self._disks = disks
+        self._root = root
+        self._snapshot = snapshot
+        self._terminal = terminal
+        self._warped_in_boot_ns = 0
+        self._limit_ns: int | None = None
+        self._cleanup = contextlib.ExitStack()
+        with contextlib.ExitStack() as on_error:
+            on_error.push(self._cleanup)
+            self._captures = self._cleanup.enter_context(Captures())
+            self.stdout = self._captures.add("the job's output")
+            self.stderr = self._captures.add("the job's output on stderr")
+            self._console = self._captures.add("the guest's console")
+            self._watch = ConsoleWatch()
+            self._service = EmulatorService(
+                disks if root is None else [*disks, root],
+                boots_from_last=root is not None and snapshot is None,
+                rate_hz=config.rate_hz,
+                medium_deadline_s=config.medium_deadline_s,
+                bootstrap=bootstrap_script() if config.image.is_imported else b"",
+                paced=terminal is not None,
+                on_completed=on_completed,
+            )
+            self._cleanup.callback(self._service.close)
+            self._service.start()
+            self._qemu = self._cleanup.enter_context(self._start_qemu())
+            self._qemu.connect()
+            on_error.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._cleanup.close()
+
+    @property
+    def totals(self) -> Totals:
+        """What has happened so far, changing while the machine runs."""
+        return self._service.totals
+
+    @property
+    def collected(self) -> BinaryIO:
+        """What the guest handed over when its job had ended: a tar archive, or nothing."""
+        return self._service.control.collected
+
+    @property
+    def qemu_pid(self) -> int:
+        return self._qemu.pid
+
+    def qemu_version(self) -> str:
+        version = self._qemu.execute("query-version")
+        numbers = version["qemu"]
+        text = f"{numbers['major']}.{numbers['minor']}.{numbers['micro']}"
+        return f"{text} {version['package']}".strip()
+
+    def get_ready(self, on_tick: Callable[[], None] = lambda: None) -> int:
+        """Bring the machine to the point where it takes a job; return that guest time.
+
+        Raises:
+            RunError: the guest did not get there; the console's last lines say why.
+        """
+        if self._snapshot is None:
+            return self._boot(on_tick)
+        if self._snapshot.has_disks:
+            self._plug_disks()  # what is restored must be there before
+        state_path = self._snapshot.state_path
+        self._execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state_path))}")
+        self._await_status(
+            "restoring the snapshot",
+            lambda status: status != "inmigrate",
+            _STOP_DEADLINE_S + state_path.stat().st_size / _RESTORE_MIN_BYTES_PER_S,
+        )
+        return self._snapshot.ready_ns
+
+    def save(self, path: Path) -> None:
+        """Save the state of the machine, which is stopped or about to be, to a file.
+
+        Raises:
+            RunError: QEMU could not, or took too long.
+        """
+        self._await_status("stopping the machine", lambda status: status == "paused")
+        if self.totals.disturbed_ns is not None:
+            raise RunError(
+                f"the machine is not saved: at guest time {self.totals.disturbed_ns} ns an "
+                "interrupt of the host's reached it, so it would not be the same again; try again"
+            )
+        self._execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
+        self._execute("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
+        patience, saved_bytes = Patience(_SAVE_DEADLINE_S), 0
+        while (state := self._execute("query-migrate"))["status"] != "completed":
+            if state["status"] in ("failed", "cancelled"):
+                raise _cannot_save(path, state.get("error-desc", "QEMU gives no reason"))
+            if (now_saved_bytes := _saved_bytes(state)) > saved_bytes:
+                saved_bytes = now_saved_bytes
+                patience.renew()
+            if patience.is_over:
+                raise RunError(
+                    f"saving the machine to {path} has not come on for {_SAVE_DEADLINE_S:.0f} s; "
+                    f"{saved_bytes} bytes are saved"
+                )
+            time.sleep(_POLL_S)
+
+    def run_job(
+        self,
+        job: Job,
+        *,
+        limit_ns: int | None = None,
+        host_limit_s: float | None = None,
+        on_tick: Callable[[], None] = lambda: None,
+    ) -> JobResult:
+        """Plug in the disks and run ``job`` in the guest, which is ready, to its end.
+
+        The job may take ``limit_ns`` of guest time and ``host_limit_s`` of host time.
+        ``on_tick`` is called some twenty times a second of host time.
+
+        Raises:
+            InputError: the job is too large.
+            GuestError: the guest died, or could not start the job.
+            TimeLimitError: the job was not done in time.
+            RunError: QEMU, the emulator or a medium failed.
+        """
+        if self._snapshot is None or not self._snapshot.has_disks:
+            self._plug_disks()
+        self._service.control.set_job(job, disk_count=len(self._disks), told=self._told())
+        for word in (DONE if job.has_aftermath else EXIT, FAILED, LIMIT):
+            self._service.stop_machine_at(word)
+        self._limit_ns = limit_ns
+        if limit_ns is not None:
+            self._service.limit_job(limit_ns)
+        self._execute("cont")
+        start = self._await_message(STARTED, None, on_tick)
+        end = stop = self._await_message(EXIT, host_limit_s, on_tick)
+        if job.has_aftermath:
+            stop = self._await_message(DONE, _AFTERMATH_DEADLINE_S, on_tick)
+        found = complaints(self._console.lines())
+        self._captures.check()
+        return JobResult(
+            exit_status=exit_status(end.text),
+            start_ns=start.totals.now_ns,
+            end_ns=end.totals.now_ns,
+            stop_ns=stop.totals.now_ns,
+            totals=replace(end.totals, warped_ns=end.totals.warped_ns - self._warped_in_boot_ns),
+            host_s=end.host_s - start.host_s,
+            complaints=found,
+        )
+
+    def _boot(self, on_tick: Callable[[], None]) -> int:
+        # The new rate counts from the very instruction at which the guest said READY.
+        self._service.stop_machine_at(READY, then_rate_hz=self._config.rate_hz)
+        self._execute("cont")
+        ready = self._await_message(READY, self._config.boot_deadline_s, on_tick)
+        self._await_status("stopping the booted machine", lambda status: status == "paused")
+        self._warped_in_boot_ns = ready.totals.warped_ns
+        return ready.totals.now_ns
+
+    def _plug_disks(self) -> None:
+        for index, plan in enumerate(self._disks, start=1):
+            self._plug(index, plan)
+
+    def _told(self) -> list[Told]:
+        """What the guest is to be told of its disks, which are plugged in."""
+        told: list[Told] = []
+        for index, plan in enumerate(self._disks, start=1):
+            ring_entries = None
+            if query := ring_query(plan.frontend, self._socket(index).node):
+                status = self._execute(query.name, **query.arguments)
+                ring_entries = int(status["vring-num-default"])
+            told += told_of(plan.frontend, plan.name, plan.queues, plan.traits, ring_entries)
+        return told
+
+    def _plug(self, index: int, plan: DiskPlan) -> None:
+        disk = self._socket(index)
+        self._execute(
+            "blockdev-add", **blockdev_arguments(disk, read_only=not plan.medium.writable)
+        )
+        for command in plug_commands(
+            plan.frontend,
+            disk.node,
+            plan.name,
+            plan.queues,
+            plan.traits,
+            write_cache=plan.write_cache,
+        ):
+            self._execute(command.name, **command.arguments)
+
+    def _socket(self, index: int) -> DiskSocket:
+        return DiskSocket(index, self._service.socket_name(index))
+
+    def _start_qemu(self) -> QemuProcess:
+        config, snapshot = self._config, self._snapshot
+        ours, theirs = socket.socketpair()
+        inherit = [self._console.fileno(), self.stdout.fileno(), self.stderr.fileno()]
+        if self._terminal is not None:
+            inherit.append(self._terminal.fileno())
+        files = MachineFiles(
+            config.image.kernel_path,
+            config.image.initrd_path,
+            self._console.path_in_child,
+            self.stdout.path_in_child,
+            self.stderr.path_in_child,
+            self._socket(CONTROL_DISK_INDEX),
+            append=config.kernel_arguments,
+            root=None if self._root is None else self._socket(1 + len(self._disks)),
+            terminal_fd=None if self._terminal is None else self._terminal.fileno(),
+        )
+        qemu = find_qemu(config.qemu)
+        command = qemu_command(
+            qemu.command + qemu.options,
+            files,
+            memory_bytes=config.memory_bytes,
+            cpu_count=config.cpu_count,
+            qmp_fd=theirs.fileno(),
+            incoming=snapshot is not None,
+        )
+        environment = self._service.environment(
+            start_ns=snapshot.ready_ns if snapshot else 0,
+            rate_hz=config.rate_hz if snapshot else BOOT_RATE_HZ,
+        )
+        log = self._captures.add("what QEMU says")
+        return QemuProcess(
+            command,
+            name=str(qemu.path),
+            qmp=ours,
+            qmp_peer=theirs,
+            environment={**environment, **qemu.environment},
+            log=log,
+            inherit=inherit,
+            # The answer to `cont` may have to wait until the guest's first requests are done.
+            answer_deadline_s=_ANSWER_DEADLINE_S + 4 * config.medium_deadline_s,
+        )
+
+    def _execute(self, command: str, **arguments: object) -> dict[str, Any]:
+        try:
+            result: dict[str, Any] = self._qemu.execute(command, **arguments)
+        except RunError:
+            if self._service.error is not None:
+                raise self._failure() from self._service.error
+            self._captures.check()
+            raise
+        return result
+
+    def _await_status(
+        self, doing: str, wanted: Callable[[str], bool], deadline_s: float = _STOP_DEADLINE_S
+    ) -> None:
+        patience = Patience(deadline_s)
+        while not wanted(status := self._execute("query-status")["status"]):
+            if patience.is_over:
+                raise RunError(f"{doing} took over {deadline_s:.0f} s; QEMU is {status}")
+            time.sleep(_POLL_S)
+
+    def _await_message(
+        self, word: str, deadline_s: float | None, on_tick: Callable[[], None]
+    ) -> GuestMessage:
+        patience = None if deadline_s is None else Patience(deadline_s)
+        silence = Patience(_SILENCE_DEADLINE_S)
+        turn_count = self.totals.turn_count
+        while True:
+            with contextlib.suppress(queue.Empty):
+                message = self._service.messages.get(timeout=_TICK_S)
+                if message is None:
+                    raise self._failure()
+                if message.word == word:
+                    return message
+                if message.word == LIMIT:
+                    raise self._over_time(message.totals.now_ns)
+                raise not_due(message.text, word)
+            if self._qemu.exit_status() is not None:
+                raise self._failure()  # the emulator, in a freeze, may not know yet
+            self._captures.check()
+            self._watch.read(self._console)
+            on_tick()
+            if turn_count != self.totals.turn_count or self.totals.waiting_for:
+                turn_count = self.totals.turn_count
+                silence.renew()
+            elif silence.is_over:
+                raise self._silence()
+            if patience is not None and deadline_s is not None and patience.is_over:
+                raise self._too_late(word, deadline_s)
+
+    def _over_time(self, guest_ns: int) -> TimeLimitError:
+        limit = format_time_ns(self._limit_ns or 0)
+        error = TimeLimitError(
+            f"the job was not done within its limit of {limit} of guest time; give it more with "
+            "--time-limit"
+        )
+        error.guest_ns = guest_ns
+        return error
+
+    def _silence(self) -> RunError:
+        stands = f"guest time stands at {self._guest_time()}"
+        if disk := self.totals.device_at_work:
+            return RunError(
+                f"the device of {disk} has not returned from a call for "
+                f"{_SILENCE_DEADLINE_S:.0f} s; {stands}"
+            )
+        return RunError(
+            f"QEMU has not reported for {_SILENCE_DEADLINE_S:.0f} s; {stands}; "
+            f"{self._console_tail()}"
+        )
+
+    def _too_late(self, word: str, deadline_s: float) -> RunError:
+        if word == EXIT:
+            return TimeLimitError(
+                f"the job was not done within its limit of {deadline_s:g}s of real time, in which "
+                f"guest time came to {self._guest_time()}; give it more with --real-time-limit"
+            )
+        if word == DONE:
+            return RunError(
+                f"the guest has not written out and handed over its files {deadline_s:g} s after "
+                f"the end of the job; guest time is {self._guest_time()}; {self._console_tail()}"
+            )
+        return GuestError(
+            f"the guest was not ready within {deadline_s:g} s of real time (--boot-deadline); "
+            f"guest time is {self._guest_time()}; {self._console_tail()}"
+        )
+
+    def _guest_time(self) -> str:
+        return format_time_ns(self.totals.now_ns)
+
+    def _failure(self) -> BaseException:
+        """What to raise now that the emulator or QEMU has ended before the job."""
+        status = self._qemu.await_exit()
+        error = self._service.error
+        killed = status is not None and status < 0  # not the agent's way: nobody told it to end
+        if isinstance(error, OSError) and not killed:
+            return RunError(f"the emulator failed: {error}")
+        if error is not None and not killed:
+            return error
+        words = self._qemu.last_words()
+        if status == 0 and not words:
+            return GuestError(
+                f"the guest {self._how_the_guest_ended()} before the job was done; "
+                f"{self._console_tail()}"
+            )
+        words = words or self._console_tail()
+        return RunError(f"QEMU {how_it_ended(status)} before the job was done: {words}")
+
+    def _how_the_guest_ended(self) -> str:
+        if is_panic(self._console.lines()):
+            return f"died of {complaints(self._console.lines())[0]!r}"
+        return "shut down or rebooted"
+
+    def _console_tail(self) -> str:
+        lines = self._console.last_lines(3)
+        return "the console's last lines: " + " | ".join(lines) if lines else "the console is empty"
+
+
+def _saved_bytes(migration: Mapping[str, Any]) -> int:
+    """How much has been saved, of the answer to ``query-migrate``; 0 before anything is."""
+    return int(migration.get("ram", {}).get("transferred", 0))
+
+
+def _cannot_save(path: Path, reason: str) -> RunError:
+    """QEMU knows of a broken pipe only; why the other end broke it is found out by writing."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return RunError(
+            f"cannot save the machine to {path} ({error.strerror}): free some space, "
+            "or set XDG_CACHE_HOME to a directory on a larger disk"
+        )
+    return RunError(f"cannot save the machine to {path}: {reason}")

@@ -1,0 +1,214 @@
+"""The emulator at work behind a machine: sockets, clock, loop and thread, as one thing."""
+
+from __future__ import annotations
+
+import os
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from freezingtime.clock.virtual import VirtualClock
+from freezingtime.device.base import Device
+from freezingtime.device.constant import ConstantDevice
+from freezingtime.disk_traits import NO_TRAITS, DiskTraits
+from freezingtime.emulator.loop import CompletedRequest, Disk, Emulator, Totals
+from freezingtime.emulator.medium_queue import MediumQueue, new_workers
+from freezingtime.errors import FreezingTimeError
+from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
+from freezingtime.host.poller import Poller
+from freezingtime.medium.base import Medium
+from freezingtime.nbd.export import Export
+from freezingtime.nbd.server import NbdServer
+from freezingtime.vm.control_disk import ControlDisk
+from freezingtime.vm.job_messages import EXIT, READY, STARTED, first_word
+
+#: The message that the guest time given to the job is over; it is ours and not the guest's.
+LIMIT = "LIMIT"
+
+#: The messages at which the job is over: what the guest does after them is not measured.
+_JOB_IS_OVER = (EXIT, LIMIT)
+
+#: Disk 0 is the control disk; the user's disks follow, and the root disk if there is one.
+CONTROL_DISK_INDEX = 0
+
+_NS_PER_S = 1_000_000_000
+_JOIN_DEADLINE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """One disk of a machine, by the name that the guest will know it under."""
+
+    name: str
+    device: Device
+    medium: Medium
+    frontend: Frontend = Frontend.VIRTIO_BLK
+    write_cache: bool = True
+    queues: Queues = DEFAULT_QUEUES
+    traits: DiskTraits = NO_TRAITS
+    internal: bool = False
+    """Part of the machine, not of what is measured: in no figure and no record."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestMessage:
+    """What the guest said over the control disk, and when; or ``LIMIT``."""
+
+    word: str
+    """What it begins with; empty if that is nothing that a job runner says."""
+    text: str
+    totals: Totals
+    """What had happened by then; its ``now_ns`` is the guest time."""
+    host_s: float
+    """Host time, monotonic."""
+
+
+class EmulatorService:
+    """Serves a machine's disks from a thread of its own until closed."""
+
+    def __init__(
+        self,
+        plans: Sequence[DiskPlan],
+        *,
+        boots_from_last: bool = False,
+        rate_hz: int,
+        medium_deadline_s: float,
+        bootstrap: bytes = b"",
+        paced: bool = False,
+        on_completed: Callable[[CompletedRequest], None],
+    ) -> None:
+        """``rate_hz`` is the speed of the guest's CPU while it runs its job.
+
+        ``on_completed`` gets the requests of the disks that are not internal, in the
+        service's thread. With ``boots_from_last`` the last of ``plans`` is a root disk
+        that the guest has yet to boot from: until it says READY, that disk takes no time and
+        is not recorded, so that a booted guest is the same whatever its root device is to be.
+        ``bootstrap`` is for a guest without a job runner. With ``paced`` guest time does not run
+        ahead of the host's.
+        """
+        self.totals = Totals()
+        #: What the guest says; None once the service has ended.
+        self.messages: queue.SimpleQueue[GuestMessage | None] = queue.SimpleQueue()
+        self.error: BaseException | None = None
+        self.control = ControlDisk(self._on_guest_message, bootstrap)
+        self._stop_machine_at: dict[str, int | None] = {}
+        self._job_limit_ns: int | None = None
+        self._poller = Poller()
+        self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
+        self._server = NbdServer(self._poller)
+        self._clock = VirtualClock(f"{self._name}-control", self._poller, paced=paced)
+        self._workers = new_workers()
+        control = DiskPlan("control", _no_time(), self.control, internal=True)
+        self._boot_disk: Disk | None = None
+        disks = [
+            Disk(
+                index,
+                plan.name,
+                plan.device,
+                MediumQueue(plan.medium, self._workers, medium_deadline_s),
+                plan.internal,
+            )
+            for index, plan in enumerate([control, *plans])
+        ]
+        if boots_from_last:
+            self._boot_disk = disks[-1]
+            disks[-1] = replace(self._boot_disk, device=_no_time(), internal=True)
+        for disk, disk_plan in zip(disks, [control, *plans], strict=True):
+            medium = disk.queue.medium
+            export = Export(
+                disk.name,
+                medium.size_bytes,
+                read_only=not medium.writable,
+                min_block_bytes=disk_plan.traits.logical_block_bytes,
+            )
+            self._server.listen(
+                f"\0{self.socket_name(disk.index)}", {disk.name: (disk.index, export)}
+            )
+        self._emulator = Emulator(
+            disks,
+            self._clock,
+            self._server,
+            on_completed,
+            self.totals,
+            resolution_ns=-(-_NS_PER_S // rate_hz),
+        )
+        self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def socket_name(self, disk_index: int) -> str:
+        """The abstract Unix socket of a disk."""
+        return f"{self._name}-nbd-{disk_index}"
+
+    def environment(self, *, start_ns: int, rate_hz: int) -> dict[str, str]:
+        """What QEMU needs in its environment to be served."""
+        return VirtualClock.environment(
+            socket_name=f"{self._name}-control",
+            nbd_prefix=f"{self._name}-nbd-",
+            start_ns=start_ns,
+            rate_hz=rate_hz,
+        )
+
+    def stop_machine_at(self, word: str, *, then_rate_hz: int | None = None) -> None:
+        """Have the machine stop at the guest time of a message that begins with ``word``."""
+        self._stop_machine_at[word] = then_rate_hz
+
+    def limit_job(self, limit_ns: int) -> None:
+        """Stop the machine this much guest time after STARTED, and say ``LIMIT``."""
+        self._job_limit_ns = limit_ns
+
+    def close(self) -> None:
+        """End the thread and all sockets. Idempotent."""
+        if self._thread.is_alive():
+            self._clock.request_wakeup()
+            for disk in self._emulator.disks:
+                disk.queue.abandon()  # the freeze that the thread may be in
+            self._thread.join(_JOIN_DEADLINE_S)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        self._server.close()
+        self._clock.close()
+        self._poller.close()
+        self.control.close()
+
+    def _run(self) -> None:
+        try:
+            self._emulator.run()
+        except (FreezingTimeError, OSError) as error:
+            self.error = error
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            # The agent takes the closed sockets for our end, and stops QEMU.
+            self._clock.hang_up()
+            self.messages.put(None)
+
+    def _on_guest_message(self, text: str) -> None:
+        word = first_word(text)
+        if word == READY and self._boot_disk is not None:
+            # Once: a guest may say it again, with requests under way.
+            self._emulator.replace(self._boot_disk)
+            self._boot_disk = None
+        if word == STARTED and self._job_limit_ns is not None:
+            self._emulator.set_alarm(
+                self.totals.now_ns + self._job_limit_ns, lambda: self._pass_on(LIMIT, LIMIT)
+            )
+            self._job_limit_ns = None
+        self._pass_on(word, text)
+
+    def _pass_on(self, word: str, text: str) -> None:
+        if word in _JOB_IS_OVER:
+            self._emulator.end_record()
+        if word in self._stop_machine_at:
+            self._emulator.stop_machine()
+            if rate_hz := self._stop_machine_at[word]:
+                self._emulator.set_rate(rate_hz)
+        self.messages.put(GuestMessage(word, text, replace(self.totals), time.monotonic()))
+
+
+def _no_time() -> Device:
+    return ConstantDevice(read_ns=0, write_ns=0, flush_ns=0, discard_ns=0)

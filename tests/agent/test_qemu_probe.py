@@ -1,0 +1,174 @@
+"""Which QEMUs are refused before anything is built for them, and in which words."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from freezingtime.errors import InputError
+from freezingtime.vm.qemu import probe as qemu_probe
+from freezingtime.vm.qemu.probe import probe, require_qemu
+from freezingtime.vm.qemu.program import QemuProgram, find_qemu
+from tests.conftest import RunProgram, require_tool
+from tests.support.agentlib import AGENT_DIRECTORY, CURE
+
+#: Where e_machine is in an ELF header; 183 is AArch64.
+_MACHINE_OFFSET, _AARCH64 = 18, 183
+
+#: A function as clang's control-flow integrity has it: a jump in a table, padded with traps.
+_GUARDED = """
+__asm__(".globl icount_get\\n.type icount_get, @function\\n"
+        "icount_get: {landing}.byte 0xe9, 0, 0, 0, 0, 0xcc, 0xcc, 0xcc\\n");
+"""
+
+
+def exported_names() -> list[str]:
+    """What the agent needs of a QEMU under one name."""
+    return re.findall(r"NEED\((\w+)\),", (AGENT_DIRECTORY / "qemu" / "exports.c").read_text())
+
+
+def compile_program(path: Path, source: str, *options: str) -> QemuProgram:
+    """A program that says of itself what QEMU does, and has these functions."""
+    main = '#include <stdio.h>\nint main(void) { puts("QEMU emulator version 1.2.3"); return 0; }\n'
+    subprocess.run(
+        [require_tool("gcc"), "-w", "-x", "c", "-", "-o", path, *options],
+        input=source + main,
+        text=True,
+        check=True,
+    )
+    return QemuProgram(path)
+
+
+def functions(names: list[str]) -> str:
+    return "".join(f"void {name}(void) {{}}\n" for name in names)
+
+
+def refusal(qemu: QemuProgram) -> str:
+    with pytest.raises(InputError) as caught:
+        probe(qemu)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith(f"{qemu.path}: ")
+    assert CURE in line
+    return line
+
+
+def test_the_installed_one_will_do() -> None:
+    require_tool("qemu-system-x86_64")
+    found = require_qemu(None)
+    assert re.match(r"\d+\.\d+\.\d+", found.version)
+    assert found.hooks.count("(") == 16
+
+
+def test_one_that_exports_nothing(tmp_path: Path) -> None:
+    """As QEMU does where it is built without modules."""
+    line = refusal(compile_program(tmp_path / "qemu", functions(exported_names())))
+    assert "does not export icount_get, as one that is built with modules does" in line
+
+
+def test_what_is_not_exported_is_named(tmp_path: Path) -> None:
+    names = exported_names()
+    assert len(names) > 30
+    for missing in (names[0], names[-1]):
+        source = functions([name for name in names if name != missing])
+        line = refusal(compile_program(tmp_path / "qemu", source, "-rdynamic"))
+        assert f"does not export {missing}," in line
+
+
+def test_a_lock_of_unknown_names(tmp_path: Path) -> None:
+    source = functions(exported_names())
+    line = refusal(compile_program(tmp_path / "qemu", source, "-rdynamic"))
+    assert "functions of its big lock" in line
+    some = functions(["bql_locked", "bql_lock_impl", "bql_unlock"])
+    line = refusal(compile_program(tmp_path / "qemu", source + some, "-rdynamic"))
+    assert "functions of its big lock" in line
+
+
+@pytest.mark.parametrize("landing", ["", ".byte 0xf3, 0x0f, 0x1e, 0xfa; "])
+def test_one_with_control_flow_integrity(tmp_path: Path, landing: str) -> None:
+    names = [name for name in exported_names() if name != "icount_get"]
+    source = functions(names) + _GUARDED.format(landing=landing)
+    line = refusal(compile_program(tmp_path / "qemu", source, "-rdynamic"))
+    assert "control-flow integrity (CFI)" in line
+
+
+def test_one_of_another_architecture(tmp_path: Path) -> None:
+    program = tmp_path / "qemu"
+    content = bytearray(Path("/bin/true").read_bytes())
+    content[_MACHINE_OFFSET : _MACHINE_OFFSET + 2] = _AARCH64.to_bytes(2, "little")
+    program.write_bytes(content)
+    assert "is a program for another CPU (aarch64)" in refusal(QemuProgram(program))
+
+
+def test_one_that_is_static(tmp_path: Path) -> None:
+    assert "linked statically" in refusal(compile_program(tmp_path / "qemu", "", "-static"))
+
+
+def test_a_script(tmp_path: Path) -> None:
+    script = tmp_path / "qemu"
+    script.write_text("#!/bin/sh\nexec qemu-system-x86_64\n")
+    script.chmod(0o755)
+    assert "name the program that it starts" in refusal(QemuProgram(script))
+
+
+def test_a_program_that_is_no_qemu() -> None:
+    assert "prints no version" in refusal(QemuProgram(Path("/bin/sh")))
+
+
+def test_one_for_another_guest(tmp_path: Path) -> None:
+    """The machine of a run is unknown to it: here, its name is another."""
+    installed = Path(require_tool("qemu-system-x86_64"))
+    other = tmp_path / "qemu"
+    other.write_bytes(installed.read_bytes().replace(b"pc-i440fx-7.2", b"pc-i440fx-0.9"))
+    other.chmod(0o755)
+    assert "unsupported machine type" in refusal(QemuProgram(other))
+
+
+def test_one_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qemu_probe, "_DEADLINE_S", 0.2)
+    hanging = compile_program(
+        tmp_path / "qemu",
+        "unsigned sleep(unsigned);\n"
+        "__attribute__((constructor)) static void hang(void) { sleep(600); }\n",
+    )
+    assert "has not ended after 0.2 s" in refusal(hanging)
+
+
+@pytest.mark.parametrize("missing", ["usr/bin/qemu-system-x86_64", "ld-linux-x86-64.so.2"])
+def test_a_directory_that_lacks_something(tmp_path: Path, missing: str) -> None:
+    binary = tmp_path / "usr/bin/qemu-system-x86_64"
+    binary.parent.mkdir(parents=True)
+    if missing != "usr/bin/qemu-system-x86_64":
+        shutil.copy("/bin/true", binary)
+    with pytest.raises(InputError, match=re.escape(f"--qemu {tmp_path}: holds no {missing}; ")):
+        find_qemu(str(tmp_path))
+
+
+def test_the_environment_names_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "mine"
+    shutil.copy("/bin/true", program)
+    monkeypatch.setenv("FREEZINGTIME_QEMU", str(program))
+    assert find_qemu().path == program
+    assert find_qemu("/bin/false").path == Path("/bin/false")
+
+
+def test_a_run_with_one_that_will_not_do_ends_before_anything_is_built(
+    freezingtime: RunProgram, tmp_path: Path
+) -> None:
+    installed = require_tool("qemu-system-x86_64")
+    program = compile_program(tmp_path / "qemu-without-exports", "").path
+    ended = freezingtime(
+        *("run", "--quiet", "--qemu", program, "--", "true"),
+        environment={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]},
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert f"{program}: this QEMU does not export icount_get" in line
+    assert f"on this host --qemu {installed} (" in line
+    assert line.endswith(" would do")
+    assert not list((tmp_path / "cache").glob("*/images/*"))

@@ -1,0 +1,247 @@
+"""The --disk option: what it means, and what is said about one that means nothing."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freezingtime.device.constant import ConstantDevice, ConstantTimes
+from freezingtime.disk.media import open_medium
+from freezingtime.disk.spec import (
+    ConstantSpec,
+    DiskSpec,
+    FileSpec,
+    MemorySpec,
+    build_device,
+    parse_disk,
+)
+from freezingtime.errors import InputError
+from freezingtime.medium.delay import Delay, DelayMedium
+from freezingtime.medium.file import FileMedium
+from freezingtime.medium.memory import MemoryMedium
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.request import Operation, Request
+
+
+@pytest.fixture
+def disk_path(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"x" * 8192)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "device"),
+    [
+        ("constant:10us", ConstantSpec(ConstantTimes(10_000, 10_000, 10_000, 10_000))),
+        ("constant:0", ConstantSpec(ConstantTimes(0, 0, 0, 0))),
+        ("constant:read=10us", ConstantSpec(ConstantTimes(read_ns=10_000))),
+        (
+            "constant:read=10us,write=20us,flush=0,discard=1ms",
+            ConstantSpec(ConstantTimes(10_000, 20_000, 0, 10**6)),
+        ),
+        ("constant:10us,flush=0", ConstantSpec(ConstantTimes(10_000, 10_000, 0, 10_000))),
+    ],
+)
+def test_the_times_of_a_constant_device(text: str, device: ConstantSpec) -> None:
+    assert parse_disk(text).device == device
+
+
+def test_what_is_not_said_has_a_default() -> None:
+    assert parse_disk("constant:1us") == DiskSpec(
+        text="constant:1us",
+        name=None,
+        device=ConstantSpec(ConstantTimes(1000, 1000, 1000, 1000)),
+        medium=MemorySpec(),
+        delay=None,
+        size_bytes=None,
+        writable=False,
+        direct=False,
+    )
+
+
+def test_all_of_it_at_once() -> None:
+    text = (
+        "constant:read=10us,write=20us,medium=file:/disks/a,delay=3ms,size=1GiB,"
+        "writable=yes,direct=yes,name=data-1"
+    )
+    assert parse_disk(text) == DiskSpec(
+        text=text,
+        name="data-1",
+        device=ConstantSpec(ConstantTimes(read_ns=10_000, write_ns=20_000)),
+        medium=FileSpec(Path("/disks/a")),
+        delay=Delay(3_000_000, 3_000_000),
+        size_bytes=2**30,
+        writable=True,
+        direct=True,
+    )
+
+
+def test_a_path_may_have_commas_colons_and_equals_signs() -> None:
+    spec = parse_disk(r"constant:1us,medium=file:/a\,b:c=d,name=x")
+    assert spec.medium == FileSpec(Path("/a,b:c=d"))
+    assert spec.name == "x"
+
+
+DEVICE_KEYS = "the device 'constant' has read, write, flush, discard"
+DISK_KEYS = (
+    "a disk has medium, size, writable, direct, format, delay, name, frontend, write-cache, "
+    "queue-depth, queues, block-size, rotational"
+)
+EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
+TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", f"empty field in ''; remove the extra comma, or write {EXAMPLE}"),
+        (
+            "optane",
+            "unknown device 'optane'; did you mean intel-optane-p4800x-750gb or "
+            "intel-optane-p5800x-1.6tb? 'freezingtime devices PATTERN' searches the catalogue; "
+            "or write constant:10us, a file NAME.toml, or your own module:Class",
+        ),
+        (
+            "constant",
+            "device 'constant' needs a time: constant:10us, or constant:read=10us",
+        ),
+        (
+            "constant:medium=memory",
+            "device 'constant' needs a time: constant:10us, or constant:read=10us",
+        ),
+        ("constant:10", f"bad time '10': {TIMES}"),
+        ("constant:read=10", f"read=10: bad time '10': {TIMES}"),
+        ("constant:reed=10us", f"unknown key 'reed'; {DEVICE_KEYS}; {DISK_KEYS}"),
+        ("constant:1us,medum=memory", f"unknown key 'medum'; {DEVICE_KEYS}; {DISK_KEYS}"),
+        ("constant:1us,2us", f"unknown key '2us'; {DEVICE_KEYS}; {DISK_KEYS}"),
+        (
+            "constant:1us,medium=memory,read=2us",
+            "read=2us: belongs to the device; put it before medium=",
+        ),
+        ("constant:read=1us,read=2us", "read=2us: read= stands twice; keep one of them"),
+        ("constant:1us,size=1G,size=1G", "size=1G: size= stands twice; keep one of them"),
+        ("constant:1us,size=", "size: has no value; write size=VALUE"),
+        ("constant:1us,writable", "writable: has no value; write writable=VALUE"),
+        (
+            "constant:1us,,size=1G",
+            f"empty field in 'constant:1us,,size=1G'; remove the extra comma, or write {EXAMPLE}",
+        ),
+        ("constant:1us,medium=tape", "medium=tape: unknown medium; write memory or file:PATH"),
+        ("constant:1us,medium=file:", "medium=file:: unknown medium; write memory or file:PATH"),
+        (
+            "constant:1us,size=1000",
+            "size=1000: must be a positive multiple of 512 bytes, such as 1GiB",
+        ),
+        ("constant:1us,size=0", "size=0: must be a positive multiple of 512 bytes, such as 1GiB"),
+        ("constant:1us,medium=file:/x,writable=maybe", "writable=maybe: write yes or no"),
+        (
+            "constant:1us,delay=2ms..1ms",
+            "delay=2ms..1ms: the longest delay is below the shortest; write MIN..MAX",
+        ),
+        ("constant:1us,delay=1ms..", f"delay=1ms..: bad time '': {TIMES}"),
+        ("constant:1us,direct=yes", "direct=yes: is for files; add medium=file:PATH"),
+        (
+            "constant:1us,name=a b",
+            "name=a b: write up to 63 letters, digits, '.', '_' or '-', such as data-1",
+        ),
+    ],
+)
+def test_a_bad_disk_is_refused_with_the_cure(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_disk(text)
+    assert str(caught.value) == f"--disk: {said}"
+
+
+@given(st.text(alphabet="constant:readwi,=\\1us0medium=file/ ", max_size=60))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    for candidate in (text, "constant:" + text, "constant:1us," + text):
+        try:
+            spec = parse_disk(candidate)
+        except InputError as error:
+            assert str(error).startswith("--disk: ")  # noqa: PT017 -- either outcome is right
+        else:
+            assert spec.text == candidate
+
+
+def test_a_device_is_built_with_its_times() -> None:
+    device = build_device(parse_disk("constant:read=10us,write=20us"), seed=1)
+    assert isinstance(device, ConstantDevice)
+    device.submit(Request(Operation.WRITE, 0, 512, bytes(512)), now_ns=5)
+    assert device.next_event_ns() == 20_005
+
+
+def test_memory_has_a_default_size_and_a_chosen_one(tmp_path: Path) -> None:
+    with closing(open_medium(parse_disk("constant:1us"), tmp_path)) as medium:
+        assert isinstance(medium, MemoryMedium)
+        assert medium.size_bytes == 2**30
+    with closing(open_medium(parse_disk("constant:1us,size=1M"), tmp_path)) as medium:
+        assert medium.size_bytes == 2**20
+
+
+def test_a_file_stays_as_it_is(disk_path: Path, tmp_path: Path) -> None:
+    spec = parse_disk(f"constant:1us,medium=file:{disk_path},size=4096")
+    with closing(open_medium(spec, tmp_path)) as medium:
+        assert isinstance(medium, OverlayMedium)
+        assert medium.size_bytes == 4096
+        medium.write(0, b"y" * 512)
+        assert medium.read(0, 1024) == b"y" * 512 + b"x" * 512
+    assert disk_path.read_bytes() == b"x" * 8192
+
+
+def test_a_writable_file_is_written(disk_path: Path, tmp_path: Path) -> None:
+    spec = parse_disk(f"constant:1us,medium=file:{disk_path},writable=yes")
+    with closing(open_medium(spec, tmp_path)) as medium:
+        assert isinstance(medium, FileMedium)
+        medium.write(0, b"y" * 512)
+    assert disk_path.read_bytes() == b"y" * 512 + b"x" * 7680
+
+
+def test_a_delay_wraps_the_medium(tmp_path: Path) -> None:
+    with closing(open_medium(parse_disk("constant:1us,size=1M,delay=1us"), tmp_path)) as medium:
+        assert isinstance(medium, DelayMedium)
+        assert medium.describe() == "memory, delayed by 1us"
+    with closing(open_medium(parse_disk("constant:1us,delay=1us..2ms"), tmp_path)) as medium:
+        assert medium.describe() == "memory, delayed by 1us..2ms"
+
+
+@pytest.mark.parametrize(
+    ("text", "delay"),
+    [
+        ("0", None),
+        ("0..0", None),
+        ("1ms", Delay(1_000_000, 1_000_000)),
+        ("2.5ms..10ms", Delay(2_500_000, 10_000_000)),
+        ("0..1us", Delay(0, 1_000)),
+    ],
+)
+def test_a_delay_is_a_time_or_a_range(text: str, delay: Delay | None) -> None:
+    assert parse_disk(f"constant:1us,delay={text}").delay == delay
+
+
+def test_a_missing_file_is_refused_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with pytest.raises(InputError) as caught:
+        open_medium(parse_disk(f"constant:1us,medium=file:{path}"), tmp_path)
+    assert str(caught.value) == (
+        f"--disk: medium=file:{path}: no such file; create it with 'truncate -s 1G {path}'"
+    )
+
+
+def test_a_file_that_is_too_small_is_refused(disk_path: Path, tmp_path: Path) -> None:
+    spec = parse_disk(f"constant:1us,medium=file:{disk_path},size=1M")
+    with pytest.raises(InputError, match=r"^--disk: medium=file:.*: too small for size=1MiB, has"):
+        open_medium(spec, tmp_path)
+
+
+def test_a_missing_scratch_directory_is_refused_and_lets_go_of_the_file(
+    disk_path: Path, tmp_path: Path
+) -> None:
+    spec = parse_disk(f"constant:1us,medium=file:{disk_path}")
+    with pytest.raises(InputError, match=r"^--disk: cannot keep copy-on-write data in .*/missing"):
+        open_medium(spec, tmp_path / "missing")
+    FileMedium(disk_path, writable=True).close()

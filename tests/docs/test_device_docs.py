@@ -1,0 +1,49 @@
+"""The examples of docs/devices.md: every file is made, every command run, every device driven."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from freezingtime.device.registry import describe
+from freezingtime.simulate.generator import RequestGenerator
+from freezingtime.simulate.simulate import simulate_closed_loop
+from freezingtime.simulate.workload import parse_workload
+from tests.support.doclib import blocks_of, read_page, run_examples
+
+PAGE = read_page("devices")
+FILES = {block.file: block.text for block in blocks_of(PAGE) if block.file is not None}
+DEVICES = [name if name.endswith(".toml") else "tape.py:Tape" for name in FILES]
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Holds the page's files, and is where we are."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_model_of_ones_own_is_short() -> None:
+    assert len([line for line in FILES["tape.py"].split("\n") if line.strip()]) <= 21
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.usefixtures("directory")
+def test_a_device_of_the_page_serves(device: str) -> None:
+    description = describe(device)
+    pattern = "write" if device == "zoned.toml" else "randrw"  # zones are written in order
+    workload = parse_workload(f"{pattern},bs=4k/50:16k/50,qd=4,count=300,size=256MiB")
+    disk_bytes = description.capacity_bytes or 1 << 30
+    batches = RequestGenerator(workload, seed=0, disk_bytes=disk_bytes).batches()
+    simulation = simulate_closed_loop(description.build(0), batches, 4, count=300)
+    assert len(simulation.completion_ns) == 300
+    assert int(simulation.latency_ns.min()) > 0
+
+
+def test_every_example_runs(tmp_path: Path) -> None:
+    ran = list(run_examples(PAGE, tmp_path))
+    assert {kind for kind, _ in ran} == {"console"}
+    assert all(printed for _, printed in ran)

@@ -1,0 +1,30 @@
+"""docs/report.md: what it says is in a page is there, and every example runs as it stands."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from freezingtime.report.figures.run_figures import RUN_FIGURES, RUNS_MAX
+from tests.results.test_report import HEADINGS, Page, cells
+from tests.support.doclib import read_page, run_examples
+
+PAGE = read_page("report")
+
+
+def test_the_table_has_the_sections_of_the_page() -> None:
+    assert re.findall(r"^\| ([^|]+) \| ", PAGE, re.MULTILINE)[2:] == HEADINGS
+    assert RUNS_MAX == 6
+
+
+@pytest.mark.guest
+def test_every_example_runs(tmp_path: Path) -> None:
+    assert [kind for kind, _ in run_examples(PAGE, tmp_path)] == ["console"]
+    page = Page((tmp_path / "report.html").read_text())
+    assert cells(page, "h2") == HEADINGS
+    # The mean of reads, which is all the difference between the two devices.
+    assert {"80.000", "60.000"} <= set(cells(page, "td"))
+    # Nothing goes on in ``constant`` devices: that figure is not drawn.
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * (len(RUN_FIGURES) - 1)

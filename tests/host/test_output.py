@@ -1,0 +1,117 @@
+"""Files that appear whole or not at all, whoever else writes them; and one writer at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from freezingtime.errors import InputError
+from freezingtime.simulate.replay import open_new_record
+from freezingtime.trace.output import replaced
+from freezingtime.trace.record_file import RecordFile
+from freezingtime.trace.run_directory import locked_run_directory
+from tests.conftest import PROGRAM, RunProgram
+from tests.guest.test_death import await_value
+from tests.support.recordlib import HEADER
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    target = tmp_path / "page.html"
+    with replaced(target) as first:
+        first.write(b"first" * 1000)
+        with replaced(target) as second:
+            second.write(b"second")
+        assert target.read_bytes() == b"second"
+    assert target.read_bytes() == b"first" * 1000
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_replay_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "record.parquet"
+    target.write_bytes(b"of before")
+
+    def fail() -> None:
+        with open_new_record(target, ["constant:10us"], seed=0) as record:
+            record.begin()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert target.read_bytes() == b"of before"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_replay_that_is_killed_leaves_nothing_that_looks_finished(
+    tmp_path: Path, freezingtime: RunProgram
+) -> None:
+    target = tmp_path / "record.parquet"
+    kill = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from freezingtime.simulate.replay import open_new_record\n"
+        "with open_new_record(Path(sys.argv[1]), ['constant:10us'], seed=0) as record:\n"
+        "    record.begin()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", kill, target], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    ended = freezingtime("report", target, "-o", tmp_path / "page.html")
+    assert ended.returncode == 2
+    assert f"{target}: no such file" in ended.stderr
+    assert all(path.name.startswith(".") for path in tmp_path.iterdir())
+
+
+def test_a_record_has_one_writer(tmp_path: Path) -> None:
+    with RecordFile(tmp_path / "record", HEADER):
+        with pytest.raises(OSError, match="another process still writes there") as refused:
+            RecordFile(tmp_path / "record", HEADER)
+        assert refused.value.strerror == "another process still writes there"
+    with RecordFile(tmp_path / "record", HEADER):
+        pass
+
+
+def test_a_directory_has_one_run(tmp_path: Path) -> None:
+    with locked_run_directory(tmp_path):
+        again = pytest.raises(InputError, match="another run still writes there")
+        with again, locked_run_directory(tmp_path):
+            pass
+    with locked_run_directory(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(_fd: object, _how: int) -> None:
+        raise OSError(9, os.strerror(9))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with locked_run_directory(tmp_path), RecordFile(tmp_path / "record", HEADER):
+        pass
+    assert (tmp_path / "record").is_file()
+
+
+@pytest.mark.guest
+def test_a_second_run_into_a_directory_is_refused(freezingtime: RunProgram, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    endless = ["run", "-q", "--out", str(out), "--", "echo begun; while :; do :; done"]
+    with subprocess.Popen([PROGRAM, *endless], stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == b"begun\n"
+        files = {path: path.stat().st_ino for path in out.iterdir()}
+        second = freezingtime("run", "-q", "--out", out, "--", "true")
+        assert second.returncode == 2
+        assert second.stderr == (
+            f"freezingtime: --out {out}: another run still writes there; name another directory\n"
+        )
+        assert {path: path.stat().st_ino for path in out.iterdir()} == files
+        await_value(lambda: (out / "stdout.txt").read_text() or None, 60.0, "stdout.txt")
+        first.terminate()
+        assert first.wait(60) == 143
+    assert (out / "stdout.txt").read_text() == "begun\n"

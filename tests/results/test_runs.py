@@ -1,0 +1,67 @@
+"""`freezingtime runs`: every run below a directory, the damaged ones too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.conftest import RunProgram
+from tests.results.test_cli_errors import complaint
+from tests.results.test_compare import a_run, reads
+
+
+def test_text(freezingtime: RunProgram, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    a_run(tmp_path / "deep" / "one", reads(10_000, 10_000, 30_000))
+    a_run(tmp_path / "two", [], audit={"valid": False})
+    (a_run(tmp_path / "worse", reads(10)) / "run.json").write_text("[]")
+    header, one, two, worse = freezingtime("runs", cwd=tmp_path).stdout.splitlines()
+    assert header.split() == [
+        "run",
+        "valid",
+        "guest",
+        "time",
+        "requests",
+        "p50,",
+        "p99",
+        "disks",
+        "job",
+    ]
+    assert one.startswith("deep/one  yes      1ms         3         data:read 10us, 30us  ")
+    assert one.endswith("fio")
+    assert two.split()[:5] == ["two", "NO", "1ms", "0", "-"]
+    assert worse.startswith("worse     DAMAGED")
+    assert worse.endswith("; repeat the run")
+    assert "worse/run.json: is damaged" in worse
+
+
+def test_json(freezingtime: RunProgram, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "one", reads(10_000, 30_000))
+    missing = a_run(tmp_path / "two", [])
+    (missing / "requests.parquet").unlink()
+    one, two = json.loads(freezingtime("runs", "--json", tmp_path).stdout)
+    assert (one["path"], one["requests"], one["valid"]) == (str(run), 2, True)
+    (figures,) = one["figures"]
+    assert (figures["operation"], figures["p99_ns"]) == ("read", 30_000)
+    assert two["damage"].startswith(f"{missing}: no run there")
+
+
+def test_nothing_there(freezingtime: RunProgram, tmp_path: Path) -> None:
+    ended = freezingtime("runs", tmp_path)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert "no run in" in ended.stderr
+    assert "no such directory" in complaint(freezingtime, "runs", tmp_path / "none")
+
+
+def test_a_directory_of_runs_is_no_run_but_names_one(
+    freezingtime: RunProgram, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in ("b", "a"):
+        a_run(tmp_path / "runs" / name, [])
+    ended = freezingtime("report", tmp_path / "runs", "-o", tmp_path / "page.html")
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"freezingtime: {tmp_path / 'runs'}: is no run, but has 2 in it; "
+        f"name the one that is meant, such as {tmp_path / 'runs' / 'a'}\n"
+    )
