@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What a run needs, and what the tests need on top.
 RUN_PACKAGES := qemu-system-x86 fio gcc libc6-dev python3-venv python3-dev
-TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio
+TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio lowdown groff-base
 # What `make paper` needs on top: the Debian guest, and what we are compared with.
 PAPER_PACKAGES := mmdebstrap e2fsprogs nbdkit
 # What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk.
@@ -21,7 +21,7 @@ CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sig
 PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test test-all test-qemus cases docs bench paper lint format clean
+.PHONY: help setup setup-test demo check test test-all test-qemus cases docs man bench paper lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ setup-test: setup packages-test $(VENV)/test.stamp ## what the tests need
 demo: setup ## a real guest on four devices that are not here, over a fast and a slow medium
 	@$(BIN)/python demo/demo.py
 
+check: setup-test lint ## before each commit: lint, and the tests without guests and simulations
+	$(BIN)/python -m pytest -q -m 'not slow and not guest and not simulation' $(PARALLEL)
+
 test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
 	$(BIN)/python -m pytest -m 'not slow' $(PARALLEL)
 
@@ -72,6 +75,9 @@ docs: setup-test ## the documentation site, in build/site; broken links are erro
 	$(BIN)/python -m website
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open $(CURDIR)/build/site/index.html"
+
+man: setup-test ## manual pages of the commands, in build/man
+	$(BIN)/python -m website.man_pages
 
 bench: setup ## what exactness costs, how fast a run starts, what a snapshot costs, the record, the device models
 	$(BIN)/python bench/cost.py

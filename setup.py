@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one thing pyproject.toml cannot say: the agent is a plain shared library in C.
 
 It is declared as an extension module so that the compiler, its flags and the file's place

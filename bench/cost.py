@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What exactness costs: the same jobs here and in stock QEMU on its own null-co disk.
 
 Both run the same guest image under icount; boot is excluded on both sides: the time is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the device models cost: requests per second, compilation, memory.
 
 Speeds are of whole traces: the best of several rounds, since the machine may be busy otherwise,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the record costs: seconds for a million requests, beside the same as CSV.
 
 A request of a real guest takes some 200 us of host time at least (bench/cost.py), a million

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a snapshot costs, by the guest's memory: on disk, and in time to start from.
 
 Of each size of memory two are saved: of a guest that has done nothing, as the snapshots of booted

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How fast a run starts: warm, from the snapshot, and cold, from an empty cache.
 
 Cold includes fetching the packages, making the guest image, and booting it once; how much

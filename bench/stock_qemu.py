@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stock QEMU on the same guest image: what Freezing Time's costs are compared with.
 
 No agent, and a disk of QEMU's own or of an NBD server's as /dev/vda.

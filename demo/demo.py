@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The demonstration: four devices that are not here, each over a fast and a slow medium.
 
 What fio in the guest sees must be the device, whatever the medium: the last column of

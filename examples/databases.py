@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A database on devices that are not here: its own figures on each.
 
 ``python -m examples.databases sqlite``, ``postgresql`` or ``rocksdb``, with devices of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the examples share: a guest image made once, a job on several devices, a table."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Many small files on devices that are not here: tar and rsync on ext4, XFS and Btrfs.
 
 ``python -m examples.files``, with devices of the catalogue (or descriptions) behind it if the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A video on devices that are not here: ffmpeg converts it, and says how fast it was.
 
 ``python -m examples.video``, with devices of the catalogue (or descriptions) behind it if the

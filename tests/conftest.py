@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What all tests share: tools that may be missing, and the program as a user runs it."""
 
 from __future__ import annotations
@@ -27,6 +28,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # How long an example takes is the host's affair.
 hypothesis.settings.register_profile("freezingtime", deadline=None)
 hypothesis.settings.load_profile("freezingtime")
+
+
+#: Rooms whose tests take compiled models, long simulations or builds: for `make test`.
+_SIMULATIONS = {"device", "disk", "docs", "flash", "simulate"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what ``make check`` leaves out by its room."""
+    for item in items:
+        if item.path.parent.name in _SIMULATIONS:
+            item.add_marker(pytest.mark.simulation)
 
 
 def skip(reason: str) -> None:

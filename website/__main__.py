@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``python -m website``: put what the site is made of into build/docs, for MkDocs to build.
 
 That is docs/, pages of the repository's root, and pages made from the code. MkDocs needs no hooks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The page of the catalogue: each entry with its published figures, their sources, and the rest."""
 
 from __future__ import annotations

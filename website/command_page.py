@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The page of the command line: what ``--help`` says, by Typer's own generator."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The API's docstrings, which are in reStructuredText, as mkdocstrings wants them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Small pieces of Markdown, and Markdown out of docstrings."""
 
 from __future__ import annotations

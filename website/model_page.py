@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The page of device models: every key that each takes, as the code reads it.
 
 ``descriptions/MODEL.toml`` has what the code cannot tell: descriptions that reach every key, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What keys a device model takes, found by watching it read a description.
 
 The models read their tables through :class:`freezingtime.device.parameters.Table`, whose calls

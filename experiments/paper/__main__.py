@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All experiments of the paper, and what a user would pick instead: ``make paper``.
 
 Prints each as it ends, writes figures and a summary to ``--out`` (``build/paper``), and ends with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a user would pick instead: nbdkit's delay filter, beside our server and our guest.
 
 4 KiB random reads, one at a time, from a disk that is to take 1 ms or 10 ms: in real time over

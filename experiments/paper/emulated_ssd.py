@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Experiment B: an SSD, emulated over a medium that behaves like the paper's hard disk.
 
 4 KiB synchronous reads and writes, with 1 and 4 CPUs; each request of the medium takes 2.5 to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The arithmetic of errors: of single requests, of means, and from run to run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Experiment A: the fastest possible I/O.
 
 The emulated device takes no time. What a 4 KiB request takes then is the guest's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Experiment C: ffmpeg on an emulated RAM disk over a slow medium, and on true RAM disks.
 
 The Debian guest makes a video, converts it from the disk to the disk (``examples/ffmpeg``), and

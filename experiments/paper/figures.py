@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The figures, in the style of the program's reports; each is written as SVG and PNG."""
 
 from __future__ import annotations

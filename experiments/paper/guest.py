@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's synchronous I/O: what the application saw, what the device did, what it should do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """NBD servers in real time, and fio as their client: reads that take as long as they take."""
 
 from __future__ import annotations

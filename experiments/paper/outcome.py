@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an experiment comes to: tables, figures, and conditions that hold or do not."""
 
 from __future__ import annotations

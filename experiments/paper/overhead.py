@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Experiment D: the overhead: what emulation costs, in wall time and in latency.
 
 The same jobs on the same slow medium (2.5 to 10 ms for each request): in stock QEMU, in real time

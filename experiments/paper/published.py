@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the paper published, as far as it is known here.
 
 "Freezing Time: A New Approach for Emulating Fast Storage Devices Using VM" (Bona, Elias,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Freezing Time: a storage device emulator that is exact in guest time.
 
 ::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The program's first lines: signals are in hand before the rest is imported, which is slow."""
 
 from __future__ import annotations

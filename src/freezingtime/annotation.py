@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a device says of a single request, beyond when it completed.
 
 A model says what it knows and leaves the rest :data:`NOT_SAID`; it says it in one place,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a disk says of itself to whoever uses it, beside its name and its size.
 
 The terms are those of Linux's ``/sys/block/*/queue``: see Documentation/ABI/stable/sysfs-block.

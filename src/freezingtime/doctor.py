@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Looking at the host: is everything there that a run needs?"""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The exception tree. Only the command line turns these into exit statuses.
 
 ::

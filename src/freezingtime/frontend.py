@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The controllers through which a guest can see a disk, and the queues that each offers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which of many measured values a percentile is: one rule, for all figures of the program.
 
 A percentile is the smallest value that at least that share of all did not exceed (the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What flows through the emulator: one block request.
 
 A request is what the guest's driver handed to its controller: operation, byte range,

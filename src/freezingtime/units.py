@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Text to integers and back: times in nanoseconds, sizes in bytes, rates in hertz.
 
 Parsing happens once, at the edge; everything inside is an ``int``. No value is ever

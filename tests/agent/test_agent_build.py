@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An agent that was made of other sources than those that are there is refused, with the cure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's NBD client by itself: what it sends, and where it puts what it receives."""
 
 from __future__ import annotations

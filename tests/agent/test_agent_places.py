@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How the agent finds QEMU's calls, on programs that are built in the ways in which QEMUs are."""
 
 from __future__ import annotations

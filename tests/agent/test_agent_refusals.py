@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent by itself: when it refuses to work, and when it leaves others alone.
 
 No guest is needed: QEMU's machine is built and never runs.

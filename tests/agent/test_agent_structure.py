@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's parts know each other one way, and its rooms keep to what is theirs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's clock by itself: what threads read that do not set it."""
 
 from __future__ import annotations

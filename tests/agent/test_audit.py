@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Does a run that is not exact say so?"""
 
 from __future__ import annotations

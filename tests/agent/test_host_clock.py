@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The host clock: when it gives the emulator a turn. Times are asserted from below only."""
 
 from __future__ import annotations

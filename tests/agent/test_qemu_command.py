@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's command line, and the memory that it asks the host for."""
 
 from __future__ import annotations

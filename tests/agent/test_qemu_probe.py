@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which QEMUs are refused before anything is built for them, and in which words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A QEMU that does not get as far as to be spoken to, and what is said of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The oldest and the newest QEMU that will do: exact, the same over any medium, and never stuck.
 
 All other tests use the QEMU that is installed, or that ``FREEZINGTIME_QEMU`` names;

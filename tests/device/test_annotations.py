@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What devices say of single requests: what they say, and that both ways of driving them agree.
 
 Method: small devices whose times can be worked out, driven event by event; and random traces,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every catalogue entry: it builds, repeats, predicts what is published, names its sources."""
 
 from __future__ import annotations

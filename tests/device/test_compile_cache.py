@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Machine code of old sources is forgotten; whoever waits for a compilation is told."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Devices made of devices: where requests go, and when they complete."""
 
 from __future__ import annotations

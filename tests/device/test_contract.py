@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A device that breaks its contract ends what drives it, at once, with its name and the time."""
 
 from __future__ import annotations

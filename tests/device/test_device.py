@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The device interface, and the constant device, on a trace: no guest, no clock."""
 
 from __future__ import annotations

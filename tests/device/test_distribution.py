@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Distributions: parsed from TOML, with the mean and shape that their formulas say."""
 
 from __future__ import annotations

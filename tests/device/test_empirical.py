@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The empirical model: interpolation by hand, marginals by Kolmogorov-Smirnov, and itself."""
 
 from __future__ import annotations

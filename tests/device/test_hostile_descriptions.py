@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Device files that somebody else wrote: they end in one line, soon, and run no code."""
 
 from __future__ import annotations

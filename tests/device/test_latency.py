@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The latency model against queueing theory, hand arithmetic, and itself."""
 
 from __future__ import annotations

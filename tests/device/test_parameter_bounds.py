@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever number stands at a key of whatever model: it is refused by name, or the device works.
 
 The keys are those that the code itself asks for, as the documentation's reference finds them.

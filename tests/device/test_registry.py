@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Descriptions: nesting, own models, and what is said about mistakes."""
 
 from __future__ import annotations

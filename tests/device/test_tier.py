@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cache tier against a reference model that is as simple as can be: sets of sectors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cloud volumes against the providers' published arithmetic, to the nanosecond."""
 
 from __future__ import annotations

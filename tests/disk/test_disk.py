@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hard disks: geometry, arm and platter against closed formulas; scheduling against papers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Hard disks: cache, flushes and the device interface, request by request and as a trace."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Disks of the user's own that consist of several files: found, copied, and kept in their place."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Shingled disks: the persistent cache, its cliff, cleaning, streams."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a disk says of itself: from the device's description into the guest, on every frontend."""
 
 from __future__ import annotations

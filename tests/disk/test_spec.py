@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The --disk option: what it means, and what is said about one that means nothing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The tables of docs/accuracy.md are what the command prints."""
 
 from __future__ import annotations

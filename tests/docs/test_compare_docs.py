@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """docs/compare.md: every example runs as it stands, and prints what is said."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The examples of docs/devices.md: every file is made, every command run, every device driven."""
 
 from __future__ import annotations

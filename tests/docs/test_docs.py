@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Documentation: every code block of every page is run by a test, or says why it is not.
 
 Pages with tests of their own are run there, by ``run_examples``, too.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The examples of files and of a video: what they find is right, and depends on the device."""
 
 from __future__ import annotations

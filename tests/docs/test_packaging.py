@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What pip installs from a source archive is whole: the agent, and every file that is no module."""
 
 from __future__ import annotations

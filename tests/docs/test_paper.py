@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The paper's experiments: their arithmetic, and that what they promise holds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """docs/record.md: its columns are the record's, and every example runs as it stands."""
 
 from __future__ import annotations

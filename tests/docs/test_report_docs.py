@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """docs/report.md: what it says is in a page is there, and every example runs as it stands."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The documentation site: it is whole, needs no other host, and works from disk in a browser."""
 
 from __future__ import annotations

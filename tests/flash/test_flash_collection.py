@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Garbage collection of the SSD model against theory: write amplification, steady state, wear."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Garbage collection in idle time: what it spares later writes, and what it keeps from reads."""
 
 from __future__ import annotations

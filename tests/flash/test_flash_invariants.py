@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What holds for the SSD model whatever is asked of it: Hypothesis looks for exceptions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The SSD's mapping cache: what look-ups cost, who shares them, and what is written back."""
 
 from __future__ import annotations

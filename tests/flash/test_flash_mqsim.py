@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The SSD model against MQSim (Tavakkol et al., FAST 2018) on ten workloads.
 
 The figures are MQSim's mean response times with the configuration that DRIVE repeats: it

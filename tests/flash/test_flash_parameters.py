@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The SSD's description: what is read, what is refused, and the flash that comes of it."""
 
 from __future__ import annotations

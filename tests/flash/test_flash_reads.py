@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How reads come past programs, and past each other: by plane, by suspension, in the queue."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The SSD's SLC cache: the fast start of a long write, the cliff, and what idle time mends."""
 
 from __future__ import annotations

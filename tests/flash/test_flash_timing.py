@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What single requests to the SSD model cost, down to the nanosecond, and who waits for whom."""
 
 from __future__ import annotations

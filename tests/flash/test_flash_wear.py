@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Static wear levelling of the SSD model: what it does to wear, and what it costs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The SSD with zones: what writes and resets cost, what is refused, and what always holds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guests with several CPUs: exact, the same each time, and as fast as so many."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whoever dies, and whenever: a prompt end, one clear line, the right status, nothing left.
 
 Each run gets a temporary directory and an environment variable of its own, so that what it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Is the device exact? What fio sees in a real guest, against what the device was told.
 
 A guest's own software time (system call, block layer, interrupt, context switch) comes on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every frontend: exact, the same over any medium, and what is written is what is read.
 
 ``pytest -s tests/guest/test_frontends.py -k latency`` prints the table of docs/limits.md: what the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The real mini image: built from Debian's packages and booted in plain QEMU, with no agent.
 
 The control disk is a file here, and the user's disk is there from the start, so that only

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's closed loop against a simulated one: fio and `replay --workload`, same words.
 
 ``python -m tests.guest.test_guest_closed_loop`` prints the table of docs/limits.md.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A flipped bit anywhere in the cache: the run heals what can be made again, and says so."""
 
 from __future__ import annotations

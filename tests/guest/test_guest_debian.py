@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The Debian guest: a whole system on a root disk, databases on devices that are not here."""
 
 from __future__ import annotations

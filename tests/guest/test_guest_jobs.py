@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Jobs in the mini guest: directories in, files out, limits, and how a guest may fail."""
 
 from __future__ import annotations

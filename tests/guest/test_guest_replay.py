@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest against a replay: the same requests, the same device, the same nanoseconds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime shell`: typed into a terminal, as a person does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Saved machines: one prepared state, many runs from it, on whatever devices."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How many requests a disk takes at once: what the guest gives it, exact, and its data whole."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Same plan, same output, to the byte: over any medium, under any load, booted or restored."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a child prints: all of it kept, little of it in memory, and never in the child's way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime doctor`: what it finds on hosts that lack something, and how it prints it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Disks in other forms, compressed ones, and other programs' files: told by their magic."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What others have written reaches no terminal as commands, wherever it is shown."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever a run writes may fail: one line says so, and guest time never shows it.
 
 A preloaded library fails the writes of our own process (not QEMU's) to the files that it is told

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Jobs on the host's side: directories packed, files unpacked, the control disk's layout."""
 
 from __future__ import annotations

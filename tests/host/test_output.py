@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files that appear whole or not at all, whoever else writes them; and one writer at a time."""
 
 from __future__ import annotations

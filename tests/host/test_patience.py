@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Deadlines do not run while whoever waits, or whoever is waited for, is stopped (Ctrl-Z)."""
 
 from __future__ import annotations

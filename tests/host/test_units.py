@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Units: what is accepted, what is refused and how, and that nothing is ever rounded."""
 
 from __future__ import annotations

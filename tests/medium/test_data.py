@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Are the bytes right? Verified in the guest, and compared on the host afterwards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The emulator's loop on a simulated clock and wire: no socket, no guest, no real time.
 
 The simulated clock does what the agent does: it stands still during a turn, moves on to the

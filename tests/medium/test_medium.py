@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Media against a bytearray that does the same, and their failures by what they say.
 
 Every medium passes the same random operations; direct I/O runs where the file system of

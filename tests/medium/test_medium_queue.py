@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Transfers on a medium: in an order that data cannot tell, and never waited for without end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The NBD wire, byte by byte: no socket is opened here.
 
 Expected bytes are spelled out from the protocol document, not made with the code's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The NBD server's sockets in process: clients that are slow, greedy, rude or gone.
 
 The test's own thread drives the server, so that every interleaving is chosen.

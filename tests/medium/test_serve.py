@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime serve` as foreign NBD clients see it: libnbd, QEMU's and fio's, no code of ours.
 
 Where the protocol leaves no room, other servers must give the same answers: the checks that

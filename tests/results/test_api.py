@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`import freezingtime`: the names, what they return, and that they cost nothing unused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the program says to bad input: one line that names the cure, the right status, no traces."""
 
 from __future__ import annotations

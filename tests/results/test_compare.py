@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime compare`: what differs between runs, and when that fails a test."""
 
 from __future__ import annotations

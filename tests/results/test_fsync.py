@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A gate must be able to fail: unfit runs, figures that are always 0, flushes with their writes."""
 
 from __future__ import annotations

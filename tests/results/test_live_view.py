@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a person sees while a run goes on: on a terminal, and off it.
 
 A small terminal of our own interprets what is drawn, so that the tests see what a person would.

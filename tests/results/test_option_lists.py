@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One list of options: what the command line takes, Python takes, by the same name and default.
 
 A run's list is the signature of :func:`freezingtime.run.options.make_plan`.

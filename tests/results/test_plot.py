@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime devices --plot`: the numbers, the file, and what is refused."""
 
 from __future__ import annotations

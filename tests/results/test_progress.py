@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Signs of life in Python and on pipes: a notebook's one output, plain lines, no long silence."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime report`: the page's structure, its figures, and what is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The report in a real browser: fast, quiet, light and dark, on the screen and on paper."""
 
 from __future__ import annotations

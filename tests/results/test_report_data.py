@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a report is made of, against numpy on whole records: quantiles, bins, sums, bad records."""
 
 from __future__ import annotations

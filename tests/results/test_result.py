@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a result shows of itself: first of all, what is wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime runs`: every run below a directory, the damaged ones too."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Closed standard streams: what would go there goes nowhere, and nothing else does."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Models that work off a closed loop at once, against the same request by request."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fitting: known distributions into logs, into a device, and back; and what is refused."""
 
 from __future__ import annotations

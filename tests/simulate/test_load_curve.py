@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Measured load-latency curves: how they are read, and what models are compared with."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Measuring with fio: what is left, what is refused, and that nothing stays behind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime replay` from the command line to its results."""
 
 from __future__ import annotations

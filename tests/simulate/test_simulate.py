@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Devices driven without a guest: theory, agreement of the paths, broken promises."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Validation: a device in a guest against logs of known distributions, and what is refused."""
 
 from __future__ import annotations

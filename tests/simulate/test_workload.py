@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Workloads in one line: what they mean, what is refused, and the requests they make."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A cache on a disk that takes nothing, or no more: mounted for the test, as root may."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Building a Debian image: what is refused, and what failing tools are said to have said."""
 
 from __future__ import annotations

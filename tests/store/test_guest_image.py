@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cache, Debian packages without root, and the guest image made of them."""
 
 from __future__ import annotations

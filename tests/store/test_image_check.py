@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guest images with flipped bits: found out, passed by, and in no other guest's way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A system of the user's own as a guest: what is refused, what is kept, that it runs jobs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What goes into an initramfs: the archive itself, kernel modules, libraries and stubs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Saved machines in the cache, without a guest: what fits them, what is damaged, what is in use."""
 
 from __future__ import annotations

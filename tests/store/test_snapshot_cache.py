@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Snapshots of booted guests in the cache, without a guest: which go first, and what is damaged."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The host's programs that images are built with: their ends, and what they leave behind."""
 
 from __future__ import annotations

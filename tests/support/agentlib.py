@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent's sources, how to compile them, and how it ends."""
 
 from __future__ import annotations

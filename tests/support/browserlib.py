@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A real Chromium without a window, driven through its DevTools pipe."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests of hard disks share: one drive and ways to run it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The code blocks of the documentation: what each is, and running them as they stand.
 
 A page's blocks are run in their order, in one directory, as a reader would:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests of the SSD model share: drives to test, ways to drive them, their innards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Jobs on disks behind any frontend, and what the guest sees of each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Running jobs in real guests, for tests: in process, with everything the run returns."""
 
 from __future__ import annotations

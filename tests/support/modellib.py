@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is true of every model, for tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A disk such as clouds boot, with nothing of ours in it, made of Debian's packages."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMUs of Debian's suites, unpacked into the cache: no root, nothing installed.
 
 `make test-qemus` runs this as a program: the tests that a QEMU may break, once for each suite, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Records for tests: requests as the emulator completes them, written and read back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's block events, of blkparse, ftrace and biosnoop: pairs, parts, losses, captures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Small files that were read wrongly once, each with what it must give (``cases/README.md``).
 
 One row for each file and way to read it. ``make cases`` runs these alone.

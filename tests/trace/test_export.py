@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Exports: what other tools make of them, and what comes back of them."""
 
 from __future__ import annotations

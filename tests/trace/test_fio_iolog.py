@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fio's iologs: what their waits mean, by what the real fio does of them."""
 
 from __future__ import annotations

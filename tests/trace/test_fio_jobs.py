@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What fio's jobs leave: several logs as one load, JSON, and logs that are not of latencies."""
 
 from __future__ import annotations

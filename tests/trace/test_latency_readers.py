@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Logs of latencies of all kinds into columns, and what is said of what is none."""
 
 from __future__ import annotations

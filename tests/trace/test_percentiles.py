@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fio's percentiles in the guest against the record: the same, but for the guest's software.
 
 fio keeps latencies in a histogram of 64 buckets for each power of two, and reports the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The record: what is written comes back, whoever dies on the way, and bad ones are refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traces of all formats into columns, and what is said of malformed ones."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``freezingtime.compare``: two results side by side."""
 
 from __future__ import annotations

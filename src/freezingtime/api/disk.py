@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A disk of a run, as values instead of the text of ``--disk``."""
 
 from __future__ import annotations

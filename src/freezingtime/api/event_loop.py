@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Work that has an event loop of its own, for callers who have one, as notebooks do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``freezingtime.fit``, ``measure`` and ``validate``, as the commands of the same names."""
 
 from __future__ import annotations

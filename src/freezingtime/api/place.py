@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where a result is: where the caller says, or in a directory that goes away with it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Bad input as one exception with a short traceback: the caller's line, and what is wrong."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One line of progress, where there is somebody to see it: a terminal or a notebook."""
 
 from __future__ import annotations

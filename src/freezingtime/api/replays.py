@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``freezingtime.replay``: a trace or a workload on devices, as the command of the same name."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a run or a replay has left, as data frames."""
 
 from __future__ import annotations

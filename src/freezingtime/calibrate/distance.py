@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How far apart two samples of latencies are: figures, percentiles and whole distributions."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A log, cut into two halves so that what drifts in it drifts in both; and how much it drifts.
 
 The requests of each cell are cut, in their order, into equal blocks of 50 requests or more. Blocks

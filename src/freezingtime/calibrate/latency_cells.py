@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Measured requests, sorted into cells: one operation at one size and queue depth each.
 
 What a cell holds is in the order of the log. Where a log has few sizes or depths, as fio's, each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command line's entry point: the commands, and what errors become.
 
 Exit statuses: a command's own; 1 a failure while running; 2 bad input; 3 the run's

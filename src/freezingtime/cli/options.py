@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What several commands share: options, and how a function becomes a command."""
 
 from __future__ import annotations

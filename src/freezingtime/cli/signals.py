@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Ctrl-C and SIGTERM: a prompt end, one clear line, the right status, whenever they come.
 
 Imports next to nothing, so that it can take effect before the slow imports begin.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The clock interface: who owns time, and in what turns the emulator works.
 
 The emulator's loop is the same under every clock: wait for a moment at which there is

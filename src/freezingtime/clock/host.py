@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The host clock: no guest, real time. For any NBD client.
 
 Time does not stand still, so a device can only be emulated that is slower than the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Real time as a limit: a guest that somebody is talking to must not run ahead of them."""
 
 from __future__ import annotations

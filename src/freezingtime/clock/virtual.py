@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The virtual clock: guest time is what the guest has executed, and it waits for us.
 
 The agent in QEMU reports arrivals and events and is held until it is answered, so the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The device interface: *when* a request completes.
 
 A device knows nothing of NBD, clocks, QEMU, threads or bytes. It is driven by calls that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The names of the catalogue's devices, and finding one among them."""
 
 from __future__ import annotations

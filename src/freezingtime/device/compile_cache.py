@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Keep numba from using machine code of old sources, and say when it compiles.
 
 Numba keeps the machine code of an entry point until *its* file changes; that the functions

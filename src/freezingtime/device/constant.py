@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A device that takes the same time for every request of a kind, however many are in flight.
 
 In text, ``constant:10us`` is one time for everything, ``constant:read=10us,write=20us`` one for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Holding a device to its contract, whoever drives it: emulator, simulator, or a composition.
 
 A model that breaks it, be it one of ours or the user's own, would hang what drives it, or have

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is known of a device before it is made, and how to make it."""
 
 from __future__ import annotations

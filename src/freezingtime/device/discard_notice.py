@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Saying that a job's discards have undone what an SSD was preconditioned to be."""
 
 from __future__ import annotations

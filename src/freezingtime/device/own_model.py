@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A user's own device model: ``module:Class`` or ``path/to/file.py:Class``, made with a seed."""
 
 from __future__ import annotations

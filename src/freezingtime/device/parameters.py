@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One table of a device's TOML description, read key by key, with errors that say where.
 
 Every getter takes a key once; :meth:`Table.finish` complains about the keys that nobody

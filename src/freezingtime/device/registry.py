@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a device's name, file or class to a device.
 
 A description is a TOML file::

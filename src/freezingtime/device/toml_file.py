@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """TOML files, whoever wrote them: bounded in size and depth, and refused in one line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traces as arrays: what the models share that take whole traces.
 
 An open-loop trace is four arrays of 64-bit integers, one element per request in order of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a described device says of itself as a disk: its table ``[disk]``, its class, its figures.
 
 ::

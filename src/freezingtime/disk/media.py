@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Opening a disk's medium: the bytes, a layer that takes writes, the delay.
 
 Every :class:`InputError` from here is about ``--disk`` and begins with it.

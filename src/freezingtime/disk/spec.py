@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ``--disk`` option: from text to a device and a medium.
 
 ::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The emulator's loop: joins wire, clock, device and medium. The heart of the project.
 
 One turn, during which guest time stands still under the virtual clock:

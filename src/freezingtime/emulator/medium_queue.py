@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Running requests on a medium, in workers, in an order that guest data cannot tell.
 
 Requests whose ranges overlap, one of them modifying, reach the medium in order of their

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files of other programs, known by their first or last bytes: what they are, and what to do.
 
 The one table for media, traces and device files alike. Not in it is what is right as the bytes of a

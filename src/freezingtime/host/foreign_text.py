@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Text that others have written - guests, files, other processes - made fit to be shown.
 
 A terminal obeys what it is sent: it can be told to write to the clipboard, to rename its window, or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Host-time deadlines of waits, which do not run while this process is stopped.
 
 A user may stop a run (Ctrl-Z, ``kill -STOP``) and let it go on an hour later: nothing that was

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Waiting for several descriptors at once, and who is at the other end of one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Building guest images: only if what would be built is not there already, and whole or not."""
 
 from __future__ import annotations

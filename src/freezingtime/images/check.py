@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether a guest image is still what was built: its files at once, its root disk as it is read.
 
 The checksums are written when an image is built. One that was built before there were any is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The files that a disk image consists of: itself, its backing files, their data files.
 
 A qcow2 image names files of the host. Whoever wrote the image wrote the names, so ``qemu-img``

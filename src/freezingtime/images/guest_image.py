@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guest images: store, find, list and remove what was built.
 
 An image is a directory of the cache with a kernel, an initramfs, a root disk unless the

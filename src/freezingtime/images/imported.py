@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A system of the user's own as a guest image: its root disk copied, its kernel as it is.
 
 What it takes is drivers for the machine's controllers in its initramfs, and systemd, which

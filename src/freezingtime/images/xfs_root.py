@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An XFS root disk: made by the guest itself, as nothing else makes one without a mount.
 
 mkfs.xfs of Debian 12 fills a new file system from a prototype only, which knows no sticky

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The medium interface: *where* the bytes are.
 
 A medium is read and written at byte offsets and takes whatever host time it takes. It

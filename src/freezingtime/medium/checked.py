@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A medium that is only read, and whose every block is checked when it is first read.
 
 A whole disk takes long to read, and a run reads little of it: so what is checked is exactly what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A medium made slow on purpose: it shows that a slow medium does not disturb guest time."""
 
 from __future__ import annotations

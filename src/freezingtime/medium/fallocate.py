@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Linux's fallocate(2), which Python's ``os`` lacks: punch holes and zero ranges.
 
 Both functions return False where the file system or the alignment rules the call out, so

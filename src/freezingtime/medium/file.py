@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A regular file or a block device as medium."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reading and writing an open file at offsets: through the page cache, or past it.
 
 Both ways complete short transfers, and raise OSError without saying which file: the medium

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Keeping others away from a file that is a medium, and keeping away from those that have it.
 
 Two kinds of lock, since neither is seen by whoever takes the other: flock(2), which people's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A medium in anonymous memory: it starts as zeros and is gone when it is closed."""
 
 from __future__ import annotations

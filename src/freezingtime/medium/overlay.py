@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Copy-on-write: a medium that takes writes while the medium under it stays as it is."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which source holds each sector's data: the record that a copy-on-write medium keeps."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The NBD protocol, server side, as functions from bytes to bytes: no sockets, no loops.
 
 A connection begins with a :class:`~freezingtime.nbd.handshake.ServerHandshake`, in which the

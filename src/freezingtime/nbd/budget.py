@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much memory all clients of a server may make it hold, together."""
 
 from __future__ import annotations

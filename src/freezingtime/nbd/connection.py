@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One client's connection: bytes in to requests, replies out to bytes, and an orderly end.
 
 Driven by a :class:`~freezingtime.host.poller.Poller`; no call waits. What one client can make

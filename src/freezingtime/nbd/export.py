@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a server offers under a name."""
 
 from __future__ import annotations

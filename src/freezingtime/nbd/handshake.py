@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The handshake phase: fixed newstyle negotiation, from greeting to chosen export."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The protocol's numbers, under the names that the protocol document gives them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The wire's sockets: listens, and hands requests over from all connections in order of receipt.
 
 One thread, driven by a :class:`~freezingtime.host.poller.Poller`. The protocol itself is in

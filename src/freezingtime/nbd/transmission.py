@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The transmission phase: bytes to checked requests, and results to replies."""
 
 from __future__ import annotations

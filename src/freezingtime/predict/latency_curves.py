@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Latency over queue depth, and its distribution: the simulations of :mod:`.predict`, in full."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A drive's measured load-latency curve, beside what its model predicts for the same loads.
 
 The workload is that of the curves' source (SSD-iq, Haas et al., VLDB 2025): a probe

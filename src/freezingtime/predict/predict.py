@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a device's model predicts, beside what is published of the device.
 
 A prediction is a closed-loop simulation of the model itself, never a formula about it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A record's requests, some thousand at a time, apart by disk and operation."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Guest time in bins: what happened in each, however many requests there are."""
 
 from __future__ import annotations

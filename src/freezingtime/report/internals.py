@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What devices said of single requests and of themselves, as a report needs it."""
 
 from __future__ import annotations

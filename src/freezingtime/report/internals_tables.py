@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The tables of what went on inside the devices."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The report itself: one page of HTML that needs nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Exact quantiles of more values than are to be in memory, in two passes over them.
 
 The first pass counts the values in buckets, 1024 for each power of two, which tells in which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run's directory, or a record alone, as a report needs it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a report says of one run: plain data, of a size that does not depend on the requests."""
 
 from __future__ import annotations

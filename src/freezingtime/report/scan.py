@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A record read twice: how many requests there are and where in time, then all the rest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The tables of a report: several runs side by side, or one below the other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The run directories below a directory, each with its headline figures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Two runs side by side: what they were given, which requests moved, what became of it."""
 
 from __future__ import annotations

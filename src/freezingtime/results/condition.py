@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``compare --fail-if``: what makes a difference a regression.
 
 ::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How long a flush takes together with the writes that it waits for, from a disk's requests.
 
 On many devices a flush itself takes no time, as its cache is durable; what an application waits

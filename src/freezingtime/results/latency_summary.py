@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The figures of requests: rates, and exact percentiles of latency."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The figures of a run by the names that ``compare`` knows them by."""
 
 from __future__ import annotations

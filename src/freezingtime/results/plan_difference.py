@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How two runs differ in what they were given: disks, CPU, seed, job, versions."""
 
 from __future__ import annotations

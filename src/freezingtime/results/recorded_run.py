@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run that has left its record: the requests of every disk, and what ``run.json`` says."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which requests of two runs differ, and which differed first.
 
 The requests of a disk are put side by side in their order of arrival, the first of one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The disks of a run, from what the user wrote to device and medium."""
 
 from __future__ import annotations

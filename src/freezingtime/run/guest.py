@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Getting a guest ready for a run: its image, its root disk, its snapshot."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Signs of life: what is shown of a step is shown again while nothing else is."""
 
 from __future__ import annotations

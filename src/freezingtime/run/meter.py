@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Figures of a run's disks while it goes on, for whoever shows them."""
 
 from __future__ import annotations

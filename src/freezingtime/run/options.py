@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a user says of a run, as text, made into a plan: the one way to make one.
 
 The names are those of the options of ``freezingtime run`` (``--from`` is ``start_from``, as

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A guest of the user's own, from nothing but a disk image: taken in when it is new or changed.
 
 The kernel and its initramfs are read out of the image in the mini guest, which knows its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How far a run or a replay is, in words, for whatever shows it."""
 
 from __future__ import annotations

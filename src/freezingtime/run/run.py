@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One run: a machine, its disks, one job, and the directory of results that it leaves."""
 
 from __future__ import annotations

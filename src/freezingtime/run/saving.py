@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Saving a machine at the end of a job, and going on from it with the same disks."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What devices say of themselves while a run goes on: samples over guest time, of bounded number.
 
 A device's statistics (:func:`~freezingtime.device.base.statistics_of`) are mostly counters: a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The steps of a preparation as plain lines on stderr, for pipes and logs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One device, driven event by event, and held to what a device promises."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a workload to its requests: the same for the same workload, seed and disk size.
 
 Requests come in batches, so that a long closed loop needs no memory for what is still to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One trace or workload on any number of devices, one after the other, without a guest.
 
 Every device starts new and idle and gets the same requests; where a workload does not say

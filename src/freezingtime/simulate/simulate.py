@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A device driven by a trace or a workload, without a guest: guest time is only counted.
 
 Open loop: requests arrive at their recorded times, whatever the device does. Closed loop:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Synthetic workloads, described in one line with fio's words.
 
 ``PATTERN,KEY=VALUE,...``, such as ``randread,bs=4k,qd=32,count=1M``. This module parses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Places drawn by Zipf's law: the k-th most popular one in proportion to 1 / k**theta.
 
 By rejection-inversion: Hörmann and Derflinger, "Rejection-inversion to generate variates

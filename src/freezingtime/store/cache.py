@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The cache directory: where it is, who may change it now, and how changes appear at once.
 
 What is cached can be rebuilt. Whoever changes the cache holds its lock; whoever reads it

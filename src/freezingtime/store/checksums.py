@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Checksums of what is cached, so that a flipped bit is told from what was written.
 
 XXH3 with 128 bits: it is about damage, not about people, and it has to keep up with the page

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who holds a lock file, in words for those who wait."""
 
 from __future__ import annotations

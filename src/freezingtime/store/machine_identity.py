@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What identifies a machine: only a machine of the same identity goes on from another's state."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Machines that users saved at the end of a job, by name, in the cache.
 
 One is a directory with QEMU's state, what has changed on the root disk, and what has changed

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Snapshots of a booted machine, stopped at an exact guest time, in the cache.
 
 A snapshot fits only the machine that it was taken of; its name is that machine's key. One that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What in the cache cannot be used: passed by, with a word about why, and how to remove it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who uses a directory of the cache, so that nobody removes it meanwhile.
 
 A user holds a shared lock (flock) on one of the directory's files, whoever removes it an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The binary trace of blktrace, ``struct blk_io_trace`` of Linux's ``blktrace_api.h``, version 7.
 
 Little-endian, as on the machines that are of interest here. An action is the number of what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is said of a run's file that Arrow cannot read, or that lacks something."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How much memory the host has left for what is about to be read."""
 
 from __future__ import annotations

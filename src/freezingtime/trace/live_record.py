@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The record of a run while it goes on: requests in as they complete, flushed each second."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The requests of a record as numpy columns, disk by disk."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A record while it is written: a stream of batches that becomes a Parquet file.
 
 Nothing here imports pyarrow before there is something to write, so that a run starts as

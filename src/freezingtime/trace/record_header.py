@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a record says of the run that it is of, and which version of the format it has."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From the stream of a run that has ended to its Parquet file."""
 
 from __future__ import annotations

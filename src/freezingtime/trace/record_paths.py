@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which file a run's record is in. The one place that knows.
 
 While a run goes on, its record is an Arrow IPC stream, ``requests.parquet.arrows``, which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reading a record, batch by batch: the Parquet file of a run, or the stream of a killed one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The columns of a record, and how requests become them."""
 
 from __future__ import annotations

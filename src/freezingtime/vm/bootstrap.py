@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Making a system run jobs that has nothing of ours in it.
 
 The kernel's command line has systemd (242 or newer) start a shell, which reads a script from

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What QEMU prints, taken from it at once and kept in files without a name.
 
 QEMU writes to a pipe, which a thread of ours empties into a file. So what may fail, as a full

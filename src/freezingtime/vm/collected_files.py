@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a guest hands over, a tar archive, unpacked on the host: a hostile guest may have made it.
 
 Files and directories come out of it, and nothing else: no links to elsewhere, no devices, no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What machine it is to be, and what identifies it."""
 
 from __future__ import annotations

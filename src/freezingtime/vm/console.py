@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Watching the guest kernel's console: a kernel that complains makes a run invalid.
 
 A wrong interrupt or clock shows here first; figures from such a guest mean nothing.

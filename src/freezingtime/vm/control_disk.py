@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The control disk: how the host hands a job to the guest and hears from it.
 
 It is a disk like any other to the guest, and served like any other by the emulator, so

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Jobs: what the guest is to run, and the files that go with it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The virtual machine: booted or restored, its disks plugged in, one job run.
 
 Every machine goes the same way: it is brought to the point where the guest says READY and

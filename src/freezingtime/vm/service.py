@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The emulator at work behind a machine: sockets, clock, loop and thread, as one thing."""
 
 from __future__ import annotations

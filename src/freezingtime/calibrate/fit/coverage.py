@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a log does not say of its device, in words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A device's description as TOML, the way the catalogue's files are written."""
 
 from __future__ import annotations

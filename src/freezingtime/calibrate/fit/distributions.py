@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which of the distributions of :mod:`~freezingtime.device.latency.distribution` a sample is from.
 
 Each kind is fitted, by maximum likelihood where that has a closed form or scipy has it, and the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From measured latencies to a device's description, and how well it says what was measured."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The parameters of the ``latency`` model for what was measured.
 
 Of each operation, at the least depth that was measured:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Quantile tables for the ``empirical`` model: few points that say what many requests did.
 
 The i-th smallest of n latencies stands at the probability (i - 0.5) / n (Hazen's plotting

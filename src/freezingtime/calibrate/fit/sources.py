@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a device is fitted to: logs, directories of them, and directories of ``measure``."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Measuring a real device with fio: the matrix of sizes and depths that ``fit`` needs.
 
 The matrix is measured in rounds, each time in another order and for a short while, so that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What ``measure`` leaves: a directory of fio's logs, and a manifest that says which is which."""
 
 from __future__ import annotations

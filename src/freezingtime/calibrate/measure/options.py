@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a user says of a measurement, as text, made into a plan: the one way to make one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is to be measured: a file or a block device, checked before anything touches it.
 
 Refused is what is mounted or otherwise in use, what would be overwritten without permission,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A device's cells in a guest: requests of each cell's kind, and how long the guest had each for.
 
 Every cell has a disk of its own, over memory that is made slower than the device; one job runs

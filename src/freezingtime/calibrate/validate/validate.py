@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Holding a device to what was measured on the real one, by the method of the paper.
 
 The measured requests of each cell are cut into two halves, in blocks that alternate

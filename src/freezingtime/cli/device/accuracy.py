@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime accuracy`: models against the measured load-latency curves of real drives."""
 
 from __future__ import annotations

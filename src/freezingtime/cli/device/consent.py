@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Asking before something is done to a device of the user's."""
 
 from __future__ import annotations

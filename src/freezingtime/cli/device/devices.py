@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime devices`: the catalogue, and what a model predicts beside what is published."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The figure of `freezingtime devices --plot`: from simulations to what is drawn."""
 
 from __future__ import annotations

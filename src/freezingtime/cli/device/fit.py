@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime fit`: from logs of a real device to a device file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime measure`: a real device, measured as `fit` needs it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The options that say what to measure: of whatever command measures something."""
 
 from __future__ import annotations

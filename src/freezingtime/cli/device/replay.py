@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime replay`: a trace or a workload on devices, without a guest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a person sees while a replay goes on: one line with a share, on stderr."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime serve`: a device for any NBD client, in host time."""
 
 from __future__ import annotations

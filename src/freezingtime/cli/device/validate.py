@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime validate`: a device in a guest, held to what was measured on a real one."""
 
 from __future__ import annotations

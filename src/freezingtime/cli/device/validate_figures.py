@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The figures of a validation: distributions, errors by request, and the measurement's drift."""
 
 from __future__ import annotations

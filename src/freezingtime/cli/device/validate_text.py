@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A validation as tables, and what is to be said of what is beyond the aim."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime doctor`: is everything there, and if not, what to install."""
 
 from __future__ import annotations

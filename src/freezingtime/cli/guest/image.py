@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime image`: the guest images in the cache."""
 
 from __future__ import annotations

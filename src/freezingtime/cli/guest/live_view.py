@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A run on a terminal while it goes on: times, and a line for each disk; drawn over and over."""
 
 from __future__ import annotations

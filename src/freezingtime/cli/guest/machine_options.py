@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The options that say what machine it is: of whatever command starts one."""
 
 from __future__ import annotations

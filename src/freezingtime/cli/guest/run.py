@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime run`: one job in a guest."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime shell`: a person at the console of the machine that jobs run in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime snapshot`: the machines that were saved with `run --save`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The user's terminal, raw, joined to the guest's console until a key ends it."""
 
 from __future__ import annotations

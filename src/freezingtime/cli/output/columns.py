@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Text in columns, for people and for `cut` alike: no line is ever cut short or wrapped."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """JSON documents on stdout, also with texts that are larger than memory is to be used for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Notes about what a list leaves out."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Standard streams as a shell may hand them over: closed, for one.
 
 Where stderr is closed, Python's is None, ``print`` to it goes to stdout instead, and the next

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime compare`: runs side by side, and an exit status for a regression test."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime export`: the record of a run in another tool's format."""
 
 from __future__ import annotations

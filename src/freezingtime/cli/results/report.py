@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime report`: runs as one page of HTML, and as figures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`freezingtime runs`: the runs below a directory and their headline figures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Times and their differences in the cells of a table."""
 
 from __future__ import annotations

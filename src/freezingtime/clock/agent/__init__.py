@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The agent: a C library that is preloaded into QEMU. Its sources are beside this file."""
 
 from __future__ import annotations

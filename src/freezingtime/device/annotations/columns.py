@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Annotations as an array, for kernels and whole traces: one record for each request."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What kernels write into an annotation while they serve a request. Compiled."""
 
 from __future__ import annotations

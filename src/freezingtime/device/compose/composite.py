@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Devices made of devices: the machinery that stripe, mirror, RAID and tiers share.
 
 A request to the whole becomes *phases*, each a list of requests to members; a phase is

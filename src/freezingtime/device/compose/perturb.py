@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Making any device misbehave: hiccups, fail-slow, periodic pauses.
 
 Gunawi et al., "Fail-Slow at Scale: Evidence of Hardware Performance Faults in Large

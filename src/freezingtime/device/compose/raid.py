@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """RAID-5 and RAID-6: rotating parity, with read-modify-write for small writes.
 
 Layout: left-symmetric, as Linux md's default (md(4)): parity moves one member to the left

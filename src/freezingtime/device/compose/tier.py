@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A fast device as a cache of a slow one: blocks in LRU order, write-back or -through.
 
 Space is given out by the block. What is in a block is known by the sector, as in Linux's bcache

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where a sector is: zones, tracks, cylinders, heads and angles, in exact integers.
 
 Sectors are laid out along a track, then over the heads of a cylinder, then cylinder by cylinder

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The hard disk: a device whose time goes into moving an arm and waiting for a platter."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What describes a hard disk: the parameters, and how they are read from TOML."""
 
 from __future__ import annotations

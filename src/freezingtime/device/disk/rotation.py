@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The platter's angle as an exact function of guest time.
 
 An angle is an integer from 0 to :data:`TURN`, which is also the number of nanoseconds in a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The arm's seek time as a function of distance, fitted to a data sheet's three figures.
 
 A short seek is spent accelerating and braking: its time grows with the square root of the

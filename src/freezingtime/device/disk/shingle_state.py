@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The state of shingled recording as arrays: bands, the persistent cache's map, cleaning.
 
 Addresses are those of the logical sectors, and beyond the last of them the sectors of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What describes shingled recording that the drive manages by itself.
 
 After Aghayev and Desnoyers, "Skylight - A Window on Shingled Disk Operation", FAST 2015, who

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The drive's whole state as arrays, which the compiled kernels read and write.
 
 One record array per part. Times are in ns of guest time, addresses and lengths in sectors.

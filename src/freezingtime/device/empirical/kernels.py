@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The hot steps of the empirical model: requests in flight, and interpolated quantiles."""
 
 from __future__ import annotations

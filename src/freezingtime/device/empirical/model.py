@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A device by measurement: quantile tables per operation, size and queue depth.
 
 In TOML, one table for each operation, size and depth that was measured::

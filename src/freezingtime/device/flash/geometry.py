@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The shape of the flash, in the units in which the translation layer counts.
 
 A **lane** is what has a write frontier of its own: a plane or, where the planes of a die

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the SSD's state consists of: one record for each part. ``NONE`` stands for no element.
 
 Times are in ns of guest time, addresses in bytes, units or slots (see :mod:`.geometry`).

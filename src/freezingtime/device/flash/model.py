@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An SSD: flash dies behind channels, a flash translation layer, a write buffer in DRAM.
 
 The model is event driven: the kernels keep a heap of events (a die ends a phase, a piece of a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an SSD is made of: its parameters, and how a TOML table describes them.
 
 What a drive with TLC flash may look like; much has a default::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The SSD's whole state as arrays, which the compiled kernels read and write.
 
 One record array per part (:mod:`.layout`). The two maps store numbers plus one, so that 0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What happened inside an SSD, in numbers."""
 
 from __future__ import annotations

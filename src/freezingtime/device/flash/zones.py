@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Zones: an SSD that is written in order, zone by zone, and has no garbage collection.
 
 The rules of the NVM Express Zoned Namespace Command Set Specification, as far as they show

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Distributions of times: what a model draws its service times from.
 
 In a device's TOML a distribution is a time (``"75us"``: always the same) or a table::

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A sequence of random draws, made in blocks: fast in bulk, the same one by one."""
 
 from __future__ import annotations

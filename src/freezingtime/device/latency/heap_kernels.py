@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Binary heaps of times, least first, that the kernels keep in arrays."""
 
 from __future__ import annotations

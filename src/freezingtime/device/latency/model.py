@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A device by its figures: service times, a number of servers, and limits of its rates.
 
 Each request takes a fixed part, drawn from a distribution, and its length divided by a

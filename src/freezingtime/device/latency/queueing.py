@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Queues in front of a device: limits as token buckets, then k servers, first come first served.
 
 A read or write passes three places:

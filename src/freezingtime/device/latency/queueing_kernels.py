@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The hot steps of queueing: token buckets, k servers, and the order of flushes.
 
 A token bucket is kept as the time at which it will be full (the generic cell rate

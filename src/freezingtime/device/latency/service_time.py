@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Service times by operation: a fixed part drawn from a distribution, plus length / bandwidth.
 
 In a device's TOML::

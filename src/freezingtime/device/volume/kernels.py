@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The hot step of I/O accounting: how many I/Os a request counts as."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A cloud volume: token buckets with baseline, burst and credits in front of a latency.
 
 The provider's rules are of one form (Amazon EC2 user guide, "Amazon EBS volume types"):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The content of a Debian guest image: a whole system on a root disk, made of packages.
 
 mmdebstrap installs the packages, from a repository of what apt has downloaded and checked,

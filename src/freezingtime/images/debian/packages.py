@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Debian packages without root: the host's apt, with a state directory of its own.
 
 Where packages come from and which keys are trusted is the host's apt configuration.

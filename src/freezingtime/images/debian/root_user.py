@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Being root, or being taken for root: what it takes to unpack a system with its owners."""
 
 from __future__ import annotations

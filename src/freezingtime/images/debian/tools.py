@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Programs of the host that images are built with: run to their end, and never left behind.
 
 Each runs in a process group of its own, with whatever it starts. The group's leader is a shell

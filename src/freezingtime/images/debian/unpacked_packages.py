@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Debian packages unpacked into one directory, the kernel's among them, and what is in them."""
 
 from __future__ import annotations

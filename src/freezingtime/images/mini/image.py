@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The content of the mini guest image: which programs and modules, and where they go.
 
 A Debian kernel, busybox, fio, the ext4 tools and the libraries they need. Programs keep

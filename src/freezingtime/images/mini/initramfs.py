@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An initramfs in memory, and its bytes in the kernel's ``newc`` cpio format.
 
 Equal content gives equal bytes: names are sorted, everything belongs to root, all times

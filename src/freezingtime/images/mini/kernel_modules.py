@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Kernel modules: what a module depends on, and the tables that ``modprobe`` reads.
 
 Everything is taken from the modules' own ``.modinfo`` sections, so neither depmod nor the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Shared libraries: which ones a program needs, and what it wants of them.
 
 The dynamic linker's own rules, restricted to what Debian's programs use: ``DT_NEEDED``

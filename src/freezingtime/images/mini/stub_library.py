@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stand-ins for shared libraries that a program is linked with and will never call.
 
 Debian's fio is linked with the clients of several network storage systems, which bring 80

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Axes of times and of shares, and legends that say what lines of a kind mean."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a figure to the bytes of a file; the same figure makes the same bytes every time."""
 
 from __future__ import annotations

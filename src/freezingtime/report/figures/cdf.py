@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where to look at a distribution so that its tails show as well as its middle."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Figures in files: SVG, PNG or PDF. Plain data in, bytes out; no display is needed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A figure's SVG made fit to stand in a page: its colours are the page's, its text is text."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The panels of what went on inside the devices: waits, hits, and their own counters."""
 
 from __future__ import annotations

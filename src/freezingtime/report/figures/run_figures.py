@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The figures of a report: some runs, one over the other, in as many panels as it takes."""
 
 from __future__ import annotations

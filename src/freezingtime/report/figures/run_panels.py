@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The panels of a report's figures: what each one draws of some runs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Figures of measured latencies beside emulated ones: one panel for each kind of request."""
 
 from __future__ import annotations

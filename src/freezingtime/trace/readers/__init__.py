@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Traces of other tools, and our own, read into columns.
 
 A format is one module: it says whether it knows a file by its first line, and turns lines

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Times of arrival that go back: a clock that wraps, traces one after another, or mere disorder.
 
 What a jump backwards means is told by where it leads:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A trace in memory: requests as columns, one numpy array for each property."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The formats by name, and which one a file is of."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a user says of a file whose content does not: the unit of its times, its codes."""
 
 from __future__ import annotations

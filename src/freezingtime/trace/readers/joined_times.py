@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Captures that stand one after another in a file, each with a clock of its own, as one time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Requests and how long each took, in memory: what a device is fitted to."""
 
 from __future__ import annotations

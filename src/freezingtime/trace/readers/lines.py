@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What all text formats share: numbered lines, fields, and errors that say where."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a file to a trace: choosing a format and a disk, sorting by arrival."""
 
 from __future__ import annotations

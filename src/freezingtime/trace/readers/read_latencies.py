@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From a log of a real device, or our own record, to latencies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What was read of a file, and how: what a user is always told, so that no guess is silent."""
 
 from __future__ import annotations

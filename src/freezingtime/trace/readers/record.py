@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Our own record of a run as a trace."""
 
 from __future__ import annotations

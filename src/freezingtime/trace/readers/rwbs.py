@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel says of a request in a few letters (blkparse(1), "RWBS").
 
 A leading ``F`` is a flush before the request and a later one is FUA; ``D`` discards; ``WZ``

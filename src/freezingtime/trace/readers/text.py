@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files of text, compressed or not, in UTF-8 or UTF-16, opened for reading line by line.
 
 A binary trace of blktrace is opened as the text that blkparse makes of it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The text that blkparse prints by default (blkparse(1), "Output description and formatting").
 
 Times are seconds since the first event. In RWBS a flush is ``FW``, as the kernel queues one;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The binary trace of one CPU, ``NAME.blktrace.0``, which blkparse and btt read."""
 
 from __future__ import annotations

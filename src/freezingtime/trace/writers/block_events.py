@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What Linux's block layer would have traced of a disk's requests.
 
 Each request is queued (Q), issued to the driver (D) and completed (C). Under a virtual

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The record of a run, written in another tool's format."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fio's iolog, version 3, and its latency log (fio's manual, "Trace file format", "Log File
 Formats").
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The record itself as CSV: its columns, by their names, with a header line."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's command line, as a pure function of what the machine is to be."""
 
 from __future__ import annotations

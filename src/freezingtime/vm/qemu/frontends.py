@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """How a disk is plugged into a running QEMU behind each frontend, as QMP commands.
 
 Every disk has a controller of its own, plugged in while the machine stands still. Where QEMU

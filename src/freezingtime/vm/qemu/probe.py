@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whether a QEMU will do, found out in a fraction of a second: the agent looks for its hooks in it.
 
 QEMU is started with the agent in it, builds a machine like that of a run, and ends before that

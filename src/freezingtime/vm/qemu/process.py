@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One QEMU process: started with the agent, spoken to over QMP, and certain to end.
 
 If our own process is killed, the agent sees its control socket close and ends QEMU.

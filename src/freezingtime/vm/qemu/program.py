@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which QEMU runs the machine: one that is installed, or one in a directory of its own.
 
 A directory into which a distribution's packages were unpacked is a QEMU as well, whatever the host

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reading ahead: the heads go on after a read. Compiled.
 
 They stop when a command comes, or when there is enough.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The drive's memory: read segments and the write buffer. Compiled.
 
 A segment holds one run of sectors, the latest of a stream of reads. The write buffer holds

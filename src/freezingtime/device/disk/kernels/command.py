@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What becomes of a command: answered from memory, or left to wait for the arm. Compiled."""
 
 from __future__ import annotations

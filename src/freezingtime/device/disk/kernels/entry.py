@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The drive's events: a command comes in, the arm is done, a request completes. Compiled.
 
 The life of a request is that of :class:`~freezingtime.device.disk.state.Phase`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Arm, heads and platter: where they get when. Compiled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the arm does next. Compiled.
 
 Shortest positioning time first (Jacobson and Wilkes, HPL-CSP-91-7, 1991; Worthington, Ganger

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Cleaning: a band and what the cache holds of it become the band again. Compiled.
 
 The band of the log's oldest entry is read, its cached runs are read and merged, the result is

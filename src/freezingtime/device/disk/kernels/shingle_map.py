@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The map of the persistent cache: what of each band is newer than the band. Compiled.
 
 The map is a ring in the order of the log, so the oldest entry that counts says both how much of

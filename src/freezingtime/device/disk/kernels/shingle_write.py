@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where a shingled drive writes: to its persistent cache, or in a stream to a band. Compiled.
 
 What is appended to the cache is one transfer: a sector of map, then the data of as many

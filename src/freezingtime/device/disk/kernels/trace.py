@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whole traces through a drive in one compiled call: open loop and closed loop."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a command waits for, and when the drive begins to serve it, for its annotation. Compiled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Channels: first come first served, for commands and data. Compiled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pool of commands: what servers are asked to do. Compiled."""
 
 from __future__ import annotations

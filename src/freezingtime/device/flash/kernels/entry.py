@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The entry points: one request or event at a time, and whole traces. Compiled.
 
 What a guest needs has its signature given, so that it is compiled when this module is imported

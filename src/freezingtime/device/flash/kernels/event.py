@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Events in order of time, those of the same time in order of their making. Compiled."""
 
 from __future__ import annotations

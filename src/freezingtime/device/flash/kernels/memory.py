@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernels' view of the state: from its handle to its arrays. Compiled.
 
 The handle is the address of a table with the address and the length of each array, in the

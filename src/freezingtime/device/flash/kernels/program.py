@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Programs: what is in open slots goes to the cells, garbage collection with it. Compiled.
 
 Programs belong to the epoch that the next flush ends; a flush is done when its epoch and all

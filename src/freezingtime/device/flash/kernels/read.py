@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Reads: from the map to commands, a page of the flash at a time. Compiled.
 
 What is still in the write buffer comes from there; what is mapped nowhere comes at once.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Readers: what reads one page at a time. Compiled.
 
 A server has one reader or, where the planes of a die read independently of each other, one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Requests: what the host asks for, and which way it goes. Compiled."""
 
 from __future__ import annotations

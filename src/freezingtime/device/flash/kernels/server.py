@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Servers and channels: what the chips, dies or planes do, and for how long. Compiled.
 
 A server does one thing at a time: it reads for the host (:mod:`.reader`), or works on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Writes: into the controller, into slots, and to the cells; and flushes. Compiled.
 
 A write waits for room, comes over the link into the controller's memory in pieces, is given

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Zones: blocks over several lanes, written in order, erased together. Compiled.
 
 The mapping is fixed: data go program by program over a zone's lanes, and from block to block.

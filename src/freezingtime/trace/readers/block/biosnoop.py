@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What biosnoop prints (bcc's tools, and libbpf-tools): one line for each completed request.
 
 ``TIME(s) COMM PID DISK T SECTOR BYTES LAT(ms)``, and with ``-Q`` also ``QUE(ms)``, the time in

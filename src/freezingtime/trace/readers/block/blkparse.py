@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What blkparse prints by default (blkparse(1), "Output description and formatting").
 
 A line is: device, CPU, sequence number, seconds, process, action, RWBS, and, where the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """blktrace's binary trace, as the text that blkparse makes of it by default.
 
 blktrace writes a file for each CPU, ``NAME.blktrace.CPU``; any of them stands for all, as a single

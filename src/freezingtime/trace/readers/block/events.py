@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the kernel's block layer tells of requests: queued, issued, completed, requeued.
 
 blkparse prints these events, and so does ftrace; this is what both have in common. Only an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The block events of ftrace: ``trace`` and ``trace_pipe``, ``trace-cmd report``, ``perf script``.
 
 A line is: task, CPU, flags, seconds, and ``block_rq_issue: MAJOR,MINOR RWBS BYTES (COMMAND)

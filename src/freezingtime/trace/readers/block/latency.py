@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The kernel's block events as latencies: from the issue to the driver to the completion.
 
 That is D2C, the time in the device and its driver. Events have no name in common but the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fio's iolog, versions 2 and 3 (``write_iolog``; fio's manual, "Trace file format").
 
 Version 3 stamps each line with microseconds since the start; fio leaves out a ``wait`` there.

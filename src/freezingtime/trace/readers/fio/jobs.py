@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The latency logs of fio's jobs: several that ran at once are one load, of all their depths.
 
 With ``numjobs``, or several jobs in a file, fio writes a log for each: ``NAME_lat.1.log``,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fio's JSON (``--output-format=json`` or ``json+``): latencies by histogram or percentiles.
 
 Of each job and direction, ``clat_ns`` (else ``lat_ns``) has with ``json+`` all of fio's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fio's latency logs: ``write_lat_log``, whole, submission or completion latencies.
 
 A line is ``time, value, direction, size[, offset], priority[, issue time]`` (fio's manual, "Log

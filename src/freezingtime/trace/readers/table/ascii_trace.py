@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The ASCII traces of MQSim and of DiskSim: ``arrival device address size type``.
 
 Both are five numbers divided by blanks, address and size in sectors of 512 bytes. MQSim's arrival

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CSV with named columns, as latencies: SNIA's block traces, and whatever has such a header.
 
 The columns are those of :mod:`~freezingtime.trace.readers.table.header`, and one of a latency. Our

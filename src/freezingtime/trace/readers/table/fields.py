@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fields of a CSV into values: times without a unit, codes for operations, sizes.
 
 Nothing is guessed unseen: what a value's size or a custom speaks for is told, what nothing speaks

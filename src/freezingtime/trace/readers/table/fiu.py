@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The traces of FIU, as SNIA keeps them (Koller and Rangaswami, "I/O Deduplication", FAST 2010).
 
 ``TIME PID PROCESS LBA BLOCKS OPERATION MAJOR MINOR HASH``, divided by blanks: TIME is ns, LBA

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The header of a CSV: what its columns are called, in which units, and what divides them.
 
 Names are compared without case, blanks, ``_``, ``-`` and brackets, so that ``Time (us)`` is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The traces of MSR Cambridge, as SNIA keeps them.
 
 ``Timestamp,Hostname,DiskNumber,Type,Offset,Size,ResponseTime`` without a header line:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The traces of MSR Cambridge as latencies: their ResponseTime, in units of 100 ns."""
 
 from __future__ import annotations

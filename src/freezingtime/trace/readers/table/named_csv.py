@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CSV whose columns are named by a header line, as SNIA's block traces have it.
 
 The header is the first line, or is given by the user for a file without one, or known

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Garbage collection, folding, and the free blocks that come of them. Compiled.
 
 Everything here happens at once; what it costs is booked on the lane as debt, which the host's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Write frontiers: where the next unit goes. Compiled."""
 
 from __future__ import annotations

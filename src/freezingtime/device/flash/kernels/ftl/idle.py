@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Idle time: a die with nothing to do folds the SLC cache, and collects garbage. Compiled.
 
 It goes step by step, about a program at a time, and stands back for the host between two.

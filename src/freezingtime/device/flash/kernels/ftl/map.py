@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The map: which slot of the flash holds which unit, and what is still in memory. Compiled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What an SSD has been through before time 0, without its time passing. Compiled."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Translation pages: look-ups in the mapping cache, and what a miss costs. Compiled.
 
 A part of the map is cached, the rest is on flash, as in DFTL (Gupta, Kim and Urgaonkar, "DFTL:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The mapping cache's contents: which translation pages are in memory, by last use. Compiled."""
 
 from __future__ import annotations

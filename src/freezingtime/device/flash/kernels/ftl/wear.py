@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Static wear levelling: cold data leave the blocks that they keep from wearing. Compiled."""
 
 from __future__ import annotations
