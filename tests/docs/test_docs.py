@@ -50,7 +50,7 @@ PAGES = {
 }
 #: Pages whose blocks are run by their own tests, which look further at what comes out, where
 #: these are not called test_PAGE_docs.py.
-OWN_TESTS = {"api": "test_api.py", "devices": "test_device_docs.py"}
+OWN_TESTS = {"api": "results/test_api.py", "devices": "docs/test_device_docs.py"}
 #: Programs that a page's blocks use beside our own.
 TOOLS = {
     "fit": ("fio",),
@@ -73,7 +73,7 @@ def test_every_block_of_the_page_is_covered(page: str) -> None:
         f"{page_path(page)}: blocks at lines {uncovered}: name a language that "
         "tests/support/doclib.py runs, or say why not above it: <!-- not run: ... -->"
     )
-    own_test = Path(__file__).parent / OWN_TESTS.get(page, f"test_{page}_docs.py")
+    own_test = ROOT / "tests" / OWN_TESTS.get(page, f"docs/test_{page}_docs.py")
     if own_test.exists():
         assert "run_examples(" in own_test.read_text()
         assert page not in PAGES
