@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -456,3 +457,15 @@ def test_output_that_nobody_reads_is_no_traceback() -> None:
     )
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
+
+
+def test_a_script_without_end_is_refused(freezingtime: RunProgram) -> None:
+    done = freezingtime("run", "--script", "/dev/zero")
+    assert done.returncode == 2
+    assert "--script /dev/zero: is longer than 1 MiB" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["guest.run", "guest.doctor", "guest.shell", "guest.image"])
+def test_what_runs_a_guest_does_not_wait_for_numpy(command: str) -> None:
+    code = f"import sys, freezingtime.cli.{command}; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

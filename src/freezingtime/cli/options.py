@@ -10,7 +10,6 @@ from typing import Annotated, Literal, TypeAlias
 import typer
 
 from freezingtime.device.own_model import allow_code
-from freezingtime.trace.readers.hints import TIME_UNITS
 
 _SEED_HELP = "Seed of all randomness in the device models: the same seed, the same run."
 
@@ -43,27 +42,6 @@ JsonOption: TypeAlias = Annotated[
 
 QuietOption: TypeAlias = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress on stderr.")
-]
-
-TimeUnitOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--time-unit",
-        metavar="UNIT",
-        help=f"Of times without one in CSV and in MQSim's or DiskSim's ASCII: "
-        f"{', '.join(TIME_UNITS)}. Found by the content if left out.",
-        show_default=False,
-    ),
-]
-
-ReadCodeOption: TypeAlias = Annotated[
-    str | None,
-    typer.Option(
-        "--read-code",
-        metavar="CODE",
-        help="Of two codes in a CSV's column of operations, the one that reads, such as `1`.",
-        show_default=False,
-    ),
 ]
 
 RecordOption: TypeAlias = Annotated[

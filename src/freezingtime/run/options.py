@@ -51,6 +51,10 @@ class _Machine(NamedTuple):
     cpus: int = 1
 
 
+#: A file or pipe without end is not read into memory.
+_SCRIPT_BYTES_MAX = 1 << 20
+
+
 def make_plan(
     *,
     disks: Sequence[str],
@@ -133,12 +137,15 @@ def file_script(path: Path) -> bytes:
     """The script in a file.
 
     Raises:
-        InputError: it cannot be read, or is no script.
+        InputError: it cannot be read, is no script, or is longer than any script is.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(_SCRIPT_BYTES_MAX + 1)
     except OSError as error:
         raise InputError(f"--script {path}: {error.strerror}; name a readable file") from error
+    if len(content) > _SCRIPT_BYTES_MAX:
+        raise InputError(f"--script {path}: is longer than 1 MiB; hand large files over with --job")
     if not content.startswith(b"#!"):
         raise InputError(f"--script {path}: must begin with '#!', such as #!/bin/sh")
     return content

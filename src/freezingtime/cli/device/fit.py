@@ -21,12 +21,11 @@ from freezingtime.calibrate.fit.fit import (
 )
 from freezingtime.calibrate.fit.sources import read_sources
 from freezingtime.cli.device.replay_progress import ReplayProgress
+from freezingtime.cli.device.trace_options import ReadCodeOption, TimeUnitOption
 from freezingtime.cli.options import (
     JsonOption,
     QuietOption,
-    ReadCodeOption,
     SeedOption,
-    TimeUnitOption,
     command_app,
 )
 from freezingtime.cli.output.columns import print_columns

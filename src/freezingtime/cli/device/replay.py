@@ -13,14 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from freezingtime.cli.device.replay_progress import ReplayProgress
+from freezingtime.cli.device.trace_options import ReadCodeOption, TimeUnitOption
 from freezingtime.cli.options import (
     AllowCodeOption,
     JsonOption,
     QuietOption,
-    ReadCodeOption,
     RecordOption,
     SeedOption,
-    TimeUnitOption,
     command_app,
 )
 from freezingtime.cli.output.columns import print_columns

@@ -28,6 +28,7 @@ from freezingtime.cli.device.measure_options import (
     YesOption,
 )
 from freezingtime.cli.device.replay_progress import ReplayProgress
+from freezingtime.cli.device.trace_options import ReadCodeOption, TimeUnitOption
 from freezingtime.cli.device.validate_figures import FIGURES_OPTION, draw_validation
 from freezingtime.cli.device.validate_text import show_validation
 from freezingtime.cli.guest.machine_options import QemuOption
@@ -35,9 +36,7 @@ from freezingtime.cli.options import (
     AllowCodeOption,
     JsonOption,
     QuietOption,
-    ReadCodeOption,
     SeedOption,
-    TimeUnitOption,
     command_app,
 )
 from freezingtime.cli.output.json_stream import print_json
