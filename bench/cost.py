@@ -23,7 +23,7 @@ from stock_qemu import stock_s
 from freezingtime.disk.spec import parse_disk
 from freezingtime.images.build import build_mini_image
 from freezingtime.images.guest_image import find_image
-from freezingtime.run.run import RunObserver, RunPlan, run
+from freezingtime.runs.run import RunObserver, RunPlan, run
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 READS = 20_000

@@ -19,8 +19,8 @@ from rich.table import Table
 from freezingtime.disk.spec import parse_disk
 from freezingtime.emulator.loop import Totals
 from freezingtime.errors import FreezingTimeError
-from freezingtime.run.meter import DiskMeter
-from freezingtime.run.run import RunObserver, RunPlan, RunResult, run
+from freezingtime.runs.meter import DiskMeter
+from freezingtime.runs.run import RunObserver, RunPlan, RunResult, run
 from freezingtime.units import parse_time_ns
 
 DEVICES = ("0", "10us", "100us", "10ms")

@@ -22,7 +22,7 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.host.poller import Poller
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
-from freezingtime.run.disks import require_in_place
+from freezingtime.runs.disks import require_in_place
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader

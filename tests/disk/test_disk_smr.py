@@ -312,7 +312,7 @@ def test_the_map_finds_the_newest_place_of_every_sector(
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ('band = "0"', "smr.band = '0': must be at least 4194304"),
+        ('band = "0"', "smr.band = '0': must be at least 4MiB"),
         ('band = "5000000B"', "smr.band = '5000000B': must be a multiple of the sector, 4096"),
         ('cache = "1MiB"', "smr.cache = '1MiB': must be at least two bands, 62914560 bytes"),
         ("map_entries = 3", "smr.map_entries = 3: must be a whole number from 16 to 16777216"),

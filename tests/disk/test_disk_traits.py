@@ -16,7 +16,7 @@ from freezingtime.disk.spec import parse_disk
 from freezingtime.disk_traits import NO_TRAITS, DiskTraits, TraitOverrides, traits_from
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
-from freezingtime.run.saving import like_saved
+from freezingtime.runs.saving import like_saved
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.store.saved_machine import MachineDescription, SavedDisk, SavedMachine
 from tests.conftest import RunProgram

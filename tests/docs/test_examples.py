@@ -9,7 +9,7 @@ from examples.files import FILE_SYSTEMS, files_example
 from examples.video import video_example
 
 from freezingtime.images.build import build_debian_image
-from freezingtime.run.run import run
+from freezingtime.runs.run import run
 from tests.conftest import require_root, require_tool
 from tests.support.guestlib import Output
 

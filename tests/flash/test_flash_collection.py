@@ -11,8 +11,7 @@ import pytest
 from freezingtime.device.flash import FlashDevice
 from freezingtime.device.flash.precondition import victim_share
 from freezingtime.request import Operation
-
-from .flashlib import MIB, check_translation, device, state_of
+from tests.support.flashlib import MIB, check_translation, device, state_of
 
 SSD_BYTES = 1024 * MIB
 

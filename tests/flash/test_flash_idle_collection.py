@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from freezingtime.device.flash import FlashDevice
 from freezingtime.request import Operation
-
-from .flashlib import MIB, check_translation, device, read, run, state_of, write
+from tests.support.flashlib import MIB, check_translation, device, read, run, state_of, write
 
 SSD_BYTES = 32 * MIB
 UNITS = SSD_BYTES // 4096

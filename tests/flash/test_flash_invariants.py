@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from freezingtime.device.flash import FlashDevice
 from freezingtime.request import Operation, Request
-
-from .flashlib import MIB, check_translation, device, is_stable, run, write
+from tests.support.flashlib import MIB, check_translation, device, is_stable, run, write
 
 SECTORS = 128
 SSD_BYTES = SECTORS * 512

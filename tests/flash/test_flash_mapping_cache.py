@@ -10,8 +10,16 @@ import pytest
 
 from freezingtime.device.flash import FlashDevice
 from freezingtime.request import Operation
-
-from .flashlib import MIB, check_translation, device, discard, read, run, run_closed, write
+from tests.support.flashlib import (
+    MIB,
+    check_translation,
+    device,
+    discard,
+    read,
+    run,
+    run_closed,
+    write,
+)
 
 READ_NS = 50_000
 PROGRAM_NS = 500_000

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from freezingtime.device.flash import FlashDevice, FlashParams
 from freezingtime.request import Operation
-
-from .flashlib import run_closed
+from tests.support.flashlib import run_closed
 
 # MQSim keeps 7 % of the raw capacity as spare space, which is 7.53 % over what is left.
 # Its DRAM, 100 MT/s of one byte at double rate, moves 5 ns per byte in pieces of up to a row.

@@ -11,8 +11,7 @@ import pytest
 from freezingtime.device.flash import FlashDevice, FlashParams, parse
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
-
-from .flashlib import MIB, device
+from tests.support.flashlib import MIB, device
 
 DESCRIPTION = """
 precondition = "steady"

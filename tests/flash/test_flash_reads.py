@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from .flashlib import MIB, device, flush, read, run, write
+from tests.support.flashlib import MIB, device, flush, read, run, write
 
 READ_NS = 50_000
 PROGRAM_NS = 500_000

@@ -8,8 +8,17 @@ import pytest
 
 from freezingtime.device.discard_notice import discard_notices
 from freezingtime.request import Operation
-
-from .flashlib import MIB, device, discard, flush, is_stable, read, run, state_of, write
+from tests.support.flashlib import (
+    MIB,
+    device,
+    discard,
+    flush,
+    is_stable,
+    read,
+    run,
+    state_of,
+    write,
+)
 
 READ_NS = 50_000
 PROGRAM_NS = 500_000

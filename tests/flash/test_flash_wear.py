@@ -10,8 +10,7 @@ import pytest
 
 from freezingtime.device.flash import FlashDevice
 from freezingtime.request import Operation
-
-from .flashlib import MIB, check_translation, device, run, state_of, write
+from tests.support.flashlib import MIB, check_translation, device, run, state_of, write
 
 SSD_BYTES = 64 * MIB
 UNITS = SSD_BYTES // 4096

@@ -18,10 +18,19 @@ from freezingtime.device.registry import describe
 from freezingtime.errors import InputError, RefusalError
 from freezingtime.predict.predict import predict
 from freezingtime.request import Operation, Request
-
-from .conftest import RunProgram
-from .flashlib import MIB, check_translation, device, discard, flush, read, run, state_of, write
-from .guestlib import fio_command, run_guest
+from tests.conftest import RunProgram
+from tests.support.flashlib import (
+    MIB,
+    check_translation,
+    device,
+    discard,
+    flush,
+    read,
+    run,
+    state_of,
+    write,
+)
+from tests.support.guestlib import fio_command, run_guest
 
 KIB = 1024
 READ_NS = 50_000

@@ -7,7 +7,7 @@ import pytest
 
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
-from freezingtime.run.options import make_plan
+from freezingtime.runs.options import make_plan
 from tests.support.frontendlib import fio_on
 from tests.support.guestlib import GuestRun, run_guest
 

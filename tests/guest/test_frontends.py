@@ -18,7 +18,7 @@ from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
 from freezingtime.medium.memory import MemoryMedium
-from freezingtime.run.saving import require_savable
+from freezingtime.runs.saving import require_savable
 from tests.support.frontendlib import PREEMPT_FULL, device_path, fio_jobs, fio_on
 from tests.support.guestlib import GuestRun, mean_latency_ns, read_record, run_guest
 

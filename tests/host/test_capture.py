@@ -14,7 +14,7 @@ import pytest
 
 from freezingtime.cli.output.json_stream import print_document
 from freezingtime.errors import RunError
-from freezingtime.run.job_output import JobOutput
+from freezingtime.runs.job_output import JobOutput
 from freezingtime.vm.capture import Capture, Captures
 from freezingtime.vm.console import complaints
 

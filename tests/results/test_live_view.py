@@ -22,15 +22,15 @@ from freezingtime.cli.guest.progress import RunProgress
 from freezingtime.device.base import TimedDevice
 from freezingtime.emulator.loop import Totals
 from freezingtime.request import Request
-from freezingtime.run.meter import HISTORY_LENGTH, DiskHistory, DiskMeter, RunMeter
-from freezingtime.run.progress_text import (
+from freezingtime.runs.meter import HISTORY_LENGTH, DiskHistory, DiskMeter, RunMeter
+from freezingtime.runs.progress_text import (
     JobTimes,
     disks_line,
     running_line,
     short_time,
     sparkline,
 )
-from freezingtime.run.statistics_sampler import SAMPLES_MAX, StatisticsSampler
+from freezingtime.runs.statistics_sampler import SAMPLES_MAX, StatisticsSampler
 from tests.support.recordlib import completed
 
 SPLIT = re.compile(r"\x1b\[(\?)?([0-9;]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")

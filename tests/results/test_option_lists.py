@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One list of options: what the command line takes, Python takes, by the same name and default.
 
-A run's list is the signature of :func:`freezingtime.run.options.make_plan`.
+A run's list is the signature of :func:`freezingtime.runs.options.make_plan`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from freezingtime.cli.device import validate as cli_validate
 from freezingtime.cli.guest import run as cli_run
 from freezingtime.cli.guest import shell as cli_shell
 from freezingtime.disk.spec import DISK_KEYS, parse_disk
-from freezingtime.run.options import make_plan
-from freezingtime.run.run import RunPlan
+from freezingtime.runs.options import make_plan
+from freezingtime.runs.run import RunPlan
 
-#: How a run is shown, and not what is run.
-SHOWN_BY_CLI = {"as_json", "quiet", "allow_late"}
+#: How a run is shown, and not what is run; code is allowed by a call of its own in Python.
+SHOWN_BY_CLI = {"as_json", "quiet", "allow_late", "allow_code"}
 SHOWN_BY_API = {"progress"}
 #: Python measures by a call of its own.
 MEASURING_BY_CLI = {
@@ -57,7 +57,7 @@ OPTIONS = without(defaults(make_plan), JOB_OF_PLAN)
 def test_a_run_has_one_list_of_options() -> None:
     assert without(defaults(cli_run.run_command), JOB_OF_CLI | SHOWN_BY_CLI) == OPTIONS
     assert without(defaults(runs.run), JOB_OF_API | SHOWN_BY_API) == OPTIONS
-    shell = without(defaults(cli_shell.shell_command), {"disk"})
+    shell = without(defaults(cli_shell.shell_command), {"disk", "allow_code"})
     assert shell == {name: OPTIONS[name] for name in shell}
 
 

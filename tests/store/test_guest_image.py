@@ -33,7 +33,7 @@ from freezingtime.images.guest_image import (
     remove_image,
     store_image,
 )
-from freezingtime.run.guest import require_image
+from freezingtime.runs.guest import require_image
 from freezingtime.store import cache as cache_module
 from freezingtime.store.cache import (
     cache_directory,

@@ -25,7 +25,7 @@ from freezingtime.images.guest_image import (
 )
 from freezingtime.medium.base import SECTOR_BYTES
 from freezingtime.medium.checked import BLOCK_BYTES
-from freezingtime.run.guest import ready_image, require_image
+from freezingtime.runs.guest import ready_image, require_image
 from freezingtime.store.cache import cache_directory, publish
 from tests.conftest import RunProgram
 

@@ -15,9 +15,9 @@ import pytest
 from freezingtime.clock import agent
 from freezingtime.errors import InputError
 from freezingtime.images.guest_image import GuestImage, ImageContent, store_image
-from freezingtime.run.options import make_plan
-from freezingtime.run.run import RunObserver, run
-from freezingtime.run.saving import require_machine_fits
+from freezingtime.runs.options import make_plan
+from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.saving import require_machine_fits
 from freezingtime.store.cache import cache_directory, publish
 from freezingtime.store.checksums import write_checksums
 from freezingtime.store.machine_identity import MachineIdentity

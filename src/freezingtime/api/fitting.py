@@ -27,7 +27,7 @@ from freezingtime.calibrate.validate.options import make_validate_plan
 from freezingtime.calibrate.validate.validate import FIT, Validation
 from freezingtime.calibrate.validate.validate import validate as validate_latencies
 from freezingtime.errors import RunError
-from freezingtime.run.options import CPU_RATE
+from freezingtime.runs.options import CPU_RATE
 from freezingtime.trace.readers import parse_hints
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
 from freezingtime.results.recorded_run import open_recorded_run
-from freezingtime.run.options import (
+from freezingtime.runs.options import (
     BOOT_DEADLINE,
     COLLECT_LIMIT,
     CPU_RATE,
@@ -24,7 +24,7 @@ from freezingtime.run.options import (
     make_plan,
     shell_script,
 )
-from freezingtime.run.run import run as run_plan
+from freezingtime.runs.run import run as run_plan
 from freezingtime.vm.job import directory_script
 
 

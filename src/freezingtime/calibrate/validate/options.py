@@ -7,7 +7,7 @@ from freezingtime.calibrate.fit.fit import EMPIRICAL, MODELS
 from freezingtime.calibrate.validate.validate import FIT, ValidatePlan
 from freezingtime.disk.spec import MemorySpec, parse_disk
 from freezingtime.errors import InputError
-from freezingtime.run.options import CPU_RATE
+from freezingtime.runs.options import CPU_RATE
 from freezingtime.vm.qemu.command import CPUS_MAX
 
 CPUS = "1,4"

@@ -31,7 +31,7 @@ from freezingtime.calibrate.validate.in_guest import (
 )
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
-from freezingtime.run.options import CPU_RATE
+from freezingtime.runs.options import CPU_RATE
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.readers.latencies import Latencies
 

@@ -42,7 +42,7 @@ from freezingtime.cli.options import (
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.host.foreign_text import show
 from freezingtime.report.figures.sample_figures import make_directory
-from freezingtime.run.options import CPU_RATE
+from freezingtime.runs.options import CPU_RATE
 from freezingtime.trace.readers import parse_hints
 
 

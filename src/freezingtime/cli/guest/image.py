@@ -26,8 +26,8 @@ from freezingtime.images.guest_image import (
     remove_unusable_image,
 )
 from freezingtime.images.imported import ImportPlan, write_runner
-from freezingtime.run.own_system import import_system
-from freezingtime.run.step_lines import StepLines
+from freezingtime.runs.own_system import import_system
+from freezingtime.runs.step_lines import StepLines
 from freezingtime.units import parse_option, parse_size_bytes
 
 _SIZE_MIN_BYTES = 512 << 20

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from freezingtime.cli.options import DISK_HELP
-from freezingtime.run.options import MEMORY
+from freezingtime.runs.options import MEMORY
 
 DisksOption: TypeAlias = Annotated[
     list[str] | None,

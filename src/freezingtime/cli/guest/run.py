@@ -35,7 +35,7 @@ from freezingtime.cli.output.json_stream import print_document
 from freezingtime.device.discard_notice import discard_notices
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.foreign_text import say
-from freezingtime.run.options import (
+from freezingtime.runs.options import (
     BOOT_DEADLINE,
     COLLECT_LIMIT,
     CPU_RATE,
@@ -45,7 +45,7 @@ from freezingtime.run.options import (
     make_plan,
     shell_script,
 )
-from freezingtime.run.run import RunResult, run
+from freezingtime.runs.run import RunResult, run
 from freezingtime.units import format_time_ns
 from freezingtime.vm.job import directory_script
 

@@ -26,10 +26,10 @@ from freezingtime.cli.guest.terminal import RawTerminal
 from freezingtime.cli.options import AllowCodeOption, command_app
 from freezingtime.emulator.loop import Totals
 from freezingtime.host.foreign_text import say
-from freezingtime.run.meter import DiskMeter
-from freezingtime.run.options import make_plan
-from freezingtime.run.run import RunObserver, run
-from freezingtime.run.step_lines import StepLines
+from freezingtime.runs.meter import DiskMeter
+from freezingtime.runs.options import make_plan
+from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.step_lines import StepLines
 
 _SCRIPT = """\
 #!/bin/sh

@@ -22,8 +22,8 @@ from freezingtime.images.guest_image import MINI, GuestImage, find_image
 from freezingtime.images.imported import BootFiles, ImportPlan, import_image
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.overlay import OverlayMedium
-from freezingtime.run.disks import NO_TIME
-from freezingtime.run.guest import ready_image, ready_snapshot
+from freezingtime.runs.disks import NO_TIME
+from freezingtime.runs.guest import ready_image, ready_snapshot
 from freezingtime.vm.collected_files import unpack_collected
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.job import Job

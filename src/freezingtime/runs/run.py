@@ -21,18 +21,18 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import MINI, GuestImage, find_image
 from freezingtime.images.imported import ImportPlan
-from freezingtime.run.disks import OpenDisk, open_disks, require_in_place
-from freezingtime.run.guest import (
+from freezingtime.runs.disks import OpenDisk, open_disks, require_in_place
+from freezingtime.runs.guest import (
     ROOT_DISK_NAME,
     open_root,
     ready_image,
     ready_snapshot,
     require_image,
 )
-from freezingtime.run.job_output import JobOutput
-from freezingtime.run.meter import DiskMeter, RunMeter
-from freezingtime.run.own_system import ready_own_image
-from freezingtime.run.saving import (
+from freezingtime.runs.job_output import JobOutput
+from freezingtime.runs.meter import DiskMeter, RunMeter
+from freezingtime.runs.own_system import ready_own_image
+from freezingtime.runs.saving import (
     like_saved,
     load_saved,
     require_machine_fits,
@@ -41,7 +41,7 @@ from freezingtime.run.saving import (
     save,
     saved_image,
 )
-from freezingtime.run.statistics_sampler import StatisticsSampler
+from freezingtime.runs.statistics_sampler import StatisticsSampler
 from freezingtime.store.saved_machine import SavedMachine, find_saved, require_free_name
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.trace.live_record import LiveRecord

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from freezingtime.emulator.loop import Totals
-from freezingtime.run.meter import DiskHistory
+from freezingtime.runs.meter import DiskHistory
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = ".:-=+*%#"

@@ -14,8 +14,8 @@ from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import MINI, GuestImage, find_image_by_id, list_images
 from freezingtime.images.imported import ImportPlan
 from freezingtime.medium.overlay import OverlayMedium
-from freezingtime.run.disks import OpenDisk, load_changes
-from freezingtime.run.guest import ready_image
+from freezingtime.runs.disks import OpenDisk, load_changes
+from freezingtime.runs.guest import ready_image
 from freezingtime.store.saved_machine import (
     BaseFile,
     MachineDescription,

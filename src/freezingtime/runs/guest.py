@@ -24,7 +24,7 @@ from freezingtime.images.guest_image import (
 )
 from freezingtime.medium.delay import delayed
 from freezingtime.medium.overlay import OverlayMedium
-from freezingtime.run.disks import NO_TIME, OpenDisk, load_changes
+from freezingtime.runs.disks import NO_TIME, OpenDisk, load_changes
 from freezingtime.store.cache import Waiting
 from freezingtime.store.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.store.unusable import Unusable

@@ -17,8 +17,8 @@ from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
 from freezingtime.images.guest_image import MINI
 from freezingtime.images.imported import ImportPlan
-from freezingtime.run.own_system import is_disk_file, own_name
-from freezingtime.run.run import RunPlan
+from freezingtime.runs.own_system import is_disk_file, own_name
+from freezingtime.runs.run import RunPlan
 from freezingtime.store.saved_machine import find_saved
 from freezingtime.units import (
     format_size_bytes,
