@@ -202,6 +202,7 @@ def main() -> int:
         tested = "not run" if arguments.no_tests else _test(root)
         good = row.on_time and row.same and "failed" not in tested and "error" not in tested
         status |= not good
+        print(f"{suite}: {row._asdict()}, tests: {tested}", flush=True)
         table.add_row(
             *(suite, row.version, row.kernel, _word(row.on_time), _word(row.same)),
             format_time_ns(round(row.mean_ns)),
