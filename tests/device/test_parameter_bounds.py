@@ -21,6 +21,7 @@ from freezingtime.device.base import Device
 from freezingtime.device.registry import MODELS, from_content
 from freezingtime.errors import InputError, RefusalError
 from freezingtime.request import Operation, Request
+from tests.device.test_composite import completions_ns
 
 FILE = "device.toml"
 SIZE_BYTES = 64 << 20
@@ -65,21 +66,15 @@ def table_at(content: Mapping[str, Any], path: str) -> Any:
 def serve(device: Device) -> None:
     """Have a new device do something of each kind, and see that time goes on."""
     kinds = (Operation.READ, Operation.WRITE, Operation.FLUSH, Operation.DISCARD)
-    arrived_ns: dict[Request, int] = {}
+    requests = []
     for number in range(12):
         kind = kinds[number % len(kinds)]
         offset_bytes, length_bytes = (0, 0) if kind is Operation.FLUSH else (number * 65536, 4096)
-        request = Request(kind, offset_bytes, length_bytes)
-        arrived_ns[request] = number * 1000
-        device.submit(request, number * 1000)
-    now_ns = 11_000
-    while arrived_ns:
-        event_ns = device.next_event_ns()
-        assert event_ns is not None
-        assert 0 <= event_ns < TIME_END_NS
-        now_ns = max(now_ns, event_ns)
-        for request in device.advance(now_ns):
-            assert now_ns >= arrived_ns.pop(request)
+        requests.append((number * 1000, Request(kind, offset_bytes, length_bytes)))
+    done_ns = completions_ns(device, requests)
+    assert len(done_ns) == len(requests)
+    for arrived_ns, request in requests:
+        assert arrived_ns <= done_ns[request] < TIME_END_NS
 
 
 @settings(max_examples=150)
