@@ -42,7 +42,7 @@ class MemoryMedium(Medium):
                 f"memory: cannot map {format_size_bytes(size_bytes)} ({error}); "
                 "take a smaller size, or a sparse file"
             ) from error
-        _keep_pages_small(self._pages)
+        self._is_written = False
 
     def describe(self) -> str:
         return "memory"
@@ -51,6 +51,10 @@ class MemoryMedium(Medium):
         return self._pages[offset_bytes : offset_bytes + length_bytes]
 
     def write(self, offset_bytes: int, data: Buffer) -> None:
+        if not self._is_written:
+            # Before the first page is there, and after whatever else advises on new mappings.
+            _keep_pages_small(self._pages)
+            self._is_written = True
         self._pages[offset_bytes : offset_bytes + len(data)] = data
 
     def zero(self, offset_bytes: int, length_bytes: int) -> None:
@@ -76,7 +80,7 @@ class MemoryMedium(Medium):
         self._pages.close()
 
     def _clear(self, start_bytes: int, end_bytes: int) -> None:
-        self._pages[start_bytes:end_bytes] = bytes(end_bytes - start_bytes)
+        self.write(start_bytes, bytes(end_bytes - start_bytes))
 
 
 def _keep_pages_small(pages: mmap.mmap) -> None:
