@@ -111,7 +111,7 @@ def test_several_devices_in_one_figure(freezingtime: RunProgram, tmp_path: Path)
         ("aws-gp3 --plot no/x.svg", "--plot no/x.svg: there is no directory no; make it first"),
         ("aws-gp3 --plot d.svg", "--plot d.svg: is a directory; name a file in it"),
         ("a b c d e f g --plot x.svg", "--plot x.svg: 7 devices; at most 6 fit into one figure"),
-        ("nothing --plot x.svg", "unknown device 'nothing'; there is:"),
+        ("nothing --plot x.svg", "unknown device 'nothing'; 'freezingtime devices PATTERN'"),
     ],
 )
 def test_what_cannot_be_plotted_is_one_line(

@@ -74,7 +74,7 @@ class TestIdentity:
             os.utime(built, (0, 0))
             with built.open("ab") as file:
                 file.write(b"debug information")
-        qemu = shutil.copy(find_qemu(config.qemu), tmp_path / "qemu")
+        qemu = shutil.copy(find_qemu(config.qemu).path, tmp_path / "qemu")
         os.utime(qemu, (0, 0))
         before = config.identity()
         monkeypatch.setattr(agent, "__file__", str(sources / "__init__.py"))
@@ -84,7 +84,7 @@ class TestIdentity:
 
     def test_what_differs_is_named(self, config: MachineConfig, tmp_path: Path) -> None:
         machine = config.identity()
-        qemu = shutil.copy(find_qemu(config.qemu), tmp_path / "qemu")
+        qemu = shutil.copy(find_qemu(config.qemu).path, tmp_path / "qemu")
         with Path(qemu).open("r+b") as file:
             file.seek(1000)
             file.write(b"\0other\0")
