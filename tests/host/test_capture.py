@@ -76,7 +76,7 @@ def test_output_of_a_job_that_fails_is_not_held_in_memory(tmp_path: Path) -> Non
             print_much(stdout, 64 * MIB)
             print_much(stderr, 64 * MIB)
             with JobOutput(stdout, stderr, count, tmp_path / "stdout.txt"):
-                raise RunError
+                raise RunError("the job failed")
 
     tracemalloc.start()
     with pytest.raises(RunError) as ended:
