@@ -342,7 +342,7 @@ def test_a_replay_writes_in_order_or_says_why_not(
     )
     assert sequential.returncode == 0, sequential.stderr
     at_random = freezingtime(
-        "replay", "--workload", "randwrite,bs=64k,count=100", "--device", description
+        "replay", "-q", "--workload", "randwrite,bs=64k,count=100", "--device", description
     )
     assert at_random.returncode == 1
     assert re.search(
