@@ -103,6 +103,8 @@ SPEAK_ON_CONSOLE = "echo word >/dev/console"
 WRITE = "dd if=/dev/zero of=/dev/vda bs=4k count=4 oflag=direct status=none"
 LEAVE_A_FILE = "seq 1 30000 >/root/result"
 ALL = "; ".join([PRINT, COMPLAIN, SPEAK_ON_CONSOLE, WRITE, LEAVE_A_FILE])
+#: Has statistics, so that all files of a run's directory are written.
+DEVICE_OF_ALL = "aws-gp2-100gib"
 #: Files in TMPDIR have no name.
 UNNAMED = " (deleted)"
 
@@ -125,6 +127,7 @@ def run_with_fault(
     path: str,
     fault: int,
     job: str = ALL,
+    device: str = "constant:10us",
 ) -> subprocess.CompletedProcess[str]:
     scratch = directory / "scratch"
     scratch.mkdir()
@@ -137,7 +140,7 @@ def run_with_fault(
         "TMPDIR": str(scratch),
     }
     ended = freezingtime(
-        *("run", "-q", "--disk", f"constant:10us,medium=file:{medium}"),
+        *("run", "-q", "--disk", f"{device},medium=file:{medium}"),
         *("--collect", "/root/result", "--out", directory / "run", "--", f"{job}; true"),
         environment=environment,
     )
@@ -156,6 +159,7 @@ def run_with_fault(
         ("/run/stdout.txt", ALL, errno.ENOSPC, "free some space, or name another --out"),
         ("/requests.parquet.arrows", ALL, errno.EIO, "free some space, or name another --out"),
         (".requests.parquet.", ALL, errno.ENOSPC, "free some space, or name another --out"),
+        ("/run/.statistics.parquet.", ALL, errno.EIO, "free some space, or name another --out"),
         ("/run/.run.json.", ALL, errno.EDQUOT, "free some space, or name another --out"),
         ("/result", ALL, errno.ENOSPC, "cannot write what was collected"),
     ],
@@ -169,7 +173,7 @@ def test_a_write_that_fails_ends_the_run_with_one_line(
     error: int,
     words: str,
 ) -> None:
-    ended = run_with_fault(freezingtime, faults, tmp_path, path, error, job)
+    ended = run_with_fault(freezingtime, faults, tmp_path, path, error, job, DEVICE_OF_ALL)
     assert ended.returncode == 1, ended.stderr
     line = ended.stderr.splitlines()[-1]
     assert line.startswith("freezingtime: "), ended.stderr
