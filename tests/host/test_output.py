@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from freezingtime.errors import InputError
+from freezingtime.host.replaced_file import replaced
 from freezingtime.simulate.replay import open_new_record
-from freezingtime.trace.output import replaced
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.run_directory import locked_run_directory
 from tests.conftest import PROGRAM, RunProgram

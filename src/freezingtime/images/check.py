@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from freezingtime.errors import InputError
+from freezingtime.host.replaced_file import replaced_path
 from freezingtime.images.guest_image import GuestImage, content_id, data_blocks, mark_damaged
 from freezingtime.medium.base import Medium
 from freezingtime.medium.checked import BLOCK_BYTES, CheckedMedium, SumsFile, block_sum
@@ -22,7 +23,6 @@ from freezingtime.store.checksums import (
     CHECKSUMS,
     DamagedError,
     check_files,
-    replacing,
     write_checksums,
 )
 
@@ -36,7 +36,7 @@ def seal_image(image: GuestImage) -> None:
     if image.root_path is not None:
         size_bytes = image.root_path.stat().st_size
         block_count = -(-size_bytes // BLOCK_BYTES)
-        with replacing(image.directory / _SUMS) as building:
+        with replaced_path(image.directory / _SUMS) as building:
             SumsFile.write(building, block_count, dict(_root_sums(image.root_path)))
     write_checksums(image.directory, _checked_names(image))
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, StrictUndefined
 
 from freezingtime._version import __version__
 from freezingtime.device.discard_notice import discard_notices
+from freezingtime.host.replaced_file import replaced
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
 from freezingtime.report.figures.run_figures import (
     FREEZE,
@@ -36,7 +37,6 @@ from freezingtime.report.tables import (
     plan_table,
     summary_table,
 )
-from freezingtime.trace.output import replaced
 
 _FREEZE_NOTE = (
     "The record says how much real time each request cost, but not at what real time: so these "

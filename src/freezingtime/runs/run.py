@@ -18,6 +18,7 @@ from freezingtime._version import __version__
 from freezingtime.disk.spec import DiskSpec
 from freezingtime.emulator.loop import CompletedRequest, Totals
 from freezingtime.errors import InputError, RunError
+from freezingtime.host.replaced_file import replaced
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import MINI, GuestImage, find_image
 from freezingtime.images.imported import ImportPlan
@@ -45,7 +46,6 @@ from freezingtime.runs.statistics_sampler import StatisticsSampler
 from freezingtime.store.saved_machine import SavedMachine, find_saved, require_free_name
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.trace.live_record import LiveRecord
-from freezingtime.trace.output import replaced
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path

@@ -22,6 +22,7 @@ import numpy as np
 from freezingtime.device.base import Device, statistics_of
 from freezingtime.disk.spec import DiskSpec, MemorySpec, build_device, parse_disk
 from freezingtime.errors import InputError
+from freezingtime.host.replaced_file import replaced_path
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import (
     Host,
@@ -31,7 +32,6 @@ from freezingtime.simulate.simulate import (
     simulate_open_loop,
 )
 from freezingtime.simulate.workload import Workload
-from freezingtime.trace.output import replaced_path
 from freezingtime.trace.readers import NO_HINTS, Hints, Tell, Trace, read_trace
 from freezingtime.trace.readers.reading import tell_nobody
 from freezingtime.trace.record_file import RecordFile

@@ -8,12 +8,12 @@ cache, as all that a run starts from is read once more for it.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 
 import xxhash
+
+from freezingtime.host.replaced_file import replaced_path
 
 #: The file of a directory's checksums.
 CHECKSUMS = "checksums.json"
@@ -44,19 +44,8 @@ def write_checksums(directory: Path, names: Collection[str] | None = None) -> No
     if names is None:
         names = {path.name for path in directory.iterdir()} - {CHECKSUMS}
     sums = {name: digest_file(directory / name) for name in sorted(names)}
-    with replacing(directory / CHECKSUMS) as building:
+    with replaced_path(directory / CHECKSUMS) as building:
         building.write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Where to write what is to be at ``path``, at once and whole, when the block is done."""
-    building = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        yield building
-        building.rename(path)
-    finally:
-        building.unlink(missing_ok=True)
 
 
 def check_files(directory: Path, names: Collection[str] | None = None) -> None:

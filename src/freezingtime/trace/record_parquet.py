@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from freezingtime.trace.output import replaced
+from freezingtime.host.replaced_file import replaced
 
 # A compromise between memory here, and skipping of rows and compression in readers.
 _ROW_GROUP_ROWS = 1 << 17

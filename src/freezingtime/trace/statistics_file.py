@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from freezingtime.host.replaced_file import replaced
 from freezingtime.trace.damage import damage_named, require_columns
-from freezingtime.trace.output import replaced
 from freezingtime.trace.record_schema import WORDS
 from freezingtime.trace.run_directory import STATISTICS_NAME
 

@@ -25,9 +25,9 @@ from freezingtime.device.description import Description
 from freezingtime.device.registry import from_content
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
+from freezingtime.host.replaced_file import replaced
 from freezingtime.request import Operation
 from freezingtime.simulate.simulate import simulate_closed_loop
-from freezingtime.trace.output import replaced
 from freezingtime.trace.readers.columns import IntColumn, Trace
 from freezingtime.trace.readers.latencies import Latencies
 from freezingtime.units import format_size_bytes, format_time_ns, parse_time_ns

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from freezingtime.errors import InputError
-from freezingtime.trace.output import replaced
+from freezingtime.host.replaced_file import replaced
 from freezingtime.trace.record_columns import DiskRequests, read_disk
 from freezingtime.trace.record_paths import find_record
 from freezingtime.trace.record_reader import Notify
