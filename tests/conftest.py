@@ -20,10 +20,12 @@ PROGRAM = Path(sys.executable).parent / "freezingtime"
 
 _DEADLINE_S = 300.0
 
-# A shell has what it starts in the background ignore Ctrl-C, and so would the programs that are
-# started here, some of which are to be interrupted.
+# A shell has what it starts in the background ignore Ctrl-C, nohup has it ignore SIGHUP, and so
+# would the programs that are started here, some of which are to be ended by these signals.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes is the host's affair.
 hypothesis.settings.register_profile("freezingtime", deadline=None)

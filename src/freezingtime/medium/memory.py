@@ -80,7 +80,8 @@ class MemoryMedium(Medium):
         self._pages.close()
 
     def _clear(self, start_bytes: int, end_bytes: int) -> None:
-        self.write(start_bytes, bytes(end_bytes - start_bytes))
+        if start_bytes < end_bytes and self._is_written:
+            self._pages[start_bytes:end_bytes] = bytes(end_bytes - start_bytes)
 
 
 def _keep_pages_small(pages: mmap.mmap) -> None:

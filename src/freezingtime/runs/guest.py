@@ -30,6 +30,7 @@ from freezingtime.store.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.store.unusable import Unusable
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.machine import Machine
+from freezingtime.vm.qemu.probe import require_qemu
 from freezingtime.vm.service import DiskPlan
 
 ROOT_DISK_NAME = "root"
@@ -129,6 +130,7 @@ def ready_snapshot(
     key = config.identity().key
     if snapshot := find_snapshot(key, cleanup):
         return snapshot
+    require_qemu(config.qemu)  # says which others would do, as no booting machine can
 
     def boot(target: Snapshot) -> int:
         with contextlib.ExitStack() as opened:

@@ -39,6 +39,9 @@ _NS_PER_MS = 10**6
 # Of fio's units for latencies.
 _UNIT_DIGITS = (TIME_UNITS["us"], TIME_UNITS["ns"])
 
+#: What fio appends to the name that the user gave: "log_clat.1.log", or "log_lat.log" for all jobs.
+_NAME_OF_LATENCIES = re.compile(r"_c?lat(\.\d+)?\.log(\.|$)")
+
 # Less in flight on average is a load with pauses, or no latencies.
 _IDLE_SHARE = 0.2
 # Of a power of two, what a closed loop of that depth has in flight.
@@ -185,7 +188,8 @@ def _unit_ns(
 def refuse_what_is_no_latency(path: Path, log: LatencyLog, depth: int | None) -> None:
     """Refuse logs of averages, of IOPS, and of bandwidth, whatever their names.
 
-    With ``depth``, which the user said, nothing is concluded from the number in flight.
+    Nothing is concluded from the number in flight with ``depth``, which the user said, or where
+    the name is one that fio gives to a log of latencies: a slow host leaves a device idle as well.
 
     Raises:
         InputError: it is one.
@@ -206,7 +210,8 @@ def refuse_what_is_no_latency(path: Path, log: LatencyLog, depth: int | None) ->
             f"{path}: every value is a size over a whole number of ns: a log of bandwidth, not of "
             "latencies; name the _lat or _clat log"
         )
-    if depth is None and (loop := _loop_if_bandwidth(log)):
+    is_said = depth is not None or _NAME_OF_LATENCIES.search(path.name) is not None
+    if not is_said and (loop := _loop_if_bandwidth(log)):
         raise InputError(
             f"{path}: looks like a log of bandwidth: as kB/s its values mean {loop} in flight all "
             f"the time, as ns of latency {log.mean_in_flight:.2g}; name the _lat or _clat log, or "
