@@ -23,7 +23,8 @@ from stock_qemu import stock_s
 from freezingtime.disk.spec import parse_disk
 from freezingtime.images.build import build_mini_image
 from freezingtime.images.guest_image import find_image
-from freezingtime.runs.run import RunObserver, RunPlan, run
+from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.run import RunObserver, run
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 READS = 20_000

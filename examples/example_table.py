@@ -17,7 +17,8 @@ from freezingtime.errors import RunError
 from freezingtime.images.build import build_debian_image
 from freezingtime.images.debian.image import DebianPlan
 from freezingtime.images.guest_image import find_image
-from freezingtime.runs.run import RunPlan, run
+from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.run import run
 from freezingtime.vm.job import directory_script
 
 _DIRECTORY = Path(__file__).parent

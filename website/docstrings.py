@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import griffe
 
 from website.markdown import from_docstring
+
+#: Of a type's full name: what stands before its own.
+_MODULES = re.compile(r"\b(?:\w+\.)+(?=\w)")
 
 
 class Docstrings(griffe.Extension):
@@ -22,6 +28,7 @@ class Docstrings(griffe.Extension):
     def on_package(self, *, pkg: griffe.Module, loader: griffe.GriffeLoader, **_: Any) -> None:
         """Called for a package when all of it is loaded."""
         for function in _functions(pkg):
+            _take_fields(function)
             for parameter in function.parameters:
                 if isinstance(parameter.default, griffe.ExprName):
                     parameter.default = _value(parameter.default, loader)
@@ -33,6 +40,25 @@ def _functions(scope: griffe.Object) -> Iterator[griffe.Function]:
             yield member
         elif isinstance(member, griffe.Object):
             yield from _functions(member)
+
+
+def _take_fields(function: griffe.Function) -> None:
+    """Give a function that ``takes_fields_of`` a dataclass the parameters that it has in use."""
+    if not any("takes_fields_of" in str(decorator.value) for decorator in function.decorators):
+        return
+    module = importlib.import_module(function.module.path)
+    signature = inspect.signature(getattr(module, function.name))
+    function.parameters = griffe.Parameters(
+        *(
+            griffe.Parameter(
+                parameter.name,
+                annotation=_MODULES.sub("", inspect.formatannotation(parameter.annotation)),
+                kind=griffe.ParameterKind(parameter.kind.description),
+                default=repr(parameter.default),
+            )
+            for parameter in signature.parameters.values()
+        )
+    )
 
 
 def _value(name: griffe.ExprName, loader: griffe.GriffeLoader) -> griffe.Expr | str:

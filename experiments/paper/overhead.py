@@ -26,7 +26,7 @@ from experiments.paper.outcome import Outcome, Settings, Table, main, show
 from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import RunError
 from freezingtime.images.guest_image import MINI, GuestImage, find_image
-from freezingtime.runs.run import RunPlan
+from freezingtime.runs.plan import RunPlan
 
 FRAMES = 100
 _REQUESTS = 400

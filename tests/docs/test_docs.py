@@ -18,6 +18,8 @@ import typer.main
 from website.command_page import commands_page
 
 from freezingtime.cli.main import app
+from freezingtime.option import list_options
+from freezingtime.runs.options import RunOptions
 from tests.conftest import require_root, require_tool
 from tests.support.doclib import (
     ROOT,
@@ -136,9 +138,12 @@ def test_commands_in_the_text_exist(page: str, options: dict[str, set[str]]) -> 
 
 
 def test_commands_in_the_help_exist(options: dict[str, set[str]]) -> None:
-    named = SPAN.findall(" ".join(commands_page().split()))
+    page = " ".join(commands_page().split())
+    named = SPAN.findall(page)
     assert len(named) > len(options)
     check_options(named, options)
+    for name, option in list_options(RunOptions).items():
+        assert option.declared.help in page, f"the page of the commands lacks {name}"
 
 
 def check_options(commands: list[str], options: dict[str, set[str]]) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
-from freezingtime.runs.options import make_plan
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.plan import make_plan
 from tests.support.frontendlib import fio_on
 from tests.support.guestlib import GuestRun, run_guest
 
@@ -102,4 +103,4 @@ def test_four_busy_cpus_do_four_times_the_work() -> None:
 @pytest.mark.parametrize("count", [0, 17])
 def test_number_of_cpus_is_checked(count: int) -> None:
     with pytest.raises(InputError, match=rf"--cpus {count}: must be from 1 to 16"):
-        make_plan(disks=[], script=b"#!/bin/sh\n", cpus=count)
+        make_plan(RunOptions(cpus=count), disks=[], script=b"#!/bin/sh\n")

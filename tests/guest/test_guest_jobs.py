@@ -14,7 +14,8 @@ import pytest
 
 from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import GuestError, InputError, RunError, TimeLimitError
-from freezingtime.runs.run import RunPlan, run
+from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.run import run
 from tests.conftest import RunProgram
 from tests.support.guestlib import Output, make_file, read_record, run_guest
 

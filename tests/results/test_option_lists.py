@@ -1,30 +1,39 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One list of options: what the command line takes, Python takes, by the same name and default.
 
-A run's list is the signature of :func:`freezingtime.runs.options.make_plan`.
+A run's list is :class:`freezingtime.runs.options.RunOptions`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+import typer
+import typer.main
+from typer.testing import CliRunner
 
 from freezingtime.api import fitting, replays, runs
 from freezingtime.api.disk import Disk
+from freezingtime.api.keywords import takes_fields_of
+from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.device import fit as cli_fit
 from freezingtime.cli.device import measure as cli_measure
 from freezingtime.cli.device import replay as cli_replay
 from freezingtime.cli.device import validate as cli_validate
+from freezingtime.cli.guest import doctor as cli_doctor
 from freezingtime.cli.guest import run as cli_run
 from freezingtime.cli.guest import shell as cli_shell
+from freezingtime.cli.options import command_app
 from freezingtime.disk.spec import DISK_KEYS, parse_disk
-from freezingtime.runs.options import make_plan
-from freezingtime.runs.run import RunPlan
+from freezingtime.option import FilePath, Option, list_options
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.plan import RunPlan, make_plan
 
 #: How a run is shown, and not what is run; code is allowed by a call of its own in Python.
 SHOWN_BY_CLI = {"as_json", "quiet", "allow_late", "allow_code"}
@@ -35,7 +44,6 @@ MEASURING_BY_CLI = {
 }
 JOB_OF_CLI = {"command", "disk", "script", "job"}
 JOB_OF_API = {"disks", "job"}
-JOB_OF_PLAN = {"disks", "script", "job_directory"}
 
 
 def defaults(function: Callable[..., object]) -> dict[str, object]:
@@ -51,7 +59,7 @@ def without(options: Mapping[str, object], names: set[str]) -> dict[str, object]
     return {name: default for name, default in options.items() if name not in names}
 
 
-OPTIONS = without(defaults(make_plan), JOB_OF_PLAN)
+OPTIONS = defaults(RunOptions)
 
 
 def test_a_run_has_one_list_of_options() -> None:
@@ -63,21 +71,91 @@ def test_a_run_has_one_list_of_options() -> None:
 
 def test_a_plan_of_no_options_is_a_plan_with_its_own_defaults() -> None:
     script = b"#!/bin/sh\n"
-    assert make_plan(disks=[], script=script) == RunPlan([], script)
+    assert make_plan(RunOptions(), disks=[], script=script) == RunPlan([], script)
+
+
+@pytest.mark.parametrize(
+    ("app", "names"),
+    [
+        (cli_run.app, set(OPTIONS)),
+        (cli_shell.app, set(OPTIONS) & set(defaults(cli_shell.shell_command))),
+        (cli_validate.app, {"qemu", "cpu_rate"}),
+        (cli_doctor.app, {"qemu"}),
+    ],
+)
+def test_what_is_declared_of_an_option_is_what_help_says(app: typer.Typer, names: set[str]) -> None:
+    shown = {parameter.name: parameter for parameter in typer.main.get_command(app).params}
+    declared = list_options(RunOptions)
+    for name in names:
+        option: Any = shown[name]
+        assert option.opts == [declared[name].declared.flag or f"--{name.replace('_', '-')}"]
+        assert (option.help, option.metavar) == (
+            declared[name].declared.help,
+            declared[name].declared.metavar,
+        )
+        assert option.default == OPTIONS[name]
+        assert option.show_default == (OPTIONS[name] not in (None, False) or name == "seed")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MoreOptions(RunOptions):
+    colour: Annotated[str, Option("COLOUR", "The colour of the lamp.")] = "green"
+    lamps: Annotated[Sequence[FilePath], Option("FILE", "Lamps.", flag="--lamp")] = ()
+    bright: Annotated[bool, Option("", "Whether it is bright.")] = False
+
+
+def test_an_option_that_is_added_to_the_list_is_in_both_interfaces() -> None:
+    seen: list[MoreOptions] = []
+
+    @takes_options(MoreOptions, then={"quiet": "colour"})
+    def command(options: MoreOptions, quiet: bool = False) -> int:
+        seen.append(options)
+        return 0
+
+    @takes_fields_of(MoreOptions)
+    def function(options: MoreOptions) -> int:
+        seen.append(options)
+        return 0
+
+    ended = CliRunner().invoke(command_app(command), ["--help"])
+    assert re.search(r"--colour +COLOUR +The colour of the lamp", ended.stdout), ended.stdout
+    flags = re.findall(r"--[a-z-]+", ended.stdout[ended.stdout.index("--colour") :])
+    assert flags == ["--colour", "--quiet", "--no-quiet", "--lamp", "--bright", "--help"]
+    arguments = ["--colour", "red", "--lamp", "a", "--lamp", "b", "--bright", "--cpus", "4"]
+    CliRunner().invoke(command_app(command), arguments)
+    CliRunner().invoke(command_app(command), [])
+    lamps = [Path("a"), Path("b")]
+    function(colour="red", lamps=lamps, bright=True, cpus=4)
+    function()
+    assert seen[:2] == seen[2:]
+    assert seen[:2] == [
+        MoreOptions(colour="red", lamps=lamps, bright=True, cpus=4),
+        MoreOptions(),
+    ]
+    assert list(inspect.signature(function).parameters) == [*OPTIONS, "colour", "lamps", "bright"]
+
+
+def test_an_option_that_is_not_declared_is_an_error() -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Undeclared(RunOptions):
+        colour: str = "green"
+
+    with pytest.raises(TypeError, match="colour: annotate it with one Option"):
+        list_options(Undeclared)
 
 
 class _PlannedError(Exception):
     """Carries what a plan was to be made of."""
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: RunOptions) -> None:
         super().__init__()
         self.options = options
 
 
 def planned(module: Any, monkeypatch: pytest.MonkeyPatch, call: Callable[[], object]) -> Any:
-    """What ``call`` has a plan made of."""
+    """Return the options that ``call`` has a plan made of."""
 
-    def note(**options: Any) -> None:
+    def note(options: RunOptions, **_: object) -> None:
         raise _PlannedError(options)
 
     monkeypatch.setattr(module, "make_plan", note)
@@ -87,7 +165,7 @@ def planned(module: Any, monkeypatch: pytest.MonkeyPatch, call: Callable[[], obj
 
 
 def distinct(name: str) -> Any:
-    """A value that no other option has."""
+    """Return a value that no other option has."""
     if name in ("collect", "allow_backing"):
         return [Path(f"/{name}")] if name == "allow_backing" else [name]
     return Path(f"/{name}") if name in ("kernel", "initrd", "out") else name
@@ -97,8 +175,8 @@ def distinct(name: str) -> Any:
 def test_every_option_of_a_run_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {name: distinct(name)}
     by_api = planned(runs, monkeypatch, lambda: runs.run([], "true", **given))
-    by_cli = planned(cli_run, monkeypatch, lambda: cli_run.run_command(["true"], **given))
-    assert by_api[name] == by_cli[name] == distinct(name)
+    by_cli = planned(cli_run, monkeypatch, lambda: cli_run.run_command(command=["true"], **given))
+    assert getattr(by_api, name) == getattr(by_cli, name) == distinct(name)
 
 
 @pytest.mark.parametrize(

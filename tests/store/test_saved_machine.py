@@ -15,7 +15,8 @@ import pytest
 from freezingtime.clock import agent
 from freezingtime.errors import InputError
 from freezingtime.images.guest_image import GuestImage, ImageContent, store_image
-from freezingtime.runs.options import make_plan
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.plan import RunPlan, make_plan
 from freezingtime.runs.run import RunObserver, run
 from freezingtime.runs.saving import require_machine_fits
 from freezingtime.store.cache import cache_directory, publish
@@ -114,23 +115,27 @@ class TestIdentity:
             assert machine.key != was.key
 
 
+def planned(options: RunOptions) -> RunPlan:
+    return make_plan(options, disks=[], script=b"#!/bin/sh\n")
+
+
 @pytest.mark.usefixtures("cache")
 def test_the_options_of_a_run_are_the_saved_machines_unless_named() -> None:
     save("x", replace(MACHINE, memory_bytes=1 << 30, cpu_count=3))
-    plan = make_plan(disks=[], script=b"#!/bin/sh\n", start_from="x")
+    plan = planned(RunOptions(start_from="x"))
     assert (plan.guest, plan.memory_bytes, plan.cpu_count) == ("mini", 1 << 30, 3)
-    plan = make_plan(disks=[], script=b"#!/bin/sh\n", start_from="x", memory="2GiB", cpus=1)
+    plan = planned(RunOptions(start_from="x", memory="2GiB", cpus=1))
     assert (plan.memory_bytes, plan.cpu_count) == (2 << 30, 1)
     with pytest.raises(InputError, match="--memory 2GiB: --from x: was saved with --memory 1GiB"):
         run(plan, RunObserver())
-    plan = make_plan(disks=[], script=b"#!/bin/sh\n")
+    plan = planned(RunOptions())
     assert (plan.guest, plan.memory_bytes, plan.cpu_count) == ("mini", 512 << 20, 1)
 
 
 def test_the_image_it_was_saved_with_is_missing(config: MachineConfig) -> None:
     image = config.image
     save("x", config.identity(), "big")
-    plan = make_plan(disks=[], script=b"#!/bin/sh\n", start_from="x")
+    plan = planned(RunOptions(start_from="x"))
     (image.directory / "vmlinuz").unlink()
     with pytest.raises(
         InputError,

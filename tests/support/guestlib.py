@@ -12,7 +12,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from freezingtime.disk.spec import parse_disk
-from freezingtime.runs.run import RunObserver, RunPlan, RunResult, run
+from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.run import RunObserver, RunResult, run
 from freezingtime.trace.record_paths import RECORD_NAME
 
 

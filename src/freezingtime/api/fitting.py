@@ -27,7 +27,7 @@ from freezingtime.calibrate.validate.options import make_validate_plan
 from freezingtime.calibrate.validate.validate import FIT, Validation
 from freezingtime.calibrate.validate.validate import validate as validate_latencies
 from freezingtime.errors import RunError
-from freezingtime.runs.options import CPU_RATE
+from freezingtime.runs.options import CPU_RATE, RunOptions
 from freezingtime.trace.readers import parse_hints
 
 if TYPE_CHECKING:
@@ -244,9 +244,7 @@ def validate(
         cpus=",".join(map(str, cpus)),
         requests=requests,
         delay=delay,
-        seed=seed,
-        cpu_rate=cpu_rate,
-        qemu=qemu,
+        run=RunOptions(seed=seed, cpu_rate=cpu_rate, qemu=qemu),
     )
     place = Place(out)
     cancelled = threading.Event()

@@ -5,57 +5,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from freezingtime.api.disk import Disk, disk_text
 from freezingtime.api.event_loop import outside_of_event_loops
+from freezingtime.api.keywords import takes_fields_of
 from freezingtime.api.place import Place
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
 from freezingtime.results.recorded_run import open_recorded_run
-from freezingtime.runs.options import (
-    BOOT_DEADLINE,
-    COLLECT_LIMIT,
-    CPU_RATE,
-    MEDIUM_DEADLINE,
-    command_script,
-    file_script,
-    make_plan,
-    shell_script,
-)
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.plan import make_plan
 from freezingtime.runs.run import run as run_plan
+from freezingtime.runs.script import command_script, file_script, shell_script
 from freezingtime.vm.job import directory_script
 
 
+@dataclass(frozen=True, slots=True)
+class RunArguments(RunOptions):
+    """The arguments of :func:`run`: what is run, and how."""
+
+    disks: Sequence[Disk | str] = ()
+    job: str | Sequence[str] | os.PathLike[str] = "true"
+    progress: bool | None = field(default=None, kw_only=True)
+
+
 @plain_errors
-def run(
-    disks: Sequence[Disk | str] = (),
-    job: str | Sequence[str] | os.PathLike[str] = "true",
-    *,
-    guest: str | None = None,
-    kernel: str | os.PathLike[str] | None = None,
-    initrd: str | os.PathLike[str] | None = None,
-    append: str | None = None,
-    allow_backing: Sequence[str | os.PathLike[str]] = (),
-    root_device: str | None = None,
-    collect: Sequence[str] = (),
-    collect_limit: str = COLLECT_LIMIT,
-    time_limit: str | None = None,
-    real_time_limit: str | None = None,
-    cpu_rate: str = CPU_RATE,
-    memory: str | None = None,
-    cpus: int | None = None,
-    seed: int = 0,
-    boot: bool = False,
-    start_from: str | None = None,
-    save: str | None = None,
-    medium_deadline: str = MEDIUM_DEADLINE,
-    boot_deadline: str = BOOT_DEADLINE,
-    qemu: str | None = None,
-    out: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-) -> Result:
+@takes_fields_of(RunArguments)
+def run(arguments: RunArguments) -> Result:
     """Run a job in the guest, whose disks are these; return when it has ended.
 
     ``job`` is shell text, which may have several lines; or a command and its arguments in a
@@ -73,35 +52,15 @@ def run(
         InputError: the run cannot be made; the text names the option.
         RunError: something failed on the way; GuestError and TimeLimitError say more.
     """
-    script, job_directory = _script(job)
-    place = Place(out)
+    script, job_directory = _script(arguments.job)
+    place = Place(arguments.out)
     plan = make_plan(
-        disks=[disk_text(disk) for disk in disks],
+        replace(arguments, out=place.path),
+        disks=[disk_text(disk) for disk in arguments.disks],
         script=script,
         job_directory=job_directory,
-        guest=guest,
-        kernel=None if kernel is None else Path(kernel),
-        initrd=None if initrd is None else Path(initrd),
-        append=append,
-        allow_backing=[Path(directory) for directory in allow_backing],
-        root_device=root_device,
-        collect=collect,
-        collect_limit=collect_limit,
-        time_limit=time_limit,
-        real_time_limit=real_time_limit,
-        cpu_rate=cpu_rate,
-        memory=memory,
-        cpus=cpus,
-        seed=seed,
-        boot=boot,
-        start_from=start_from,
-        save=save,
-        medium_deadline=medium_deadline,
-        boot_deadline=boot_deadline,
-        qemu=qemu,
-        out=place.path,
     )
-    with Line(progress) as line, LineObserver(line) as observer:
+    with Line(arguments.progress) as line, LineObserver(line) as observer:
         outside_of_event_loops(lambda: run_plan(plan, observer), observer.cancelled.set)
     stderr = observer.stderr.decode(errors="replace")
     return Result(open_recorded_run(place.path, warn), place=place, stderr=stderr)

@@ -11,28 +11,13 @@ import typer
 
 from freezingtime.device.own_model import allow_code
 
-_SEED_HELP = "Seed of all randomness in the device models: the same seed, the same run."
-
 SeedOption: TypeAlias = Annotated[
-    int, typer.Option("--seed", metavar="NUMBER", min=0, help=_SEED_HELP)
-]
-
-JobSeedOption: TypeAlias = Annotated[
     int,
     typer.Option(
         "--seed",
         metavar="NUMBER",
         min=0,
-        help=f"{_SEED_HELP} The job finds it in `FREEZINGTIME_SEED`.",
-    ),
-]
-
-MediumDeadlineOption: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--medium-deadline",
-        metavar="TIME",
-        help="Give up when the medium takes more real time than this for one request.",
+        help="Seed of all randomness in the device models: the same seed, the same run.",
     ),
 ]
 
@@ -87,6 +72,11 @@ DISK_HELP = (
     "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`. "
     "A file is never changed unless `writable=yes`."
 )
+
+DisksOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--disk", metavar="SPEC", help=DISK_HELP, show_default=False),
+]
 
 
 def command_app(function: Callable[..., int], **context_settings: object) -> typer.Typer:

@@ -20,8 +20,7 @@ from freezingtime.emulator.loop import CompletedRequest, Totals
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.replaced_file import replaced
 from freezingtime.images.debian.packages import Progress
-from freezingtime.images.guest_image import MINI, GuestImage, find_image
-from freezingtime.images.imported import ImportPlan
+from freezingtime.images.guest_image import GuestImage, find_image
 from freezingtime.runs.disks import OpenDisk, open_disks, require_in_place
 from freezingtime.runs.guest import (
     ROOT_DISK_NAME,
@@ -33,6 +32,7 @@ from freezingtime.runs.guest import (
 from freezingtime.runs.job_output import JobOutput
 from freezingtime.runs.meter import DiskMeter, RunMeter
 from freezingtime.runs.own_system import ready_own_image
+from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.saving import (
     like_saved,
     load_saved,
@@ -58,7 +58,7 @@ from freezingtime.trace.run_directory import (
 )
 from freezingtime.vm.collected_files import Collected, unpack_collected
 from freezingtime.vm.config import MachineConfig
-from freezingtime.vm.job import COLLECT_LIMIT_BYTES, Job, pack
+from freezingtime.vm.job import Job, pack
 from freezingtime.vm.machine import JobResult, Machine
 from freezingtime.vm.qemu.probe import require_qemu
 from freezingtime.vm.qemu.program import find_qemu
@@ -66,45 +66,6 @@ from freezingtime.vm.service import CONTROL_DISK_INDEX
 
 #: Where in the run directory the files are that came back from the guest.
 COLLECTED_DIRECTORY = "collected"
-
-
-@dataclass(frozen=True, slots=True)
-class RunPlan:
-    """What is to be run, complete: equal plans give equal guest output."""
-
-    disks: Sequence[DiskSpec]
-    script: bytes
-    guest: str = MINI
-    """The name of the guest's image."""
-    system: ImportPlan | None = None
-    """The files that the image is of, if it is of the user's own."""
-    root_device: DiskSpec | None = None
-    """The device of the guest's root disk; None: one that takes no time."""
-    job_directory: Path | None = None
-    """A directory whose files appear in the guest under /job."""
-    collect: Sequence[str] = ()
-    """Patterns of files that are to be in the run directory afterwards."""
-    collect_limit_bytes: int = COLLECT_LIMIT_BYTES
-    """How much those files may have."""
-    limit_ns: int | None = None
-    """How much guest time the job may take."""
-    host_limit_s: float | None = None
-    """How much host time the job may take."""
-    rate_hz: int = 4_000_000_000
-    memory_bytes: int = 512 << 20
-    cpu_count: int = 1
-    seed: int = 0
-    fresh_boot: bool = False
-    """Boot in place instead of starting from the snapshot."""
-    start_from: str | None = None
-    """The snapshot to go on from: a saved machine's name."""
-    save_as: str | None = None
-    """The name to save the machine under when its job has ended well."""
-    qemu: str | None = None
-    """The QEMU to run: a program, or a directory that one was unpacked into."""
-    medium_deadline_s: float = 60.0
-    boot_deadline_s: float = 300.0
-    out: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

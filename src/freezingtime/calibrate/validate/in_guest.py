@@ -9,7 +9,7 @@ driver to its interrupt, as the record has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from freezingtime.calibrate.latency_cells import Cell
@@ -19,7 +19,8 @@ from freezingtime.errors import RunError
 from freezingtime.frontend import DEFAULT_QUEUES
 from freezingtime.request import Operation
 from freezingtime.runs.meter import DiskMeter
-from freezingtime.runs.options import make_plan
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.plan import make_plan
 from freezingtime.runs.run import RunObserver, run
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.record_columns import Columns, read_disks
@@ -55,9 +56,7 @@ class GuestLoad:
     delay: str | None
     """How slow the medium is, as in ``--disk``; None: twice each cell's mean."""
     cpus: int
-    seed: int
-    cpu_rate: str
-    qemu: str | None = None
+    run: RunOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +111,9 @@ def _run(
     observer: Observer,
 ) -> Totals:
     plan = make_plan(
+        replace(load.run, cpus=load.cpus, out=out),
         disks=[_disk(load, number, cell) for number, cell in enumerate(cells)],
-        script=guest_script(cells, counts, load.seed).encode(),
-        cpus=load.cpus,
-        seed=load.seed,
-        cpu_rate=load.cpu_rate,
-        qemu=load.qemu,
-        out=out,
+        script=guest_script(cells, counts, load.run.seed).encode(),
     )
     step = f"guest with {load.cpus} CPU{'s' if load.cpus > 1 else ''}"
     progress = _Progress(step, sum(counts), observer)

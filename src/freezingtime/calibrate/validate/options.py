@@ -7,7 +7,7 @@ from freezingtime.calibrate.fit.fit import EMPIRICAL, MODELS
 from freezingtime.calibrate.validate.validate import FIT, ValidatePlan
 from freezingtime.disk.spec import MemorySpec, parse_disk
 from freezingtime.errors import InputError
-from freezingtime.runs.options import CPU_RATE
+from freezingtime.runs.options import RunOptions
 from freezingtime.vm.qemu.command import CPUS_MAX
 
 CPUS = "1,4"
@@ -26,11 +26,9 @@ def make_validate_plan(
     cpus: str = CPUS,
     requests: int | None = None,
     delay: str | None = None,
-    seed: int = 0,
-    cpu_rate: str = CPU_RATE,
-    qemu: str | None = None,
+    run: RunOptions | None = None,
 ) -> ValidatePlan:
-    """The plan of a validation.
+    """Make the plan of a validation; ``run`` is what else its guests are run with.
 
     Raises:
         InputError: an option has a value that it cannot have, or there is no such device.
@@ -47,9 +45,7 @@ def make_validate_plan(
         _cpu_counts(cpus),
         requests,
         _delay(delay),
-        seed,
-        cpu_rate,
-        qemu,
+        run or RunOptions(),
     )
 
 

@@ -31,7 +31,7 @@ from freezingtime.calibrate.validate.in_guest import (
 )
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
-from freezingtime.runs.options import CPU_RATE
+from freezingtime.runs.options import RunOptions
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.readers.latencies import Latencies
 
@@ -59,9 +59,8 @@ class ValidatePlan:
     """Of each cell, in each guest; None: as many as were held out, 100,000 at most."""
     delay: str | None = None
     """Of the medium, as in ``--disk``; None: twice the mean of each cell."""
-    seed: int = 0
-    cpu_rate: str = CPU_RATE
-    qemu: str | None = None
+    run: RunOptions = RunOptions()  # noqa: RUF009 - frozen
+    """What else the guests are run with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +155,7 @@ def validate(
         counts = [plan.requests or min(len(b), REQUESTS_MAX) for _, b in halves]
         guests = {
             cpus: run_in_guest(
-                GuestLoad(
-                    device, cells, counts, plan.delay, cpus, plan.seed, plan.cpu_rate, plan.qemu
-                ),
+                GuestLoad(device, cells, counts, plan.delay, cpus, plan.run),
                 place / f"run-{cpus}-cpus",
                 observer,
             )

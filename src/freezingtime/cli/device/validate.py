@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from freezingtime.calibrate.measure.measure import measure
 from freezingtime.calibrate.measure.options import RUNTIME, make_measure_plan
 from freezingtime.calibrate.validate.options import CPUS, DEPTHS, ROUNDS, SIZES, make_validate_plan
 from freezingtime.calibrate.validate.validate import validate
+from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.device.consent import require_consent
 from freezingtime.cli.device.measure_options import (
     CreateOption,
@@ -31,7 +33,6 @@ from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.device.trace_options import ReadCodeOption, TimeUnitOption
 from freezingtime.cli.device.validate_figures import FIGURES_OPTION, draw_validation
 from freezingtime.cli.device.validate_text import show_validation
-from freezingtime.cli.guest.machine_options import QemuOption
 from freezingtime.cli.options import (
     AllowCodeOption,
     JsonOption,
@@ -42,10 +43,11 @@ from freezingtime.cli.options import (
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.host.foreign_text import show
 from freezingtime.report.figures.sample_figures import make_directory
-from freezingtime.runs.options import CPU_RATE
+from freezingtime.runs.options import RunOptions
 from freezingtime.trace.readers import parse_hints
 
 
+@takes_options(RunOptions, only=("cpu_rate", "qemu"))
 def validate_command(
     device: Annotated[
         str,
@@ -106,10 +108,8 @@ def validate_command(
     overwrite: OverwriteOption = False,
     create: CreateOption = None,
     yes: YesOption = False,
-    cpu_rate: Annotated[
-        str, typer.Option(metavar="RATE", help="Instructions per second of the guest's CPU.")
-    ] = CPU_RATE,
-    qemu: QemuOption = None,
+    *,
+    options: RunOptions,
     seed: SeedOption = 0,
     out: Annotated[
         Path | None,
@@ -148,9 +148,7 @@ def validate_command(
         cpus=cpus,
         requests=requests,
         delay=delay,
-        seed=seed,
-        cpu_rate=cpu_rate,
-        qemu=qemu,
+        run=replace(options, seed=seed),
     )
     if figures is not None:
         make_directory(figures, FIGURES_OPTION)

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from rich.text import Text
 
-from freezingtime.cli.guest.machine_options import QemuOption
+from freezingtime.cli.declared_options import option_of
 from freezingtime.cli.options import command_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.doctor import State, examine
 from freezingtime.host.foreign_text import show
+from freezingtime.runs.options import RunOptions
 
 _SIGNS = {
     State.GOOD: ("ok", "green"),
@@ -18,7 +21,9 @@ _SIGNS = {
 }
 
 
-def doctor_command(qemu: QemuOption = None) -> int:
+def doctor_command(
+    qemu: Annotated[str | None, option_of(RunOptions, "qemu")] = None,
+) -> int:
     """Check what a run needs, and say exactly what to install.
 
     Exit status 1 if something is missing.

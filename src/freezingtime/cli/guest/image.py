@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from freezingtime.cli.guest.machine_options import AllowBackingOption
+from freezingtime.cli.declared_options import option_of
 from freezingtime.cli.options import MARKUP
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.skipped import print_skipped
@@ -26,6 +26,7 @@ from freezingtime.images.guest_image import (
     remove_unusable_image,
 )
 from freezingtime.images.imported import ImportPlan, write_runner
+from freezingtime.runs.options import RunOptions
 from freezingtime.runs.own_system import import_system
 from freezingtime.runs.step_lines import StepLines
 from freezingtime.units import parse_option, parse_size_bytes
@@ -149,7 +150,7 @@ def import_command(
             show_default=False,
         ),
     ] = "",
-    allow_backing: AllowBackingOption = None,
+    allow_backing: Annotated[list[Path] | None, option_of(RunOptions, "allow_backing")] = None,
 ) -> int:
     """Take in a system of your own, under a name: as `run --guest FILE` does without one.
 

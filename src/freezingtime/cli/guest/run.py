@@ -10,42 +10,17 @@ from typing import Annotated, Any
 
 import typer
 
-from freezingtime.cli.guest.machine_options import (
-    AllowBackingOption,
-    AppendOption,
-    CpusOption,
-    DisksOption,
-    FromOption,
-    GuestOption,
-    InitrdOption,
-    KernelOption,
-    MemoryOption,
-    QemuOption,
-    RootDeviceOption,
-    SaveOption,
-)
+from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.guest.progress import RunProgress
-from freezingtime.cli.options import (
-    AllowCodeOption,
-    JobSeedOption,
-    MediumDeadlineOption,
-    command_app,
-)
+from freezingtime.cli.options import AllowCodeOption, DisksOption, command_app
 from freezingtime.cli.output.json_stream import print_document
 from freezingtime.device.discard_notice import discard_notices
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.foreign_text import say
-from freezingtime.runs.options import (
-    BOOT_DEADLINE,
-    COLLECT_LIMIT,
-    CPU_RATE,
-    MEDIUM_DEADLINE,
-    command_script,
-    file_script,
-    make_plan,
-    shell_script,
-)
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.plan import make_plan
 from freezingtime.runs.run import RunResult, run
+from freezingtime.runs.script import command_script, file_script, shell_script
 from freezingtime.units import format_time_ns
 from freezingtime.vm.job import directory_script
 
@@ -55,6 +30,7 @@ EXIT_INVALID = 3
 _LINES_MAX = 3
 
 
+@takes_options(RunOptions, then={"as_json": "out", "allow_late": "as_json", "quiet": "boot"})
 def run_command(
     command: Annotated[
         list[str] | None,
@@ -82,52 +58,8 @@ def run_command(
             show_default=False,
         ),
     ] = None,
-    collect: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Copy the guest's files that match, such as `*.log`, to `collected/` in `--out`. "
-            "Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    collect_limit: Annotated[
-        str,
-        typer.Option(metavar="SIZE", help="How much those files may have; more ends the run."),
-    ] = COLLECT_LIMIT,
-    time_limit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="End the job after this much guest time.", show_default=False
-        ),
-    ] = None,
-    real_time_limit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help="End the job after this much real time.", show_default=False
-        ),
-    ] = None,
-    guest: GuestOption = None,
-    kernel: KernelOption = None,
-    initrd: InitrdOption = None,
-    append: AppendOption = None,
-    allow_backing: AllowBackingOption = None,
-    root_device: RootDeviceOption = None,
-    cpu_rate: Annotated[
-        str,
-        typer.Option(metavar="RATE", help="Instructions per second that the guest's CPU executes."),
-    ] = CPU_RATE,
-    memory: MemoryOption = None,
-    cpus: CpusOption = None,
-    seed: JobSeedOption = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write the results there: `run.json`, `stdout.txt` and `requests.parquet`.",
-            show_default=False,
-        ),
-    ] = None,
+    *,
+    options: RunOptions,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -144,24 +76,10 @@ def run_command(
             help="Exit with 0 even if the figures are not valid (else 3).",
         ),
     ] = False,
-    start_from: FromOption = None,
-    save: SaveOption = None,
-    boot: Annotated[
-        bool,
-        typer.Option("--boot", help="Boot the guest instead of going on from its snapshot."),
-    ] = False,
     quiet: Annotated[
         bool,
         typer.Option("--quiet", "-q", help="No progress and no summary on stderr."),
     ] = False,
-    medium_deadline: MediumDeadlineOption = MEDIUM_DEADLINE,
-    boot_deadline: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME", help="Give up when the guest takes more real time than this to boot."
-        ),
-    ] = BOOT_DEADLINE,
-    qemu: QemuOption = None,
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Run a command in a guest whose disks are the devices that you name.
@@ -177,30 +95,10 @@ def run_command(
     --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`
     """
     plan = make_plan(
+        options,
         disks=disk or [],
         script=_script(command or [], script, job),
         job_directory=job,
-        guest=guest,
-        kernel=kernel,
-        initrd=initrd,
-        append=append,
-        allow_backing=allow_backing or (),
-        root_device=root_device,
-        collect=collect or [],
-        collect_limit=collect_limit,
-        time_limit=time_limit,
-        real_time_limit=real_time_limit,
-        cpu_rate=cpu_rate,
-        memory=memory,
-        cpus=cpus,
-        seed=seed,
-        boot=boot,
-        medium_deadline=medium_deadline,
-        boot_deadline=boot_deadline,
-        start_from=start_from,
-        save=save,
-        qemu=qemu,
-        out=out,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
         try:

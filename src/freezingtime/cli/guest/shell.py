@@ -8,26 +8,14 @@ import re
 import shutil
 from collections.abc import Sequence
 
-from freezingtime.cli.guest.machine_options import (
-    AllowBackingOption,
-    AppendOption,
-    CpusOption,
-    DisksOption,
-    FromOption,
-    GuestOption,
-    InitrdOption,
-    KernelOption,
-    MemoryOption,
-    QemuOption,
-    RootDeviceOption,
-    SaveOption,
-)
+from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.guest.terminal import RawTerminal
-from freezingtime.cli.options import AllowCodeOption, command_app
+from freezingtime.cli.options import AllowCodeOption, DisksOption, command_app
 from freezingtime.emulator.loop import Totals
 from freezingtime.host.foreign_text import say
 from freezingtime.runs.meter import DiskMeter
-from freezingtime.runs.options import make_plan
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.plan import make_plan
 from freezingtime.runs.run import RunObserver, run
 from freezingtime.runs.step_lines import StepLines
 
@@ -39,6 +27,12 @@ export TERM={term}
 shell=$(command -v bash || echo /bin/sh)
 exec setsid -c "$shell" -i
 """
+
+#: The options that say what machine it is; the others are of a job and its results.
+_MACHINE = (
+    *("guest", "kernel", "initrd", "append", "allow_backing", "root_device", "memory", "cpus"),
+    *("start_from", "save", "qemu"),
+)
 
 
 class _LeftError(Exception):
@@ -64,19 +58,11 @@ class _Console(RunObserver):
         self._terminal.start()
 
 
+@takes_options(RunOptions, only=_MACHINE)
 def shell_command(
     disk: DisksOption = None,
-    guest: GuestOption = None,
-    kernel: KernelOption = None,
-    initrd: InitrdOption = None,
-    append: AppendOption = None,
-    allow_backing: AllowBackingOption = None,
-    root_device: RootDeviceOption = None,
-    memory: MemoryOption = None,
-    cpus: CpusOption = None,
-    start_from: FromOption = None,
-    save: SaveOption = None,
-    qemu: QemuOption = None,
+    *,
+    options: RunOptions,
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Type commands in a guest whose disks are the devices that you name.
@@ -89,21 +75,7 @@ def shell_command(
     Example: `freezingtime shell --disk samsung-870-evo-1tb`
     """
     with RawTerminal() as terminal:
-        plan = make_plan(
-            disks=disk or [],
-            script=_script(),
-            guest=guest,
-            kernel=kernel,
-            initrd=initrd,
-            append=append,
-            allow_backing=allow_backing or (),
-            root_device=root_device,
-            memory=memory,
-            cpus=cpus,
-            start_from=start_from,
-            save=save,
-            qemu=qemu,
-        )
+        plan = make_plan(options, disks=disk or [], script=_script())
         say("'exit' or Ctrl-] ends the guest")
         with StepLines() as steps:
             try:

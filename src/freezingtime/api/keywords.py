@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Functions whose keywords are the fields of a dataclass, so that there is one list of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, get_type_hints
+
+Parameters = ParamSpec("Parameters")
+Value = TypeVar("Value")
+Fields = TypeVar("Fields")
+
+
+def takes_fields_of(
+    fields: Callable[Parameters, Fields],
+) -> Callable[[Callable[[Fields], Value]], Callable[Parameters, Value]]:
+    """Have a function of one dataclass called as that class is, for editors and type checkers, too.
+
+    What calls it shows in its help as the function's own arguments.
+    """
+
+    def decorate(function: Callable[[Fields], Value]) -> Callable[Parameters, Value]:
+        def call(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Value:
+            return function(fields(*arguments, **keywords))
+
+        call.__doc__ = function.__doc__
+        call.__name__, call.__qualname__ = function.__name__, function.__qualname__
+        call.__module__ = function.__module__
+        call.__signature__ = _signature(fields, function)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def _signature(fields: Callable[..., object], function: Callable[..., object]) -> inspect.Signature:
+    hints = get_type_hints(fields)
+    parameters = [
+        parameter.replace(annotation=hints[parameter.name])
+        for parameter in inspect.signature(fields).parameters.values()
+    ]
+    return inspect.Signature(parameters, return_annotation=get_type_hints(function)["return"])

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Declare an option once, beside its type and default: in a dataclass of options.
+
+::
+
+    @dataclass(frozen=True, kw_only=True)
+    class RunOptions:
+        memory: Annotated[str, Option("SIZE", "The guest's memory.")] = "512MiB"
+
+The command line is generated from such a class, and Python functions take its fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
+
+#: A file, as Python callers name it.
+FilePath: TypeAlias = str | os.PathLike[str]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Option:
+    """What users are told of an option."""
+
+    metavar: str
+    """What stands for its value in a help text; empty for a flag."""
+    help: str
+    flag: str = ""
+    """Its name on the command line, where that is not the field's: ``--from``."""
+    minimum: int | None = None
+
+
+class DeclaredOption(NamedTuple):
+    """An option as a field of a dataclass declares it."""
+
+    declared: Option
+    kind: Any
+    """The field's type, such as ``str | None``."""
+    default: Any
+
+
+def list_options(options: type[Any]) -> Mapping[str, DeclaredOption]:
+    """Return the options that a dataclass declares, by their fields' names, in order.
+
+    Raises:
+        TypeError: a field has no :class:`Option`, or no default.
+    """
+    hints = get_type_hints(options, include_extras=True)
+    return {
+        field.name: _declared(hints[field.name], field) for field in dataclasses.fields(options)
+    }
+
+
+def _declared(hint: Any, field: dataclasses.Field[Any]) -> DeclaredOption:
+    found = [extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Option)]
+    if len(found) != 1 or field.default is dataclasses.MISSING:
+        raise TypeError(f"{field.name}: annotate it with one Option and give it a default")
+    return DeclaredOption(found[0], get_args(hint)[0], field.default)

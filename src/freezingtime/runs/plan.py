@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is to be run, complete and checked; and how it is made of the options of a run.
+
+Messages name the option as the command line has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from freezingtime.disk.spec import DiskSpec, parse_disk
+from freezingtime.errors import InputError
+from freezingtime.frontend import DEFAULT_QUEUES, Frontend
+from freezingtime.images.guest_image import MINI
+from freezingtime.images.imported import ImportPlan
+from freezingtime.option import FilePath
+from freezingtime.runs.options import MEMORY, RunOptions
+from freezingtime.runs.own_system import is_disk_file, own_name
+from freezingtime.store.saved_machine import find_saved
+from freezingtime.units import (
+    format_size_bytes,
+    parse_option,
+    parse_rate_hz,
+    parse_size_bytes,
+    parse_time_ns,
+)
+from freezingtime.vm.control_disk import COLLECT_MAX_BYTES
+from freezingtime.vm.job import COLLECT_LIMIT_BYTES
+from freezingtime.vm.qemu.command import CPUS_MAX
+
+_MEMORY_MIN_BYTES = 128 << 20
+_MEMORY_MAX_BYTES = 256 << 30  # the CPU model's addresses end at 1 TiB
+_RATE_MIN_HZ = 1_000_000
+_RATE_MAX_HZ = 16_000_000_000
+_MEDIUM_DEADLINE_MAX_S = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What is to be run, complete: equal plans give equal guest output."""
+
+    disks: Sequence[DiskSpec]
+    script: bytes
+    guest: str = MINI
+    """The name of the guest's image."""
+    system: ImportPlan | None = None
+    """The files that the image is of, if it is of the user's own."""
+    root_device: DiskSpec | None = None
+    """The device of the guest's root disk; None: one that takes no time."""
+    job_directory: Path | None = None
+    """A directory whose files appear in the guest under /job."""
+    collect: Sequence[str] = ()
+    """Patterns of files that are to be in the run directory afterwards."""
+    collect_limit_bytes: int = COLLECT_LIMIT_BYTES
+    """How much those files may have."""
+    limit_ns: int | None = None
+    """How much guest time the job may take."""
+    host_limit_s: float | None = None
+    """How much host time the job may take."""
+    rate_hz: int = 4_000_000_000
+    memory_bytes: int = 512 << 20
+    cpu_count: int = 1
+    seed: int = 0
+    fresh_boot: bool = False
+    """Boot in place instead of starting from the snapshot."""
+    start_from: str | None = None
+    """The snapshot to go on from: a saved machine's name."""
+    save_as: str | None = None
+    """The name to save the machine under when its job has ended well."""
+    qemu: str | None = None
+    """The QEMU to run: a program, or a directory that one was unpacked into."""
+    medium_deadline_s: float = 60.0
+    boot_deadline_s: float = 300.0
+    out: Path | None = None
+
+
+class _Machine(NamedTuple):
+    """What machine it is unless the options say so."""
+
+    guest: str = MINI
+    memory: str = MEMORY
+    cpus: int = 1
+
+
+def make_plan(
+    options: RunOptions,
+    *,
+    disks: Sequence[str],
+    script: bytes,
+    job_directory: Path | None = None,
+) -> RunPlan:
+    """Make the plan of a run.
+
+    Where the options go on from a saved machine, that brings guest, memory and CPUs along.
+
+    Raises:
+        InputError: an option has a value that it cannot have, or there is no such machine.
+    """
+    start_from = options.start_from
+    machine = _Machine() if start_from is None else _saved_machine(start_from)
+    guest = machine.guest if options.guest is None else options.guest
+    system = _system(guest, options)
+    return RunPlan(
+        disks=[parse_disk(text) for text in disks],
+        script=script,
+        guest=guest if system is None else own_name(system),
+        system=system,
+        root_device=_root_device(options.root_device),
+        job_directory=job_directory,
+        collect=options.collect,
+        collect_limit_bytes=_collect_limit_bytes(options.collect_limit),
+        limit_ns=_limit_ns("--time-limit", options.time_limit),
+        host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
+        rate_hz=_rate_hz(options.cpu_rate),
+        memory_bytes=_memory_bytes(machine.memory if options.memory is None else options.memory),
+        cpu_count=_cpu_count(machine.cpus if options.cpus is None else options.cpus),
+        seed=options.seed,
+        fresh_boot=options.boot,
+        start_from=start_from,
+        save_as=options.save,
+        qemu=options.qemu,
+        medium_deadline_s=_medium_deadline_s(options.medium_deadline),
+        boot_deadline_s=_limit_s("--boot-deadline", options.boot_deadline) or 0.0,
+        out=_path(options.out),
+    )
+
+
+def _path(path: FilePath | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def _saved_machine(name: str) -> _Machine:
+    was = find_saved(name).description
+    memory = format_size_bytes(was.machine.memory_bytes)
+    return _Machine(was.guest, memory, was.machine.cpu_count)
+
+
+def _system(guest: str, options: RunOptions) -> ImportPlan | None:
+    """Return the user's own, if ``guest`` names a file."""
+    if is_disk_file(guest):
+        return ImportPlan(
+            Path(guest),
+            _path(options.kernel),
+            _path(options.initrd),
+            options.append or "",
+            disk_option="--guest",
+            allow_backing=tuple(Path(directory) for directory in options.allow_backing),
+        )
+    given = {
+        "--kernel": options.kernel,
+        "--initrd": options.initrd,
+        "--append": options.append,
+        "--allow-backing": options.allow_backing or None,
+    }
+    for option, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{option}: is for a system of your own; name its disk with --guest ./FILE"
+            )
+    return None
+
+
+def _root_device(text: str | None) -> DiskSpec | None:
+    if text is None:
+        return None
+    spec = parse_disk(text)
+    attached = (
+        spec.frontend is Frontend.VIRTIO_BLK and spec.write_cache and spec.queues == DEFAULT_QUEUES
+    )
+    if spec.name or spec.size_bytes or "medium=" in text or not attached:
+        raise InputError(
+            f"--root-device {text}: the image gives its name, size and medium, and no controller; "
+            "write DEVICE or DEVICE,delay=TIME"
+        )
+    return spec
+
+
+def _limit_ns(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    limit_ns = parse_option(option, text, parse_time_ns)
+    if limit_ns <= 0:
+        raise InputError(f"{option} {text}: must be more than 0, such as 60s")
+    return limit_ns
+
+
+def _limit_s(option: str, text: str | None) -> float | None:
+    limit_ns = _limit_ns(option, text)
+    return None if limit_ns is None else limit_ns / 1e9
+
+
+def _rate_hz(text: str) -> int:
+    rate_hz = parse_option("--cpu-rate", text, parse_rate_hz)
+    if not _RATE_MIN_HZ <= rate_hz <= _RATE_MAX_HZ:
+        raise InputError(f"--cpu-rate {text}: must be from 1M to 16G instructions per second")
+    return rate_hz
+
+
+def _cpu_count(count: int) -> int:
+    if not 1 <= count <= CPUS_MAX:
+        raise InputError(f"--cpus {count}: must be from 1 to {CPUS_MAX}")
+    return count
+
+
+def _memory_bytes(text: str) -> int:
+    size_bytes = parse_option("--memory", text, parse_size_bytes)
+    if not _MEMORY_MIN_BYTES <= size_bytes <= _MEMORY_MAX_BYTES or size_bytes % (1 << 20):
+        raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 256GiB")
+    return size_bytes
+
+
+def _collect_limit_bytes(text: str) -> int:
+    limit_bytes = parse_option("--collect-limit", text, parse_size_bytes)
+    if not 0 < limit_bytes <= COLLECT_MAX_BYTES:
+        raise InputError(
+            f"--collect-limit {text}: must be more than 0 and at most "
+            f"{format_size_bytes(COLLECT_MAX_BYTES)}; put larger files on a disk"
+        )
+    return limit_bytes
+
+
+def _medium_deadline_s(text: str) -> float:
+    deadline_s = parse_option("--medium-deadline", text, parse_time_ns) / 1e9
+    if not 0 < deadline_s <= _MEDIUM_DEADLINE_MAX_S:
+        raise InputError(
+            f"--medium-deadline {text}: must be more than 0 and at most {_MEDIUM_DEADLINE_MAX_S}s"
+        )
+    return deadline_s
