@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The page of the catalogue: each entry with its published figures, their sources, and the rest."""
+"""Pages of the catalogue: each entry's published figures, their sources, and the rest."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import groupby
 from typing import Any
 
 from freezingtime.device.catalogue_search import catalogue_names
@@ -14,13 +13,8 @@ from freezingtime.device.registry import describe
 from freezingtime.units import format_size_bytes
 from website.markdown import table
 
-_CLASSES = {
-    "flash": "Flash drives",
-    "scm": "Low-latency drives",
-    "disk": "Hard disks",
-    "volume": "Cloud volumes",
-    "mobile": "Phones and cards",
-}
+#: The order of the list.
+_CLASSES = ("flash", "scm", "disk", "volume", "mobile")
 _TEXTS = (
     ("derived", "Derived"),
     ("fitted", "Fitted"),
@@ -30,32 +24,27 @@ _TEXTS = (
 )
 _URL = re.compile(r"(https?://[^\s;,]+[^\s;,.)])")
 
-_INTRODUCTION = """# Catalogue
 
-`freezingtime devices` lists the same; `freezingtime devices NAME` also runs the model and shows
-what it predicts beside what is published. What the tables of an entry mean, and what an entry
-must fulfil: [the catalogue's rules](../devices.md#the-catalogues-rules). How near the models come
-to real drives: [Accuracy](../accuracy.md).
-"""
+def catalogue_pages() -> dict[str, str]:
+    """The page of each entry, by its name, in Markdown."""
+    return {entry.name: _page(entry) for entry in _entries()}
 
 
-def catalogue_page() -> str:
-    """The page's Markdown."""
+def catalogue_table() -> str:
+    """The table of all entries, with links to their pages."""
+    return table(("name", "class", "model", "capacity", "summary"), map(_row, _entries()))
+
+
+def _entries() -> list[Description]:
     entries = [describe(name) for name in catalogue_names()]
     order = [*_CLASSES, *sorted({entry.device_class for entry in entries} - set(_CLASSES))]
-    entries.sort(key=lambda entry: order.index(entry.device_class))
-    rows = [_row(entry) for entry in entries]
-    parts = [_INTRODUCTION, table(("name", "class", "model", "capacity", "what it is"), rows), ""]
-    for device_class, members in groupby(entries, key=lambda entry: entry.device_class):
-        parts.append(f"## {_CLASSES.get(device_class, device_class)}\n")
-        parts += [_entry(member) for member in members]
-    return "\n".join(parts)
+    return sorted(entries, key=lambda entry: order.index(entry.device_class))
 
 
 def _row(entry: Description) -> tuple[str, ...]:
     size_bytes = entry.capacity_bytes
     return (
-        f"[`{entry.name}`](#{_anchor(entry.name)})",
+        f"[`{entry.name}`]({entry.name}.md)",
         entry.device_class,
         entry.content["model"],
         "" if size_bytes is None else format_size_bytes(size_bytes),
@@ -63,12 +52,8 @@ def _row(entry: Description) -> tuple[str, ...]:
     )
 
 
-def _anchor(name: str) -> str:
-    return re.sub(r"[^\w-]", "-", name)
-
-
-def _entry(entry: Description) -> str:
-    parts = [f"### {entry.name} {{#{_anchor(entry.name)}}}\n\n{entry.summary}.\n"]
+def _page(entry: Description) -> str:
+    parts = [f"# {entry.name}\n\n{entry.summary}.\n"]
     published = entry.content.get("published", {})
     if published:
         rows = [

@@ -52,8 +52,9 @@ def experiment(settings: Settings) -> Sequence[Outcome]:
         "Error of application: what fio in the guest measured, less its mean on a device that "
         "takes no time (the guest's software). The target is each request's own.",
         "The application's error is the guest's: it sleeps and is woken only if the completion "
-        "does not come at once (docs/limits.md). In percent it is larger the faster the device: "
-        f"limits on it are held on {SSD}, whose times are those of an SSD like the paper's.",
+        "does not come at once (docs/explanation/software-time.md). In percent it is larger the "
+        f"faster the device: limits on it are held on {SSD}, whose times are those of an SSD "
+        "like the paper's.",
     ]
     _draw(outcome, settings, found)
     return [show(outcome)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/compare.md: every example runs as it stands, and prints what is said."""
+"""docs/reference/compare.md: every example runs as it stands, and prints what is said."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from freezingtime.results.metrics import UNITS
 from tests.support.doclib import read_page, run_examples
 
-PAGE = read_page("compare")
+PAGE = read_page("reference/compare")
 
 
 def test_the_table_has_the_metrics() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The examples of docs/devices.md: every file is made, every command run, every device driven."""
+"""The examples of docs/reference/devices: files are made, commands run, devices driven."""
 
 from __future__ import annotations
 
@@ -11,10 +11,23 @@ from freezingtime.device.registry import describe
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import simulate_closed_loop
 from freezingtime.simulate.workload import parse_workload
-from tests.support.doclib import blocks_of, read_page, run_examples
+from tests.support.doclib import blocks_of, page_names, read_page, run_examples
 
-PAGE = read_page("devices")
-FILES = {block.file: block.text for block in blocks_of(PAGE) if block.file is not None}
+PAGES = [name for name in page_names() if name.startswith("reference/devices/")]
+FILES = {
+    block.file: block.text
+    for page in PAGES
+    for block in blocks_of(read_page(page))
+    if block.file is not None
+}
+RUNNABLE = [
+    page
+    for page in PAGES
+    if any(
+        block.kind == "console" and not block.reason_not_run for block in blocks_of(read_page(page))
+    )
+]
+GUEST = "reference/devices/identity"
 DEVICES = [name if name.endswith(".toml") else "tape.py:Tape" for name in FILES]
 
 
@@ -44,7 +57,11 @@ def test_a_device_of_the_page_serves(device: str) -> None:
     assert int(simulation.latency_ns.min()) > 0
 
 
-def test_every_example_runs(tmp_path: Path) -> None:
-    ran = list(run_examples(PAGE, tmp_path))
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.guest] * (page == GUEST)) for page in RUNNABLE],
+)
+def test_every_example_runs(page: str, tmp_path: Path) -> None:
+    ran = list(run_examples(read_page(page), tmp_path))
     assert {kind for kind, _ in ran} == {"console"}
     assert all(printed for _, printed in ran)

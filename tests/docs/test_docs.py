@@ -36,9 +36,9 @@ GUEST = (pytest.mark.guest, pytest.mark.slow)
 #: Pages whose blocks are run here, with what they need.
 PAGES = {
     "README": GUEST,
-    "clocks": GUEST,
-    "figures": GUEST,
-    "fit": GUEST,
+    "explanation/clocks": GUEST,
+    "explanation/figures": GUEST,
+    "how-to/fit": GUEST,
     "how-to/own-device": GUEST,
     "how-to/own-image": GUEST,
     "how-to/own-model": GUEST,
@@ -50,12 +50,19 @@ PAGES = {
     "how-to/which-drive": GUEST,
     "tutorial": GUEST,
 }
-#: Pages whose blocks are run by their own tests, which look further at what comes out, where
-#: these are not called test_PAGE_docs.py.
-OWN_TESTS = {"api": "results/test_api.py", "devices": "docs/test_device_docs.py"}
+#: Pages, or all pages of a folder, whose blocks are run by their own tests, which look further at
+#: what comes out.
+OWN_TESTS = {
+    "explanation/accuracy-curves": "docs/test_accuracy_docs.py",
+    "reference/compare": "docs/test_compare_docs.py",
+    "reference/devices": "docs/test_device_docs.py",
+    "reference/python/index": "results/test_api.py",
+    "reference/record": "docs/test_record_docs.py",
+    "reference/report": "docs/test_report_docs.py",
+}
 #: Programs that a page's blocks use beside our own.
 TOOLS = {
-    "fit": ("fio",),
+    "how-to/fit": ("fio",),
     "how-to/own-image": ("mke2fs", "debugfs"),
     "how-to/prepare-once": ("mmdebstrap",),
     "how-to/serve": ("nbdinfo", "nbdcopy"),
@@ -75,9 +82,9 @@ def test_every_block_of_the_page_is_covered(page: str) -> None:
         f"{page_path(page)}: blocks at lines {uncovered}: name a language that "
         "tests/support/doclib.py runs, or say why not above it: <!-- not run: ... -->"
     )
-    own_test = ROOT / "tests" / OWN_TESTS.get(page, f"docs/test_{page}_docs.py")
-    if own_test.exists():
-        assert "run_examples(" in own_test.read_text()
+    own_test = OWN_TESTS.get(page) or OWN_TESTS.get(page.rpartition("/")[0])
+    if own_test is not None:
+        assert "run_examples(" in (ROOT / "tests" / own_test).read_text()
         assert page not in PAGES
     else:
         assert runnable(page) == (page in PAGES), f"add {page} to, or drop it from, PAGES"

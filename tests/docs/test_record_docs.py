@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/record.md: its columns are the record's, and every example runs as it stands."""
+"""docs/reference/record: its columns are the record's, and every example runs as it stands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from freezingtime.trace.record_schema import COLUMNS
 from tests.conftest import require_tool
 from tests.support.doclib import read_page, run_examples
 
-PAGE = read_page("record")
+PAGE = read_page("reference/record/index")
+PAGES = ("index", "queries", "formats")
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ", re.MULTILINE)
 
 
@@ -35,7 +36,13 @@ def test_every_word_of_a_device_has_its_meaning(words: type[IntEnum]) -> None:
 @pytest.mark.guest
 def test_every_example_runs(tmp_path: Path) -> None:
     require_tool("btt")
-    ran = list(run_examples(PAGE, tmp_path))
+    for name in PAGES:
+        (tmp_path / name).mkdir()
+    ran = [
+        example
+        for name in PAGES
+        for example in run_examples(read_page(f"reference/record/{name}"), tmp_path / name)
+    ]
     assert {kind for kind, _ in ran} == {"console", "python", "sh"}
     for kind, printed in ran:
         if kind == "sh":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""docs/report.md: what it says is in a page is there, and every example runs as it stands."""
+"""docs/reference/report.md: its sections are those of a report, and every example runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from freezingtime.report.figures.run_figures import RUN_FIGURES, RUNS_MAX
 from tests.results.test_report import HEADINGS, Page, cells
 from tests.support.doclib import read_page, run_examples
 
-PAGE = read_page("report")
+PAGE = read_page("reference/report")
 
 
 def test_the_table_has_the_sections_of_the_page() -> None:

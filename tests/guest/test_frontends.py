@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every frontend: exact, the same over any medium, and what is written is what is read.
 
-``pytest -s tests/guest/test_frontends.py -k latency`` prints the table of docs/limits.md: what the
-guest saw beyond the device's time and its own time on a zero-latency device, in ns.
+``pytest -s tests/guest/test_frontends.py -k latency`` prints the table of
+docs/explanation/software-time.md: what the guest saw beyond the device's time and its own time on a
+zero-latency device, in ns.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A guest's closed loop against a simulated one: fio and `replay --workload`, same words.
 
-``python -m tests.guest.test_guest_closed_loop`` prints the table of docs/limits.md.
+``python -m tests.guest.test_guest_closed_loop`` prints the table of explanation/closed-loop.md.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def test_service_time_of_a_hard_disk_is_that_of_a_simulation(pattern: str, depth
 
 
 def main() -> None:
-    """Print the table of docs/limits.md; times in us."""
+    """Print the table of docs/explanation/closed-loop.md; times in us."""
     print("| device | workload | depth | service, guest | replay | latency, guest | replay |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for device in (SSD, VOLUME, HARD_DISK, FAST):

@@ -136,7 +136,7 @@ def test_a_curve_needs_a_size() -> None:
 def test_the_steadiest_drive_of_the_catalogue_is_within_the_aims(
     freezingtime: RunProgram,
 ) -> None:
-    """The model of a real drive, all of its curve; docs/accuracy.md has the others too."""
+    """The whole curve of a real drive; docs/explanation/accuracy-curves.md has the others."""
     done = freezingtime("accuracy", "wd-dc-960gb-steady", "--json")
     assert done.returncode == 0, done.stderr
     (document,) = json.loads(done.stdout)

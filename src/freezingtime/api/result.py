@@ -64,7 +64,7 @@ class Result:
 
     @cached_property
     def table(self) -> pa.Table:
-        """The requests as an Arrow table, in order of delivery; docs/record.md has the columns."""
+        """The requests as an Arrow table, in order of delivery (docs/reference/record)."""
         import pyarrow as pa
 
         batches = self.recorded.record.batches(COLUMNS.names, warn, lambda done, total: None)
@@ -74,7 +74,7 @@ class Result:
     def requests(self) -> pd.DataFrame:
         """The requests, one in a row, in order of delivery.
 
-        The columns are the record's (docs/record.md), and ``latency_ns``, what the guest was
+        The columns are the record's (docs/reference/record), and ``latency_ns``, what the guest was
         given: ``delivery_ns - arrival_ns``. ``disk`` and ``operation`` are categories.
         """
         frame = self.table.to_pandas()
@@ -96,8 +96,8 @@ class Result:
     def summary(self) -> pd.DataFrame:
         """The figures of each disk: a row for ``all`` of its requests, then one for each operation.
 
-        Latencies in ns, percentiles exact (docs/compare.md says over what); ``mean_host_ns`` is
-        how much of the mean was spent in a replay's host.
+        Latencies in ns, percentiles exact (docs/reference/compare.md says over what);
+        ``mean_host_ns`` is how much of the mean was spent in a replay's host.
         """
         import pandas as pd
 

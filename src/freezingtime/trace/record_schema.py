@@ -33,7 +33,7 @@ _ANNOTATION_WORDS = {
     "served_from": pa.array([word.name.lower() for word in ServedFrom], pa.string()),
 }
 
-#: One row per request, in order of delivery; docs/record.md says what they mean. The names
+#: One row per request, in order of delivery; docs/reference/record says what they mean. The names
 #: and their order, but for the disk, are those of :class:`CompletedRequest` and of
 #: :class:`~freezingtime.annotation.Annotation`.
 COLUMNS = pa.schema(

@@ -14,7 +14,7 @@ from freezingtime.trace.damage import damage_named, require_columns
 from freezingtime.trace.record_schema import WORDS
 from freezingtime.trace.run_directory import STATISTICS_NAME
 
-#: One row for each statistic of a disk's device at a guest time; docs/record.md has the names.
+#: One row for each statistic of a disk's device at a guest time (docs/reference/record).
 STATISTICS_COLUMNS = pa.schema(
     [
         pa.field("disk", WORDS, nullable=False),
