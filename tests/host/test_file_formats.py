@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -116,10 +118,44 @@ def test_every_format_is_known_by_its_magic(known: FileFormat) -> None:
     assert "'a b.x'" in known.command("a b.x")
 
 
+# Names that commands take for options, or know nothing to do with.
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        *(("qcow2", name) for name in ("disk.img", "disk.raw", "-disk.raw", "a disk\n.raw")),
+        *(("gzip", name) for name in ("disk.raw.gz", "disk", "-disk.raw", "a disk\n.raw")),
+        ("xz", "disk"),
+        ("bzip2", "disk"),
+    ],
+)
+def test_a_cure_cures_whatever_the_file_is_called(
+    form: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = bytes(1 << 20)
+    if form == "qcow2":
+        made_by_qemu(form, tmp_path).rename(name)
+        content = bytes(16 << 20)
+    else:
+        compress = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress}[form]
+        Path(name).write_bytes(compress(content))
+    # What is there already stays as it is.
+    Path(name).with_suffix("").with_suffix(".out").write_bytes(b"of the user")
+    there = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    known = recognize(Path(name).read_bytes()[:HEAD_BYTES])
+    assert known is not None
+    subprocess.run(["sh", "-c", known.command(name)], check=True, capture_output=True)
+    assert {path: path.read_bytes() for path in there} == there
+    made = [path for path in tmp_path.iterdir() if path not in there]
+    assert [path.read_bytes() == content for path in made] == [True]
+
+
 def test_compressed_disks_are_refused_and_other_data_is_a_disks(tmp_path: Path) -> None:
     path = tmp_path / "disk.img.gz"
     path.write_bytes(gzip.compress(bytes(1 << 20)).ljust(4096, b"\0"))
-    with pytest.raises(InputError, match=f"is gzip, not the bytes of a disk; .*'gzip -dk {path}'"):
+    with pytest.raises(
+        InputError, match=f"is gzip, not the bytes of a disk; .*'gzip -dc < {path} > "
+    ):
         FileMedium(path, writable=False)
     for form in FORMATS:
         if form.kind not in (FileKind.DISK_IMAGE, FileKind.COMPRESSED):

@@ -14,6 +14,7 @@ import os
 import shlex
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain, count
 from pathlib import Path
 
 #: What must be given of a file's start and end to tell what it is.
@@ -39,18 +40,34 @@ class FileFormat:
     kind: FileKind
     magic: bytes
     cure: str
-    """A command with ``{file}`` in it, quoted, and ``{plain}``, without its suffix."""
+    """A command with ``{file}`` in it, quoted; ``{raw}``, ``{txt}`` and ``{plain}`` are names of
+    new files beside it, with these suffixes and without one."""
     offset_bytes: int = 0
     """Below 0: from the end."""
 
     def command(self, path: Path | str) -> str:
         """What to run on a file."""
         file = str(path)
-        plain = file.removesuffix(Path(file).suffix) if Path(file).suffix else f"{file}.out"
-        return self.cure.format(file=shlex.quote(file), plain=shlex.quote(plain))
+        if file.startswith("-"):  # an option, to whatever command
+            file = f"./{file}"
+        return self.cure.format(
+            file=shlex.quote(file),
+            raw=shlex.quote(_beside(file, ".raw")),
+            txt=shlex.quote(_beside(file, ".txt")),
+            plain=shlex.quote(_beside(file, "")),
+        )
 
 
-_CONVERT = "qemu-img convert -O raw {file} {plain}.raw"
+def _beside(file: str, suffix: str) -> str:
+    """The file's name with that suffix instead of its own, or another: of no file that there is."""
+    plain = file.removesuffix(Path(file).suffix)
+    endings = chain(("", ".out"), (f".{number}" for number in count(2)))
+    return next(
+        name for ending in endings if not os.path.lexists(name := f"{plain}{ending}{suffix}")
+    )
+
+
+_CONVERT = "qemu-img convert -O raw {file} {raw}"
 
 
 def _image(name: str, magic: bytes, offset_bytes: int = 0, cure: str = _CONVERT) -> FileFormat:
@@ -67,12 +84,12 @@ def _recording(name: str, magic: bytes, cure: str) -> FileFormat:
 
 #: A qcow2 image; version 1, which is called qcow, begins with the same bytes.
 QCOW2 = _image("a qcow2 image", b"QFI\xfb")
-GZIP = _compressed("gzip", b"\x1f\x8b\x08", "gzip -dk {file}")
-XZ = _compressed("xz", b"\xfd7zXZ\0", "xz -dk {file}")
-BZIP2 = _compressed("bzip2", b"BZh", "bzip2 -dk {file}")
-ZSTD = _compressed("zstd", b"\x28\xb5\x2f\xfd", "zstd -d {file}")
+GZIP = _compressed("gzip", b"\x1f\x8b\x08", "gzip -dc < {file} > {plain}")
+XZ = _compressed("xz", b"\xfd7zXZ\0", "xz -dc < {file} > {plain}")
+BZIP2 = _compressed("bzip2", b"BZh", "bzip2 -dc < {file} > {plain}")
+ZSTD = _compressed("zstd", b"\x28\xb5\x2f\xfd", "zstd -dc < {file} > {plain}")
 ZIP = _compressed("a zip archive", b"PK\x03\x04", "unzip {file}")
-BLKTRACE = _recording("a binary trace of blktrace", b"\x07tae", "blkparse -i {file} -o {plain}.txt")
+BLKTRACE = _recording("a binary trace of blktrace", b"\x07tae", "blkparse -i {file} -o {txt}")
 
 FORMATS = (
     QCOW2,
@@ -89,19 +106,19 @@ FORMATS = (
     _image("a Bochs image", b"Bochs Virtual HD Image"),
     _image("an Apple disk image", b"koly", -512),
     _image("an EnCase image", b"EVF\x09\x0d\x0a\xff\0", cure="ewfexport -t {plain} -f raw {file}"),
-    _image("an Android sparse image", b"\x3a\xff\x26\xed", cure="simg2img {file} {plain}.raw"),
+    _image("an Android sparse image", b"\x3a\xff\x26\xed", cure="simg2img {file} {raw}"),
     GZIP,
     XZ,
     BZIP2,
     ZSTD,
     ZIP,
     _compressed("a 7z archive", b"7z\xbc\xaf\x27\x1c", "7z x {file}"),
-    _compressed("lz4", b"\x04\x22\x4d\x18", "lz4 -d {file}"),
+    _compressed("lz4", b"\x04\x22\x4d\x18", "lz4 -dc < {file} > {plain}"),
     BLKTRACE,
     _recording(
         "a binary trace of blktrace of a big-endian machine",
         b"eat\x07",
-        "blkparse -i {file} -o {plain}.txt",
+        "blkparse -i {file} -o {txt}",
     ),
     _recording(
         "a recording of perf", b"PERFILE2", "perf script -i {file} -F comm,pid,time,event,trace"
