@@ -206,6 +206,31 @@ def test_a_real_fio_log_and_its_json_say_the_same(tmp_path: Path) -> None:
     assert not histogram.is_ordered.any()
 
 
+#: More than a reader takes at once of a pipe.
+_MANY = 6_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_packed"),
+    [("fio-log", False), ("fio-log", True), ("fio-json", False), ("csv", False)],
+)
+def test_nothing_of_a_pipe_is_lost(kind: str, is_packed: bool, tmp_path: Path) -> None:
+    text = {
+        "fio-log": "".join(f"{n}, {1000 * n + 1}, 0, 4096, 0\n" for n in range(_MANY)),
+        # In one line, longer than one of a text may be.
+        "fio-json": "\n"
+        + fio_json(total_ios=_MANY, clat_ns={"bins": {str(1000 + n): 1 for n in range(_MANY)}}),
+        "csv": "op,size,latency_ns\n" + "".join(f"read,4096,{n}\n" for n in range(_MANY)),
+    }[kind]
+    log = tmp_path / "log"
+    log.write_bytes(gzip.compress(text.encode()) if is_packed else text.encode())
+    with subprocess.Popen(["cat", log], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        piped = rows(read_latencies(Path(f"/dev/fd/{writer.stdout.fileno()}"), depth=1))
+    assert piped == rows(read_latencies(log, depth=1))
+    assert len(piped) == _MANY
+
+
 def fio_json(**direction: Any) -> str:
     table = {"total_ios": 1000, "io_bytes": 4096000, "runtime": 100, **direction}
     return json.dumps({"fio version": "fio-3.33", "jobs": [{"read": table}]})

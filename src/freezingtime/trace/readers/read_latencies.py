@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -14,13 +15,13 @@ from freezingtime.errors import InputError
 from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
 from freezingtime.trace.readers.block.latency import block_latencies
 from freezingtime.trace.readers.fio import json_output
-from freezingtime.trace.readers.fio.jobs import read_fio_jobs
+from freezingtime.trace.readers.fio.jobs import read_fio_job
 from freezingtime.trace.readers.hints import NO_HINTS, Hints
 from freezingtime.trace.readers.latencies import Latencies
 from freezingtime.trace.readers.lines import Lines
 from freezingtime.trace.readers.table import csv_latency, msr
 from freezingtime.trace.readers.table.msr_latency import read_msr
-from freezingtime.trace.readers.text import bounded_lines, opened
+from freezingtime.trace.readers.text import LINE_MAX, bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
 
 #: What can be read, in words.
@@ -31,6 +32,7 @@ KNOWN = (
 
 _FIO_LOG_LINE = re.compile(r"\d+ *, *\d+ *, *[0-2] *, *\d+( *, *\w+){0,3}")
 _FIO_JSON_MAX_BYTES = 1 << 28
+_BLANK_LINES_MAX = 1000
 
 
 def recognizes(path: Path) -> bool:
@@ -101,10 +103,17 @@ _DISKS_READERS = {
 
 
 def _read_text(path: Path, disk: str | None, depth: int | None, hints: Hints) -> Latencies:
+    # Opened once: what was read of a pipe to find out what it is, does not come again.
     with opened(path) as (_, text):
-        lines = Lines(str(path), bounded_lines(str(path), text), hints)
+        begun = _first_lines(text)
+        if json_output.recognizes(begun[-1].strip()):
+            content = "".join(begun) + text.read(_FIO_JSON_MAX_BYTES)
+            return replace(json_output.read_fio_json(path, content, depth), format_name="fio-json")
+        lines = Lines(str(path), bounded_lines(str(path), text, begun), hints)
         first_line = next(iter(lines.peek()), "")
         kind = _kind_of(first_line)
+        if kind == "fio-log":
+            return read_fio_job(path, lines, depth)
         if kind in _DISKS_READERS:
             latencies, disks = _DISKS_READERS[kind](lines, disk)
             _check_disk(path, disk, disks)
@@ -114,15 +123,20 @@ def _read_text(path: Path, disk: str | None, depth: int | None, hints: Hints) ->
                 notes=(*latencies.notes, *lines.notes),
                 facts=(*latencies.facts, *lines.facts),
             )
-    if kind == "fio-json":
-        with opened(path) as (_, text):
-            content = text.read(_FIO_JSON_MAX_BYTES)
-        return replace(json_output.read_fio_json(path, content, depth), format_name=kind)
-    if kind == "fio-log":
-        return read_fio_jobs([path], depth, hints)[0]
     shown = first_line[:60]
     what = f"begins with {shown!r}" if shown else "is empty"
     raise InputError(f"{path}: has no latencies: it {what}; there is: {KNOWN}")
+
+
+def _first_lines(text: TextIO) -> list[str]:
+    """The first line that is not blank, with the blank ones before it, of which few are looked at.
+
+    It may be cut off: JSON of many pages may be one line.
+    """
+    begun = [text.readline(LINE_MAX)]
+    while begun[-1].isspace() and len(begun) < _BLANK_LINES_MAX:
+        begun.append(text.readline(LINE_MAX))
+    return begun
 
 
 def _check_disk(path: Path, disk: str | None, disks: set[str]) -> None:

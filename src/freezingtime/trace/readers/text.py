@@ -12,8 +12,9 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, BinaryIO, TextIO, cast
 
@@ -21,7 +22,8 @@ from freezingtime.errors import InputError
 from freezingtime.host import file_formats
 from freezingtime.host.file_formats import FileFormat, recognize
 
-_LINE_MAX = 1 << 16
+#: No line is longer, in characters.
+LINE_MAX = 1 << 16
 # What is peeked at; the smallest of all buffers is larger.
 _BUFFER_BYTES = 1 << 16
 _BYTE_ORDER_MARKS = {
@@ -66,12 +68,16 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, TextIO]]:
         raise InputError(f"{path}: {reason}; name a readable trace") from error
 
 
-def bounded_lines(file: str, text: TextIO) -> Iterator[str]:
-    """Lines of at most 64 KiB, so that a file without any does not fill the memory."""
-    while line := text.readline(_LINE_MAX):
-        if len(line) == _LINE_MAX and not line.endswith("\n"):
-            raise InputError(f"{file}: a line has more than {_LINE_MAX} characters; is it a text?")
-        yield line
+def bounded_lines(file: str, text: TextIO, begun: Sequence[str] = ()) -> Iterator[str]:
+    """Lines of at most 64 KiB, so that a file without any does not fill the memory.
+
+    ``begun`` are those that were read before, by ``readline(LINE_MAX)``.
+    """
+    for line in chain(begun, iter(lambda: text.readline(LINE_MAX), "")):
+        if len(line) == LINE_MAX and not line.endswith("\n"):
+            raise InputError(f"{file}: a line has more than {LINE_MAX} characters; is it a text?")
+        if line:
+            yield line
 
 
 def _unpacked(binary: BinaryIO, known: FileFormat | None) -> IO[bytes]:

@@ -22,11 +22,13 @@ from freezingtime.errors import InputError
 from freezingtime.trace.readers.columns import IntColumn, queue_depths
 from freezingtime.trace.readers.fio.latency_log import (
     LatencyLog,
+    parse_latency_log,
     read_latency_log,
     refuse_what_is_no_latency,
 )
 from freezingtime.trace.readers.hints import Hints
 from freezingtime.trace.readers.latencies import Latencies, likely_depth
+from freezingtime.trace.readers.lines import Lines
 
 _NAME = re.compile(r"(?P<run>.+_c?lat)\.(?P<job>\d+)\.log(?P<packed>\.\w+)?")
 # Logs of fio that look like latency logs, and are none.
@@ -67,27 +69,47 @@ def read_fio_jobs(paths: Sequence[Path], depth: int | None, hints: Hints) -> lis
     Raises:
         InputError: a log cannot be read, or is not one of latencies.
     """
-    jobs = [_Job(path, _read(path, depth, hints), path.stat().st_mtime_ns) for path in paths]
+    for path in paths:
+        _refuse_other_name(path)
+    return _of_jobs([_job(path, read_latency_log(path, hints), depth) for path in paths], depth)
+
+
+def read_fio_job(path: Path, lines: Lines, depth: int | None) -> Latencies:
+    """The latencies in a single log, as :func:`read_fio_jobs` has them.
+
+    ``lines`` are those of the file at ``path``, which may be a pipe: it is not opened.
+
+    Raises:
+        InputError: a line is wrong, or it is no log of latencies.
+    """
+    _refuse_other_name(path)
+    return _of_jobs([_job(path, parse_latency_log(path, lines), depth)], depth)[0]
+
+
+def _of_jobs(jobs: Sequence[_Job], depth: int | None) -> list[Latencies]:
+    """The latencies of the jobs of one run of fio, in their order."""
     groups = _groups(jobs)
     found: dict[Path, Latencies] = {}
     for group in groups:
         depths, notes = _depths(group, depth)
         for job, of_job in zip(group, depths, strict=True):
             found[job.path] = _latencies(job.log, of_job, notes)
-    first, *others = (found[path] for path in paths)
+    first, *others = (found[job.path] for job in jobs)
     if others and depth is None:
         first = replace(first, notes=(*first.notes, _taken(jobs, groups)))
     return [first, *others]
 
 
-def _read(path: Path, depth: int | None, hints: Hints) -> LatencyLog:
+def _refuse_other_name(path: Path) -> None:
     if other := _OTHER_NAME.search(path.name):
         raise InputError(
             f"{path}: is a log of fio's {other['kind']} by its name; name the _lat or _clat log"
         )
-    log = read_latency_log(path, hints)
+
+
+def _job(path: Path, log: LatencyLog, depth: int | None) -> _Job:
     refuse_what_is_no_latency(path, log, depth)
-    return log
+    return _Job(path, log, path.stat().st_mtime_ns)
 
 
 def _groups(jobs: Sequence[_Job]) -> list[list[_Job]]:

@@ -93,30 +93,37 @@ def read_latency_log(path: Path, hints: Hints = NO_HINTS) -> LatencyLog:
     """Read a latency log, packed or not.
 
     Raises:
-        InputError: the file cannot be read, a line is wrong, there is none, or the unit of its
-            latencies is not known.
+        InputError: the file cannot be read, or as :func:`parse_latency_log`.
+    """
+    with opened(path) as (_, text):
+        return parse_latency_log(path, Lines(str(path), bounded_lines(str(path), text), hints))
+
+
+def parse_latency_log(path: Path, lines: Lines) -> LatencyLog:
+    """The latency log that these lines are, of the file at ``path``, which is not opened.
+
+    Raises:
+        InputError: a line is wrong, there is none, or the unit of its latencies is not known.
     """
     columns = [array("q") for _ in range(6)]
     layout: _Layout | None = None
-    with opened(path) as (_, text):
-        lines = Lines(str(path), bounded_lines(str(path), text))
 
-        def rows() -> Iterator[tuple[int, ...]]:
-            nonlocal layout
-            for line in lines:
-                fields = [field.strip() for field in line.split(",")]
-                layout = layout or _layout(lines, fields)
-                yield _values(lines, fields, layout)
+    def rows() -> Iterator[tuple[int, ...]]:
+        nonlocal layout
+        for line in lines:
+            fields = [field.strip() for field in line.split(",")]
+            layout = layout or _layout(lines, fields)
+            yield _values(lines, fields, layout)
 
-        for row in until_cut(lines, rows()):
-            for column, value in zip(columns, row, strict=True):
-                column.append(value)
+    for row in until_cut(lines, rows()):
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
     if layout is None or not columns[0]:
         raise InputError(f"{path}: no request in it; name a latency log of fio")
     time_ms, values, operation, length_bytes, offset_bytes, issue_ns = (
         np.frombuffer(column, dtype=np.int64) for column in columns
     )
-    unit_ns = _unit_ns(path, layout, hints, time_ms, values)
+    unit_ns = _unit_ns(path, layout, lines.hints, time_ms, values)
     return LatencyLog(
         time_ms * _NS_PER_MS,
         values * unit_ns,
