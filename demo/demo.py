@@ -19,9 +19,10 @@ from rich.table import Table
 from freezingtime.disk.spec import parse_disk
 from freezingtime.emulator.loop import Totals
 from freezingtime.errors import FreezingTimeError
-from freezingtime.runs.meter import DiskMeter
 from freezingtime.runs.plan import RunPlan
-from freezingtime.runs.run import RunObserver, RunResult, run
+from freezingtime.runs.progress.meter import DiskMeter
+from freezingtime.runs.result import RunResult
+from freezingtime.runs.run import RunObserver, run
 from freezingtime.units import parse_time_ns
 
 DEVICES = ("0", "10us", "100us", "10ms")

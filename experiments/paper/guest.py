@@ -18,7 +18,8 @@ from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import RunError
 from freezingtime.request import Operation
 from freezingtime.runs.plan import RunPlan
-from freezingtime.runs.run import RunResult, run
+from freezingtime.runs.result import RunResult
+from freezingtime.runs.run import run
 from freezingtime.simulate.replay import TraceSource, replay
 from freezingtime.trace.readers.fio.latency_log import read_latency_log
 from freezingtime.trace.record_columns import read_disk

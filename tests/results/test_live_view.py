@@ -22,8 +22,8 @@ from freezingtime.cli.guest.progress import RunProgress
 from freezingtime.device.base import TimedDevice
 from freezingtime.emulator.loop import Totals
 from freezingtime.request import Request
-from freezingtime.runs.meter import HISTORY_LENGTH, DiskHistory, DiskMeter, RunMeter
-from freezingtime.runs.progress_text import (
+from freezingtime.runs.progress.meter import HISTORY_LENGTH, DiskHistory, DiskMeter, RunMeter
+from freezingtime.runs.progress.text import (
     JobTimes,
     disks_line,
     running_line,

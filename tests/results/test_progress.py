@@ -16,9 +16,9 @@ from freezingtime.api.progress import Line, LineObserver
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.guest.progress import RunProgress
 from freezingtime.emulator.loop import Totals
-from freezingtime.runs import step_lines
-from freezingtime.runs.heartbeat import Heartbeat
-from freezingtime.runs.step_lines import StepLines
+from freezingtime.runs.progress import step_lines
+from freezingtime.runs.progress.heartbeat import Heartbeat
+from freezingtime.runs.progress.step_lines import StepLines
 from tests.conftest import skip
 
 _DEADLINE_S = 20.0
@@ -147,7 +147,7 @@ class TestNoSilence:
     def soon(self, monkeypatch: pytest.MonkeyPatch) -> None:
         assert step_lines.SILENCE_S < 5.0
         for name in (
-            "freezingtime.runs.step_lines.SILENCE_S",
+            "freezingtime.runs.progress.step_lines.SILENCE_S",
             "freezingtime.cli.device.replay_progress.SILENCE_S",
             "freezingtime.api.progress._BEAT_S",
         ):

@@ -9,14 +9,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.store.cache import cache_directory
 from freezingtime.store.snapshot import Snapshot, find_snapshot, take_snapshot
-from freezingtime.vm import machine
+from freezingtime.vm import machine_state
+from freezingtime.vm.machine_state import save_state
 
 SIZE_BYTES = 1 << 20
 
@@ -127,26 +127,22 @@ def test_saving_has_no_limit_while_it_comes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, comes_on: bool
 ) -> None:
     """As much memory in use may take: QEMU's answers over more than the deadline."""
-    monkeypatch.setattr(machine, "_SAVE_DEADLINE_S", 0.2)
-    stopped = {"query-status": {"status": "paused"}}
+    monkeypatch.setattr(machine_state, "_SAVE_DEADLINE_S", 0.2)
     answers = iter(range(1, 200))
 
     def execute(command: str, **_arguments: object) -> dict[str, object]:
         if command != "query-migrate":
-            return stopped.get(command, {})
+            return {}
         answer = next(answers)
         done = "completed" if answer == 100 else "active"
         return {"status": done, "ram": {"transferred": answer if comes_on else 1}}
 
-    saving = object.__new__(machine.Machine)
-    saving._service = SimpleNamespace(totals=SimpleNamespace(disturbed_ns=None))  # type: ignore[assignment]
-    saving._execute = execute  # type: ignore[method-assign]
     if comes_on:
-        saving.save(tmp_path / "state")
+        save_state(execute, tmp_path / "state")
         assert next(answers) == 101
     else:
         with pytest.raises(RunError, match=r"not come on for 0 s; 1 bytes are saved"):
-            saving.save(tmp_path / "state")
+            save_state(execute, tmp_path / "state")
 
 
 class TestDamage:

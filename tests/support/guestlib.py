@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from freezingtime.disk.spec import parse_disk
 from freezingtime.runs.plan import RunPlan
-from freezingtime.runs.run import RunObserver, RunResult, run
+from freezingtime.runs.result import RunResult
+from freezingtime.runs.run import RunObserver, run
 from freezingtime.trace.record_paths import RECORD_NAME
 
 

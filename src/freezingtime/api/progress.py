@@ -15,11 +15,11 @@ from typing import Any, Protocol, Self
 from freezingtime.emulator.loop import Totals
 from freezingtime.errors import RunError
 from freezingtime.host.foreign_text import printable, say
-from freezingtime.runs.heartbeat import Heartbeat
-from freezingtime.runs.meter import DiskMeter
-from freezingtime.runs.progress_text import JobTimes, running_line, share_line, step_line
+from freezingtime.runs.progress.heartbeat import Heartbeat
+from freezingtime.runs.progress.meter import DiskMeter
+from freezingtime.runs.progress.step_lines import SILENCE_S
+from freezingtime.runs.progress.text import JobTimes, running_line, share_line, step_line
 from freezingtime.runs.run import RunObserver
-from freezingtime.runs.step_lines import SILENCE_S
 
 #: A notebook keeps and passes on whatever is shown.
 _PERIOD_S = 0.5

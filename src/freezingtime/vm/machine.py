@@ -14,21 +14,21 @@ import queue
 import shlex
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from freezingtime.emulator.loop import CompletedRequest, Totals
-from freezingtime.errors import GuestError, RunError, TimeLimitError
+from freezingtime.errors import RunError
 from freezingtime.host.patience import Patience
 from freezingtime.store.snapshot import Snapshot
-from freezingtime.units import format_time_ns
 from freezingtime.vm.bootstrap import bootstrap_script
 from freezingtime.vm.capture import Captures
 from freezingtime.vm.config import MachineConfig
-from freezingtime.vm.console import ConsoleWatch, complaints, is_panic
+from freezingtime.vm.console import ConsoleWatch, complaints
+from freezingtime.vm.endings import Endings
 from freezingtime.vm.job import Job
 from freezingtime.vm.job_messages import (
     DONE,
@@ -39,6 +39,7 @@ from freezingtime.vm.job_messages import (
     exit_status,
     not_due,
 )
+from freezingtime.vm.machine_state import save_state
 from freezingtime.vm.qemu.command import (
     DiskSocket,
     MachineFiles,
@@ -46,7 +47,7 @@ from freezingtime.vm.qemu.command import (
     qemu_command,
 )
 from freezingtime.vm.qemu.frontends import Told, plug_commands, ring_query, told_of
-from freezingtime.vm.qemu.process import QemuProcess, how_it_ended
+from freezingtime.vm.qemu.process import QemuProcess
 from freezingtime.vm.qemu.program import find_qemu
 from freezingtime.vm.service import (
     CONTROL_DISK_INDEX,
@@ -62,11 +63,8 @@ BOOT_RATE_HZ = 4_000_000_000
 _STOP_DEADLINE_S = 30.0
 #: Up to 31 GiB of files may be handed over, and more be written out to slow media.
 _AFTERMATH_DEADLINE_S = 3600.0
-#: Of no progress: how long it takes depends on the memory in use.
-_SAVE_DEADLINE_S = 120.0
 #: As slow as a disk may be that snapshots are on.
 _RESTORE_MIN_BYTES_PER_S = 20_000_000
-_PROBE_BYTES = 1 << 20
 #: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
 _ANSWER_DEADLINE_S = 60.0
 #: QEMU reports every 100 ms of guest time, which takes seconds even on a slow, busy host.
@@ -142,6 +140,7 @@ class Machine:
             self._cleanup.callback(self._service.close)
             self._service.start()
             self._qemu = self._cleanup.enter_context(self._start_qemu())
+            self._endings = Endings(self._qemu, self._service, self._console)
             self._qemu.connect()
             on_error.pop_all()
 
@@ -207,21 +206,7 @@ class Machine:
                 f"the machine is not saved: at guest time {self.totals.disturbed_ns} ns an "
                 "interrupt of the host's reached it, so it would not be the same again; try again"
             )
-        self._execute("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
-        self._execute("migrate", uri=f"exec:cat > {shlex.quote(str(path))}")
-        patience, saved_bytes = Patience(_SAVE_DEADLINE_S), 0
-        while (state := self._execute("query-migrate"))["status"] != "completed":
-            if state["status"] in ("failed", "cancelled"):
-                raise _cannot_save(path, state.get("error-desc", "QEMU gives no reason"))
-            if (now_saved_bytes := _saved_bytes(state)) > saved_bytes:
-                saved_bytes = now_saved_bytes
-                patience.renew()
-            if patience.is_over:
-                raise RunError(
-                    f"saving the machine to {path} has not come on for {_SAVE_DEADLINE_S:.0f} s; "
-                    f"{saved_bytes} bytes are saved"
-                )
-            time.sleep(_POLL_S)
+        save_state(self._execute, path)
 
     def run_job(
         self,
@@ -357,7 +342,7 @@ class Machine:
             result: dict[str, Any] = self._qemu.execute(command, **arguments)
         except RunError:
             if self._service.error is not None:
-                raise self._failure() from self._service.error
+                raise self._endings.failure() from self._service.error
             self._captures.check()
             raise
         return result
@@ -377,110 +362,35 @@ class Machine:
         patience = None if deadline_s is None else Patience(deadline_s)
         silence = Patience(_SILENCE_DEADLINE_S)
         turn_count = self.totals.turn_count
-        while True:
-            with contextlib.suppress(queue.Empty):
-                message = self._service.messages.get(timeout=_TICK_S)
-                if message is None:
-                    raise self._failure()
-                if message.word == word:
-                    return message
-                if message.word == LIMIT:
-                    raise self._over_time(message.totals.now_ns)
-                raise not_due(message.text, word)
-            if self._qemu.exit_status() is not None:
-                raise self._failure()  # the emulator, in a freeze, may not know yet
-            self._captures.check()
-            self._watch.read(self._console)
+        while (message := self._next_message()) is None:
+            self._require_sound()
             on_tick()
             if turn_count != self.totals.turn_count or self.totals.waiting_for:
                 turn_count = self.totals.turn_count
                 silence.renew()
             elif silence.is_over:
-                raise self._silence()
+                raise self._endings.silence(_SILENCE_DEADLINE_S)
             if patience is not None and deadline_s is not None and patience.is_over:
-                raise self._too_late(word, deadline_s)
+                raise self._endings.too_late(word, deadline_s)
+        if message.word == LIMIT:
+            raise self._endings.over_time(self._limit_ns or 0, message.totals.now_ns)
+        if message.word != word:
+            raise not_due(message.text, word)
+        return message
 
-    def _over_time(self, guest_ns: int) -> TimeLimitError:
-        limit = format_time_ns(self._limit_ns or 0)
-        error = TimeLimitError(
-            f"the job was not done within its limit of {limit} of guest time; give it more with "
-            "--time-limit"
-        )
-        error.guest_ns = guest_ns
-        return error
+    def _next_message(self) -> GuestMessage | None:
+        """Return what the guest has said, or None after a tick in which it has said nothing."""
+        try:
+            message = self._service.messages.get(timeout=_TICK_S)
+        except queue.Empty:
+            return None
+        if message is None:
+            raise self._endings.failure()
+        return message
 
-    def _silence(self) -> RunError:
-        stands = f"guest time stands at {self._guest_time()}"
-        if disk := self.totals.device_at_work:
-            return RunError(
-                f"the device of {disk} has not returned from a call for "
-                f"{_SILENCE_DEADLINE_S:.0f} s; {stands}"
-            )
-        return RunError(
-            f"QEMU has not reported for {_SILENCE_DEADLINE_S:.0f} s; {stands}; "
-            f"{self._console_tail()}"
-        )
-
-    def _too_late(self, word: str, deadline_s: float) -> RunError:
-        if word == EXIT:
-            return TimeLimitError(
-                f"the job was not done within its limit of {deadline_s:g}s of real time, in which "
-                f"guest time came to {self._guest_time()}; give it more with --real-time-limit"
-            )
-        if word == DONE:
-            return RunError(
-                f"the guest has not written out and handed over its files {deadline_s:g} s after "
-                f"the end of the job; guest time is {self._guest_time()}; {self._console_tail()}"
-            )
-        return GuestError(
-            f"the guest was not ready within {deadline_s:g} s of real time (--boot-deadline); "
-            f"guest time is {self._guest_time()}; {self._console_tail()}"
-        )
-
-    def _guest_time(self) -> str:
-        return format_time_ns(self.totals.now_ns)
-
-    def _failure(self) -> BaseException:
-        """What to raise now that the emulator or QEMU has ended before the job."""
-        status = self._qemu.await_exit()
-        error = self._service.error
-        killed = status is not None and status < 0  # not the agent's way: nobody told it to end
-        if isinstance(error, OSError) and not killed:
-            return RunError(f"the emulator failed: {error}")
-        if error is not None and not killed:
-            return error
-        words = self._qemu.last_words()
-        if status == 0 and not words:
-            return GuestError(
-                f"the guest {self._how_the_guest_ended()} before the job was done; "
-                f"{self._console_tail()}"
-            )
-        words = words or self._console_tail()
-        return RunError(f"QEMU {how_it_ended(status)} before the job was done: {words}")
-
-    def _how_the_guest_ended(self) -> str:
-        if is_panic(self._console.lines()):
-            return f"died of {complaints(self._console.lines())[0]!r}"
-        return "shut down or rebooted"
-
-    def _console_tail(self) -> str:
-        lines = self._console.last_lines(3)
-        return "the console's last lines: " + " | ".join(lines) if lines else "the console is empty"
-
-
-def _saved_bytes(migration: Mapping[str, Any]) -> int:
-    """How much has been saved, of the answer to ``query-migrate``; 0 before anything is."""
-    return int(migration.get("ram", {}).get("transferred", 0))
-
-
-def _cannot_save(path: Path, reason: str) -> RunError:
-    """QEMU knows of a broken pipe only; why the other end broke it is found out by writing."""
-    try:
-        with path.open("ab") as file:
-            file.write(bytes(_PROBE_BYTES))
-    except OSError as error:
-        return RunError(
-            f"cannot save the machine to {path} ({error.strerror}): free some space, "
-            "or set XDG_CACHE_HOME to a directory on a larger disk"
-        )
-    return RunError(f"cannot save the machine to {path}: {reason}")
+    def _require_sound(self) -> None:
+        """Raise what ends the run although nobody has said so."""
+        if self._qemu.exit_status() is not None:
+            raise self._endings.failure()  # the emulator, in a freeze, may not know yet
+        self._captures.check()
+        self._watch.read(self._console)

@@ -18,9 +18,9 @@ from freezingtime.emulator.loop import Totals
 from freezingtime.errors import RunError
 from freezingtime.frontend import DEFAULT_QUEUES
 from freezingtime.request import Operation
-from freezingtime.runs.meter import DiskMeter
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
+from freezingtime.runs.progress.meter import DiskMeter
 from freezingtime.runs.run import RunObserver, run
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.record_columns import Columns, read_disks

@@ -14,9 +14,9 @@ from rich.status import Status
 
 from freezingtime.cli.guest.progress import is_drawn_on
 from freezingtime.host.foreign_text import printable, say
-from freezingtime.runs.heartbeat import Heartbeat
-from freezingtime.runs.progress_text import share_line
-from freezingtime.runs.step_lines import SILENCE_S
+from freezingtime.runs.progress.heartbeat import Heartbeat
+from freezingtime.runs.progress.step_lines import SILENCE_S
+from freezingtime.runs.progress.text import share_line
 from freezingtime.trace.readers import Reading
 
 #: How often the line is renewed on a terminal, and a line printed elsewhere.

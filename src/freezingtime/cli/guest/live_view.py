@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from freezingtime.host.foreign_text import printable
-from freezingtime.runs.meter import DiskHistory
-from freezingtime.runs.progress_text import disk_cells
+from freezingtime.runs.progress.meter import DiskHistory
+from freezingtime.runs.progress.text import disk_cells
 
 #: A view with more disks leaves no room for what the job prints.
 DISKS_MAX = 8

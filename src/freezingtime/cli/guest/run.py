@@ -19,7 +19,8 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.host.foreign_text import say
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
-from freezingtime.runs.run import RunResult, run
+from freezingtime.runs.result import RunResult
+from freezingtime.runs.run import run
 from freezingtime.runs.script import command_script, file_script, shell_script
 from freezingtime.units import format_time_ns
 from freezingtime.vm.job import directory_script

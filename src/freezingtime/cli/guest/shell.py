@@ -13,11 +13,11 @@ from freezingtime.cli.guest.terminal import RawTerminal
 from freezingtime.cli.options import AllowCodeOption, DisksOption, command_app
 from freezingtime.emulator.loop import Totals
 from freezingtime.host.foreign_text import say
-from freezingtime.runs.meter import DiskMeter
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
+from freezingtime.runs.progress.meter import DiskMeter
+from freezingtime.runs.progress.step_lines import StepLines
 from freezingtime.runs.run import RunObserver, run
-from freezingtime.runs.step_lines import StepLines
 
 _SCRIPT = """\
 #!/bin/sh

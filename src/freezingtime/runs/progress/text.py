@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from freezingtime.emulator.loop import Totals
-from freezingtime.runs.meter import DiskHistory
+from freezingtime.runs.progress.meter import DiskHistory
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = ".:-=+*%#"

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from freezingtime.host.foreign_text import say
-from freezingtime.runs.heartbeat import Heartbeat
-from freezingtime.runs.progress_text import step_line
+from freezingtime.runs.progress.heartbeat import Heartbeat
+from freezingtime.runs.progress.text import step_line
 
 #: Nobody is to wait for 5 s without a sign of life.
 SILENCE_S = 4.0

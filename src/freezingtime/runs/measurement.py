@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a run keeps of its requests: the record, meters of the disks, statistics of the devices."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from freezingtime.emulator.loop import CompletedRequest
+from freezingtime.runs.disks import OpenDisk
+from freezingtime.runs.guest import ROOT_DISK_NAME
+from freezingtime.runs.output_directory import cannot_write
+from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.progress.meter import RunMeter
+from freezingtime.runs.statistics_sampler import StatisticsSampler
+from freezingtime.trace.live_record import LiveRecord
+from freezingtime.trace.record_file import RecordFile
+from freezingtime.trace.record_header import RecordedDisk, RecordHeader
+from freezingtime.trace.record_paths import RECORD_NAME
+from freezingtime.vm.service import CONTROL_DISK_INDEX
+
+_FIRST_DISK_INDEX = CONTROL_DISK_INDEX + 1
+
+
+class Measurement:
+    """Notes each request of a run's recorded disks as it completes."""
+
+    def __init__(
+        self, plan: RunPlan, disks: Sequence[OpenDisk], cleanup: contextlib.ExitStack
+    ) -> None:
+        """Open the record, if the run leaves one; ``cleanup`` closes it.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        recorded = _recorded_disks(plan, disks)
+        record = _open_record(plan, recorded)
+        self._record = None if record is None else cleanup.enter_context(record)
+        self.meter = RunMeter([disk.name for disk in recorded], _FIRST_DISK_INDEX)
+        self.statistics = StatisticsSampler({disk.plan.name: disk.plan.device for disk in disks})
+
+    def note(self, completed: CompletedRequest) -> None:
+        """Keep what there is to keep of a request. Emulator's thread."""
+        if self._record is not None:
+            self._record.write(completed)
+        self.meter.note(completed)
+        self.statistics.note(completed.delivery_ns)
+
+
+def _recorded_disks(plan: RunPlan, disks: Sequence[OpenDisk]) -> list[RecordedDisk]:
+    """Return the disks whose requests are noted, in the order of their indices."""
+    recorded = [RecordedDisk(disk.plan.name, disk.spec.text) for disk in disks]
+    if plan.root_device is not None:
+        recorded.append(RecordedDisk(ROOT_DISK_NAME, plan.root_device.text))
+    return recorded
+
+
+def _open_record(plan: RunPlan, recorded: Sequence[RecordedDisk]) -> LiveRecord | None:
+    if plan.out is None:
+        return None
+    header = RecordHeader(recorded, plan.seed, plan.rate_hz)
+    try:
+        file = RecordFile(plan.out / RECORD_NAME, header)
+    except OSError as error:
+        raise cannot_write(plan.out, error) from error
+    return LiveRecord(file, _FIRST_DISK_INDEX)

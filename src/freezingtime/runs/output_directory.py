@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The directory that a run leaves: made ready, ours while the run goes on, and its results."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from freezingtime.errors import InputError, RunError
+from freezingtime.host.replaced_file import replaced
+from freezingtime.runs.result import RunResult
+from freezingtime.runs.statistics_sampler import StatisticsSampler
+from freezingtime.trace.record_paths import RECORD_NAME, stream_path
+from freezingtime.trace.run_directory import (
+    DOCUMENT_NAME,
+    STATISTICS_NAME,
+    STDOUT_NAME,
+    locked_run_directory,
+)
+
+#: Where in the run directory the files are that came back from the guest.
+COLLECTED_DIRECTORY = "collected"
+
+
+@contextlib.contextmanager
+def prepared_directory(out: Path, *, collects: bool) -> Iterator[None]:
+    """The run's directory, with nothing in it of another run's; ours until the block is left."""
+    with contextlib.ExitStack() as ours:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            ours.enter_context(locked_run_directory(out))
+            _empty_directory(out, collects=collects)
+        except OSError as error:
+            raise cannot_write(out, error) from error
+        yield
+
+
+def _empty_directory(out: Path, *, collects: bool) -> None:
+    if (out / DOCUMENT_NAME).exists():
+        raise InputError(f"--out {out}: holds a run already; name another directory or remove it")
+    if collects and os.path.lexists(out / COLLECTED_DIRECTORY):
+        raise InputError(
+            f"--out {out}: holds {COLLECTED_DIRECTORY!r}, which --collect is to make; "
+            "name another directory or remove it"
+        )
+    (out / STDOUT_NAME).write_bytes(b"")
+    # What a run before this one has left must not pass for this one's.
+    record = out / RECORD_NAME
+    for left in (record, stream_path(record), out / STATISTICS_NAME):
+        left.unlink(missing_ok=True)
+
+
+def cannot_write(out: Path, error: OSError) -> InputError:
+    return InputError(f"--out {out}: cannot write there ({error.strerror}); name another directory")
+
+
+def write_results(out: Path, result: RunResult, sampler: StatisticsSampler) -> None:
+    try:
+        if result.statistics:
+            from freezingtime.trace.statistics_file import write_statistics
+
+            write_statistics(out / STATISTICS_NAME, sampler.rows())
+        with replaced(out / DOCUMENT_NAME) as file:
+            file.write(json.dumps(result.as_dict(), indent=2).encode() + b"\n")
+    except OSError as error:
+        raise RunError(
+            f"cannot write the results to {out}: {error.strerror or error}; "
+            "free some space, or name another --out"
+        ) from error

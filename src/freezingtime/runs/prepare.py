@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Get ready what a run needs before its machine is started, in an order that fails early."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from freezingtime.errors import InputError
+from freezingtime.images.debian.packages import Progress
+from freezingtime.images.guest_image import GuestImage, find_image
+from freezingtime.runs.disks import OpenDisk, open_disks
+from freezingtime.runs.guest import (
+    ROOT_DISK_NAME,
+    open_root,
+    ready_image,
+    ready_snapshot,
+    require_image,
+)
+from freezingtime.runs.output_directory import prepared_directory
+from freezingtime.runs.own_system import ready_own_image
+from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.saving import (
+    like_saved,
+    load_saved,
+    require_machine_fits,
+    require_options_fit,
+    require_savable,
+    saved_image,
+)
+from freezingtime.store.saved_machine import SavedMachine, find_saved, require_free_name
+from freezingtime.store.snapshot import Snapshot
+from freezingtime.vm.config import MachineConfig
+from freezingtime.vm.job import Job, pack
+from freezingtime.vm.qemu.probe import require_qemu
+from freezingtime.vm.qemu.program import find_qemu
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run's machine is made of, and its job."""
+
+    image: GuestImage
+    config: MachineConfig
+    disks: Sequence[OpenDisk]
+    root: OpenDisk | None
+    """The disk that the guest's system is on, if it is on one."""
+    snapshot: Snapshot | None
+    """What the machine starts from; None: it boots."""
+    job: Job
+
+
+def prepare(
+    plan: RunPlan, report: Progress, ownership: contextlib.ExitStack, cleanup: contextlib.ExitStack
+) -> Prepared:
+    """Get a run ready; what can be refused is refused before anything is built or written.
+
+    ``cleanup`` closes what was opened; ``ownership`` is of the run's directory, to the last word
+    written there.
+
+    Raises:
+        InputError: the plan cannot be run.
+        RunError: something failed on the way.
+    """
+    find_qemu(plan.qemu)
+    saved = _find_saved(plan)
+    _require_guest(plan, saved)
+    if plan.save_as is not None:
+        require_free_name(plan.save_as)
+    image = None if saved is None else _saved_image(plan, saved, report)
+    disks = _open_disks(plan, saved, cleanup)
+    job = _make_job(plan, cleanup)
+    if plan.out is not None:
+        ownership.enter_context(prepared_directory(plan.out, collects=bool(plan.collect)))
+    image = image or _ready_image(plan, report)
+    config = _config(plan, image)
+    snapshot = _snapshot(plan, saved, image, config, report, cleanup)
+    root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
+    return Prepared(image, config, disks, root, snapshot, job)
+
+
+def _require_guest(plan: RunPlan, saved: SavedMachine | None) -> None:
+    if plan.system is not None:
+        plan.system.check()
+    elif saved is None:
+        require_image(plan.guest)
+
+
+def _saved_image(plan: RunPlan, saved: SavedMachine, report: Progress) -> GuestImage:
+    image = saved_image(saved, plan.system, report)
+    require_machine_fits(saved, _config(plan, image))
+    return image
+
+
+def _ready_image(plan: RunPlan, report: Progress) -> GuestImage:
+    if find_image(plan.guest) is None:
+        require_qemu(plan.qemu)  # before anything is fetched and built for it in vain
+    if plan.system is not None:
+        return ready_own_image(plan.guest, plan.system, report)
+    return ready_image(plan.guest, report)
+
+
+def _config(plan: RunPlan, image: GuestImage) -> MachineConfig:
+    return MachineConfig(
+        image,
+        plan.memory_bytes,
+        plan.rate_hz,
+        plan.cpu_count,
+        plan.qemu,
+        plan.medium_deadline_s,
+        plan.boot_deadline_s,
+    )
+
+
+def _find_saved(plan: RunPlan) -> SavedMachine | None:
+    if plan.start_from is None:
+        return None
+    saved = find_saved(plan.start_from)
+    if plan.fresh_boot:
+        raise InputError(f"--from {saved.name}: goes on from a snapshot; leave out --boot")
+    named_by = plan.guest if plan.system is None else str(plan.system.root_disk)
+    require_options_fit(saved, plan.guest, named_by, plan.memory_bytes, plan.cpu_count)
+    return saved
+
+
+def _snapshot(
+    plan: RunPlan,
+    saved: SavedMachine | None,
+    image: GuestImage,
+    config: MachineConfig,
+    report: Progress,
+    cleanup: contextlib.ExitStack,
+) -> Snapshot | None:
+    if saved is not None:
+        return saved.snapshot
+    if plan.fresh_boot:
+        return None
+    return ready_snapshot(
+        image,
+        config,
+        lambda machine: report("boot the guest once", machine.totals.now_ns, 0),
+        cleanup,
+        lambda holder: report(holder, 0, 1),
+    )
+
+
+def _open_disks(
+    plan: RunPlan, saved: SavedMachine | None, cleanup: contextlib.ExitStack
+) -> list[OpenDisk]:
+    specs = plan.disks if saved is None else like_saved(plan.disks, saved)
+    if plan.save_as is not None:
+        require_savable(plan.save_as, specs)
+    taken = [] if plan.root_device is None else [ROOT_DISK_NAME]
+    kept = saved is not None or plan.save_as is not None
+    disks = open_disks(specs, plan.seed, taken, kept=kept, cleanup=cleanup)
+    if saved is not None:
+        saved.check(cleanup)
+        load_saved(disks, saved)
+    return disks
+
+
+def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
+    if plan.collect and plan.out is None:
+        raise InputError("--collect: the files go to the run directory; name it with --out DIR")
+    if any("\n" in pattern for pattern in plan.collect):
+        raise InputError("--collect: a pattern has a line end in it; give --collect several times")
+    files = None
+    if plan.job_directory is not None:
+        files = pack(plan.job_directory)
+        cleanup.callback(files.close)
+    variables = {"FREEZINGTIME_SEED": str(plan.seed)}
+    # A file that was changed is to be whole for whoever reads it next.
+    is_written = any(spec.writable for spec in plan.disks)
+    return Job(
+        plan.script,
+        variables,
+        files,
+        plan.collect,
+        plan.collect_limit_bytes,
+        sync=is_written or plan.save_as is not None,
+        unmount=is_written,
+    )

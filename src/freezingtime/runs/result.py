@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What came of a run, and the content of its ``run.json``."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from freezingtime._version import __version__
+from freezingtime.disk.spec import DiskSpec
+from freezingtime.emulator.loop import Totals
+from freezingtime.images.guest_image import GuestImage
+from freezingtime.runs.plan import RunPlan
+from freezingtime.trace.run_directory import DOCUMENT_FORMAT
+from freezingtime.vm.machine import JobResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What came of a run; times in guest ns unless they say host."""
+
+    plan: RunPlan
+    job: JobResult
+    wall_host_s: float
+    image: GuestImage
+    qemu_version: str
+    ready_ns: int
+    collected: Sequence[str] = ()
+    """The files that came back, relative to ``collected/`` in the run directory."""
+    not_collected: Sequence[str] = ()
+    """What was to come back and is no file, such as a symbolic link."""
+    statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What each disk's device says of itself, such as its write amplification."""
+
+    @property
+    def totals(self) -> Totals:
+        """What the emulator counted."""
+        return self.job.totals
+
+    @property
+    def on_time(self) -> bool:
+        return self.totals.late_count == 0
+
+    @property
+    def valid(self) -> bool:
+        """Every request was on time, nothing else of the host's reached the guest, and its
+        kernel had no complaint."""
+        undisturbed = self.totals.disturbed_ns is None
+        return self.on_time and undisturbed and not self.job.complaints
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of ``run.json``."""
+        plan, job, totals = self.plan, self.job, self.totals
+        return {
+            "format": DOCUMENT_FORMAT,
+            "versions": {
+                "freezingtime": __version__,
+                "qemu": self.qemu_version,
+                "guest": self.image.name,
+                "image": self.image.image_id,
+                "kernel": self.image.manifest.kernel_release,
+                "packages": {p.name: p.version for p in self.image.manifest.packages},
+                "python": platform.python_version(),
+            },
+            "plan": {
+                "guest": plan.guest,
+                "system": plan.system and plan.system.as_dict(),
+                "root_device": plan.root_device and plan.root_device.text,
+                "disks": [spec.text for spec in plan.disks],
+                "devices": [spec.device.settings() for spec in plan.disks],
+                "controllers": [_controller(spec) for spec in plan.disks],
+                "job_directory": plan.job_directory and str(plan.job_directory),
+                "collect": list(plan.collect),
+                "collect_limit_bytes": plan.collect_limit_bytes,
+                "limit_ns": plan.limit_ns,
+                "script": plan.script.decode(errors="surrogateescape"),
+                "cpu_rate_hz": plan.rate_hz,
+                "memory_bytes": plan.memory_bytes,
+                "cpus": plan.cpu_count,
+                "seed": plan.seed,
+                "fresh_boot": plan.fresh_boot,
+                "from": plan.start_from,
+                "save": plan.save_as,
+            },
+            "job": {
+                "exit_status": job.exit_status,
+                "start_ns": job.start_ns,
+                "end_ns": job.end_ns,
+                "guest_ns": job.end_ns - job.start_ns,
+                "collected": list(self.collected),
+                "not_collected": list(self.not_collected),
+            },
+            "audit": {
+                "valid": self.valid,
+                "requests": totals.request_count,
+                "late": totals.late_count,
+                "worst_late_ns": totals.worst_late_ns,
+                "disturbed_ns": totals.disturbed_ns,
+                "kernel_complaints": list(job.complaints),
+            },
+            "totals": {
+                "warped_ns": totals.warped_ns,
+                "frozen_host_ns": totals.frozen_host_ns,
+                "wall_host_s": round(self.wall_host_s, 6),
+                "job_host_s": round(job.host_s, 6),
+            },
+            "statistics": {disk: dict(values) for disk, values in self.statistics.items()},
+        }
+
+
+def _controller(spec: DiskSpec) -> dict[str, object]:
+    return {
+        "frontend": spec.frontend,
+        "write_cache": spec.write_cache,
+        "queue_depth": spec.queues.depth,
+        "queues": spec.queues.count,
+        "traits": asdict(spec.traits),
+    }

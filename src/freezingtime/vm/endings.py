@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Why a machine has ended, or does not go on, before its job was done."""
+
+from __future__ import annotations
+
+from freezingtime.errors import GuestError, RunError, TimeLimitError
+from freezingtime.units import format_time_ns
+from freezingtime.vm.capture import Capture
+from freezingtime.vm.console import complaints, is_panic
+from freezingtime.vm.job_messages import DONE, EXIT
+from freezingtime.vm.qemu.process import QemuProcess, how_it_ended
+from freezingtime.vm.service import EmulatorService
+
+
+class Endings:
+    """Finds out why, from QEMU, the emulator and the console; each method makes an error."""
+
+    def __init__(self, qemu: QemuProcess, service: EmulatorService, console: Capture) -> None:
+        self._qemu = qemu
+        self._service = service
+        self._console = console
+
+    def over_time(self, limit_ns: int, guest_ns: int) -> TimeLimitError:
+        """Return what to raise of a job that has had all its guest time."""
+        limit = format_time_ns(limit_ns)
+        error = TimeLimitError(
+            f"the job was not done within its limit of {limit} of guest time; give it more with "
+            "--time-limit"
+        )
+        error.guest_ns = guest_ns
+        return error
+
+    def silence(self, silence_s: float) -> RunError:
+        """Return what to raise of a machine that has not reported for so long."""
+        stands = f"guest time stands at {self._guest_time()}"
+        if disk := self._service.totals.device_at_work:
+            return RunError(
+                f"the device of {disk} has not returned from a call for {silence_s:.0f} s; {stands}"
+            )
+        return RunError(
+            f"QEMU has not reported for {silence_s:.0f} s; {stands}; {self._console_tail()}"
+        )
+
+    def too_late(self, word: str, deadline_s: float) -> RunError:
+        """Return what to raise of a guest that has not said ``word`` in that real time."""
+        if word == EXIT:
+            return TimeLimitError(
+                f"the job was not done within its limit of {deadline_s:g}s of real time, in which "
+                f"guest time came to {self._guest_time()}; give it more with --real-time-limit"
+            )
+        if word == DONE:
+            return RunError(
+                f"the guest has not written out and handed over its files {deadline_s:g} s after "
+                f"the end of the job; guest time is {self._guest_time()}; {self._console_tail()}"
+            )
+        return GuestError(
+            f"the guest was not ready within {deadline_s:g} s of real time (--boot-deadline); "
+            f"guest time is {self._guest_time()}; {self._console_tail()}"
+        )
+
+    def _guest_time(self) -> str:
+        return format_time_ns(self._service.totals.now_ns)
+
+    def failure(self) -> BaseException:
+        """Return what to raise now that the emulator or QEMU has ended before the job."""
+        status = self._qemu.await_exit()
+        error = self._service.error
+        killed = status is not None and status < 0  # not the agent's way: nobody told it to end
+        if isinstance(error, OSError) and not killed:
+            return RunError(f"the emulator failed: {error}")
+        if error is not None and not killed:
+            return error
+        words = self._qemu.last_words()
+        if status == 0 and not words:
+            return GuestError(
+                f"the guest {self._how_the_guest_ended()} before the job was done; "
+                f"{self._console_tail()}"
+            )
+        words = words or self._console_tail()
+        return RunError(f"QEMU {how_it_ended(status)} before the job was done: {words}")
+
+    def _how_the_guest_ended(self) -> str:
+        if is_panic(self._console.lines()):
+            return f"died of {complaints(self._console.lines())[0]!r}"
+        return "shut down or rebooted"
+
+    def _console_tail(self) -> str:
+        lines = self._console.last_lines(3)
+        return "the console's last lines: " + " | ".join(lines) if lines else "the console is empty"
