@@ -9,8 +9,6 @@ from freezingtime.annotation import NOT_SAID as _NOT_SAID
 from freezingtime.annotation import HeldBy
 from freezingtime.device.annotations.columns import Annotations
 
-_NOT_HELD = int(HeldBy.NOTHING)
-
 
 @njit()
 def reset(annotation: Annotations) -> None:
@@ -37,14 +35,15 @@ def hold(annotation: Annotations, held_by: int, held_ns: int) -> bool:
     if held_ns <= annotation.held_ns:
         return False
     annotation.held_ns = held_ns
-    annotation.held_by = held_by if held_ns else _NOT_HELD
+    annotation.held_by = held_by if held_ns else HeldBy.NOTHING
     return True
 
 
 @njit()
 def serve(annotation: Annotations, served_from: int) -> None:
     """A part of the request is served from there."""
-    annotation.served_from = max(annotation.served_from, served_from)
+    if served_from > annotation.served_from:  # max() takes no member of an enumeration
+        annotation.served_from = served_from
 
 
 @njit()

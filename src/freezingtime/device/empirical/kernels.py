@@ -11,15 +11,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from freezingtime.device.latency.heap_kernels import replace_least
+from freezingtime.device.trace_device import OperationClass
 
 # Fields of `Flight.status`.
 IN_FLIGHT = 0
 WRITTEN_NS = 1  # when the last of the writes completes
 STATUS_FIELDS = 2
-
-# The values of OperationClass, which a kernel cannot import.
-WRITE = 1
-FLUSH = 2
 
 
 class Grid(NamedTuple):
@@ -124,9 +121,9 @@ def complete(
     depth = flight.status[IN_FLIGHT] + 1
     time_ns = quantile_ns(grid, float(size_bytes), float(depth), probability)
     completion_ns = arrival_ns + int(np.rint(time_ns))
-    if operation_class == FLUSH:
+    if operation_class == OperationClass.FLUSH:
         completion_ns = max(completion_ns, flight.status[WRITTEN_NS])
-    elif operation_class == WRITE:
+    elif operation_class == OperationClass.WRITE:
         flight.status[WRITTEN_NS] = max(flight.status[WRITTEN_NS], completion_ns)
     _launch(flight, completion_ns)
     return completion_ns

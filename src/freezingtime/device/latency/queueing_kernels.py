@@ -19,6 +19,7 @@ from freezingtime.annotation import HeldBy
 from freezingtime.device.annotations import kernels as annotation
 from freezingtime.device.annotations.columns import Annotations
 from freezingtime.device.latency.heap_kernels import replace_least
+from freezingtime.device.trace_device import OperationClass
 
 # A token bucket is one row of an int64 matrix, with these columns.
 RATE = 0  # tokens per second
@@ -35,15 +36,6 @@ WRITTEN_NS = 1  # when the last of the writes completes
 ADMISSION_HELD_BY = 2  # what the last request was held by that the shared buckets held back
 NOW_NS = 3  # when the last request arrived
 PROGRESS_FIELDS = 4
-
-_REQUESTS = int(HeldBy.REQUESTS)
-_WRITES = int(HeldBy.WRITES)
-
-# The values of OperationClass, which a kernel cannot import.
-READ = 0
-WRITE = 1
-FLUSH = 2
-DISCARD = 3
 
 
 class Queues(NamedTuple):
@@ -152,14 +144,14 @@ def complete(
     """When the next request completes; ``annotations[place]`` says more of it."""
     progress = queues.progress
     progress[NOW_NS] = arrival_ns
-    if operation_class == FLUSH:
+    if operation_class == OperationClass.FLUSH:
         start_ns = arrival_ns
         if queues.flush_waits:
             start_ns = max(start_ns, progress[WRITTEN_NS])
-        held_by = _WRITES
-    elif operation_class == DISCARD:
+        held_by: int = HeldBy.WRITES
+    elif operation_class == OperationClass.DISCARD:
         start_ns = serve(queues.servers_free_ns, arrival_ns, service_ns)
-        held_by = _REQUESTS
+        held_by = HeldBy.REQUESTS
     else:
         earliest_ns = max(arrival_ns, progress[ADMITTED_NS])
         admitted_ns, held_by = admit(
@@ -167,15 +159,17 @@ def complete(
         )
         progress[ADMITTED_NS] = admitted_ns
         progress[ADMISSION_HELD_BY] = held_by
-        own_buckets = queues.read_buckets if operation_class == READ else queues.write_buckets
+        own_buckets = (
+            queues.read_buckets if operation_class == OperationClass.READ else queues.write_buckets
+        )
         released_ns, released_by = admit(own_buckets, arrival_ns, ios, charged_bytes, held_by)
         start_ns = serve(queues.servers_free_ns, admitted_ns, service_ns)
         if start_ns > admitted_ns:
-            held_by = _REQUESTS
+            held_by = HeldBy.REQUESTS
         if released_ns > start_ns:
             start_ns = released_ns
             held_by = released_by
-        if operation_class == WRITE:
+        if operation_class == OperationClass.WRITE:
             progress[WRITTEN_NS] = max(progress[WRITTEN_NS], start_ns + service_ns)
     annotation.start(annotations[place], start_ns)
     annotation.hold(annotations[place], held_by, start_ns - arrival_ns)

@@ -12,10 +12,6 @@ from freezingtime.device.disk.kernels.cache import extend_segment
 from freezingtime.device.disk.kernels.mechanics import move_ns, track_of, transfer
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState
 
-_IDLE = int(Activity.IDLE)
-_AHEAD = int(Activity.AHEAD)
-_LAST_SECTOR = int(Activity.LAST_SECTOR)
-
 
 @njit(cache=True)
 def want_ahead(disk: DiskState, segment: int, end_lba: int) -> None:
@@ -25,7 +21,7 @@ def want_ahead(disk: DiskState, segment: int, end_lba: int) -> None:
     away that reads ahead elsewhere.
     """
     drive, arm = disk.core[0].drive, disk.core[0].arm
-    if arm.activity == _AHEAD and arm.target != segment:
+    if arm.activity == Activity.AHEAD and arm.target != segment:
         return
     amount = drive.read_ahead_sectors
     known = segment == arm.ahead_segment
@@ -34,7 +30,7 @@ def want_ahead(disk: DiskState, segment: int, end_lba: int) -> None:
         return
     arm.ahead_segment = segment
     arm.ahead_end_lba = min(end_lba + amount, drive.sectors)
-    if arm.activity == _AHEAD:
+    if arm.activity == Activity.AHEAD:
         _set_end(disk)
 
 
@@ -50,7 +46,7 @@ def start_ahead(disk: DiskState, now_ns: int) -> None:
     cylinder, head = track_of(disk, segment.end_lba)
     arm.ahead_ns = now_ns + move_ns(disk, cylinder, head, False)
     arm.ahead_lba = segment.end_lba
-    arm.activity = _AHEAD
+    arm.activity = Activity.AHEAD
     arm.target = arm.ahead_segment
     arm.cylinder, arm.head = cylinder, head
     _set_end(disk)
@@ -83,9 +79,9 @@ def interrupt_ahead(disk: DiskState, now_ns: int) -> None:
     arm = disk.core[0].arm
     inside = note_ahead(disk, now_ns)
     arm.ahead_segment = -1
-    arm.activity = _IDLE
+    arm.activity = Activity.IDLE
     if inside:
-        arm.activity = _LAST_SECTOR
+        arm.activity = Activity.LAST_SECTOR
         arm.end_ns = transfer(disk, arm.ahead_lba, 1, arm.ahead_ns, NEVER_NS)[1]
 
 

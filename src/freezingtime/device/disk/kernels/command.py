@@ -11,37 +11,21 @@ from freezingtime.device.disk.kernels import ahead, cache, shingle_write, wait
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
 from freezingtime.request import Operation
 
-# Plain integers: the compiler takes them as constants.
-_PENDING = int(Phase.PENDING)
-_ACTIVE = int(Phase.ACTIVE)
-_STALLED = int(Phase.STALLED)
-_FLUSHING = int(Phase.FLUSHING)
-_DONE = int(Phase.DONE)
-_AHEAD = int(Activity.AHEAD)
-_READ = int(Operation.READ)
-_WRITE = int(Operation.WRITE)
-_FLUSH = int(Operation.FLUSH)
-_DISCARD = int(Operation.DISCARD)
-_HELD_BY_BUFFER_FULL = int(HeldBy.BUFFER_FULL)
-_HELD_BY_WRITES = int(HeldBy.WRITES)
-_FROM_WRITE_BUFFER = int(ServedFrom.WRITE_BUFFER)
-_FROM_READ_AHEAD = int(ServedFrom.READ_AHEAD)
-_FROM_CACHE = int(ServedFrom.CACHE)
 _NS_PER_S = 1_000_000_000
 
 
 @njit(cache=True)
 def take_in(disk: DiskState, slot: Record, now_ns: int) -> None:
     """The command is decoded: answer it from memory, or let it wait for the arm."""
-    if slot.operation == _FLUSH:
-        slot.phase = _FLUSHING
+    if slot.operation == Operation.FLUSH:
+        slot.phase = Phase.FLUSHING
         annotation.start(slot.annotation, now_ns)
-        wait.wait_for(slot, _HELD_BY_WRITES, now_ns)
+        wait.wait_for(slot, HeldBy.WRITES, now_ns)
         release_flushes(disk, now_ns)
-    elif slot.operation == _DISCARD or slot.sectors == 0:
+    elif slot.operation == Operation.DISCARD or slot.sectors == 0:
         annotation.start(slot.annotation, now_ns)
         complete(slot, now_ns)
-    elif slot.operation == _READ:
+    elif slot.operation == Operation.READ:
         _take_in_read(disk, slot, now_ns)
     else:
         _take_in_write(disk, slot, now_ns)
@@ -49,20 +33,20 @@ def take_in(disk: DiskState, slot: Record, now_ns: int) -> None:
 
 @njit(cache=True)
 def _take_in_read(disk: DiskState, slot: Record, now_ns: int) -> None:
-    if disk.core[0].arm.activity == _AHEAD:
+    if disk.core[0].arm.activity == Activity.AHEAD:
         ahead.note_ahead(disk, now_ns)
     counters = disk.core[0].counters
     wait.wait_for_arm(disk, slot, now_ns)
     if cache.is_buffered(disk, slot.lba, slot.lba + slot.sectors):
-        wait.serve(slot, _FROM_WRITE_BUFFER, now_ns)
+        wait.serve(slot, ServedFrom.WRITE_BUFFER, now_ns)
         complete(slot, use_link(disk, slot.sectors, now_ns))
         counters.read_hits += 1
         return
-    slot.phase = _PENDING
+    slot.phase = Phase.PENDING
     segment = cache.find_segment(disk, slot.lba)
     if segment >= 0:
         _serve_from_segment(disk, slot, segment, now_ns)
-    if slot.phase == _PENDING:
+    if slot.phase == Phase.PENDING:
         counters.read_misses += 1
         shingle_write.place_read(disk, slot)
     else:
@@ -72,25 +56,25 @@ def _take_in_read(disk: DiskState, slot: Record, now_ns: int) -> None:
 
 @njit(cache=True)
 def _take_in_write(disk: DiskState, slot: Record, now_ns: int) -> None:
-    if disk.core[0].arm.activity == _AHEAD:
+    if disk.core[0].arm.activity == Activity.AHEAD:
         ahead.interrupt_ahead(disk, now_ns)
     end_lba = slot.lba + slot.sectors
     cache.forget_read(disk, slot.lba, end_lba)
     if disk.core[0].drive.shingled:
         shingle_write.note_write(disk, slot.lba, end_lba)
     bufferable = slot.sectors <= disk.core[0].drive.write_buffer_sectors
-    if bufferable and slot.operation == _WRITE and not slot.fua:
-        slot.phase = _STALLED
-        wait.wait_for(slot, _HELD_BY_BUFFER_FULL, now_ns)
+    if bufferable and slot.operation == Operation.WRITE and not slot.fua:
+        slot.phase = Phase.STALLED
+        wait.wait_for(slot, HeldBy.BUFFER_FULL, now_ns)
         release_stalled(disk, now_ns)
-        if slot.phase == _STALLED:
+        if slot.phase == Phase.STALLED:
             disk.core[0].counters.writes_stalled += 1
         return
     cache.forget_buffered(disk, slot.lba, end_lba)
-    slot.phase = _PENDING
+    slot.phase = Phase.PENDING
     wait.wait_for_arm(disk, slot, now_ns)
     shingle_write.place_write(disk, slot, slot.lba)
-    if slot.operation == _WRITE:
+    if slot.operation == Operation.WRITE:
         # The arm may move while the data comes.
         slot.eligible_ns = use_link(disk, slot.sectors, now_ns)
 
@@ -105,7 +89,7 @@ def _serve_from_segment(disk: DiskState, slot: Record, index: int, now_ns: int) 
     segment.used = disk.core[0].arm.sequence
     end_lba = slot.lba + slot.sectors
     ahead_of_host = min(end_lba, segment.end_lba) > segment.asked_end_lba
-    wait.serve(slot, _FROM_READ_AHEAD if ahead_of_host else _FROM_CACHE, now_ns)
+    wait.serve(slot, ServedFrom.READ_AHEAD if ahead_of_host else ServedFrom.CACHE, now_ns)
     segment.asked_end_lba = max(segment.asked_end_lba, min(end_lba, segment.end_lba))
     if end_lba <= segment.end_lba:
         complete(slot, use_link(disk, slot.sectors, now_ns))
@@ -124,14 +108,14 @@ def serve_pending_from_segment(disk: DiskState, index: int, now_ns: int) -> None
         slot = disk.slots[number]
         # Checked here too: the call costs more than the check.
         inside = segment.lba <= slot.media_lba < segment.end_lba
-        if inside and slot.phase == _PENDING and slot.operation == _READ:
+        if inside and slot.phase == Phase.PENDING and slot.operation == Operation.READ:
             _serve_from_segment(disk, slot, index, now_ns)
 
 
 @njit(cache=True)
 def release_stalled(disk: DiskState, now_ns: int) -> None:
     """Let writes into the buffer in their order, as long as there is room."""
-    index = first_due(disk, _STALLED, NEVER_NS)
+    index = first_due(disk, Phase.STALLED, NEVER_NS)
     while index >= 0:
         slot = disk.slots[index]
         arrival_ns = max(now_ns, disk.core[0].arm.link_free_ns)
@@ -139,9 +123,9 @@ def release_stalled(disk: DiskState, now_ns: int) -> None:
             disk, slot, arrival_ns + link_ns(disk.core[0].drive, slot.sectors)
         ):
             return
-        wait.serve(slot, _FROM_WRITE_BUFFER, now_ns)
+        wait.serve(slot, ServedFrom.WRITE_BUFFER, now_ns)
         complete(slot, use_link(disk, slot.sectors, now_ns))
-        index = first_due(disk, _STALLED, NEVER_NS)
+        index = first_due(disk, Phase.STALLED, NEVER_NS)
 
 
 @njit(cache=True)
@@ -149,7 +133,7 @@ def release_flushes(disk: DiskState, now_ns: int) -> None:
     """Complete the flushes before which every write is on the platters."""
     for index in range(len(disk.slots)):
         slot = disk.slots[index]
-        if slot.phase == _FLUSHING and not _write_before(disk, slot.sequence):
+        if slot.phase == Phase.FLUSHING and not _write_before(disk, slot.sequence):
             annotation.hold(slot.annotation, slot.held_by, now_ns - slot.waiting_since_ns)
             complete(slot, now_ns)
 
@@ -159,8 +143,10 @@ def _write_before(disk: DiskState, sequence: int) -> bool:
     """Whether a write that came in before is not on the platters yet."""
     for index in range(len(disk.slots)):
         slot = disk.slots[index]
-        waits = slot.phase == _PENDING or slot.phase == _ACTIVE or slot.phase == _STALLED
-        if waits and slot.operation != _READ and slot.sequence < sequence:
+        waits = (
+            slot.phase == Phase.PENDING or slot.phase == Phase.ACTIVE or slot.phase == Phase.STALLED
+        )
+        if waits and slot.operation != Operation.READ and slot.sequence < sequence:
             return True
     for index in range(len(disk.extents)):
         if disk.extents[index].sectors and disk.extents[index].sequence < sequence:
@@ -182,7 +168,7 @@ def first_due(disk: DiskState, phase: int, now_ns: int) -> int:
 
 @njit(cache=True)
 def complete(slot: Record, time_ns: int) -> None:
-    slot.phase = _DONE
+    slot.phase = Phase.DONE
     slot.time_ns = time_ns
 
 

@@ -36,21 +36,6 @@ from freezingtime.device.disk.kernels.scheduler import choose, has_work
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
 from freezingtime.request import Operation
 
-# Plain integers: the compiler takes them as constants.
-_FREE = int(Phase.FREE)
-_INCOMING = int(Phase.INCOMING)
-_PENDING = int(Phase.PENDING)
-_ACTIVE = int(Phase.ACTIVE)
-_DONE = int(Phase.DONE)
-_IDLE = int(Activity.IDLE)
-_MEDIA = int(Activity.MEDIA)
-_DESTAGE = int(Activity.DESTAGE)
-_AHEAD = int(Activity.AHEAD)
-_LAST_SECTOR = int(Activity.LAST_SECTOR)
-_CLEAN = int(Activity.CLEAN)
-_READ = int(Operation.READ)
-_HELD_BY_REQUESTS = int(HeldBy.REQUESTS)
-
 
 @njit(cache=True)
 def admit(
@@ -69,11 +54,11 @@ def admit(
     Returns the time of the event that this brings.
     """
     index = 0
-    while disk.slots[index].phase != _FREE:
+    while disk.slots[index].phase != Phase.FREE:
         index += 1
     slot = disk.slots[index]
     disk.core[0].arm.sequence += 1
-    slot.phase = _INCOMING
+    slot.phase = Phase.INCOMING
     slot.tag = tag
     slot.operation = operation
     slot.fua = fua
@@ -86,7 +71,7 @@ def admit(
     slot.media_sectors = sectors
     slot.eligible_ns = 0
     annotation.reset(slot.annotation)
-    annotation.hold(slot.annotation, _HELD_BY_REQUESTS, now_ns - arrival_ns)
+    annotation.hold(slot.annotation, HeldBy.REQUESTS, now_ns - arrival_ns)
     disk.core[0].shingles.clean_ns = NEVER_NS
     return int(slot.time_ns)
 
@@ -95,10 +80,10 @@ def admit(
 def next_event_ns(disk: DiskState) -> int:
     """When the drive next has something to do; NEVER_NS if it has not."""
     arm = disk.core[0].arm
-    event_ns = int(arm.end_ns if arm.activity != _IDLE else disk.core[0].shingles.clean_ns)
+    event_ns = int(arm.end_ns if arm.activity != Activity.IDLE else disk.core[0].shingles.clean_ns)
     for index in range(len(disk.slots)):
         slot = disk.slots[index]
-        if (slot.phase == _INCOMING or slot.phase == _DONE) and slot.time_ns < event_ns:
+        if (slot.phase == Phase.INCOMING or slot.phase == Phase.DONE) and slot.time_ns < event_ns:
             event_ns = slot.time_ns
     return event_ns
 
@@ -114,22 +99,22 @@ def advance(
     ``annotations``; their slots are free.
     """
     arm = disk.core[0].arm
-    if arm.activity != _IDLE and arm.end_ns <= now_ns:
+    if arm.activity != Activity.IDLE and arm.end_ns <= now_ns:
         _end_activity(disk, now_ns)
-    index = first_due(disk, _INCOMING, now_ns)
+    index = first_due(disk, Phase.INCOMING, now_ns)
     while index >= 0:
         take_in(disk, disk.slots[index], now_ns)
-        index = first_due(disk, _INCOMING, now_ns)
+        index = first_due(disk, Phase.INCOMING, now_ns)
     _dispatch(disk, now_ns)
     count = 0
-    index = first_due(disk, _DONE, now_ns)
+    index = first_due(disk, Phase.DONE, now_ns)
     while index >= 0:
         slot = disk.slots[index]
         tags[count] = slot.tag
         annotation.copy(slot.annotation, annotations[count])
-        slot.phase = _FREE
+        slot.phase = Phase.FREE
         count += 1
-        index = first_due(disk, _DONE, now_ns)
+        index = first_due(disk, Phase.DONE, now_ns)
     return count, next_event_ns(disk)
 
 
@@ -138,15 +123,15 @@ def _end_activity(disk: DiskState, now_ns: int) -> None:
     """The arm is done with what it did."""
     arm = disk.core[0].arm
     activity = arm.activity
-    arm.activity = _IDLE
-    if activity == _AHEAD:
+    arm.activity = Activity.IDLE
+    if activity == Activity.AHEAD:
         ahead.end_ahead(disk)
-    elif activity == _LAST_SECTOR:
+    elif activity == Activity.LAST_SECTOR:
         ahead.end_last_sector(disk)
         serve_pending_from_segment(disk, arm.target, now_ns)
-    elif activity == _DESTAGE:
+    elif activity == Activity.DESTAGE:
         _end_destage(disk, now_ns)
-    elif activity == _CLEAN:
+    elif activity == Activity.CLEAN:
         clean.end_step(disk)
     else:
         _end_media(disk, disk.slots[arm.target], now_ns)
@@ -168,7 +153,7 @@ def _end_destage(disk: DiskState, now_ns: int) -> None:
 
 @njit(cache=True)
 def _end_media(disk: DiskState, slot: Record, now_ns: int) -> None:
-    if slot.operation != _READ:
+    if slot.operation != Operation.READ:
         _end_write(disk, slot, now_ns)
         return
     if slot.arm_sectors < slot.media_sectors:
@@ -206,7 +191,7 @@ def _shorten(disk: DiskState, slot: Record, now_ns: int) -> None:
     """The arm has done its part of the request; the rest waits for it."""
     slot.media_lba += slot.arm_sectors
     slot.media_sectors -= slot.arm_sectors
-    slot.phase = _PENDING
+    slot.phase = Phase.PENDING
     wait.wait_for_arm(disk, slot, now_ns)
 
 
@@ -214,23 +199,23 @@ def _shorten(disk: DiskState, slot: Record, now_ns: int) -> None:
 def _dispatch(disk: DiskState, now_ns: int) -> None:
     """Give an arm that is free, or only reading ahead, the next thing to do."""
     arm = disk.core[0].arm
-    if arm.activity != _IDLE and arm.activity != _AHEAD:
+    if arm.activity != Activity.IDLE and arm.activity != Activity.AHEAD:
         return
     if not has_work(disk):
-        if arm.activity == _IDLE:
+        if arm.activity == Activity.IDLE:
             ahead.start_ahead(disk, now_ns)
-            if disk.core[0].drive.shingled and arm.activity == _IDLE:
+            if disk.core[0].drive.shingled and arm.activity == Activity.IDLE:
                 clean.clean_when_idle(disk, now_ns)
         return
     disk.core[0].shingles.clean_ns = NEVER_NS
-    if arm.activity == _AHEAD:
+    if arm.activity == Activity.AHEAD:
         ahead.interrupt_ahead(disk, now_ns)
-        if arm.activity != _IDLE:
+        if arm.activity != Activity.IDLE:
             return
     slot_index, extent_index = choose(disk, now_ns)
     if slot_index < 0:
         _start_extent(disk, extent_index, now_ns)
-    elif disk.slots[slot_index].operation == _READ:
+    elif disk.slots[slot_index].operation == Operation.READ:
         _start_read(disk, slot_index, now_ns)
     elif disk.core[0].drive.shingled:
         shingle_write.start_slot(disk, slot_index, now_ns)
@@ -254,12 +239,12 @@ def _start_read(disk: DiskState, slot_index: int, now_ns: int) -> None:
 @njit(cache=True)
 def _start_slot(disk: DiskState, slot_index: int, address: int, sectors: int, now_ns: int) -> None:
     arm, slot = disk.core[0].arm, disk.slots[slot_index]
-    slot.phase = _ACTIVE
+    slot.phase = Phase.ACTIVE
     wait.serve_by_arm(slot, now_ns)
     slot.arm_sectors = sectors
     arm.target = slot_index
-    mechanics.begin(disk, slot, address, sectors, slot.operation != _READ, now_ns)
-    arm.activity = _MEDIA
+    mechanics.begin(disk, slot, address, sectors, slot.operation != Operation.READ, now_ns)
+    arm.activity = Activity.MEDIA
 
 
 @njit(cache=True)
@@ -271,4 +256,4 @@ def _start_extent(disk: DiskState, extent_index: int, now_ns: int) -> None:
     extent.active = extent.sectors
     arm.target = extent_index
     mechanics.begin(disk, extent, extent.lba, extent.sectors, True, now_ns)
-    arm.activity = _DESTAGE
+    arm.activity = Activity.DESTAGE

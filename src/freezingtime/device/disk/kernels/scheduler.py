@@ -19,11 +19,6 @@ from freezingtime.device.disk.kernels.mechanics import start_ns
 from freezingtime.device.disk.state import NEVER_NS, DiskState, Phase
 from freezingtime.request import Operation
 
-_PENDING = int(Phase.PENDING)
-_STALLED = int(Phase.STALLED)
-_FLUSHING = int(Phase.FLUSHING)
-_READ = int(Operation.READ)
-
 
 @njit(cache=True)
 def choose(disk: DiskState, now_ns: int) -> tuple[int, int]:
@@ -32,7 +27,7 @@ def choose(disk: DiskState, now_ns: int) -> tuple[int, int]:
     if oldest >= 0:
         slot = disk.slots[oldest]
         if now_ns - slot.admitted_ns >= _age_limit_ns(disk):
-            if slot.phase == _PENDING:
+            if slot.phase == Phase.PENDING:
                 return oldest, -1
             return -1, _choose_extent(disk, now_ns)[0]
     extent, extent_start_ns = -1, NEVER_NS
@@ -73,9 +68,9 @@ def _survey(disk: DiskState) -> tuple[int, int, int]:
     pending, waiting, oldest = 0, 0, -1
     for index in range(len(disk.slots)):
         slot = disk.slots[index]
-        if slot.phase == _PENDING:
+        if slot.phase == Phase.PENDING:
             pending += 1
-        elif slot.phase == _STALLED or slot.phase == _FLUSHING:
+        elif slot.phase == Phase.STALLED or slot.phase == Phase.FLUSHING:
             # A flush may wait for a write that goes straight to the platters.
             if disk.core[0].arm.buffered_extents == 0:
                 continue
@@ -93,10 +88,10 @@ def _choose_slot(disk: DiskState, now_ns: int) -> tuple[int, int]:
     next_lba = disk.core[0].arm.next_lba
     for index in range(len(disk.slots)):
         slot = disk.slots[index]
-        if slot.phase == _PENDING:
+        if slot.phase == Phase.PENDING:
             if slot.media_lba == next_lba:
                 return index, now_ns
-            begin_ns = start_ns(disk, slot, slot.operation != _READ, now_ns, best_ns)
+            begin_ns = start_ns(disk, slot, slot.operation != Operation.READ, now_ns, best_ns)
             if begin_ns < best_ns:
                 best, best_ns = index, begin_ns
     return _first_of_run(disk, best), best_ns
@@ -109,7 +104,7 @@ def _first_of_run(disk: DiskState, index: int) -> int:
     number = 0
     while number < len(disk.slots):
         slot = disk.slots[number]
-        if slot.phase == _PENDING and slot.media_lba + slot.media_sectors == first_lba:
+        if slot.phase == Phase.PENDING and slot.media_lba + slot.media_sectors == first_lba:
             index, first_lba, number = number, slot.media_lba, 0
         else:
             number += 1

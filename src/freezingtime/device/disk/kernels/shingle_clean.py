@@ -14,20 +14,12 @@ from freezingtime.device.disk.kernels import mechanics, shingle_map
 from freezingtime.device.disk.shingle_state import Cleaning
 from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState
 
-# Plain integers: the compiler takes them as constants.
-_CLEAN = int(Activity.CLEAN)
-_NONE = int(Cleaning.NONE)
-_READ = int(Cleaning.READ)
-_MERGE = int(Cleaning.MERGE)
-_COPY = int(Cleaning.COPY)
-_WRITE = int(Cleaning.WRITE)
-
 
 @njit(cache=True)
 def clean_when_idle(disk: DiskState, now_ns: int) -> None:
     """The arm has nothing to do: clean, if that has been so for long enough."""
     shingles = disk.core[0].shingles
-    if shingles.tail == shingles.head and shingles.cleaning == _NONE:
+    if shingles.tail == shingles.head and shingles.cleaning == Cleaning.NONE:
         shingles.clean_ns = NEVER_NS
         return
     if shingles.clean_ns == NEVER_NS:
@@ -40,32 +32,32 @@ def clean_when_idle(disk: DiskState, now_ns: int) -> None:
 def start_step(disk: DiskState, now_ns: int) -> None:
     """Go on with cleaning, or begin with the band of the oldest entry, of which there is one."""
     arm, shingles, cleaner = disk.core[0].arm, disk.core[0].shingles, disk.core[0].cleaner
-    if shingles.cleaning == _NONE:
+    if shingles.cleaning == Cleaning.NONE:
         oldest_lba = shingle_map.oldest(disk).lba
         shingles.clean_lba = oldest_lba - oldest_lba % shingles.band_sectors
         shingles.clean_limit = shingles.head
         shingles.clean_done = 0
-        shingles.cleaning = _READ
+        shingles.cleaning = Cleaning.READ
     address = _next_address(disk)
     mechanics.place(disk, cleaner, address)
-    is_write = shingles.cleaning == _COPY or shingles.cleaning == _WRITE
+    is_write = shingles.cleaning == Cleaning.COPY or shingles.cleaning == Cleaning.WRITE
     mechanics.begin(disk, cleaner, address, shingles.step_sectors, is_write, now_ns)
-    arm.activity = _CLEAN
+    arm.activity = Activity.CLEAN
 
 
 @njit(cache=True)
 def end_step(disk: DiskState) -> None:
     """A step is done; after the last one, the cache holds nothing older of the band."""
     shingles = disk.core[0].shingles
-    if shingles.cleaning == _MERGE:
+    if shingles.cleaning == Cleaning.MERGE:
         shingles.clean_place = shingles.step_place
         return
     shingles.clean_done += shingles.step_sectors
     length = _band_length(disk)
-    if shingles.cleaning == _WRITE and shingles.clean_done == length:
+    if shingles.cleaning == Cleaning.WRITE and shingles.clean_done == length:
         lba = shingles.clean_lba
         shingle_map.forget(disk, lba, lba + length, shingles.clean_limit)
-        shingles.cleaning = _NONE
+        shingles.cleaning = Cleaning.NONE
         disk.core[0].counters.bands_cleaned += 1
 
 
@@ -74,10 +66,10 @@ def _next_address(disk: DiskState) -> int:
     """Where the next step is; sets how many sectors it has."""
     shingles = disk.core[0].shingles
     length = _band_length(disk)
-    if shingles.cleaning == _READ and shingles.clean_done == length:
-        shingles.cleaning = _MERGE
+    if shingles.cleaning == Cleaning.READ and shingles.clean_done == length:
+        shingles.cleaning = Cleaning.MERGE
         shingles.clean_place = -1
-    if shingles.cleaning == _MERGE:
+    if shingles.cleaning == Cleaning.MERGE:
         row = _next_to_merge(disk)
         if row >= 0:
             entry = disk.map[row]
@@ -85,12 +77,12 @@ def _next_address(disk: DiskState) -> int:
             shingles.step_sectors = entry.sectors
             return int(entry.address)
         shingles.clean_done = 0
-        shingles.cleaning = _COPY if shingles.safe_copy else _WRITE
-    if shingles.cleaning == _COPY and shingles.clean_done == length:
+        shingles.cleaning = Cleaning.COPY if shingles.safe_copy else Cleaning.WRITE
+    if shingles.cleaning == Cleaning.COPY and shingles.clean_done == length:
         shingles.clean_done = 0
-        shingles.cleaning = _WRITE
+        shingles.cleaning = Cleaning.WRITE
     shingles.step_sectors = min(shingles.unit_sectors, length - shingles.clean_done)
-    if shingles.cleaning == _COPY:
+    if shingles.cleaning == Cleaning.COPY:
         return int(disk.core[0].drive.sectors + shingles.cache_sectors + shingles.clean_done)
     return int(shingles.clean_lba + shingles.clean_done)
 

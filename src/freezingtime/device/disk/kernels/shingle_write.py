@@ -19,12 +19,6 @@ from freezingtime.device.disk.kernels import mechanics, shingle_map, wait
 from freezingtime.device.disk.kernels import shingle_clean as clean
 from freezingtime.device.disk.state import Activity, DiskState, Phase, Record
 
-# Plain integers: the compiler takes them as constants.
-_ACTIVE = int(Phase.ACTIVE)
-_MEDIA = int(Activity.MEDIA)
-_DESTAGE = int(Activity.DESTAGE)
-_HELD_BY_CLEANING = int(HeldBy.CLEANING)
-
 #: The map's share of an append.
 _MAP_SECTORS = 1
 
@@ -62,7 +56,7 @@ def start_slot(disk: DiskState, slot_index: int, now_ns: int) -> None:
     lba = slot.media_lba
     sectors = _piece(disk, lba, slot.media_sectors)
     if not _prepare(disk, lba, sectors):
-        slot.held_by = _HELD_BY_CLEANING
+        slot.held_by = HeldBy.CLEANING
         clean.start_step(disk, now_ns)
         return
     if not shingles.direct:
@@ -73,10 +67,10 @@ def start_slot(disk: DiskState, slot_index: int, now_ns: int) -> None:
         slot.arm_sectors = sectors
     mechanics.place(disk, slot, lba)
     mechanics.begin(disk, slot, lba, sectors, True, now_ns)
-    slot.phase = _ACTIVE
+    slot.phase = Phase.ACTIVE
     wait.serve_by_arm(slot, now_ns)
     arm.target = slot_index
-    arm.activity = _MEDIA
+    arm.activity = Activity.MEDIA
 
 
 @njit(cache=True)
@@ -95,7 +89,7 @@ def start_extents(disk: DiskState, extent_index: int, now_ns: int) -> None:
     mechanics.place(disk, extent, lba)
     mechanics.begin(disk, extent, lba, sectors, True, now_ns)
     arm.target = extent_index
-    arm.activity = _DESTAGE
+    arm.activity = Activity.DESTAGE
 
 
 @njit(cache=True)

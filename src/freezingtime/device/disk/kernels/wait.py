@@ -9,16 +9,6 @@ from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.device.annotations import kernels as annotation
 from freezingtime.device.disk.state import Activity, DiskState, Record
 
-_DESTAGE = int(Activity.DESTAGE)
-_CLEAN = int(Activity.CLEAN)
-_AHEAD = int(Activity.AHEAD)
-_LAST_SECTOR = int(Activity.LAST_SECTOR)
-_HELD_BY_REQUESTS = int(HeldBy.REQUESTS)
-_HELD_BY_DESTAGE = int(HeldBy.DESTAGE)
-_HELD_BY_CLEANING = int(HeldBy.CLEANING)
-_HELD_BY_READ_AHEAD = int(HeldBy.READ_AHEAD)
-_FROM_MEDIA = int(ServedFrom.MEDIA)
-
 
 @njit(cache=True)
 def wait_for(slot: Record, held_by: int, now_ns: int) -> None:
@@ -31,14 +21,14 @@ def wait_for(slot: Record, held_by: int, now_ns: int) -> None:
 def wait_for_arm(disk: DiskState, slot: Record, now_ns: int) -> None:
     """The command waits for the arm: for what that does now, for what comes first otherwise."""
     activity = disk.core[0].arm.activity
-    if activity == _DESTAGE:
-        wait_for(slot, _HELD_BY_DESTAGE, now_ns)
-    elif activity == _CLEAN:
-        wait_for(slot, _HELD_BY_CLEANING, now_ns)
-    elif activity in (_AHEAD, _LAST_SECTOR):
-        wait_for(slot, _HELD_BY_READ_AHEAD, now_ns)
+    if activity == Activity.DESTAGE:
+        wait_for(slot, HeldBy.DESTAGE, now_ns)
+    elif activity == Activity.CLEAN:
+        wait_for(slot, HeldBy.CLEANING, now_ns)
+    elif activity in (Activity.AHEAD, Activity.LAST_SECTOR):
+        wait_for(slot, HeldBy.READ_AHEAD, now_ns)
     else:
-        wait_for(slot, _HELD_BY_REQUESTS, now_ns)
+        wait_for(slot, HeldBy.REQUESTS, now_ns)
 
 
 @njit(cache=True)
@@ -52,4 +42,4 @@ def serve(slot: Record, served_from: int, now_ns: int) -> None:
 @njit(cache=True)
 def serve_by_arm(slot: Record, now_ns: int) -> None:
     """The arm turns to the command."""
-    serve(slot, _FROM_MEDIA, now_ns)
+    serve(slot, ServedFrom.MEDIA, now_ns)

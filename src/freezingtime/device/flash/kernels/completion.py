@@ -12,11 +12,6 @@ from freezingtime.device.flash.kernels.event import push
 from freezingtime.device.flash.layout import EventKind
 from freezingtime.request import Operation
 
-_COMPLETION = int(EventKind.COMPLETION)
-_READ = int(Operation.READ)
-_WRITE = int(Operation.WRITE)
-_FLUSH = int(Operation.FLUSH)
-
 
 @njit()
 def part_done(ssd: int, request_id: int, now_ns: int) -> None:
@@ -26,18 +21,18 @@ def part_done(ssd: int, request_id: int, now_ns: int) -> None:
     request.remaining -= 1
     if request.remaining:
         return
-    if request.operation == _READ:
+    if request.operation == Operation.READ:
         if config.link_whole:
             start_ns = max(now_ns, request.data_ns)
             request.data_ns = send_to_host(ssd, request.end - request.begin, start_ns)
         end_ns = max(now_ns, request.data_ns) + config.read_overhead_ns
-    elif request.operation == _WRITE:
+    elif request.operation == Operation.WRITE:
         end_ns = now_ns + config.write_overhead_ns
-    elif request.operation == _FLUSH:
+    elif request.operation == Operation.FLUSH:
         end_ns = now_ns + config.flush_ns
     else:
         end_ns = now_ns + config.discard_ns
-    push(ssd, end_ns, _COMPLETION, request_id, 0)
+    push(ssd, end_ns, EventKind.COMPLETION, request_id, 0)
 
 
 @njit()

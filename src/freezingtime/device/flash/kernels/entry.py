@@ -25,39 +25,31 @@ from freezingtime.device.flash.kernels import write as write_kernels
 from freezingtime.device.flash.kernels.ftl import idle as idle_kernels
 from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase, ReadPhase
 
-_SERVER = int(EventKind.SERVER)
-_DISPATCH = int(EventKind.DISPATCH)
-_ADMISSION = int(EventKind.ADMISSION)
-_IDLE = int(EventKind.IDLE)
-_READER = int(EventKind.READER)
-_DECIDING = int(Phase.DECIDING)
-_SENSE = int(ReadPhase.SENSE)
-
 
 @njit()
 def _run_one(ssd: int) -> None:
     """Let the next event happen; there must be one."""
     time_ns, kind, target, generation = event_kernels.pop(ssd)
     memory.totals(ssd).now_ns = time_ns
-    if kind == _SERVER:
+    if kind == EventKind.SERVER:
         server = memory.servers(ssd)[target]
         if server.generation == generation:
             command_id = server_kernels.end_phase(ssd, target, time_ns)
             if command_id != NONE:
                 request_kernels.command_done(ssd, command_id, time_ns)
-            if server.phase == _DECIDING:
+            if server.phase == Phase.DECIDING:
                 server_kernels.start_next(ssd, target, time_ns)
-    elif kind == _READER:
+    elif kind == EventKind.READER:
         command_id = reader_kernels.end_read_phase(ssd, target, time_ns)
         if command_id != NONE:
             request_kernels.command_done(ssd, command_id, time_ns)
             server_kernels.read_ended(ssd, target, time_ns)
-    elif kind == _DISPATCH:
+    elif kind == EventKind.DISPATCH:
         request_kernels.dispatch(ssd, target, time_ns)
-    elif kind == _ADMISSION:
+    elif kind == EventKind.ADMISSION:
         write_kernels.admit_piece(ssd, time_ns)
         read_kernels.resume_reads(ssd, time_ns)
-    elif kind == _IDLE:
+    elif kind == EventKind.IDLE:
         idle_kernels.work_if_idle(ssd, target, time_ns)
     else:
         completion_kernels.complete(ssd, target, time_ns)
@@ -150,14 +142,14 @@ def complete_all(
 def _least_delay_ns(ssd: int, place: int) -> int:
     """How long after an event the first request can complete because of it."""
     event = memory.events(ssd)[place]
-    if event.kind == _IDLE:
+    if event.kind == EventKind.IDLE:
         return NEVER_NS
     totals = memory.totals(ssd)
-    if event.kind not in (_SERVER, _READER) or totals.read_wait_head != NONE:
+    if event.kind not in (EventKind.SERVER, EventKind.READER) or totals.read_wait_head != NONE:
         return 0
     if totals.through or totals.write_head != NONE or totals.epoch_done < totals.epoch:
         return 0  # a program may end at once, of which something waits for the end
-    if event.kind == _READER:
+    if event.kind == EventKind.READER:
         return _least_read_ns(ssd, event.target)
     server = memory.servers(ssd)[event.target]
     if server.generation != event.generation or not server.reads_waiting:
@@ -174,7 +166,7 @@ def _least_read_ns(ssd: int, reader_id: int) -> int:
     delay_ns = config.read_overhead_ns
     if command.request != NONE:
         delay_ns += channel_kernels.transfer_ns(command.bytes, config.link_bytes_per_s)
-    if reader.phase == _SENSE:
+    if reader.phase == ReadPhase.SENSE:
         delay_ns += config.transfer_setup_ns
         delay_ns += channel_kernels.transfer_ns(command.bytes, config.channel_bytes_per_s)
     if memory.servers(ssd)[reader.server].reads_waiting:  # a shorter one may come next

@@ -18,8 +18,6 @@ from freezingtime.device.flash.kernels.ftl.ftl import take_open_slots
 from freezingtime.device.flash.kernels.server import enqueue_job
 from freezingtime.device.flash.layout import NONE
 
-_WRITES = int(HeldBy.WRITES)
-
 
 @njit()
 def begin_program(ssd: int, lane_id: int, block_id: int, first: int, slots: int) -> int:
@@ -94,7 +92,7 @@ def end_epochs(ssd: int, now_ns: int) -> None:
         if epoch.outstanding:
             break
         totals.epoch_done += 1
-        held(ssd, epoch.request, _WRITES, now_ns)
+        held(ssd, epoch.request, HeldBy.WRITES, now_ns)
         part_done(ssd, epoch.request, now_ns)
 
 

@@ -29,12 +29,6 @@ from freezingtime.device.flash.kernels.ftl.translation import (
 from freezingtime.device.flash.kernels.server import enqueue_read
 from freezingtime.device.flash.layout import NONE
 
-_UNMAPPED = int(ServedFrom.UNMAPPED)
-_WRITE_BUFFER = int(ServedFrom.WRITE_BUFFER)
-_MEDIA = int(ServedFrom.MEDIA)
-_REQUESTS = int(HeldBy.REQUESTS)
-_MAP = int(HeldBy.MAP)
-
 #: How far a read has come: all of it is on its way, ...
 _ISSUED = 0
 #: ... it needs a command or job that there is not, or ...
@@ -71,7 +65,7 @@ def translation_done(ssd: int, command_id: int, now_ns: int) -> None:
     request_id = translation_read(ssd, command_id, now_ns)
     while request_id != NONE:
         next_id = memory.requests(ssd)[request_id].next
-        held(ssd, request_id, _MAP, now_ns)
+        held(ssd, request_id, HeldBy.MAP, now_ns)
         _go_on(ssd, request_id, now_ns)
         request_id = next_id
 
@@ -83,7 +77,7 @@ def resume_reads(ssd: int, now_ns: int) -> None:
     while totals.read_wait_head != NONE and _may_read(ssd):
         request_id = totals.read_wait_head
         next_id = memory.requests(ssd)[request_id].next
-        held(ssd, request_id, _REQUESTS, now_ns)
+        held(ssd, request_id, HeldBy.REQUESTS, now_ns)
         if _issue(ssd, request_id, now_ns) == _MUST_WAIT:
             break
         totals.read_wait_head = next_id
@@ -126,10 +120,10 @@ def _issue(ssd: int, request_id: int, now_ns: int) -> int:
     ready_ns = now_ns
     if buffered_bytes:
         ready_ns = access_buffer(ssd, buffered_bytes, now_ns)
-        annotation.serve(request.annotation, _WRITE_BUFFER)
+        annotation.serve(request.annotation, ServedFrom.WRITE_BUFFER)
     if ready_bytes:
         annotation.start(request.annotation, now_ns)
-        annotation.serve(request.annotation, _UNMAPPED)
+        annotation.serve(request.annotation, ServedFrom.UNMAPPED)
         request.data_ns = max(request.data_ns, ready_ns)
         if not config.link_whole:
             request.data_ns = send_to_host(ssd, ready_bytes, ready_ns)
@@ -182,7 +176,7 @@ def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: 
     memory.commands(ssd)[command_id].request = request_id
     request = memory.requests(ssd)[request_id]
     request.remaining += 1
-    annotation.serve(request.annotation, _MEDIA)
+    annotation.serve(request.annotation, ServedFrom.MEDIA)
     if request.annotation.die == NONE:
         note_lane(ssd, request_id, memory.commands(ssd)[command_id].lane)
     enqueue_read(ssd, command_id, now_ns)

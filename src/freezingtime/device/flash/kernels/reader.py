@@ -17,17 +17,6 @@ from freezingtime.device.flash.kernels.completion import note_lane
 from freezingtime.device.flash.kernels.event import push
 from freezingtime.device.flash.layout import NONE, EventKind, Phase, ReadPhase
 
-_READER_EVENT = int(EventKind.READER)
-_IDLE = int(ReadPhase.IDLE)
-_SENSE = int(ReadPhase.SENSE)
-_DATA_OUT = int(ReadPhase.DATA_OUT)
-_REQUESTS = int(HeldBy.REQUESTS)
-_PROGRAM = int(HeldBy.PROGRAM)
-_COLLECTION = int(HeldBy.COLLECTION)
-_SUSPENDING = int(Phase.SUSPENDING)
-_FIRST_OF_PROGRAM = int(Phase.OLD_SENSE)
-_FIRST_OF_COLLECTION = int(Phase.GC_SENSE)
-
 
 @njit()
 def append_read(ssd: int, command_id: int, now_ns: int) -> int:
@@ -50,10 +39,10 @@ def append_read(ssd: int, command_id: int, now_ns: int) -> int:
 def _held_by(ssd: int, server_id: int) -> int:
     """What a read waits for that comes to a server now."""
     server = memory.servers(ssd)[server_id]
-    phase = server.suspended_phase if server.phase == _SUSPENDING else server.phase
-    if phase >= _FIRST_OF_COLLECTION:
-        return _COLLECTION
-    return _PROGRAM if phase >= _FIRST_OF_PROGRAM else _REQUESTS
+    phase = server.suspended_phase if server.phase == Phase.SUSPENDING else server.phase
+    if phase >= Phase.GC_SENSE:
+        return HeldBy.COLLECTION
+    return HeldBy.PROGRAM if phase >= Phase.OLD_SENSE else HeldBy.REQUESTS
 
 
 @njit()
@@ -83,7 +72,7 @@ def start_reads(ssd: int, server_id: int, now_ns: int) -> bool:
 def start_read(ssd: int, reader_id: int, now_ns: int) -> None:
     """Start a reader on the next of its reads, if it is idle and that goes before other work."""
     reader = memory.readers(ssd)[reader_id]
-    if reader.phase != _IDLE or reader.head == NONE or not _goes_first(ssd, reader_id):
+    if reader.phase != ReadPhase.IDLE or reader.head == NONE or not _goes_first(ssd, reader_id):
         return
     server = memory.servers(ssd)[reader.server]
     reader.read = reader.head
@@ -92,19 +81,19 @@ def start_read(ssd: int, reader_id: int, now_ns: int) -> None:
     command.next = NONE
     server.reads_waiting -= 1
     server.reads_active += 1
-    reader.phase = _SENSE
+    reader.phase = ReadPhase.SENSE
     _note_start(ssd, reader.read, now_ns)
     command_ns = memory.config(ssd).read_command_ns
     begin_ns = occupy_channel(ssd, command.lane, command_ns, now_ns)
-    push(ssd, begin_ns + command.array_ns, _READER_EVENT, reader_id, 0)
+    push(ssd, begin_ns + command.array_ns, EventKind.READER, reader_id, 0)
 
 
 @njit()
 def end_read_phase(ssd: int, reader_id: int, now_ns: int) -> int:
     """The reader's phase is over; returns the command that is thereby done, or NONE."""
     reader = memory.readers(ssd)[reader_id]
-    if reader.phase == _SENSE:
-        reader.phase = _DATA_OUT
+    if reader.phase == ReadPhase.SENSE:
+        reader.phase = ReadPhase.DATA_OUT
         reader.bytes_left = memory.commands(ssd)[reader.read].bytes
         _transfer_page(ssd, reader_id, memory.config(ssd).transfer_setup_ns, now_ns)
     elif reader.bytes_left:
@@ -112,7 +101,7 @@ def end_read_phase(ssd: int, reader_id: int, now_ns: int) -> int:
     else:
         command_id = reader.read
         reader.read = NONE
-        reader.phase = _IDLE
+        reader.phase = ReadPhase.IDLE
         memory.servers(ssd)[reader.server].reads_active -= 1
         return int(command_id)
     return NONE
@@ -128,7 +117,7 @@ def _transfer_page(ssd: int, reader_id: int, setup_ns: int, now_ns: int) -> None
     duration_ns = setup_ns + transfer_ns(length_bytes, config.channel_bytes_per_s)
     lane_id = memory.commands(ssd)[reader.read].lane
     end_ns = occupy_channel(ssd, lane_id, duration_ns, now_ns)
-    push(ssd, end_ns, _READER_EVENT, reader_id, 0)
+    push(ssd, end_ns, EventKind.READER, reader_id, 0)
 
 
 @njit()

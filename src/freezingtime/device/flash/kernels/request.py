@@ -23,13 +23,6 @@ from freezingtime.device.flash.kernels.zone import accept
 from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.request import Operation
 
-_DISPATCH = int(EventKind.DISPATCH)
-_READ = int(Operation.READ)
-_WRITE = int(Operation.WRITE)
-_FLUSH = int(Operation.FLUSH)
-_REQUESTS = int(HeldBy.REQUESTS)
-_WRITES = int(HeldBy.WRITES)
-
 
 @njit()
 def submit(
@@ -65,9 +58,9 @@ def submit(
     request.data_ns = now_ns
     request.translation_page = NONE
     annotation.reset(request.annotation)
-    annotation.hold(request.annotation, _REQUESTS, now_ns - arrival_ns)
+    annotation.hold(request.annotation, HeldBy.REQUESTS, now_ns - arrival_ns)
     unstable = config.buffered and not config.power_loss_protection
-    request.through = operation == _WRITE and (not config.buffered or (fua and unstable))
+    request.through = operation == Operation.WRITE and (not config.buffered or (fua and unstable))
     totals.through += request.through
     start_ns = max(now_ns, totals.controller_free_ns)
     totals.controller_free_ns = start_ns + config.command_interval_ns
@@ -75,7 +68,7 @@ def submit(
     if dispatch_ns == now_ns:
         dispatch(ssd, request_id, now_ns)
     else:
-        push(ssd, dispatch_ns, _DISPATCH, request_id, 0)
+        push(ssd, dispatch_ns, EventKind.DISPATCH, request_id, 0)
     return True
 
 
@@ -105,7 +98,7 @@ def resume_commands(ssd: int, now_ns: int) -> None:
         request = memory.requests(ssd)[request_id]
         totals.command_head = request.next
         request.next = NONE
-        held(ssd, request_id, _WRITES, now_ns)
+        held(ssd, request_id, HeldBy.WRITES, now_ns)
         _take_up(ssd, request_id, now_ns)
 
 
@@ -117,11 +110,13 @@ def _may_take_up(ssd: int) -> bool:
 @njit()
 def _take_up(ssd: int, request_id: int, now_ns: int) -> None:
     operation = memory.requests(ssd)[request_id].operation
-    if operation == _READ:
+    if operation == Operation.READ:
         start_read(ssd, request_id, now_ns)
-    elif operation == _WRITE or (operation != _FLUSH and memory.config(ssd).zone_bytes):
+    elif operation == Operation.WRITE or (
+        operation != Operation.FLUSH and memory.config(ssd).zone_bytes
+    ):
         start_write(ssd, request_id, now_ns)
-    elif operation == _FLUSH:
+    elif operation == Operation.FLUSH:
         flush(ssd, request_id, now_ns)
     else:
         _discard(ssd, request_id, now_ns)

@@ -20,22 +20,6 @@ from freezingtime.device.flash.kernels.event import push
 from freezingtime.device.flash.kernels.reader import append_read, start_read, start_reads
 from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
 
-_SERVER_EVENT = int(EventKind.SERVER)
-_IDLE_EVENT = int(EventKind.IDLE)
-_IDLE = int(Phase.IDLE)
-_DECIDING = int(Phase.DECIDING)
-_READING = int(Phase.READING)
-_OLD_SENSE = int(Phase.OLD_SENSE)
-_OLD_OUT = int(Phase.OLD_OUT)
-_DATA_IN = int(Phase.DATA_IN)
-_PROGRAM = int(Phase.PROGRAM)
-_GC_SENSE = int(Phase.GC_SENSE)
-_GC_OUT = int(Phase.GC_OUT)
-_GC_IN = int(Phase.GC_IN)
-_GC_PROGRAM = int(Phase.GC_PROGRAM)
-_ERASE = int(Phase.ERASE)
-_SUSPENDING = int(Phase.SUSPENDING)
-
 
 @njit()
 def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
@@ -44,10 +28,10 @@ def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
     server_id = memory.readers(ssd)[reader_id].server
     server = memory.servers(ssd)[server_id]
     server.idle_work = 0
-    if server.phase == _IDLE:
+    if server.phase == Phase.IDLE:
         server.busy_since_ns = now_ns
         start_next(ssd, server_id, now_ns)
-    elif server.phase == _READING:
+    elif server.phase == Phase.READING:
         start_read(ssd, reader_id, now_ns)
     elif _may_suspend(ssd, server_id, now_ns):
         _suspend(ssd, server_id, now_ns)
@@ -65,7 +49,7 @@ def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
     else:
         memory.commands(ssd)[server.job_tail].next = command_id
     server.job_tail = command_id
-    if server.phase == _IDLE:
+    if server.phase == Phase.IDLE:
         server.busy_since_ns = now_ns
         start_next(ssd, server_id, now_ns)
 
@@ -89,20 +73,20 @@ def start_next(ssd: int, server_id: int, now_ns: int) -> None:
     server = memory.servers(ssd)[server_id]
     _end_job(ssd, server_id)
     if start_reads(ssd, server_id, now_ns):
-        server.phase = _READING
-    elif server.suspended_phase != _IDLE:
+        server.phase = Phase.READING
+    elif server.suspended_phase != Phase.IDLE:
         _resume(ssd, server_id, now_ns)
     elif _take_job(ssd, server_id):
         _start_job_phase(ssd, server_id, now_ns)
     else:
-        server.phase = _IDLE
+        server.phase = Phase.IDLE
         server.busy_ns += now_ns - server.busy_since_ns
         if not server.idle_work:
             server.idle_since_ns = now_ns
         due_ns = idle_work_due_ns(ssd, server_id, 0)
         if due_ns < NEVER_NS and not server.idle_event:
             server.idle_event = 1
-            push(ssd, max(due_ns, now_ns), _IDLE_EVENT, server_id, 0)
+            push(ssd, max(due_ns, now_ns), EventKind.IDLE, server_id, 0)
 
 
 @njit()
@@ -113,16 +97,16 @@ def end_phase(ssd: int, server_id: int, now_ns: int) -> int:
     """
     server = memory.servers(ssd)[server_id]
     phase = server.phase
-    if phase == _OLD_SENSE:
-        _begin_transfer(ssd, server_id, _OLD_OUT, memory.config(ssd).unit_bytes, now_ns)
-    elif phase == _GC_SENSE:
+    if phase == Phase.OLD_SENSE:
+        _begin_transfer(ssd, server_id, Phase.OLD_OUT, memory.config(ssd).unit_bytes, now_ns)
+    elif phase == Phase.GC_SENSE:
         length_bytes = memory.commands(ssd)[server.job].gc_read_bytes
-        _begin_transfer(ssd, server_id, _GC_OUT, length_bytes, now_ns)
+        _begin_transfer(ssd, server_id, Phase.GC_OUT, length_bytes, now_ns)
     elif server.bytes_left:
         _transfer_page(ssd, server_id, phase, 0, now_ns)
     else:
-        server.phase = _DECIDING
-        if phase == _PROGRAM:
+        server.phase = Phase.DECIDING
+        if phase == Phase.PROGRAM:
             return int(server.job)
     return NONE
 
@@ -134,7 +118,7 @@ def read_ended(ssd: int, reader_id: int, now_ns: int) -> None:
     server_id = memory.readers(ssd)[reader_id].server
     server = memory.servers(ssd)[server_id]
     if server.reads_active == 0:
-        server.phase = _DECIDING
+        server.phase = Phase.DECIDING
         start_next(ssd, server_id, now_ns)
 
 
@@ -142,7 +126,7 @@ def read_ended(ssd: int, reader_id: int, now_ns: int) -> None:
 def _end_job(ssd: int, server_id: int) -> None:
     """Put the server's job away if nothing of it is left."""
     server = memory.servers(ssd)[server_id]
-    if server.job == NONE or server.suspended_phase != _IDLE:
+    if server.job == NONE or server.suspended_phase != Phase.IDLE:
         return
     job = memory.commands(ssd)[server.job]
     if job.host_part + job.gc_reads + job.gc_programs + job.erases == 0:
@@ -171,24 +155,24 @@ def _start_job_phase(ssd: int, server_id: int, now_ns: int) -> None:
     if job.erases_before:
         job.erases_before -= 1
         server.array_ns = now_ns
-        _begin(ssd, server_id, _ERASE, now_ns + config.erase_ns)
+        _begin(ssd, server_id, Phase.ERASE, now_ns + config.erase_ns)
     elif job.old_reads:
         job.old_reads -= 1
-        _sense(ssd, server_id, _OLD_SENSE, job.lane, now_ns)
+        _sense(ssd, server_id, Phase.OLD_SENSE, job.lane, now_ns)
     elif job.host_part:
         job.host_part = 0
-        _begin_transfer(ssd, server_id, _DATA_IN, job.bytes, now_ns)
+        _begin_transfer(ssd, server_id, Phase.DATA_IN, job.bytes, now_ns)
     elif job.gc_reads:
         job.gc_reads -= 1
-        _sense(ssd, server_id, _GC_SENSE, job.lane, now_ns)
+        _sense(ssd, server_id, Phase.GC_SENSE, job.lane, now_ns)
     elif job.gc_programs:
         job.gc_programs -= 1
         program_bytes = config.slots_per_program * config.unit_bytes
-        _begin_transfer(ssd, server_id, _GC_IN, program_bytes, now_ns)
+        _begin_transfer(ssd, server_id, Phase.GC_IN, program_bytes, now_ns)
     else:
         job.erases -= 1
         server.array_ns = now_ns
-        _begin(ssd, server_id, _ERASE, now_ns + config.erase_ns)
+        _begin(ssd, server_id, Phase.ERASE, now_ns + config.erase_ns)
 
 
 @njit()
@@ -197,7 +181,7 @@ def _begin(ssd: int, server_id: int, phase: int, done_ns: int) -> None:
     server.phase = phase
     server.done_ns = done_ns
     server.suspensions = 0
-    push(ssd, done_ns, _SERVER_EVENT, server_id, server.generation)
+    push(ssd, done_ns, EventKind.SERVER, server_id, server.generation)
 
 
 @njit()
@@ -213,7 +197,7 @@ def _begin_transfer(ssd: int, server_id: int, phase: int, length_bytes: int, now
     """Between page register and controller, either way."""
     config = memory.config(ssd)
     memory.servers(ssd)[server_id].bytes_left = length_bytes
-    inward = phase in (_DATA_IN, _GC_IN)
+    inward = phase in (Phase.DATA_IN, Phase.GC_IN)
     setup_ns = config.program_command_ns if inward else config.transfer_setup_ns
     _transfer_page(ssd, server_id, phase, setup_ns, now_ns)
 
@@ -231,10 +215,10 @@ def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: 
     server.bytes_left -= length_bytes
     duration_ns = setup_ns + transfer_ns(length_bytes, config.channel_bytes_per_s)
     end_ns = occupy_channel(ssd, command.lane, duration_ns, now_ns)
-    if server.bytes_left == 0 and phase == _DATA_IN:
-        _begin_program(ssd, server_id, _PROGRAM, end_ns, command.array_ns, now_ns)
-    elif server.bytes_left == 0 and phase == _GC_IN:
-        _begin_program(ssd, server_id, _GC_PROGRAM, end_ns, config.gc_program_ns, now_ns)
+    if server.bytes_left == 0 and phase == Phase.DATA_IN:
+        _begin_program(ssd, server_id, Phase.PROGRAM, end_ns, command.array_ns, now_ns)
+    elif server.bytes_left == 0 and phase == Phase.GC_IN:
+        _begin_program(ssd, server_id, Phase.GC_PROGRAM, end_ns, config.gc_program_ns, now_ns)
     else:
         _begin(ssd, server_id, phase, end_ns)
 
@@ -258,7 +242,7 @@ def _may_suspend(ssd: int, server_id: int, now_ns: int) -> bool:
     server = memory.servers(ssd)[server_id]
     return bool(
         config.suspend_ns != NONE
-        and server.phase in (_PROGRAM, _GC_PROGRAM, _ERASE)
+        and server.phase in (Phase.PROGRAM, Phase.GC_PROGRAM, Phase.ERASE)
         and server.done_ns - max(now_ns, server.array_ns) > config.suspend_ns
         and server.suspensions < config.suspensions_max
     )
@@ -273,14 +257,14 @@ def _suspend(ssd: int, server_id: int, now_ns: int) -> None:
     server.suspended_count = server.suspensions + 1
     server.generation += 1  # the event at done_ns is void
     memory.totals(ssd).suspensions += 1
-    _begin(ssd, server_id, _SUSPENDING, stop_ns + memory.config(ssd).suspend_ns)
+    _begin(ssd, server_id, Phase.SUSPENDING, stop_ns + memory.config(ssd).suspend_ns)
 
 
 @njit()
 def _resume(ssd: int, server_id: int, now_ns: int) -> None:
     server = memory.servers(ssd)[server_id]
     phase = server.suspended_phase
-    server.suspended_phase = _IDLE
+    server.suspended_phase = Phase.IDLE
     server.array_ns = now_ns + memory.config(ssd).resume_ns
     _begin(ssd, server_id, phase, server.array_ns + server.remaining_ns)
     server.suspensions = server.suspended_count

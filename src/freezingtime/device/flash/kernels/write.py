@@ -33,13 +33,6 @@ from freezingtime.device.flash.kernels.zone import reset_zones, write_to_zone
 from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.request import Operation
 
-_ADMISSION = int(EventKind.ADMISSION)
-_WRITE = int(Operation.WRITE)
-_BUFFER_FULL = int(HeldBy.BUFFER_FULL)
-_WRITES = int(HeldBy.WRITES)
-_WRITE_BUFFER = int(ServedFrom.WRITE_BUFFER)
-_MEDIA = int(ServedFrom.MEDIA)
-
 
 @njit()
 def start_write(ssd: int, request_id: int, now_ns: int) -> None:
@@ -62,7 +55,7 @@ def admit_piece(ssd: int, now_ns: int) -> None:
     piece = memory.pieces(ssd)[totals.piece_head]
     request_id = piece.request
     request = memory.requests(ssd)[request_id]
-    if request.operation == _WRITE:
+    if request.operation == Operation.WRITE:
         _place_range(ssd, request_id, piece.begin, piece.end, now_ns)
     else:
         reset_zones(ssd, piece.begin, piece.end)
@@ -121,9 +114,9 @@ def pump(ssd: int, now_ns: int) -> None:
             _leave_queue(ssd, request_id)
             part_done(ssd, request_id, now_ns)
             continue
-        if request.operation != _WRITE:
+        if request.operation != Operation.WRITE:
             annotation.start(request.annotation, now_ns)
-            held(ssd, request_id, _BUFFER_FULL, now_ns)
+            held(ssd, request_id, HeldBy.BUFFER_FULL, now_ns)
             _leave_queue(ssd, request_id)
             arrived_ns = max(now_ns, totals.link_in_free_ns, totals.buffer_free_ns)
             _add_piece(ssd, request_id, request.begin, request.end, arrived_ns)
@@ -137,7 +130,7 @@ def pump(ssd: int, now_ns: int) -> None:
             end = min(end, page_end_bytes(ssd, request.cursor))
         totals.staged_units += (end - 1) // config.unit_bytes + 1 - first_unit
         annotation.start(request.annotation, now_ns)
-        held(ssd, request_id, _BUFFER_FULL, now_ns)
+        held(ssd, request_id, HeldBy.BUFFER_FULL, now_ns)
         _fetch_piece(ssd, request_id, request.cursor, end, now_ns)
         request.cursor = end
         if end == request.end:
@@ -176,7 +169,7 @@ def _add_piece(ssd: int, request_id: int, begin: int, end: int, arrived_ns: int)
     piece.request = request_id
     piece.begin = begin
     piece.end = end
-    push(ssd, arrived_ns, _ADMISSION, NONE, 0)
+    push(ssd, arrived_ns, EventKind.ADMISSION, NONE, 0)
 
 
 @njit()
@@ -230,9 +223,9 @@ def _place_unit(ssd: int, request_id: int, unit: int, sectors: int, now_ns: int)
     if request.annotation.die == NONE:
         note_lane(ssd, request_id, lane_id)
     if request.through:
-        annotation.serve(request.annotation, _MEDIA)
+        annotation.serve(request.annotation, ServedFrom.MEDIA)
         lane.through = request_id
     else:
-        annotation.serve(request.annotation, _WRITE_BUFFER)
+        annotation.serve(request.annotation, ServedFrom.WRITE_BUFFER)
     if lane.host_slot - lane.host_open == lane.host_program:
         program(ssd, lane_id, now_ns)

@@ -17,28 +17,20 @@ from freezingtime.device.flash.kernels.server import enqueue_job
 from freezingtime.device.flash.layout import NONE, Refusal
 from freezingtime.request import Operation
 
-_WRITE = int(Operation.WRITE)
-_DISCARD = int(Operation.DISCARD)
-_WRITE_ZEROES = int(Operation.WRITE_ZEROES)
-_ACCEPTED = int(Refusal.NONE)
-_POINTER = int(Refusal.POINTER)
-_CAPACITY = int(Refusal.CAPACITY)
-_OPEN_ZONES = int(Refusal.OPEN_ZONES)
-
 
 @njit()
 def accept(ssd: int, operation: int, offset_bytes: int, length_bytes: int) -> int:
     """Move write pointers as a request asks for, or say why not: a :class:`Refusal`."""
     zone_bytes = memory.config(ssd).zone_bytes
     if zone_bytes == 0 or length_bytes == 0:
-        return _ACCEPTED
-    if operation == _WRITE:
+        return Refusal.NONE
+    if operation == Operation.WRITE:
         return _accept_write(ssd, offset_bytes, length_bytes)
-    if operation in (_DISCARD, _WRITE_ZEROES):
+    if operation in (Operation.DISCARD, Operation.WRITE_ZEROES):
         first, end = _whole_zones(ssd, offset_bytes, offset_bytes + length_bytes)
         for zone_id in range(first, end):
             _set_pointer(ssd, zone_id, 0)
-    return _ACCEPTED
+    return Refusal.NONE
 
 
 @njit()
@@ -95,14 +87,14 @@ def _accept_write(ssd: int, offset_bytes: int, length_bytes: int) -> int:
     accepted_bytes = memory.zones(ssd)[zone_id].accepted_bytes
     begin = offset_bytes - zone_id * config.zone_bytes
     if begin not in (0, accepted_bytes):
-        return _POINTER
+        return Refusal.POINTER
     if begin + length_bytes > config.zone_capacity_bytes:
-        return _CAPACITY
+        return Refusal.CAPACITY
     is_open = 0 < accepted_bytes < config.zone_capacity_bytes
     if not is_open and memory.totals(ssd).open_zones == config.open_zones_max:
-        return _OPEN_ZONES
+        return Refusal.OPEN_ZONES
     _set_pointer(ssd, zone_id, begin + length_bytes)
-    return _ACCEPTED
+    return Refusal.NONE
 
 
 @njit()

@@ -14,10 +14,6 @@ from freezingtime.device.flash.kernels.ftl.map import map_unit, unmap
 from freezingtime.device.flash.kernels.ftl.translation_cache import note_change
 from freezingtime.device.flash.layout import NONE, Role
 
-_FREE = int(Role.FREE)
-_GC = int(Role.GC)
-_CLOSED = int(Role.CLOSED)
-
 
 @njit()
 def collect(ssd: int, lane_id: int) -> None:
@@ -74,7 +70,7 @@ def take_free_block(ssd: int, lane_id: int, role: int) -> int:
     lane.free_head = block.next
     lane.free_count -= 1
     block.role = role
-    block.moved = role == _GC
+    block.moved = role == Role.GC
     block.slc = 0
     block.programmed = 0
     return int(block_id)
@@ -83,7 +79,7 @@ def take_free_block(ssd: int, lane_id: int, role: int) -> int:
 @njit()
 def close_block(ssd: int, block_id: int) -> None:
     block = memory.blocks(ssd)[block_id]
-    block.role = _CLOSED
+    block.role = Role.CLOSED
     block.closed_at = memory.totals(ssd).host_units
 
 
@@ -135,7 +131,7 @@ def _victim(ssd: int, lane_id: int) -> int:
     for block_id in range(first, first + config.blocks_per_lane):
         block = memory.blocks(ssd)[block_id]
         garbage = config.slots_per_block - block.valid
-        if block.role != _CLOSED or garbage == 0 or block.slc:
+        if block.role != Role.CLOSED or garbage == 0 or block.slc:
             continue
         if config.cost_benefit:
             age = memory.totals(ssd).host_units - block.closed_at + 1
@@ -159,7 +155,7 @@ def _oldest_cached(ssd: int, lane_id: int) -> int:
         block = memory.blocks(ssd)[block_id]
         if (
             block.slc
-            and block.role == _CLOSED
+            and block.role == Role.CLOSED
             and (oldest_id == NONE or block.closed_at < closed_at)
         ):
             oldest_id = block_id
@@ -194,7 +190,7 @@ def _move(ssd: int, lane_id: int, unit: int) -> None:
     unmap(ssd, unit)
     note_change(ssd, unit)
     if lane.gc_block == NONE:
-        lane.gc_block = take_free_block(ssd, lane_id, _GC)
+        lane.gc_block = take_free_block(ssd, lane_id, Role.GC)
         lane.gc_slot = 0
     map_unit(ssd, unit, lane.gc_block * config.slots_per_block + lane.gc_slot)
     lane.gc_slot += 1
@@ -209,7 +205,7 @@ def _move(ssd: int, lane_id: int, unit: int) -> None:
 def _erase(ssd: int, lane_id: int, block_id: int) -> None:
     lane = memory.lanes(ssd)[lane_id]
     block = memory.blocks(ssd)[block_id]
-    block.role = _FREE
+    block.role = Role.FREE
     block.erases += 1
     block.next = NONE
     lane.slc_blocks -= block.slc

@@ -11,8 +11,6 @@ from freezingtime.device.flash.kernels.ftl.map import map_unit, unmap
 from freezingtime.device.flash.kernels.ftl.wear import level_wear
 from freezingtime.device.flash.layout import NONE, Role
 
-_HOST = int(Role.HOST)
-
 
 @njit()
 def place(ssd: int, unit: int) -> int:
@@ -70,7 +68,7 @@ def _open_host_block(ssd: int, lane_id: int) -> None:
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]
     level_wear(ssd, lane_id)
-    lane.host_block = take_free_block(ssd, lane_id, _HOST)
+    lane.host_block = take_free_block(ssd, lane_id, Role.HOST)
     lane.host_slot = 0
     lane.host_open = 0
     lane.host_end = config.slots_per_block

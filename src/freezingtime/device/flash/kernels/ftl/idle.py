@@ -16,16 +16,13 @@ from freezingtime.device.flash.kernels.program import append_collection
 from freezingtime.device.flash.kernels.server import enqueue_job, idle_work_due_ns
 from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
 
-_IDLE_EVENT = int(EventKind.IDLE)
-_IDLE = int(Phase.IDLE)
-
 
 @njit()
 def work_if_idle(ssd: int, server_id: int, now_ns: int) -> None:
     """One step of what a server does when idle, if it has been for long enough."""
     server = memory.servers(ssd)[server_id]
     server.idle_event = 0
-    if server.phase != _IDLE:
+    if server.phase != Phase.IDLE:
         return
     for lane_id in range(memory.config(ssd).lanes):
         if memory.lanes(ssd)[lane_id].server == server_id and _find_work(ssd, lane_id, now_ns):
@@ -34,7 +31,7 @@ def work_if_idle(ssd: int, server_id: int, now_ns: int) -> None:
     due_ns = idle_work_due_ns(ssd, server_id, now_ns + 1)
     if due_ns < NEVER_NS:
         server.idle_event = 1
-        push(ssd, due_ns, _IDLE_EVENT, server_id, 0)
+        push(ssd, due_ns, EventKind.IDLE, server_id, 0)
 
 
 @njit()

@@ -13,8 +13,6 @@ from freezingtime.device.flash.kernels.ftl.ftl import place, take_open_slots
 from freezingtime.device.flash.kernels.ftl.map import map_unit
 from freezingtime.device.flash.layout import NONE, Role
 
-_CLOSED = int(Role.CLOSED)
-
 
 @njit(cache=True)
 def write_sequentially(ssd: int) -> None:
@@ -111,7 +109,7 @@ def _close_block(ssd: int, lane_id: int, block_id: int) -> None:
     """Take a block, which is the first of the free ones, as if it had been written."""
     lane = memory.lanes(ssd)[lane_id]
     block = memory.blocks(ssd)[block_id]
-    block.role = _CLOSED
+    block.role = Role.CLOSED
     lane.free_head = block.next
     lane.free_count -= 1
 

@@ -24,9 +24,6 @@ from freezingtime.device.flash.kernels.program import program
 from freezingtime.device.flash.kernels.server import enqueue_read
 from freezingtime.device.flash.layout import NONE, Residence
 
-_LOADING = int(Residence.LOADING)
-_CACHED = int(Residence.CACHED)
-
 
 @njit()
 def page_end_bytes(ssd: int, offset_bytes: int) -> int:
@@ -88,17 +85,17 @@ def _is_here(ssd: int, page_id: int, now_ns: int) -> bool:
     """Look a page up; the job that was taken is given back if it is not needed."""
     totals = memory.totals(ssd)
     page = memory.translations(ssd)[page_id]
-    if page.residence == _CACHED:
+    if page.residence == Residence.CACHED:
         totals.translation_hits += 1
         totals.translation_jobs -= 1
         use(ssd, page_id)
         return True
     totals.translation_misses += 1
-    if page.residence == _LOADING:
+    if page.residence == Residence.LOADING:
         totals.translation_jobs -= 1
     else:
         _load(ssd, page_id, now_ns)
-    return bool(page.residence == _CACHED)
+    return bool(page.residence == Residence.CACHED)
 
 
 @njit()
@@ -109,7 +106,7 @@ def _load(ssd: int, page_id: int, now_ns: int) -> None:
     if slot == NONE or is_buffered(ssd, slot):
         _admit(ssd, page_id, now_ns)
         return
-    memory.translations(ssd)[page_id].residence = _LOADING
+    memory.translations(ssd)[page_id].residence = Residence.LOADING
     memory.totals(ssd).translation_reads += 1
     command_id = take_read_command(ssd, slot, config.unit_bytes)
     memory.commands(ssd)[command_id].translation_page = page_id

@@ -8,9 +8,6 @@ from numba import njit
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.layout import NONE, Residence
 
-_FLASH = int(Residence.FLASH)
-_CACHED = int(Residence.CACHED)
-
 
 @njit()
 def note_change(ssd: int, unit: int) -> None:
@@ -21,14 +18,14 @@ def note_change(ssd: int, unit: int) -> None:
     config = memory.config(ssd)
     if config.cached_pages_max and unit < config.host_units:
         page = memory.translations(ssd)[unit // config.translation_entries]
-        page.dirty |= page.residence != _FLASH
+        page.dirty |= page.residence != Residence.FLASH
 
 
 @njit()
 def insert(ssd: int, page_id: int) -> None:
     """Keep a page, as the one used last; there must be room."""
     totals = memory.totals(ssd)
-    memory.translations(ssd)[page_id].residence = _CACHED
+    memory.translations(ssd)[page_id].residence = Residence.CACHED
     totals.cached_pages += 1
     _link_newest(ssd, page_id)
 
@@ -48,7 +45,7 @@ def remove_oldest(ssd: int) -> int:
     page_id = totals.oldest_page
     _unlink(ssd, page_id)
     totals.cached_pages -= 1
-    memory.translations(ssd)[page_id].residence = _FLASH
+    memory.translations(ssd)[page_id].residence = Residence.FLASH
     return int(page_id)
 
 

@@ -9,8 +9,6 @@ from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.ftl.collection import empty
 from freezingtime.device.flash.layout import NONE, Role
 
-_CLOSED = int(Role.CLOSED)
-
 
 @njit()
 def level_wear(ssd: int, lane_id: int) -> None:
@@ -60,7 +58,7 @@ def _coldest(ssd: int, lane_id: int) -> int:
     least_erases = 0
     for block_id in range(first, first + config.blocks_per_lane):
         block = memory.blocks(ssd)[block_id]
-        if block.role != _CLOSED or block.slc:
+        if block.role != Role.CLOSED or block.slc:
             continue
         if coldest_id == NONE or block.erases < least_erases:
             coldest_id = block_id
