@@ -28,7 +28,7 @@ def overwrite(ssd: FlashDevice, writes: int, seed: int = 5, share: float = 1.0) 
     before = ssd.statistics()
     same = np.ones(writes, dtype=np.int64)
     offsets = generator.integers(0, int(SSD_BYTES // 4096 * share), writes) * 4096
-    now_ns = int(state_of(ssd).totals["now_ns"][0])
+    now_ns = int(state_of(ssd).queue["now_ns"][0])
     ssd.complete_all(same * now_ns, same * Operation.WRITE, offsets, same * 4096)
     after = ssd.statistics()
     return (after["programmed_bytes"] - before["programmed_bytes"]) / (writes * 4096)
@@ -115,9 +115,9 @@ def test_wear_is_even_under_uniform_writing() -> None:
 def test_the_throughput_is_what_the_die_can_move() -> None:
     """A write costs a program, and write amplification less one times read and program."""
     ssd = large_device(channels=1, over_provisioning=0.28)
-    begin_ns = int(state_of(ssd).totals["now_ns"][0])
+    begin_ns = int(state_of(ssd).queue["now_ns"][0])
     write_amplification = overwrite(ssd, 100_000)
-    end_ns = int(state_of(ssd).totals["now_ns"][0])
+    end_ns = int(state_of(ssd).queue["now_ns"][0])
     erases = ssd.statistics()["erases"] / 100_000
     moves = write_amplification - 1
     expected_ns = 500_000 + moves * (50_000 + 500_000) + erases * 3_000_000

@@ -121,4 +121,4 @@ def test_folding_keeps_its_own_time() -> None:
     assert folded["slc_folds"] > 0
     assert folded["slc_blocks"] <= 1
     assert folded["free_blocks"] >= TARGET
-    assert state_of(ssd).totals["outstanding"][0] == 0
+    assert state_of(ssd).queue["outstanding"][0] == 0

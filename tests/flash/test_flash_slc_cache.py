@@ -115,7 +115,7 @@ def test_nobody_is_woken_for_folding() -> None:
     assert ssd.next_event_ns() is None
     write_all(ssd)
     assert ssd.next_event_ns() is None
-    assert state_of(ssd).totals["events"][0] > 0
+    assert state_of(ssd).queue["events"][0] > 0
 
 
 def test_used_drives_begin_with_the_cache_in_its_usual_state() -> None:

@@ -65,7 +65,7 @@ def test_a_move_is_paid_for_by_the_writes_that_follow() -> None:
     """The time that the die is at work is that of all programs, reads and erases together."""
     ssd = worn_device(wear_spread=5)
     before = ssd.statistics()
-    begin_ns = int(state_of(ssd).totals["now_ns"][0])
+    begin_ns = int(state_of(ssd).queue["now_ns"][0])
     count = 4_000
     run(ssd, [(begin_ns, write(i % 100 * 4096)) for i in range(count)])
     after = ssd.statistics()
@@ -73,5 +73,5 @@ def test_a_move_is_paid_for_by_the_writes_that_follow() -> None:
     assert grown["wear_moves"] > 0
     moved = grown["gc_moved_units"]
     expected_ns = (count + moved) * PROGRAM_NS + moved * 50_000 + grown["erases"] * 3_000_000
-    spent_ns = int(state_of(ssd).totals["now_ns"][0]) - begin_ns
+    spent_ns = int(state_of(ssd).queue["now_ns"][0]) - begin_ns
     assert spent_ns == pytest.approx(expected_ns, rel=0.02)

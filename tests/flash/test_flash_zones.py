@@ -106,7 +106,7 @@ def test_parts_of_a_unit_meet_in_the_buffer() -> None:
     check_zones(ssd)
     assert ssd.statistics()["buffer_coalesced_units"] == 2
     assert ssd.statistics()["programmed_bytes"] == 4096  # the next unit is not yet whole
-    assert int(state_of(ssd).totals["staged_units"][0]) == 1
+    assert int(state_of(ssd).queue["staged_units"][0]) == 1
 
 
 def test_zones_on_dies_of_their_own_do_not_meet() -> None:
@@ -127,7 +127,7 @@ def test_a_full_zone_programs_what_does_not_fill_a_program() -> None:
     run(ssd, [(0, write(0, 8 * 4096)), (1, write(8 * 4096))])
     run(ssd, [(FAR_NS, read(0))])
     assert ssd.statistics()["programmed_bytes"] == 12 * 4096
-    assert int(state_of(ssd).totals["staged_units"][0]) == 0
+    assert int(state_of(ssd).queue["staged_units"][0]) == 0
     assert ssd.statistics()["open_zones"] == 0
 
 
@@ -205,7 +205,7 @@ def test_all_of_the_disk_is_written_to_in_order_again_and_again() -> None:
 def check_zones(ssd: FlashDevice) -> None:
     """At rest the zones are where their write pointers say, and the map with them."""
     state = state_of(ssd)
-    assert ssd.advance(int(state.totals["now_ns"][0]) + 1000 * FAR_NS) == []
+    assert ssd.advance(int(state.queue["now_ns"][0]) + 1000 * FAR_NS) == []
     check_translation(ssd)
     zones, filled = state.zones, state.zones["filled_bytes"]
     assert np.array_equal(zones["accepted_bytes"], filled)
@@ -215,7 +215,7 @@ def check_zones(ssd: FlashDevice) -> None:
     unit_bytes = int(state.config["unit_bytes"][0])
     units = -(-filled // unit_bytes)
     staged = units - zones["taken_bytes"] // unit_bytes
-    assert int(state.totals["staged_units"][0]) == staged.sum()
+    assert int(state.queue["staged_units"][0]) == staged.sum()
     by_zone = (state.slot_of_unit > 0).reshape(zones.size, -1)
     for mapped, count in zip(by_zone, units, strict=True):
         assert mapped[:count].all()

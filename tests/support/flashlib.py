@@ -160,17 +160,17 @@ def check_translation(ssd: FlashDevice) -> None:
     assert not np.any(valid[state.blocks["role"] == Role.FREE])
     assert np.all((roles == Role.HOST).sum(axis=1) <= 1)
     assert np.all((roles == Role.GC).sum(axis=1) <= 2)  # moved data, and cold ones apart
-    for total, limit in (
-        ("staged_units", "staging_units"),
-        ("cached_pages", "cached_pages_max"),
-        ("translation_jobs", "translation_jobs_max"),
+    for records, count, limit in (
+        (state.queue, "staged_units", "staging_units"),
+        (state.ftl, "cached_pages", "cached_pages_max"),
+        (state.ftl, "translation_jobs", "translation_jobs_max"),
     ):
-        assert 0 <= int(state.totals[total][0]) <= int(state.config[limit][0])
+        assert 0 <= int(records[count][0]) <= int(state.config[limit][0])
     translations = state.translations
     cached = translations["residence"] == Residence.CACHED
-    assert np.count_nonzero(cached) == state.totals["cached_pages"][0]
+    assert np.count_nonzero(cached) == state.ftl["cached_pages"][0]
     assert np.all(translations["wait_head"] == NONE), "idle, and a read waits for the map"
-    by_age, page = [], int(state.totals["newest_page"][0])
+    by_age, page = [], int(state.ftl["newest_page"][0])
     while page != NONE:
         by_age.append(page)
         page = int(translations["older"][page])

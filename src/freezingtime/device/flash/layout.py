@@ -328,7 +328,8 @@ EVENT = _record("time_ns", "order", "kind", "target", "generation")
 EPOCH = _record("outstanding", "request")
 DONE = np.dtype([("tag", _INT), ("time_ns", _INT), ("annotation", ANNOTATION)])
 
-TOTALS = _record(
+#: What goes on, and what waits for it.
+QUEUE = _record(
     "now_ns",
     "order",
     "sequence",
@@ -342,12 +343,7 @@ TOTALS = _record(
     "programs",  # commands in use by programs
     "programs_pending",  # programs whose host part is not done
     "staged_units",
-    "open_zones",
     "refusal",
-    "cached_pages",
-    "newest_page",
-    "oldest_page",
-    "translation_jobs",  # translation pages that are being read or written, or may have to be
     "piece_head",
     "pieces",
     "command_head",  # requests that the controller cannot take up yet
@@ -359,14 +355,30 @@ TOTALS = _record(
     "read_wait_tail",
     "epoch",
     "epoch_done",
-    "stripe_lane",
+)
+
+#: When each of what all requests share is free.
+LINK = _record(
     "controller_free_ns",
-    "link_in_free_ns",
-    "link_out_free_ns",
+    "in_free_ns",
+    "out_free_ns",
     "buffer_free_ns",
+)
+
+#: What the translation layer knows besides its maps.
+FTL = _record(
+    "stripe_lane",
+    "open_zones",
+    "cached_pages",
+    "newest_page",
+    "oldest_page",
+    "translation_jobs",  # translation pages that are being read or written, or may have to be
     "preconditioned_units",  # what was mapped at time 0
-    # statistics
-    "host_units",
+)
+
+#: What :mod:`.statistics` tells of; preconditioning leaves them at 0.
+COUNTERS = _record(
+    "host_units",  # blocks count their age in them, too
     "host_bytes",
     "programmed_slots",
     "moved_units",
@@ -380,7 +392,6 @@ TOTALS = _record(
     "old_reads",
     "buffer_hits",
     "coalesced_units",
-    "host_reads",
     "suspensions",
     "translation_hits",
     "translation_misses",

@@ -101,7 +101,7 @@ class FlashDevice(Device):
             request = self._in_service.pop(tag)
             request.annotation = Annotation._make(annotation)
             completed.append(request)
-        self._state.totals["done"] = 0
+        self._state.queue["done"] = 0
         while self._waiting and len(self._in_service) < self._queue_depth:
             self._start(*self._waiting.popleft(), now_ns)
         return completed
@@ -160,5 +160,5 @@ class FlashDevice(Device):
             request.fua,
             arrival_ns,
         )
-        if self._state.totals["refusal"][0]:
+        if self._state.queue["refusal"][0]:
             raise refused(self._state, request.offset_bytes, request.length_bytes)

@@ -16,7 +16,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.device.flash.layout import TOTALS
 from freezingtime.device.flash.state import FlashState
 from freezingtime.device.flash.statistics import mapped_units
 
@@ -25,7 +24,6 @@ _SETTLING_SHARE = 0.05
 _SETTLING_WRITES_MAX = 5_000_000
 #: But so many blocks of each lane at least: garbage collection is then under way everywhere.
 _SETTLING_BLOCKS_LEAST = 1.5
-_STATISTICS_FROM = "host_units"
 
 
 def precondition(state: FlashState, handle: int, kind: str, seed: int) -> None:
@@ -46,8 +44,8 @@ def precondition(state: FlashState, handle: int, kind: str, seed: int) -> None:
         kernels.write_randomly(handle, generator, _settling_writes(state))
     if kind != "fresh":
         kernels.settle(handle)
-        _forget_statistics(state)
-        state.totals["preconditioned_units"] = mapped_units(state)
+        state.counters[:] = 0
+        state.ftl["preconditioned_units"] = mapped_units(state)
 
 
 def _settling_writes(state: FlashState) -> int:
@@ -84,9 +82,3 @@ def _valid_shares(state: FlashState) -> NDArray[np.float64]:
     ages = (np.arange(blocks) + 0.5) / blocks
     shares: NDArray[np.float64] = oldest**ages
     return shares
-
-
-def _forget_statistics(state: FlashState) -> None:
-    names = list(TOTALS.names or ())
-    for name in names[names.index(_STATISTICS_FROM) :]:
-        state.totals[name] = 0

@@ -29,10 +29,13 @@ _SECTORS_PER_UNIT_MAX = 32
 
 
 class FlashState(NamedTuple):
-    """All arrays of one SSD; ``config`` and ``totals`` have one record."""
+    """All arrays of one SSD; ``config`` to ``counters`` have one record."""
 
     config: Records
-    totals: Records
+    queue: Records
+    link: Records
+    ftl: Records
+    counters: Records
     slot_of_unit: NDArray[np.int32]
     unit_of_slot: NDArray[np.int32]
     blocks: Records
@@ -64,7 +67,10 @@ def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
     events += 2 * params.queue_depth + pieces + 1
     state = FlashState(
         config=config,
-        totals=np.zeros(1, layout.TOTALS),
+        queue=np.zeros(1, layout.QUEUE),
+        link=np.zeros(1, layout.LINK),
+        ftl=np.zeros(1, layout.FTL),
+        counters=np.zeros(1, layout.COUNTERS),
         slot_of_unit=np.zeros(geometry.units + geometry.translation_pages, np.int32),
         unit_of_slot=np.zeros(geometry.slots, np.int32),
         blocks=np.zeros(geometry.lanes * geometry.blocks_per_lane, layout.BLOCK),
@@ -171,12 +177,12 @@ def _reset(state: FlashState, geometry: Geometry) -> None:
     for name in ("newer", "older", "wait_head", "wait_tail"):
         state.translations[name] = NONE
     for name in ("newest_page", "oldest_page"):
-        state.totals[name] = NONE
+        state.ftl[name] = NONE
     for name in ("job_head", "job_tail", "job"):
         state.servers[name] = NONE
     for name in ("head", "tail", "read"):
         state.readers[name] = NONE
-    state.totals["free_commands"] = state.commands.size
+    state.queue["free_commands"] = state.commands.size
     for name in (
         "command_head",
         "command_tail",
@@ -185,4 +191,4 @@ def _reset(state: FlashState, geometry: Geometry) -> None:
         "read_wait_head",
         "read_wait_tail",
     ):
-        state.totals[name] = NONE
+        state.queue[name] = NONE

@@ -22,35 +22,35 @@ def statistics(state: FlashState) -> dict[str, float]:
     those pages themselves. ``preconditioned_units`` is what was mapped at time 0, and
     ``discarded_units`` what discards have unmapped, of that or of what was written later.
     """
-    totals = {name: int(state.totals[name][0]) for name in state.totals.dtype.names}
+    counters = {name: int(state.counters[name][0]) for name in state.counters.dtype.names}
     unit_bytes = int(state.config["unit_bytes"][0])
-    programmed_bytes = (totals["programmed_slots"] + totals["moved_slots"]) * unit_bytes
+    programmed_bytes = (counters["programmed_slots"] + counters["moved_slots"]) * unit_bytes
     erases = state.blocks["erases"]
-    now_ns = max(totals["now_ns"], 1)
+    now_ns = max(int(state.queue["now_ns"][0]), 1)
     return {
-        "write_amplification": programmed_bytes / max(totals["host_bytes"], 1),
-        "host_written_bytes": totals["host_bytes"],
+        "write_amplification": programmed_bytes / max(counters["host_bytes"], 1),
+        "host_written_bytes": counters["host_bytes"],
         "programmed_bytes": programmed_bytes,
-        "gc_collections": totals["collections"],
-        "gc_idle_collections": totals["idle_collections"],
-        "gc_moved_units": totals["moved_units"],
-        "wear_moves": totals["wear_moves"],
-        "zone_resets": totals["zone_resets"],
-        "open_zones": totals["open_zones"],
-        "slc_folds": totals["folds"],
+        "gc_collections": counters["collections"],
+        "gc_idle_collections": counters["idle_collections"],
+        "gc_moved_units": counters["moved_units"],
+        "wear_moves": counters["wear_moves"],
+        "zone_resets": counters["zone_resets"],
+        "open_zones": int(state.ftl["open_zones"][0]),
+        "slc_folds": counters["folds"],
         "slc_blocks": int(state.lanes["slc_blocks"].sum()),
-        "erases": totals["erases"],
-        "old_data_reads": totals["old_reads"],
-        "buffer_read_hits": totals["buffer_hits"],
-        "buffer_coalesced_units": totals["coalesced_units"],
-        "suspensions": totals["suspensions"],
-        "map_hits": totals["translation_hits"],
-        "map_misses": totals["translation_misses"],
-        "translation_reads": totals["translation_reads"],
-        "translation_writes": totals["translation_writes"],
+        "erases": counters["erases"],
+        "old_data_reads": counters["old_reads"],
+        "buffer_read_hits": counters["buffer_hits"],
+        "buffer_coalesced_units": counters["coalesced_units"],
+        "suspensions": counters["suspensions"],
+        "map_hits": counters["translation_hits"],
+        "map_misses": counters["translation_misses"],
+        "translation_reads": counters["translation_reads"],
+        "translation_writes": counters["translation_writes"],
         "mapped_units": mapped_units(state),
-        "preconditioned_units": totals["preconditioned_units"],
-        "discarded_units": totals["discarded_units"],
+        "preconditioned_units": int(state.ftl["preconditioned_units"][0]),
+        "discarded_units": counters["discarded_units"],
         "free_blocks": int(state.lanes["free_count"].sum()),
         "die_utilisation": _busy_ns(state, now_ns) / state.servers.size / now_ns,
         "channel_utilisation": float(state.channels["busy_ns"].mean()) / now_ns,

@@ -12,14 +12,14 @@ from freezingtime.device.flash.layout import NONE
 @njit()
 def take_command(ssd: int) -> int:
     """A command that is not in use; the caller knows that there is one."""
-    totals = memory.totals(ssd)
-    command_id = totals.free_command
+    queue = memory.queue(ssd)
+    command_id = queue.free_command
     command = memory.commands(ssd)[command_id]
-    totals.free_command = command.next
-    totals.free_commands -= 1
-    totals.sequence += 1
+    queue.free_command = command.next
+    queue.free_commands -= 1
+    queue.sequence += 1
     command.next = NONE
-    command.sequence = totals.sequence
+    command.sequence = queue.sequence
     return int(command_id)
 
 
@@ -47,7 +47,7 @@ def take_read_command(ssd: int, slot: int, length_bytes: int) -> int:
 @njit()
 def release_command(ssd: int, command_id: int) -> None:
     """Put a command back."""
-    totals = memory.totals(ssd)
-    memory.commands(ssd)[command_id].next = totals.free_command
-    totals.free_command = command_id
-    totals.free_commands += 1
+    queue = memory.queue(ssd)
+    memory.commands(ssd)[command_id].next = queue.free_command
+    queue.free_command = command_id
+    queue.free_commands += 1

@@ -38,17 +38,17 @@ def part_done(ssd: int, request_id: int, now_ns: int) -> None:
 @njit()
 def complete(ssd: int, request_id: int, now_ns: int) -> None:
     """The request is complete: note it and free its place."""
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
     request = memory.requests(ssd)[request_id]
-    done = memory.done(ssd)[totals.done]
+    done = memory.done(ssd)[queue.done]
     done.tag = request.tag
     done.time_ns = now_ns
     annotation.copy(request.annotation, done.annotation)
-    totals.done += 1
-    totals.outstanding -= 1
-    totals.through -= request.through
-    request.next = totals.free_request
-    totals.free_request = request_id
+    queue.done += 1
+    queue.outstanding -= 1
+    queue.through -= request.through
+    request.next = queue.free_request
+    queue.free_request = request_id
 
 
 @njit()
@@ -63,22 +63,23 @@ def held(ssd: int, request_id: int, held_by: int, now_ns: int) -> None:
 def note_lane(ssd: int, request_id: int, lane_id: int) -> None:
     """Note the die and the channel that a request goes to, those of its lane."""
     note = memory.requests(ssd)[request_id].annotation
-    note.die = memory.lanes(ssd)[lane_id].server
-    note.channel = memory.lanes(ssd)[lane_id].channel
+    lane = memory.lanes(ssd)[lane_id]
+    note.die = lane.server
+    note.channel = lane.channel
 
 
 @njit()
 def send_to_host(ssd: int, length_bytes: int, ready_ns: int) -> int:
-    totals = memory.totals(ssd)
+    link = memory.link(ssd)
     duration_ns = transfer_ns(length_bytes, memory.config(ssd).link_bytes_per_s)
-    totals.link_out_free_ns = max(ready_ns, totals.link_out_free_ns) + duration_ns
-    return int(totals.link_out_free_ns)
+    link.out_free_ns = max(ready_ns, link.out_free_ns) + duration_ns
+    return int(link.out_free_ns)
 
 
 @njit()
 def access_buffer(ssd: int, length_bytes: int, ready_ns: int) -> int:
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
+    link = memory.link(ssd)
     duration_ns = config.buffer_access_ns + transfer_ns(length_bytes, config.buffer_bytes_per_s)
-    totals.buffer_free_ns = max(ready_ns, totals.buffer_free_ns) + duration_ns
-    return int(totals.buffer_free_ns)
+    link.buffer_free_ns = max(ready_ns, link.buffer_free_ns) + duration_ns
+    return int(link.buffer_free_ns)

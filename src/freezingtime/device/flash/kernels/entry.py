@@ -30,7 +30,7 @@ from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase, R
 def _run_one(ssd: int) -> None:
     """Let the next event happen; there must be one."""
     time_ns, kind, target, generation = event_kernels.pop(ssd)
-    memory.totals(ssd).now_ns = time_ns
+    memory.queue(ssd).now_ns = time_ns
     if kind == EventKind.SERVER:
         server = memory.servers(ssd)[target]
         if server.generation == generation:
@@ -60,18 +60,19 @@ def _run_one(ssd: int) -> None:
 def _run_until(ssd: int, now_ns: int) -> None:
     while event_kernels.next_time_ns(ssd) <= now_ns:
         _run_one(ssd)
-    memory.totals(ssd).now_ns = now_ns
+    memory.queue(ssd).now_ns = now_ns
 
 
 @njit()
 def _collect_done(ssd: int, completions_ns: NDArray[np.int64], annotations: Annotations) -> None:
-    totals = memory.totals(ssd)
-    for place in range(totals.done):
-        done = memory.done(ssd)[place]
+    queue = memory.queue(ssd)
+    requests_done = memory.done(ssd)
+    for place in range(queue.done):
+        done = requests_done[place]
         completions_ns[done.tag] = done.time_ns
         if annotations.size:
             annotation.copy(done.annotation, annotations[done.tag])
-    totals.done = 0
+    queue.done = 0
 
 
 @njit("int64(int64, int64, int64, int64, int64, int64, boolean, int64)", cache=True)
@@ -96,7 +97,7 @@ def step(
         request_kernels.submit(
             ssd, tag, operation, offset_bytes, length_bytes, fua, arrival_ns, now_ns
         )
-    return int(memory.totals(ssd).done)
+    return int(memory.queue(ssd).done)
 
 
 @njit(cache=True)
@@ -113,13 +114,13 @@ def complete_all(
 
     ``annotations`` may be empty, if nobody wants them. Returns how many requests were taken in.
     """
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
     for tag in range(arrivals_ns.size):
-        arrival_ns = max(arrivals_ns[tag], totals.now_ns)
+        arrival_ns = max(arrivals_ns[tag], queue.now_ns)
         _run_until(ssd, arrival_ns)
-        while totals.free_request == NONE:
+        while queue.free_request == NONE:
             _run_one(ssd)
-            _run_until(ssd, totals.now_ns)  # a place is taken behind all that goes on at that time
+            _run_until(ssd, queue.now_ns)  # a place is taken behind all that goes on at that time
         if not request_kernels.submit(
             ssd,
             tag,
@@ -128,11 +129,11 @@ def complete_all(
             lengths_bytes[tag],
             False,
             arrivals_ns[tag],
-            totals.now_ns,
+            queue.now_ns,
         ):
             return tag
         _collect_done(ssd, completions_ns, annotations)
-    while totals.outstanding:
+    while queue.outstanding:
         _run_one(ssd)
         _collect_done(ssd, completions_ns, annotations)
     return arrivals_ns.size
@@ -144,10 +145,10 @@ def _least_delay_ns(ssd: int, place: int) -> int:
     event = memory.events(ssd)[place]
     if event.kind == EventKind.IDLE:
         return NEVER_NS
-    totals = memory.totals(ssd)
-    if event.kind not in (EventKind.SERVER, EventKind.READER) or totals.read_wait_head != NONE:
+    queue = memory.queue(ssd)
+    if event.kind not in (EventKind.SERVER, EventKind.READER) or queue.read_wait_head != NONE:
         return 0
-    if totals.through or totals.write_head != NONE or totals.epoch_done < totals.epoch:
+    if queue.through or queue.write_head != NONE or queue.epoch_done < queue.epoch:
         return 0  # a program may end at once, of which something waits for the end
     if event.kind == EventKind.READER:
         return _least_read_ns(ssd, event.target)
@@ -181,14 +182,15 @@ def next_event_ns(ssd: int) -> int:
     A lower bound: what happens inside and cannot complete a request is passed over, so that
     who waits is not woken for nothing.
     """
-    totals = memory.totals(ssd)
-    if totals.done:
-        return int(totals.now_ns)
-    if totals.outstanding == 0:
+    queue = memory.queue(ssd)
+    if queue.done:
+        return int(queue.now_ns)
+    if queue.outstanding == 0:
         return NEVER_NS
     earliest_ns = NEVER_NS
-    for place in range(totals.events):
-        event = memory.events(ssd)[place]
+    events = memory.events(ssd)
+    for place in range(queue.events):
+        event = events[place]
         if event.time_ns < earliest_ns:
             earliest_ns = min(earliest_ns, event.time_ns + _least_delay_ns(ssd, place))
     return earliest_ns

@@ -12,7 +12,7 @@ from freezingtime.device.flash.layout import NEVER_NS
 @njit()
 def next_time_ns(ssd: int) -> int:
     """When the next event is; NEVER_NS if there is none."""
-    if memory.totals(ssd).events == 0:
+    if memory.queue(ssd).events == 0:
         return NEVER_NS
     return int(memory.events(ssd)[0].time_ns)
 
@@ -20,11 +20,11 @@ def next_time_ns(ssd: int) -> int:
 @njit()
 def push(ssd: int, time_ns: int, kind: int, target: int, generation: int) -> None:
     """Let something happen at a time that is not past."""
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
     events = memory.events(ssd)
-    place = totals.events
-    totals.events += 1
-    totals.order += 1
+    place = queue.events
+    queue.events += 1
+    queue.order += 1
     while place > 0:  # the newest goes before its parent only if it is earlier
         parent = (place - 1) >> 1
         if events[parent].time_ns <= time_ns:
@@ -33,7 +33,7 @@ def push(ssd: int, time_ns: int, kind: int, target: int, generation: int) -> Non
         place = parent
     event = events[place]
     event.time_ns = time_ns
-    event.order = totals.order
+    event.order = queue.order
     event.kind = kind
     event.target = target
     event.generation = generation
@@ -42,12 +42,12 @@ def push(ssd: int, time_ns: int, kind: int, target: int, generation: int) -> Non
 @njit()
 def pop(ssd: int) -> tuple[int, int, int, int]:
     """Take the next event out: its time, kind, target and generation."""
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
     events = memory.events(ssd)
     first = events[0]
     popped = (first.time_ns, first.kind, first.target, first.generation)
-    totals.events -= 1
-    last = totals.events
+    queue.events -= 1
+    last = queue.events
     place = 0
     while True:
         child = 2 * place + 1
@@ -65,8 +65,9 @@ def pop(ssd: int) -> tuple[int, int, int, int]:
 
 @njit()
 def _before(ssd: int, one: int, other: int) -> bool:
-    first = memory.events(ssd)[one]
-    second = memory.events(ssd)[other]
+    events = memory.events(ssd)
+    first = events[one]
+    second = events[other]
     if first.time_ns != second.time_ns:
         return bool(first.time_ns < second.time_ns)
     return bool(first.order < second.order)
@@ -74,8 +75,9 @@ def _before(ssd: int, one: int, other: int) -> bool:
 
 @njit()
 def _copy(ssd: int, source: int, target: int) -> None:
-    origin = memory.events(ssd)[source]
-    copy = memory.events(ssd)[target]
+    events = memory.events(ssd)
+    origin = events[source]
+    copy = events[target]
     copy.time_ns = origin.time_ns
     copy.order = origin.order
     copy.kind = origin.kind

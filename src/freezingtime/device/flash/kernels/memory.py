@@ -57,7 +57,10 @@ def _record(name: str, dtype: Any) -> Callable[[int], Records]:
 
 
 config = _record("config", layout.CONFIG)
-totals = _record("totals", layout.TOTALS)
+queue = _record("queue", layout.QUEUE)
+link = _record("link", layout.LINK)
+ftl = _record("ftl", layout.FTL)
+counters = _record("counters", layout.COUNTERS)
 slot_of_unit = _array("slot_of_unit", np.int32)
 unit_of_slot = _array("unit_of_slot", np.int32)
 blocks = _array("blocks", layout.BLOCK)

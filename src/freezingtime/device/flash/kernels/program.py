@@ -26,12 +26,13 @@ def begin_program(ssd: int, lane_id: int, block_id: int, first: int, slots: int)
     The caller says of which units, and what else goes with it.
     """
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
+    counters = memory.counters(ssd)
     block = memory.blocks(ssd)[block_id]
     command_id = take_command(ssd)
-    totals.programs += 1
-    totals.programs_pending += 1
-    totals.programmed_slots += slots
+    queue.programs += 1
+    queue.programs_pending += 1
+    counters.programmed_slots += slots
     command = memory.commands(ssd)[command_id]
     command.is_read = 0
     command.lane = lane_id
@@ -50,8 +51,9 @@ def begin_program(ssd: int, lane_id: int, block_id: int, first: int, slots: int)
     command.host_part = 1
     command.erases_before = 0
     command.old_reads = 0
-    command.epoch = totals.epoch
-    memory.epochs(ssd)[totals.epoch % memory.epochs(ssd).size].outstanding += 1
+    command.epoch = queue.epoch
+    epochs = memory.epochs(ssd)
+    epochs[queue.epoch % epochs.size].outstanding += 1
     return command_id
 
 
@@ -77,8 +79,9 @@ def program(ssd: int, lane_id: int, now_ns: int) -> None:
 @njit()
 def program_open_slots(ssd: int, now_ns: int) -> None:
     """Send to the cells what is in open slots, though it does not fill a program."""
-    for lane_id in range(memory.config(ssd).lanes):
-        lane = memory.lanes(ssd)[lane_id]
+    lanes = memory.lanes(ssd)
+    for lane_id in range(lanes.size):
+        lane = lanes[lane_id]
         if lane.host_block != NONE and lane.host_slot > lane.host_open:
             program(ssd, lane_id, now_ns)
 
@@ -86,12 +89,13 @@ def program_open_slots(ssd: int, now_ns: int) -> None:
 @njit()
 def end_epochs(ssd: int, now_ns: int) -> None:
     """Let the flushes be done whose epochs have passed."""
-    totals = memory.totals(ssd)
-    while totals.epoch_done < totals.epoch:
-        epoch = memory.epochs(ssd)[totals.epoch_done % memory.epochs(ssd).size]
+    queue = memory.queue(ssd)
+    epochs = memory.epochs(ssd)
+    while queue.epoch_done < queue.epoch:
+        epoch = epochs[queue.epoch_done % epochs.size]
         if epoch.outstanding:
             break
-        totals.epoch_done += 1
+        queue.epoch_done += 1
         held(ssd, epoch.request, HeldBy.WRITES, now_ns)
         part_done(ssd, epoch.request, now_ns)
 
@@ -100,16 +104,16 @@ def end_epochs(ssd: int, now_ns: int) -> None:
 def append_collection(ssd: int, lane_id: int, command_id: int) -> None:
     """Let a share of the lane's garbage collection follow a program."""
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
+    counters = memory.counters(ssd)
     command = memory.commands(ssd)[command_id]
     reads, units, programs, erases = take_debt(ssd, lane_id)
     command.gc_reads = reads
     command.gc_read_bytes = units * config.unit_bytes // max(1, reads)
     command.gc_programs = programs
     command.erases = erases
-    totals.moved_units += units
-    totals.moved_slots += programs * config.slots_per_program
-    totals.erases += erases
+    counters.moved_units += units
+    counters.moved_slots += programs * config.slots_per_program
+    counters.erases += erases
 
 
 @njit()
@@ -120,9 +124,10 @@ def _old_reads(ssd: int, lane_id: int) -> int:
     whole = (1 << (config.unit_bytes // config.sector_bytes)) - 1
     first = lane_id * config.slots_per_program
     reads = 0
+    open_slots = memory.open_slots(ssd)
     for open_id in range(first, first + lane.host_slot - lane.host_open):
-        open_slot = memory.open_slots(ssd)[open_id]
+        open_slot = open_slots[open_id]
         if open_slot.old_on_flash and open_slot.sectors != whole:
             reads += 1
-    memory.totals(ssd).old_reads += reads
+    memory.counters(ssd).old_reads += reads
     return reads

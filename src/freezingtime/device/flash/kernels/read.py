@@ -40,9 +40,8 @@ _MAP_MISSED = 2
 @njit()
 def start_read(ssd: int, request_id: int, now_ns: int) -> None:
     """Read what a request asks for, after those that wait for commands."""
-    totals = memory.totals(ssd)
-    totals.host_reads += 1
-    if totals.read_wait_head != NONE:
+    queue = memory.queue(ssd)
+    if queue.read_wait_head != NONE:
         _wait(ssd, request_id, now_ns)
     else:
         _go_on(ssd, request_id, now_ns)
@@ -73,14 +72,14 @@ def translation_done(ssd: int, command_id: int, now_ns: int) -> None:
 @njit()
 def resume_reads(ssd: int, now_ns: int) -> None:
     """Let the reads in that wait, as far as there is now something to read with."""
-    totals = memory.totals(ssd)
-    while totals.read_wait_head != NONE and _may_read(ssd):
-        request_id = totals.read_wait_head
+    queue = memory.queue(ssd)
+    while queue.read_wait_head != NONE and _may_read(ssd):
+        request_id = queue.read_wait_head
         next_id = memory.requests(ssd)[request_id].next
         held(ssd, request_id, HeldBy.REQUESTS, now_ns)
         if _issue(ssd, request_id, now_ns) == _MUST_WAIT:
             break
-        totals.read_wait_head = next_id
+        queue.read_wait_head = next_id
 
 
 @njit()
@@ -104,7 +103,7 @@ def _issue(ssd: int, request_id: int, now_ns: int) -> int:
         if slot != NONE and is_buffered(ssd, slot):
             ready_bytes += unit_end - request.cursor
             buffered_bytes += unit_end - request.cursor
-            memory.totals(ssd).buffer_hits += 1
+            memory.counters(ssd).buffer_hits += 1
         else:
             result = _translate(ssd, request_id, unit, now_ns)
             if result == _ISSUED and slot != NONE and not _may_read(ssd):
@@ -149,10 +148,10 @@ def _translate(ssd: int, request_id: int, unit: int, now_ns: int) -> int:
 @njit()
 def _may_read(ssd: int) -> bool:
     """Whether there is a command besides those that writes may need."""
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
     config = memory.config(ssd)
     others = config.staging_units + config.translation_jobs_max + memory.servers(ssd).size
-    return bool(totals.free_commands > others - totals.programs)
+    return bool(queue.free_commands > others - queue.programs)
 
 
 @njit()
@@ -173,22 +172,24 @@ def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
 @njit()
 def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: int) -> None:
     command_id = take_read_command(ssd, slot, length_bytes)
-    memory.commands(ssd)[command_id].request = request_id
+    command = memory.commands(ssd)[command_id]
+    command.request = request_id
     request = memory.requests(ssd)[request_id]
     request.remaining += 1
     annotation.serve(request.annotation, ServedFrom.MEDIA)
     if request.annotation.die == NONE:
-        note_lane(ssd, request_id, memory.commands(ssd)[command_id].lane)
+        note_lane(ssd, request_id, command.lane)
     enqueue_read(ssd, command_id, now_ns)
 
 
 @njit()
 def _wait(ssd: int, request_id: int, now_ns: int) -> None:
-    totals = memory.totals(ssd)
-    memory.requests(ssd)[request_id].next = NONE
-    memory.requests(ssd)[request_id].waiting_since_ns = now_ns
-    if totals.read_wait_head == NONE:
-        totals.read_wait_head = request_id
+    queue = memory.queue(ssd)
+    requests = memory.requests(ssd)
+    requests[request_id].next = NONE
+    requests[request_id].waiting_since_ns = now_ns
+    if queue.read_wait_head == NONE:
+        queue.read_wait_head = request_id
     else:
-        memory.requests(ssd)[totals.read_wait_tail].next = request_id
-    totals.read_wait_tail = request_id
+        requests[queue.read_wait_tail].next = request_id
+    queue.read_wait_tail = request_id

@@ -21,7 +21,8 @@ from freezingtime.device.flash.layout import NONE, EventKind, Phase, ReadPhase
 @njit()
 def append_read(ssd: int, command_id: int, now_ns: int) -> int:
     """Let a read wait for its reader, which is returned."""
-    command = memory.commands(ssd)[command_id]
+    commands = memory.commands(ssd)
+    command = commands[command_id]
     reader_id = int(command.reader)
     reader = memory.readers(ssd)[reader_id]
     command.asked_ns = now_ns
@@ -29,7 +30,7 @@ def append_read(ssd: int, command_id: int, now_ns: int) -> int:
     if reader.head == NONE:
         reader.head = command_id
     else:
-        memory.commands(ssd)[reader.tail].next = command_id
+        commands[reader.tail].next = command_id
     reader.tail = command_id
     memory.servers(ssd)[reader.server].reads_waiting += 1
     return reader_id
@@ -131,5 +132,5 @@ def _goes_first(ssd: int, reader_id: int) -> bool:
         return False
     if server.job_head == NONE:
         return True
-    read = memory.commands(ssd)[reader.head]
-    return bool(read.sequence < memory.commands(ssd)[server.job_head].sequence)
+    commands = memory.commands(ssd)
+    return bool(commands[reader.head].sequence < commands[server.job_head].sequence)

@@ -40,14 +40,15 @@ def submit(
     If there was none when it arrived, that was before.
     """
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
-    totals.refusal = accept(ssd, operation, offset_bytes, length_bytes)
-    if totals.refusal:
+    queue = memory.queue(ssd)
+    link = memory.link(ssd)
+    queue.refusal = accept(ssd, operation, offset_bytes, length_bytes)
+    if queue.refusal:
         return False
-    request_id = totals.free_request
+    request_id = queue.free_request
     request = memory.requests(ssd)[request_id]
-    totals.free_request = request.next
-    totals.outstanding += 1
+    queue.free_request = request.next
+    queue.outstanding += 1
     request.next = NONE
     request.tag = tag
     request.operation = operation
@@ -61,9 +62,9 @@ def submit(
     annotation.hold(request.annotation, HeldBy.REQUESTS, now_ns - arrival_ns)
     unstable = config.buffered and not config.power_loss_protection
     request.through = operation == Operation.WRITE and (not config.buffered or (fua and unstable))
-    totals.through += request.through
-    start_ns = max(now_ns, totals.controller_free_ns)
-    totals.controller_free_ns = start_ns + config.command_interval_ns
+    queue.through += request.through
+    start_ns = max(now_ns, link.controller_free_ns)
+    link.controller_free_ns = start_ns + config.command_interval_ns
     dispatch_ns = start_ns + config.submission_ns
     if dispatch_ns == now_ns:
         dispatch(ssd, request_id, now_ns)
@@ -75,28 +76,30 @@ def submit(
 @njit()
 def dispatch(ssd: int, request_id: int, now_ns: int) -> None:
     """The controller takes up a request, in its turn and if not too many writes wait for room."""
-    totals = memory.totals(ssd)
-    if totals.command_head == NONE and _may_take_up(ssd):
+    queue = memory.queue(ssd)
+    if queue.command_head == NONE and _may_take_up(ssd):
         _take_up(ssd, request_id, now_ns)
         return
-    request = memory.requests(ssd)[request_id]
+    requests = memory.requests(ssd)
+    request = requests[request_id]
     request.next = NONE
     request.waiting_since_ns = now_ns
-    if totals.command_head == NONE:
-        totals.command_head = request_id
+    if queue.command_head == NONE:
+        queue.command_head = request_id
     else:
-        memory.requests(ssd)[totals.command_tail].next = request_id
-    totals.command_tail = request_id
+        requests[queue.command_tail].next = request_id
+    queue.command_tail = request_id
 
 
 @njit()
 def resume_commands(ssd: int, now_ns: int) -> None:
     """Take up the requests that had to wait, as far as may be."""
-    totals = memory.totals(ssd)
-    while totals.command_head != NONE and _may_take_up(ssd):
-        request_id = totals.command_head
-        request = memory.requests(ssd)[request_id]
-        totals.command_head = request.next
+    queue = memory.queue(ssd)
+    requests = memory.requests(ssd)
+    while queue.command_head != NONE and _may_take_up(ssd):
+        request_id = queue.command_head
+        request = requests[request_id]
+        queue.command_head = request.next
         request.next = NONE
         held(ssd, request_id, HeldBy.WRITES, now_ns)
         _take_up(ssd, request_id, now_ns)
@@ -104,7 +107,7 @@ def resume_commands(ssd: int, now_ns: int) -> None:
 
 @njit()
 def _may_take_up(ssd: int) -> bool:
-    return bool(memory.totals(ssd).writes_waiting < memory.config(ssd).writes_waiting_max)
+    return bool(memory.queue(ssd).writes_waiting < memory.config(ssd).writes_waiting_max)
 
 
 @njit()
@@ -139,14 +142,14 @@ def command_done(ssd: int, command_id: int, now_ns: int) -> None:
 @njit()
 def _discard(ssd: int, request_id: int, now_ns: int) -> None:
     """Unmap the units that are wholly inside the range, unless discards are ignored."""
-    unit_bytes = memory.config(ssd).unit_bytes
+    config = memory.config(ssd)
     request = memory.requests(ssd)[request_id]
-    first = (request.begin + unit_bytes - 1) // unit_bytes
-    end = request.end // unit_bytes
+    first = (request.begin + config.unit_bytes - 1) // config.unit_bytes
+    end = request.end // config.unit_bytes
     annotation.start(request.annotation, now_ns)
-    if memory.config(ssd).honours_discard:
-        totals = memory.totals(ssd)
+    if config.honours_discard:
+        counters = memory.counters(ssd)
         for unit in range(first, end):
-            totals.discarded_units += unmap(ssd, unit) != NONE
+            counters.discarded_units += unmap(ssd, unit) != NONE
             note_change(ssd, unit)
     part_done(ssd, request_id, now_ns)

@@ -40,14 +40,15 @@ def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
 @njit()
 def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
     """Give a program, or a step of idle work, to its lane's server."""
-    command = memory.commands(ssd)[command_id]
+    commands = memory.commands(ssd)
+    command = commands[command_id]
     server_id = memory.lanes(ssd)[command.lane].server
     server = memory.servers(ssd)[server_id]
     server.idle_work = not command.host_part
     if server.job_head == NONE:
         server.job_head = command_id
     else:
-        memory.commands(ssd)[server.job_tail].next = command_id
+        commands[server.job_tail].next = command_id
     server.job_tail = command_id
     if server.phase == Phase.IDLE:
         server.busy_since_ns = now_ns
@@ -131,7 +132,7 @@ def _end_job(ssd: int, server_id: int) -> None:
     job = memory.commands(ssd)[server.job]
     if job.host_part + job.gc_reads + job.gc_programs + job.erases == 0:
         release_command(ssd, server.job)
-        memory.totals(ssd).programs -= 1
+        memory.queue(ssd).programs -= 1
         server.job = NONE
 
 
@@ -256,7 +257,7 @@ def _suspend(ssd: int, server_id: int, now_ns: int) -> None:
     server.remaining_ns = server.done_ns - stop_ns
     server.suspended_count = server.suspensions + 1
     server.generation += 1  # the event at done_ns is void
-    memory.totals(ssd).suspensions += 1
+    memory.counters(ssd).suspensions += 1
     _begin(ssd, server_id, Phase.SUSPENDING, stop_ns + memory.config(ssd).suspend_ns)
 
 

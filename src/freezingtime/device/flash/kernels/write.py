@@ -37,30 +37,32 @@ from freezingtime.request import Operation
 @njit()
 def start_write(ssd: int, request_id: int, now_ns: int) -> None:
     """Let a write, or a discard of zones, wait for its turn and for room."""
-    totals = memory.totals(ssd)
-    if totals.write_head == NONE:
-        totals.write_head = request_id
+    queue = memory.queue(ssd)
+    requests = memory.requests(ssd)
+    if queue.write_head == NONE:
+        queue.write_head = request_id
     else:
-        memory.requests(ssd)[totals.write_tail].next = request_id
-    totals.write_tail = request_id
-    totals.writes_waiting += 1
-    memory.requests(ssd)[request_id].waiting_since_ns = now_ns
+        requests[queue.write_tail].next = request_id
+    queue.write_tail = request_id
+    queue.writes_waiting += 1
+    requests[request_id].waiting_since_ns = now_ns
     pump(ssd, now_ns)
 
 
 @njit()
 def admit_piece(ssd: int, now_ns: int) -> None:
     """The oldest piece of a write that is on the link has arrived in the controller."""
-    totals = memory.totals(ssd)
-    piece = memory.pieces(ssd)[totals.piece_head]
+    queue = memory.queue(ssd)
+    pieces = memory.pieces(ssd)
+    piece = pieces[queue.piece_head]
     request_id = piece.request
     request = memory.requests(ssd)[request_id]
     if request.operation == Operation.WRITE:
         _place_range(ssd, request_id, piece.begin, piece.end, now_ns)
     else:
         reset_zones(ssd, piece.begin, piece.end)
-    totals.piece_head = (totals.piece_head + 1) % memory.pieces(ssd).size
-    totals.pieces -= 1
+    queue.piece_head = (queue.piece_head + 1) % pieces.size
+    queue.pieces -= 1
     if piece.end == request.end:
         if request.through:
             program_open_slots(ssd, now_ns)
@@ -71,17 +73,19 @@ def admit_piece(ssd: int, now_ns: int) -> None:
 @njit()
 def program_done(ssd: int, command_id: int, now_ns: int) -> None:
     """What the host wrote is in the cells: note it, make room, tell who waits."""
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
+    ftl = memory.ftl(ssd)
     command = memory.commands(ssd)[command_id]
     block = memory.blocks(ssd)[command.block]
     if block.erases == command.generation:
         block.programmed = command.programmed
-    totals.programs_pending -= 1
-    totals.staged_units -= command.units
-    totals.translation_jobs -= command.translations
+    queue.programs_pending -= 1
+    queue.staged_units -= command.units
+    ftl.translation_jobs -= command.translations
     if command.request != NONE:
         part_done(ssd, command.request, now_ns)
-    memory.epochs(ssd)[command.epoch % memory.epochs(ssd).size].outstanding -= 1
+    epochs = memory.epochs(ssd)
+    epochs[command.epoch % epochs.size].outstanding -= 1
     end_epochs(ssd, now_ns)
     pump(ssd, now_ns)
 
@@ -90,15 +94,17 @@ def program_done(ssd: int, command_id: int, now_ns: int) -> None:
 def flush(ssd: int, request_id: int, now_ns: int) -> None:
     """Let a flush wait until all that is in the write buffer is stable."""
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
-    annotation.start(memory.requests(ssd)[request_id].annotation, now_ns)
+    queue = memory.queue(ssd)
+    request = memory.requests(ssd)[request_id]
+    annotation.start(request.annotation, now_ns)
     if not config.buffered or config.power_loss_protection:
         part_done(ssd, request_id, now_ns)
         return
     program_open_slots(ssd, now_ns)
-    memory.requests(ssd)[request_id].waiting_since_ns = now_ns
-    memory.epochs(ssd)[totals.epoch % memory.epochs(ssd).size].request = request_id
-    totals.epoch += 1
+    request.waiting_since_ns = now_ns
+    epochs = memory.epochs(ssd)
+    epochs[queue.epoch % epochs.size].request = request_id
+    queue.epoch += 1
     end_epochs(ssd, now_ns)
 
 
@@ -106,10 +112,12 @@ def flush(ssd: int, request_id: int, now_ns: int) -> None:
 def pump(ssd: int, now_ns: int) -> None:
     """Let waiting writes in as far as there is room, first come first served."""
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
-    while totals.write_head != NONE and totals.pieces < memory.pieces(ssd).size:
-        request_id = totals.write_head
-        request = memory.requests(ssd)[request_id]
+    queue = memory.queue(ssd)
+    link = memory.link(ssd)
+    requests = memory.requests(ssd)
+    while queue.write_head != NONE and queue.pieces < memory.pieces(ssd).size:
+        request_id = queue.write_head
+        request = requests[request_id]
         if request.begin == request.end:
             _leave_queue(ssd, request_id)
             part_done(ssd, request_id, now_ns)
@@ -118,43 +126,43 @@ def pump(ssd: int, now_ns: int) -> None:
             annotation.start(request.annotation, now_ns)
             held(ssd, request_id, HeldBy.BUFFER_FULL, now_ns)
             _leave_queue(ssd, request_id)
-            arrived_ns = max(now_ns, totals.link_in_free_ns, totals.buffer_free_ns)
+            arrived_ns = max(now_ns, link.in_free_ns, link.buffer_free_ns)
             _add_piece(ssd, request_id, request.begin, request.end, arrived_ns)
             continue
-        room = config.staging_units - totals.staged_units
+        room = config.staging_units - queue.staged_units
         if room == 0 or (config.cached_pages_max and not take_job(ssd)):
             break
         first_unit = request.cursor // config.unit_bytes
         end = min(request.end, (first_unit + room) * config.unit_bytes)
         if config.cached_pages_max:
             end = min(end, page_end_bytes(ssd, request.cursor))
-        totals.staged_units += (end - 1) // config.unit_bytes + 1 - first_unit
+        queue.staged_units += (end - 1) // config.unit_bytes + 1 - first_unit
         annotation.start(request.annotation, now_ns)
         held(ssd, request_id, HeldBy.BUFFER_FULL, now_ns)
         _fetch_piece(ssd, request_id, request.cursor, end, now_ns)
         request.cursor = end
         if end == request.end:
             _leave_queue(ssd, request_id)
-    if totals.write_head != NONE and totals.pieces == 0 and totals.programs_pending == 0:
+    if queue.write_head != NONE and queue.pieces == 0 and queue.programs_pending == 0:
         program_open_slots(ssd, now_ns)  # they alone take up all the room
 
 
 @njit()
 def _leave_queue(ssd: int, request_id: int) -> None:
     """The first of the writes that wait waits no more."""
-    totals = memory.totals(ssd)
-    totals.write_head = memory.requests(ssd)[request_id].next
-    totals.writes_waiting -= 1
+    queue = memory.queue(ssd)
+    queue.write_head = memory.requests(ssd)[request_id].next
+    queue.writes_waiting -= 1
 
 
 @njit()
 def _fetch_piece(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -> None:
     """Bring a piece of a write over the link and into the controller's memory."""
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
+    link = memory.link(ssd)
     duration_ns = transfer_ns(end - begin, config.link_bytes_per_s)
-    totals.link_in_free_ns = max(now_ns, totals.link_in_free_ns) + duration_ns
-    arrived_ns = totals.link_in_free_ns
+    link.in_free_ns = max(now_ns, link.in_free_ns) + duration_ns
+    arrived_ns = link.in_free_ns
     if config.buffered:
         arrived_ns = access_buffer(ssd, end - begin, arrived_ns)
     _add_piece(ssd, request_id, begin, end, arrived_ns)
@@ -163,9 +171,10 @@ def _fetch_piece(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -
 @njit()
 def _add_piece(ssd: int, request_id: int, begin: int, end: int, arrived_ns: int) -> None:
     """Let a piece be in the controller at a time that is not before that of the last one."""
-    totals = memory.totals(ssd)
-    piece = memory.pieces(ssd)[(totals.piece_head + totals.pieces) % memory.pieces(ssd).size]
-    totals.pieces += 1
+    queue = memory.queue(ssd)
+    pieces = memory.pieces(ssd)
+    piece = pieces[(queue.piece_head + queue.pieces) % pieces.size]
+    queue.pieces += 1
     piece.request = request_id
     piece.begin = begin
     piece.end = end
@@ -175,8 +184,8 @@ def _add_piece(ssd: int, request_id: int, begin: int, end: int, arrived_ns: int)
 @njit()
 def _place_range(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -> None:
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
-    totals.host_bytes += end - begin
+    counters = memory.counters(ssd)
+    counters.host_bytes += end - begin
     if config.zone_bytes:
         write_to_zone(ssd, begin, end, now_ns)
         return
@@ -187,7 +196,7 @@ def _place_range(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -
         first = max(begin - unit * config.unit_bytes, 0)
         last = min(end - unit * config.unit_bytes, config.unit_bytes)
         _place_unit(ssd, request_id, unit, _sectors(ssd, first, last), now_ns)
-        totals.host_units += 1
+        counters.host_units += 1
 
 
 @njit()
@@ -204,20 +213,22 @@ def _sectors(ssd: int, first: int, last: int) -> int:
 @njit()
 def _place_unit(ssd: int, request_id: int, unit: int, sectors: int, now_ns: int) -> None:
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
+    counters = memory.counters(ssd)
+    open_slots = memory.open_slots(ssd)
     old_slot = slot_of(ssd, unit)
     open_id = NONE if old_slot == NONE else open_slot_of(ssd, old_slot)
     if open_id != NONE:  # not yet on its way to the cells: overwrite it in memory
         lane_id = open_id // config.slots_per_program
-        memory.open_slots(ssd)[open_id].sectors |= sectors
-        totals.staged_units -= 1
-        totals.coalesced_units += 1
+        open_slots[open_id].sectors |= sectors
+        queue.staged_units -= 1
+        counters.coalesced_units += 1
     else:
         old_on_flash = old_slot != NONE and not is_buffered(ssd, old_slot)
         lane_id = place(ssd, unit)
         open_id = open_slot_of(ssd, slot_of(ssd, unit))
-        memory.open_slots(ssd)[open_id].sectors = sectors
-        memory.open_slots(ssd)[open_id].old_on_flash = old_on_flash
+        open_slots[open_id].sectors = sectors
+        open_slots[open_id].old_on_flash = old_on_flash
     lane = memory.lanes(ssd)[lane_id]
     request = memory.requests(ssd)[request_id]
     if request.annotation.die == NONE:

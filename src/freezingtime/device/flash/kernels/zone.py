@@ -37,19 +37,20 @@ def accept(ssd: int, operation: int, offset_bytes: int, length_bytes: int) -> in
 def write_to_zone(ssd: int, begin: int, end: int, now_ns: int) -> None:
     """Put data that are in the controller into their zone; at its beginning, reset it first."""
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
+    counters = memory.counters(ssd)
     zone_id = begin // config.zone_bytes
     zone = memory.zones(ssd)[zone_id]
     start = zone_id * config.zone_bytes
     if begin == start:
         _reset(ssd, zone_id)
     if begin % config.unit_bytes:  # the unit's first part is here already
-        totals.staged_units -= 1
-        totals.coalesced_units += 1
+        queue.staged_units -= 1
+        counters.coalesced_units += 1
     for unit in range(begin // config.unit_bytes, (end - 1) // config.unit_bytes + 1):
         if slot_of(ssd, unit) == NONE:
             map_unit(ssd, unit, _slot(ssd, zone_id, unit - start // config.unit_bytes))
-        totals.host_units += 1
+        counters.host_units += 1
     zone.filled_bytes = end - start
     program_bytes = config.slots_per_program * config.unit_bytes
     while zone.filled_bytes - zone.taken_bytes >= program_bytes:
@@ -70,8 +71,9 @@ def reset_zones(ssd: int, begin: int, end: int) -> None:
 def fill_zones(ssd: int) -> None:
     """Let all zones be full, without time passing."""
     config = memory.config(ssd)
-    for zone_id in range(memory.zones(ssd).size):
-        zone = memory.zones(ssd)[zone_id]
+    zones = memory.zones(ssd)
+    for zone_id in range(zones.size):
+        zone = zones[zone_id]
         first_unit = zone_id * config.zone_bytes // config.unit_bytes
         for offset in range(config.zone_capacity_bytes // config.unit_bytes):
             map_unit(ssd, first_unit + offset, _slot(ssd, zone_id, offset))
@@ -91,7 +93,7 @@ def _accept_write(ssd: int, offset_bytes: int, length_bytes: int) -> int:
     if begin + length_bytes > config.zone_capacity_bytes:
         return Refusal.CAPACITY
     is_open = 0 < accepted_bytes < config.zone_capacity_bytes
-    if not is_open and memory.totals(ssd).open_zones == config.open_zones_max:
+    if not is_open and memory.ftl(ssd).open_zones == config.open_zones_max:
         return Refusal.OPEN_ZONES
     _set_pointer(ssd, zone_id, begin + length_bytes)
     return Refusal.NONE
@@ -100,12 +102,12 @@ def _accept_write(ssd: int, offset_bytes: int, length_bytes: int) -> int:
 @njit()
 def _set_pointer(ssd: int, zone_id: int, accepted_bytes: int) -> None:
     """Move a zone's write pointer; a zone that is partly written is open."""
-    totals = memory.totals(ssd)
+    ftl = memory.ftl(ssd)
     zone = memory.zones(ssd)[zone_id]
     capacity_bytes = memory.config(ssd).zone_capacity_bytes
-    totals.open_zones -= 0 < zone.accepted_bytes < capacity_bytes
+    ftl.open_zones -= 0 < zone.accepted_bytes < capacity_bytes
     zone.accepted_bytes = accepted_bytes
-    totals.open_zones += 0 < zone.accepted_bytes < capacity_bytes
+    ftl.open_zones += 0 < zone.accepted_bytes < capacity_bytes
 
 
 @njit()
@@ -153,13 +155,14 @@ def _program(ssd: int, zone_id: int, length_bytes: int, now_ns: int) -> None:
 def _reset(ssd: int, zone_id: int) -> None:
     """Empty a zone. Its blocks are erased when they are written to again."""
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
+    queue = memory.queue(ssd)
+    counters = memory.counters(ssd)
     zone = memory.zones(ssd)[zone_id]
     if zone.filled_bytes == 0:
         return
     filled_units = (zone.filled_bytes - 1) // config.unit_bytes + 1
     taken_units = zone.taken_bytes // config.unit_bytes
-    totals.staged_units -= filled_units - taken_units
+    queue.staged_units -= filled_units - taken_units
     first_unit = zone_id * config.zone_bytes // config.unit_bytes
     for unit in range(first_unit, first_unit + filled_units):
         unmap(ssd, unit)
@@ -169,7 +172,7 @@ def _reset(ssd: int, zone_id: int) -> None:
             _mark_for_erase(ssd, block_id)
     zone.filled_bytes = 0
     zone.taken_bytes = 0
-    totals.zone_resets += 1
+    counters.zone_resets += 1
 
 
 @njit()
@@ -178,4 +181,4 @@ def _mark_for_erase(ssd: int, block_id: int) -> None:
     block.erases += 1
     block.erase_due = 1
     block.programmed = 0
-    memory.totals(ssd).erases += 1
+    memory.counters(ssd).erases += 1

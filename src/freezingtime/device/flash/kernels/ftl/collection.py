@@ -27,7 +27,7 @@ def collect(ssd: int, lane_id: int) -> None:
         garbage = config.slots_per_block - memory.blocks(ssd)[victim_id].valid
         lane.debt_share += garbage // config.slots_per_program
         empty(ssd, lane_id, victim_id)
-        memory.totals(ssd).collections += 1
+        memory.counters(ssd).collections += 1
 
 
 @njit()
@@ -44,8 +44,9 @@ def collect_ahead(ssd: int, lane_id: int) -> None:
     lane = memory.lanes(ssd)[lane_id]
     lane.debt_share += valid // memory.config(ssd).slots_per_program + 1
     empty(ssd, lane_id, victim_id)
-    memory.totals(ssd).collections += 1
-    memory.totals(ssd).idle_collections += 1
+    counters = memory.counters(ssd)
+    counters.collections += 1
+    counters.idle_collections += 1
 
 
 @njit()
@@ -58,7 +59,7 @@ def fold(ssd: int, lane_id: int) -> None:
     lane.debt_share += valid // config.slots_per_program + 1
     empty(ssd, lane_id, oldest_id)
     collect(ssd, lane_id)
-    memory.totals(ssd).folds += 1
+    memory.counters(ssd).folds += 1
 
 
 @njit()
@@ -80,7 +81,7 @@ def take_free_block(ssd: int, lane_id: int, role: int) -> int:
 def close_block(ssd: int, block_id: int) -> None:
     block = memory.blocks(ssd)[block_id]
     block.role = Role.CLOSED
-    block.closed_at = memory.totals(ssd).host_units
+    block.closed_at = memory.counters(ssd).host_units
 
 
 @njit()
@@ -128,13 +129,15 @@ def _victim(ssd: int, lane_id: int) -> int:
     first = lane_id * config.blocks_per_lane
     best_id = NONE
     best_score = -1.0
+    blocks = memory.blocks(ssd)
+    counters = memory.counters(ssd)
     for block_id in range(first, first + config.blocks_per_lane):
-        block = memory.blocks(ssd)[block_id]
+        block = blocks[block_id]
         garbage = config.slots_per_block - block.valid
         if block.role != Role.CLOSED or garbage == 0 or block.slc:
             continue
         if config.cost_benefit:
-            age = memory.totals(ssd).host_units - block.closed_at + 1
+            age = counters.host_units - block.closed_at + 1
             score = age * garbage / (2 * block.valid + 1e-9)
         else:
             score = float(garbage)
@@ -151,8 +154,9 @@ def _oldest_cached(ssd: int, lane_id: int) -> int:
     first = lane_id * config.blocks_per_lane
     oldest_id = NONE
     closed_at = 0
+    blocks = memory.blocks(ssd)
     for block_id in range(first, first + config.blocks_per_lane):
-        block = memory.blocks(ssd)[block_id]
+        block = blocks[block_id]
         if (
             block.slc
             and block.role == Role.CLOSED
@@ -171,8 +175,9 @@ def empty(ssd: int, lane_id: int, victim_id: int) -> None:
     valid = memory.blocks(ssd)[victim_id].valid
     first = victim_id * config.slots_per_block
     sensed = NONE
+    unit_of_slot = memory.unit_of_slot(ssd)
     for slot in range(first, first + config.slots_per_block):
-        unit = int(memory.unit_of_slot(ssd)[slot]) - 1
+        unit = int(unit_of_slot[slot]) - 1
         if unit == NONE:
             continue
         if slot // config.slots_per_sense != sensed:
@@ -204,7 +209,8 @@ def _move(ssd: int, lane_id: int, unit: int) -> None:
 @njit()
 def _erase(ssd: int, lane_id: int, block_id: int) -> None:
     lane = memory.lanes(ssd)[lane_id]
-    block = memory.blocks(ssd)[block_id]
+    blocks = memory.blocks(ssd)
+    block = blocks[block_id]
     block.role = Role.FREE
     block.erases += 1
     block.next = NONE
@@ -213,7 +219,7 @@ def _erase(ssd: int, lane_id: int, block_id: int) -> None:
     if lane.free_count == 0:
         lane.free_head = block_id
     else:
-        memory.blocks(ssd)[lane.free_tail].next = block_id
+        blocks[lane.free_tail].next = block_id
     lane.free_tail = block_id
     lane.free_count += 1
     lane.debt_erases += 1

@@ -47,7 +47,7 @@ def take_open_slots(ssd: int, lane_id: int) -> None:
 def _lane_for(ssd: int, unit: int) -> int:
     config = memory.config(ssd)
     if config.dynamic:
-        return int(memory.totals(ssd).stripe_lane)
+        return int(memory.ftl(ssd).stripe_lane)
     return int(unit // config.slots_per_sense % config.lanes)
 
 
@@ -55,10 +55,11 @@ def _lane_for(ssd: int, unit: int) -> int:
 def _stripe_on(ssd: int) -> None:
     """Go on to the next lane that may take a program's worth of valid slots."""
     config = memory.config(ssd)
-    totals = memory.totals(ssd)
+    ftl = memory.ftl(ssd)
+    lanes = memory.lanes(ssd)
     for _ in range(config.lanes):
-        totals.stripe_lane = (totals.stripe_lane + 1) % config.lanes
-        lane = memory.lanes(ssd)[totals.stripe_lane]
+        ftl.stripe_lane = (ftl.stripe_lane + 1) % config.lanes
+        lane = lanes[ftl.stripe_lane]
         if lane.valid + config.slots_per_program <= config.lane_slots_max:
             break
 

@@ -65,7 +65,7 @@ def _owes(ssd: int, lane_id: int) -> bool:
 def _step(ssd: int, lane_id: int, now_ns: int) -> None:
     """Move about a program's worth of units."""
     command_id = take_command(ssd)
-    memory.totals(ssd).programs += 1
+    memory.queue(ssd).programs += 1
     command = memory.commands(ssd)[command_id]
     command.is_read = 0
     command.lane = lane_id

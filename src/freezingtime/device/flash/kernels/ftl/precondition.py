@@ -62,8 +62,9 @@ def scatter(ssd: int, generator: np.random.Generator, valid_share: NDArray[np.fl
 def settle(ssd: int) -> None:
     """Nothing is on its way: all data are in the cells, and no block is worn."""
     config = memory.config(ssd)
+    lanes = memory.lanes(ssd)
     for lane_id in range(config.lanes):
-        lane = memory.lanes(ssd)[lane_id]
+        lane = lanes[lane_id]
         if lane.host_block != NONE and lane.host_slot > lane.host_open:
             take_open_slots(ssd, lane_id)
     blocks = memory.blocks(ssd)
@@ -71,7 +72,7 @@ def settle(ssd: int) -> None:
         blocks[block_id].programmed = config.slots_per_block
         blocks[block_id].erases = 0
     for lane_id in range(config.lanes):
-        lane = memory.lanes(ssd)[lane_id]
+        lane = lanes[lane_id]
         if lane.host_block != NONE:
             blocks[lane.host_block].programmed = lane.host_open
 
@@ -80,7 +81,7 @@ def settle(ssd: int) -> None:
 def _write(ssd: int, unit: int) -> None:
     lane_id = place(ssd, unit)
     lane = memory.lanes(ssd)[lane_id]
-    memory.totals(ssd).host_units += 1
+    memory.counters(ssd).host_units += 1
     if lane.host_slot - lane.host_open == lane.host_program:
         take_open_slots(ssd, lane_id)
         take_debt(ssd, lane_id)

@@ -36,10 +36,10 @@ def page_end_bytes(ssd: int, offset_bytes: int) -> int:
 @njit()
 def take_job(ssd: int) -> bool:
     """Whether another translation page may be on its way; if so, it counts from now on."""
-    totals = memory.totals(ssd)
-    if totals.translation_jobs == memory.config(ssd).translation_jobs_max:
+    ftl = memory.ftl(ssd)
+    if ftl.translation_jobs == memory.config(ssd).translation_jobs_max:
         return False
-    totals.translation_jobs += 1
+    ftl.translation_jobs += 1
     return True
 
 
@@ -47,16 +47,17 @@ def take_job(ssd: int) -> bool:
 def look_up_to_read(ssd: int, request_id: int, page_id: int, now_ns: int) -> bool:
     """Whether the page is here; if not, the request waits for it. A job must be taken."""
     page = memory.translations(ssd)[page_id]
-    memory.requests(ssd)[request_id].translation_page = page_id
+    requests = memory.requests(ssd)
+    request = requests[request_id]
+    request.translation_page = page_id
     if _is_here(ssd, page_id, now_ns):
         return True
-    request = memory.requests(ssd)[request_id]
     request.next = NONE
     request.waiting_since_ns = now_ns
     if page.wait_head == NONE:
         page.wait_head = request_id
     else:
-        memory.requests(ssd)[page.wait_tail].next = request_id
+        requests[page.wait_tail].next = request_id
     page.wait_tail = request_id
     return False
 
@@ -83,16 +84,17 @@ def translation_read(ssd: int, command_id: int, now_ns: int) -> int:
 @njit()
 def _is_here(ssd: int, page_id: int, now_ns: int) -> bool:
     """Look a page up; the job that was taken is given back if it is not needed."""
-    totals = memory.totals(ssd)
+    ftl = memory.ftl(ssd)
+    counters = memory.counters(ssd)
     page = memory.translations(ssd)[page_id]
     if page.residence == Residence.CACHED:
-        totals.translation_hits += 1
-        totals.translation_jobs -= 1
+        counters.translation_hits += 1
+        ftl.translation_jobs -= 1
         use(ssd, page_id)
         return True
-    totals.translation_misses += 1
+    counters.translation_misses += 1
     if page.residence == Residence.LOADING:
-        totals.translation_jobs -= 1
+        ftl.translation_jobs -= 1
     else:
         _load(ssd, page_id, now_ns)
     return bool(page.residence == Residence.CACHED)
@@ -107,7 +109,7 @@ def _load(ssd: int, page_id: int, now_ns: int) -> None:
         _admit(ssd, page_id, now_ns)
         return
     memory.translations(ssd)[page_id].residence = Residence.LOADING
-    memory.totals(ssd).translation_reads += 1
+    memory.counters(ssd).translation_reads += 1
     command_id = take_read_command(ssd, slot, config.unit_bytes)
     memory.commands(ssd)[command_id].translation_page = page_id
     enqueue_read(ssd, command_id, now_ns)
@@ -116,16 +118,16 @@ def _load(ssd: int, page_id: int, now_ns: int) -> None:
 @njit()
 def _admit(ssd: int, page_id: int, now_ns: int) -> None:
     """Put a page into the cache, in the place of the oldest if need be."""
-    totals = memory.totals(ssd)
+    ftl = memory.ftl(ssd)
     written_back = False
-    if totals.cached_pages == memory.config(ssd).cached_pages_max:
+    if ftl.cached_pages == memory.config(ssd).cached_pages_max:
         oldest_id = remove_oldest(ssd)
         oldest = memory.translations(ssd)[oldest_id]
         if oldest.dirty:
             oldest.dirty = 0
             written_back = _write_back(ssd, oldest_id, now_ns)
     if not written_back:
-        totals.translation_jobs -= 1
+        ftl.translation_jobs -= 1
     insert(ssd, page_id)
 
 
@@ -138,7 +140,7 @@ def _write_back(ssd: int, page_id: int, now_ns: int) -> bool:
     if slot != NONE and open_slot_of(ssd, slot) != NONE:
         return False
     lane_id = place(ssd, unit)
-    memory.totals(ssd).translation_writes += 1
+    memory.counters(ssd).translation_writes += 1
     memory.open_slots(ssd)[open_slot_of(ssd, slot_of(ssd, unit))].old_on_flash = 0
     lane = memory.lanes(ssd)[lane_id]
     lane.open_translations += 1

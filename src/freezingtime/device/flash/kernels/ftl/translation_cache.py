@@ -24,16 +24,16 @@ def note_change(ssd: int, unit: int) -> None:
 @njit()
 def insert(ssd: int, page_id: int) -> None:
     """Keep a page, as the one used last; there must be room."""
-    totals = memory.totals(ssd)
+    ftl = memory.ftl(ssd)
     memory.translations(ssd)[page_id].residence = Residence.CACHED
-    totals.cached_pages += 1
+    ftl.cached_pages += 1
     _link_newest(ssd, page_id)
 
 
 @njit()
 def use(ssd: int, page_id: int) -> None:
     """Note that a page that is here was used."""
-    if memory.totals(ssd).newest_page != page_id:
+    if memory.ftl(ssd).newest_page != page_id:
         _unlink(ssd, page_id)
         _link_newest(ssd, page_id)
 
@@ -41,36 +41,38 @@ def use(ssd: int, page_id: int) -> None:
 @njit()
 def remove_oldest(ssd: int) -> int:
     """Give up the page that was used least recently, which is returned."""
-    totals = memory.totals(ssd)
-    page_id = totals.oldest_page
+    ftl = memory.ftl(ssd)
+    page_id = ftl.oldest_page
     _unlink(ssd, page_id)
-    totals.cached_pages -= 1
+    ftl.cached_pages -= 1
     memory.translations(ssd)[page_id].residence = Residence.FLASH
     return int(page_id)
 
 
 @njit()
 def _link_newest(ssd: int, page_id: int) -> None:
-    totals = memory.totals(ssd)
-    page = memory.translations(ssd)[page_id]
+    ftl = memory.ftl(ssd)
+    pages = memory.translations(ssd)
+    page = pages[page_id]
     page.newer = NONE
-    page.older = totals.newest_page
+    page.older = ftl.newest_page
     if page.older == NONE:
-        totals.oldest_page = page_id
+        ftl.oldest_page = page_id
     else:
-        memory.translations(ssd)[page.older].newer = page_id
-    totals.newest_page = page_id
+        pages[page.older].newer = page_id
+    ftl.newest_page = page_id
 
 
 @njit()
 def _unlink(ssd: int, page_id: int) -> None:
-    totals = memory.totals(ssd)
-    page = memory.translations(ssd)[page_id]
+    ftl = memory.ftl(ssd)
+    pages = memory.translations(ssd)
+    page = pages[page_id]
     if page.newer == NONE:
-        totals.newest_page = page.older
+        ftl.newest_page = page.older
     else:
-        memory.translations(ssd)[page.newer].older = page.older
+        pages[page.newer].older = page.older
     if page.older == NONE:
-        totals.oldest_page = page.newer
+        ftl.oldest_page = page.newer
     else:
-        memory.translations(ssd)[page.older].newer = page.newer
+        pages[page.older].newer = page.newer

@@ -30,7 +30,7 @@ def level_wear(ssd: int, lane_id: int) -> None:
         _swap_frontiers(ssd, lane_id)
         # The block that is to be opened bears the cost.
         lane.debt_share = max(lane.debt_share, config.slots_per_block // config.slots_per_program)
-        memory.totals(ssd).wear_moves += 1
+        memory.counters(ssd).wear_moves += 1
         coldest_id = _coldest(ssd, lane_id)
 
 
@@ -45,8 +45,9 @@ def _swap_frontiers(ssd: int, lane_id: int) -> None:
 @njit()
 def _is_too_worn(ssd: int, lane_id: int, coldest_id: int) -> bool:
     """Whether the block that is next to be used is worn too far beyond the coldest."""
-    next_block = memory.blocks(ssd)[memory.lanes(ssd)[lane_id].free_head]
-    ahead = next_block.erases - memory.blocks(ssd)[coldest_id].erases
+    blocks = memory.blocks(ssd)
+    next_block = blocks[memory.lanes(ssd)[lane_id].free_head]
+    ahead = next_block.erases - blocks[coldest_id].erases
     return bool(ahead > memory.config(ssd).wear_spread)
 
 
@@ -56,8 +57,9 @@ def _coldest(ssd: int, lane_id: int) -> int:
     first = lane_id * config.blocks_per_lane
     coldest_id = NONE
     least_erases = 0
+    blocks = memory.blocks(ssd)
     for block_id in range(first, first + config.blocks_per_lane):
-        block = memory.blocks(ssd)[block_id]
+        block = blocks[block_id]
         if block.role != Role.CLOSED or block.slc:
             continue
         if coldest_id == NONE or block.erases < least_erases:
