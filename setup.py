@@ -2,18 +2,36 @@
 """The one thing pyproject.toml cannot say: the agent is a plain shared library in C.
 
 It is declared as an extension module so that the compiler, its flags and the file's place
-are the build's ordinary business. Nothing ever imports it; QEMU preloads it.
+are the build's ordinary business. Nothing ever imports it; QEMU preloads it. So neither its name
+nor the wheel's tag has a Python's ABI: one wheel is for every Python 3 of its platform.
 """
 
 import runpy
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 
 AGENT = Path("src/freezingtime/clock/agent")
 DIGEST = runpy.run_path(str(AGENT / "digest.py"))["sources_digest"](AGENT)
 
+
+class BuildAgent(build_ext):
+    def get_ext_filename(self, ext_name: str) -> str:
+        """Path of a library under the package's root, with no ABI in its name."""
+        return str(Path(*ext_name.split(".")).with_suffix(".so"))
+
+
+class WheelOfAnyPython(bdist_wheel):
+    def get_tag(self) -> tuple[str, str, str]:
+        """Python, ABI and platform of the wheel, in an editable installation as well."""
+        _, _, platform = super().get_tag()
+        return "py3", "none", platform
+
+
 setup(
+    cmdclass={"build_ext": BuildAgent, "bdist_wheel": WheelOfAnyPython},
     # Always: a source that is gone would not be noticed, and it takes two seconds.
     options={"build_ext": {"force": True}},
     ext_modules=[

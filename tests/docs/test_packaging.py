@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_every_file_of_the_package_is_in_it(wheel: Path) -> None:
         if name.startswith("freezingtime/") and not name.endswith(".so")
     }
     assert packed == wanted
+
+
+def test_it_is_for_every_python_of_its_platform(wheel: Path) -> None:
+    """The agent is plain C: nothing in the wheel has a Python's ABI."""
+    platform = sysconfig.get_platform().replace("-", "_")
+    assert wheel.name.endswith(f"-py3-none-{platform}.whl")
+    libraries = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
+    assert libraries == ["freezingtime/clock/agent/_agent.so"]
 
 
 def test_the_agent_is_in_it_and_of_these_sources(wheel: Path, tmp_path: Path) -> None:

@@ -19,25 +19,26 @@ EXIT_REFUSED = 64
 
 
 def agent_path() -> Path:
-    """The compiled agent, which the package's build leaves beside its sources.
+    """The compiled agent, which the package's build (setup.py) leaves beside its sources.
 
     Raises:
         InputError: it was not built, or its sources have changed since.
     """
     directory = Path(__file__).parent
-    for built in sorted(directory.glob("_agent*.so")):
-        # One of another version fails in ways that do not tell: after an update of sources that
-        # were installed with `pip install -e`, say.
-        if not is_made_of(built, directory):
-            raise InputError(
-                f"the agent {built} was made of other sources than those beside it: build it "
-                "with 'make setup', or reinstall freezingtime with pip"
-            )
-        return built
-    raise InputError(
-        f"the agent is not built: no _agent*.so in {directory}; install a C compiler and "
-        "reinstall freezingtime with pip"
-    )
+    built = directory / "_agent.so"
+    if not built.is_file():
+        raise InputError(
+            f"the agent is not built: no {built.name} in {directory}; install a C compiler and "
+            "reinstall freezingtime with pip"
+        )
+    # One of another version fails in ways that do not tell: after an update of sources that
+    # were installed with `pip install -e`, say.
+    if not is_made_of(built, directory):
+        raise InputError(
+            f"the agent {built} was made of other sources than those beside it: build it "
+            "with 'make setup', or reinstall freezingtime with pip"
+        )
+    return built
 
 
 def agent_identity() -> str:
