@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "ours/base.h"
-#include "ours/nbd_client.h"
+#include "ours/emulator/nbd_client.h"
 
 #define DISK 7
 

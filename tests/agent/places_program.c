@@ -72,7 +72,7 @@ NOT_INLINED int other_caller(int value)
 #include <dlfcn.h>
 #include <stdlib.h>
 
-#include "qemu/places.h"
+#include "qemu/cpus/places.h"
 
 static int ours(int value)
 {

@@ -50,7 +50,9 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """The client as a program of its own."""
     program = tmp_path_factory.mktemp("client") / f"client-{request.param}"
     flags = [*STRICT, *(SANITIZE if request.param == "sanitized" else [])]
-    agent = [str(AGENT_DIRECTORY / "ours" / name) for name in ("nbd_client.c", "patience.c")]
+    agent = [
+        str(AGENT_DIRECTORY / "ours/emulator" / name) for name in ("nbd_client.c", "patience.c")
+    ]
     command = [require_tool("gcc"), *flags, "-o", str(program), str(HARNESS), *agent]
     subprocess.run(command, check=True, timeout=END_DEADLINE_S)
     return program

@@ -13,7 +13,7 @@ from tests.conftest import require_tool
 from tests.support.agentlib import AGENT_DIRECTORY, END_DEADLINE_S, STRICT
 
 PROGRAM = Path(__file__).parent / "places_program.c"
-FINDER = [AGENT_DIRECTORY / "qemu" / "places.c", AGENT_DIRECTORY / "ours" / "base.c"]
+FINDER = [AGENT_DIRECTORY / "qemu/cpus/places.c", AGENT_DIRECTORY / "ours/base.c"]
 
 
 class Build(NamedTuple):

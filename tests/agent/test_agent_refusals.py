@@ -295,7 +295,7 @@ class TestSources:
         assert compiled_values(expected, tmp_path) == expected
 
     def test_nothing_in_the_header_is_missing_here(self) -> None:
-        header = (AGENT_DIRECTORY / "ours" / "protocol.h").read_text()
+        header = (AGENT_DIRECTORY / "ours/emulator/protocol.h").read_text()
         code = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
         assert set(re.findall(r"\bFT_\w+", code)) == set(CONSTANTS)
         for name, body in re.findall(r"struct (\w+) \{(.*?)\}", code, flags=re.DOTALL):
@@ -341,7 +341,7 @@ def compiled_values(expressions: dict[str, int], directory: Path) -> dict[str, i
     )
     source = directory / "values.c"
     source.write_text(
-        '#include <stddef.h>\n#include <stdio.h>\n#include "ours/protocol.h"\n'
+        '#include <stddef.h>\n#include <stdio.h>\n#include "ours/emulator/protocol.h"\n'
         f"int main(void)\n{{\n{prints}    return 0;\n}}\n"
     )
     program = directory / "values"

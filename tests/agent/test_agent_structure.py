@@ -75,11 +75,23 @@ def test_the_room_of_qemu_does_not_know_ours(kind: str, request: pytest.FixtureR
     assert not graph.get("ours/request")
 
 
+@pytest.mark.parametrize("kind", ["includes", "symbols"])
+def test_what_speaks_to_the_emulator_knows_no_qemu(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    graph: Graph = request.getfixturevalue(kind)
+    room = "ours/emulator/"
+    parts = [part for part in graph if part.startswith(room)]
+    assert len(parts) >= 4
+    for part in parts:
+        assert {name for name in graph[part] if not name.startswith(room)} <= SHARED, part
+
+
 def test_no_version_of_qemu_is_asked_for_or_named_among_ours() -> None:
     for source in AGENT_DIRECTORY.rglob("*.[ch]"):
         text = source.read_text()
         assert not re.search(r"query_version|QEMU_VERSION|qemu_version", text), source
-        if source.parent.name == "ours":
+        if source.is_relative_to(AGENT_DIRECTORY / "ours"):
             assert not re.search(r"\bQEMU \d|(?<!GPL-)\b\d+\.\d+\b", text), source
 
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ours/time.h"
+#include "ours/time/time.h"
 #include "qemu/exports.h"
 
 static _Atomic int64_t executed;

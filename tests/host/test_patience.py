@@ -87,7 +87,7 @@ HARNESS = r"""
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include "ours/patience.h"
+#include "ours/emulator/patience.h"
 
 int main(int count, char **arguments)
 {
@@ -122,7 +122,7 @@ def agent(tmp_path: Path, emulator: subprocess.Popen[bytes]) -> Iterator[subproc
     subprocess.run(
         [
             *(require_tool("gcc"), *STRICT, f"-I{AGENT_DIRECTORY}", "-o", str(program)),
-            *(str(source), str(AGENT_DIRECTORY / "ours" / "patience.c")),
+            *(str(source), str(AGENT_DIRECTORY / "ours/emulator/patience.c")),
         ],
         check=True,
         timeout=60,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The words between the emulator and the agent: ``agent/protocol.h`` in Python.
+"""The words between the emulator and the agent: ``agent/ours/emulator/protocol.h`` in Python.
 
 A test compiles the header and compares sizes, offsets and constants with these.
 """

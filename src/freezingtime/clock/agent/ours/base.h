@@ -5,9 +5,11 @@
  * Threads: QEMU's main thread and its one vCPU thread (TCG, single) call in, always with the BQL,
  * QEMU's big lock, held unless a function says otherwise. The BQL is therefore the agent's lock.
  *
- * The rooms: ours/ is what the agent does with guest time, whatever the QEMU; qemu/ finds what a
+ * The rooms: ours/ is what the agent does, whatever the QEMU: what it says to the emulator
+ * (emulator/, which knows no QEMU) and what it does with guest time (time/). qemu/ finds what a
  * QEMU offers, by its features and never by its version, and leads QEMU's calls to functions that
- * it is given at start. So ours/ includes qemu/, never the reverse (request.h and this apart).
+ * it is given at start: how CPUs execute (cpus/), and functions of libraries (libraries/). So ours/
+ * includes qemu/, never the reverse (request.h and this apart).
  */
 #ifndef FREEZINGTIME_OURS_BASE_H
 #define FREEZINGTIME_OURS_BASE_H

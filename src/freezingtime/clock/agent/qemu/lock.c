@@ -79,10 +79,8 @@ static void lock(QemuMutex *bql, const char *file, int line)
 void ft_lock_hook(bool (*may_keep)(int64_t tried_ns))
 {
     thread_may_keep = may_keep;
-    if (&bql_mutex_lock_func) {
-        bql_mutex_lock_func = lock;
-    } else {
-        qemu_bql_mutex_lock_func = lock;
-    }
+    /* From here on other threads call it, and need no lock to find what it calls. */
+    qemu_lock_fn **place = &bql_mutex_lock_func ? &bql_mutex_lock_func : &qemu_bql_mutex_lock_func;
+    __atomic_store_n(place, lock, __ATOMIC_RELEASE);
     ft_hook_found(FT_HOOK_LOCK, "variable");
 }

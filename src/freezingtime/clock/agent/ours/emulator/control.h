@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The exchange with the emulator. BQL held.
+ */
+#ifndef FREEZINGTIME_OURS_EMULATOR_CONTROL_H
+#define FREEZINGTIME_OURS_EMULATOR_CONTROL_H
+
+#include "ours/emulator/protocol.h"
+
+/* Connects to the emulator's socket. From here on a thread of its own ends QEMU when the emulator
+ * is gone, and calls `on_tick`, with no lock held, every few seconds of the host's time. */
+void ft_control_connect(const char *name, void (*on_tick)(void));
+
+/* Takes a stamp down for the next report. */
+void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns);
+
+/* Reports and waits for the order. What it returns is good until the next exchange, and so are the
+ * disks of its replies, which stand behind it. */
+const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns);
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Work that devices leave to QEMU's main loop, done in a hold instead.
+ */
+#ifndef FREEZINGTIME_OURS_TIME_DEFERRED_H
+#define FREEZINGTIME_OURS_TIME_DEFERRED_H
+
+#include <stdbool.h>
+
+/* `run_before_next_instruction` is called in the vCPU thread, BQL held, when there is work: it has
+ * ft_deferred_run called before the next guest instruction, or says that this happens anyway
+ * (false). Main thread, BQL held, once the machine is built. */
+void ft_deferred_start(bool (*run_before_next_instruction)(void));
+
+/* vCPU thread in a hold, BQL held. */
+void ft_deferred_run(void);
+
+/* BQL held: the vCPU is stopped and may never come to it. */
+void ft_deferred_forget(void);
+
+#endif
