@@ -14,16 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from freezingtime import quantiles
 from freezingtime.annotation import Annotation, HeldBy, ServedFrom
 from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.errors import InputError
-from freezingtime.report import quantiles
+from freezingtime.quantiles import Histogram, RankedValues
 from freezingtime.report.bins import BINS_MAX, Percentiles, Span, Sums
 from freezingtime.report.figures.cdf import cdf_ranks
-from freezingtime.report.quantiles import Histogram, RankedValues
 from freezingtime.report.read import read_run
-from freezingtime.report.run_data import ALL, PERCENTILES, RunData
+from freezingtime.report.run_data import RunData
 from freezingtime.request import Operation
+from freezingtime.request_figures import ALL, PERCENTILES, figures_of
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.trace.record_parquet import stream_to_parquet
 from freezingtime.trace.record_paths import RECORD_NAME
@@ -173,17 +174,18 @@ def test_figures_are_those_of_the_record(tmp_path: Path) -> None:
             chosen = [row for row in of_disk if name in (ALL, row.operation.name.lower())]
             latency_ns = column(chosen, "delivery_ns") - column(chosen, "arrival_ns")
             assert data.count == len(chosen)
-            assert data.mean_ns == pytest.approx(latency_ns.mean())
-            assert data.max_ns == latency_ns.max() == np.nanmax(data.max_in_bin_ns)
+            figures = data.figures
+            assert figures.mean_ns == pytest.approx(latency_ns.mean())
+            assert figures.max_ns == latency_ns.max() == np.nanmax(data.max_in_bin_ns)
             shares = [per_100k / 1000 for per_100k in PERCENTILES.values()]
             expected = np.percentile(latency_ns, shares, method="inverted_cdf")
-            assert list(data.percentiles_ns.values()) == expected.tolist()
+            assert list(figures.percentiles_ns.values()) == expected.tolist()
             ranks = cdf_ranks(len(chosen))
             latencies_ns = np.sort(latency_ns)[ranks - 1]
             assert data.distribution.latencies_ns.tolist() == latencies_ns.tolist()
-            assert data.iops == pytest.approx(len(chosen) / duration_s)
+            assert figures.iops == pytest.approx(len(chosen) / duration_s)
             moved_bytes = column(chosen, "length_bytes").sum()
-            assert data.bandwidth_bytes_per_s == pytest.approx(moved_bytes / duration_s)
+            assert figures.bandwidth_bytes_per_s == pytest.approx(moved_bytes / duration_s)
             bin_s = run.span.bin_ns / 1e9
             assert data.iops_in_bin.sum() * bin_s == pytest.approx(len(chosen))
 
@@ -194,13 +196,21 @@ def test_figures_are_those_of_other_commands(tmp_path: Path) -> None:
     summaries = open_recorded_run(tmp_path, lambda notice: None).summaries
     for disk, data in read(tmp_path).disks.items():
         for summary in summaries[disk]:
-            reported = data.operations[summary.operation]
+            reported = data.operations[summary.operation].figures
             assert reported.count == summary.count
             assert reported.iops == summary.iops
             assert reported.bandwidth_bytes_per_s == summary.bandwidth_bytes_per_s
-            assert reported.mean_ns == pytest.approx(summary.mean_ns)
+            assert reported.mean_ns == summary.mean_ns
             assert reported.percentiles_ns["p99.9"] == summary.p99_9_ns
             assert reported.max_ns == summary.max_ns
+
+
+def test_latencies_of_an_overload_have_a_mean() -> None:
+    """Their sum does not fit into 64 bits."""
+    latency_ns = np.full(6, 2**62, np.int64)
+    figures = figures_of(latency_ns, np.zeros(6, np.int64), 1)
+    assert figures.mean_ns == 2**62
+    assert figures.max_ns == 2**62
 
 
 def test_one_operation_has_no_row_for_all(tmp_path: Path) -> None:
@@ -212,7 +222,7 @@ def test_one_operation_has_no_row_for_all(tmp_path: Path) -> None:
 
 def test_requests_without_duration_have_no_rate(tmp_path: Path) -> None:
     row = completed(arrival_ns=5, completion_ns=5, delivery_ns=5)
-    data = read(write_record(tmp_path, [row])).disks["data"].operations["read"]
+    data = read(write_record(tmp_path, [row])).disks["data"].operations["read"].figures
     assert (data.iops, data.bandwidth_bytes_per_s, data.mean_ns) == (None, None, 0)
 
 
@@ -241,7 +251,7 @@ def test_a_run_may_go_on_and_end_meanwhile(tmp_path: Path) -> None:
         assert run.disks[disk].late_count == data.late_count
         for name, operation in data.operations.items():
             read_now = run.disks[disk].operations[name]
-            assert read_now.percentiles_ns == operation.percentiles_ns
+            assert read_now.figures == operation.figures
             assert np.array_equal(read_now.iops_in_bin, operation.iops_in_bin)
 
 

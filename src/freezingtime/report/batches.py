@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from freezingtime.annotation import NOT_SAID, HeldBy, ServedFrom
 from freezingtime.errors import InputError
-from freezingtime.report.run_data import ALL
+from freezingtime.request_figures import ALL
 from freezingtime.trace.record_reader import Notify, Record
 from freezingtime.trace.record_schema import OPERATION_WORDS
 

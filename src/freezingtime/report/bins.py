@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.percentile import percentile_rank
-from freezingtime.report.quantiles import CountedValues
+from freezingtime.quantiles import CountedValues
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]

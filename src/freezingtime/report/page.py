@@ -29,7 +29,7 @@ from freezingtime.report.figures.run_figures import (
 from freezingtime.report.figures.run_panels import subjects_max
 from freezingtime.report.figures.style import COLORS, DARK_COLORS
 from freezingtime.report.internals_tables import held_table, served_table, statistics_table
-from freezingtime.report.run_data import ALL, GuestOutput, RunData
+from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.tables import (
     Table,
     audit_table,
@@ -37,6 +37,7 @@ from freezingtime.report.tables import (
     plan_table,
     summary_table,
 )
+from freezingtime.request_figures import ALL
 
 _FREEZE_NOTE = (
     "The record says how much real time each request cost, but not at what real time: so these "

@@ -9,19 +9,8 @@ from typing import Any
 
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.report.bins import Floats, Integers, Span
+from freezingtime.request_figures import RequestFigures
 from freezingtime.trace.record_header import RecordHeader
-
-#: The word for all operations of a disk together.
-ALL = "all"
-
-#: By name, in 100,000ths.
-PERCENTILES: Mapping[str, int] = {
-    "p50": 50_000,
-    "p90": 90_000,
-    "p99": 99_000,
-    "p99.9": 99_900,
-    "p99.99": 99_990,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +24,14 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class OperationData:
-    """The requests of one operation to one disk, or of all of them (:data:`ALL`).
+    """The requests of one operation to one disk, or of all of them.
 
     Latencies are from arrival to delivery: what the guest was given. Rates are over the time
     from the disk's first arrival to its last delivery, None if that is 0; bandwidth counts the
     bytes of reads and writes. Arrays have a value for each bin of the run.
     """
 
-    count: int
-    iops: float | None
-    bandwidth_bytes_per_s: float | None
-    mean_ns: float
-    percentiles_ns: Mapping[str, int]
-    max_ns: int
+    figures: RequestFigures
     distribution: Distribution
     median_in_bin_ns: Floats
     p99_in_bin_ns: Floats
@@ -55,6 +39,11 @@ class OperationData:
     iops_in_bin: Floats
     """By time of delivery, as all of these."""
     bandwidth_in_bin_bytes_per_s: Floats
+
+    @property
+    def count(self) -> int:
+        """How many requests there are."""
+        return self.figures.count
 
 
 def word_of(member: HeldBy | ServedFrom) -> str:
@@ -114,7 +103,7 @@ class DiskData:
     """What holds for a disk, whatever the operation; arrays have a value for each bin."""
 
     operations: Mapping[str, OperationData]
-    """By name in the record's order; :data:`ALL` last, if there are several."""
+    """By name in the record's order; all of them together last, if there are several."""
     late_count: int
     worst_deviation_ns: int
     """The most by which a delivery missed the completion, early or late."""

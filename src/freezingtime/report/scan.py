@@ -10,40 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from freezingtime.errors import InputError
-from freezingtime.percentile import percentile_rank
 from freezingtime.report.batches import Columns, read_batches
 from freezingtime.report.bins import Percentiles, Span, Sums, ratio
 from freezingtime.report.figures.cdf import cdf_ranks, cdf_shares
 from freezingtime.report.internals import InternalsScan
-from freezingtime.report.quantiles import Histogram, RankedValues
-from freezingtime.report.run_data import (
-    ALL,
-    PERCENTILES,
-    DiskData,
-    Distribution,
-    OperationData,
-)
+from freezingtime.report.run_data import DiskData, Distribution, OperationData
+from freezingtime.request_figures import ALL, RequestRanking, RequestTally
 from freezingtime.trace.record_reader import Notify, Record, open_record
 from freezingtime.trace.record_schema import OPERATION_WORDS
 
 _NS_PER_S = 10**9
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What the first pass finds of one operation to one disk."""
-
-    histogram: Histogram = field(default_factory=Histogram)
-    sum_ns: int = 0
-    max_ns: int = 0
-    moved_bytes: int = 0
-
-    def add(self, requests: Columns) -> None:
-        latency_ns = requests["latency_ns"]
-        self.histogram.add(latency_ns)
-        self.sum_ns += int(latency_ns.sum())
-        self.max_ns = max(self.max_ns, int(latency_ns.max()))
-        self.moved_bytes += int(requests["moved_bytes"].sum())
 
 
 @dataclass(slots=True)
@@ -52,42 +28,32 @@ class _DiskTally:
 
     start_ns: int
     end_ns: int
-    operations: dict[str, _Tally] = field(default_factory=dict)
+    operations: dict[str, RequestTally] = field(default_factory=dict)
 
 
 class _OperationScan:
     """What the second pass makes of one operation to one disk."""
 
-    def __init__(self, tally: _Tally, disk: _DiskTally, span: Span) -> None:
-        self._tally = tally
+    def __init__(self, tally: RequestTally, disk: _DiskTally, span: Span) -> None:
         self._duration_ns = disk.end_ns - disk.start_ns
         self._span = span
-        self._count = tally.histogram.total
-        self._cdf_ranks = cdf_ranks(self._count)
-        shares = [percentile_rank(self._count, share) for share in PERCENTILES.values()]
-        self._ranked = RankedValues(tally.histogram, [*shares, *self._cdf_ranks])
+        self._cdf_ranks = cdf_ranks(tally.count)
+        self._ranking = RequestRanking(tally, self._cdf_ranks)
         self._in_bins = Percentiles(span)
         self._moved = Sums(span)
 
     def add(self, requests: Columns) -> None:
-        self._ranked.add(requests["latency_ns"])
+        self._ranking.add(requests["latency_ns"])
         self._in_bins.add(requests["delivery_ns"], requests["latency_ns"])
         self._moved.add(requests["delivery_ns"], requests["moved_bytes"])
 
     def result(self) -> OperationData:
         self._in_bins.finish()
-        values_ns = self._ranked.values()
+        figures, at_cdf_ranks_ns = self._ranking.result(self._duration_ns)
         per_bin = np.float64(_NS_PER_S / self._span.bin_ns)
         return OperationData(
-            count=self._count,
-            iops=_rate(self._count, self._duration_ns),
-            bandwidth_bytes_per_s=_rate(self._tally.moved_bytes, self._duration_ns),
-            mean_ns=self._tally.sum_ns / self._count,
-            percentiles_ns=dict(zip(PERCENTILES, values_ns.tolist(), strict=False)),
-            max_ns=self._tally.max_ns,
-            distribution=Distribution(
-                values_ns[len(PERCENTILES) :], cdf_shares(self._cdf_ranks, self._count)
-            ),
+            figures=figures,
+            distribution=Distribution(at_cdf_ranks_ns, cdf_shares(self._cdf_ranks, figures.count)),
             median_in_bin_ns=self._in_bins.medians,
             p99_in_bin_ns=self._in_bins.p99s,
             max_in_bin_ns=self._in_bins.maxima,
@@ -153,7 +119,7 @@ def scan(path: Path, notify: Notify) -> tuple[Record, Span, dict[str, DiskData]]
     """A record, its span, and what it says of each disk that had a request.
 
     Memory: some megabytes for each disk and operation, whatever the number of requests; see
-    :mod:`~freezingtime.report.quantiles` and :mod:`~freezingtime.report.bins`.
+    :mod:`~freezingtime.quantiles` and :mod:`~freezingtime.report.bins`.
 
     Raises:
         InputError: there is no record, it is damaged or of another version, or has no request.
@@ -167,7 +133,7 @@ def scan(path: Path, notify: Notify) -> tuple[Record, Span, dict[str, DiskData]]
         max(disk.end_ns for disk in tallies.values()),
     )
     scans = {name: _DiskScan(tallies[name], span) for name in _disks(record, tallies)}
-    count = sum(disk.operations[ALL].histogram.total for disk in tallies.values())
+    count = sum(disk.operations[ALL].count for disk in tallies.values())
     # Once more, as a run that ends meanwhile puts its record elsewhere.
     for by_disk in read_batches(open_record(path), count, lambda notice: None):
         for name, by_operation in by_disk.items():
@@ -185,11 +151,12 @@ def _tally(record: Record, notify: Notify) -> dict[str, _DiskTally]:
             disk.start_ns = min(disk.start_ns, start_ns)
             disk.end_ns = max(disk.end_ns, end_ns)
             for operation, requests in by_operation.items():
-                disk.operations.setdefault(operation, _Tally()).add(requests)
+                tally = disk.operations.setdefault(operation, RequestTally())
+                tally.add(requests["latency_ns"], requests["moved_bytes"])
     return disks
 
 
-def _shown(operations: Mapping[str, _Tally]) -> Sequence[str]:
+def _shown(operations: Mapping[str, RequestTally]) -> Sequence[str]:
     """In the order of the record's words; all together only where there are several."""
     present = [word for word in OPERATION_WORDS if word in operations]
     return present if len(present) == 1 else [*present, ALL]
@@ -197,7 +164,3 @@ def _shown(operations: Mapping[str, _Tally]) -> Sequence[str]:
 
 def _disks(record: Record, tallies: Mapping[str, _DiskTally]) -> Sequence[str]:
     return [disk.name for disk in record.header.disks if disk.name in tallies]
-
-
-def _rate(amount: int, duration_ns: int) -> float | None:
-    return amount * _NS_PER_S / duration_ns if duration_ns else None

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from freezingtime.report.run_data import ALL, PERCENTILES, DiskData, OperationData, RunData
+from freezingtime.report.run_data import DiskData, OperationData, RunData
+from freezingtime.request_figures import ALL, PERCENTILES, RequestFigures
 from freezingtime.units import format_size_bytes, format_time_ns
 
 _NONE = "-"
@@ -47,7 +48,8 @@ def summary_table(runs: Sequence[RunData]) -> Table:
             for run in runs:
                 data = _operation(run, disk, operation)
                 if data is not None:
-                    rows.append([disk, operation, *name_of(run, runs), *_summary_cells(data)])
+                    named = [disk, operation, *name_of(run, runs)]
+                    rows.append([*named, *_summary_cells(data.figures)])
     return Table(
         "Latencies are what the guest was given, in us",
         [
@@ -99,12 +101,12 @@ def _table_of_disks(
     return Table(caption, heads, rows, label_count=1 + len(run_head(runs)))
 
 
-def _summary_cells(data: OperationData) -> list[str]:
-    times_ns = [data.mean_ns, *data.percentiles_ns.values(), data.max_ns]
-    bandwidth = data.bandwidth_bytes_per_s
+def _summary_cells(figures: RequestFigures) -> list[str]:
+    times_ns = [figures.mean_ns, *figures.percentiles_ns.values(), figures.max_ns]
+    bandwidth = figures.bandwidth_bytes_per_s
     return [
-        f"{data.count:,}",
-        _NONE if data.iops is None else f"{data.iops:,.0f}",
+        f"{figures.count:,}",
+        _NONE if figures.iops is None else f"{figures.iops:,.0f}",
         _NONE if bandwidth is None else f"{bandwidth / 1e6:,.2f}",
         *(f"{time_ns / 1000:,.3f}" for time_ns in times_ns),
     ]

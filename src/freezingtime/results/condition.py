@@ -22,8 +22,8 @@ from typing import Any
 
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
+from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference
-from freezingtime.results.latency_summary import ALL
 from freezingtime.results.metrics import (
     DISK_METRICS,
     FSYNC,

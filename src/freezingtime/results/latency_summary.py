@@ -5,31 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.percentile import percentile_ns
 from freezingtime.request import Operation
+from freezingtime.request_figures import ALL, RequestFigures, figures_of
 from freezingtime.simulate.simulate import Simulation
 from freezingtime.trace.readers.columns import IntColumn
 
 if TYPE_CHECKING:
     from freezingtime.trace.record_columns import Columns
 
-ALL = "all"
 #: Of a record, what :func:`summarize_disk` needs.
 SUMMARY_COLUMNS = ("operation", "length_bytes", "arrival_ns", "delivery_ns")
 
-_NS_PER_S = 10**9
-_PER_100K = {
-    "p50_ns": 50_000,
-    "p90_ns": 90_000,
-    "p99_ns": 99_000,
-    "p99_9_ns": 99_900,
-    "p99_99_ns": 99_990,
-}
 _MOVING_DATA = (Operation.READ, Operation.WRITE)
 
 
@@ -99,12 +90,7 @@ def summarize_disk(columns: Columns) -> list[LatencySummary]:
 
 def latency_figures(latency_ns: IntColumn) -> dict[str, int | float]:
     """Mean, percentiles and maximum of some latencies, by the summary's names."""
-    ordered_ns = np.sort(latency_ns)
-    return {
-        "mean_ns": float(ordered_ns.mean()),
-        **{key: percentile_ns(ordered_ns, share) for key, share in _PER_100K.items()},
-        "max_ns": int(ordered_ns[-1]),
-    }
+    return _latencies(figures_of(latency_ns, np.zeros_like(latency_ns), duration_ns=0))
 
 
 def _summarize(
@@ -127,32 +113,27 @@ def _summarize(
     return [
         _summary(
             name,
-            service_ns[chosen],
-            latency_ns[chosen],
-            int(moved_bytes[chosen].sum()),
-            duration_ns,
+            latency_ns[chosen] - service_ns[chosen],
+            figures_of(latency_ns[chosen], moved_bytes[chosen], duration_ns),
         )
         for name, chosen in choices()
     ]
 
 
-def _summary(
-    name: str, service_ns: IntColumn, latency_ns: IntColumn, moved_bytes: int, duration_ns: int
-) -> LatencySummary:
-    count = len(latency_ns)
-    ordered_ns = np.sort(latency_ns)
-    percentiles_ns = {key: percentile_ns(ordered_ns, share) for key, share in _PER_100K.items()}
+def _summary(name: str, host_ns: IntColumn, figures: RequestFigures) -> LatencySummary:
     return LatencySummary(
         operation=name,
-        count=count,
-        iops=_rate(count, duration_ns),
-        bandwidth_bytes_per_s=_rate(moved_bytes, duration_ns),
-        mean_host_ns=float((latency_ns - service_ns).mean()),
-        mean_ns=float(ordered_ns.mean()),
-        max_ns=int(ordered_ns[-1]),
-        **percentiles_ns,
+        count=figures.count,
+        iops=figures.iops,
+        bandwidth_bytes_per_s=figures.bandwidth_bytes_per_s,
+        mean_host_ns=float(host_ns.mean()),
+        **_latencies(figures),
     )
 
 
-def _rate(amount: int, duration_ns: int) -> float | None:
-    return amount * _NS_PER_S / duration_ns if duration_ns else None
+def _latencies(figures: RequestFigures) -> dict[str, Any]:
+    """By the summary's names."""
+    percentiles_ns = {
+        f"{name.replace('.', '_')}_ns": value for name, value in figures.percentiles_ns.items()
+    }
+    return {"mean_ns": figures.mean_ns, **percentiles_ns, "max_ns": figures.max_ns}

@@ -14,9 +14,9 @@ from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say, show
+from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference, compare
 from freezingtime.results.condition import Failure, failures, parse_condition
-from freezingtime.results.latency_summary import ALL
 from freezingtime.results.metrics import FSYNC, MetricUnit
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.results.request_difference import Moved

@@ -18,7 +18,8 @@ from freezingtime.report.figures.axes import (
     visible,
 )
 from freezingtime.report.figures.style import COLORS
-from freezingtime.report.run_data import ALL, DiskData, OperationData, RunData
+from freezingtime.report.run_data import DiskData, OperationData, RunData
+from freezingtime.request_figures import ALL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
