@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a device says of a single request, beyond when it completed.
 
-A model says what it knows and leaves the rest :data:`NOT_SAID`; it says it in one place,
+A model says what it knows and leaves the rest :data:`UNKNOWN`; it says it in one place,
 request by request and in whole traces alike (:mod:`freezingtime.device.annotations.columns` has
 the same fields as an array). The numbers of words stand in records: they keep their meaning.
 """
@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 #: In a field of which the model says nothing.
-NOT_SAID = -1
+UNKNOWN = -1
 
 
 class ServedFrom(IntEnum):
@@ -70,21 +70,21 @@ class HeldBy(IntEnum):
 class Annotation(NamedTuple):
     """What a device says of one request; times in guest ns."""
 
-    service_start_ns: int = NOT_SAID
+    service_start_ns: int = UNKNOWN
     """When the device began to serve it, or its first part."""
-    held_ns: int = NOT_SAID
+    held_ns: int = UNKNOWN
     """How long it, or the part that was held longest, waited for ``held_by``."""
-    held_by: int = NOT_SAID
+    held_by: int = UNKNOWN
     """A :class:`HeldBy`."""
-    served_from: int = NOT_SAID
+    served_from: int = UNKNOWN
     """A :class:`ServedFrom`."""
-    die: int = NOT_SAID
+    die: int = UNKNOWN
     """Which flash chip, die or plane (what works for itself): of the part held longest."""
-    channel: int = NOT_SAID
+    channel: int = UNKNOWN
     """The channel of that die."""
-    member: int = NOT_SAID
+    member: int = UNKNOWN
     """Which member of a composition finished last; what else is said is that member's."""
 
 
 #: What a device says that says nothing.
-SAYS_NOTHING = Annotation()
+EMPTY_ANNOTATION = Annotation()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, Annotation, HeldBy, ServedFrom
+from freezingtime.annotation import EMPTY_ANNOTATION, UNKNOWN, Annotation, HeldBy, ServedFrom
 from freezingtime.device.base import Device
 from freezingtime.device.compose.composite import Mirror
 from freezingtime.device.compose.perturb import Perturb, PerturbParams
@@ -68,7 +68,7 @@ def test_a_request_that_is_held_by_a_limit_says_so() -> None:
         HeldBy.IOPS_CREDITS,
     ]
     assert [note.service_start_ns for note in said] == [note.held_ns for note in said]
-    assert {note.served_from for note in said} == {NOT_SAID}
+    assert {note.served_from for note in said} == {UNKNOWN}
 
 
 def test_a_request_that_waits_for_a_server_or_for_bytes_says_so() -> None:
@@ -117,7 +117,7 @@ def test_a_read_of_flash_says_what_its_die_was_at() -> None:
         ("PROGRAM", 400 * US),
         ("PROGRAM", 450 * US),
     ]
-    assert [note.die for note in said] == [0, NOT_SAID, 0, NOT_SAID, 0, 0, 0]
+    assert [note.die for note in said] == [0, UNKNOWN, 0, UNKNOWN, 0, 0, 0]
     assert said[5].service_start_ns == 30 * MS + 500 * US
 
 
@@ -207,7 +207,7 @@ def test_a_perturbed_device_says_how_long_it_kept_a_request_back() -> None:
 def test_a_device_that_says_nothing_leaves_everything_open() -> None:
     assert run(
         ConstantDevice(read_ns=10 * US, write_ns=0, flush_ns=0, discard_ns=0), (0, R, 0, 4096)
-    ) == [SAYS_NOTHING]
+    ) == [EMPTY_ANNOTATION]
 
 
 @dataclass

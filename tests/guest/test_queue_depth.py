@@ -11,7 +11,7 @@ from freezingtime.disk.spec import parse_disk
 from freezingtime.disk_traits import NO_TRAITS
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend, Queues
-from freezingtime.vm.qemu.frontends import Told, told_of
+from freezingtime.vm.qemu.frontends import DriverSetting, driver_settings
 from tests.support.frontendlib import device_path, fio_on
 from tests.support.guestlib import GuestRun, fio_command, make_file, read_record, run_guest
 
@@ -71,27 +71,27 @@ def test_queues_that_a_controller_cannot_have(text: str, said: str) -> None:
     assert str(caught.value) == f"--disk: {said}"
 
 
-def told_depths(
+def depths_set_in_guest(
     frontend: Frontend, serial: str, queues: Queues, ring_entries: int | None = None
-) -> list[Told]:
-    told = told_of(frontend, serial, queues, NO_TRAITS, ring_entries)
-    return [each for each in told if each.key == "depth"]
+) -> list[DriverSetting]:
+    settings = driver_settings(frontend, serial, queues, NO_TRAITS, ring_entries)
+    return [each for each in settings if each.key == "depth"]
 
 
 def test_drivers_are_told_only_what_they_do_not_find() -> None:
     long_name = "a-name-of-more-than-twenty-characters"
-    cut_name = Told("depth", "a-name-of-more-than-", 7)
-    assert told_depths(Frontend.SATA, long_name, Queues(7)) == [cut_name]
-    assert told_depths(Frontend.NVME, "n", Queues(24)) == [Told("depth", "n", 24)]
-    assert told_depths(Frontend.NVME, "n", Queues(1023)) == []
-    assert told_depths(Frontend.VIRTIO_SCSI, "s", Queues(4)) == []
+    cut_name = DriverSetting("depth", "a-name-of-more-than-", 7)
+    assert depths_set_in_guest(Frontend.SATA, long_name, Queues(7)) == [cut_name]
+    assert depths_set_in_guest(Frontend.NVME, "n", Queues(24)) == [DriverSetting("depth", "n", 24)]
+    assert depths_set_in_guest(Frontend.NVME, "n", Queues(1023)) == []
+    assert depths_set_in_guest(Frontend.VIRTIO_SCSI, "s", Queues(4)) == []
 
 
 def test_a_queue_that_qemu_makes_longer_than_it_was_told_is_one_of_these() -> None:
-    told = [Told("depth", "v", 4)]
-    assert told_depths(Frontend.VIRTIO_BLK, "v", Queues(4), ring_entries=1024) == told
-    assert told_depths(Frontend.VIRTIO_BLK, "v", Queues(4), ring_entries=4) == []
-    assert told_depths(Frontend.VIRTIO_BLK, "v", Queues(256), ring_entries=256) == []
+    expected = [DriverSetting("depth", "v", 4)]
+    assert depths_set_in_guest(Frontend.VIRTIO_BLK, "v", Queues(4), ring_entries=1024) == expected
+    assert depths_set_in_guest(Frontend.VIRTIO_BLK, "v", Queues(4), ring_entries=4) == []
+    assert depths_set_in_guest(Frontend.VIRTIO_BLK, "v", Queues(256), ring_entries=256) == []
 
 
 def depths_at_device(out: Path) -> list[int]:

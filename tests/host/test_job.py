@@ -22,7 +22,7 @@ from freezingtime.vm.control_disk import (
 )
 from freezingtime.vm.job import Job, directory_script, pack
 from freezingtime.vm.job_messages import exit_status, first_word, not_due
-from freezingtime.vm.qemu.frontends import Told
+from freezingtime.vm.qemu.frontends import DriverSetting
 
 
 def make_job(directory: Path) -> Path:
@@ -232,7 +232,7 @@ class TestControlDisk:
             files.seek(0)
             archive = files.read()
             job = Job(b"#!script", {"A": "b"}, files, ["x*", "y"], sync=True)
-            disk.set_job(job, disk_count=3, told=[Told("depth", "a-disk", 7)])
+            disk.set_job(job, disk_count=3, driver_settings=[DriverSetting("depth", "a-disk", 7)])
             header = bytes(disk.read(0, 4096)).rstrip(b"\0").decode().split("\n")
             assert header[:-1] == [
                 "FREEZINGTIME-JOB 3",

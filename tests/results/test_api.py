@@ -50,7 +50,7 @@ def test_every_name_is_there() -> None:
 
 
 def test_the_table_of_names_is_complete() -> None:
-    page = read_page("api")
+    page = read_page("reference/python/index")
     for name in ft.__all__:
         assert f"`{name}" in page
 
@@ -239,7 +239,7 @@ class TestRun:
             ft.run(job="sleep 100", time_limit="1s")
 
     def test_every_example_of_the_page_runs(self, tmp_path: Path) -> None:
-        assert len(list(run_examples(read_page("api"), tmp_path))) == 4
+        assert len(list(run_examples(read_page("reference/python/index"), tmp_path))) == 4
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_a_run_is_identical_to_itself(
     record = write_record(tmp_path_factory.mktemp("run") / "record", rows)
     comparison = compared(record, record)
     assert comparison.is_identical
-    assert (comparison.compared_count, comparison.moved_count) == (len(rows), 0)
+    assert (comparison.compared_count, comparison.differing_count) == (len(rows), 0)
     assert not comparison.plan
 
 
@@ -91,12 +91,12 @@ def test_a_nanosecond_is_found_where_it_is(
         for other in rows
     ]
     comparison = compared(write_record(directory / "a", rows), write_record(directory / "b", later))
-    (moved,) = comparison.first_moved
-    assert (comparison.moved_count, moved.number) == (1, row.sequence)
-    assert moved.differing == ["latency_ns"]
-    assert moved.a is not None
-    assert moved.b is not None
-    assert moved.b["latency_ns"] == int(moved.a["latency_ns"]) + 1
+    (request,) = comparison.first_differing
+    assert (comparison.differing_count, request.number) == (1, row.sequence)
+    assert request.differing == ["latency_ns"]
+    assert request.a is not None
+    assert request.b is not None
+    assert request.b["latency_ns"] == int(request.a["latency_ns"]) + 1
     assert not comparison.is_identical
 
 
@@ -108,7 +108,9 @@ def test_the_first_to_arrive_is_first_over_all_disks(tmp_path: Path) -> None:
     comparison = compared(
         write_record(tmp_path / "a", [*data, *log]), write_record(tmp_path / "b", [*more, *changed])
     )
-    assert [(moved.disk, moved.number, moved.differing) for moved in comparison.first_moved] == [
+    assert [
+        (request.disk, request.number, request.differing) for request in comparison.first_differing
+    ] == [
         ("log", 0, ["operation"]),
         ("log", 1, ["operation"]),
         (
@@ -117,7 +119,7 @@ def test_the_first_to_arrive_is_first_over_all_disks(tmp_path: Path) -> None:
             ["operation", "offset_bytes", "length_bytes", "fua", "arrival_ns", "latency_ns"],
         ),
     ]
-    assert (comparison.compared_count, comparison.moved_count) == (5, 3)
+    assert (comparison.compared_count, comparison.differing_count) == (5, 3)
 
 
 def test_what_the_runs_were_given_comes_from_run_json(tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ class TestCommand:
         ended = freezingtime("compare", a, b, "--json", "--fail-if", "read.mean > +1us")
         assert ended.returncode == 1
         (found,) = json.loads(ended.stdout)["comparisons"]
-        assert found["requests"] == {"compared": 1, "moved": 1}
+        assert found["requests"] == {"compared": 1, "differing": 1}
         assert found["failed"] == [{"condition": "read.mean > +1us", "figure": "data:read.mean"}]
         p99 = {"disk": "data", "operation": "read", "metric": "p99", "unit": "ns"}
         assert p99 | {"a": 10_000, "b": 12_000} in found["metrics"]

@@ -33,16 +33,16 @@ from tests.results.test_report_data import DOCUMENT, random_requests, read
 from tests.support.recordlib import completed, stream_of, write_record
 
 HEADINGS = [
-    "What was run",
+    "Configuration",
     "Summary",
-    "Latency: distribution",
+    "Latency distribution",
     "Latency over guest time",
     "Queue depth",
     "Throughput over guest time",
-    "Service against target",
+    "Service time against target",
     "Freeze and warp",
     "Device internals",
-    "The guest's own output",
+    "Guest output",
 ]
 VOID = {"meta", "link", "br", "hr", "img"}
 

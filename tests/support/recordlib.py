@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, Annotation, HeldBy, ServedFrom
+from freezingtime.annotation import EMPTY_ANNOTATION, UNKNOWN, Annotation, HeldBy, ServedFrom
 from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.request import Operation
 from freezingtime.trace.live_record import LiveRecord
@@ -49,13 +49,13 @@ def completed(**fields: Any) -> CompletedRequest:
 
 _ANNOTATIONS = st.none() | st.builds(
     Annotation,
-    service_start_ns=st.integers(NOT_SAID, 2**50),
-    held_ns=st.integers(NOT_SAID, 2**40),
-    held_by=st.sampled_from([NOT_SAID, *HeldBy]),
-    served_from=st.sampled_from([NOT_SAID, *ServedFrom]),
-    die=st.integers(NOT_SAID, 2**15 - 1),
-    channel=st.integers(NOT_SAID, 2**15 - 1),
-    member=st.integers(NOT_SAID, 2**15 - 1),
+    service_start_ns=st.integers(UNKNOWN, 2**50),
+    held_ns=st.integers(UNKNOWN, 2**40),
+    held_by=st.sampled_from([UNKNOWN, *HeldBy]),
+    served_from=st.sampled_from([UNKNOWN, *ServedFrom]),
+    die=st.integers(UNKNOWN, 2**15 - 1),
+    channel=st.integers(UNKNOWN, 2**15 - 1),
+    member=st.integers(UNKNOWN, 2**15 - 1),
 )
 
 
@@ -111,7 +111,7 @@ def as_rows(requests: Sequence[CompletedRequest]) -> list[dict[str, Any]]:
             **{name: value for name, value in row._asdict().items() if name in COLUMNS.names},
             "disk": HEADER.disks[row.disk_index].name,
             "operation": row.operation.name.lower(),
-            **_said(row.annotation or SAYS_NOTHING),
+            **_said(row.annotation or EMPTY_ANNOTATION),
         }
         for row in requests
     ]
@@ -119,7 +119,7 @@ def as_rows(requests: Sequence[CompletedRequest]) -> list[dict[str, Any]]:
 
 def _said(annotation: Annotation) -> dict[str, Any]:
     values: dict[str, Any] = {
-        name: None if value == NOT_SAID else value for name, value in annotation._asdict().items()
+        name: None if value == UNKNOWN else value for name, value in annotation._asdict().items()
     }
     for name, words in (("held_by", HeldBy), ("served_from", ServedFrom)):
         if values[name] is not None:

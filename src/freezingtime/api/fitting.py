@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freezingtime.api.event_loop import outside_of_event_loops
-from freezingtime.api.place import Place
+from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
 from freezingtime.api.result import warn, warn_of
@@ -39,15 +39,15 @@ Logs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 class FittedDevice:
     """A device that was fitted, and how well; :attr:`path` is for ``Disk`` and ``replay``."""
 
-    def __init__(self, fitted: Fit, place: Place) -> None:
+    def __init__(self, fitted: Fit, output: OutputPath) -> None:
         """For this package; use :func:`freezingtime.fit`."""
         self.fitted = fitted
-        self._place = place  # kept, as what is there may go away with it
+        self._output = output  # kept, as what is there may go away with it
 
     @property
     def path(self) -> Path:
         """The device file; a temporary one goes away with this object."""
-        return self._place.path
+        return self._output.path
 
     @property
     def toml(self) -> str:
@@ -91,15 +91,15 @@ class FittedDevice:
 class ValidationResult:
     """What came of a validation."""
 
-    def __init__(self, validation: Validation, place: Place) -> None:
+    def __init__(self, validation: Validation, output: OutputPath) -> None:
         """For this package; use :func:`freezingtime.validate`."""
         self.validation = validation
-        self._place = place
+        self._output = output
 
     @property
     def path(self) -> Path:
         """The directory with the fitted device and the runs; a temporary one goes away."""
-        return self._place.path
+        return self._output.path
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -152,8 +152,8 @@ def fit(
         InputError: a log cannot be read or has too little; the text names the option.
     """
     plan = FitPlan(model, parse_missing(missing), correlation, summary)
-    place = Place(out, "fitted.toml")
-    check_out(place.path)
+    output = OutputPath(out, "fitted.toml")
+    check_out(output.path)
     with Line(progress) as line:
         observer = partial(show_share, line)
         latencies, sources = read_sources(
@@ -166,8 +166,8 @@ def fit(
             progress=observer,
         )
         fitted = fit_latencies(latencies, sources, plan, seed=seed, progress=observer)
-    fitted.write(place.path)
-    return FittedDevice(fitted, place)
+    fitted.write(output.path)
+    return FittedDevice(fitted, output)
 
 
 @plain_errors
@@ -246,7 +246,7 @@ def validate(
         delay=delay,
         run=RunOptions(seed=seed, cpu_rate=cpu_rate, qemu=qemu),
     )
-    place = Place(out)
+    output = OutputPath(out)
     cancelled = threading.Event()
     with Line(progress) as line:
 
@@ -265,10 +265,12 @@ def validate(
             progress=observer,
         )
         found = outside_of_event_loops(
-            lambda: validate_latencies(latencies, sources, plan, out=place.path, observer=observer),
+            lambda: validate_latencies(
+                latencies, sources, plan, out=output.path, observer=observer
+            ),
             cancelled.set,
         )
-    return ValidationResult(found, place)
+    return ValidationResult(found, output)
 
 
 def _paths(logs: Logs) -> list[Path]:

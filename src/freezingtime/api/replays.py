@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from freezingtime.api.disk import Disk, disk_text
-from freezingtime.api.place import Place
+from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
 from freezingtime.api.result import Result, warn, warn_of
@@ -64,20 +64,20 @@ def replay(
     texts = [] if isinstance(devices, str) else [disk_text(device) for device in devices]
     if not texts or len(set(texts)) < len(texts):
         raise InputError("devices: must be a list of one or more, each named once")
-    place = Place(out, RECORD_NAME)
-    refuse_to_overwrite(source, place.path)
+    output = OutputPath(out, RECORD_NAME)
+    refuse_to_overwrite(source, output.path)
     summaries: dict[str, list[LatencySummary]] = {}
     statistics: dict[str, dict[str, float]] = {}
     with Line(progress) as line:
         observer = partial(show_share, line)
         results = replay_on(source, texts, seed=seed, observer=observer, notify=warn, tell=warn_of)
-        with open_new_record(place.path, texts, seed=seed) as record:
+        with open_new_record(output.path, texts, seed=seed) as record:
             for index, replayed in enumerate(results):
                 write_record(record, index, replayed.simulation, observer)
                 summaries[replayed.device] = summarize_each(replayed.simulation)
                 statistics[replayed.device] = replayed.statistics
-    recorded = open_recorded_run(place.path, warn)
-    return Result(recorded, place=place, statistics=statistics, summaries=summaries)
+    recorded = open_recorded_run(output.path, warn)
+    return Result(recorded, output=output, statistics=statistics, summaries=summaries)
 
 
 def _source(

@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freezingtime.api.place import Place
+from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.host.foreign_text import printable
 from freezingtime.results.latency_summary import LatencySummary
@@ -40,7 +40,7 @@ class Result:
         self,
         recorded: RecordedRun,
         *,
-        place: Place | None = None,
+        output: OutputPath | None = None,
         stderr: str | None = None,
         statistics: Mapping[str, Mapping[str, float]] | None = None,
         summaries: Mapping[str, Sequence[LatencySummary]] | None = None,
@@ -54,7 +54,7 @@ class Result:
             said if statistics is None else statistics
         )
         """What each device says of itself at the end, such as its write amplification."""
-        self._place = place  # kept, as what is there may go away with it
+        self._output = output  # kept, as what is there may go away with it
         self._summaries = summaries
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 from freezingtime.api.disk import Disk, disk_text
 from freezingtime.api.event_loop import outside_of_event_loops
 from freezingtime.api.keywords import takes_fields_of
-from freezingtime.api.place import Place
+from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
@@ -53,9 +53,9 @@ def run(arguments: RunArguments) -> Result:
         RunError: something failed on the way; GuestError and TimeLimitError say more.
     """
     script, job_directory = _script(arguments.job)
-    place = Place(arguments.out)
+    output = OutputPath(arguments.out)
     plan = make_plan(
-        replace(arguments, out=place.path),
+        replace(arguments, out=output.path),
         disks=[disk_text(disk) for disk in arguments.disks],
         script=script,
         job_directory=job_directory,
@@ -63,7 +63,7 @@ def run(arguments: RunArguments) -> Result:
     with Line(arguments.progress) as line, LineObserver(line) as observer:
         outside_of_event_loops(lambda: run_plan(plan, observer), observer.cancelled.set)
     stderr = observer.stderr.decode(errors="replace")
-    return Result(open_recorded_run(place.path, warn), place=place, stderr=stderr)
+    return Result(open_recorded_run(output.path, warn), output=output, stderr=stderr)
 
 
 def _script(job: str | Sequence[str] | os.PathLike[str]) -> tuple[bytes, Path | None]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from freezingtime.annotation import SAYS_NOTHING, Annotation
+from freezingtime.annotation import EMPTY_ANNOTATION, Annotation
 from freezingtime.device import compile_cache
 from freezingtime.device.annotations.columns import Annotations, new_annotations
 from freezingtime.device.base import TimedDevice
@@ -114,7 +114,7 @@ class OneAnnotation:
     def take(self) -> Annotation:
         """What was said; nothing is said again afterwards."""
         annotation = Annotation._make(self.records[0].item())
-        self.records[0] = SAYS_NOTHING
+        self.records[0] = EMPTY_ANNOTATION
         return annotation
 
 

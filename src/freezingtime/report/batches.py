@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from freezingtime.annotation import NOT_SAID, HeldBy, ServedFrom
+from freezingtime.annotation import UNKNOWN, HeldBy, ServedFrom
 from freezingtime.errors import InputError
 from freezingtime.request_figures import ALL
 from freezingtime.trace.record_reader import Notify, Record
@@ -52,7 +52,7 @@ def read_batches(
 def _by_disk(record: Record, batch: pa.RecordBatch) -> dict[str, dict[str, Columns]]:
     columns = {name: batch.column(name).to_numpy(zero_copy_only=False) for name in _COLUMNS}
     _check(record, columns)
-    columns["held_ns"] = batch.column("held_ns").fill_null(NOT_SAID).to_numpy()
+    columns["held_ns"] = batch.column("held_ns").fill_null(UNKNOWN).to_numpy()
     columns |= {name: _codes(record, batch.column(name), words) for name, words in _SAID.items()}
     operations = _rows_by_word(record, batch.column("operation"), OPERATION_WORDS)
     moves = np.zeros(len(batch), np.bool_)
@@ -91,7 +91,7 @@ def _codes(record: Record, column: pa.DictionaryArray, words: type[IntEnum]) -> 
     if unknown:
         raise _damaged(record, f"{unknown.pop().lower()} is not known of a request")
     # The last one is where the index -1 leads.
-    codes = np.array([*(words[name] for name in names), NOT_SAID], np.int8)
+    codes = np.array([*(words[name] for name in names), UNKNOWN], np.int8)
     found: NDArray[np.int8] = codes[column.indices.fill_null(-1).to_numpy()]
     return found
 

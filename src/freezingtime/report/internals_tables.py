@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from freezingtime.report.run_data import DiskData, RunData, word_of
+from freezingtime.report.run_data import DiskData, RunData, display_name
 from freezingtime.report.tables import Table, disks_of, name_of, run_head
 
 
@@ -17,14 +17,14 @@ def held_table(runs: Sequence[RunData]) -> Table:
         for cause, held in data.internals.held.items():
             rows.append(
                 [
-                    *(disk, *name_of(run, runs), word_of(cause)),
+                    *(disk, *name_of(run, runs), display_name(cause)),
                     *(f"{held.count:,}", _percent(held.count, total)),
                     *(_us(held.wait_mean_ns), _us(held.wait_max_ns), _us(held.latency_mean_ns)),
                 ]
             )
     heads = ["disk", *run_head(runs), "held by"]
     return Table(
-        "What requests waited for in the device; times in us",
+        "Causes of waiting in the device; times in us",
         [*heads, "requests", "share", "wait, mean", "wait, max", "their latency, mean"],
         rows,
         label_count=len(heads),
@@ -39,7 +39,7 @@ def served_table(runs: Sequence[RunData]) -> Table:
             total = data.operations[operation].count
             rows.append(
                 [
-                    *(disk, *name_of(run, runs), operation, word_of(place)),
+                    *(disk, *name_of(run, runs), operation, display_name(place)),
                     *(
                         f"{served.count:,}",
                         _percent(served.count, total),
@@ -49,7 +49,7 @@ def served_table(runs: Sequence[RunData]) -> Table:
             )
     heads = ["disk", *run_head(runs), "operation", "served from"]
     return Table(
-        "Where the data came from, or were when a write completed; times in us",
+        "Source of data read, and location of data written at completion; times in us",
         [*heads, "requests", "share", "latency, mean", "latency, max"],
         rows,
         label_count=len(heads),
@@ -67,7 +67,7 @@ def statistics_table(runs: Sequence[RunData]) -> Table:
                 rows.append([disk, name, *(_number(value) for value in values)])
     heads = [run.name for run in runs] if len(runs) > 1 else ["value"]
     return Table(
-        "The devices' own counters at the end; those that are 0 are left out",
+        "Device counters at the end of the run; zeros omitted",
         ["disk", "statistic", *heads],
         rows,
         label_count=2,

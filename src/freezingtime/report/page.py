@@ -167,7 +167,7 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
         return _Section(kind.name, kind.title, tables=tables, figures=_figures(runs, kind))
 
     return [
-        _Section("plan", "What was run", tables=[plan_table(runs)]),
+        _Section("plan", "Configuration", tables=[plan_table(runs)]),
         _Section("summary", "Summary", tables=[summary_table(runs)]),
         with_figure(LATENCY_DISTRIBUTION),
         with_figure(LATENCY_OVER_TIME),
@@ -182,7 +182,7 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
             _figures(runs, FREEZE, WARP),
         ),
         _internals(runs),
-        _Section("output", "The guest's own output", texts=[_output(run) for run in runs]),
+        _Section("output", "Guest output", texts=[_output(run) for run in runs]),
     ]
 
 

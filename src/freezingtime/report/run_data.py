@@ -46,7 +46,7 @@ class OperationData:
         return self.figures.count
 
 
-def word_of(member: HeldBy | ServedFrom) -> str:
+def display_name(member: HeldBy | ServedFrom) -> str:
     """A word of the record, for reading."""
     return member.name.lower().replace("_", " ")
 

@@ -36,7 +36,7 @@ def plan_table(runs: Sequence[RunData]) -> Table:
         if any(cells):
             rows.append([label, *(text or _NONE for text in cells)])
     return Table(
-        "The plan, and what came of it", ["", *(run.name for run in runs)], rows, numeric=False
+        "Configuration and outcome", ["", *(run.name for run in runs)], rows, numeric=False
     )
 
 
@@ -51,7 +51,7 @@ def summary_table(runs: Sequence[RunData]) -> Table:
                     named = [disk, operation, *name_of(run, runs)]
                     rows.append([*named, *_summary_cells(data.figures)])
     return Table(
-        "Latencies are what the guest was given, in us",
+        "Latency from arrival to delivery, in us",
         [
             *("disk", "operation", *run_head(runs), "requests", "IOPS", "MB/s", "mean"),
             *(*PERCENTILES, "max"),
@@ -64,12 +64,12 @@ def summary_table(runs: Sequence[RunData]) -> Table:
 def audit_table(runs: Sequence[RunData]) -> Table:
     """Whether each disk's requests were delivered when the model said."""
     return _table_of_disks(
-        "Deliveries, and by how much the worst one missed the model's completion",
+        "Deliveries, and the largest deviation from the model's completion time",
         runs,
         {
             "requests": lambda data: f"{_total(data):,}",
             "on time": lambda data: f"{_total(data) - data.late_count:,}",
-            "not on time": lambda data: f"{data.late_count:,}",
+            "late": lambda data: f"{data.late_count:,}",
             "worst deviation": lambda data: format_time_ns(data.worst_deviation_ns),
         },
     )

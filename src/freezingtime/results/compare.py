@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Two runs side by side: what they were given, which requests moved, what became of it."""
+"""Two runs side by side: what they were given, which requests differ, what became of it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from freezingtime.results.plan_difference import PlanDifference, plan_difference
 from freezingtime.results.recorded_run import RecordedRun
 from freezingtime.results.request_difference import (
     NO_REQUESTS,
-    Moved,
+    DifferingRequest,
     request_difference,
 )
 
-#: So many of the requests that moved are shown.
-FIRST_MOVED = 3
+#: How many of the differing requests are shown.
+FIRST_DIFFERING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ class Comparison:
     plan: Sequence[PlanDifference]
     compared_count: int
     """How many requests there are to compare."""
-    moved_count: int
+    differing_count: int
     """How many of them differ in anything that the guest saw, or are in one run only."""
-    first_moved: Sequence[Moved]
+    first_differing: Sequence[DifferingRequest]
     """The first of them, in order of arrival."""
     metrics: Sequence[MetricDifference]
 
@@ -56,7 +56,7 @@ class Comparison:
     @property
     def is_identical(self) -> bool:
         """Whether the guest saw the same in both, to the nanosecond."""
-        return not self.moved_count and all(metric.a == metric.b for metric in self.metrics)
+        return not self.differing_count and all(metric.a == metric.b for metric in self.metrics)
 
 
 def _unfit(run: RecordedRun) -> Iterator[str]:
@@ -74,8 +74,8 @@ def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
     Disks of the same name stand side by side; where the names differ and their number does not,
     disks in the same place. Figures have the names of the first run's disks.
     """
-    compared_count = moved_count = 0
-    first_moved: list[tuple[int, Moved]] = []
+    compared_count = differing_count = 0
+    first_differing: list[tuple[int, DifferingRequest]] = []
     metrics_a, metrics_b = run_metrics(a), run_metrics(b)
     for name_a, name_b in _disk_pairs(list(a.disks), list(b.disks)):
         label = name_a or name_b
@@ -83,21 +83,21 @@ def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
             label,
             a.disks.get(name_a, NO_REQUESTS),
             b.disks.get(name_b, NO_REQUESTS),
-            show=FIRST_MOVED,
+            show=FIRST_DIFFERING,
         )
         compared_count += found.compared_count
-        moved_count += found.moved_count
-        first_moved += found.first
+        differing_count += found.differing_count
+        first_differing += found.first
         metrics_a |= _metrics(label, a, name_a)
         metrics_b |= _metrics(label, b, name_b)
-    first_moved.sort(key=lambda moved: moved[0])
+    first_differing.sort(key=lambda request: request[0])
     return Comparison(
         a,
         b,
         plan_differences(a, b),
         compared_count,
-        moved_count,
-        [moved for _, moved in first_moved[:FIRST_MOVED]],
+        differing_count,
+        [request for _, request in first_differing[:FIRST_DIFFERING]],
         [
             MetricDifference(key, metrics_a.get(key), metrics_b.get(key))
             for key in dict.fromkeys([*metrics_a, *metrics_b])

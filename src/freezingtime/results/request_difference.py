@@ -26,7 +26,7 @@ NO_REQUESTS: Columns = {name: np.empty(0, np.int64) for name in (*_SEEN, "delive
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class DifferingRequest:
     """A request that differs. ``a`` and ``b`` are what the runs have in its place, if anything."""
 
     disk: str
@@ -48,9 +48,9 @@ class RequestDifference:
 
     compared_count: int
     """How many there are to compare: the larger of the two numbers of requests."""
-    moved_count: int
+    differing_count: int
     """How many differ, or are missing from one of the runs."""
-    first: Sequence[tuple[int, Moved]]
+    first: Sequence[tuple[int, DifferingRequest]]
     """The first few, each with its arrival time in ns."""
 
 
@@ -70,9 +70,9 @@ def request_difference(disk: str, a: Columns, b: Columns, *, show: int) -> Reque
     numbers = np.flatnonzero(differs)
     first = []
     for number in numbers[:show].tolist():
-        moved = Moved(disk, number, _row(rows_a, number), _row(rows_b, number))
-        arrivals = [int(row["arrival_ns"]) for row in (moved.a, moved.b) if row is not None]
-        first.append((min(arrivals), moved))
+        request = DifferingRequest(disk, number, _row(rows_a, number), _row(rows_b, number))
+        arrivals = [int(row["arrival_ns"]) for row in (request.a, request.b) if row is not None]
+        first.append((min(arrivals), request))
     return RequestDifference(len(differs), len(numbers), first)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, HeldBy, ServedFrom
+from freezingtime.annotation import EMPTY_ANNOTATION, UNKNOWN, HeldBy, ServedFrom
 from freezingtime.device.annotations.columns import ANNOTATION, Annotations
 from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.request import Operation
@@ -79,7 +79,7 @@ class Batches:
         """Requests as the emulator hands them over; the disks of the record begin at an index."""
         disk, operation, *others, annotation = zip(*requests, strict=True)
         disks = np.asarray(disk, np.int16) - first_disk_index
-        annotations = np.fromiter((said or SAYS_NOTHING for said in annotation), ANNOTATION)
+        annotations = np.fromiter((said or EMPTY_ANNOTATION for said in annotation), ANNOTATION)
         return self._batch(disks, np.asarray(operation, np.uint8), others, annotations)
 
     def of_columns(
@@ -114,7 +114,7 @@ class Batches:
 
 def _said(values: NDArray[np.generic], field: pa.Field) -> pa.Array:
     """A column of what a device says: null where it says nothing."""
-    is_null = values == NOT_SAID
+    is_null = values == UNKNOWN
     words = _ANNOTATION_WORDS.get(field.name)
     if words is None:
         return pa.array(values, field.type, mask=is_null)

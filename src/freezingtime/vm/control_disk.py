@@ -29,7 +29,7 @@ from freezingtime.medium.base import Medium
 from freezingtime.request import Buffer
 from freezingtime.units import format_size_bytes
 from freezingtime.vm.job import COLLECT_LIMIT_BYTES, Job
-from freezingtime.vm.qemu.frontends import Told
+from freezingtime.vm.qemu.frontends import DriverSetting
 
 SIZE_BYTES = 64 << 30
 BLOCK_BYTES = 4096
@@ -69,10 +69,12 @@ class ControlDisk(Medium):
     def describe(self) -> str:
         return "control disk"
 
-    def set_job(self, job: Job, *, disk_count: int, told: Sequence[Told] = ()) -> None:
+    def set_job(
+        self, job: Job, *, disk_count: int, driver_settings: Sequence[DriverSetting] = ()
+    ) -> None:
         """Put a job where the guest will look for it when the machine goes on.
 
-        Its archive of files must stay open until the job has ended. ``told`` is what
+        Its archive of files must stay open until the job has ended. ``driver_settings`` is what
         the disks' drivers do not find by themselves.
 
         Raises:
@@ -94,7 +96,7 @@ class ControlDisk(Medium):
             f"script_bytes={len(job.script)}\nenv_bytes={len(variables)}\n"
             f"collect_bytes={len(patterns)}\nfiles_bytes={files_bytes}\ndisks={disk_count}\n"
             f"sync={job.sync:d}\nunmount={job.unmount:d}\n"
-        ) + "".join(f"{one.key}:{one.serial}={one.value}\n" for one in told)
+        ) + "".join(f"{one.key}:{one.serial}={one.value}\n" for one in driver_settings)
         self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + payload
         self._files = job.files
         self._collected_max_bytes = job.collect_limit_bytes

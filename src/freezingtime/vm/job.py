@@ -42,7 +42,7 @@ class Job:
     """After that, the disks' file systems are to be unmounted, as far as nobody uses them."""
 
     @property
-    def has_aftermath(self) -> bool:
+    def has_post_job_work(self) -> bool:
         """Whether the guest has something to do when the job has ended."""
         return self.sync or self.unmount or bool(self.collect)
 

@@ -46,7 +46,7 @@ from freezingtime.vm.qemu.command import (
     blockdev_arguments,
     qemu_command,
 )
-from freezingtime.vm.qemu.frontends import Told, plug_commands, ring_query, told_of
+from freezingtime.vm.qemu.frontends import DriverSetting, driver_settings, plug_commands, ring_query
 from freezingtime.vm.qemu.process import QemuProcess
 from freezingtime.vm.qemu.program import find_qemu
 from freezingtime.vm.service import (
@@ -229,8 +229,10 @@ class Machine:
         """
         if self._snapshot is None or not self._snapshot.has_disks:
             self._plug_disks()
-        self._service.control.set_job(job, disk_count=len(self._disks), told=self._told())
-        for word in (DONE if job.has_aftermath else EXIT, FAILED, LIMIT):
+        self._service.control.set_job(
+            job, disk_count=len(self._disks), driver_settings=self._driver_settings()
+        )
+        for word in (DONE if job.has_post_job_work else EXIT, FAILED, LIMIT):
             self._service.stop_machine_at(word)
         self._limit_ns = limit_ns
         if limit_ns is not None:
@@ -238,7 +240,7 @@ class Machine:
         self._execute("cont")
         start = self._await_message(STARTED, None, on_tick)
         end = stop = self._await_message(EXIT, host_limit_s, on_tick)
-        if job.has_aftermath:
+        if job.has_post_job_work:
             stop = self._await_message(DONE, _AFTERMATH_DEADLINE_S, on_tick)
         found = complaints(self._console.lines())
         self._captures.check()
@@ -265,16 +267,18 @@ class Machine:
         for index, plan in enumerate(self._disks, start=1):
             self._plug(index, plan)
 
-    def _told(self) -> list[Told]:
-        """What the guest is to be told of its disks, which are plugged in."""
-        told: list[Told] = []
+    def _driver_settings(self) -> list[DriverSetting]:
+        """Settings that the guest's drivers need for the disks that are plugged in."""
+        settings: list[DriverSetting] = []
         for index, plan in enumerate(self._disks, start=1):
             ring_entries = None
             if query := ring_query(plan.frontend, self._socket(index).node):
                 status = self._execute(query.name, **query.arguments)
                 ring_entries = int(status["vring-num-default"])
-            told += told_of(plan.frontend, plan.name, plan.queues, plan.traits, ring_entries)
-        return told
+            settings += driver_settings(
+                plan.frontend, plan.name, plan.queues, plan.traits, ring_entries
+            )
+        return settings
 
     def _plug(self, index: int, plan: DiskPlan) -> None:
         disk = self._socket(index)

@@ -143,7 +143,7 @@ def _measure(plan: MeasurePlan, target: Target, version: str, observer: Observer
         if target.is_created:
             _lay_out(target, scratch, observer)
         for number, job in enumerate(jobs):
-            observer(_saying(job, plan), number, len(jobs))
+            observer(_progress_text(job, plan), number, len(jobs))
             command = fio_command(job, target, plan, number)
             _run(command, scratch, plan.runtime_s + _GRACE_S, _nothing)
             _keep(job, scratch, plan.out)
@@ -162,7 +162,7 @@ def _measure(plan: MeasurePlan, target: Target, version: str, observer: Observer
     return manifest
 
 
-def _saying(job: MeasuredJob, plan: MeasurePlan) -> str:
+def _progress_text(job: MeasuredJob, plan: MeasurePlan) -> str:
     size = f" {format_size_bytes(job.size_bytes)}" if job.size_bytes else ""
     return f"round {job.round + 1} of {plan.rounds}: {job.operation}{size} depth {job.depth}"
 

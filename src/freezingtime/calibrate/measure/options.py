@@ -77,7 +77,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def in_words(plan: MeasurePlan) -> list[str]:
+def describe_plan(plan: MeasurePlan) -> list[str]:
     """What will be done, for whoever has to agree to it: a line each."""
     sizes = ", ".join(format_size_bytes(size_bytes) for size_bytes in plan.sizes_bytes)
     operations = "reads, writes and flushes" if plan.write else "reads only"

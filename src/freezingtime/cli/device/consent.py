@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 
 from freezingtime.calibrate.measure.measure import MeasurePlan
-from freezingtime.calibrate.measure.options import in_words
+from freezingtime.calibrate.measure.options import describe_plan
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say
 
@@ -17,7 +17,7 @@ def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> Non
     Raises:
         InputError: they do not, or there is nobody to ask.
     """
-    lines = in_words(plan)
+    lines = describe_plan(plan)
     if not quiet or not yes:
         for line in lines:
             say(line)

@@ -19,7 +19,7 @@ from freezingtime.results.compare import Comparison, MetricDifference, compare
 from freezingtime.results.condition import Failure, failures, parse_condition
 from freezingtime.results.metrics import FSYNC, MetricUnit
 from freezingtime.results.recorded_run import open_recorded_run
-from freezingtime.results.request_difference import Moved
+from freezingtime.results.request_difference import DifferingRequest
 from freezingtime.units import format_time_ns
 
 EXIT_FAILED_IF = 1
@@ -44,7 +44,7 @@ def compare_command(
         typer.Option(
             "--fail-if",
             metavar="CONDITION",
-            help="Exit with 1 if this is met, or if a run is not valid or its job failed: "
+            help="Exit with status 1 if this is met, or a run is not valid, or its job failed: "
             "`[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as `read.p99 > +5%` (a change) or "
             "`data:write.mean > 100us` (a value). Repeatable.",
             show_default=False,
@@ -52,9 +52,9 @@ def compare_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Compare runs: how their plans differ, which requests moved first, and every figure.
+    """Compare runs: configuration, the first differing requests, and every metric.
 
-    Runs are deterministic, so that a change of one nanosecond is a change.
+    Runs are deterministic: a difference of one nanosecond has a cause.
 
     Example: `freezingtime compare main branch --fail-if "p99 > +5%" --fail-if "guest_time > +1%"`
     """
@@ -98,16 +98,19 @@ def _document(
         "exit_status": {"a": comparison.a.exit_status, "b": comparison.b.exit_status},
         "unfit": list(comparison.unfit),
         "plan": [{"key": d.key, "a": d.a, "b": d.b} for d in comparison.plan],
-        "requests": {"compared": comparison.compared_count, "moved": comparison.moved_count},
-        "first_moved": [
+        "requests": {
+            "compared": comparison.compared_count,
+            "differing": comparison.differing_count,
+        },
+        "first_differing": [
             {
-                "disk": moved.disk,
-                "number": moved.number,
-                "differing": moved.differing,
-                "a": moved.a,
-                "b": moved.b,
+                "disk": request.disk,
+                "number": request.number,
+                "differing": request.differing,
+                "a": request.a,
+                "b": request.b,
             }
-            for moved in comparison.first_moved
+            for request in comparison.first_differing
         ],
         "metrics": [
             {
@@ -136,19 +139,21 @@ def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
     if comparison.plan:
         shown = comparison.plan[:_PLAN_ROWS_MAX]
         given = [(difference.key, difference.a, difference.b) for difference in shown]
-        _table("Given otherwise", ("what", "a", "b"), given)
+        _table("Configuration differences", ("what", "a", "b"), given)
         if left_out := len(comparison.plan) - len(shown):
-            show(f"and {left_out} more; --json has all")
+            show(f"{left_out} more; --json lists all")
     elif not comparison.is_identical:
         show(
-            "Plans and versions are equal: what differs is outside of them, such as the content "
-            "of a medium, of a job's directory, or of a device's own Python file"
+            "Configuration and versions are equal: the cause is outside of them, such as the "
+            "content of a medium, of a job directory, or of a device's Python file"
         )
-    if comparison.first_moved:
-        moved_rows = [row for moved in comparison.first_moved for row in _moved_rows(moved)]
-        _table("Moved first", ("disk", "request", "what", "a", "b"), moved_rows)
+    if comparison.first_differing:
+        differing_rows = [
+            row for request in comparison.first_differing for row in _differing_rows(request)
+        ]
+        _table("First differing requests", ("disk", "request", "what", "a", "b"), differing_rows)
     if changed := list(_changed(comparison)):
-        _table("Figures that differ", ("figure", "a", "b", "change"), map(_figure_row, changed))
+        _table("Metric differences", ("metric", "a", "b", "change"), map(_figure_row, changed))
     for failure in failed:
         _, value_a, value_b, change = _figure_row(failure.found)
         show(
@@ -160,7 +165,7 @@ def _verdict(comparison: Comparison) -> str:
     if comparison.is_identical:
         return f"identical: {comparison.compared_count} requests, to the nanosecond"
     return (
-        f"{comparison.moved_count} of {comparison.compared_count} requests differ "
+        f"{comparison.differing_count} of {comparison.compared_count} requests differ "
         "(runs are deterministic: a nanosecond is a change)"
     )
 
@@ -171,11 +176,16 @@ def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     print_columns([header, *rows])
 
 
-def _moved_rows(moved: Moved) -> Iterator[tuple[str, ...]]:
+def _differing_rows(request: DifferingRequest) -> Iterator[tuple[str, ...]]:
     """One line for each value that differs; of a request of one run only, for each value."""
-    a, b = moved.a or {}, moved.b or {}
-    for name in moved.differing:
-        yield moved.disk, str(moved.number), name, *(str(side.get(name, _NONE)) for side in (a, b))
+    a, b = request.a or {}, request.b or {}
+    for name in request.differing:
+        yield (
+            request.disk,
+            str(request.number),
+            name,
+            *(str(side.get(name, _NONE)) for side in (a, b)),
+        )
 
 
 def _changed(comparison: Comparison) -> Iterator[MetricDifference]:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from freezingtime.annotation import NOT_SAID, Annotation
+from freezingtime.annotation import UNKNOWN, Annotation
 
 #: An array of :data:`ANNOTATION` records; the type checker knows no fields.
 Annotations: TypeAlias = Any
@@ -21,9 +21,9 @@ ANNOTATION = np.dtype([(name, _TYPES[name]) for name in Annotation._fields])
 
 def new_annotations(count: int) -> Annotations:
     """Annotations that say nothing."""
-    return np.full(count, NOT_SAID, ANNOTATION)
+    return np.full(count, UNKNOWN, ANNOTATION)
 
 
-def wanted(annotations: Annotations | None) -> Annotations:
+def annotations_or_empty(annotations: Annotations | None) -> Annotations:
     """What a kernel is given to write into: an empty array if nobody wants them."""
     return new_annotations(0) if annotations is None else annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from freezingtime.annotation import NOT_SAID as _NOT_SAID
+from freezingtime.annotation import UNKNOWN as _UNKNOWN
 from freezingtime.annotation import HeldBy
 from freezingtime.device.annotations.columns import Annotations
 
@@ -13,19 +13,19 @@ from freezingtime.device.annotations.columns import Annotations
 @njit()
 def reset(annotation: Annotations) -> None:
     """Nothing is said of the request yet."""
-    annotation.service_start_ns = _NOT_SAID
-    annotation.held_ns = _NOT_SAID
-    annotation.held_by = _NOT_SAID
-    annotation.served_from = _NOT_SAID
-    annotation.die = _NOT_SAID
-    annotation.channel = _NOT_SAID
-    annotation.member = _NOT_SAID
+    annotation.service_start_ns = _UNKNOWN
+    annotation.held_ns = _UNKNOWN
+    annotation.held_by = _UNKNOWN
+    annotation.served_from = _UNKNOWN
+    annotation.die = _UNKNOWN
+    annotation.channel = _UNKNOWN
+    annotation.member = _UNKNOWN
 
 
 @njit()
 def start(annotation: Annotations, now_ns: int) -> None:
     """Something of the request begins to be served; the first time counts."""
-    if annotation.service_start_ns == _NOT_SAID:
+    if annotation.service_start_ns == _UNKNOWN:
         annotation.service_start_ns = now_ns
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from freezingtime.annotation import NOT_SAID, SAYS_NOTHING, Annotation
+from freezingtime.annotation import EMPTY_ANNOTATION, UNKNOWN, Annotation
 from freezingtime.device.base import Device, statistics_of
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.request import Operation, Request
@@ -29,7 +29,7 @@ class Plan:
 
     phases: Sequence[Phase]
     background: Sequence[Phase] = ()
-    served_from: int = NOT_SAID
+    served_from: int = UNKNOWN
     """Where the data come from, or go to, if that is the composition's to say."""
 
 
@@ -40,10 +40,10 @@ class _Progress:
     request: Request | None
     phases: list[Phase]
     background: Sequence[Phase]
-    served_from: int = NOT_SAID
+    served_from: int = UNKNOWN
     open_count: int = 0
-    service_start_ns: int = NOT_SAID
-    annotation: Annotation = SAYS_NOTHING
+    service_start_ns: int = UNKNOWN
+    annotation: Annotation = EMPTY_ANNOTATION
     """What is said of the part that was done last."""
 
 
@@ -111,10 +111,10 @@ class CompositeDevice(Device):
     def _note(self, part: Request, member: int) -> None:
         """Keep what a member says of a part."""
         progress = self._progress[part]
-        said = part.annotation or SAYS_NOTHING
+        said = part.annotation or EMPTY_ANNOTATION
         starts_ns = (progress.service_start_ns, said.service_start_ns)
         progress.service_start_ns = min(
-            (start_ns for start_ns in starts_ns if start_ns != NOT_SAID), default=NOT_SAID
+            (start_ns for start_ns in starts_ns if start_ns != UNKNOWN), default=UNKNOWN
         )
         progress.annotation = said._replace(member=member)
 
@@ -147,7 +147,7 @@ class CompositeDevice(Device):
 def _annotation_of(progress: _Progress) -> Annotation:
     """What is said of a request: of its last part, but when the first one began."""
     annotation = progress.annotation._replace(service_start_ns=progress.service_start_ns)
-    if progress.served_from != NOT_SAID:
+    if progress.served_from != UNKNOWN:
         annotation = annotation._replace(served_from=progress.served_from)
     return annotation
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from freezingtime.annotation import SAYS_NOTHING, HeldBy
+from freezingtime.annotation import EMPTY_ANNOTATION, HeldBy
 from freezingtime.device.base import CompletionQueue, Device, statistics_of
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.request import Request
@@ -84,7 +84,7 @@ class Perturb(Device):
             into_ns = until_ns % params.pause_every_ns
             until_ns += max(0, params.pause_ns - into_ns)
         until_ns = min(until_ns, max(done_ns, _NEVER_NS))
-        annotation = request.annotation or SAYS_NOTHING
+        annotation = request.annotation or EMPTY_ANNOTATION
         if until_ns - done_ns > max(0, annotation.held_ns):
             request.annotation = annotation._replace(
                 held_by=HeldBy.PERTURBATION, held_ns=until_ns - done_ns

@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 
 from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
-from freezingtime.device.annotations.columns import Annotations, new_annotations, wanted
+from freezingtime.device.annotations.columns import (
+    Annotations,
+    annotations_or_empty,
+    new_annotations,
+)
 from freezingtime.device.base import Device
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import NEVER_NS, new_state
@@ -106,7 +110,7 @@ class DiskDevice(Device):
             lbas,
             sectors,
             completions_ns,
-            wanted(annotations),
+            annotations_or_empty(annotations),
             self._done,
         )
         self._next_ns = self._kernels.next_event_ns(self._disk)
@@ -141,7 +145,7 @@ class DiskDevice(Device):
             sectors,
             arrivals_ns,
             completions_ns,
-            wanted(annotations),
+            annotations_or_empty(annotations),
             self._done,
         )
         self._next_ns = self._kernels.next_event_ns(self._disk)

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
-from freezingtime.device.annotations.columns import Annotations, wanted
+from freezingtime.device.annotations.columns import Annotations, annotations_or_empty
 from freezingtime.device.base import Device
 from freezingtime.device.flash.geometry import Geometry, shape
 from freezingtime.device.flash.layout import NEVER_NS, NONE
@@ -136,7 +136,7 @@ class FlashDevice(Device):
             trace.offsets_bytes,
             trace.lengths_bytes,
             completions_ns,
-            wanted(annotations),
+            annotations_or_empty(annotations),
         )
         if accepted < completions_ns.size:
             offset_bytes = int(trace.offsets_bytes[accepted])

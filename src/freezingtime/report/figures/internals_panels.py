@@ -19,7 +19,7 @@ from freezingtime.report.figures.run_panels import (
     of_disk,
 )
 from freezingtime.report.figures.style import COLORS
-from freezingtime.report.run_data import DeviceStatistics, RunData, word_of
+from freezingtime.report.run_data import DeviceStatistics, RunData, display_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +117,7 @@ def _wait_panel(runs: Runs, disk: str, cause: HeldBy) -> Panel:
         linear_times(axes)
         axes.set_ylabel("mean wait of a request")
 
-    return Panel(f"{disk}: held by {word_of(cause)}", draw)
+    return Panel(f"{disk}: held by {display_name(cause)}", draw)
 
 
 def _memory_panel(runs: Runs, disk: str) -> Panel:

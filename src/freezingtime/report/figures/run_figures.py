@@ -45,7 +45,7 @@ class RunFigure:
 
 LATENCY_DISTRIBUTION = RunFigure(
     "latency-distribution",
-    "Latency: distribution",
+    "Latency distribution",
     "The share of requests that took so long or less, from exact quantiles, on a scale that "
     "shows the tails.",
     run_panels.latency_distribution,
@@ -75,7 +75,7 @@ THROUGHPUT = RunFigure(
 )
 SERVICE = RunFigure(
     "service",
-    "Service against target",
+    "Service time against target",
     "Mean service in each bin, as the model asked for it and as the guest was given it, and the "
     "most by which a delivery missed the model's completion.",
     run_panels.service,

@@ -99,7 +99,7 @@ def queue_depth(runs: Runs) -> Iterator[Panel]:
                 time.steps(run, data.depth_mean_in_bin, color=color)
             axes.set_ylim(bottom=0)
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_ylabel("requests in the device")
+            axes.set_ylabel("queue depth")
 
         yield Panel(disk, draw)
 
@@ -140,7 +140,7 @@ def service(runs: Runs) -> Iterator[Panel]:
                 time.steps(run, data.target_mean_in_bin_ns, color=color, **PALE)
                 time.steps(run, data.delivered_mean_in_bin_ns, color=color)
             linear_times(axes)
-            axes.set_ylabel("mean service")
+            axes.set_ylabel("mean service time")
 
         def draw_deviation(axes: Axes, disk: str = disk) -> None:
             time = TimeAxis(axes, runs)
@@ -164,7 +164,7 @@ def warp(runs: Runs) -> Iterator[Panel]:
                 time.steps(run, data.warped_share_in_bin, color=color)
             axes.set_ylim(0, 1.02)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-            axes.set_ylabel("share of service that was skipped")
+            axes.set_ylabel("share of service time warped")
 
         yield Panel(disk, draw)
 

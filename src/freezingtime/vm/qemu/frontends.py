@@ -42,8 +42,8 @@ _DOES_NOT_TURN = 1
 _SCSI_RING_ENTRIES = 256
 
 
-class Told(NamedTuple):
-    """What the guest's driver of a disk has to be told, in the job runner's words."""
+class DriverSetting(NamedTuple):
+    """A setting of a disk's driver in the guest, as the job runner names it."""
 
     key: str
     """``depth`` (of its queue), ``rotational`` (0 or 1) or ``discard`` (0)."""
@@ -51,14 +51,14 @@ class Told(NamedTuple):
     value: int
 
 
-def told_of(
+def driver_settings(
     frontend: Frontend,
     serial: str,
     queues: Queues,
     traits: DiskTraits,
     ring_entries: int | None = None,
-) -> Iterator[Told]:
-    """What the driver does not find by itself, nor QEMU has a setting for.
+) -> Iterator[DriverSetting]:
+    """Yield the settings that the driver cannot detect and QEMU cannot make.
 
     ``ring_entries`` is how long the queue is that QEMU has made, where the driver goes by that:
     some QEMUs make all of them of one length, whatever they are told.
@@ -73,11 +73,11 @@ def told_of(
     elif frontend is Frontend.VIRTIO_BLK and ring_entries is not None:
         found_depth = ring_entries
     if queues.depth != found_depth:
-        yield Told("depth", serial, queues.depth)
+        yield DriverSetting("depth", serial, queues.depth)
     if frontend in (Frontend.VIRTIO_BLK, Frontend.NVME) and traits.is_rotational is not None:
-        yield Told("rotational", serial, int(traits.is_rotational))
+        yield DriverSetting("rotational", serial, int(traits.is_rotational))
     if frontend is Frontend.NVME and not traits.discards:
-        yield Told("discard", serial, 0)
+        yield DriverSetting("discard", serial, 0)
 
 
 def require_possible(frontend: Frontend, traits: DiskTraits) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a result is: where the caller says, or in a directory that goes away with it."""
+"""Paths of results: the caller's, or in a temporary directory that goes away with the result."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from freezingtime.errors import InputError
 
 
-class Place:
-    """A path. One that the caller did not name is removed when nobody holds the place."""
+class OutputPath:
+    """The path of a result. One that the caller did not name is removed when this object is."""
 
     def __init__(self, out: str | os.PathLike[str] | None, name: str = "") -> None:
         """``name`` is what to call it within a temporary directory.
