@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -63,6 +64,12 @@ def test_it_is_for_every_python_of_its_platform(wheel: Path) -> None:
     assert wheel.name.endswith(f"-py3-none-{platform}.whl")
     libraries = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".so")]
     assert libraries == ["freezingtime/clock/agent/_agent.so"]
+
+
+def test_without_history_the_version_is_the_fallback(wheel: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    fallback = project["tool"]["setuptools_scm"]["fallback_version"]
+    assert wheel.name.startswith(f"freezingtime-{fallback}-")
 
 
 def test_the_agent_is_in_it_and_of_these_sources(wheel: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,45 @@ def test_the_citation_agrees_with_the_package() -> None:
     assert citation["references"][0]["doi"] in (ROOT / "README.md").read_text()
 
 
-def test_the_changelog_is_by_version() -> None:
+def released(lines: Iterable[str]) -> list[tuple[int, ...]]:
+    """The versions of the changelog, newest first."""
+    heads = [line for line in lines if line.startswith("## ")]
+    assert heads[0] == "## [Unreleased]"
+    dated = re.compile(r"## \[(\d+)\.(\d+)\.(\d+)\] - \d{4}-\d{2}-\d{2}")
+    matches = [dated.fullmatch(line) for line in heads[1:]]
+    assert all(matches), heads
+    return [tuple(map(int, match.groups())) for match in matches if match]
+
+
+def tagged() -> list[tuple[int, ...]] | None:
+    """The versions that are tagged, newest first; None in sources without their history."""
+    command = ["git", "-C", str(ROOT), "tag", "--list", "v*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode or not (ROOT / ".git").exists():
+        return None
+    tags = re.findall(r"^v(\d+)\.(\d+)\.(\d+)$", done.stdout, re.MULTILINE)
+    return sorted((tuple(map(int, tag)) for tag in tags), reverse=True)
+
+
+def test_tags_changelog_citation_and_fallback_name_the_same_versions() -> None:
+    versions = released((ROOT / "CHANGELOG.md").read_text().splitlines())
+    assert versions == sorted(set(versions), reverse=True)
+    tags = tagged()
+    if tags:  # a clone may be without
+        # The commit that is about to be tagged has one version more.
+        assert versions in (tags, [versions[0], *tags])
+    fallback = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools_scm"]
+    following = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)\.dev0", fallback["fallback_version"])
+    assert following
+    assert [tuple(map(int, following.groups()))] > versions[:1]
+    citation = load_yaml("CITATION.cff")
+    newest = ".".join(map(str, versions[0])) if versions else None
+    assert citation.get("version") == newest
+    assert ("date-released" in citation) == bool(versions)
+
+
+def test_the_changelog_is_by_kind() -> None:
     lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
-    versions = [line for line in lines if line.startswith("## ")]
-    assert versions[0] == "## [Unreleased]"
-    dated = re.compile(r"## \[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}")
-    assert all(dated.fullmatch(line) for line in versions[1:])
     kinds = {line.removeprefix("### ") for line in lines if line.startswith("### ")}
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 

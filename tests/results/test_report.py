@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from freezingtime._version import __version__
 from freezingtime.report.figures import run_panels
 from freezingtime.report.figures.run_figures import (
     INTERNALS,
@@ -239,12 +240,14 @@ def test_killed_and_mixed_runs_are_noticed(tmp_path: Path) -> None:
     audit = {"kernel_complaints": ["BUG: soft lockup"], "disturbed_ns": 1234}
     old = make_run(tmp_path / "old", audit=audit)
     table = pq.read_table(old / RECORD_NAME)
-    metadata = table.schema.metadata[b"freezingtime"].replace(b'"0.1.0"', b'"0.0.9"')
+    metadata = table.schema.metadata[b"freezingtime"].replace(
+        f'"{__version__}"'.encode(), b'"0.0.9"'
+    )
     pq.write_table(table.replace_schema_metadata({b"freezingtime": metadata}), old / RECORD_NAME)
     found = notices([killed, read(old)])
     assert [re.sub(str(tmp_path), "RUN", notice) for notice in found] == [
-        "the runs are of different versions of freezingtime (0.0.9, 0.1.0): what differs may be "
-        "due to that",
+        "the runs are of different versions of freezingtime (0.0.9, "
+        f"{__version__}): what differs may be due to that",
         "RUN: the run was killed, or still goes on: this is what it had recorded",
         "RUN/old: not valid: at 1234 ns of guest time an interrupt of the host's reached the guest",
         "RUN/old: the guest's kernel says: BUG: soft lockup",

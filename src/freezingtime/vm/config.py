@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from freezingtime._version import __version__
+from freezingtime._version import RELEASE
 from freezingtime.clock.agent import agent_identity
 from freezingtime.errors import InputError
 from freezingtime.store.checksums import digest_file
@@ -67,7 +67,7 @@ class MachineConfig:
         """
         board = (MACHINE_TYPE, CPU_MODEL, KERNEL_ARGUMENTS, self._bootstrap_identity())
         return MachineIdentity(
-            version=__version__,
+            version=RELEASE,
             image_id=self.image.image_id,
             memory_bytes=self.memory_bytes,
             cpu_count=self.cpu_count,
