@@ -33,6 +33,17 @@ def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    link, target = tmp_path / "latest.html", tmp_path / "runs" / "page.html"
+    link.symlink_to("runs/page.html")
+    for content in (b"new", b"newer"):  # the link names nothing at first
+        with replaced(link) as file:
+            file.write(content)
+        assert (link.is_symlink(), target.read_bytes()) == (True, content)
+    assert list(target.parent.iterdir()) == [target]
+
+
 def test_a_replay_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "record.parquet"
     target.write_bytes(b"of before")

@@ -29,6 +29,21 @@ def test_a_closed_stream_is_an_open_one_that_goes_nowhere(
     assert ended.stderr == ("" if "2>&-" in redirection else plain.stderr)
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_an_encoding_has_not_is_escaped(
+    freezingtime: RunProgram, tmp_path: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    name = "\N{SNOWMAN}"
+    ended = freezingtime(*REPLAY, "--out", f"{name}.parquet", cwd=tmp_path)
+    shown = freezingtime("compare", f"{name}.parquet", f"{name}.parquet", cwd=tmp_path)
+    refused = freezingtime("report", f"{name}.csv", "--out", "x.html", cwd=tmp_path)
+    assert (ended.returncode, shown.returncode, refused.returncode) == (0, 0, 2)
+    expected = name if encoding == "utf-8" else r"\u2603"
+    assert shown.stdout.startswith(f"{expected}.parquet -> {expected}.parquet: identical")
+    assert expected in refused.stderr
+
+
 def test_an_error_does_not_go_to_stdout(freezingtime: RunProgram) -> None:
     ended = freezingtime("replay", prefix=closing("2>&-"))
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", "")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -31,6 +32,8 @@ from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 from freezingtime.trace.record_reader import open_record
 from freezingtime.trace.record_schema import COLUMNS
+from freezingtime.trace.run_directory import STATISTICS_NAME
+from freezingtime.trace.statistics_file import read_statistics, write_statistics
 from tests.conftest import PROGRAM
 from tests.support.guestlib import fio_command, run_guest
 from tests.support.recordlib import (
@@ -66,6 +69,18 @@ def test_record_comes_back(
     assert read_rows(path) == as_rows(rows)
     assert pq.read_table(path).to_pylist() == as_rows(rows)
     assert open_record(path).header == HEADER
+
+
+def test_a_path_may_have_any_bytes(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"a \xff\n")
+    write_record(path, [completed(), completed()])
+    assert len(read_rows(path, [])) == 2
+    directory = tmp_path / os.fsdecode(b"\xff")
+    directory.mkdir()
+    write_statistics(directory / STATISTICS_NAME, [("data", 0, "depth", 1.0)])
+    table = read_statistics(directory)
+    assert table is not None
+    assert table.num_rows == 1
 
 
 def test_disks_and_operations_are_words(tmp_path: Path) -> None:

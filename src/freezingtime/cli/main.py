@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 
 from freezingtime._version import __version__
 from freezingtime.cli import signals
-from freezingtime.cli.output.standard_streams import open_closed_streams
+from freezingtime.cli.output.standard_streams import make_fit_to_write_to
 from freezingtime.errors import FreezingTimeError, GuestError, InputError, TimeLimitError
 from freezingtime.host.foreign_text import printable, say
 
@@ -199,7 +199,7 @@ def _show_own_log() -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
-    open_closed_streams()
+    make_fit_to_write_to()
     # What libraries log is not for our user; what matters is raised. Our own lines are.
     logging.getLogger().addHandler(logging.NullHandler())
     _show_own_log()

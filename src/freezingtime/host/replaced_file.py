@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,16 +26,18 @@ def replaced(path: Path) -> Iterator[BinaryIO]:
 def replaced_path(path: Path) -> Iterator[Path]:
     """A path beside ``path``; the file there takes its place if no exception leaves the block.
 
+    Where ``path`` is a symbolic link, it stays one, and what it names is what is replaced.
     Its name is nobody else's and is hidden, so that two who write the same file do not write
     into each other's, and what one leaves who is killed does not pass for anything.
 
     Raises:
         OSError: it cannot take its place.
     """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    place = Path(os.path.realpath(path))
+    partial = place.with_name(f".{place.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
-        partial.replace(path)
+        partial.replace(place)
     except BaseException:
         with suppress(OSError):  # what has ended the block is what counts
             partial.unlink()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def stream_to_parquet(stream: Path, parquet: Path) -> None:
     """
     options = {"compression": "zstd", "write_page_checksum": True}
     with (
-        pa.OSFile(str(stream)) as source,
+        pa.OSFile(os.fsencode(stream)) as source,
         pa.ipc.open_stream(source) as reader,
         replaced(parquet) as sink,
         pq.ParquetWriter(sink, reader.schema, **options) as writer,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,7 @@ class Record:
             InputError: the record is damaged. A last batch that was not written to its end
                 is no damage.
         """
-        with damage_named(self.path), pa.OSFile(str(self.path)) as source:
+        with damage_named(self.path), pa.OSFile(os.fsencode(self.path)) as source:
             read = _parquet_batches if self.is_finished else _stream_batches
             row_count = 0
             for batch in read(source, columns):
@@ -73,7 +74,7 @@ def open_record(path: Path) -> Record:
     size_bytes = file.stat().st_size
     if not size_bytes:
         raise InputError(f"{file}: is empty: the run was killed before it began; repeat it")
-    with damage_named(file), pa.OSFile(str(file)) as source:
+    with damage_named(file), pa.OSFile(os.fsencode(file)) as source:
         if is_finished:
             metadata = pq.read_metadata(source)
             schema, request_count = metadata.schema.to_arrow_schema(), metadata.num_rows

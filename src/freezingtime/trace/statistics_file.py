@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def read_statistics(directory: Path) -> pa.Table | None:
     path = directory / STATISTICS_NAME
     if not path.is_file():
         return None
-    with damage_named(path):
-        table = pq.read_table(path, page_checksum_verification=True)
+    with damage_named(path), pa.OSFile(os.fsencode(path)) as source:
+        table = pq.read_table(source, page_checksum_verification=True)
     require_columns(path, table.schema, STATISTICS_COLUMNS)
     return table

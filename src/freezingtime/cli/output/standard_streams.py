@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Standard streams as a shell may hand them over: closed, for one.
+"""Standard streams as a shell may hand them over: closed, or of an encoding with few letters.
 
 Where stderr is closed, Python's is None, ``print`` to it goes to stdout instead, and the next
 file that is opened gets its number, and with it what libraries and child processes complain of.
@@ -7,8 +7,18 @@ file that is opened gets its number, and with it what libraries and child proces
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+
+
+def make_fit_to_write_to() -> None:
+    """Have all that is printed go somewhere, whatever it is. Before files are opened."""
+    open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A letter that the locale has not, such as of a path in LANG=de_DE.ISO-8859-1.
+            stream.reconfigure(errors="backslashreplace")
 
 
 def open_closed_streams() -> None:
