@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a device says of a single request, beyond when it completed.
+"""Annotations: what a device model knows of a request beside its completion time.
 
 A model says what it knows and leaves the rest :data:`UNKNOWN`; it says it in one place,
 request by request and in whole traces alike (:mod:`freezingtime.device.annotations.columns` has
@@ -16,7 +16,7 @@ UNKNOWN = -1
 
 
 class ServedFrom(IntEnum):
-    """Where a read's data came from, or where a write's were when it completed.
+    """Source of a read's data, or location of a write's data at completion.
 
     Of a request with parts from several places, the greatest.
     """
@@ -34,7 +34,7 @@ class ServedFrom(IntEnum):
 
 
 class HeldBy(IntEnum):
-    """What a request waited for before the device began to serve it, or a part of it."""
+    """Cause of waiting of a request, or of a part of it, before its service."""
 
     NOTHING = 0
     REQUESTS = 1
@@ -68,7 +68,7 @@ class HeldBy(IntEnum):
 
 
 class Annotation(NamedTuple):
-    """What a device says of one request; times in guest ns."""
+    """Annotation of one request; times in guest ns."""
 
     service_start_ns: int = UNKNOWN
     """When the device began to serve it, or its first part."""

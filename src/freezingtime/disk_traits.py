@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a disk says of itself to whoever uses it, beside its name and its size.
+"""Traits that a disk reports to the guest, beside its name and its size.
 
 The terms are those of Linux's ``/sys/block/*/queue``: see Documentation/ABI/stable/sysfs-block.
 """
@@ -25,7 +25,7 @@ _MODEL_NAME = re.compile(r"[ -~]{1,40}")
 
 @dataclass(frozen=True, slots=True)
 class DiskTraits:
-    """What a disk says of itself. Where a trait is None nothing is said, and QEMU's default holds.
+    """Traits that a disk reports. Where one is None, QEMU's default holds.
 
     Raises InputError where the traits do not go together.
     """
@@ -78,7 +78,7 @@ class DiskTraits:
 
     @property
     def is_rotational(self) -> bool | None:
-        """Whether the disk turns; None: nothing is said."""
+        """Return whether the disk turns; None: nothing is said."""
         return None if self.rpm is None else self.rpm > 0
 
 
@@ -88,7 +88,7 @@ NO_TRAITS = DiskTraits()
 
 @dataclass(frozen=True, slots=True)
 class TraitOverrides:
-    """What the user says of a disk in place of what its device does."""
+    """Traits that the user sets in place of the device's."""
 
     logical_block_bytes: int | None = None
     physical_block_bytes: int | None = None

@@ -41,7 +41,7 @@ class RunError(FreezingTimeError):
 
     @property
     def stdout(self) -> bytes:
-        """What the job had printed by then; all of it is read into memory when it is asked for."""
+        """Return what the job had printed; read into memory when it is asked for."""
         return b"" if self.output is None else _content(self.output[0])
 
     @property

@@ -20,7 +20,7 @@ class Frontend(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """How many requests a controller takes at once."""
+    """Queues of a controller: their number and depth."""
 
     depth: int
     """Requests in one queue; of virtio-scsi, on the disk as a whole."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of many measured values a percentile is: one rule, for all figures of the program.
+"""Definition of a percentile: one rule, for all figures of the program.
 
 A percentile is the smallest value that at least that share of all did not exceed (the
 nearest-rank method): exact, and always a value that did occur.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What flows through the emulator: one block request.
+"""Block requests, as they flow through the emulator.
 
 A request is what the guest's driver handed to its controller: operation, byte range,
 and, for writes, the data. *When* it arrived is not part of it: arrival times belong to
@@ -19,7 +19,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 class Operation(IntEnum):
-    """What a request asks for. The values are the NBD protocol's command types."""
+    """Operation of a request. The values are the NBD protocol's command types."""
 
     READ = 0
     WRITE = 1
@@ -29,7 +29,7 @@ class Operation(IntEnum):
 
     @property
     def modifies(self) -> bool:
-        """Whether the request changes the bytes of its range."""
+        """Return whether the request changes the bytes of its range."""
         return self in _MODIFYING
 
 
@@ -61,7 +61,7 @@ class Request:
         return self.offset_bytes + self.length_bytes
 
     def conflicts_with(self, other: Request) -> bool:
-        """Whether the two must not run on a medium at once: ranges that overlap, one modified."""
+        """Return whether the two must not run on a medium at once: one modifies what both touch."""
         return (
             self.offset_bytes < other.end_bytes
             and other.offset_bytes < self.end_bytes

@@ -56,12 +56,12 @@ class FittedDevice:
 
     @property
     def choices(self) -> Sequence[str]:
-        """What was chosen, a line each."""
+        """Return the choices of the fit, a line each."""
         return self.fitted.choices
 
     @property
     def not_covered(self) -> Sequence[str]:
-        """What the logs do not cover, a line each."""
+        """Return what the logs do not cover, a line each."""
         return self.fitted.uncovered
 
     @cached_property
@@ -89,7 +89,7 @@ class FittedDevice:
 
 
 class ValidationResult:
-    """What came of a validation."""
+    """Result of a validation."""
 
     def __init__(self, validation: Validation, output: OutputPath) -> None:
         """For this package; use :func:`freezingtime.validate`."""
@@ -122,7 +122,7 @@ class ValidationResult:
 
     @property
     def within_aim(self) -> bool:
-        """Whether all means are within 3 %, and all 99th percentiles within 10 %."""
+        """Return whether all means are within 3 %, and all 99th percentiles within 10 %."""
         return not any(found.misses() for found in self.validation.cells)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run or a replay has left, as data frames."""
+"""Results of runs and replays, as data frames."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Result:
 
     @cached_property
     def statistics_over_time(self) -> pd.DataFrame:
-        """What the devices said of themselves while a run went on: a row for each value.
+        """Return the device statistics over a run, a row for each value.
 
         The columns are ``disk``, ``time_ns``, ``statistic`` and ``value``; no row of a replay.
         """
@@ -115,7 +115,7 @@ class Result:
 
     @property
     def guest_ns(self) -> int | None:
-        """How much guest time the job took; None without a guest."""
+        """Return the job's guest time, in ns; None without a guest."""
         return self.recorded.guest_ns
 
     @property
@@ -125,12 +125,12 @@ class Result:
 
     @property
     def valid(self) -> bool | None:
-        """Whether every request was on time and the guest's kernel had no complaint."""
+        """Return whether every request was on time and the guest's kernel had no complaint."""
         return self.recorded.valid
 
     @property
     def stdout(self) -> str:
-        """What the job printed; empty without a guest."""
+        """Return the job's standard output; empty without a guest."""
         file = self.path / STDOUT_NAME
         return file.read_text(errors="replace") if file.is_file() else ""
 

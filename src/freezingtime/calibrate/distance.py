@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How far apart two samples of latencies are: figures, percentiles and whole distributions."""
+"""Distance of two samples of latencies: means, percentiles, whole distributions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIGURES = ("mean", *PERCENTILES)
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """What ``actual`` is against ``expected``."""
+    """Distance of ``actual`` from ``expected``."""
 
     expected_count: int
     actual_count: int

@@ -28,7 +28,7 @@ _BLOCK_MIN = 50
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How much a measurement differs from itself."""
+    """Differences of a measurement from itself."""
 
     interleaved: Distance
     """Half B against half A: about the least error that any model fitted to A can have on B."""
@@ -60,7 +60,7 @@ def split(latency_ns: IntColumn) -> tuple[IntColumn, IntColumn]:
 
 
 def drift(cell: Cell) -> Drift:
-    """How much a cell of four requests or more differs from itself."""
+    """Compare the halves of a cell of four requests or more."""
     latency_ns = cell.latency_ns
     middle = len(latency_ns) // 2
     return Drift(

@@ -46,7 +46,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Such as ``read 4KiB depth 1``."""
+        """Return a name such as ``read 4KiB depth 1``."""
         size = f" {format_size_bytes(self.size_bytes)}" if self.size_bytes else ""
         return f"{self.operation}{size} depth {self.depth}"
 
@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What a log has, and what in it was too little to count."""
+    """Cells of a log, and requests of it that were too few to count."""
 
     cells: Sequence[Cell]
     thin: Sequence[Cell]

@@ -53,7 +53,7 @@ class Disk:
 
 
 class CompletedRequest(NamedTuple):
-    """What became of one request of the guest; times in guest ns unless named otherwise."""
+    """A completed request of the guest; times in guest ns unless named otherwise."""
 
     disk_index: int
     operation: Operation
@@ -82,7 +82,7 @@ class CompletedRequest(NamedTuple):
 
 @dataclass(slots=True)
 class Totals:
-    """What happened so far. Written by the emulator's thread, read by any."""
+    """Running totals. Written by the emulator's thread, read by any."""
 
     now_ns: int = 0
     warped_ns: int = 0

@@ -23,7 +23,7 @@ TAIL_BYTES = 512
 
 
 class FileKind(Enum):
-    """What a file is good for."""
+    """Kind of a foreign file."""
 
     DISK_IMAGE = "a disk in another form"
     COMPRESSED = "anything, compressed"
@@ -46,7 +46,7 @@ class FileFormat:
     """Below 0: from the end."""
 
     def command(self, path: Path | str) -> str:
-        """What to run on a file."""
+        """Return the command that converts a file."""
         file = str(path)
         if file.startswith("-"):  # an option, to whatever command
             file = f"./{file}"

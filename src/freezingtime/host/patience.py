@@ -16,7 +16,7 @@ _SLICE_S = 1.0
 
 
 class Patience:
-    """How long something may still take. For a loop that asks at least once a second."""
+    """Deadline in host time that stops with the process; ask at least once a second."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
@@ -25,7 +25,7 @@ class Patience:
 
     @property
     def is_over(self) -> bool:
-        """Whether ``limit_s`` has been waited, stops not counted."""
+        """Return whether ``limit_s`` has been waited, stops not counted."""
         now_s = time.monotonic()
         self._waited_s += min(now_s - self._asked_s, _GAP_MAX_S)
         self._asked_s = now_s

@@ -108,7 +108,7 @@ class _Alarm:
 
 
 def same_user(peer: socket.socket) -> bool:
-    """Whether the process at the other end of a Unix socket runs under our own user.
+    """Return whether the process at the other end of a Unix socket runs under our own user.
 
     Abstract sockets have no permissions; this stands in for them.
     """

@@ -54,7 +54,7 @@ class Medium(ABC):
         """Make everything written so far durable."""
 
     def displacement(self) -> str | None:
-        """What has become of the file under the medium's name; None: it is still this one."""
+        """Describe what happened to the file under the medium's name; None: it is still there."""
         return None
 
     @abstractmethod

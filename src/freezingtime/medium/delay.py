@@ -22,7 +22,7 @@ class Delay:
     max_ns: int
 
     def __str__(self) -> str:
-        """As in the option: ``3ms``, or ``2.5ms..10ms``."""
+        """Return the option's text, such as ``3ms`` or ``2.5ms..10ms``."""
         if self.min_ns == self.max_ns:
             return format_time_ns(self.min_ns)
         return f"{format_time_ns(self.min_ns)}..{format_time_ns(self.max_ns)}"

@@ -20,7 +20,7 @@ _POOLED_BUFFERS_MAX = 64
 
 
 class FileAccess(Protocol):
-    """How a file's bytes are moved."""
+    """Access to a file's bytes, buffered or direct."""
 
     def read(self, offset_bytes: int, length_bytes: int) -> bytes:
         """Return exactly ``length_bytes`` bytes; OSError (EIO) where the file ends before that."""

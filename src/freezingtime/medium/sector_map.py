@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which source holds each sector's data: the record that a copy-on-write medium keeps."""
+"""Map of the source that holds each sector's data, for copy-on-write media."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _CHUNK_SECTORS = 2048
 
 
 class Source(IntEnum):
-    """Where a sector's data is."""
+    """Source of a sector's data."""
 
     BASE = 0
     SCRATCH = 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How much memory all clients of a server may make it hold, together."""
+"""Budget of the memory that all clients of a server may make it hold together."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Budget:
 
     @property
     def is_full(self) -> bool:
-        """Whether nothing is to be begun that would take more."""
+        """Return whether nothing is to be begun that would take more."""
         return self.held_bytes >= self._max_bytes
 
     @property
     def is_crowded(self) -> bool:
-        """Whether so much is held that others may have to wait for it."""
+        """Return whether so much is held that others may have to wait for it."""
         return self.held_bytes > self._max_bytes // 2
 
     def has_room(self, size_bytes: int) -> bool:
-        """Whether so much more may be held; what takes no more always has room."""
+        """Return whether so much more may be held; what takes no more always has room."""
         return size_bytes <= 0 or self.held_bytes + size_bytes <= self._max_bytes
 
     def change(self, by_bytes: int) -> None:

@@ -94,12 +94,12 @@ class Connection:
 
     @property
     def unsent_bytes(self) -> int:
-        """How much of the replies the client has yet to make room for."""
+        """Return the bytes of replies that the client has yet to make room for."""
         return self._unsent_bytes
 
     @property
     def is_shaking_hands(self) -> bool:
-        """Whether the client has yet to choose an export."""
+        """Return whether the client has yet to choose an export."""
         return self._handshake is not None
 
     @property
@@ -112,7 +112,7 @@ class Connection:
 
     @property
     def may_take(self) -> bool:
-        """Whether the client is owed little enough to begin another of its requests."""
+        """Return whether the client is owed little enough to begin another of its requests."""
         return (
             self._under_way_count < _UNDER_WAY_REQUESTS_MAX
             and self._under_way_bytes + self._unsent_bytes < _UNDER_WAY_BYTES_MAX

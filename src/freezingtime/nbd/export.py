@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a server offers under a name."""
+"""Exports: disks that a server offers under names."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Export:
 
     @property
     def transmission_flags(self) -> int:
-        """What the client may use.
+        """Return the transmission flags: what the client may use.
 
         Many connections are fine: all see one medium, and a flush covers all of it.
         """

@@ -67,12 +67,12 @@ class ServerHandshake:
 
     @property
     def finished(self) -> bool:
-        """Whether the client has chosen an export."""
+        """Return whether the client has chosen an export."""
         return self.export is not None
 
     @property
     def leftover(self) -> bytes:
-        """What has been received and not used."""
+        """Return the bytes that have been received and not used."""
         return bytes(self._received)
 
     def greeting(self) -> bytes:

@@ -85,7 +85,7 @@ class RequestDecoder:
 
     @property
     def held_bytes(self) -> int:
-        """How much memory has been taken for a payload that is not whole yet."""
+        """Return the bytes taken for a payload that is not complete yet."""
         message = self._awaiting_payload
         if not isinstance(message, Request) or message.data is None:
             return 0

@@ -111,7 +111,7 @@ class Comparison:
 
     @property
     def missed(self) -> bool:
-        """Whether the figure has an aim, and the prediction is farther off."""
+        """Return whether the figure has an aim, and the prediction is farther off."""
         return abs(self.difference) > AIMS.get(self.figure, float("inf"))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a device's model predicts, beside what is published of the device.
+"""Predictions of a device's model beside published figures.
 
 A prediction is a closed-loop simulation of the model itself, never a formula about it.
 Published figures stand in a description's ``[published]``, each in a table of its own::
@@ -51,7 +51,7 @@ _FILL_BYTES = 256 << 20
 
 
 class Unit(Enum):
-    """What a metric is measured in."""
+    """Unit of a metric."""
 
     NS = "ns"
     IOPS = "IOPS"
@@ -89,7 +89,7 @@ class Case:
 
     @property
     def unit(self) -> Unit:
-        """What the prediction is measured in."""
+        """Return the prediction's unit."""
         return METRICS[self.metric].unit
 
 
@@ -108,7 +108,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model predicts in one case, and the published figure, if there is one."""
+    """Prediction of the model in one case, with the published figure, if any."""
 
     case: Case
     value: float
@@ -121,7 +121,7 @@ class Prediction:
 
     @property
     def holds(self) -> bool:
-        """Whether the prediction is within the tolerance, or within the bound."""
+        """Return whether the prediction is within the tolerance, or within the bound."""
         if self.published is None or self.difference is None:
             return True
         if not self.published.bound:

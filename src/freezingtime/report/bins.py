@@ -31,20 +31,20 @@ class Span:
 
     @property
     def bin_ns(self) -> int:
-        """How long a bin is, in whole nanoseconds."""
+        """Return the width of a bin, in ns."""
         return -(-(self.end_ns - self.start_ns + 1) // BINS_MAX)
 
     @property
     def bin_count(self) -> int:
-        """How many bins there are, from 1 to :data:`BINS_MAX`."""
+        """Return the number of bins, from 1 to :data:`BINS_MAX`."""
         return (self.end_ns - self.start_ns) // self.bin_ns + 1
 
     def bins_of(self, times_ns: Integers) -> Integers:
-        """Which bin each time is in; what is outside the span is in its first or last one."""
+        """Return the bin of each time; times outside the span are in the first or last bin."""
         return np.clip((times_ns - self.start_ns) // self.bin_ns, 0, self.bin_count - 1)
 
     def edges_ns(self) -> Integers:
-        """Where the bins begin, and where the last one ends, from the start of the span."""
+        """Return the edges of the bins, in ns from the start of the span."""
         return np.arange(self.bin_count + 1, dtype=np.int64) * self.bin_ns
 
 

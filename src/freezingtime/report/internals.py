@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What devices said of single requests and of themselves, as a report needs it."""
+"""Device internals for a report: annotations of requests, and device statistics."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class _Served:
 
 @dataclass(slots=True)
 class InternalsScan:
-    """What is made of the annotations of one disk's requests."""
+    """Accumulator of the annotations of one disk's requests."""
 
     span: Span
     _said: Sums = field(init=False)
@@ -59,7 +59,7 @@ class InternalsScan:
                 self._add_served(operation, requests)
 
     def result(self) -> DiskInternals:
-        """What has been added, as plain data."""
+        """Return the accumulated annotations as plain data."""
         held = {
             HeldBy(code): HeldData(
                 count=int(found.waits.counts.sum()),
@@ -104,7 +104,7 @@ class InternalsScan:
 
 
 def read_device_statistics(directory: Path) -> dict[str, DeviceStatistics]:
-    """What the devices of a run's directory said of themselves, by disk.
+    """Read the device statistics of a run's directory, by disk.
 
     Raises:
         InputError: the file is damaged.

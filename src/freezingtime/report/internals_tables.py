@@ -10,7 +10,7 @@ from freezingtime.report.tables import Table, disks_of, name_of, run_head
 
 
 def held_table(runs: Sequence[RunData]) -> Table:
-    """What requests waited for, of each disk."""
+    """Tabulate the causes of waiting of each disk."""
     rows = []
     for disk, run, data in _each(runs):
         total = sum(held.count for held in data.internals.held.values())
@@ -32,7 +32,7 @@ def held_table(runs: Sequence[RunData]) -> Table:
 
 
 def served_table(runs: Sequence[RunData]) -> Table:
-    """Where data came from, or went to, of each disk and operation."""
+    """Tabulate where data was served from, for each disk and operation."""
     rows = []
     for disk, run, data in _each(runs):
         for (operation, place), served in data.internals.served.items():
@@ -57,7 +57,7 @@ def served_table(runs: Sequence[RunData]) -> Table:
 
 
 def statistics_table(runs: Sequence[RunData]) -> Table:
-    """What the devices said of themselves at the end, the runs beside each other."""
+    """Tabulate the devices' final statistics, the runs side by side."""
     rows = []
     for disk in disks_of(runs):
         totals = [run.statistics[disk].totals if disk in run.statistics else {} for run in runs]

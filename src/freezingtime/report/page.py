@@ -115,7 +115,7 @@ def report_page(runs: Sequence[RunData]) -> str:
 
 
 def notices(runs: Sequence[RunData]) -> Sequence[str]:
-    """What a reader should know before the figures, each in one line."""
+    """Return the warnings that stand above the figures, one line each."""
     found = []
     versions = sorted({run.header.tool_version for run in runs})
     if len(versions) > 1:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a report says of one run: plain data, of a size that does not depend on the requests."""
+"""Data of one run in a report: plain data, of a size independent of its requests."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OperationData:
 
     @property
     def count(self) -> int:
-        """How many requests there are."""
+        """Return the number of requests."""
         return self.figures.count
 
 
@@ -75,7 +75,7 @@ class ServedData:
 
 @dataclass(frozen=True, slots=True)
 class DiskInternals:
-    """What the device said of its requests; empty if it says nothing."""
+    """Annotations of a device's requests, summed up; empty if its model has none."""
 
     held: Mapping[HeldBy, HeldData]
     served: Mapping[tuple[str, ServedFrom], ServedData]
@@ -86,7 +86,7 @@ class DiskInternals:
 
 @dataclass(frozen=True, slots=True)
 class DeviceStatistics:
-    """What a device said of itself, at some guest times."""
+    """Statistics of a device, sampled over guest time."""
 
     times_ns: Integers
     values: Mapping[str, Floats]
@@ -94,13 +94,13 @@ class DeviceStatistics:
 
     @property
     def totals(self) -> Mapping[str, float]:
-        """What it said last."""
+        """Return the last value of each statistic."""
         return {name: float(values[-1]) for name, values in self.values.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class DiskData:
-    """What holds for a disk, whatever the operation; arrays have a value for each bin."""
+    """Data of a disk over all operations; arrays have shape ``(bins,)``."""
 
     operations: Mapping[str, OperationData]
     """By name in the record's order; all of them together last, if there are several."""
@@ -127,7 +127,7 @@ class DiskData:
 
 @dataclass(frozen=True, slots=True)
 class GuestOutput:
-    """What the job printed, or its beginning and its end if it is long."""
+    """Output of the job; if it is long, its beginning and end."""
 
     head: str
     tail: str

@@ -29,7 +29,7 @@ class Table:
 
 
 def plan_table(runs: Sequence[RunData]) -> Table:
-    """What was run: a row for each property that any of the runs has."""
+    """Tabulate the configuration: a row for each property that any of the runs has."""
     rows = []
     for label, cell in _PROPERTIES.items():
         cells = [cell(run) for run in runs]
@@ -62,7 +62,7 @@ def summary_table(runs: Sequence[RunData]) -> Table:
 
 
 def audit_table(runs: Sequence[RunData]) -> Table:
-    """Whether each disk's requests were delivered when the model said."""
+    """Return whether each disk's requests were delivered when the model said."""
     return _table_of_disks(
         "Deliveries, and the largest deviation from the model's completion time",
         runs,
@@ -76,7 +76,7 @@ def audit_table(runs: Sequence[RunData]) -> Table:
 
 
 def freeze_table(runs: Sequence[RunData]) -> Table:
-    """What each disk's medium cost in real time."""
+    """Tabulate the real time that each disk's medium took."""
     return _table_of_disks(
         "Real time",
         runs,

@@ -54,7 +54,7 @@ def find_runs(directory: Path) -> list[Path]:
 
 
 def read_entry(path: Path, notify: Notify) -> CatalogueEntry:
-    """What the catalogue says of one run directory, damaged or not."""
+    """Return the catalogue's entry for a run directory, damaged or not."""
     written = datetime.fromtimestamp((path / DOCUMENT_NAME).stat().st_mtime, UTC)
     try:
         run = open_recorded_run(path, notify)

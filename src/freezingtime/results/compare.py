@@ -35,7 +35,7 @@ class MetricDifference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What makes ``b`` another run than ``a``."""
+    """Differences of run ``b`` from run ``a``."""
 
     a: RecordedRun
     b: RecordedRun
@@ -50,12 +50,12 @@ class Comparison:
 
     @property
     def unfit(self) -> Sequence[str]:
-        """Why the figures of a run are not to be judged by, if so: a line for each reason."""
+        """Return why the runs cannot be judged by their figures, one line for each reason."""
         return [f"{run.path}: {reason}" for run in (self.a, self.b) for reason in _unfit(run)]
 
     @property
     def is_identical(self) -> bool:
-        """Whether the guest saw the same in both, to the nanosecond."""
+        """Return whether the guest saw the same in both, to the nanosecond."""
         return not self.differing_count and all(metric.a == metric.b for metric in self.metrics)
 
 

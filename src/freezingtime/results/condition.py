@@ -85,7 +85,7 @@ class Condition:
         return [found for found in chosen if self._is_met(found)]
 
     def notes(self, comparison: Comparison) -> list[str]:
-        """Why the condition is no gate, if so: what it is about takes no time in either run."""
+        """Explain why the condition decides nothing, if its latency is 0 in both runs."""
         return [
             f"{self.text}: {found.key} is 0 in both{_why_zero(found.key, comparison)}"
             for found in self._chosen(comparison)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How long a flush takes together with the writes that it waits for, from a disk's requests.
+"""Latency of flushes together with the writes that they wait for, from a disk's requests.
 
 On many devices a flush itself takes no time, as its cache is durable; what an application waits
 for in ``fsync`` is the writes before it. A record has requests and no system calls, so the writes

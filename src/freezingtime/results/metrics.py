@@ -14,7 +14,7 @@ from freezingtime.trace.record_columns import Columns
 
 
 class MetricUnit(Enum):
-    """What a metric is measured in."""
+    """Unit of a metric."""
 
     COUNT = "requests"
     NS = "ns"
@@ -44,7 +44,7 @@ UNITS = RUN_METRICS | {name: unit for name, (unit, _) in DISK_METRICS.items()}
 
 @dataclass(frozen=True, slots=True)
 class MetricKey:
-    """Which figure: ``disk`` and ``operation`` are empty for one of the run as a whole."""
+    """Key of a metric: ``disk`` and ``operation`` are empty for one of the whole run."""
 
     disk: str
     operation: str
@@ -56,7 +56,7 @@ class MetricKey:
 
     @property
     def unit(self) -> MetricUnit:
-        """What it is measured in."""
+        """Return the metric's unit."""
         return UNITS[self.metric]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How two runs differ in what they were given: disks, CPU, seed, job, versions."""
+"""Configuration differences of two runs: disks, CPU, seed, job, versions."""
 
 from __future__ import annotations
 

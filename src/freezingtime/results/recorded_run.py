@@ -46,12 +46,12 @@ class RecordedRun:
 
     @property
     def request_count(self) -> int:
-        """How many requests the disks had together."""
+        """Return the number of requests of all disks."""
         return sum(len(columns["sequence"]) for columns in self.disks.values())
 
     @property
     def guest_ns(self) -> int | None:
-        """How much guest time the job took; None without a ``run.json``."""
+        """Return the job's guest time, in ns; None without a ``run.json``."""
         return self._said(*_GUEST_NS)
 
     @property
@@ -61,12 +61,12 @@ class RecordedRun:
 
     @property
     def valid(self) -> bool | None:
-        """Whether the figures can be trusted to the nanosecond; None without a ``run.json``."""
+        """Return whether the figures are exact to the nanosecond; None without a ``run.json``."""
         return self._said(*_VALID)
 
     @property
     def script(self) -> str:
-        """What the guest ran; empty without a ``run.json``."""
+        """Return the script that the guest ran; empty without a ``run.json``."""
         return self._said(*_SCRIPT) or ""
 
     def _said(self, table: str, key: str, kind: type[Value]) -> Value | None:

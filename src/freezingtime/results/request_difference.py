@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which requests of two runs differ, and which differed first.
+"""Differences between the requests of two runs, and the first of them.
 
 The requests of a disk are put side by side in their order of arrival, the first of one
 run with the first of the other. Runs are deterministic: a request whose times differ by a
@@ -44,7 +44,7 @@ class DifferingRequest:
 
 @dataclass(frozen=True, slots=True)
 class RequestDifference:
-    """What differs between the requests of a disk in two runs."""
+    """Differences between a disk's requests in two runs."""
 
     compared_count: int
     """How many there are to compare: the larger of the two numbers of requests."""

@@ -72,7 +72,7 @@ class Drive:
         return np.frombuffer(self._completion_ns, dtype=np.int64)
 
     def annotations(self) -> Annotations:
-        """What the device says of the requests, in the order of submission."""
+        """Return the device's annotations of the requests, in the order of submission."""
         annotations = new_annotations(len(self._completion_ns))
         places = np.fromiter(self._annotations, np.int64, len(self._annotations))
         annotations[places] = np.fromiter(self._annotations.values(), ANNOTATION, len(places))

@@ -68,7 +68,7 @@ class TraceSource:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What one device made of the requests."""
+    """Result of a replay on one device."""
 
     device: str
     simulation: Simulation

@@ -78,7 +78,7 @@ class CompletesClosed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What is between an application that keeps requests in flight and the device."""
+    """Host between an application that keeps requests in flight and the device."""
 
     queue_depth: int
     """How many requests the application keeps in flight."""
@@ -89,13 +89,13 @@ class Host:
 
     @property
     def is_transparent(self) -> bool:
-        """Whether all requests in flight are at the device."""
+        """Return whether all requests in flight are at the device."""
         return not self.think_ns and (self.device_depth or self.queue_depth) >= self.queue_depth
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What became of the requests: ``trace`` as they arrived, and their completions."""
+    """Result of a simulation: the requests in order of arrival, and their completions."""
 
     trace: Trace
     completion_ns: IntColumn
@@ -111,7 +111,7 @@ class Simulation:
 
     @property
     def latency_ns(self) -> IntColumn:
-        """What the application waits: the service time, and the time in the host."""
+        """Return the application's latencies, in ns: service time and time in the host."""
         return self.service_ns if self.host_ns is None else self.service_ns + self.host_ns
 
     @property
@@ -122,7 +122,7 @@ class Simulation:
         return int(self.completion_ns.max() - self.trace.arrival_ns[0])
 
     def queue_depth(self) -> IntColumn:
-        """How many requests the device had when each arrived, itself included."""
+        """Return the queue depth at each arrival, the arriving request included."""
         return queue_depths(self.trace.arrival_ns, self.completion_ns)
 
 

@@ -32,7 +32,7 @@ _COUNT_UNITS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Which operations a workload mixes, and whether their places are random."""
+    """Access pattern of a workload: its operations, sequential or random."""
 
     operations: tuple[Operation, ...]
     random: bool

@@ -141,7 +141,7 @@ def unfinished_directory(parent: Path) -> Iterator[Path]:
 
 
 def unfinished_in(parent: Path) -> Iterable[Path]:
-    """What killed builders have left in ``parent``."""
+    """Return the directories that killed builders have left in ``parent``."""
     return parent.glob(f"{_UNFINISHED_PREFIX}*")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who holds a lock file, in words for those who wait."""
+"""Description of the process that holds a lock file, for those who wait."""
 
 from __future__ import annotations
 

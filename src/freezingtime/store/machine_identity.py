@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What identifies a machine: only a machine of the same identity goes on from another's state."""
+"""Identity of a machine: a saved state is restored only by a machine of the same identity."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class MachineIdentity:
 
     @property
     def key(self) -> str:
-        """What a machine's state is called in the cache."""
+        """Return the name of the machine's state in the cache."""
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:_KEY_DIGITS]
 
     def differences(self, was: MachineIdentity) -> list[str]:
-        """What of this machine is not what it ``was``, each in words that name both."""
+        """List the differences of this machine from ``was``, naming both values."""
         memory, memory_was = (format_size_bytes(each.memory_bytes) for each in (self, was))
         image, image_was = (each.image_id[:_ID_DIGITS_SHOWN] for each in (self, was))
         words = {

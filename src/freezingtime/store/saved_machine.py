@@ -62,7 +62,7 @@ class SavedDisk:
 
 @dataclass(frozen=True, slots=True)
 class MachineDescription:
-    """What was saved; only the same machine, with disks of these sizes, can go on from it."""
+    """Identity and disks of a saved machine; only the same, with the same sizes, restores it."""
 
     machine: MachineIdentity
     guest: str
@@ -104,11 +104,11 @@ class SavedMachine:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What the machine is restored from."""
+        """Return the snapshot that the machine is restored from."""
         return Snapshot(self.directory, self.description.saved_ns, has_disks=True)
 
     def disk_changes_path(self, number: int) -> Path:
-        """What has changed on the user's disk of that number, which counts from 1."""
+        """Return the path of the changes of the user's disk of that number, from 1."""
         return disk_changes_path(self.directory, number)
 
     def check(self, cleanup: contextlib.ExitStack) -> None:
@@ -130,12 +130,12 @@ class SavedMachine:
 
     @property
     def stored_bytes(self) -> int:
-        """What it takes in the cache."""
+        """Return the bytes that the machine occupies in the cache."""
         return sum(file.stat().st_size for file in self.directory.iterdir())
 
 
 def disk_changes_path(directory: Path, number: int) -> Path:
-    """Where in the directory of a saved machine the changes of a disk are."""
+    """Return the path of a disk's changes in the directory of a saved machine."""
     return directory / f"disk{number}-changes"
 
 

@@ -51,12 +51,12 @@ class Snapshot:
 
     @property
     def state_path(self) -> Path:
-        """What QEMU saved."""
+        """Return the path of QEMU's state."""
         return self.directory / _STATE
 
     @property
     def root_changes_path(self) -> Path:
-        """What has changed on the root disk since the image was built, if the guest has one."""
+        """Return the path of the root disk's changes since the image was built."""
         return self.directory / _ROOT_CHANGES
 
 

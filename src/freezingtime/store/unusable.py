@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What in the cache cannot be used: passed by, with a word about why, and how to remove it."""
+"""Unusable entries of the cache: skipped, with the reason and how to remove them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 
 
 class OtherFormatError(ValueError):
-    """It is whole, as far as one can tell, but another version of freezingtime wrote it."""
+    """Raised for an entry that another version of freezingtime wrote."""
 
 
 def require_format(found: object, known: int) -> None:
@@ -31,7 +31,7 @@ class Unusable:
 
     @classmethod
     def because(cls, error: Exception, directory: Path, removal: str) -> Self:
-        """What ``error`` makes unusable: damaged, unless it is of another format."""
+        """Describe an entry that ``error`` makes unusable: damaged, or of another format."""
         if isinstance(error, OtherFormatError):
             return cls(directory, str(error), removal)
         said = f"has no {error}" if isinstance(error, KeyError) else str(error)
@@ -39,5 +39,5 @@ class Unusable:
 
     @property
     def advice(self) -> str:
-        """Why it cannot be used, and how to remove it."""
+        """Return why the entry cannot be used, and how to remove it."""
         return f"{self.reason}; remove it with '{self.removal}'"

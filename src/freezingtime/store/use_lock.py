@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who uses a directory of the cache, so that nobody removes it meanwhile.
+"""Shared locks on directories of the cache, so that none in use is removed.
 
 A user holds a shared lock (flock) on one of the directory's files, whoever removes it an
 exclusive one. Both end with their process at latest.
@@ -27,7 +27,7 @@ def hold(path: Path, cleanup: contextlib.ExitStack) -> bool:
 
 @contextlib.contextmanager
 def while_unused(path: Path) -> Iterator[bool]:
-    """Whether nobody uses what ``path`` stands for; if so, nobody begins to within the block."""
+    """Yield whether ``path`` is unused; if so, nobody begins to use it within the block."""
     with contextlib.ExitStack() as opened:
         try:
             # For writing, as some file systems (NFS) want for an exclusive lock.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is said of a run's file that Arrow cannot read, or that lacks something."""
+"""Errors for a run's files that Arrow cannot read, or that lack columns or keys."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How much memory the host has left for what is about to be read."""
+"""Memory of the host that is free for a file about to be read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory_bytes() -> int:
-    """What can be taken without others losing theirs; without any limit if nobody says."""
+    """Return the bytes that can be taken without swapping; no limit where the host tells none."""
     return min(_available_bytes(), _cgroup_bytes())
 
 

@@ -100,7 +100,7 @@ class RecordFile:
         self._is_whole = True
 
     def cannot_write(self, failure: OSError) -> RunError:
-        """What to raise when :meth:`append` failed."""
+        """Return the error to raise when :meth:`append` failed."""
         return RunError(
             f"cannot write {self._shown_path}: {failure.strerror or failure}; "
             "free some space, or name another --out"

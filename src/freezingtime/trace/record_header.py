@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a record says of the run that it is of, and which version of the format it has."""
+"""Header of a record: the run that it belongs to, and the version of its format."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecordedDisk:
 
 @dataclass(frozen=True, slots=True)
 class RecordHeader:
-    """What holds for all of a record's requests."""
+    """Properties that all requests of a record share."""
 
     disks: Sequence[RecordedDisk]
     seed: int

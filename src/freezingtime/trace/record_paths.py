@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which file a run's record is in. The one place that knows.
+"""Paths of a run's record: the only module that knows them.
 
 While a run goes on, its record is an Arrow IPC stream, ``requests.parquet.arrows``, which
 can be read at any time up to its last flush. When the run ends, the stream becomes
@@ -21,7 +21,7 @@ _STREAM_MAGIC = b"\xff\xff\xff\xff"
 
 
 def stream_path(path: Path) -> Path:
-    """Where the stream of the record at ``path`` is."""
+    """Return the path of the stream of the record at ``path``."""
     return path.with_name(f"{path.name}.arrows")
 
 
@@ -48,12 +48,12 @@ def find_record(path: Path) -> Path:
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is the record of a run that ended, not a stream."""
+    """Return whether a file is the record of a run that ended, not a stream."""
     return _magic(path) == _PARQUET_MAGIC
 
 
 def is_record(path: Path) -> bool:
-    """Whether a path names a run's directory or a record, by its content; opens no pipe."""
+    """Return whether a path names a run's directory or a record, by its content; opens no pipe."""
     if path.is_file():
         return _magic(path) in (_PARQUET_MAGIC, _STREAM_MAGIC)
     return path.is_dir() or stream_path(path).is_file()

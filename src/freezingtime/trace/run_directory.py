@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What else is in a run's directory beside its record."""
+"""Files of a run's directory beside its record."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What devices said of themselves during a run, in a Parquet file beside its record."""
+"""Device statistics over a run, in a Parquet file beside its record."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a log does not say of its device, in words."""
+"""Gaps of a log: operations, sizes and depths that it does not cover."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _P99_9_MIN = _TAIL_MIN * 1000
 
 
 def coverage(cells: Cells, missing: Mapping[OperationClass, OperationClass | int]) -> list[str]:
-    """What the log does not cover, a line each; empty if there is nothing to say."""
+    """Describe what the log does not cover, a line each; empty if it covers all."""
     return [
         *_operations(cells, missing),
         *(line for operation_class in OperationClass for line in _grid(cells, operation_class)),

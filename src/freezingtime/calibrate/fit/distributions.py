@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of the distributions of :mod:`~freezingtime.device.latency.distribution` a sample is from.
+"""Fits of the distributions of :mod:`~freezingtime.device.latency.distribution` to a sample.
 
 Each kind is fitted, by maximum likelihood where that has a closed form or scipy has it, and the
 one whose distribution function is nearest is taken (Kolmogorov-Smirnov). Mixtures of lognormal

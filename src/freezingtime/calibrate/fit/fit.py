@@ -51,7 +51,7 @@ _OPERATIONS = {
 
 @dataclass(frozen=True, slots=True)
 class FitPlan:
-    """How to fit."""
+    """Options of a fit."""
 
     model: str = EMPIRICAL
     missing: Mapping[OperationClass, OperationClass | int] = field(default_factory=dict)
@@ -337,7 +337,7 @@ def _judge(
 
 
 def simulate_cell(description: Description, cell: Cell, seed: int) -> IntColumn:
-    """What a device makes of requests like a cell's, always as many in flight as it says."""
+    """Simulate requests like a cell's in a closed loop of the cell's depth."""
     count = _SIMULATED_COUNT
     size_bytes = min(description.capacity_bytes or _SPAN_BYTES, _SPAN_BYTES)
     places = max(1, size_bytes // max(cell.size_bytes, 512) - 1)

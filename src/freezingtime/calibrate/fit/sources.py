@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a device is fitted to: logs, directories of them, and directories of ``measure``."""
+"""Sources of a fit: logs, directories of them, and directories of ``measure``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATTERNS = ("*_lat.*.log*", "*_clat.*.log*", "*.json")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where latencies are from."""
+    """Source of latencies."""
 
     path: Path
     measured: str
@@ -40,7 +40,7 @@ class Source:
 
 
 def is_log(path: Path) -> bool:
-    """Whether ``path`` holds latencies, and not what latencies could be measured of.
+    """Return whether ``path`` holds latencies, and not what latencies could be measured of.
 
     Raises:
         InputError: it is a file that cannot be read.

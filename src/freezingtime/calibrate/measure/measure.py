@@ -50,7 +50,7 @@ _START_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class MeasurePlan:
-    """What to measure."""
+    """Options of a measurement."""
 
     path: Path
     out: Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What ``measure`` leaves: a directory of fio's logs, and a manifest that says which is which."""
+"""Result of ``measure``: a directory of fio's logs with a manifest."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class MeasuredJob:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What was measured, when, and how."""
+    """Manifest of a measurement: target, time, fio's jobs."""
 
     path: str
     what: str
@@ -65,7 +65,7 @@ class Measurement:
 
     @property
     def what(self) -> str:
-        """What was measured, in words."""
+        """Describe what was measured."""
         return f"{self.manifest.what} ({self.manifest.path})"
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user says of a measurement, as text, made into a plan: the one way to make one."""
+"""Parser of a measurement's options, from text: the only way to make a plan."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _whole(text: str) -> int:
 
 
 def describe_plan(plan: MeasurePlan) -> list[str]:
-    """What will be done, for whoever has to agree to it: a line each."""
+    """Describe what will be done, for the user to confirm, a line each."""
     sizes = ", ".join(format_size_bytes(size_bytes) for size_bytes in plan.sizes_bytes)
     operations = "reads, writes and flushes" if plan.write else "reads only"
     lines = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is to be measured: a file or a block device, checked before anything touches it.
+"""Target of a measurement: a file or block device, checked before anything touches it.
 
 Refused is what is mounted or otherwise in use, what would be overwritten without permission,
 and what would be measured without the device behind it being asked: holes in files.

@@ -46,7 +46,7 @@ Observer = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class GuestLoad:
-    """What the guest is to do."""
+    """Load that fio makes in the guest."""
 
     device: str
     """As in ``--disk``, its commas escaped."""
@@ -61,7 +61,7 @@ class GuestLoad:
 
 @dataclass(frozen=True, slots=True)
 class GuestLatencies:
-    """What came of it."""
+    """Latencies that the guest's requests had."""
 
     latency_ns: Sequence[IntColumn]
     """Of each cell, in order of arrival."""
@@ -71,7 +71,7 @@ class GuestLatencies:
 
 
 def why_not(cell: Cell) -> str | None:
-    """Why a cell cannot be run in a guest; None if it can."""
+    """Explain why a cell cannot be run in a guest; return None if it can."""
     if cell.operation_class not in _OPERATIONS:
         return "only reads and writes are run in the guest"
     if cell.depth > DEPTH_MAX:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user says of a validation, as text, made into a plan: the one way to make one."""
+"""Parser of a validation's options, from text: the only way to make a plan."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ FITTED_NAME = "fitted.toml"
 
 @dataclass(frozen=True, slots=True)
 class ValidatePlan:
-    """How to validate."""
+    """Options of a validation."""
 
     device: str = FIT
     """``fit``, or a device as in ``--disk``, without what is for media."""
@@ -94,7 +94,7 @@ class ValidatedCell:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What came of a validation."""
+    """Result of a validation."""
 
     device: str
     sources: Sequence[Source]

@@ -67,7 +67,7 @@ def time_unit(duration_ns: int) -> tuple[int, str]:
 
 
 def legend_of_lines(axes: Axes, looks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Which kind of line, whatever its colour, is what."""
+    """Add a legend of the line styles, whatever their colour."""
     axes.legend(
         handles=line_handles(looks), loc="best", frameon=True, framealpha=0.85, edgecolor="none"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where to look at a distribution so that its tails show as well as its middle."""
+"""Quantiles and scale of a CDF that shows the tails as well as the middle."""
 
 from __future__ import annotations
 

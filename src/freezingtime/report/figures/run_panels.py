@@ -196,7 +196,7 @@ def freeze(runs: Runs) -> Iterator[Panel]:
 
 
 def subjects_max(runs: Runs) -> int:
-    """How many disks, or pairs of a disk and an operation, a figure of these runs has."""
+    """Return how many disks, or pairs of disk and operation, a figure of these runs shows."""
     return min(SUBJECTS_MAX, _CURVES_MAX // len(runs))
 
 
@@ -260,7 +260,7 @@ def _of_operation(
 
 
 def of_disk(runs: Runs, disk: str) -> Iterator[tuple[DiskData, str, RunData]]:
-    """What each run says of a disk, and the run's colour."""
+    """Yield each run's data of a disk, with the run's colour."""
     for run, color in zip(runs, COLORS, strict=False):
         if disk in run.disks:
             yield run.disks[disk], color, run

@@ -121,7 +121,7 @@ def draw_errors(panels: Sequence[SamplePanel], path: Path, option: str) -> None:
 
 
 def draw_error_distributions(panels: Sequence[SamplePanel], path: Path, option: str) -> None:
-    """Which share of the requests has which error at most."""
+    """Draw the cumulative distribution of the relative errors of requests."""
 
     def draw(axes: Axes, panel: SamplePanel) -> None:
         for number, (name, other_ns) in enumerate(panel.others_ns.items(), start=1):
@@ -139,7 +139,7 @@ def draw_error_distributions(panels: Sequence[SamplePanel], path: Path, option: 
 
 
 def draw_course(panels: Sequence[SamplePanel], path: Path, option: str, block_count: int) -> None:
-    """How the measurement itself drifts: mean and median of its blocks, over its course."""
+    """Draw the drift of the measurement: mean and median of its blocks over its course."""
 
     def draw(axes: Axes, panel: SamplePanel) -> None:
         blocks = np.array_split(panel.measured_ns, min(block_count, len(panel.measured_ns)))

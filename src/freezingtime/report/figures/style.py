@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How all figures look: light, fit for print, and clear to the colour-blind."""
+"""Style of all figures: light, fit for print, and clear to the colour-blind."""
 
 from __future__ import annotations
 

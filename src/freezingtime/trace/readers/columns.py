@@ -72,7 +72,7 @@ class Trace:
 
 
 def queue_depths(arrival_ns: IntColumn, completion_ns: IntColumn) -> IntColumn:
-    """How many requests the device had when each arrived, itself included.
+    """Return the queue depth at each arrival, the arriving request included.
 
     Requests are in order of arrival. One that completes at the very nanosecond of an arrival
     is no longer counted.

@@ -16,7 +16,7 @@ from freezingtime.trace.readers.table import ascii_trace, fiu, msr, named_csv
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How to know a format by a file's first lines, and how to read it."""
+    """A trace format: recognized by a file's first lines, read by a function."""
 
     name: str
     recognizes: Callable[[Sequence[str]], bool]

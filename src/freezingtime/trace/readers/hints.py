@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a user says of a file whose content does not: the unit of its times, its codes."""
+"""Hints of the user for what a file leaves open: the unit of its times, its codes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TIME_UNITS = {"s": 9, "ms": 6, "us": 3, "100ns": 2, "ns": 0}
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What is not guessed. Made by :func:`parse_hints`."""
+    """Values that are given and not guessed. Made by :func:`parse_hints`."""
 
     time_digits: int | None = None
     """The unit of times and latencies is 10**digits ns; None: as the file says."""

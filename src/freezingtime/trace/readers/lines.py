@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What all text formats share: numbered lines, fields, and errors that say where."""
+"""Parts that all text formats share: numbered lines, fields, errors that say where."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Lines:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out, and what was noted."""
+        """Return what was left out, with counts, and what was noted."""
         counted = (f"left out {count} {what}" for what, count in self._left_out.items() if count)
         return (*counted, *self._told)
 
@@ -142,7 +142,7 @@ class Lines:
         return int(whole + fraction[:unit_digits].ljust(unit_digits, "0"))
 
     def operation(self, field: str, text: str, operations: Mapping[str, Operation]) -> Operation:
-        """One of the format's words for an operation."""
+        """Parse one of the format's names of an operation."""
         try:
             return operations[text]
         except KeyError:
@@ -169,7 +169,7 @@ class Lines:
 
 
 def until_cut(lines: Lines, items: Iterator[Item]) -> Iterator[Item]:
-    """What is made of lines, but for a last one that is cut off and wrong."""
+    """Yield the items of lines, but for a last line that is cut off and wrong."""
     while True:
         try:
             item = next(items)

@@ -36,7 +36,7 @@ _BLANK_LINES_MAX = 1000
 
 
 def recognizes(path: Path) -> bool:
-    """Whether there is a log at ``path``, by its first line or, of a record, its content.
+    """Return whether there is a log at ``path``, by its first line or, of a record, its content.
 
     Raises:
         InputError: the file cannot be read.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What was read of a file, and how: what a user is always told, so that no guess is silent."""
+"""Summary of how a file was read, which the user is always shown: no guess is silent."""
 
 from __future__ import annotations
 

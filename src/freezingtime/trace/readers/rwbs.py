@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel says of a request in a few letters (blkparse(1), "RWBS").
+"""Parser of the kernel's letters for a request (blkparse(1), "RWBS").
 
 A leading ``F`` is a flush before the request and a later one is FUA; ``D`` discards; ``WZ``
 writes zeros; ``N`` moves no blocks.
@@ -25,7 +25,7 @@ RWBS_ALLOWED = "must be made of F, R, W, D, N, A, S, M and B"
 
 
 class Rwbs(NamedTuple):
-    """What the letters ask of a device."""
+    """The request that the letters describe."""
 
     preflush: bool
     operation: Operation | None
@@ -34,7 +34,7 @@ class Rwbs(NamedTuple):
 
 
 def parse_rwbs(text: str) -> Rwbs | None:
-    """What the letters mean; None if they mean nothing."""
+    """Parse the letters; return None if they mean nothing."""
     match = _RWBS.fullmatch(text)
     if match is None:
         return None

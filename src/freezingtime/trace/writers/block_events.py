@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What Linux's block layer would have traced of a disk's requests.
+"""Events that Linux's block layer would have traced for a disk's requests.
 
 Each request is queued (Q), issued to the driver (D) and completed (C). Under a virtual
 disk, the guest's driver hands over what it has at once, so that Q and D are the arrival;

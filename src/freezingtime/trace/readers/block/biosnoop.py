@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What biosnoop prints (bcc's tools, and libbpf-tools): one line for each completed request.
+"""Reader of biosnoop's text (bcc, libbpf-tools): one line for each completed request.
 
 ``TIME(s) COMM PID DISK T SECTOR BYTES LAT(ms)``, and with ``-Q`` also ``QUE(ms)``, the time in
 the kernel's queues. TIME is that of the completion, so a request arrived LAT before. T is R or
@@ -29,7 +29,7 @@ _MS_DIGITS = 6
 
 
 def recognizes(first_line: str) -> bool:
-    """Whether a file that begins with this line is of this format."""
+    """Return whether a file that begins with this line is of this format."""
     return set(_NEEDED) <= set(first_line.split())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What blkparse prints by default (blkparse(1), "Output description and formatting").
+"""Reader of blkparse's default output (blkparse(1), "Output description and formatting").
 
 A line is: device, CPU, sequence number, seconds, process, action, RWBS, and, where the
 request has a range, ``SECTOR + COUNT``. Of a request's many lines one is taken: ``D``,
@@ -38,7 +38,7 @@ _ERROR = re.compile(r"\[-?\d+\]")
 
 
 def recognizes(first_line: str) -> bool:
-    """Whether a file that begins with this line is of this format."""
+    """Return whether a file that begins with this line is of this format."""
     return first_line.startswith(_BANNER) or _EVENT.match(first_line) is not None
 
 
@@ -48,7 +48,7 @@ def parser(action: str) -> Callable[[Lines], Iterator[Record]]:
 
 
 def events(lines: Lines, actions: Collection[str]) -> Iterator[BlockEvent]:
-    """What the lines with one of these actions are about, in the order of the file."""
+    """Yield the events of the lines with one of these actions, in the order of the file."""
     captures = _Captures()
     for line in lines:
         if not captures.is_event(lines, line):
@@ -78,7 +78,7 @@ class _Captures:
         self._last: dict[tuple[str, str], tuple[int, int]] = {}
 
     def is_event(self, lines: Lines, line: str) -> bool:
-        """Whether a line must be an event: a summary's are in no order."""
+        """Return whether a line must be an event: a summary's are in no order."""
         if line[0].isdigit():
             return not self._in_summary or _EVENT.match(line) is not None
         if line.startswith(_BANNER):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the kernel's block layer tells of requests: queued, issued, completed, requeued.
+"""Events of the kernel's block layer: requests queued, issued, completed, requeued.
 
 blkparse prints these events, and so does ftrace; this is what both have in common. Only an
 issue that is not taken back is a request to the device: ``R`` takes one back, and the same
@@ -88,7 +88,7 @@ def note_captures(lines: Lines, times: JoinedTimes) -> None:
 def records_of(
     lines: Lines, disk: str, at_ns: int, rwbs: str, sectors: tuple[str, str] | None
 ) -> Iterator[Record]:
-    """What one event asks of the device: a flush, a request, or one after the other.
+    """Return the requests that an event makes: a flush, a request, or one after the other.
 
     ``sectors`` are the first one and how many, as they stand there; None: no range.
     """

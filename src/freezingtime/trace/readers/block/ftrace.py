@@ -43,7 +43,7 @@ _FORM = "must be MAJOR,MINOR RWBS BYTES (COMMAND) SECTOR + COUNT [TASK OR ERROR]
 
 
 def recognizes(first_line: str) -> bool:
-    """Whether a file that begins with this line, comments apart, is of this format."""
+    """Return whether a file that begins with this line, comments apart, is of this format."""
     return len(first_line) <= _LINE_MAX and bool(
         _LINE.match(first_line) or _HEADERS.fullmatch(first_line)
     )
@@ -55,7 +55,7 @@ def parse(lines: Lines) -> Iterator[Record]:
 
 
 def events(lines: Lines, actions: Collection[str]) -> Iterator[BlockEvent]:
-    """What the lines with one of these actions are about, in the order of the file."""
+    """Yield the events of the lines with one of these actions, in the order of the file."""
     for line in lines:
         if not _ANY_REQUEST.search(line):
             if lost := _LOST.match(line[:_LINE_MAX]):

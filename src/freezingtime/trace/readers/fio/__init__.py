@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What fio writes: iologs, logs of latencies, and JSON."""
+"""Readers of fio's output: iologs, latency logs, JSON."""

@@ -32,7 +32,7 @@ _NS_PER_MS = 10**6
 
 
 def recognizes(first_line: str) -> bool:
-    """Whether a file that begins with this line is of this format."""
+    """Return whether a file that begins with this line is of this format."""
     return first_line in _HEADERS
 
 

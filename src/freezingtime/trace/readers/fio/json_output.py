@@ -41,7 +41,7 @@ _ROUGH_NOTE = (
 
 
 def recognizes(first_line: str) -> bool:
-    """Whether a file that begins with this line is of this format."""
+    """Return whether a file that begins with this line is of this format."""
     return first_line.startswith("{") or first_line.startswith("fio: ")
 
 

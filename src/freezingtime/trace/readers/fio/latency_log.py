@@ -75,7 +75,7 @@ class LatencyLog:
 
     @property
     def mean_in_flight(self) -> float:
-        """How many requests were in flight on average, by Little's law."""
+        """Return the mean number of requests in flight, by Little's law."""
         return float(self.latency_ns.sum()) / self.span_ns
 
 

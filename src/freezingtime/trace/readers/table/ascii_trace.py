@@ -29,12 +29,12 @@ _DIGITS_MAX = 20
 
 
 def recognizes_mqsim(lines: Sequence[str]) -> bool:
-    """Whether a file that begins with these lines is MQSim's."""
+    """Return whether a file that begins with these lines is MQSim's."""
     return _unit(lines) == "ns"
 
 
 def recognizes_disksim(lines: Sequence[str]) -> bool:
-    """Whether a file that begins with these lines is DiskSim's."""
+    """Return whether a file that begins with these lines is DiskSim's."""
     return _unit(lines) == "ms"
 
 

@@ -56,7 +56,7 @@ class _Columns:
 
 
 def recognizes(first_line: str) -> bool:
-    """Whether a file that begins with this line is of this format."""
+    """Return whether a file that begins with this line is of this format."""
     return _missing(parse_header(first_line, _missing)) is None
 
 

@@ -113,7 +113,7 @@ class OperationField:
         self._saw_read_code = False
 
     def operations(self, lines: Lines, fields: list[str]) -> Iterator[tuple[Operation, bool]]:
-        """What a line asks for, one after the other, and whether with FUA; nothing: no blocks."""
+        """Return a line's operations in order, and whether with FUA; none: no block request."""
         text = self._column.of(fields).lower()
         if text == self._read_code:
             self._saw_read_code = True

@@ -24,7 +24,7 @@ _OPERATIONS = {"R": Operation.READ, "W": Operation.WRITE}
 
 
 def recognizes(first_line: str) -> bool:
-    """Whether a file that begins with this line is of this format."""
+    """Return whether a file that begins with this line is of this format."""
     return _match(first_line) is not None
 
 

@@ -65,7 +65,7 @@ ENDS = ("deliveryns",)
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Where something stands in a line, and what the header calls it."""
+    """A column: its index in a line, and its name in the header."""
 
     index: int
     name: str
@@ -73,7 +73,7 @@ class Column:
     """Digits of ns of a time, bytes of a size; None: the name says none."""
 
     def of(self, fields: list[str]) -> str:
-        """What stands there."""
+        """Return the column's field of a line."""
         return fields[self.index].strip()
 
 
@@ -96,7 +96,7 @@ class Header:
         return None
 
     def passed_over(self, used: Collection[Column | None]) -> str | None:
-        """What is said of the columns that are not used; None if all are."""
+        """Describe the columns that are not used; None if all are."""
         indices = {column.index for column in used if column is not None}
         rest = [name for index, name in enumerate(self.names) if index not in indices]
         return f"columns passed over: {', '.join(rest)}" if rest else None
@@ -117,7 +117,7 @@ def parse_header(line: str, missing: Callable[[Header], str | None]) -> Header:
 
 
 def lacking(header: Header, needed: Mapping[str, Collection[str]]) -> str | None:
-    """What of ``needed``, names by what they are for, a header lacks, or None."""
+    """Name the columns of ``needed`` (by purpose) that a header lacks, or return None."""
     for what, known in needed.items():
         if header.find(known) is None:
             return f"has no column of {what}; it is one of: {', '.join(_short(known))}"

@@ -23,7 +23,7 @@ TICK_NS = 100
 
 
 def recognizes(first_line: str) -> bool:
-    """Whether a file that begins with this line is of this format."""
+    """Return whether a file that begins with this line is of this format."""
     return first_line == _HEADER or _LINE.fullmatch(first_line) is not None
 
 
