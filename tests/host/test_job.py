@@ -75,7 +75,7 @@ def archive_of(*members: tarfile.TarInfo | str, content: bytes = b"abc") -> byte
 
 def collected(content: bytes) -> ControlDisk:
     """A control disk on which the guest has put this, in pieces as a driver would."""
-    disk = ControlDisk(lambda message: None)
+    disk = ControlDisk()
     for start in range(0, len(content), 4096):
         disk.write(COLLECTED_OFFSET_BYTES + start, content[start : start + 4096])
     return disk
@@ -188,14 +188,14 @@ class TestCollected:
         assert "damaged" in refused(bytes(damaged), tmp_path)
 
     def test_a_sparse_file_fills_no_disk(self) -> None:
-        with closing(ControlDisk(lambda message: None)) as disk:
+        with closing(ControlDisk()) as disk:
             for start in range(0, 64 << 20, 1 << 20):
                 disk.write(COLLECTED_OFFSET_BYTES + start, bytes(1 << 20))
             state = os.fstat(disk.collected.fileno())
             assert (state.st_size, state.st_blocks) == (64 << 20, 0)
 
     def test_more_than_is_to_be_handed_over_ends_the_run(self) -> None:
-        with closing(ControlDisk(lambda message: None)) as disk:
+        with closing(ControlDisk()) as disk:
             disk.set_job(Job(b"#!", collect_limit_bytes=1 << 20), disk_count=0)
             disk.write(COLLECTED_OFFSET_BYTES + (1 << 20), b"abc")
             with pytest.raises(RunError, match=r"more files than 1MiB.*--collect-limit"):
@@ -224,9 +224,8 @@ class TestMessages:
 
 class TestControlDisk:
     def test_layout(self, tmp_path: Path) -> None:
-        messages: list[str] = []
         with (
-            closing(ControlDisk(messages.append)) as disk,
+            closing(ControlDisk()) as disk,
             closing(pack(make_job(tmp_path / "job"))) as files,
         ):
             files.seek(0)
@@ -251,11 +250,13 @@ class TestControlDisk:
             assert (first + rest)[: len(archive)] == archive
             assert not any((first + rest)[len(archive) :])
             disk.write(MESSAGE_OFFSET_BYTES, b"EXIT 0".ljust(4096, b"\0"))
-        assert messages == ["EXIT 0"]
+            disk.write(MESSAGE_OFFSET_BYTES, b" DONE\n".ljust(4096, b"\0"))
+            assert disk.take_messages() == ["EXIT 0", "DONE"]
+            assert disk.take_messages() == []
 
     def test_long_script_is_refused(self) -> None:
         with (
-            closing(ControlDisk(lambda message: None)) as disk,
+            closing(ControlDisk()) as disk,
             pytest.raises(InputError, match="put large data into a job directory, or on a disk"),
         ):
             disk.set_job(Job(bytes(SCRIPT_MAX_BYTES + 1)), disk_count=0)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
-from freezingtime.emulator.loop import CompletedRequest, Disk, Emulator
+from freezingtime.emulator.loop import CompletedRequest, Disk, Emulator, Steering
 from freezingtime.emulator.medium_queue import MediumQueue
 from freezingtime.errors import RunError
 from freezingtime.medium.base import Medium
@@ -142,6 +142,25 @@ class SimulatedClock(Clock):
             return False
         self._drains_at_ns = None
         return True
+
+
+@dataclass
+class Script:
+    """Steers an emulator: its first turn by the first, and each alarm by the next."""
+
+    steps: list[Steering]
+    emulator: Emulator
+    rung_ns: list[int] = field(default_factory=list)
+    turn_count: int = 0
+
+    def __post_init__(self) -> None:
+        self.emulator.steer = self.steer
+
+    def steer(self, alarm_rings: bool) -> Steering:
+        self.turn_count += 1
+        if alarm_rings:
+            self.rung_ns.append(self.emulator.totals.now_ns)
+        return self.steps.pop(0) if alarm_rings or self.turn_count == 1 else Steering()
 
 
 class SlowMedium(MemoryMedium):
@@ -492,8 +511,7 @@ def test_stopping_and_the_new_rate_are_told_once(workers: ThreadPoolExecutor) ->
     clock = SimulatedClock([arrival(0), arrival(10)], wire)
     disk = Disk(0, "disk1", constant(1000), MediumQueue(MemoryMedium(MIB), workers, 60.0))
     emulator = Emulator([disk], clock, wire)
-    emulator.stop_machine()
-    emulator.set_rate(2_000_000_000)
+    Script([Steering(stop_machine=True, rate_hz=2_000_000_000)], emulator)
     emulator.run()
     told = [(verdict.stop_machine, verdict.rate_hz) for verdict in clock.verdicts]
     assert told[0] == (True, 2_000_000_000)
@@ -652,16 +670,14 @@ def test_an_alarm_rings_at_its_time_and_once(workers: ThreadPoolExecutor) -> Non
     clock = SimulatedClock([arrival(100)], wire)
     queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
     emulator = Emulator([Disk(0, "disk1", constant(1000), queue)], clock, wire)
-    rung_ns: list[int] = []
-
-    def ring() -> None:
-        rung_ns.append(emulator.totals.now_ns)
-        emulator.stop_machine()
-
-    emulator.set_alarm(777, ring)
+    script = Script([Steering(alarm_ns=777), Steering(stop_machine=True, rate_hz=5)], emulator)
     emulator.run()
-    assert rung_ns == [777]
+    assert script.rung_ns == [777]
+    assert [verdict.next_event_ns for verdict in clock.verdicts[:2]] == [777, 1100]
     assert [verdict.stop_machine for verdict in clock.verdicts].count(True) == 1
+    assert [verdict.rate_hz for verdict in clock.verdicts].count(5) == 1
+    assert clock.verdicts[1].stop_machine
+    assert script.turn_count == emulator.totals.turn_count == len(clock.verdicts)
 
 
 def test_a_replaced_disk_has_the_new_device_from_the_next_turn_on(
@@ -674,9 +690,42 @@ def test_a_replaced_disk_has_the_new_device_from_the_next_turn_on(
     before = Disk(0, "disk1", constant(0), queue, internal=True)
     after = Disk(0, "disk1", constant(300), queue)
     emulator = Emulator([before], clock, wire, completed.append)
-    emulator.set_alarm(2000, lambda: emulator.replace(after))
+    Script([Steering(alarm_ns=2000), Steering(replace_disk=after)], emulator)
     emulator.run()
     assert [(each.arrival_ns, each.completion_ns) for each in completed] == [(5000, 5300)]
+
+
+class Speaking(MemoryMedium):
+    """Has something to say of what is written to it, as the control disk does."""
+
+    def __init__(self) -> None:
+        super().__init__(MIB)
+        self.said: list[bytes] = []
+
+    def write(self, offset_bytes: int, data: Buffer) -> None:
+        self.said.append(bytes(data[:1]))
+
+
+def test_what_a_turns_requests_ask_for_changes_nothing_before_all_are_taken_in(
+    workers: ThreadPoolExecutor,
+) -> None:
+    """Steering is asked once, with everything that has arrived on the media."""
+    wire = FakeWire()
+    medium = Speaking()
+    words = [arrival(100, Operation.WRITE, cookie=n, data=b"R") for n in (1, 2)]
+    clock = SimulatedClock([words[0], arrival(100, disk_index=1), words[1]], wire)
+    queues = [MediumQueue(each, workers, 60.0) for each in (medium, MemoryMedium(MIB))]
+    emulator = Emulator([Disk(n, f"disk{n}", constant(9), queues[n]) for n in (0, 1)], clock, wire)
+    heard: list[tuple[int, int]] = []
+
+    def steer(alarm_rings: bool) -> Steering:
+        heard.append((emulator.totals.now_ns, len(medium.said)))
+        return Steering()
+
+    emulator.steer = steer
+    emulator.run()
+    assert heard[0] == (100, 2)
+    assert len(heard) == emulator.totals.turn_count
 
 
 def test_an_ended_record_counts_nothing_more_and_rings_no_alarm(
@@ -688,16 +737,9 @@ def test_an_ended_record_counts_nothing_more_and_rings_no_alarm(
     queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
     recorded: list[CompletedRequest] = []
     emulator = Emulator([Disk(0, "disk1", constant(1000), queue)], clock, wire, recorded.append)
-    rung_ns: list[int] = []
-
-    def end() -> None:
-        emulator.end_record()
-        emulator.set_alarm(20_000, lambda: rung_ns.append(emulator.totals.now_ns))
-        emulator.end_record()
-
-    emulator.set_alarm(4500, end)
+    script = Script([Steering(alarm_ns=4500), Steering(end_record=True, alarm_ns=20_000)], emulator)
     emulator.run()
     assert [completed.arrival_ns for completed in recorded] == [100]
     assert emulator.totals.request_count == 1
-    assert rung_ns == []
+    assert script.rung_ns == [4500]
     assert sum(len(verdict.reply_disks) for verdict in clock.verdicts) == 3

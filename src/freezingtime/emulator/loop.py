@@ -5,10 +5,11 @@ One turn, during which guest time stands still under the virtual clock:
 
 1. requests that arrived start their real I/O on the medium, and the device is told, after it
    has been brought to the time of their arrival;
-2. the device is brought to the present, event by event, and says what completed;
-3. what completed waits for its medium, if it must: the freeze;
-4. its replies go out;
-5. the clock is told when the device's next event is, and time runs again.
+2. whoever steers the emulator, such as a machine with a job, says what is to change;
+3. the device is brought to the present, event by event, and says what completed;
+4. what completed waits for its medium, if it must: the freeze;
+5. its replies go out;
+6. the clock is told when the device's next event is, and time runs again.
 """
 
 from __future__ import annotations
@@ -118,6 +119,25 @@ class _Flight:
     frozen_host_ns: int = 0
 
 
+@dataclass(slots=True)
+class Steering:
+    """What a turn is to change beside serving requests; by itself, nothing."""
+
+    replace_disk: Disk | None = None
+    """Takes the place of the disk with its index, which has nothing under way then."""
+    alarm_ns: int | None = None
+    """A guest time that is to have a turn of its own, in place of what was asked before."""
+    end_record: bool = False
+    """Count and record no request that is delivered from now on, and let no alarm ring.
+
+    Devices and deliveries are as exact as before.
+    """
+    stop_machine: bool = False
+    """Stop the guest at the end of this turn."""
+    rate_hz: int | None = None
+    """The guest CPU's speed from the end of this turn on."""
+
+
 def _ignore(_: CompletedRequest) -> None:
     pass
 
@@ -133,16 +153,15 @@ class Emulator:
     totals: Totals = field(default_factory=Totals)
     resolution_ns: int = 1
     """The guest's time between two instructions, rounded up: no interrupt can come between."""
+    steer: Callable[[bool], Steering] = lambda alarm_rings: Steering()
+    """Called once a turn, when its requests have been taken in; told whether the alarm rings."""
     _devices: list[GuardedDevice] = field(init=False)
     _in_device: dict[Request, _Flight] = field(default_factory=dict)
     _queue_depths: Counter[int] = field(default_factory=Counter)
     _awaiting_medium: list[_Flight] = field(default_factory=list)
     _awaiting_delivery: dict[tuple[int, int], _Flight] = field(default_factory=dict)
-    _stop_requested: bool = False
-    _rate_hz: int | None = None
     _arrived_count: int = 0
-    _replacement: Disk | None = None
-    _alarm: tuple[int, Callable[[], None]] | None = None
+    _alarm_ns: int | None = None
     _record_ended: bool = False
 
     def __post_init__(self) -> None:
@@ -157,40 +176,20 @@ class Emulator:
         """
         while (moment := self.clock.wait(self.wire)) is not None:
             self._take_in(moment)
+            steering = self._take_steering(moment.now_ns)
             self._advance_devices(moment.now_ns)
             if moment.must_drain:
                 self._drain()
-            self._replace_disk()
+            if steering.replace_disk is not None:
+                self._replace(steering.replace_disk)
             reply_disks = self._reply_to_completed()
-            self.clock.resume(self._verdict(reply_disks))
+            # In this order: what a socket does not take at once goes out in flush(), while the
+            # peer reads. Under the virtual clock that is the agent, which reads replies only once
+            # this order has told it of them; flush() first would wait for a reader that waits
+            # for us. Guest time cannot pass in between: the agent holds the guest until it has
+            # received and delivered every reply that the order names.
+            self.clock.resume(self._verdict(reply_disks, steering))
             self.wire.flush()
-
-    def stop_machine(self) -> None:
-        """Stop the guest at the end of this turn. Emulator's thread."""
-        self._stop_requested = True
-
-    def set_rate(self, rate_hz: int) -> None:
-        """Change the guest CPU's speed from the end of this turn on. Emulator's thread."""
-        self._rate_hz = rate_hz
-
-    def replace(self, disk: Disk) -> None:
-        """Have ``disk`` take the place of the one with its index, which has nothing under way.
-
-        From the end of this turn on. Emulator's thread.
-        """
-        self._replacement = disk
-
-    def set_alarm(self, time_ns: int, ring: Callable[[], None]) -> None:
-        """Call ``ring`` at that guest time, which ends a turn of its own. Emulator's thread."""
-        self._alarm = (time_ns, ring)
-
-    def end_record(self) -> None:
-        """Count and record no request that is delivered from now on. Emulator's thread.
-
-        Devices and deliveries are as exact as before. The alarm no longer rings.
-        """
-        self._record_ended = True
-        self._alarm = None
 
     def _take_in(self, moment: Moment) -> None:
         totals = self.totals
@@ -209,14 +208,21 @@ class Emulator:
                 self._advance_devices(arrival.time_ns)
                 submitted_ns = arrival.time_ns
             self._accept(arrival)
-        if self._alarm is not None and moment.now_ns >= self._alarm[0]:
-            ring, self._alarm = self._alarm[1], None
-            ring()
 
-    def _replace_disk(self) -> None:
-        disk, self._replacement = self._replacement, None
-        if disk is None:
-            return
+    def _take_steering(self, now_ns: int) -> Steering:
+        alarm_rings = self._alarm_ns is not None and now_ns >= self._alarm_ns
+        if alarm_rings:
+            self._alarm_ns = None
+        steering = self.steer(alarm_rings)
+        if steering.alarm_ns is not None:
+            self._alarm_ns = steering.alarm_ns
+        if steering.end_record:
+            self._record_ended = True
+        if self._record_ended:
+            self._alarm_ns = None
+        return steering
+
+    def _replace(self, disk: Disk) -> None:
         if any(flight.channel.disk_index == disk.index for flight in self._in_device.values()):
             raise RuntimeError(f"disk {disk.name} replaced with a request under way")
         self.disks[disk.index] = disk
@@ -356,15 +362,15 @@ class Emulator:
             )
         )
 
-    def _verdict(self, reply_disks: Sequence[int]) -> Verdict:
+    def _verdict(self, reply_disks: Sequence[int], steering: Steering) -> Verdict:
         events_ns = [
             event_ns for device in self._devices if (event_ns := device.next_event_ns()) is not None
         ]
-        if self._alarm is not None:
-            events_ns.append(self._alarm[0])
-        verdict = Verdict(
-            min(events_ns) if events_ns else None, reply_disks, self._stop_requested, self._rate_hz
+        if self._alarm_ns is not None:
+            events_ns.append(self._alarm_ns)
+        return Verdict(
+            min(events_ns) if events_ns else None,
+            reply_disks,
+            steering.stop_machine,
+            steering.rate_hz,
         )
-        self._stop_requested = False
-        self._rate_hz = None
-        return verdict

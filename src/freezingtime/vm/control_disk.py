@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
 
 from freezingtime.errors import InputError, RunError
@@ -47,17 +47,14 @@ COLLECT_MAX_BYTES = 31 << 30
 
 
 class ControlDisk(Medium):
-    """A medium that holds the job, passes the guest's messages on, and takes its files.
-
-    ``on_message`` is called in the emulator's thread, at the guest time of the message.
-    """
+    """A medium that holds the job, and takes the guest's messages and files."""
 
     size_bytes = SIZE_BYTES
     may_block = False
 
-    def __init__(self, on_message: Callable[[str], None], bootstrap: bytes = b"") -> None:
+    def __init__(self, bootstrap: bytes = b"") -> None:
         """``bootstrap`` has at most :data:`BOOTSTRAP_BYTES`."""
-        self._on_message = on_message
+        self._messages: list[str] = []
         self._bootstrap = bootstrap
         self._head = b""
         self._files: BinaryIO | None = None
@@ -101,6 +98,11 @@ class ControlDisk(Medium):
         self._files = job.files
         self._collected_max_bytes = job.collect_limit_bytes
 
+    def take_messages(self) -> Sequence[str]:
+        """Return what the guest has said since the last call. Emulator's thread."""
+        messages, self._messages = self._messages, []
+        return messages
+
     def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
         if FILES_OFFSET_BYTES <= offset_bytes < COLLECTED_OFFSET_BYTES and self._files is not None:
             position = offset_bytes - FILES_OFFSET_BYTES
@@ -113,7 +115,8 @@ class ControlDisk(Medium):
 
     def write(self, offset_bytes: int, data: Buffer) -> None:
         if offset_bytes == MESSAGE_OFFSET_BYTES:
-            self._on_message(bytes(data).rstrip(b"\0").decode(errors="replace").strip())
+            text = bytes(data).rstrip(b"\0").decode(errors="replace")
+            self._messages.append(text.strip())
         elif offset_bytes >= COLLECTED_OFFSET_BYTES:
             self._collect(offset_bytes - COLLECTED_OFFSET_BYTES, bytes(data))
 

@@ -15,7 +15,7 @@ from freezingtime.clock.virtual import VirtualClock
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.disk_traits import NO_TRAITS, DiskTraits
-from freezingtime.emulator.loop import CompletedRequest, Disk, Emulator, Totals
+from freezingtime.emulator.loop import CompletedRequest, Disk, Emulator, Steering, Totals
 from freezingtime.emulator.medium_queue import MediumQueue, new_workers
 from freezingtime.errors import FreezingTimeError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
@@ -94,7 +94,7 @@ class EmulatorService:
         #: What the guest says; None once the service has ended.
         self.messages: queue.SimpleQueue[GuestMessage | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
-        self.control = ControlDisk(self._on_guest_message, bootstrap)
+        self.control = ControlDisk(bootstrap)
         self._stop_machine_at: dict[str, int | None] = {}
         self._job_limit_ns: int | None = None
         self._poller = Poller()
@@ -135,6 +135,7 @@ class EmulatorService:
             on_completed,
             self.totals,
             resolution_ns=-(-_NS_PER_S // rate_hz),
+            steer=self._steer,
         )
         self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)
 
@@ -188,26 +189,32 @@ class EmulatorService:
             self._clock.hang_up()
             self.messages.put(None)
 
-    def _on_guest_message(self, text: str) -> None:
+    def _steer(self, alarm_rings: bool) -> Steering:
+        """Pass on what the guest has said in this turn; return what is to change for it."""
+        steering = Steering()
+        for text in self.control.take_messages():
+            self._hear(text, steering)
+        if alarm_rings and not steering.end_record:
+            self._pass_on(LIMIT, LIMIT, steering)
+        return steering
+
+    def _hear(self, text: str, steering: Steering) -> None:
         word = first_word(text)
         if word == READY and self._boot_disk is not None:
             # Once: a guest may say it again, with requests under way.
-            self._emulator.replace(self._boot_disk)
+            steering.replace_disk = self._boot_disk
             self._boot_disk = None
         if word == STARTED and self._job_limit_ns is not None:
-            self._emulator.set_alarm(
-                self.totals.now_ns + self._job_limit_ns, lambda: self._pass_on(LIMIT, LIMIT)
-            )
+            steering.alarm_ns = self.totals.now_ns + self._job_limit_ns
             self._job_limit_ns = None
-        self._pass_on(word, text)
+        self._pass_on(word, text, steering)
 
-    def _pass_on(self, word: str, text: str) -> None:
+    def _pass_on(self, word: str, text: str, steering: Steering) -> None:
         if word in _JOB_IS_OVER:
-            self._emulator.end_record()
+            steering.end_record = True
         if word in self._stop_machine_at:
-            self._emulator.stop_machine()
-            if rate_hz := self._stop_machine_at[word]:
-                self._emulator.set_rate(rate_hz)
+            steering.stop_machine = True
+            steering.rate_hz = self._stop_machine_at[word] or steering.rate_hz
         self.messages.put(GuestMessage(word, text, replace(self.totals), time.monotonic()))
 
 
