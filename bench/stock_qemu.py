@@ -15,7 +15,8 @@ from pathlib import Path
 from freezingtime.images.guest_image import GuestImage
 from freezingtime.vm import control_disk
 from freezingtime.vm.job import Job
-from freezingtime.vm.qemu.command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
+from freezingtime.vm.qemu.command import KERNEL_ARGUMENTS, MACHINE_TYPE
+from freezingtime.vm.qemu.cpu_model import CpuModel
 
 #: A disk that takes no time.
 NULL_DISK = "driver=null-co,size=1073741824,read-zeroes=on"
@@ -45,7 +46,7 @@ def stock_s(
             *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", MACHINE_TYPE, "-accel", "tcg,thread=single"),
             *(("-icount", "shift=0,sleep=off") if is_virtual else ()),
-            *("-cpu", CPU_MODEL, "-m", "512M"),
+            *("-cpu", CpuModel.V1.qemu_argument, "-m", "512M"),
             *("-rtc", "base=2020-01-01,clock=vm", "-seed", "0", "-no-reboot"),
             *("-kernel", str(image.kernel_path), "-initrd", str(image.initrd_path)),
             *("-append", f"{KERNEL_ARGUMENTS} {image.manifest.append}", "-serial", "null"),

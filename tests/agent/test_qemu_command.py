@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.vm.qemu.command import DiskSocket, MachineFiles, qemu_command
+from freezingtime.vm.qemu.cpu_model import CpuModel
 from tests.support.guestlib import run_guest
 
 GIB = 1 << 30
@@ -18,7 +19,13 @@ def command(memory_bytes: int) -> list[str]:
         Path("kernel"), Path("initrd"), "console", "stdout", "stderr", DiskSocket(0, "control")
     )
     return qemu_command(
-        "qemu", files, memory_bytes=memory_bytes, cpu_count=1, qmp_fd=3, incoming=False
+        "qemu",
+        files,
+        memory_bytes=memory_bytes,
+        cpu_count=1,
+        cpu_model=CpuModel.V1,
+        qmp_fd=3,
+        incoming=False,
     )
 
 

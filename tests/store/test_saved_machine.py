@@ -33,6 +33,7 @@ from freezingtime.store.saved_machine import (
 )
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig, find_qemu
+from freezingtime.vm.qemu.cpu_model import CpuModel
 from tests.conftest import RunProgram, require_tool
 
 
@@ -108,7 +109,8 @@ class TestIdentity:
                 machine, image_id="0" * 64
             ),
             "agent was made of other sources": replace(machine, agent="other"),
-            "CPU model": replace(machine, board="other"),
+            "its CPU is v1, not v3": replace(machine, cpu_model="v3"),
+            "kernel's arguments": replace(machine, board="other"),
         }.items():
             (difference,) = machine.differences(was)
             assert said in difference
@@ -121,9 +123,10 @@ def planned(options: RunOptions) -> RunPlan:
 
 @pytest.mark.usefixtures("cache")
 def test_the_options_of_a_run_are_the_saved_machines_unless_named() -> None:
-    save("x", replace(MACHINE, memory_bytes=1 << 30, cpu_count=3))
+    save("x", replace(MACHINE, memory_bytes=1 << 30, cpu_count=3, cpu_model="v2"))
     plan = planned(RunOptions(start_from="x"))
     assert (plan.guest, plan.memory_bytes, plan.cpu_count) == ("mini", 1 << 30, 3)
+    assert plan.cpu_model is CpuModel.V2
     plan = planned(RunOptions(start_from="x", memory="2GiB", cpus=1))
     assert (plan.memory_bytes, plan.cpu_count) == (2 << 30, 1)
     with pytest.raises(InputError, match="--memory 2GiB: --from x: was saved with --memory 1GiB"):
@@ -167,8 +170,18 @@ class TestUnusable:
         listed = freezingtime("snapshot", "list", environment=environment)
         assert listed.returncode == 0
         lines = [line.split() for line in listed.stdout.splitlines()]
-        assert lines[0] == ["name", "guest", "memory", "cpus", "guest", "time", "size", "disks"]
-        assert lines[1][:5] == ["good", "mini", "512MiB", "1", "42ns"]
+        assert lines[0] == [
+            "name",
+            "guest",
+            "memory",
+            "cpus",
+            "cpu",
+            "guest",
+            "time",
+            "size",
+            "disks",
+        ]
+        assert lines[1][:6] == ["good", "mini", "512MiB", "1", "v1", "42ns"]
         assert lines[1][-1] == "disk1=1MiB"
         assert len(lines) == 2
         assert listed.stderr == (

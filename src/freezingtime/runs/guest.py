@@ -130,7 +130,8 @@ def ready_snapshot(
     key = config.identity().key
     if snapshot := find_snapshot(key, cleanup):
         return snapshot
-    require_qemu(config.qemu)  # says which others would do, as no booting machine can
+    # No booting machine can say which others would do.
+    require_qemu(config.qemu, config.cpu_model)
 
     def boot(target: Snapshot) -> int:
         with contextlib.ExitStack() as opened:

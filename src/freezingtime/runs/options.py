@@ -93,6 +93,15 @@ class RunOptions:
             "`--from` has.",
         ),
     ] = None
+    cpu_model: Annotated[
+        str | None,
+        Option(
+            "LEVEL",
+            "What the guest's CPU can do, as a level of x86-64: `v1`, `v2` (RHEL 9) or `v3` "
+            "(RHEL 10, AVX2). By default `v1`, or that of `--from`. `v2` and `v3` take a QEMU 10 "
+            "or later.",
+        ),
+    ] = None
     seed: Annotated[
         int,
         Option(

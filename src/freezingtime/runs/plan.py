@@ -30,6 +30,7 @@ from freezingtime.units import (
 from freezingtime.vm.control_disk import COLLECT_MAX_BYTES
 from freezingtime.vm.job import COLLECT_LIMIT_BYTES
 from freezingtime.vm.qemu.command import CPUS_MAX
+from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
 
 _MEMORY_MIN_BYTES = 128 << 20
 _MEMORY_MAX_BYTES = 256 << 30  # the CPU model's addresses end at 1 TiB
@@ -63,6 +64,7 @@ class RunPlan:
     rate_hz: int = 4_000_000_000
     memory_bytes: int = 512 << 20
     cpu_count: int = 1
+    cpu_model: CpuModel = CpuModel.V1
     seed: int = 0
     fresh_boot: bool = False
     """Boot in place instead of starting from the snapshot."""
@@ -83,6 +85,7 @@ class _Machine(NamedTuple):
     guest: str = MINI
     memory: str = MEMORY
     cpus: int = 1
+    cpu_model: str = CpuModel.V1
 
 
 def make_plan(
@@ -117,6 +120,7 @@ def make_plan(
         rate_hz=_rate_hz(options.cpu_rate),
         memory_bytes=_memory_bytes(machine.memory if options.memory is None else options.memory),
         cpu_count=_cpu_count(machine.cpus if options.cpus is None else options.cpus),
+        cpu_model=parse_cpu_model(options.cpu_model or machine.cpu_model),
         seed=options.seed,
         fresh_boot=options.boot,
         start_from=start_from,
@@ -135,7 +139,7 @@ def _path(path: FilePath | None) -> Path | None:
 def _saved_machine(name: str) -> _Machine:
     was = find_saved(name).description
     memory = format_size_bytes(was.machine.memory_bytes)
-    return _Machine(was.guest, memory, was.machine.cpu_count)
+    return _Machine(was.guest, memory, was.machine.cpu_count, was.machine.cpu_model)
 
 
 def _system(guest: str, options: RunOptions) -> ImportPlan | None:

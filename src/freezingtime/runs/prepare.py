@@ -95,7 +95,8 @@ def _saved_image(plan: RunPlan, saved: SavedMachine, report: Progress) -> GuestI
 
 def _ready_image(plan: RunPlan, report: Progress) -> GuestImage:
     if find_image(plan.guest) is None:
-        require_qemu(plan.qemu)  # before anything is fetched and built for it in vain
+        # Before anything is fetched and built for it in vain.
+        require_qemu(plan.qemu, plan.cpu_model)
     if plan.system is not None:
         return ready_own_image(plan.guest, plan.system, report)
     return ready_image(plan.guest, report)
@@ -107,6 +108,7 @@ def _config(plan: RunPlan, image: GuestImage) -> MachineConfig:
         plan.memory_bytes,
         plan.rate_hz,
         plan.cpu_count,
+        plan.cpu_model,
         plan.qemu,
         plan.medium_deadline_s,
         plan.boot_deadline_s,
@@ -120,7 +122,9 @@ def _find_saved(plan: RunPlan) -> SavedMachine | None:
     if plan.fresh_boot:
         raise InputError(f"--from {saved.name}: goes on from a snapshot; leave out --boot")
     named_by = plan.guest if plan.system is None else str(plan.system.root_disk)
-    require_options_fit(saved, plan.guest, named_by, plan.memory_bytes, plan.cpu_count)
+    require_options_fit(
+        saved, plan.guest, named_by, plan.memory_bytes, plan.cpu_count, plan.cpu_model
+    )
     return saved
 
 

@@ -79,6 +79,7 @@ class RunResult:
                 "cpu_rate_hz": plan.rate_hz,
                 "memory_bytes": plan.memory_bytes,
                 "cpus": plan.cpu_count,
+                "cpu_model": plan.cpu_model,
                 "seed": plan.seed,
                 "fresh_boot": plan.fresh_boot,
                 "from": plan.start_from,

@@ -98,7 +98,12 @@ def _base_file(spec: DiskSpec) -> BaseFile | None:
 
 
 def require_options_fit(
-    saved: SavedMachine, guest: str, named_by: str, memory_bytes: int, cpu_count: int
+    saved: SavedMachine,
+    guest: str,
+    named_by: str,
+    memory_bytes: int,
+    cpu_count: int,
+    cpu_model: str,
 ) -> None:
     """See to it that the options ask for the machine that was saved.
 
@@ -113,6 +118,7 @@ def require_options_fit(
         ("--guest", named_by, guest == was.guest, was.guest),
         ("--memory", memory, memory == memory_was, memory_was),
         ("--cpus", cpu_count, cpu_count == machine.cpu_count, machine.cpu_count),
+        ("--cpu-model", cpu_model, cpu_model == machine.cpu_model, machine.cpu_model),
     )
     for option, value, fits, value_was in options:
         if not fits:

@@ -24,11 +24,13 @@ class MachineIdentity:
     memory_bytes: int
     cpu_count: int
     board: str
-    """Machine type, CPU model, and what the kernel and the image's system are told."""
+    """Machine type, and what the kernel and the image's system are told."""
     qemu: str
     """The digest of QEMU's binary."""
     agent: str
     """The digest of the agent's sources."""
+    cpu_model: str = "v1"
+    """The CPU's level; "v1" was the only one once."""
 
     @property
     def key(self) -> str:
@@ -44,7 +46,8 @@ class MachineIdentity:
             "image_id": f"the guest's image is {image}, not {image_was}",
             "memory_bytes": f"it has {memory} of memory, not {memory_was}",
             "cpu_count": f"it has {self.cpu_count} CPUs, not {was.cpu_count}",
-            "board": "its type, CPU model or kernel's arguments are others",
+            "cpu_model": f"its CPU is {self.cpu_model}, not {was.cpu_model}",
+            "board": "its type or its kernel's arguments are others",
             "qemu": "QEMU's binary is another",
             "agent": "freezingtime's agent was made of other sources",
         }

@@ -15,7 +15,8 @@ from freezingtime.store.checksums import digest_file
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.vm.bootstrap import KERNEL_ARGUMENTS as BOOTSTRAP_ARGUMENTS
 from freezingtime.vm.bootstrap import bootstrap_script
-from freezingtime.vm.qemu.command import CPU_MODEL, KERNEL_ARGUMENTS, MACHINE_TYPE
+from freezingtime.vm.qemu.command import KERNEL_ARGUMENTS, MACHINE_TYPE
+from freezingtime.vm.qemu.cpu_model import CpuModel
 from freezingtime.vm.qemu.program import find_qemu
 
 
@@ -49,6 +50,7 @@ class MachineConfig:
     memory_bytes: int
     rate_hz: int
     cpu_count: int = 1
+    cpu_model: CpuModel = CpuModel.V1
     qemu: str | None = None
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
@@ -65,12 +67,13 @@ class MachineConfig:
         Raises:
             InputError: QEMU or the agent is not there.
         """
-        board = (MACHINE_TYPE, CPU_MODEL, KERNEL_ARGUMENTS, self._bootstrap_identity())
+        board = (MACHINE_TYPE, KERNEL_ARGUMENTS, self._bootstrap_identity())
         return MachineIdentity(
             version=RELEASE,
             image_id=self.image.image_id,
             memory_bytes=self.memory_bytes,
             cpu_count=self.cpu_count,
+            cpu_model=self.cpu_model,
             board="\n".join(board),
             qemu=_qemu_digest(self.qemu),
             agent=agent_identity(),

@@ -321,6 +321,7 @@ class Machine:
             files,
             memory_bytes=config.memory_bytes,
             cpu_count=config.cpu_count,
+            cpu_model=config.cpu_model,
             qmp_fd=theirs.fileno(),
             incoming=snapshot is not None,
         )

@@ -24,7 +24,7 @@ app = typer.Typer(
 @app.command("list")
 def list_command() -> int:
     """List the snapshots: what `run --from` can go on from."""
-    rows = [("name", "guest", "memory", "cpus", "guest time", "size", "disks")]
+    rows = [("name", "guest", "memory", "cpus", "cpu", "guest time", "size", "disks")]
     usable, unusable = list_saved()
     for saved in usable:
         what = saved.description
@@ -33,7 +33,7 @@ def list_command() -> int:
         rows.append(
             (
                 *(saved.name, what.guest, format_size_bytes(machine.memory_bytes)),
-                *(str(machine.cpu_count), format_time_ns(what.saved_ns)),
+                *(str(machine.cpu_count), machine.cpu_model, format_time_ns(what.saved_ns)),
                 f"{saved.stored_bytes / (1 << 20):.1f} MiB",
                 " ".join(disks),
             )

@@ -9,13 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from freezingtime.frontend import Frontend, queues_of
+from freezingtime.vm.qemu.cpu_model import CpuModel
 
 #: A versioned machine type: what the guest sees does not change with QEMU's version.
 MACHINE_TYPE = "pc-i440fx-7.2"
-
-#: Never offer cmpxchg16b: QEMU 7.2's TCG leaves wrong flags behind it, and a guest that is
-#: interrupted right there, as exact delivery makes likely, ends in a debug trap.
-CPU_MODEL = "qemu64,-cx16"
 
 #: `panic=-1` ends a guest that panics; no mitigations: they protect from nobody here and
 #: cost instructions; `nokaslr`: the boot is to be the same every time.
@@ -76,6 +73,7 @@ def qemu_command(
     *,
     memory_bytes: int,
     cpu_count: int,
+    cpu_model: CpuModel,
     qmp_fd: int,
     incoming: bool,
 ) -> list[str]:
@@ -85,7 +83,7 @@ def qemu_command(
     restored (``incoming``): so both see the same events at the same guest time.
     """
     command = [
-        *_bare_machine(program, memory_bytes, cpu_count),
+        *_bare_machine(program, memory_bytes, cpu_count, cpu_model),
         *("-rtc", "base=2020-01-01,clock=vm"),
         *("-seed", "0"),
         "-no-reboot",
@@ -106,12 +104,14 @@ def qemu_command(
     return command
 
 
-def probe_command(program: Sequence[str]) -> list[str]:
+def probe_command(program: Sequence[str], cpu_model: CpuModel) -> list[str]:
     """The argument list that builds the smallest machine in which the agent finds all it needs."""
-    return _bare_machine(program, _PROBE_MEMORY_BYTES, 2)
+    return _bare_machine(program, _PROBE_MEMORY_BYTES, 2, cpu_model)
 
 
-def _bare_machine(program: Sequence[str], memory_bytes: int, cpu_count: int) -> list[str]:
+def _bare_machine(
+    program: Sequence[str], memory_bytes: int, cpu_count: int, cpu_model: CpuModel
+) -> list[str]:
     return [
         *program,
         "-nodefaults",
@@ -121,7 +121,7 @@ def _bare_machine(program: Sequence[str], memory_bytes: int, cpu_count: int) -> 
         *("-machine", f"{MACHINE_TYPE},memory-backend={_MEMORY}"),
         *("-accel", "tcg,thread=single"),
         *("-icount", "shift=0,sleep=off"),
-        *("-cpu", CPU_MODEL),
+        *("-cpu", cpu_model.qemu_argument),
         *("-smp", f"{cpu_count},sockets=1,cores={cpu_count},threads=1"),
         *("-m", f"{memory_bytes >> 20}M"),
         # The host has yet to give it: it may be more than the host has, as long as the guest

@@ -21,6 +21,7 @@ from elftools.elf.elffile import ELFFile
 from freezingtime.clock.agent import PROBE_ENVIRONMENT, WORDS_OF_AGENT, agent_path
 from freezingtime.errors import InputError
 from freezingtime.vm.qemu.command import probe_command
+from freezingtime.vm.qemu.cpu_model import CpuModel, require_sound_cpu
 from freezingtime.vm.qemu.program import PROGRAM_NAME, QemuProgram, find_qemu
 
 #: What to do about a QEMU that will not do; the agent's own messages end with it as well.
@@ -43,16 +44,17 @@ class Probe:
     """What the agent found in it, in one line."""
 
 
-def probe(qemu: QemuProgram) -> Probe:
-    """Look for the agent's hooks in a QEMU.
+def probe(qemu: QemuProgram, cpu_model: CpuModel = CpuModel.V1) -> Probe:
+    """Look for the agent's hooks in a QEMU, and whether it has such a CPU.
 
     Raises:
         InputError: it will not do; why, and what would.
     """
     agent = agent_path()
     _require_fit(qemu.path)
+    require_sound_cpu(cpu_model, qemu.path)
     version = _version(qemu)
-    ended = _run(qemu, probe_command(qemu.command + qemu.options), agent)
+    ended = _run(qemu, probe_command(qemu.command + qemu.options, cpu_model), agent)
     found = [line for line in ended.stdout.splitlines() if line.startswith(WORDS_OF_AGENT)]
     if ended.returncode == 0 and found:
         return Probe(qemu, version, found[-1].removeprefix(WORDS_OF_AGENT))
@@ -60,27 +62,27 @@ def probe(qemu: QemuProgram) -> Probe:
     raise InputError(f"{qemu.path}: {words}" + ("" if CURE in words else f"; {CURE}"))
 
 
-def require_qemu(name: str | None) -> Probe:
-    """The QEMU of this name or path, which will do.
+def require_qemu(name: str | None, cpu_model: CpuModel = CpuModel.V1) -> Probe:
+    """The QEMU of this name or path, which will do for a machine with such a CPU.
 
     Raises:
         InputError: it is not there, or will not do; the message names those here that would.
     """
     try:
-        return probe(find_qemu(name))
+        return probe(find_qemu(name), cpu_model)
     except InputError as error:
-        if not (others := probe_others(name)):
+        if not (others := probe_others(name, cpu_model)):
             raise
         words = " or ".join(f"{other.qemu.path} ({other.version.split()[0]})" for other in others)
         raise InputError(f"{error}; on this host --qemu {words} would do") from error
 
 
-def probe_others(name: str | None) -> list[Probe]:
+def probe_others(name: str | None, cpu_model: CpuModel = CpuModel.V1) -> list[Probe]:
     """Those QEMUs of this host that will do, beside the one of this name or path."""
 
     def try_out(qemu: QemuProgram) -> Probe | None:
         try:
-            return probe(qemu)
+            return probe(qemu, cpu_model)
         except InputError:
             return None
 
