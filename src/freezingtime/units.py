@@ -10,11 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from typing import Final
 
 from freezingtime.errors import InputError
 
 #: The largest time, size or rate: what a signed 64-bit integer holds (292 years, 8 EiB).
 MAX_VALUE = 2**63 - 1
+
+#: When something happens that does not: no time is later, and nothing may be added to it.
+NEVER_NS: Final = MAX_VALUE
 
 # The two spellings of the micro prefix are U+00B5 (micro sign) and U+03BC (Greek mu).
 _TIME_UNITS_NS = {

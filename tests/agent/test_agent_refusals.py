@@ -22,6 +22,7 @@ import pytest
 
 from freezingtime.clock import protocol
 from freezingtime.clock.virtual import VirtualClock
+from freezingtime.units import NEVER_NS
 from tests.conftest import require_tool
 from tests.support.agentlib import (
     AGENT_DIRECTORY,
@@ -307,7 +308,7 @@ CONSTANTS = {
     "FT_VERSION": protocol.VERSION,
     "FT_MAX_STAMPS": protocol.MAX_STAMPS,
     "FT_MAX_REPLIES": protocol.MAX_REPLIES,
-    "FT_NEVER": protocol.NEVER_NS,
+    "FT_NEVER": NEVER_NS,
     **{f"FT_REPORT_{flag.name}": int(flag) for flag in protocol.ReportFlag},
     **{f"FT_STAMP_{flag.name}": int(flag) for flag in protocol.StampFlag},
     **{f"FT_ORDER_{flag.name}": int(flag) for flag in protocol.OrderFlag},

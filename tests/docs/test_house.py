@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The house is in order: rooms are no piles."""
+"""The house is in order: rooms are no piles, and a name means one thing."""
 
 from __future__ import annotations
 
-from collections import Counter
+import ast
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support.doclib import ROOT
@@ -12,6 +14,8 @@ PACKAGE = ROOT / "src" / "freezingtime"
 
 #: Of one room, without those of the rooms in it.
 MOST_SOURCES = 15
+
+NEVER = "NEVER_NS"
 
 
 def test_no_room_holds_more_than_one_looks_through() -> None:
@@ -28,3 +32,31 @@ def test_no_room_holds_more_than_one_looks_through() -> None:
         if count > MOST_SOURCES
     }
     assert not piles
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        yield str(path.relative_to(PACKAGE)), ast.parse(path.read_text())
+
+
+def test_no_two_classes_share_a_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path, tree in sources():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(path)
+    assert len(places) > 200
+    assert not {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
+def test_never_is_one_time() -> None:
+    """Whatever its name begins with: two that differ are compared sooner or later."""
+    places = [
+        (path, target.id)
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign | ast.AnnAssign)
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name) and target.id.lstrip("_").startswith(NEVER)
+    ]
+    assert places == [("units.py", NEVER)]

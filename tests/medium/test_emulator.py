@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
-from freezingtime.emulator.loop import CompletedRequest, Disk, Emulator, Steering
+from freezingtime.emulator.loop import CompletedRequest, EmulatedDisk, Emulator, Steering
 from freezingtime.emulator.medium_queue import MediumQueue
 from freezingtime.errors import RunError
 from freezingtime.medium.base import Medium
@@ -237,7 +237,7 @@ def run(
     *,
     device: Device | None = None,
     medium: Medium | None = None,
-    second_disk: Disk | None = None,
+    second_disk: EmulatedDisk | None = None,
     deadline_s: float = 60.0,
     late_ns: Callable[[Request], int] = lambda request: 0,
     adrift: Callable[[Request], bool] = lambda request: False,
@@ -254,7 +254,7 @@ def run(
         disturbed_from_ns=disturbed_from_ns,
     )
     queue = MediumQueue(medium or MemoryMedium(MIB), workers, deadline_s)
-    disks = [Disk(0, "disk1", device or constant(1000), queue)]
+    disks = [EmulatedDisk(0, "disk1", device or constant(1000), queue)]
     if second_disk is not None:
         disks.append(second_disk)
     completed: list[CompletedRequest] = []
@@ -444,7 +444,7 @@ def test_what_qemu_asks_for_itself_is_no_matter_of_the_device(workers: ThreadPoo
 
 def test_an_internal_disk_is_in_no_figure(workers: ThreadPoolExecutor) -> None:
     queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
-    internal = Disk(1, "control", constant(0), queue, internal=True)
+    internal = EmulatedDisk(1, "control", constant(0), queue, internal=True)
     ran = run([arrival(0), arrival(10, disk_index=1)], workers, second_disk=internal)
     assert [record.disk_index for record in ran.completed] == [0]
     assert len(ran.wire.replies) == 2
@@ -454,7 +454,7 @@ def test_an_internal_disk_is_in_no_figure(workers: ThreadPoolExecutor) -> None:
 def test_disks_do_not_disturb_each_other(workers: ThreadPoolExecutor) -> None:
     """Their events interleave, and equal cookies on two disks are two requests."""
     queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
-    second = Disk(1, "disk2", constant(300), queue)
+    second = EmulatedDisk(1, "disk2", constant(300), queue)
     script = [arrival(0, cookie=9), arrival(0, cookie=9, disk_index=1), arrival(500, disk_index=1)]
     ran = run(script, workers, second_disk=second)
     assert [(record.disk_index, record.completion_ns) for record in ran.completed] == [
@@ -475,7 +475,7 @@ def test_a_broken_medium_is_not_noticed_before_its_time(workers: ThreadPoolExecu
     """What the guest did before that is as if nothing had happened."""
     wire = FakeWire()
     clock = SimulatedClock([arrival(0), arrival(999, Operation.FLUSH)], wire)
-    disk = Disk(0, "disk1", constant(1000), MediumQueue(BrokenMedium(MIB), workers, 60.0))
+    disk = EmulatedDisk(0, "disk1", constant(1000), MediumQueue(BrokenMedium(MIB), workers, 60.0))
     emulator = Emulator([disk], clock, wire)
     with pytest.raises(RunError):
         emulator.run()
@@ -500,7 +500,7 @@ def test_an_abandoned_transfer_is_not_taken_for_a_finished_one(
             super().resume(verdict)
 
     clock = AbandoningClock([arrival(0)], wire)
-    emulator = Emulator([Disk(0, "d", constant(1000), queue)], clock, wire)
+    emulator = Emulator([EmulatedDisk(0, "d", constant(1000), queue)], clock, wire)
     with pytest.raises(RunError, match="was abandoned"):
         emulator.run()
     assert wire.replies == []
@@ -509,7 +509,7 @@ def test_an_abandoned_transfer_is_not_taken_for_a_finished_one(
 def test_stopping_and_the_new_rate_are_told_once(workers: ThreadPoolExecutor) -> None:
     wire = FakeWire()
     clock = SimulatedClock([arrival(0), arrival(10)], wire)
-    disk = Disk(0, "disk1", constant(1000), MediumQueue(MemoryMedium(MIB), workers, 60.0))
+    disk = EmulatedDisk(0, "disk1", constant(1000), MediumQueue(MemoryMedium(MIB), workers, 60.0))
     emulator = Emulator([disk], clock, wire)
     Script([Steering(stop_machine=True, rate_hz=2_000_000_000)], emulator)
     emulator.run()
@@ -647,7 +647,7 @@ def test_under_a_clock_that_runs_a_reply_waits_for_device_and_medium(
     clock = RunningClock([arrival(0, cookie=1), flush], wire)
     queue = MediumQueue(medium, workers, 60.0, on_done=done.release)
     completed: list[CompletedRequest] = []
-    disk = Disk(0, "disk1", OpeningDevice(medium.gate, done), queue)
+    disk = EmulatedDisk(0, "disk1", OpeningDevice(medium.gate, done), queue)
     Emulator([disk], clock, wire, completed.append).run()
     read = next(record for record in completed if record.operation is Operation.READ)
     assert (read.completion_ns, read.delivery_ns, read.on_time) == (1000, 5000, True)
@@ -658,7 +658,7 @@ def test_under_a_clock_that_runs_the_client_is_told_of_a_fault(workers: ThreadPo
     wire = FakeWire()
     queue = MediumQueue(BrokenMedium(MIB), workers, 60.0)
     clock = RunningClock([arrival(0)], wire)
-    Emulator([Disk(0, "disk1", constant(10), queue)], clock, wire).run()
+    Emulator([EmulatedDisk(0, "disk1", constant(10), queue)], clock, wire).run()
     ((request, error),) = wire.errors
     assert request.cookie == 0
     assert "file:/broken" in str(error)
@@ -669,7 +669,7 @@ def test_an_alarm_rings_at_its_time_and_once(workers: ThreadPoolExecutor) -> Non
     wire = FakeWire()
     clock = SimulatedClock([arrival(100)], wire)
     queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
-    emulator = Emulator([Disk(0, "disk1", constant(1000), queue)], clock, wire)
+    emulator = Emulator([EmulatedDisk(0, "disk1", constant(1000), queue)], clock, wire)
     script = Script([Steering(alarm_ns=777), Steering(stop_machine=True, rate_hz=5)], emulator)
     emulator.run()
     assert script.rung_ns == [777]
@@ -687,8 +687,8 @@ def test_a_replaced_disk_has_the_new_device_from_the_next_turn_on(
     clock = SimulatedClock([arrival(100), arrival(5000)], wire)
     queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
     completed: list[CompletedRequest] = []
-    before = Disk(0, "disk1", constant(0), queue, internal=True)
-    after = Disk(0, "disk1", constant(300), queue)
+    before = EmulatedDisk(0, "disk1", constant(0), queue, internal=True)
+    after = EmulatedDisk(0, "disk1", constant(300), queue)
     emulator = Emulator([before], clock, wire, completed.append)
     Script([Steering(alarm_ns=2000), Steering(replace_disk=after)], emulator)
     emulator.run()
@@ -715,7 +715,9 @@ def test_what_a_turns_requests_ask_for_changes_nothing_before_all_are_taken_in(
     words = [arrival(100, Operation.WRITE, cookie=n, data=b"R") for n in (1, 2)]
     clock = SimulatedClock([words[0], arrival(100, disk_index=1), words[1]], wire)
     queues = [MediumQueue(each, workers, 60.0) for each in (medium, MemoryMedium(MIB))]
-    emulator = Emulator([Disk(n, f"disk{n}", constant(9), queues[n]) for n in (0, 1)], clock, wire)
+    emulator = Emulator(
+        [EmulatedDisk(n, f"disk{n}", constant(9), queues[n]) for n in (0, 1)], clock, wire
+    )
     heard: list[tuple[int, int]] = []
 
     def steer(alarm_rings: bool) -> Steering:
@@ -736,7 +738,9 @@ def test_an_ended_record_counts_nothing_more_and_rings_no_alarm(
     clock = SimulatedClock([arrival(100), arrival(4000), arrival(9000)], wire)
     queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
     recorded: list[CompletedRequest] = []
-    emulator = Emulator([Disk(0, "disk1", constant(1000), queue)], clock, wire, recorded.append)
+    emulator = Emulator(
+        [EmulatedDisk(0, "disk1", constant(1000), queue)], clock, wire, recorded.append
+    )
     script = Script([Steering(alarm_ns=4500), Steering(end_record=True, alarm_ns=20_000)], emulator)
     emulator.run()
     assert [completed.arrival_ns for completed in recorded] == [100]

@@ -34,7 +34,7 @@ from freezingtime.medium.delay import Delay, DelayMedium
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium.overlay import OverlayMedium
-from freezingtime.medium.sector_map import SectorMap, Source
+from freezingtime.medium.sector_map import SectorMap, SectorSource
 from freezingtime.request import Buffer
 from tests.conftest import require_tool
 
@@ -640,12 +640,12 @@ def test_discarding_a_whole_large_disk_is_quick_and_small(tmp_path: Path) -> Non
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 5000), st.integers(1, 5000), st.sampled_from(list(Source))),
+        st.tuples(st.integers(0, 5000), st.integers(1, 5000), st.sampled_from(list(SectorSource))),
         max_size=20,
     )
 )
-def test_the_sector_map_matches_a_list(marks: list[tuple[int, int, Source]]) -> None:
-    sectors, model = SectorMap(), [Source.BASE] * 10_000
+def test_the_sector_map_matches_a_list(marks: list[tuple[int, int, SectorSource]]) -> None:
+    sectors, model = SectorMap(), [SectorSource.BASE] * 10_000
     for first, count, source in marks:
         sectors.mark(first * SECTOR_BYTES, count * SECTOR_BYTES, source)
         model[first : first + count] = [source] * count

@@ -16,7 +16,7 @@ from freezingtime.errors import InputError
 from freezingtime.predict.load_curve import (
     PERCENTILES,
     SATURATION,
-    Comparison,
+    FigureComparison,
     Point,
     compare,
     measured_curve,
@@ -99,7 +99,7 @@ def test_the_same_seed_predicts_the_same() -> None:
     ],
 )
 def test_what_a_miss_is(figure: str, predicted: float, missed: bool) -> None:
-    assert Comparison(Point(1, False, {}), figure, 100, predicted).missed == missed
+    assert FigureComparison(Point(1, False, {}), figure, 100, predicted).missed == missed
 
 
 def test_without_a_curve_there_is_none() -> None:

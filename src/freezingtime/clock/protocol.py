@@ -12,10 +12,10 @@ from enum import IntFlag
 from typing import Final, NamedTuple
 
 from freezingtime.errors import RunError
+from freezingtime.units import NEVER_NS
 
 MAGIC: Final = 0x545A5246
 VERSION: Final = 2
-NEVER_NS: Final = (1 << 63) - 1
 MAX_STAMPS: Final = 1024
 MAX_REPLIES: Final = 32768
 

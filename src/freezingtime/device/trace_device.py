@@ -56,7 +56,7 @@ _CLASS_BY_VALUE = np.array(
 )
 
 
-class Trace(NamedTuple):
+class DeviceTrace(NamedTuple):
     """A trace, checked; ``classes`` holds :class:`OperationClass` values."""
 
     arrivals_ns: NDArray[np.int64]
@@ -76,7 +76,7 @@ def check_trace(
     offsets_bytes: ArrayLike,
     lengths_bytes: ArrayLike,
     annotations: Annotations | None = None,
-) -> Trace:
+) -> DeviceTrace:
     """The trace with its operations sorted into classes.
 
     ``annotations`` say nothing yet, one for each request; None: nobody wants them.
@@ -102,7 +102,7 @@ def check_trace(
         raise ValueError(f"lengths must be from 0 to {MAX_LENGTH_BYTES} bytes")
     if annotations is None:
         annotations = new_annotations(arrivals.size)
-    return Trace(arrivals, classes, offsets, lengths, np.empty(0, np.int64), annotations)
+    return DeviceTrace(arrivals, classes, offsets, lengths, np.empty(0, np.int64), annotations)
 
 
 class OneAnnotation:
@@ -127,7 +127,7 @@ class TraceDevice(TimedDevice):
         compile_cache.forget_stale(*(Path(__file__).parent / room for room in _ROOMS))
 
     @abstractmethod
-    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
+    def complete_trace(self, trace: DeviceTrace) -> NDArray[np.int64]:
         """What :meth:`completion_ns` would give the requests of ``trace``, one after another."""
 
     def complete_all(

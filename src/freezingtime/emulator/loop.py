@@ -42,7 +42,7 @@ class ReplyWire(Wire, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class EmulatedDisk:
     """One emulated disk: *when* by the device, *where* by the queue's medium."""
 
     index: int
@@ -123,7 +123,7 @@ class _Flight:
 class Steering:
     """What a turn is to change beside serving requests; by itself, nothing."""
 
-    replace_disk: Disk | None = None
+    replace_disk: EmulatedDisk | None = None
     """Takes the place of the disk with its index, which has nothing under way then."""
     alarm_ns: int | None = None
     """A guest time that is to have a turn of its own, in place of what was asked before."""
@@ -146,7 +146,7 @@ def _ignore(_: CompletedRequest) -> None:
 class Emulator:
     """The loop and its state; :meth:`run` belongs to one thread."""
 
-    disks: list[Disk]
+    disks: list[EmulatedDisk]
     clock: Clock
     wire: ReplyWire
     on_completed: Callable[[CompletedRequest], None] = _ignore
@@ -222,7 +222,7 @@ class Emulator:
             self._alarm_ns = None
         return steering
 
-    def _replace(self, disk: Disk) -> None:
+    def _replace(self, disk: EmulatedDisk) -> None:
         if any(flight.channel.disk_index == disk.index for flight in self._in_device.values()):
             raise RuntimeError(f"disk {disk.name} replaced with a request under way")
         self.disks[disk.index] = disk

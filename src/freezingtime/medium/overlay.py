@@ -14,7 +14,7 @@ from freezingtime.errors import InputError
 from freezingtime.medium import fallocate
 from freezingtime.medium.base import Medium
 from freezingtime.medium.file_access import BufferedAccess
-from freezingtime.medium.sector_map import Run, SectorMap, Source
+from freezingtime.medium.sector_map import Run, SectorMap, SectorSource
 from freezingtime.request import Buffer
 
 #: One saved change: source, offset and length; a scratch run's bytes follow.
@@ -61,10 +61,10 @@ class OverlayMedium(Medium):
             self._scratch.write(offset_bytes, data)
         except OSError as error:
             raise self._named(error, f"write {len(data)} bytes") from error
-        self._sectors.mark(offset_bytes, len(data), Source.SCRATCH)
+        self._sectors.mark(offset_bytes, len(data), SectorSource.SCRATCH)
 
     def zero(self, offset_bytes: int, length_bytes: int) -> None:
-        self._sectors.mark(offset_bytes, length_bytes, Source.ZERO)
+        self._sectors.mark(offset_bytes, length_bytes, SectorSource.ZERO)
         try:
             # Where the file system cannot do this, the scratch file only stays larger.
             fallocate.punch_hole(self._scratch_file.fileno(), offset_bytes, length_bytes)
@@ -81,7 +81,7 @@ class OverlayMedium(Medium):
         """Write what differs from ``base``, for :meth:`load_changes`. No request may be at work."""
         for run in self._sectors.changed_runs():
             file.write(_CHANGE.pack(*run))
-            if run.source is Source.SCRATCH:
+            if run.source is SectorSource.SCRATCH:
                 file.write(self._read_run(run))
 
     def load_changes(self, file: BinaryIO) -> None:
@@ -92,7 +92,7 @@ class OverlayMedium(Medium):
         """
         while header := file.read(_CHANGE.size):
             source, offset_bytes, length_bytes = _CHANGE.unpack(_whole(header, _CHANGE.size))
-            if source == Source.SCRATCH:
+            if source == SectorSource.SCRATCH:
                 self.write(offset_bytes, _whole(file.read(length_bytes), length_bytes))
             else:
                 self.zero(offset_bytes, length_bytes)
@@ -105,9 +105,9 @@ class OverlayMedium(Medium):
         self._base.close()
 
     def _read_run(self, run: Run) -> Buffer:
-        if run.source is Source.BASE:
+        if run.source is SectorSource.BASE:
             return self._base.read(run.offset_bytes, run.length_bytes)
-        if run.source is Source.ZERO:
+        if run.source is SectorSource.ZERO:
             return bytes(run.length_bytes)
         try:
             return self._scratch.read(run.offset_bytes, run.length_bytes)

@@ -12,7 +12,7 @@ from freezingtime.medium.base import SECTOR_BYTES
 _CHUNK_SECTORS = 2048
 
 
-class Source(IntEnum):
+class SectorSource(IntEnum):
     """Source of a sector's data."""
 
     BASE = 0
@@ -23,7 +23,7 @@ class Source(IntEnum):
 class Run(NamedTuple):
     """Neighbouring sectors with one source."""
 
-    source: Source
+    source: SectorSource
     offset_bytes: int
     length_bytes: int
 
@@ -41,9 +41,9 @@ class SectorMap:
     def __init__(self) -> None:
         self._mixed_chunks: dict[int, bytearray] = {}
         # The source of all of a chunk's sectors, where the chunk is not in the dict above.
-        self._uniform_chunks: dict[int, Source] = {}
+        self._uniform_chunks: dict[int, SectorSource] = {}
 
-    def mark(self, offset_bytes: int, length_bytes: int, source: Source) -> None:
+    def mark(self, offset_bytes: int, length_bytes: int, source: SectorSource) -> None:
         """Record that the range's data is in ``source``."""
         for chunk, first, last in _chunk_spans(offset_bytes, length_bytes):
             if last - first == _CHUNK_SECTORS:
@@ -58,7 +58,7 @@ class SectorMap:
             start_bytes = (chunk * _CHUNK_SECTORS + first) * SECTOR_BYTES
             sources = self._mixed_chunks.get(chunk)
             if sources is None:
-                source = self._uniform_chunks.get(chunk, Source.BASE)
+                source = self._uniform_chunks.get(chunk, SectorSource.BASE)
                 yield Run(source, start_bytes, (last - first) * SECTOR_BYTES)
             else:
                 yield from _split(sources[first:last], start_bytes)
@@ -68,13 +68,13 @@ class SectorMap:
         for chunk in sorted({*self._mixed_chunks, *self._uniform_chunks}):
             start_bytes = chunk * _CHUNK_SECTORS * SECTOR_BYTES
             for run in self.runs(start_bytes, _CHUNK_SECTORS * SECTOR_BYTES):
-                if run.source is not Source.BASE:
+                if run.source is not SectorSource.BASE:
                     yield run
 
     def _mixed_chunk(self, chunk: int) -> bytearray:
         sources = self._mixed_chunks.get(chunk)
         if sources is None:
-            uniform = self._uniform_chunks.get(chunk, Source.BASE)
+            uniform = self._uniform_chunks.get(chunk, SectorSource.BASE)
             # Of two threads that get here at once, both must end up with the same bytes.
             sources = self._mixed_chunks.setdefault(chunk, bytearray([uniform]) * _CHUNK_SECTORS)
         return sources
@@ -95,6 +95,6 @@ def _split(sources: bytearray, start_bytes: int) -> Iterator[Run]:
     while sources:
         rest = sources.lstrip(sources[:1])
         length_bytes = (len(sources) - len(rest)) * SECTOR_BYTES
-        yield Run(Source(sources[0]), start_bytes, length_bytes)
+        yield Run(SectorSource(sources[0]), start_bytes, length_bytes)
         start_bytes += length_bytes
         sources = rest

@@ -96,7 +96,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FigureComparison:
     """One measured figure of a point and its prediction; ns, or requests per second."""
 
     point: Point
@@ -150,7 +150,7 @@ def _parse_point(table: Table) -> Point:
     return point
 
 
-def compare(description: Description, curve: Curve, *, seed: int = 0) -> Iterator[Comparison]:
+def compare(description: Description, curve: Curve, *, seed: int = 0) -> Iterator[FigureComparison]:
     """Simulate every point on a device of its own, in the curve's order.
 
     Raises:
@@ -162,7 +162,7 @@ def compare(description: Description, curve: Curve, *, seed: int = 0) -> Iterato
         if point.saturated:
             simulation = simulate_closed_loop(device, [trace], curve.depth, count=len(trace))
             rate_hz = _rate_hz(simulation, curve.depth)
-            yield Comparison(point, SATURATION, point.iops, rate_hz)
+            yield FigureComparison(point, SATURATION, point.iops, rate_hz)
         else:
             simulation = simulate_open_loop(device, trace)
         yield from _latencies(point, simulation)
@@ -209,7 +209,7 @@ def _arrivals(
     return arrival_ns[order], order < len(probe_ns)
 
 
-def _latencies(point: Point, simulation: Simulation) -> Iterator[Comparison]:
+def _latencies(point: Point, simulation: Simulation) -> Iterator[FigureComparison]:
     start = int(len(simulation.trace) * _WARM_UP_SHARE)
     latency_ns = simulation.latency_ns[start:]
     operation = simulation.trace.operation[start:]
@@ -219,7 +219,7 @@ def _latencies(point: Point, simulation: Simulation) -> Iterator[Comparison]:
     }
     for name, (wanted, per_100k) in PERCENTILES.items():
         predicted_ns = percentile_ns(ordered_ns[wanted], per_100k)
-        yield Comparison(point, name, point.latencies_ns[name], predicted_ns)
+        yield FigureComparison(point, name, point.latencies_ns[name], predicted_ns)
 
 
 def _rate_hz(simulation: Simulation, depth: int) -> float:

@@ -50,7 +50,7 @@ _RATE_COUNT_PER_DEPTH = 40
 _FILL_BYTES = 256 << 20
 
 
-class Unit(Enum):
+class FigureUnit(Enum):
     """Unit of a metric."""
 
     NS = "ns"
@@ -63,18 +63,18 @@ class Metric:
     """One kind of figure, and the workload that it is about."""
 
     pattern: str
-    unit: Unit
+    unit: FigureUnit
     depth: int
     block_bytes: int
 
 
 METRICS = {
-    "read_latency": Metric("randread", Unit.NS, 1, 4096),
-    "write_latency": Metric("randwrite", Unit.NS, 1, 4096),
-    "read_iops": Metric("randread", Unit.IOPS, 32, 4096),
-    "write_iops": Metric("randwrite", Unit.IOPS, 32, 4096),
-    "read_bandwidth": Metric("read", Unit.BYTES_PER_S, 32, 128 * 1024),
-    "write_bandwidth": Metric("write", Unit.BYTES_PER_S, 32, 128 * 1024),
+    "read_latency": Metric("randread", FigureUnit.NS, 1, 4096),
+    "write_latency": Metric("randwrite", FigureUnit.NS, 1, 4096),
+    "read_iops": Metric("randread", FigureUnit.IOPS, 32, 4096),
+    "write_iops": Metric("randwrite", FigureUnit.IOPS, 32, 4096),
+    "read_bandwidth": Metric("read", FigureUnit.BYTES_PER_S, 32, 128 * 1024),
+    "write_bandwidth": Metric("write", FigureUnit.BYTES_PER_S, 32, 128 * 1024),
 }
 
 
@@ -88,7 +88,7 @@ class Case:
     drained: bool = False
 
     @property
-    def unit(self) -> Unit:
+    def unit(self) -> FigureUnit:
         """Return the prediction's unit."""
         return METRICS[self.metric].unit
 
@@ -126,7 +126,7 @@ class Prediction:
             return True
         if not self.published.bound:
             return abs(self.difference) <= TOLERANCE
-        return self.difference <= 0 if self.case.unit is Unit.NS else self.difference >= 0
+        return self.difference <= 0 if self.case.unit is FigureUnit.NS else self.difference >= 0
 
 
 def predict(description: Description, *, seed: int = 0) -> list[Prediction]:
@@ -189,10 +189,10 @@ def _parse_figure(name: str, table: Table, published: Table) -> Published:
     return figure
 
 
-_PARSERS: dict[Unit, Callable[[Table], int]] = {
-    Unit.NS: lambda table: table.time_ns("value", least=1),
-    Unit.IOPS: lambda table: table.integer("value", least=1),
-    Unit.BYTES_PER_S: lambda table: table.bandwidth_bytes_per_s("value"),
+_PARSERS: dict[FigureUnit, Callable[[Table], int]] = {
+    FigureUnit.NS: lambda table: table.time_ns("value", least=1),
+    FigureUnit.IOPS: lambda table: table.integer("value", least=1),
+    FigureUnit.BYTES_PER_S: lambda table: table.bandwidth_bytes_per_s("value"),
 }
 
 
@@ -216,15 +216,15 @@ def simulate_case(
 
 def _predict(description: Description, case: Case, seed: int) -> float:
     simulation = simulate_case(description, case, seed)
-    if case.unit is Unit.NS:
+    if case.unit is FigureUnit.NS:
         return float(simulation.latency_ns.mean())
     rate_hz = _steady_rate_hz(simulation, case.depth)
-    return rate_hz if case.unit is Unit.IOPS else rate_hz * case.block_bytes
+    return rate_hz if case.unit is FigureUnit.IOPS else rate_hz * case.block_bytes
 
 
 def _count(case: Case, device: Device) -> int:
     """How many requests show the figure."""
-    if case.unit is Unit.NS:
+    if case.unit is FigureUnit.NS:
         return _LATENCY_COUNT * case.depth
     count = max(_RATE_COUNT_LEAST, _RATE_COUNT_PER_DEPTH * case.depth)
     if "write" in METRICS[case.metric].pattern and not isinstance(device, TimedDevice):

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from freezingtime.report.run_data import DiskData, RunData, display_name
-from freezingtime.report.tables import Table, disks_of, name_of, run_head
+from freezingtime.report.tables import ReportTable, disks_of, name_of, run_head
 
 
-def held_table(runs: Sequence[RunData]) -> Table:
+def held_table(runs: Sequence[RunData]) -> ReportTable:
     """Tabulate the causes of waiting of each disk."""
     rows = []
     for disk, run, data in _each(runs):
@@ -23,7 +23,7 @@ def held_table(runs: Sequence[RunData]) -> Table:
                 ]
             )
     heads = ["disk", *run_head(runs), "held by"]
-    return Table(
+    return ReportTable(
         "Causes of waiting in the device; times in us",
         [*heads, "requests", "share", "wait, mean", "wait, max", "their latency, mean"],
         rows,
@@ -31,7 +31,7 @@ def held_table(runs: Sequence[RunData]) -> Table:
     )
 
 
-def served_table(runs: Sequence[RunData]) -> Table:
+def served_table(runs: Sequence[RunData]) -> ReportTable:
     """Tabulate where data was served from, for each disk and operation."""
     rows = []
     for disk, run, data in _each(runs):
@@ -48,7 +48,7 @@ def served_table(runs: Sequence[RunData]) -> Table:
                 ]
             )
     heads = ["disk", *run_head(runs), "operation", "served from"]
-    return Table(
+    return ReportTable(
         "Source of data read, and location of data written at completion; times in us",
         [*heads, "requests", "share", "latency, mean", "latency, max"],
         rows,
@@ -56,7 +56,7 @@ def served_table(runs: Sequence[RunData]) -> Table:
     )
 
 
-def statistics_table(runs: Sequence[RunData]) -> Table:
+def statistics_table(runs: Sequence[RunData]) -> ReportTable:
     """Tabulate the devices' final statistics, the runs side by side."""
     rows = []
     for disk in disks_of(runs):
@@ -66,7 +66,7 @@ def statistics_table(runs: Sequence[RunData]) -> Table:
             if any(values):
                 rows.append([disk, name, *(_number(value) for value in values)])
     heads = [run.name for run in runs] if len(runs) > 1 else ["value"]
-    return Table(
+    return ReportTable(
         "Device counters at the end of the run; zeros omitted",
         ["disk", "statistic", *heads],
         rows,

@@ -31,7 +31,7 @@ from freezingtime.report.figures.style import COLORS, DARK_COLORS
 from freezingtime.report.internals_tables import held_table, served_table, statistics_table
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.tables import (
-    Table,
+    ReportTable,
     audit_table,
     freeze_table,
     plan_table,
@@ -80,7 +80,7 @@ class _Section:
     name: str
     title: str
     paragraphs: Sequence[str] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[ReportTable] = ()
     figures: Sequence[_Figure] = ()
     texts: Sequence[_Text] = field(default=())
 
@@ -163,7 +163,7 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
 
 
 def _sections(runs: Sequence[RunData]) -> list[_Section]:
-    def with_figure(kind: RunFigure, *tables: Table) -> _Section:
+    def with_figure(kind: RunFigure, *tables: ReportTable) -> _Section:
         return _Section(kind.name, kind.title, tables=tables, figures=_figures(runs, kind))
 
     return [

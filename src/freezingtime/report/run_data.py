@@ -14,7 +14,7 @@ from freezingtime.trace.record_header import RecordHeader
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class LatencyQuantiles:
     """Exact quantiles of latencies."""
 
     latencies_ns: Integers
@@ -32,7 +32,7 @@ class OperationData:
     """
 
     figures: RequestFigures
-    distribution: Distribution
+    distribution: LatencyQuantiles
     median_in_bin_ns: Floats
     p99_in_bin_ns: Floats
     max_in_bin_ns: Floats

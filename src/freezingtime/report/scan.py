@@ -14,7 +14,7 @@ from freezingtime.report.batches import Columns, read_batches
 from freezingtime.report.bins import Percentiles, Span, Sums, ratio
 from freezingtime.report.figures.cdf import cdf_ranks, cdf_shares
 from freezingtime.report.internals import InternalsScan
-from freezingtime.report.run_data import DiskData, Distribution, OperationData
+from freezingtime.report.run_data import DiskData, LatencyQuantiles, OperationData
 from freezingtime.request_figures import ALL, RequestRanking, RequestTally
 from freezingtime.trace.record_reader import Notify, Record, open_record
 from freezingtime.trace.record_schema import OPERATION_WORDS
@@ -53,7 +53,9 @@ class _OperationScan:
         per_bin = np.float64(_NS_PER_S / self._span.bin_ns)
         return OperationData(
             figures=figures,
-            distribution=Distribution(at_cdf_ranks_ns, cdf_shares(self._cdf_ranks, figures.count)),
+            distribution=LatencyQuantiles(
+                at_cdf_ranks_ns, cdf_shares(self._cdf_ranks, figures.count)
+            ),
             median_in_bin_ns=self._in_bins.medians,
             p99_in_bin_ns=self._in_bins.p99s,
             max_in_bin_ns=self._in_bins.maxima,

@@ -17,7 +17,7 @@ _EXEC = "#!/bin/sh\nexec "
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """Text in rows and columns."""
 
     caption: str
@@ -28,19 +28,19 @@ class Table:
     numeric: bool = True
 
 
-def plan_table(runs: Sequence[RunData]) -> Table:
+def plan_table(runs: Sequence[RunData]) -> ReportTable:
     """Tabulate the configuration: a row for each property that any of the runs has."""
     rows = []
     for label, cell in _PROPERTIES.items():
         cells = [cell(run) for run in runs]
         if any(cells):
             rows.append([label, *(text or _NONE for text in cells)])
-    return Table(
+    return ReportTable(
         "Configuration and outcome", ["", *(run.name for run in runs)], rows, numeric=False
     )
 
 
-def summary_table(runs: Sequence[RunData]) -> Table:
+def summary_table(runs: Sequence[RunData]) -> ReportTable:
     """Rates and latencies of each disk and operation, the runs one below the other."""
     rows = []
     for disk in disks_of(runs):
@@ -50,7 +50,7 @@ def summary_table(runs: Sequence[RunData]) -> Table:
                 if data is not None:
                     named = [disk, operation, *name_of(run, runs)]
                     rows.append([*named, *_summary_cells(data.figures)])
-    return Table(
+    return ReportTable(
         "Latency from arrival to delivery, in us",
         [
             *("disk", "operation", *run_head(runs), "requests", "IOPS", "MB/s", "mean"),
@@ -61,7 +61,7 @@ def summary_table(runs: Sequence[RunData]) -> Table:
     )
 
 
-def audit_table(runs: Sequence[RunData]) -> Table:
+def audit_table(runs: Sequence[RunData]) -> ReportTable:
     """Return whether each disk's requests were delivered when the model said."""
     return _table_of_disks(
         "Deliveries, and the largest deviation from the model's completion time",
@@ -75,7 +75,7 @@ def audit_table(runs: Sequence[RunData]) -> Table:
     )
 
 
-def freeze_table(runs: Sequence[RunData]) -> Table:
+def freeze_table(runs: Sequence[RunData]) -> ReportTable:
     """Tabulate the real time that each disk's medium took."""
     return _table_of_disks(
         "Real time",
@@ -90,7 +90,7 @@ def freeze_table(runs: Sequence[RunData]) -> Table:
 
 def _table_of_disks(
     caption: str, runs: Sequence[RunData], columns: Mapping[str, Callable[[DiskData], str]]
-) -> Table:
+) -> ReportTable:
     rows = [
         [disk, *name_of(run, runs), *(cell(run.disks[disk]) for cell in columns.values())]
         for disk in disks_of(runs)
@@ -98,7 +98,7 @@ def _table_of_disks(
         if disk in run.disks
     ]
     heads = ["disk", *run_head(runs), *columns]
-    return Table(caption, heads, rows, label_count=1 + len(run_head(runs)))
+    return ReportTable(caption, heads, rows, label_count=1 + len(run_head(runs)))
 
 
 def _summary_cells(figures: RequestFigures) -> list[str]:

@@ -15,7 +15,7 @@ from freezingtime.clock.virtual import VirtualClock
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.disk_traits import NO_TRAITS, DiskTraits
-from freezingtime.emulator.loop import CompletedRequest, Disk, Emulator, Steering, Totals
+from freezingtime.emulator.loop import CompletedRequest, EmulatedDisk, Emulator, Steering, Totals
 from freezingtime.emulator.medium_queue import MediumQueue, new_workers
 from freezingtime.errors import FreezingTimeError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
@@ -32,7 +32,7 @@ LIMIT = "LIMIT"
 #: The messages at which the job is over: what the guest does after them is not measured.
 _JOB_IS_OVER = (EXIT, LIMIT)
 
-#: Disk 0 is the control disk; the user's disks follow, and the root disk if there is one.
+#: EmulatedDisk 0 is the control disk; the user's disks follow, and the root disk if there is one.
 CONTROL_DISK_INDEX = 0
 
 _NS_PER_S = 1_000_000_000
@@ -103,9 +103,9 @@ class EmulatorService:
         self._clock = VirtualClock(f"{self._name}-control", self._poller, paced=paced)
         self._workers = new_workers()
         control = DiskPlan("control", _no_time(), self.control, internal=True)
-        self._boot_disk: Disk | None = None
+        self._boot_disk: EmulatedDisk | None = None
         disks = [
-            Disk(
+            EmulatedDisk(
                 index,
                 plan.name,
                 plan.device,

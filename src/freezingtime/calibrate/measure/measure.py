@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from freezingtime.calibrate.measure.measurement import Manifest, MeasuredJob
+from freezingtime.calibrate.measure.measurement import MeasuredJob, MeasurementManifest
 from freezingtime.calibrate.measure.target import Target, opened_target, remove_created
 from freezingtime.errors import InputError, RunError
 from freezingtime.units import format_size_bytes
@@ -93,7 +93,7 @@ def _file_name(number: int, operation: str, size_bytes: int, depth: int) -> str:
     return f"round{number:02}-{operation}-{format_size_bytes(size_bytes)}-{depth}_lat.1.log.gz"
 
 
-def measure(plan: MeasurePlan, observer: Observer) -> Manifest:
+def measure(plan: MeasurePlan, observer: Observer) -> MeasurementManifest:
     """Measure, and leave the directory ``plan.out`` for ``fit``; all of it, or nothing.
 
     Raises:
@@ -135,7 +135,9 @@ def check(plan: MeasurePlan) -> None:
             raise InputError(f"--depths: {depth}: must be from 1 to 1024")
 
 
-def _measure(plan: MeasurePlan, target: Target, version: str, observer: Observer) -> Manifest:
+def _measure(
+    plan: MeasurePlan, target: Target, version: str, observer: Observer
+) -> MeasurementManifest:
     jobs = plan.jobs()
     with contextlib.ExitStack() as cleanup:
         scratch = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="freezingtime-")))
@@ -147,7 +149,7 @@ def _measure(plan: MeasurePlan, target: Target, version: str, observer: Observer
             command = fio_command(job, target, plan, number)
             _run(command, scratch, plan.runtime_s + _GRACE_S, _nothing)
             _keep(job, scratch, plan.out)
-    manifest = Manifest(
+    manifest = MeasurementManifest(
         path=str(plan.path),
         what=target.what,
         size_bytes=target.size_bytes,

@@ -35,7 +35,7 @@ class MeasuredJob:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class MeasurementManifest:
     """Manifest of a measurement: target, time, fio's jobs."""
 
     path: str
@@ -57,10 +57,10 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class MeasuredDevice:
     """A directory of ``measure``, read."""
 
-    manifest: Manifest
+    manifest: MeasurementManifest
     latencies: Latencies
 
     @property
@@ -74,7 +74,7 @@ class Measurement:
         return self.manifest.measured
 
 
-def read_measurement(directory: Path, progress: Callable[[str, int, int], None]) -> Measurement:
+def read_measurement(directory: Path, progress: Callable[[str, int, int], None]) -> MeasuredDevice:
     """Read a directory that ``measure`` has left.
 
     Raises:
@@ -89,10 +89,10 @@ def read_measurement(directory: Path, progress: Callable[[str, int, int], None])
         if job.operation == "flush":
             latencies = _only(latencies, Operation.FLUSH)
         parts.append(latencies)
-    return Measurement(manifest, join(parts))
+    return MeasuredDevice(manifest, join(parts))
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> MeasurementManifest:
     damaged = f"{path}: is damaged; measure again"
     try:
         document: dict[str, Any] = json.loads(path.read_text())
@@ -104,7 +104,7 @@ def _read_manifest(path: Path) -> Manifest:
         raise InputError(f"{path}: has format {version}; this freezingtime reads format {_FORMAT}")
     try:
         jobs = [MeasuredJob(**job) for job in document.pop("jobs")]
-        manifest = Manifest(**document, jobs=jobs)
+        manifest = MeasurementManifest(**document, jobs=jobs)
     except (KeyError, TypeError) as error:
         raise InputError(f"{damaged} ({error})") from error
     if not jobs or not all(isinstance(job.file, str) and "/" not in job.file for job in jobs):

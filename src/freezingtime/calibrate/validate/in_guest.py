@@ -116,7 +116,7 @@ def _run(
         script=guest_script(cells, counts, load.run.seed).encode(),
     )
     step = f"guest with {load.cpus} CPU{'s' if load.cpus > 1 else ''}"
-    progress = _Progress(step, sum(counts), observer)
+    progress = _JobProgress(step, sum(counts), observer)
     result = run(plan, progress)
     if result.job.exit_status:
         said = bytes(progress.said).decode(errors="replace").strip().splitlines()
@@ -126,7 +126,7 @@ def _run(
     return result.totals
 
 
-class _Progress(RunObserver):
+class _JobProgress(RunObserver):
     """A run's progress as a step of ours."""
 
     def __init__(self, step: str, request_count: int, observer: Observer) -> None:

@@ -20,8 +20,8 @@ from freezingtime.predict.load_curve import (
     AIMS,
     PERCENTILES,
     SATURATION,
-    Comparison,
     Curve,
+    FigureComparison,
     Point,
     compare,
     measured_curve,
@@ -89,7 +89,7 @@ def _curves(names: list[str] | None) -> list[tuple[Description, Curve]]:
     return curves
 
 
-def _show(description: Description, curve: Curve, comparisons: list[Comparison]) -> None:
+def _show(description: Description, curve: Curve, comparisons: list[FigureComparison]) -> None:
     show(f"{description.name}: {description.summary}")
     show(f"measured [{curve.source}]: {curve.condition}")
     show("Cells are predicted/measured, us; ! is beyond the aim")
@@ -101,7 +101,7 @@ def _show(description: Description, curve: Curve, comparisons: list[Comparison])
     show()
 
 
-def _row(point: Point, comparisons: list[Comparison]) -> tuple[str, ...]:
+def _row(point: Point, comparisons: list[FigureComparison]) -> tuple[str, ...]:
     of_point = {c.figure: c for c in comparisons if c.point is point}
     load = f"{point.iops:,}"
     if point.saturated:
@@ -110,17 +110,17 @@ def _row(point: Point, comparisons: list[Comparison]) -> tuple[str, ...]:
     return (load, *(_cell(of_point[figure]) for figure in PERCENTILES))
 
 
-def _cell(comparison: Comparison) -> str:
+def _cell(comparison: FigureComparison) -> str:
     predicted_us = comparison.predicted / _NS_PER_US
     measured_us = comparison.measured / _NS_PER_US
     return f"{predicted_us:.0f}/{measured_us:.0f} {_mark(comparison)}"
 
 
-def _mark(comparison: Comparison) -> str:
+def _mark(comparison: FigureComparison) -> str:
     return f"{comparison.difference:+.0%}{_MISS if comparison.missed else ''}"
 
 
-def _document(description: Description, comparisons: list[Comparison]) -> dict[str, Any]:
+def _document(description: Description, comparisons: list[FigureComparison]) -> dict[str, Any]:
     return {
         "device": description.name,
         "figures": [

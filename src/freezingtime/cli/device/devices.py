@@ -17,7 +17,7 @@ from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.device.description import Description
 from freezingtime.device.registry import describe, is_device, search_catalogue
 from freezingtime.host.foreign_text import show
-from freezingtime.predict.predict import Case, Prediction, Unit, predict
+from freezingtime.predict.predict import Case, FigureUnit, Prediction, predict
 from freezingtime.units import format_size_bytes, format_time_ns
 
 _LIST_HEADER = ("name", "class", "model", "capacity", "summary")
@@ -182,7 +182,7 @@ def _prediction_row(prediction: Prediction) -> tuple[str, ...]:
         return (figure, predicted, _NONE, _NONE, _NONE, "")
     value = _quantity(published.value, prediction.case.unit)
     if published.bound:
-        relation = "at most" if prediction.case.unit is Unit.NS else "at least"
+        relation = "at most" if prediction.case.unit is FigureUnit.NS else "at least"
         met = "met" if prediction.holds else "not met"
         return (
             figure,
@@ -204,13 +204,13 @@ def _figure(case: Case) -> str:
     return f"{_FIGURES[case.metric]}, {size}, QD{case.depth}{drained}"
 
 
-def _quantity(value: float, unit: Unit) -> str:
+def _quantity(value: float, unit: FigureUnit) -> str:
     """Four digits and a unit."""
     if value == float("inf"):
         return "no limit"
-    if unit is Unit.NS:
+    if unit is FigureUnit.NS:
         return format_time_ns(round(float(f"{value:.4g}")))
-    if unit is Unit.IOPS:
+    if unit is FigureUnit.IOPS:
         return f"{float(f'{value:.4g}'):,.0f}" if value >= 1 else f"{value:.3g}"
     for size, name in ((1e9, "GB/s"), (1e6, "MB/s"), (1e3, "kB/s")):
         if value >= size:

@@ -18,7 +18,8 @@ from freezingtime.device.contract import GuardedDevice
 from freezingtime.request import Request
 
 #: 146 years: what would complete later, as factors of factors may have it, completes then.
-_NEVER_NS = 2**62
+#: No perturbation lasts longer than until then, so that whoever is next can add to it in 64 bits.
+_LATEST_NS = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Perturb(Device):
         if params.pause_every_ns:
             into_ns = until_ns % params.pause_every_ns
             until_ns += max(0, params.pause_ns - into_ns)
-        until_ns = min(until_ns, max(done_ns, _NEVER_NS))
+        until_ns = min(until_ns, max(done_ns, _LATEST_NS))
         annotation = request.annotation or EMPTY_ANNOTATION
         if until_ns - done_ns > max(0, annotation.held_ns):
             request.annotation = annotation._replace(

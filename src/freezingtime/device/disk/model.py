@@ -19,8 +19,9 @@ from freezingtime.device.annotations.columns import (
 )
 from freezingtime.device.base import Device
 from freezingtime.device.disk.parameters import DiskParams
-from freezingtime.device.disk.state import NEVER_NS, new_state
+from freezingtime.device.disk.state import new_state
 from freezingtime.request import Request
+from freezingtime.units import NEVER_NS
 
 Int64s = NDArray[np.int64]
 

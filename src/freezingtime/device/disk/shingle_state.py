@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.disk.parameters import DiskParams
+from freezingtime.units import NEVER_NS
 
 _INT = np.int64
-_NEVER_NS = 2**63 - 1
 
 
 class Cleaning(IntEnum):
@@ -100,7 +100,7 @@ def cache_at_lba(params: DiskParams) -> int:
 
 def fill_shingles(record: NDArray[np.void], params: DiskParams) -> None:
     """Set the one record to clean bands and an empty cache."""
-    record["clean_ns"] = _NEVER_NS
+    record["clean_ns"] = NEVER_NS
     record["stream_lba"] = record["stream_number"] = record["run_end_lba"] = -1
     shingles = params.shingles
     if shingles is None:

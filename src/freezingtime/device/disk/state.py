@@ -22,9 +22,6 @@ from freezingtime.device.disk.shingle_state import SHINGLES, cache_at_lba, fill_
 Record: TypeAlias = Any
 Records: TypeAlias = Any
 
-#: Later than any event.
-NEVER_NS = 2**63 - 1
-
 
 class Phase(IntEnum):
     """Where a request is on its way through the drive."""

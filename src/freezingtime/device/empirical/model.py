@@ -46,7 +46,12 @@ from numpy.typing import NDArray
 from freezingtime.device.latency.distribution import MAX_DRAW_NS
 from freezingtime.device.latency.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
 from freezingtime.device.parameters import Table
-from freezingtime.device.trace_device import CLASS_OF_OPERATION, OperationClass, Trace, TraceDevice
+from freezingtime.device.trace_device import (
+    CLASS_OF_OPERATION,
+    DeviceTrace,
+    OperationClass,
+    TraceDevice,
+)
 from freezingtime.errors import InputError
 from freezingtime.request import Request
 from freezingtime.units import format_size_bytes, format_time_ns, parse_time_ns
@@ -190,7 +195,7 @@ class EmpiricalDevice(TraceDevice):
             )
         )
 
-    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
+    def complete_trace(self, trace: DeviceTrace) -> NDArray[np.int64]:
         self._make_room(trace.classes.size)
         probabilities = np.empty(trace.classes.size)
         for operation_class in OperationClass:

@@ -30,7 +30,7 @@ _MAP_ENTRY_BYTES = 4
 
 
 @dataclass(frozen=True)
-class Geometry:
+class FlashGeometry:
     """The shape of one SSD; counts, and tables by lane."""
 
     units: int
@@ -75,7 +75,7 @@ class Geometry:
         return self.lanes * self.blocks_per_lane * self.slots_per_block
 
 
-def shape(params: FlashParams, size_bytes: int | None) -> Geometry:
+def shape(params: FlashParams, size_bytes: int | None) -> FlashGeometry:
     """The shape of an SSD of ``size_bytes``.
 
     With ``blocks_per_plane``, the flash is given and the disk must fit into it; without a
@@ -96,7 +96,7 @@ def shape(params: FlashParams, size_bytes: int | None) -> Geometry:
     return _cut_to_size(params, size_bytes)
 
 
-def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) -> Geometry:
+def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) -> FlashGeometry:
     slots_per_block = params.pages_per_block * _slots_per_page(params)
     lanes = _lane_count(params)
     stripe_units = lanes * _slots_per_page(params)
@@ -119,7 +119,7 @@ def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) ->
     return _geometry(params, units, slots_per_block, blocks_per_lane, params.erase_ns)
 
 
-def _cut_to_size(params: FlashParams, size_bytes: int) -> Geometry:
+def _cut_to_size(params: FlashParams, size_bytes: int) -> FlashGeometry:
     slots_per_page = _slots_per_page(params)
     units = -(-size_bytes // params.mapping_unit_bytes)
     mapped_units = units + _translation_pages(params, units)
@@ -141,7 +141,7 @@ def _cut_to_size(params: FlashParams, size_bytes: int) -> Geometry:
     return _geometry(params, units, slots_per_block, blocks_per_lane, erase_ns)
 
 
-def _zoned(params: FlashParams, size_bytes: int | None) -> Geometry:
+def _zoned(params: FlashParams, size_bytes: int | None) -> FlashGeometry:
     """Whole blocks for each zone: what a zone leaves of its last blocks stays unused."""
     lanes = _lane_count(params)
     zone_lanes = lanes if params.zone_lanes is None else params.zone_lanes
@@ -205,10 +205,10 @@ def _geometry(
     zone_lanes: int = 0,
     zone_blocks: int = 0,
     open_zones_max: int = 0,
-) -> Geometry:
+) -> FlashGeometry:
     channel_of_lane, server_of_lane, reader_of_lane = _lane_tables(params)
     readers_per_server = params.planes_per_die if params.plane_reads else 1
-    geometry = Geometry(
+    geometry = FlashGeometry(
         units=units,
         translation_entries=_translation_entries(params),
         translation_pages=_translation_pages(params, units),

@@ -15,7 +15,6 @@ from freezingtime.device.annotations.columns import ANNOTATION
 from freezingtime.device.flash.parameters import PAGE_KINDS_MAX
 
 NONE = -1
-NEVER_NS = 2**62
 
 
 class EventKind(IntEnum):
@@ -35,7 +34,7 @@ class EventKind(IntEnum):
     """A reader ends a phase."""
 
 
-class Phase(IntEnum):
+class ServerPhase(IntEnum):
     """What a server (a chip, die or plane) does."""
 
     IDLE = 0

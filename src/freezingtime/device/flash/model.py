@@ -29,8 +29,8 @@ from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
 from freezingtime.device.annotations.columns import Annotations, annotations_or_empty
 from freezingtime.device.base import Device
-from freezingtime.device.flash.geometry import Geometry, shape
-from freezingtime.device.flash.layout import NEVER_NS, NONE
+from freezingtime.device.flash.geometry import FlashGeometry, shape
+from freezingtime.device.flash.layout import NONE
 from freezingtime.device.flash.parameters import FlashParams
 from freezingtime.device.flash.precondition import precondition
 from freezingtime.device.flash.state import new_state
@@ -38,6 +38,7 @@ from freezingtime.device.flash.statistics import statistics
 from freezingtime.device.flash.zones import refused
 from freezingtime.device.trace_device import check_trace
 from freezingtime.request import Request
+from freezingtime.units import NEVER_NS
 
 
 class FlashDevice(Device):
@@ -73,7 +74,7 @@ class FlashDevice(Device):
         self._waiting: deque[tuple[Request, int]] = deque()
 
     @property
-    def geometry(self) -> Geometry:
+    def geometry(self) -> FlashGeometry:
         """The shape of the flash, cut to the disk."""
         return self._geometry
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.flash import layout
-from freezingtime.device.flash.geometry import Geometry, frontiers
-from freezingtime.device.flash.layout import NEVER_NS, NONE, Role
+from freezingtime.device.flash.geometry import FlashGeometry, frontiers
+from freezingtime.device.flash.layout import NONE, Role
 from freezingtime.device.flash.parameters import FlashParams
 
 #: A record array; the type checker knows no fields.
@@ -26,6 +26,7 @@ _READ_COMMANDS_LEAST = 4096
 _SECTOR_BYTES = 512
 _TRANSLATIONS_PER_LANE = 16
 _SECTORS_PER_UNIT_MAX = 32
+_UNLIMITED = 2**62
 
 
 class FlashState(NamedTuple):
@@ -54,7 +55,7 @@ class FlashState(NamedTuple):
     done: Records
 
 
-def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
+def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
     """An SSD that was never written to, idle."""
     config = _config(params, geometry)
     servers = int(geometry.server_of_lane.max()) + 1
@@ -95,7 +96,7 @@ def new_state(params: FlashParams, geometry: Geometry) -> FlashState:
     return state
 
 
-def _config(params: FlashParams, geometry: Geometry) -> Records:
+def _config(params: FlashParams, geometry: FlashGeometry) -> Records:
     unit_bytes = params.mapping_unit_bytes
     buffer_units = params.write_buffer_bytes // unit_bytes
     reserved_blocks = geometry.slc_blocks_per_lane + params.gc_free_blocks + frontiers(params)
@@ -132,7 +133,7 @@ def _config(params: FlashParams, geometry: Geometry) -> Records:
         "gc_program_ns": sum(params.program_ns) // len(params.program_ns),
         "erase_ns": geometry.erase_ns,
         "suspend_ns": NONE if params.suspend_ns is None else params.suspend_ns,
-        "writes_waiting_max": params.writes_waiting_max or NEVER_NS,
+        "writes_waiting_max": params.writes_waiting_max or _UNLIMITED,
         "suspensions_max": params.suspensions_per_operation,
         "link_whole": params.link_transfer == "whole",
         "buffered": buffer_units > 0,
@@ -147,7 +148,7 @@ def _config(params: FlashParams, geometry: Geometry) -> Records:
     return config
 
 
-def _translation_jobs(params: FlashParams, geometry: Geometry) -> int:
+def _translation_jobs(params: FlashParams, geometry: FlashGeometry) -> int:
     """How many translation pages may be on their way at once.
 
     More than can lie in open slots and wait for company: some of them always come to an end.
@@ -157,7 +158,7 @@ def _translation_jobs(params: FlashParams, geometry: Geometry) -> int:
     return geometry.lanes * (geometry.slots_per_program + _TRANSLATIONS_PER_LANE)
 
 
-def _reset(state: FlashState, geometry: Geometry) -> None:
+def _reset(state: FlashState, geometry: FlashGeometry) -> None:
     """Link the free lists and mark what is empty."""
     state.lanes["server"] = geometry.server_of_lane
     state.lanes["channel"] = geometry.channel_of_lane

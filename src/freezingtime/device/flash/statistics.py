@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from freezingtime.device.flash.layout import Phase
+from freezingtime.device.flash.layout import ServerPhase
 from freezingtime.device.flash.state import FlashState
 
 
@@ -69,6 +69,6 @@ def mapped_units(state: FlashState) -> int:
 
 def _busy_ns(state: FlashState, now_ns: int) -> int:
     servers = state.servers
-    at_work = servers["phase"] != Phase.IDLE
+    at_work = servers["phase"] != ServerPhase.IDLE
     begun_ns = now_ns - servers["busy_since_ns"][at_work]
     return int(servers["busy_ns"].sum() + begun_ns.sum())

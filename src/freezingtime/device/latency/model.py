@@ -38,8 +38,8 @@ from freezingtime.device.latency.service_time import ServiceTimes, ServiceTimeSt
 from freezingtime.device.parameters import Table
 from freezingtime.device.trace_device import (
     CLASS_OF_OPERATION,
+    DeviceTrace,
     OneAnnotation,
-    Trace,
     TraceDevice,
 )
 from freezingtime.request import Request
@@ -119,7 +119,7 @@ class LatencyDevice(TraceDevice):
         request.annotation = self._annotation.take()
         return int(completion_ns)
 
-    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
+    def complete_trace(self, trace: DeviceTrace) -> NDArray[np.int64]:
         completions_ns: NDArray[np.int64] = self._kernels.complete_all(
             self._queues,
             trace.classes,

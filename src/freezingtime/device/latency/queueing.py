@@ -33,7 +33,7 @@ from freezingtime.annotation import HeldBy
 from freezingtime.errors import InputError
 
 if TYPE_CHECKING:
-    from freezingtime.device.latency.queueing_kernels import Queues
+    from freezingtime.device.latency.queueing_kernels import QueueState
 
 _NS_PER_S = 10**9
 #: How long a bucket may take to fill (31 years): sums of times stay inside 64 bits.
@@ -112,7 +112,7 @@ class QueueParams:
     flush_waits: bool = True
 
 
-def new_queues(params: QueueParams) -> Queues:
+def new_queues(params: QueueParams) -> QueueState:
     """Empty queues, for the functions of :mod:`freezingtime.device.latency.queueing_kernels`."""
     from freezingtime.device.latency import queueing_kernels as kernels
 
@@ -120,7 +120,7 @@ def new_queues(params: QueueParams) -> Queues:
         rows = [bucket.row() for bucket in buckets]
         return np.array(rows, np.int64).reshape(len(rows), kernels.BUCKET_COLUMNS)
 
-    return kernels.Queues(
+    return kernels.QueueState(
         shared_buckets=matrix(params.shared),
         read_buckets=matrix(params.read),
         write_buckets=matrix(params.write),

@@ -38,7 +38,7 @@ NOW_NS = 3  # when the last request arrived
 PROGRESS_FIELDS = 4
 
 
-class Queues(NamedTuple):
+class QueueState(NamedTuple):
     """The state of the queues, changed in place."""
 
     shared_buckets: NDArray[np.int64]
@@ -132,7 +132,7 @@ def serve(servers_free_ns: NDArray[np.int64], admitted_ns: int, service_ns: int)
 
 @njit(cache=True)
 def complete(
-    queues: Queues,
+    queues: QueueState,
     operation_class: int,
     arrival_ns: int,
     service_ns: int,
@@ -178,7 +178,7 @@ def complete(
 
 @njit(cache=True)
 def complete_all(
-    queues: Queues,
+    queues: QueueState,
     classes: NDArray[np.int64],
     arrivals_ns: NDArray[np.int64],
     services_ns: NDArray[np.int64],

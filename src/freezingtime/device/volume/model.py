@@ -56,8 +56,8 @@ from freezingtime.device.parameters import Table
 from freezingtime.device.trace_device import (
     CLASS_OF_OPERATION,
     MAX_LENGTH_BYTES,
+    DeviceTrace,
     OneAnnotation,
-    Trace,
     TraceDevice,
 )
 from freezingtime.errors import InputError
@@ -273,7 +273,7 @@ class VolumeDevice(TraceDevice):
             if bucket.saves
         }
 
-    def complete_trace(self, trace: Trace) -> NDArray[np.int64]:
+    def complete_trace(self, trace: DeviceTrace) -> NDArray[np.int64]:
         io_bytes = self._params.io_bytes
         ios = self._accounting.count_all_ios(
             self._runs,

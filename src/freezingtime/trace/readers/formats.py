@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from freezingtime.errors import InputError
 from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
 from freezingtime.trace.readers.fio import iolog
-from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 from freezingtime.trace.readers.table import ascii_trace, fiu, msr, named_csv
 
 
@@ -20,7 +20,7 @@ class Format:
 
     name: str
     recognizes: Callable[[Sequence[str]], bool]
-    parse: Callable[[Lines], Iterator[Record]]
+    parse: Callable[[Lines], Iterator[TraceRequest]]
 
 
 def _begins(recognizes: Callable[[str], bool]) -> Callable[[Sequence[str]], bool]:

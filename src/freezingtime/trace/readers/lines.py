@@ -26,7 +26,7 @@ _PEEKED_CHARACTERS = 1 << 20
 _COMMENT = "#"
 
 
-class Record(NamedTuple):
+class TraceRequest(NamedTuple):
     """One request of a trace.
 
     ``disk`` is the format's own name for where it went. ``arrival_ns`` may count from

@@ -17,7 +17,7 @@ from freezingtime.trace.readers.arrivals import Ordered, put_in_order
 from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
 from freezingtime.trace.readers.hints import NO_HINTS, TIME_UNITS, Hints
-from freezingtime.trace.readers.lines import Lines, Record, until_cut
+from freezingtime.trace.readers.lines import Lines, TraceRequest, until_cut
 from freezingtime.trace.readers.reading import Reading, Tell, span_text, tell_nobody
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
@@ -80,7 +80,7 @@ def _read_text(
         if not sample:
             raise InputError(f"{file}: is empty; name another trace")
         chosen = format_of(file, sample) if format_name is None else format_named(format_name)
-        columns = _Columns(file, disk)
+        columns = _ColumnBuilder(file, disk)
         for number, record in enumerate(until_cut(lines, chosen.parse(lines))):
             columns.append(record, lines)
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
@@ -94,7 +94,7 @@ def _read_text(
     return trace, reading
 
 
-class _Columns:
+class _ColumnBuilder:
     """Collects records of one disk, 26 bytes each; of others, how many there are."""
 
     def __init__(self, file: str, disk: str | None) -> None:
@@ -108,7 +108,7 @@ class _Columns:
         self._length_bytes = array("q")
         self._fua = array("B")
 
-    def append(self, record: Record, lines: Lines) -> None:
+    def append(self, record: TraceRequest, lines: Lines) -> None:
         self._counts[record.disk] += 1
         # With a second disk and none chosen there will be a question, and no trace.
         if record.disk != self._wanted and (self._wanted is not None or len(self._counts) > 1):

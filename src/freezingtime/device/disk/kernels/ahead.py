@@ -10,7 +10,8 @@ from numba import njit
 
 from freezingtime.device.disk.kernels.cache import extend_segment
 from freezingtime.device.disk.kernels.mechanics import move_ns, track_of, transfer
-from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState
+from freezingtime.device.disk.state import Activity, DiskState
+from freezingtime.units import NEVER_NS
 
 
 @njit(cache=True)

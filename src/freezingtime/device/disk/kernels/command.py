@@ -8,8 +8,9 @@ from numba import njit
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.device.annotations import kernels as annotation
 from freezingtime.device.disk.kernels import ahead, cache, shingle_write, wait
-from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
+from freezingtime.device.disk.state import Activity, DiskState, Phase, Record
 from freezingtime.request import Operation
+from freezingtime.units import NEVER_NS
 
 _NS_PER_S = 1_000_000_000
 

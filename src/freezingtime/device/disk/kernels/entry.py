@@ -33,8 +33,9 @@ from freezingtime.device.disk.kernels.command import (
     use_link,
 )
 from freezingtime.device.disk.kernels.scheduler import choose, has_work
-from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState, Phase, Record
+from freezingtime.device.disk.state import Activity, DiskState, Phase, Record
 from freezingtime.request import Operation
+from freezingtime.units import NEVER_NS
 
 
 @njit(cache=True)

@@ -6,7 +6,8 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.disk import geometry, rotation, seek
-from freezingtime.device.disk.state import NEVER_NS, DiskState, Record
+from freezingtime.device.disk.state import DiskState, Record
+from freezingtime.units import NEVER_NS
 
 TURN = rotation.TURN
 

@@ -16,8 +16,9 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.disk.kernels.mechanics import start_ns
-from freezingtime.device.disk.state import NEVER_NS, DiskState, Phase
+from freezingtime.device.disk.state import DiskState, Phase
 from freezingtime.request import Operation
+from freezingtime.units import NEVER_NS
 
 
 @njit(cache=True)

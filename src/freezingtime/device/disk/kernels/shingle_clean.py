@@ -12,7 +12,8 @@ from numba import njit
 
 from freezingtime.device.disk.kernels import mechanics, shingle_map
 from freezingtime.device.disk.shingle_state import Cleaning
-from freezingtime.device.disk.state import NEVER_NS, Activity, DiskState
+from freezingtime.device.disk.state import Activity, DiskState
+from freezingtime.units import NEVER_NS
 
 
 @njit(cache=True)

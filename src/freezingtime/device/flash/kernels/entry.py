@@ -23,7 +23,8 @@ from freezingtime.device.flash.kernels import request as request_kernels
 from freezingtime.device.flash.kernels import server as server_kernels
 from freezingtime.device.flash.kernels import write as write_kernels
 from freezingtime.device.flash.kernels.ftl import idle as idle_kernels
-from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase, ReadPhase
+from freezingtime.device.flash.layout import NONE, EventKind, ReadPhase, ServerPhase
+from freezingtime.units import NEVER_NS
 
 
 @njit()
@@ -37,7 +38,7 @@ def _run_one(ssd: int) -> None:
             command_id = server_kernels.end_phase(ssd, target, time_ns)
             if command_id != NONE:
                 request_kernels.command_done(ssd, command_id, time_ns)
-            if server.phase == Phase.DECIDING:
+            if server.phase == ServerPhase.DECIDING:
                 server_kernels.start_next(ssd, target, time_ns)
     elif kind == EventKind.READER:
         command_id = reader_kernels.end_read_phase(ssd, target, time_ns)
@@ -140,22 +141,22 @@ def complete_all(
 
 
 @njit()
-def _least_delay_ns(ssd: int, place: int) -> int:
-    """How long after an event the first request can complete because of it."""
+def _completion_due_ns(ssd: int, place: int) -> int:
+    """The earliest time at which a request can complete because of an event, or NEVER_NS."""
     event = memory.events(ssd)[place]
     if event.kind == EventKind.IDLE:
         return NEVER_NS
     queue = memory.queue(ssd)
     if event.kind not in (EventKind.SERVER, EventKind.READER) or queue.read_wait_head != NONE:
-        return 0
+        return int(event.time_ns)
     if queue.through or queue.write_head != NONE or queue.epoch_done < queue.epoch:
-        return 0  # a program may end at once, of which something waits for the end
+        return int(event.time_ns)  # a program may end at once, whose end something waits for
     if event.kind == EventKind.READER:
-        return _least_read_ns(ssd, event.target)
+        return int(event.time_ns + _least_read_ns(ssd, event.target))
     server = memory.servers(ssd)[event.target]
     if server.generation != event.generation or not server.reads_waiting:
         return NEVER_NS
-    return int(memory.config(ssd).read_command_ns)
+    return int(event.time_ns + memory.config(ssd).read_command_ns)
 
 
 @njit()
@@ -192,5 +193,5 @@ def next_event_ns(ssd: int) -> int:
     for place in range(queue.events):
         event = events[place]
         if event.time_ns < earliest_ns:
-            earliest_ns = min(earliest_ns, event.time_ns + _least_delay_ns(ssd, place))
+            earliest_ns = min(earliest_ns, _completion_due_ns(ssd, place))
     return earliest_ns

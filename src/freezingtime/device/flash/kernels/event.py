@@ -6,7 +6,7 @@ from __future__ import annotations
 from numba import njit
 
 from freezingtime.device.flash.kernels import memory
-from freezingtime.device.flash.layout import NEVER_NS
+from freezingtime.units import NEVER_NS
 
 
 @njit()

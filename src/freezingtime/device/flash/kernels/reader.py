@@ -15,7 +15,7 @@ from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.channel import occupy_channel, transfer_ns
 from freezingtime.device.flash.kernels.completion import note_lane
 from freezingtime.device.flash.kernels.event import push
-from freezingtime.device.flash.layout import NONE, EventKind, Phase, ReadPhase
+from freezingtime.device.flash.layout import NONE, EventKind, ReadPhase, ServerPhase
 
 
 @njit()
@@ -40,10 +40,10 @@ def append_read(ssd: int, command_id: int, now_ns: int) -> int:
 def _held_by(ssd: int, server_id: int) -> int:
     """What a read waits for that comes to a server now."""
     server = memory.servers(ssd)[server_id]
-    phase = server.suspended_phase if server.phase == Phase.SUSPENDING else server.phase
-    if phase >= Phase.GC_SENSE:
+    phase = server.suspended_phase if server.phase == ServerPhase.SUSPENDING else server.phase
+    if phase >= ServerPhase.GC_SENSE:
         return HeldBy.COLLECTION
-    return HeldBy.PROGRAM if phase >= Phase.OLD_SENSE else HeldBy.REQUESTS
+    return HeldBy.PROGRAM if phase >= ServerPhase.OLD_SENSE else HeldBy.REQUESTS
 
 
 @njit()

@@ -18,7 +18,8 @@ from freezingtime.device.flash.kernels.channel import occupy_channel, transfer_n
 from freezingtime.device.flash.kernels.command import release_command
 from freezingtime.device.flash.kernels.event import push
 from freezingtime.device.flash.kernels.reader import append_read, start_read, start_reads
-from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
+from freezingtime.device.flash.layout import NONE, EventKind, ServerPhase
+from freezingtime.units import NEVER_NS
 
 
 @njit()
@@ -28,10 +29,10 @@ def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
     server_id = memory.readers(ssd)[reader_id].server
     server = memory.servers(ssd)[server_id]
     server.idle_work = 0
-    if server.phase == Phase.IDLE:
+    if server.phase == ServerPhase.IDLE:
         server.busy_since_ns = now_ns
         start_next(ssd, server_id, now_ns)
-    elif server.phase == Phase.READING:
+    elif server.phase == ServerPhase.READING:
         start_read(ssd, reader_id, now_ns)
     elif _may_suspend(ssd, server_id, now_ns):
         _suspend(ssd, server_id, now_ns)
@@ -50,7 +51,7 @@ def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
     else:
         commands[server.job_tail].next = command_id
     server.job_tail = command_id
-    if server.phase == Phase.IDLE:
+    if server.phase == ServerPhase.IDLE:
         server.busy_since_ns = now_ns
         start_next(ssd, server_id, now_ns)
 
@@ -74,13 +75,13 @@ def start_next(ssd: int, server_id: int, now_ns: int) -> None:
     server = memory.servers(ssd)[server_id]
     _end_job(ssd, server_id)
     if start_reads(ssd, server_id, now_ns):
-        server.phase = Phase.READING
-    elif server.suspended_phase != Phase.IDLE:
+        server.phase = ServerPhase.READING
+    elif server.suspended_phase != ServerPhase.IDLE:
         _resume(ssd, server_id, now_ns)
     elif _take_job(ssd, server_id):
         _start_job_phase(ssd, server_id, now_ns)
     else:
-        server.phase = Phase.IDLE
+        server.phase = ServerPhase.IDLE
         server.busy_ns += now_ns - server.busy_since_ns
         if not server.idle_work:
             server.idle_since_ns = now_ns
@@ -98,16 +99,16 @@ def end_phase(ssd: int, server_id: int, now_ns: int) -> int:
     """
     server = memory.servers(ssd)[server_id]
     phase = server.phase
-    if phase == Phase.OLD_SENSE:
-        _begin_transfer(ssd, server_id, Phase.OLD_OUT, memory.config(ssd).unit_bytes, now_ns)
-    elif phase == Phase.GC_SENSE:
+    if phase == ServerPhase.OLD_SENSE:
+        _begin_transfer(ssd, server_id, ServerPhase.OLD_OUT, memory.config(ssd).unit_bytes, now_ns)
+    elif phase == ServerPhase.GC_SENSE:
         length_bytes = memory.commands(ssd)[server.job].gc_read_bytes
-        _begin_transfer(ssd, server_id, Phase.GC_OUT, length_bytes, now_ns)
+        _begin_transfer(ssd, server_id, ServerPhase.GC_OUT, length_bytes, now_ns)
     elif server.bytes_left:
         _transfer_page(ssd, server_id, phase, 0, now_ns)
     else:
-        server.phase = Phase.DECIDING
-        if phase == Phase.PROGRAM:
+        server.phase = ServerPhase.DECIDING
+        if phase == ServerPhase.PROGRAM:
             return int(server.job)
     return NONE
 
@@ -119,7 +120,7 @@ def read_ended(ssd: int, reader_id: int, now_ns: int) -> None:
     server_id = memory.readers(ssd)[reader_id].server
     server = memory.servers(ssd)[server_id]
     if server.reads_active == 0:
-        server.phase = Phase.DECIDING
+        server.phase = ServerPhase.DECIDING
         start_next(ssd, server_id, now_ns)
 
 
@@ -127,7 +128,7 @@ def read_ended(ssd: int, reader_id: int, now_ns: int) -> None:
 def _end_job(ssd: int, server_id: int) -> None:
     """Put the server's job away if nothing of it is left."""
     server = memory.servers(ssd)[server_id]
-    if server.job == NONE or server.suspended_phase != Phase.IDLE:
+    if server.job == NONE or server.suspended_phase != ServerPhase.IDLE:
         return
     job = memory.commands(ssd)[server.job]
     if job.host_part + job.gc_reads + job.gc_programs + job.erases == 0:
@@ -156,24 +157,24 @@ def _start_job_phase(ssd: int, server_id: int, now_ns: int) -> None:
     if job.erases_before:
         job.erases_before -= 1
         server.array_ns = now_ns
-        _begin(ssd, server_id, Phase.ERASE, now_ns + config.erase_ns)
+        _begin(ssd, server_id, ServerPhase.ERASE, now_ns + config.erase_ns)
     elif job.old_reads:
         job.old_reads -= 1
-        _sense(ssd, server_id, Phase.OLD_SENSE, job.lane, now_ns)
+        _sense(ssd, server_id, ServerPhase.OLD_SENSE, job.lane, now_ns)
     elif job.host_part:
         job.host_part = 0
-        _begin_transfer(ssd, server_id, Phase.DATA_IN, job.bytes, now_ns)
+        _begin_transfer(ssd, server_id, ServerPhase.DATA_IN, job.bytes, now_ns)
     elif job.gc_reads:
         job.gc_reads -= 1
-        _sense(ssd, server_id, Phase.GC_SENSE, job.lane, now_ns)
+        _sense(ssd, server_id, ServerPhase.GC_SENSE, job.lane, now_ns)
     elif job.gc_programs:
         job.gc_programs -= 1
         program_bytes = config.slots_per_program * config.unit_bytes
-        _begin_transfer(ssd, server_id, Phase.GC_IN, program_bytes, now_ns)
+        _begin_transfer(ssd, server_id, ServerPhase.GC_IN, program_bytes, now_ns)
     else:
         job.erases -= 1
         server.array_ns = now_ns
-        _begin(ssd, server_id, Phase.ERASE, now_ns + config.erase_ns)
+        _begin(ssd, server_id, ServerPhase.ERASE, now_ns + config.erase_ns)
 
 
 @njit()
@@ -198,7 +199,7 @@ def _begin_transfer(ssd: int, server_id: int, phase: int, length_bytes: int, now
     """Between page register and controller, either way."""
     config = memory.config(ssd)
     memory.servers(ssd)[server_id].bytes_left = length_bytes
-    inward = phase in (Phase.DATA_IN, Phase.GC_IN)
+    inward = phase in (ServerPhase.DATA_IN, ServerPhase.GC_IN)
     setup_ns = config.program_command_ns if inward else config.transfer_setup_ns
     _transfer_page(ssd, server_id, phase, setup_ns, now_ns)
 
@@ -216,10 +217,10 @@ def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: 
     server.bytes_left -= length_bytes
     duration_ns = setup_ns + transfer_ns(length_bytes, config.channel_bytes_per_s)
     end_ns = occupy_channel(ssd, command.lane, duration_ns, now_ns)
-    if server.bytes_left == 0 and phase == Phase.DATA_IN:
-        _begin_program(ssd, server_id, Phase.PROGRAM, end_ns, command.array_ns, now_ns)
-    elif server.bytes_left == 0 and phase == Phase.GC_IN:
-        _begin_program(ssd, server_id, Phase.GC_PROGRAM, end_ns, config.gc_program_ns, now_ns)
+    if server.bytes_left == 0 and phase == ServerPhase.DATA_IN:
+        _begin_program(ssd, server_id, ServerPhase.PROGRAM, end_ns, command.array_ns, now_ns)
+    elif server.bytes_left == 0 and phase == ServerPhase.GC_IN:
+        _begin_program(ssd, server_id, ServerPhase.GC_PROGRAM, end_ns, config.gc_program_ns, now_ns)
     else:
         _begin(ssd, server_id, phase, end_ns)
 
@@ -243,7 +244,7 @@ def _may_suspend(ssd: int, server_id: int, now_ns: int) -> bool:
     server = memory.servers(ssd)[server_id]
     return bool(
         config.suspend_ns != NONE
-        and server.phase in (Phase.PROGRAM, Phase.GC_PROGRAM, Phase.ERASE)
+        and server.phase in (ServerPhase.PROGRAM, ServerPhase.GC_PROGRAM, ServerPhase.ERASE)
         and server.done_ns - max(now_ns, server.array_ns) > config.suspend_ns
         and server.suspensions < config.suspensions_max
     )
@@ -258,14 +259,14 @@ def _suspend(ssd: int, server_id: int, now_ns: int) -> None:
     server.suspended_count = server.suspensions + 1
     server.generation += 1  # the event at done_ns is void
     memory.counters(ssd).suspensions += 1
-    _begin(ssd, server_id, Phase.SUSPENDING, stop_ns + memory.config(ssd).suspend_ns)
+    _begin(ssd, server_id, ServerPhase.SUSPENDING, stop_ns + memory.config(ssd).suspend_ns)
 
 
 @njit()
 def _resume(ssd: int, server_id: int, now_ns: int) -> None:
     server = memory.servers(ssd)[server_id]
     phase = server.suspended_phase
-    server.suspended_phase = Phase.IDLE
+    server.suspended_phase = ServerPhase.IDLE
     server.array_ns = now_ns + memory.config(ssd).resume_ns
     _begin(ssd, server_id, phase, server.array_ns + server.remaining_ns)
     server.suspensions = server.suspended_count

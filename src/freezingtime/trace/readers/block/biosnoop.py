@@ -18,7 +18,7 @@ from freezingtime.trace.readers.block.events import SECOND_DIGITS, note_captures
 from freezingtime.trace.readers.columns import queue_depths
 from freezingtime.trace.readers.joined_times import JoinedTimes
 from freezingtime.trace.readers.latencies import Latencies
-from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, TraceRequest
 from freezingtime.trace.readers.rwbs import RWBS_ALLOWED, parse_rwbs
 
 _TIME, _TASK, _DISK, _KIND, _SECTOR, _BYTES, _LATENCY = (
@@ -33,7 +33,7 @@ def recognizes(first_line: str) -> bool:
     return set(_NEEDED) <= set(first_line.split())
 
 
-def parse(lines: Lines) -> Iterator[Record]:
+def parse(lines: Lines) -> Iterator[TraceRequest]:
     """Read the requests, each with the time at which it arrived."""
     return (record for record, _ in _rows(lines))
 
@@ -64,7 +64,7 @@ def read_biosnoop(lines: Lines, disk: str | None) -> tuple[Latencies, set[str]]:
     return latencies, disks
 
 
-def _rows(lines: Lines) -> Iterator[tuple[Record, int]]:
+def _rows(lines: Lines) -> Iterator[tuple[TraceRequest, int]]:
     """Each request and its latency in ns."""
     names: list[str] = []
     times = JoinedTimes()
@@ -83,7 +83,7 @@ def _rows(lines: Lines) -> Iterator[tuple[Record, int]]:
         if kind is None:
             raise lines.error(_KIND, fields[_KIND], RWBS_ALLOWED)
         if kind.preflush and fields[_BYTES] == "0":
-            flush = Record(fields[_DISK], end_ns - latency_ns, Operation.FLUSH, 0, 0)
+            flush = TraceRequest(fields[_DISK], end_ns - latency_ns, Operation.FLUSH, 0, 0)
             yield flush, latency_ns
         elif kind.operation is None or fields[_BYTES] == "0":
             lines.leave_out("requests that move no bytes")
@@ -95,7 +95,7 @@ def _rows(lines: Lines) -> Iterator[tuple[Record, int]]:
             )
             arrival_ns = end_ns - latency_ns
             yield (
-                Record(fields[_DISK], arrival_ns, kind.operation, *span, kind.fua),
+                TraceRequest(fields[_DISK], arrival_ns, kind.operation, *span, kind.fua),
                 latency_ns,
             )
     note_captures(lines, times)

@@ -26,7 +26,7 @@ from freezingtime.trace.readers.block.events import (
     records_of,
     requests,
 )
-from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 
 _EVENT = re.compile(r"\d+,\d+ +\d+ +\d+ +\d+\.\d+ +\d+ +[A-Za-z]")
 _DEVICE = re.compile(r"\d+,\d+")
@@ -42,7 +42,7 @@ def recognizes(first_line: str) -> bool:
     return first_line.startswith(_BANNER) or _EVENT.match(first_line) is not None
 
 
-def parser(action: str) -> Callable[[Lines], Iterator[Record]]:
+def parser(action: str) -> Callable[[Lines], Iterator[TraceRequest]]:
     """A parser that takes the lines with this action, ``D`` or ``Q``."""
     return lambda lines: requests(lines, events, action)
 
@@ -109,7 +109,7 @@ def _fields(lines: Lines, line: str) -> list[str]:
     return fields
 
 
-def _records(lines: Lines, fields: list[str], at_ns: int) -> Iterator[Record]:
+def _records(lines: Lines, fields: list[str], at_ns: int) -> Iterator[TraceRequest]:
     """What one event asks of the device: a flush, a request, or one after the other."""
     place = fields[7:]
     has_range = _has_range(place)

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.joined_times import JoinedTimes
-from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, TraceRequest
 from freezingtime.trace.readers.rwbs import RWBS_ALLOWED, parse_rwbs
 
 #: As blkparse(1) has them, "Trace actions".
@@ -29,7 +29,7 @@ class BlockEvent(NamedTuple):
     """One event; ``record`` is what it is about, and its arrival when it happened."""
 
     action: str
-    record: Record
+    record: TraceRequest
     capture: int
     """Which capture of the file it is in, from 0; each has a clock of its own."""
     failed: bool = False
@@ -49,11 +49,11 @@ class _Key(NamedTuple):
     length_bytes: int
 
 
-def _key(record: Record) -> _Key:
+def _key(record: TraceRequest) -> _Key:
     return _Key(record.disk, record.operation, record.offset_bytes, record.length_bytes)
 
 
-def requests(lines: Lines, events: Events, action: str) -> Iterator[Record]:
+def requests(lines: Lines, events: Events, action: str) -> Iterator[TraceRequest]:
     """The requests as they were queued or issued, each of them once.
 
     A request that was requeued is taken when it was issued first: then the load wanted it.
@@ -87,7 +87,7 @@ def note_captures(lines: Lines, times: JoinedTimes) -> None:
 
 def records_of(
     lines: Lines, disk: str, at_ns: int, rwbs: str, sectors: tuple[str, str] | None
-) -> Iterator[Record]:
+) -> Iterator[TraceRequest]:
     """Return the requests that an event makes: a flush, a request, or one after the other.
 
     ``sectors`` are the first one and how many, as they stand there; None: no range.
@@ -96,7 +96,7 @@ def records_of(
     if asked is None:
         raise lines.error("RWBS", rwbs, RWBS_ALLOWED)
     if asked.preflush:
-        yield Record(disk, at_ns, Operation.FLUSH, 0, 0)
+        yield TraceRequest(disk, at_ns, Operation.FLUSH, 0, 0)
     if asked.operation is None or sectors is None:
         return
     first, count = sectors
@@ -106,4 +106,4 @@ def records_of(
         offset_unit_bytes=SECTOR_BYTES,
         length_unit_bytes=SECTOR_BYTES,
     )
-    yield Record(disk, at_ns, asked.operation, *span, asked.fua)
+    yield TraceRequest(disk, at_ns, asked.operation, *span, asked.fua)

@@ -22,7 +22,7 @@ from freezingtime.trace.readers.block.events import (
     records_of,
     requests,
 )
-from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 
 # A task, its number, the CPU, maybe flags, and the time.
 _LINE = re.compile(
@@ -49,7 +49,7 @@ def recognizes(first_line: str) -> bool:
     )
 
 
-def parse(lines: Lines) -> Iterator[Record]:
+def parse(lines: Lines) -> Iterator[TraceRequest]:
     """Read the requests as they were issued."""
     return requests(lines, events, ISSUED)
 

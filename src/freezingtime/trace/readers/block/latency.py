@@ -30,7 +30,7 @@ from freezingtime.trace.readers.block.events import (
 from freezingtime.trace.readers.columns import queue_depths
 from freezingtime.trace.readers.joined_times import JoinedTimes
 from freezingtime.trace.readers.latencies import Latencies
-from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 
 
 class _Place(NamedTuple):
@@ -60,11 +60,11 @@ class _InFlight:
     def __len__(self) -> int:
         return sum(map(len, self._issued.values()))
 
-    def issue(self, record: Record, at_ns: int) -> None:
+    def issue(self, record: TraceRequest, at_ns: int) -> None:
         place = _Place(record.disk, record.operation, record.offset_bytes)
         self._issued[place].append(_Issued(at_ns, record.length_bytes, record.length_bytes))
 
-    def take(self, record: Record) -> _Issued | None:
+    def take(self, record: TraceRequest) -> _Issued | None:
         """The request that a completion or requeue is about, no longer in flight; None: unknown.
 
         The newest that lacks just these bytes, or else the newest that lacks more.
@@ -82,7 +82,7 @@ class _InFlight:
             del self._issued[place]
         return found
 
-    def go_on(self, issued: _Issued, record: Record) -> None:
+    def go_on(self, issued: _Issued, record: TraceRequest) -> None:
         """A part of a request was completed; the rest is still in flight."""
         issued.left_bytes -= record.length_bytes
         rest = record.offset_bytes + record.length_bytes
@@ -106,13 +106,13 @@ class _Latencies:
         self.incomplete_count += len(self._in_flight)
         self._in_flight = _InFlight()
 
-    def issue(self, record: Record, at_ns: int) -> None:
+    def issue(self, record: TraceRequest, at_ns: int) -> None:
         self._in_flight.issue(record, at_ns)
 
-    def requeue(self, record: Record) -> None:
+    def requeue(self, record: TraceRequest) -> None:
         self.requeued_count += self._in_flight.take(record) is not None
 
-    def complete(self, record: Record, at_ns: int, *, failed: bool) -> None:
+    def complete(self, record: TraceRequest, at_ns: int, *, failed: bool) -> None:
         issued = self._in_flight.take(record)
         if issued is None:
             self.unknown_count += 1

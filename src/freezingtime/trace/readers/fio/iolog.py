@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from freezingtime.request import Operation
-from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 from freezingtime.units import MAX_VALUE
 
 _HEADERS = {"fio version 2 iolog": 2, "fio version 3 iolog": 3}
@@ -36,7 +36,7 @@ def recognizes(first_line: str) -> bool:
     return first_line in _HEADERS
 
 
-def parse(lines: Lines) -> Iterator[Record]:
+def parse(lines: Lines) -> Iterator[TraceRequest]:
     """Read the records; a version 2 log without ``wait`` lines has all at time 0."""
     texts = iter(lines)
     first_line = next(texts, "")
@@ -45,7 +45,7 @@ def parse(lines: Lines) -> Iterator[Record]:
     return _parse_2(lines, texts) if _HEADERS[first_line] == 2 else _parse_3(lines, texts)
 
 
-def _parse_2(lines: Lines, texts: Iterator[str]) -> Iterator[Record]:
+def _parse_2(lines: Lines, texts: Iterator[str]) -> Iterator[TraceRequest]:
     now_ns = 0
     wait_count = late_count = 0
     for line in texts:
@@ -66,7 +66,7 @@ def _parse_2(lines: Lines, texts: Iterator[str]) -> Iterator[Record]:
         )
 
 
-def _parse_3(lines: Lines, texts: Iterator[str]) -> Iterator[Record]:
+def _parse_3(lines: Lines, texts: Iterator[str]) -> Iterator[TraceRequest]:
     for line in texts:
         stamp, *fields = line.split()
         now_ns = _NS_PER_US * lines.whole("timestamp", stamp)
@@ -78,18 +78,18 @@ def _parse_3(lines: Lines, texts: Iterator[str]) -> Iterator[Record]:
 
 def _record(
     lines: Lines, line: str, fields: list[str], now_ns: int, columns: tuple[str, ...]
-) -> Iterator[Record]:
+) -> Iterator[TraceRequest]:
     """The request of one line, if it is one; ``fields`` are without the time stamp."""
     if len(fields) == 2 and fields[1] in _FILE_ACTIONS:
         return
     # The manual does not say that a sync needs a range; fio writes one.
     if len(fields) == 2 and _OPERATIONS.get(fields[1]) is Operation.FLUSH:
-        yield Record(fields[0], now_ns, Operation.FLUSH, 0, 0)
+        yield TraceRequest(fields[0], now_ns, Operation.FLUSH, 0, 0)
         return
     file, action, offset, length = lines.split(line, None, columns)[-len(_COLUMNS) :]
     operation = lines.operation("action", action, _OPERATIONS)
     if operation is Operation.FLUSH:
-        yield Record(file, now_ns, operation, 0, 0)
+        yield TraceRequest(file, now_ns, operation, 0, 0)
     else:
         span = lines.range_bytes(("offset", offset), ("length", length))
-        yield Record(file, now_ns, operation, *span)
+        yield TraceRequest(file, now_ns, operation, *span)

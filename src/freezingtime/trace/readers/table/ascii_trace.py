@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.hints import TIME_UNITS
-from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, TraceRequest
 
 _COLUMNS = ("arrival", "device", "address", "size", "type")
 _LINE = re.compile(r"(?P<whole>\d+)(?P<fraction>\.\d+)?\s+\d+\s+\d+\s+\d+\s+[0-9a-fA-F]{1,8}")
@@ -38,12 +38,12 @@ def recognizes_disksim(lines: Sequence[str]) -> bool:
     return _unit(lines) == "ms"
 
 
-def parse_mqsim(lines: Lines) -> Iterator[Record]:
+def parse_mqsim(lines: Lines) -> Iterator[TraceRequest]:
     """Read the records of a trace of MQSim's."""
     return _parse(lines, "ns", "MQSim's; DiskSim's ms: --format disksim", _mqsim_operation)
 
 
-def parse_disksim(lines: Lines) -> Iterator[Record]:
+def parse_disksim(lines: Lines) -> Iterator[TraceRequest]:
     """Read the records of a trace of DiskSim's."""
     return _parse(lines, "ms", "DiskSim's; MQSim's ns: --format mqsim", _disksim_operation)
 
@@ -63,7 +63,7 @@ def _unit(lines: Sequence[str]) -> str | None:
 
 def _parse(
     lines: Lines, unit: str, whose: str, operation: Callable[[Lines, str], Operation]
-) -> Iterator[Record]:
+) -> Iterator[TraceRequest]:
     digits = lines.hints.time_digits
     if digits is None:
         digits = TIME_UNITS[unit]
@@ -74,7 +74,7 @@ def _parse(
             arrival_ns = lines.whole("arrival", arrival)
         else:
             arrival_ns = lines.time_ns("arrival", arrival, digits)
-        yield Record(
+        yield TraceRequest(
             device,
             arrival_ns,
             operation(lines, code),

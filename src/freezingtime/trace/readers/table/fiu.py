@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from freezingtime.request import Operation
-from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, Record
+from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, TraceRequest
 
 _FORM = "TIME PID PROCESS LBA BLOCKS OPERATION MAJOR MINOR HASH"
 _LINE = re.compile(
@@ -32,13 +32,13 @@ def _match(line: str) -> re.Match[str] | None:
     return _LINE.fullmatch(line) if len(line) <= _LINE_MAX else None
 
 
-def parse(lines: Lines) -> Iterator[Record]:
+def parse(lines: Lines) -> Iterator[TraceRequest]:
     """Read the records; a disk is ``MAJOR,MINOR``."""
     for line in lines:
         match = _match(line)
         if match is None:
             raise lines.error("line", line, f"must be: {_FORM}")
-        yield Record(
+        yield TraceRequest(
             f"{match['major']},{match['minor']}",
             lines.whole("TIME", match["time"]),
             _OPERATIONS[match["operation"]],

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 
 from freezingtime.request import Operation
-from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 
 COLUMNS = ("Timestamp", "Hostname", "DiskNumber", "Type", "Offset", "Size", "ResponseTime")
 _HEADER = ",".join(COLUMNS)
@@ -27,7 +27,7 @@ def recognizes(first_line: str) -> bool:
     return first_line == _HEADER or _LINE.fullmatch(first_line) is not None
 
 
-def parse(lines: Lines) -> Iterator[Record]:
+def parse(lines: Lines) -> Iterator[TraceRequest]:
     """Read the records; a disk is ``HOSTNAME.DISKNUMBER``."""
     for line in lines:
         if line == _HEADER:
@@ -35,10 +35,10 @@ def parse(lines: Lines) -> Iterator[Record]:
         yield parse_line(lines, line)[0]
 
 
-def parse_line(lines: Lines, line: str) -> tuple[Record, str]:
+def parse_line(lines: Lines, line: str) -> tuple[TraceRequest, str]:
     """The request of one line, and its ResponseTime as it stands there."""
     ticks, host, disk, word, offset, size, response = lines.split(line, ",", COLUMNS)
-    record = Record(
+    record = TraceRequest(
         f"{host}.{disk}",
         TICK_NS * lines.whole("Timestamp", ticks),
         lines.operation("Type", word, _OPERATIONS),

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers.hints import Hints
-from freezingtime.trace.readers.lines import Lines, Record
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 from freezingtime.trace.readers.table import header as names
 from freezingtime.trace.readers.table.fields import LengthField, OperationField, TimeField
 from freezingtime.trace.readers.table.header import Column, Header, lacking, parse_header
@@ -67,10 +67,10 @@ def recognizes(first_line: str) -> bool:
     return _missing(parse_header(first_line, _missing)) is None
 
 
-def parser(header: str | None) -> Callable[[Lines], Iterator[Record]]:
+def parser(header: str | None) -> Callable[[Lines], Iterator[TraceRequest]]:
     """A parser for files with a header line, or for those that ``header`` describes."""
 
-    def parse(lines: Lines) -> Iterator[Record]:
+    def parse(lines: Lines) -> Iterator[TraceRequest]:
         texts = iter(lines)
         first_line = next(texts, "") if header is None else header
         found = parse_header(first_line, _missing)
@@ -84,10 +84,10 @@ def parser(header: str | None) -> Callable[[Lines], Iterator[Record]]:
     return parse
 
 
-def known_parser(known: KnownCsv) -> Callable[[Lines], Iterator[Record]]:
+def known_parser(known: KnownCsv) -> Callable[[Lines], Iterator[TraceRequest]]:
     """A parser for files of a known header."""
 
-    def parse(lines: Lines) -> Iterator[Record]:
+    def parse(lines: Lines) -> Iterator[TraceRequest]:
         lines.hints = Hints(lines.hints.time_digits, lines.hints.read_code or known.read_code)
         return parser(known.header)(lines)
 
@@ -110,7 +110,7 @@ def need(header: Header, known: Collection[str]) -> Column:
     return column
 
 
-def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[Record]:
+def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[TraceRequest]:
     action = header.find(names.ACTIONS)
     kind = header.find(names.OPERATIONS)
     if kind is None:
@@ -137,12 +137,12 @@ def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[Rec
         arrival_ns = times.ns(lines, fields)
         for operation, is_fua in operations.operations(lines, fields):
             if operation is Operation.FLUSH:
-                yield Record(name, arrival_ns, operation, 0, 0)
+                yield TraceRequest(name, arrival_ns, operation, 0, 0)
                 continue
             length_bytes = lengths.length_bytes(lines, fields)
             offset_bytes = offsets.offset_bytes(lines, fields, length_bytes)
             forced = is_fua if fua is None else _fua(lines, fua, fields)
-            yield Record(name, arrival_ns, operation, offset_bytes, length_bytes, forced)
+            yield TraceRequest(name, arrival_ns, operation, offset_bytes, length_bytes, forced)
     operations.finish(lines)
     lengths.finish(lines)
 

@@ -14,7 +14,8 @@ from freezingtime.device.flash.kernels.event import push
 from freezingtime.device.flash.kernels.ftl.collection import collect_ahead, fold, has_garbage
 from freezingtime.device.flash.kernels.program import append_collection
 from freezingtime.device.flash.kernels.server import enqueue_job, idle_work_due_ns
-from freezingtime.device.flash.layout import NEVER_NS, NONE, EventKind, Phase
+from freezingtime.device.flash.layout import NONE, EventKind, ServerPhase
+from freezingtime.units import NEVER_NS
 
 
 @njit()
@@ -22,7 +23,7 @@ def work_if_idle(ssd: int, server_id: int, now_ns: int) -> None:
     """One step of what a server does when idle, if it has been for long enough."""
     server = memory.servers(ssd)[server_id]
     server.idle_event = 0
-    if server.phase != Phase.IDLE:
+    if server.phase != ServerPhase.IDLE:
         return
     for lane_id in range(memory.config(ssd).lanes):
         if memory.lanes(ssd)[lane_id].server == server_id and _find_work(ssd, lane_id, now_ns):
