@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The house is in order: rooms are no piles, and a name means one thing."""
+"""The house is in order: rooms are no piles, a name means one thing, and the plan is true."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,3 +61,12 @@ def test_never_is_one_time() -> None:
         if isinstance(target, ast.Name) and target.id.lstrip("_").startswith(NEVER)
     ]
     assert places == [("units.py", NEVER)]
+
+
+def test_files_that_the_plan_names_are_there() -> None:
+    """Paths from the package's root, the agent's from its own as well."""
+    plan = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`([\w-]+/[\w/-]+\.(?:py|c|h))`", plan))
+    assert len(named) > 20
+    roots = (PACKAGE, PACKAGE / "clock" / "agent", ROOT)
+    assert not {name for name in named if not any((root / name).is_file() for root in roots)}
