@@ -66,7 +66,7 @@ _TESTS = (
     "tests/guest/test_queue_depth.py",
     "tests/guest/test_guest_snapshot.py",
     "tests/guest/test_death.py",
-    "tests/agent/test_qemus.py",
+    "tests/vm/test_qemus.py",
 )
 
 
