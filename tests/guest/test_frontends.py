@@ -59,7 +59,14 @@ def added_ns(frontend: Frontend, cpu_count: int) -> Mapping[tuple[str, str], flo
 @pytest.mark.guest
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("cpu_count", [1, pytest.param(4, marks=pytest.mark.slow)])
-@every_frontend
+@pytest.mark.parametrize(
+    "frontend",
+    [
+        Frontend.VIRTIO_BLK,
+        Frontend.NVME,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("virtio-scsi", "sata")),
+    ],
+)
 def test_guest_sees_the_latency_that_the_device_was_told(
     frontend: Frontend, cpu_count: int, operation: str
 ) -> None:

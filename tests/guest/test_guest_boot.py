@@ -84,6 +84,7 @@ class TestInit:
         assert outcome.stdout == "/root|/root|two  words $x"
         assert outcome.stderr.splitlines()[-1] == "complaint"
 
+    @pytest.mark.slow
     def test_job_that_dies_by_a_signal(self, image: GuestImage, tmp_path: Path) -> None:
         assert boot(image, tmp_path, script="kill -9 $$\n").message == "DONE 137"
 
@@ -95,6 +96,7 @@ class TestInit:
         outcome = boot(image, tmp_path, script="", header="")
         assert outcome.message == "FAILED the control disk has no job of version 3"
 
+    @pytest.mark.slow
     def test_large_job_arrives_whole(self, image: GuestImage, tmp_path: Path) -> None:
         payload = "0123456789abcdef" * 8192
         script = f"tail -n 1 $0 | md5sum; exit 0\n{payload}"

@@ -128,9 +128,9 @@ def test_one_flipped_bit_is_refused(freezingtime: RunProgram, saved: str, name: 
 def test_it_brings_the_cpus_along(freezingtime: RunProgram) -> None:
     name = f"test-{os.getpid()}-cpus"
     try:
-        run_guest("true", save_as=name, cpu_count=2)
+        run_guest("true", save_as=name, cpu_count=4)  # as other tests have it, booted once for all
         ended = freezingtime("run", "-q", "--from", name, "--", "nproc")
-        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "4\n", "")
     finally:
         remove_saved(name)
 
