@@ -71,7 +71,7 @@ quantiles = [[0.0, "1us"], [1.0, "90us"]]
 
 
 def parse(text: str) -> EmpiricalParams:
-    return EmpiricalParams.parse(Table(tomllib.loads(text), "disk.toml"))
+    return Table(tomllib.loads(text), "disk.toml").read(EmpiricalParams)
 
 
 def device(text: str, seed: int = 1) -> EmpiricalDevice:
@@ -297,19 +297,19 @@ def test_bad_quantiles_are_refused(quantiles: str) -> None:
         ),
         (
             '[[table]]\noperation = "trim"\n',
-            "table[1].operation = 'trim': must be one of: read, write, flush, discard",
+            "table[1].operation = 'trim': must be one of: discard, flush, read, write",
         ),
         ('[[table]]\noperation = "flush"\nsize = "4KiB"\n', None),
         (
             "corelation = 0.3\n" + ONE_READ_TABLE,
-            "corelation: unknown key; allowed: correlation, table",
+            "corelation: unknown key; did you mean correlation? allowed: correlation, table",
         ),
     ],
 )
 def test_bad_input_is_one_line_that_says_where(text: str, message: str | None) -> None:
     if message is None:
         text += 'quantiles = [[0.0, "1us"], [1.0, "2us"]]\n'
-        message = "table[1].size: unknown key; allowed: depth, operation, quantiles"
+        message = "table[1].size = '4KiB': a flush has none; remove it"
     with pytest.raises(InputError) as caught:
         parse(text)
     assert str(caught.value) == f"disk.toml: {message}"

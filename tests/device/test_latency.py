@@ -26,7 +26,7 @@ S = 10**9
 
 
 def parse(text: str) -> LatencyParams:
-    return LatencyParams.parse(Table(tomllib.loads(text), "disk.toml"))
+    return Table(tomllib.loads(text), "disk.toml").read(LatencyParams)
 
 
 def device(text: str, seed: int = 1) -> LatencyDevice:
@@ -273,7 +273,7 @@ READ_AND_WRITE = 'read.fixed = "1us"\nwrite.fixed = "1us"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", 'disk.toml: read: is missing; it must be a table: [read] fixed = "75us"'),
+        ("", 'disk.toml: read.fixed: is missing; it must be a time such as "75us"'),
         ('read = "1us"', "disk.toml: read = '1us': must be a table: [read]"),
         ("[read]", 'disk.toml: read.fixed: is missing; it must be a time such as "75us"'),
         (
@@ -298,9 +298,9 @@ READ_AND_WRITE = 'read.fixed = "1us"\nwrite.fixed = "1us"\n'
         ),
         (
             READ_AND_WRITE + "server = 4",
-            "disk.toml: server: unknown key; allowed: bandwidth_limit, discard, flush, "
-            "flush_waits, iops_limit, read, read_bandwidth_limit, read_iops_limit, servers, "
-            "write, write_bandwidth_limit, write_iops_limit",
+            "disk.toml: server: unknown key; did you mean servers? allowed: "
+            "bandwidth_limit, discard, flush, flush_waits, iops_limit, read, read_bandwidth_limit, "
+            "read_iops_limit, servers, write, write_bandwidth_limit, write_iops_limit",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever number stands at a key of whatever model: it is refused by name, or the device works.
 
-The keys are those that the code itself asks for, as the documentation's reference finds them.
+The keys are those that the models declare.
 """
 
 from __future__ import annotations
@@ -10,22 +10,25 @@ import copy
 import functools
 import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from website.model_page import model_contents, model_keys
 
 from freezingtime.device.base import Device
-from freezingtime.device.registry import MODELS, from_content
+from freezingtime.device.registry import MODELS, declared_parameters, from_content
+from freezingtime.device.schema import walk
 from freezingtime.errors import InputError, RefusalError
 from freezingtime.request import Operation, Request
 from tests.device.test_composite import completions_ns
 
 FILE = "device.toml"
 SIZE_BYTES = 64 << 20
-NUMERIC = {"number", "whole number", "time", "size", "bandwidth"}
+NUMERIC = {"number", "whole number", "time", "time or table", "size", "bandwidth"}
+#: Parameters of each model that are right, which together have each of its tables.
+CONTENTS = tomllib.loads((Path(__file__).parent / "model_parameters.toml").read_text())
 TIME_END_NS = 2**63
 
 HOSTILE: tuple[object, ...] = (
@@ -38,10 +41,10 @@ HOSTILE: tuple[object, ...] = (
 
 def places(model: str) -> Iterator[tuple[Mapping[str, Any], str]]:
     """A description that is right, and the path of a number that may stand in it."""
-    for path, key in model_keys(model).items():
-        if NUMERIC.isdisjoint(key.kinds):
+    for path, key in walk(declared_parameters(model)):
+        if key.kind not in NUMERIC:
             continue
-        for content in model_contents(model):
+        for content in CONTENTS[model]:
             if table_at(content, path) is not None:
                 yield content, path
 
@@ -49,6 +52,12 @@ def places(model: str) -> Iterator[tuple[Mapping[str, Any], str]]:
 @functools.cache
 def all_places() -> list[tuple[str, Mapping[str, Any], str]]:
     return [(model, *place) for model in MODELS for place in places(model)]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_table_of_a_model_is_tried(model: str) -> None:
+    numeric = {path for path, key in walk(declared_parameters(model)) if key.kind in NUMERIC}
+    assert numeric <= {path for _, path in places(model)}
 
 
 def table_at(content: Mapping[str, Any], path: str) -> Any:

@@ -95,6 +95,10 @@ def test_compositions_nest_in_one_file(own: str, tmp_path: Path) -> None:
         (
             'model = "perturb"\n[parameters]\npause = "2us"\npause_every = "1us"\n'
             '[parameters.device]\nmodel = "stripe"',
+            "parameters.pause = '2us': must be shorter than pause_every",
+        ),
+        (
+            'model = "perturb"\n[parameters.device]\nmodel = "stripe"',
             "parameters.device.parameters.member: needs at least 1 members",
         ),
         ("model = ", "not TOML: "),

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freezingtime.device.constant import ConstantDevice, ConstantTimes
+from freezingtime.device.constant import ConstantDevice
+from freezingtime.device.registry import describe
 from freezingtime.disk.media import open_medium
 from freezingtime.disk.spec import (
-    ConstantSpec,
     DiskSpec,
     FileSpec,
     MemorySpec,
@@ -36,27 +36,30 @@ def disk_path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "device"),
+    ("text", "times"),
     [
-        ("constant:10us", ConstantSpec(ConstantTimes(10_000, 10_000, 10_000, 10_000))),
-        ("constant:0", ConstantSpec(ConstantTimes(0, 0, 0, 0))),
-        ("constant:read=10us", ConstantSpec(ConstantTimes(read_ns=10_000))),
+        ("constant:10us", ("10us", "10us", "10us", "10us")),
+        ("constant:0", ("0ns", "0ns", "0ns", "0ns")),
+        ("constant:read=10us", ("10us", "0ns", "0ns", "0ns")),
         (
             "constant:read=10us,write=20us,flush=0,discard=1ms",
-            ConstantSpec(ConstantTimes(10_000, 20_000, 0, 10**6)),
+            ("10us", "20us", "0ns", "1ms"),
         ),
-        ("constant:10us,flush=0", ConstantSpec(ConstantTimes(10_000, 10_000, 0, 10_000))),
+        ("constant:10us,flush=0", ("10us", "10us", "0ns", "10us")),
     ],
 )
-def test_the_times_of_a_constant_device(text: str, device: ConstantSpec) -> None:
-    assert parse_disk(text).device == device
+def test_the_times_of_a_constant_device(text: str, times: tuple[str, ...]) -> None:
+    device = parse_disk(text).device
+    named = dict(zip(("read", "write", "flush", "discard"), times, strict=True))
+    assert device.settings() == {"model": "constant", "parameters": named}
+    assert device == describe(text)
 
 
 def test_what_is_not_said_has_a_default() -> None:
     assert parse_disk("constant:1us") == DiskSpec(
         text="constant:1us",
         name=None,
-        device=ConstantSpec(ConstantTimes(1000, 1000, 1000, 1000)),
+        device=describe("constant:1us"),
         medium=MemorySpec(),
         delay=None,
         size_bytes=None,
@@ -73,7 +76,7 @@ def test_all_of_it_at_once() -> None:
     assert parse_disk(text) == DiskSpec(
         text=text,
         name="data-1",
-        device=ConstantSpec(ConstantTimes(read_ns=10_000, write_ns=20_000)),
+        device=describe("constant:read=10us,write=20us"),
         medium=FileSpec(Path("/disks/a")),
         delay=Delay(3_000_000, 3_000_000),
         size_bytes=2**30,

@@ -18,12 +18,11 @@ from markdown_it import MarkdownIt
 from website.__main__ import ROOT_PAGES, pages_of
 from website.markdown import from_docstring
 from website.markdown import table as markdown_table
-from website.model_page import model_keys
-from website.probe import unexplored, watch
+from website.model_page import models_page
 
 from freezingtime.device.catalogue_search import catalogue_names
-from freezingtime.device.parameters import Table
-from freezingtime.device.registry import MODELS
+from freezingtime.device.registry import MODELS, declared_parameters
+from freezingtime.device.schema import walk
 from tests.conftest import require_tool, skip
 from tests.support.browserlib import Browser
 from tests.support.doclib import ROOT, page_names, page_path, read_page
@@ -85,37 +84,19 @@ def anchors_of(text: str) -> set[str]:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_key_of_a_model_is_explained(model: str) -> None:
-    """Raises otherwise, with the file to mend."""
-    assert model_keys(model)
+    keys = dict(walk(declared_parameters(model)))
+    assert keys
+    assert not [path for path, key in keys.items() if not key.text]
 
 
 def test_what_is_needed_is_known() -> None:
-    keys = model_keys("latency")
+    keys = dict(walk(declared_parameters("latency")))
     assert [path for path, key in keys.items() if key.needed] == [
         *("read", "read.fixed", "write", "write.fixed", "flush.fixed", "discard.fixed"),
     ]
-    assert model_keys("disk")["rates"].default == "sustained"
-    assert model_keys("flash")["array.channels"].allowed == "1 to 256"
-
-
-def test_a_model_is_watched_reading() -> None:
-    def build(table: Table) -> None:
-        table.time_ns("needed", least=1)
-        table.integer("count", 4, least=1, most=8)
-        if "extra" in table:
-            table.size_bytes("extra")
-        part = table.sub("part")
-        if part is not None:
-            part.choice("word", ("a", "b"), "a")
-        table.finish()
-
-    content = {"needed": "1us", "part": {}}
-    keys = watch(content, build)
-    assert {path for path, key in keys.items() if key.needed} == {"needed"}
-    assert (keys["count"].default, keys["count"].allowed) == ("4", "1 to 8")
-    assert (keys["part.word"].kinds, keys["part.word"].allowed) == (["word"], "a, b")
-    assert unexplored(content, keys) == ["extra"]
-    assert unexplored({}, watch({"needed": "1us"}, build)) == ["extra", "part"]
+    page = models_page()
+    assert "| `rates` | word | media, sustained | `sustained` |" in page
+    assert "| **`array.channels`** | whole number | 1 to 256 |" in page
 
 
 def test_docstrings_become_markdown() -> None:

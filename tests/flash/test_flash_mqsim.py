@@ -9,21 +9,21 @@ by chance; the model must come within 10 %, and is held to less where it is exac
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from freezingtime.device.flash import FlashDevice, FlashParams
+from freezingtime.device.flash import FlashDevice
 from freezingtime.request import Operation
-from tests.support.flashlib import run_closed
+from tests.support.flashlib import PLAIN, changed, run_closed
 
 # MQSim keeps 7 % of the raw capacity as spare space, which is 7.53 % over what is left.
 # Its DRAM, 100 MT/s of one byte at double rate, moves 5 ns per byte in pieces of up to a row.
 # Its host link takes ceil(bytes / 128 * 156 / 4) ns.
-DRIVE = FlashParams(
+DRIVE = changed(
+    PLAIN,
     channels=8,
     chips_per_channel=4,
     dies_per_chip=2,
@@ -54,7 +54,7 @@ DRIVE_BYTES = int((32 << 30) / 1.0753) // (1 << 20) * (1 << 20)
 
 
 def drive(**changes: Any) -> FlashDevice:
-    return FlashDevice(replace(DRIVE, **changes), seed=1, size_bytes=DRIVE_BYTES)
+    return FlashDevice(changed(DRIVE, **changes), seed=1, size_bytes=DRIVE_BYTES)
 
 
 def random_offsets(count: int, share: float = 1.0) -> NDArray[np.int64]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from freezingtime.device.flash import FlashDevice, FlashParams, parse
+from freezingtime.device.flash import FlashDevice, FlashParams
+from freezingtime.device.flash.parameters import Array, Cells, Channel, Host
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
 from tests.support.flashlib import MIB, device
@@ -46,21 +47,21 @@ over_provisioning = 0.28
 
 
 def parsed(text: str) -> FlashParams:
-    return parse(Table(tomllib.loads(text), "ssd.toml", "parameters."))
+    return Table(tomllib.loads(text), "ssd.toml", "parameters.").read(FlashParams)
 
 
 def test_a_description_is_read() -> None:
     params = parsed(DESCRIPTION)
-    assert params.read_ns == (48_000, 64_000, 80_000)
-    assert params.program_ns == (1_900_000,)
-    assert params.suspend_ns == 20_000
-    assert params.channel_bytes_per_s == 1_200_000_000
-    assert params.write_overhead_ns == 6_000
-    assert params.write_buffer_bytes == 32 * MIB
-    assert params.power_loss_protection
-    assert params.over_provisioning == 0.28
+    assert params.cells.read_ns == (48_000, 64_000, 80_000)
+    assert params.cells.program_ns == (1_900_000,)
+    assert params.cells.suspend_ns == 20_000
+    assert params.channel.channel_bytes_per_s == 1_200_000_000
+    assert params.host.write_overhead_ns == 6_000
+    assert params.write_buffer.write_buffer_bytes == 32 * MIB
+    assert params.write_buffer.power_loss_protection
+    assert params.mapping.over_provisioning == 0.28
     assert params.precondition == "steady"
-    assert params.blocks_per_plane is None
+    assert params.array.blocks_per_plane == 0
 
 
 def test_what_may_be_left_out_has_the_same_defaults_as_in_python() -> None:
@@ -71,12 +72,10 @@ def test_what_may_be_left_out_has_the_same_defaults_as_in_python() -> None:
     host = {bandwidth = "3.2GB/s"}
     """
     assert parsed(least) == FlashParams(
-        channels=2,
-        chips_per_channel=1,
-        dies_per_chip=1,
-        planes_per_die=1,
-        pages_per_block=64,
-        page_bytes=4096,
+        array=Array(channels=2, pages_per_block=64, page_bytes=4096),
+        cells=Cells(read_ns=(60_000,), program_ns=(600_000,), erase_ns=3_500_000),
+        channel=Channel(channel_bytes_per_s=800_000_000),
+        host=Host(link_bytes_per_s=3_200_000_000),
     )
 
 
@@ -85,16 +84,20 @@ def test_what_may_be_left_out_has_the_same_defaults_as_in_python() -> None:
     [
         ("channels = 8", "", "parameters.array.channels: is missing; it must be a whole number"),
         ("channels = 8", "channels = 0", "parameters.array.channels = 0: must be a whole number"),
-        ("channels = 8", "channel = 8", "parameters.array.channels: is missing"),
-        ("[channel]", "[chanel]", "parameters.channel.bandwidth: is missing"),
-        ("precondition", "condition", "parameters.condition: unknown key; allowed: array,"),
+        ("channels = 8", "channel = 8", "array.channel: unknown key; did you mean channels?"),
+        ("[channel]", "[chanel]", "parameters.chanel: unknown key; did you mean channel?"),
+        (
+            "precondition",
+            "condition",
+            "condition: unknown key; did you mean precondition? allowed: array,",
+        ),
         ('"steady"', '"used"', "parameters.precondition = 'used': must be one of: fresh,"),
         ('"48us, 64us, 80us"', '"48us; 64us"', "parameters.cells.t_read = '48us; 64us': must be a"),
         ('"48us, 64us, 80us"', '"0"', "parameters.cells.t_read = '0': must be 1 to 8 times"),
         ('"10ms"', '"10min"', "parameters.cells.t_erase = '10min': must be a time such as"),
         ('"10ms"', '"100s"', "parameters.cells.t_erase = '100s': must be at most 60s"),
         ("pages_per_program = 3", "pages_per_program = 5", "must divide the array's pages_per"),
-        ('"32MiB"', '"5GiB"', "write_buffer.size = '5GiB': must be at most 4294967296 bytes"),
+        ('"32MiB"', '"5GiB"', "write_buffer.size = '5GiB': must be at most 4GiB"),
         ("over_provisioning = 0.28", 'unit = "3KiB"', "mapping.unit = '3KiB': must be a power of"),
         ("over_provisioning = 0.28", 'unit = "32KiB"', "must divide the array's page, 16384 bytes"),
         ("over_provisioning = 0.28", 'order = "CWD"', "mapping.order = 'CWD': must name C, W, D"),
@@ -180,7 +183,7 @@ def test_flash_is_cut_to_the_disk(size_bytes: int) -> None:
     assert geometry.lanes == 32
     assert geometry.units == -(-size_bytes // 4096)
     assert geometry.slots_per_block % geometry.slots_per_program == 0
-    data_blocks = geometry.blocks_per_lane - params.gc_free_blocks - 1
+    data_blocks = geometry.blocks_per_lane - params.mapping.gc_free_blocks - 1
     spare = data_blocks * geometry.slots_per_block * geometry.lanes / geometry.units
     if size_bytes < 1000 * MIB:  # a few blocks a lane: never less, but it may be much more
         assert spare >= 1.28

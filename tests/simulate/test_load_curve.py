@@ -87,6 +87,9 @@ def test_the_same_seed_predicts_the_same() -> None:
     assert list(compare(description, curve, seed=3)) == list(compare(description, curve, seed=3))
 
 
+POINT = Point(iops=1, **dict.fromkeys((f"{name}_ns" for name in PERCENTILES), 1))
+
+
 @pytest.mark.parametrize(
     ("figure", "predicted", "missed"),
     [
@@ -99,7 +102,7 @@ def test_the_same_seed_predicts_the_same() -> None:
     ],
 )
 def test_what_a_miss_is(figure: str, predicted: float, missed: bool) -> None:
-    assert FigureComparison(Point(1, False, {}), figure, 100, predicted).missed == missed
+    assert FigureComparison(POINT, figure, 100, predicted).missed == missed
 
 
 def test_without_a_curve_there_is_none() -> None:

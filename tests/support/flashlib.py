@@ -4,41 +4,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from freezingtime.device.flash import FlashDevice, FlashParams
 from freezingtime.device.flash.layout import NONE, Residence, Role
+from freezingtime.device.flash.parameters import (
+    Array,
+    Cells,
+    Channel,
+    Host,
+    Translation,
+    WriteBuffer,
+    Zones,
+)
 from freezingtime.device.flash.state import FlashState
+from freezingtime.device.schema import keys_of
 from freezingtime.request import Operation, Request
 
+
+def changed(params: FlashParams, **values: Any) -> FlashParams:
+    """The parameters with other values, whichever table they stand in."""
+    parts: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        parts.setdefault(TABLE_OF[name], {})[name] = value
+    whole = parts.pop("", {})
+    for part, inside in parts.items():
+        whole[part] = structs.replace(getattr(params, part) or Zones(zone_bytes=0), **inside)
+    return structs.replace(params, **whole)
+
+
+#: The table that each field of an SSD's parameters is in.
+TABLE_OF = {"precondition": ""} | {
+    declared.field_name: table.field_name
+    for table in keys_of(FlashParams)
+    if table.table is not None
+    for declared in keys_of(table.table)
+}
 #: One channel with one die and no costs but those of the cells: what happens can be counted.
 PLAIN = FlashParams(
-    channels=1,
-    chips_per_channel=1,
-    dies_per_chip=1,
-    planes_per_die=1,
-    pages_per_block=32,
-    page_bytes=4096,
-    read_ns=(50_000,),
-    program_ns=(500_000,),
-    erase_ns=3_000_000,
-    channel_bytes_per_s=10**15,
-    read_command_ns=0,
-    program_command_ns=0,
-    link_bytes_per_s=10**15,
-    buffer_bytes_per_s=10**15,
-    over_provisioning=0.28,
+    array=Array(channels=1, pages_per_block=32, page_bytes=4096),
+    cells=Cells(read_ns=(50_000,), program_ns=(500_000,), erase_ns=3_000_000),
+    channel=Channel(channel_bytes_per_s=10**15, read_command_ns=0, program_command_ns=0),
+    host=Host(link_bytes_per_s=10**15),
+    write_buffer=WriteBuffer(buffer_bytes_per_s=10**15),
+    mapping=Translation(over_provisioning=0.28),
 )
 MIB = 1 << 20
 
 
 def device(size_bytes: int = MIB, seed: int = 1, **changes: Any) -> FlashDevice:
     """PLAIN with changes."""
-    return FlashDevice(replace(PLAIN, **changes), seed, size_bytes)
+    return FlashDevice(changed(PLAIN, **changes), seed, size_bytes)
 
 
 def read(offset_bytes: int, length_bytes: int = 4096) -> Request:

@@ -8,17 +8,19 @@ each operation; both can be mixed, and a time that is not named is 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
-from freezingtime.device.base import TimedDevice
-from freezingtime.device.parameters import TIME_NS_MOST
+from msgspec import structs
+
+from freezingtime.device.base import Device, TimedDevice
+from freezingtime.device.model_parameters import Making, ModelParameters
+from freezingtime.device.schema import TIME_NS_MOST, TimeNs, key, keys_of
 from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
 from freezingtime.units import format_time_ns, parse_time_ns
 
 #: What ``constant`` is called in text.
 CONSTANT = "constant"
-CONSTANT_KEYS = ("read", "write", "flush", "discard")
 #: Where the one value without a key is kept: the time in "constant:10us".
 UNNAMED = ""
 
@@ -47,58 +49,69 @@ class ConstantDevice(TimedDevice):
         return now_ns + self._service_ns[request.operation]
 
 
-@dataclass(frozen=True, slots=True)
-class ConstantTimes:
-    """One service time (ns) for each operation."""
+class ConstantParams(ModelParameters, frozen=True, kw_only=True):
+    """The same time for every request of a kind."""
 
-    read_ns: int = 0
-    write_ns: int = 0
-    flush_ns: int = 0
-    discard_ns: int = 0
+    read_ns: Annotated[TimeNs, key("the time of a read")] = 0
+    write_ns: Annotated[TimeNs, key("the time of a write")] = 0
+    flush_ns: Annotated[TimeNs, key("the time of a flush")] = 0
+    discard_ns: Annotated[TimeNs, key("the time of a discard")] = 0
 
-    @classmethod
-    def parse(cls, parameters: Mapping[str, str]) -> ConstantTimes:
-        """Read texts by key; what stands at :data:`UNNAMED` is for all that are not named.
-
-        Raises:
-            InputError: there is no time, or one is not right.
-        """
-        if not parameters:
-            raise InputError("device 'constant' needs a time: constant:10us, or constant:read=10us")
-        others_ns = _time_ns(parameters, UNNAMED, 0)
-        times_ns = {f"{key}_ns": _time_ns(parameters, key, others_ns) for key in CONSTANT_KEYS}
-        return cls(**times_ns)
-
-    @classmethod
-    def parse_text(cls, text: str) -> ConstantTimes:
-        """Read ``constant:10us``, ``constant:read=10us,write=20us`` or a mixture of both.
-
-        Raises:
-            InputError: it is not of this form.
-        """
-        parameters: dict[str, str] = {}
-        for field in text.removeprefix(CONSTANT).removeprefix(":").split(","):
-            key, equals, value = field.partition("=")
-            if not equals:
-                key, value = UNNAMED, field
-            if key not in (UNNAMED, *CONSTANT_KEYS) or key in parameters or not value:
-                raise InputError(
-                    f"{text}: write constant:10us, or constant:read=10us,write=20us with any of "
-                    f"{', '.join(CONSTANT_KEYS)}, each once"
-                )
-            parameters[key] = value
-        return cls.parse(parameters)
-
-    def build(self) -> ConstantDevice:
-        """Make a new device; nothing about it is random."""
-        return ConstantDevice(**asdict(self))
+    def make(self, _making: Making) -> Device:
+        return ConstantDevice(**structs.asdict(self))
 
 
-def _time_ns(parameters: Mapping[str, str], key: str, default_ns: int) -> int:
-    text = parameters.get(key)
-    if text is None:
-        return default_ns
-    about = f"{key}={text}: " if key else ""
+CONSTANT_KEYS = tuple(declared.name for declared in keys_of(ConstantParams))
+
+
+def split_constant(text: str) -> dict[str, str]:
+    """The times of ``constant:10us``, ``constant:read=10us,write=20us`` or a mixture, by key.
+
+    Raises:
+        InputError: it is not of this form.
+    """
+    parameters: dict[str, str] = {}
+    for part in text.removeprefix(CONSTANT).removeprefix(":").split(","):
+        name, equals, value = part.partition("=")
+        if not equals:
+            name, value = UNNAMED, part
+        if name not in (UNNAMED, *CONSTANT_KEYS) or name in parameters or not value:
+            raise InputError(
+                f"{text}: write constant:10us, or constant:read=10us,write=20us with any of "
+                f"{', '.join(CONSTANT_KEYS)}, each once"
+            )
+        parameters[name] = value
+    return parameters
+
+
+def constant_text(parameters: Mapping[str, str]) -> str:
+    """The text that :func:`split_constant` makes these times of."""
+    fields = (f"{name}={value}" if name else value for name, value in parameters.items())
+    return f"{CONSTANT}:{','.join(fields)}"
+
+
+def constant_content(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """A description's content; what stands at :data:`UNNAMED` is for all that are not named.
+
+    Raises:
+        InputError: there is no time, or one is not right.
+    """
+    if not parameters:
+        raise InputError("device 'constant' needs a time: constant:10us, or constant:read=10us")
+    times_ns = {name: _time_ns(name, text) for name, text in parameters.items()}
+    others_ns = times_ns.pop(UNNAMED, 0)
+    return {
+        "summary": (ConstantParams.__doc__ or "").rstrip(".").lower(),
+        "class": CONSTANT,
+        "model": CONSTANT,
+        "parameters": {
+            name: format_time_ns(times_ns.get(name, others_ns)) for name in CONSTANT_KEYS
+        },
+    }
+
+
+def _time_ns(name: str, text: str) -> int:
+    about = f"{name}={text}: " if name else ""
     try:
         time_ns = parse_time_ns(text)
     except InputError as error:

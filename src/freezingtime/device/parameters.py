@@ -1,33 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One table of a device's TOML description, read key by key, with errors that say where.
-
-Every getter takes a key once; :meth:`Table.finish` complains about the keys that nobody
-took. So a misspelt key is an error, and the list of allowed keys is always the true one.
-"""
+"""One table of a device's TOML description, read as it is declared, with errors that say where."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from freezingtime.device.schema import Key, Parameters, keys_of
 from freezingtime.errors import InputError
-from freezingtime.units import (
-    format_size_bytes,
-    format_time_ns,
-    parse_size_bytes,
-    parse_time_ns,
-)
 
-Value = TypeVar("Value")
-
-#: What a key's value may be unless its model says otherwise: sums of so many times, and products
-#: with so many bytes, stay within the 64 bits that guest time has.
-TIME_NS_MOST = 10**15
-NUMBER_MOST = 1e9
-SIZE_BYTES_MOST = 2**60
-BANDWIDTH_LEAST, BANDWIDTH_MOST = 1000, 10**15
-
-_REQUIRED: Any = object()
+Declared = TypeVar("Declared", bound=Parameters)
 
 #: No value that makes sense is longer.
 _SHOWN_LENGTH = 200
@@ -40,10 +23,16 @@ class Table:
         self._content = content
         self._file = file
         self._path = path
-        self._known: list[str] = []
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._content
+    def __contains__(self, path: str) -> bool:
+        """Whether a key is there; with dots, one of a table below."""
+        return self._value(path) is not None
+
+    def _value(self, path: str) -> Any:
+        value: Any = self._content
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
 
     @property
     def file(self) -> str:
@@ -52,161 +41,102 @@ class Table:
 
     def error(self, key: str, problem: str) -> InputError:
         """The error to raise about a key's value; ``problem`` says what would be right."""
-        value = self._content.get(key)
+        value = self._value(key)
         shown = "" if value is None or isinstance(value, dict | list) else f" = {_shown(value)}"
         return InputError(f"{self._file}: {self._path}{key}{shown}: {problem}")
 
-    def text(self, key: str, default: str = _REQUIRED) -> str:
-        """A string."""
-        return self._take(key, default, str, "must be a text")
-
-    def choice(self, key: str, allowed: Sequence[str], default: str = _REQUIRED) -> str:
-        """One of several words."""
-        value = self.text(key, default)
-        if value not in allowed:
-            raise self.error(key, f"must be one of: {', '.join(allowed)}")
-        return value
-
-    def boolean(self, key: str, default: bool = _REQUIRED) -> bool:
-        """true or false."""
-        return self._take(key, default, bool, "must be true or false")
-
-    def integer(
-        self, key: str, default: int = _REQUIRED, *, least: int = 0, most: int = 2**63 - 1
-    ) -> int:
-        """A whole number from ``least`` to ``most``."""
-        value = self._take(key, default, int, "must be a whole number")
-        if isinstance(value, bool) or not least <= value <= most:
-            raise self.error(key, f"must be a whole number from {least} to {most}")
-        return value
-
-    def number(
-        self,
-        key: str,
-        default: float = _REQUIRED,
-        *,
-        least: float = 0.0,
-        most: float = NUMBER_MOST,
-    ) -> float:
-        """A finite number from ``least`` to ``most``."""
-        value = self._take(key, default, (int, float), "must be a number")
-        if isinstance(value, bool) or not least <= value <= most:
-            raise self.error(key, f"must be a number from {least:g} to {most:g}")
-        return float(value)
-
-    def time_ns(
-        self, key: str, default: int = _REQUIRED, *, least: int = 0, most: int = TIME_NS_MOST
-    ) -> int:
-        """A time such as "75us", in nanoseconds."""
-        problem = 'must be a time such as "75us"'
-        return self._parsed(key, default, parse_time_ns, (least, most), problem, format_time_ns)
-
-    def size_bytes(
-        self, key: str, default: int = _REQUIRED, *, least: int = 0, most: int = SIZE_BYTES_MOST
-    ) -> int:
-        """A size such as "16KiB", in bytes."""
-        problem = 'must be a size such as "16KiB"'
-        return self._parsed(
-            key, default, parse_size_bytes, (least, most), problem, format_size_bytes
-        )
-
-    def bandwidth_bytes_per_s(
-        self,
-        key: str,
-        default: int = _REQUIRED,
-        *,
-        least: int = BANDWIDTH_LEAST,
-        most: int = BANDWIDTH_MOST,
-    ) -> int:
-        """A bandwidth such as "3.2GB/s", in bytes per second."""
-
-        def parse(text: str) -> int:
-            return parse_size_bytes(text.removesuffix("/s"))
-
-        def shown(value: int) -> str:
-            return f"{format_size_bytes(value)}/s"
-
-        problem = 'must be a bandwidth such as "3.2GB/s"'
-        return self._parsed(key, default, parse, (least, most), problem, shown)
-
-    def array(self, key: str, problem: str) -> list[Any]:
-        """A list of anything; the caller checks what is in it. ``problem``: what it must be."""
-        return self._take(key, _REQUIRED, list, problem)
-
-    def sub_or_empty(self, key: str) -> Table:
-        """A table below this one; an empty one if it is not there."""
-        return self.sub(key) or Table({}, self._file, f"{self._path}{key}.")
-
-    def sub(self, key: str) -> Table | None:
-        """A table below this one, or None if it is not there."""
-        self._known.append(key)
-        content = self._content.get(key)
-        if content is None:
-            return None
-        if not isinstance(content, dict):
-            raise self.error(key, f"must be a table: [{self._path}{key}]")
-        return Table(content, self._file, f"{self._path}{key}.")
-
-    def tables(self, key: str) -> list[Table]:
-        """A list of tables below this one; empty if it is not there."""
-        self._known.append(key)
-        content = self._content.get(key, [])
-        if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-            raise self.error(key, f"must be a list of tables: [[{self._path}{key}]]")
-        return [
-            Table(item, self._file, f"{self._path}{key}[{number}].")
-            for number, item in enumerate(content, start=1)
-        ]
-
-    def finish(self) -> None:
-        """Complain about keys that were never asked for.
+    def read(self, declared: type[Declared], *, beside: Sequence[str] = ()) -> Declared:
+        """Read the table as what is declared; keys ``beside`` may stand there, too.
 
         Raises:
-            InputError: there is one; the message lists those that are allowed.
+            InputError: a key is unknown or missing, or a value is not possible.
         """
-        for key in self._content:
-            if key not in self._known:
-                allowed = ", ".join(sorted(set(self._known)))
+        keys = keys_of(declared)
+        self._refuse_unknown([*beside, *(key.name for key in keys)])
+        values = {key.field_name: self._read_key(key) for key in keys if self._is_read(key)}
+        made = declared(**values)
+        made.check(self)
+        return made
+
+    def _refuse_unknown(self, allowed: Sequence[str]) -> None:
+        for name in self._content:
+            if name not in allowed:
+                near = difflib.get_close_matches(name, allowed, 1)
+                hint = f"did you mean {near[0]}? " if near else ""
                 raise InputError(
-                    f"{self._file}: {self._path}{key}: unknown key; allowed: {allowed}"
+                    f"{self._file}: {self._path}{name}: unknown key; {hint}allowed: "
+                    f"{', '.join(sorted(allowed))}"
                 )
 
-    def _take(self, key: str, default: Value, kind: type | tuple[type, ...], problem: str) -> Value:
-        self._known.append(key)
-        if key not in self._content:
-            if default is _REQUIRED:
-                raise InputError(f"{self._file}: {self._path}{key}: is missing; it {problem}")
-            return default
-        value: Value = self._content[key]
-        if not isinstance(value, kind):
-            raise self.error(key, problem)
-        return value
+    def _is_read(self, key: Key) -> bool:
+        return key.needed or key.name in self._content
 
-    def _parsed(
-        self,
-        key: str,
-        default: int,
-        parse: Callable[[str], int],
-        bounds: tuple[int, int],
-        problem: str,
-        shown: Callable[[int], str],
-    ) -> int:
-        text: str | int = self._take(key, default, (str, int), problem)
-        if key not in self._content:
-            return default
-        # A bare number would have no unit: only 0 needs none.
-        if isinstance(text, bool) or (not isinstance(text, str) and text != 0):
-            raise self.error(key, problem)
+    def _read_key(self, key: Key) -> Any:
+        name = key.name
+        value = self._content.get(name)
+        if key.is_table or (key.tagged_tables and isinstance(value, dict)):
+            return self._read_table(key, self.below(name))
+        if value is None:
+            raise InputError(f"{self._file}: {self._path}{name}: is missing; it {key.problem}")
+        if key.is_list:
+            return tuple(self._read_table(key, item) for item in self._tables(key, value))
+        if key.notation is not None:
+            return self._read_notation(key, value)
+        return self._read_scalar(key, value)
+
+    def below(self, name: str) -> Table:
+        """The table at a key; an empty one where there is none."""
+        content = self._content.get(name, {})
+        if not isinstance(content, Mapping):
+            raise self.error(name, f"must be a table: [{self._path}{name}]")
+        return self._place(name, content)
+
+    def _place(self, name: str, content: Mapping[str, Any]) -> Table:
+        return Table(content, self._file, f"{self._path}{name}.")
+
+    def _tables(self, key: Key, value: Any) -> list[Table]:
+        name = key.name
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self.error(name, f"must be a list of tables: [[{self._path}{name}]]")
+        return [self._place(f"{name}[{number}]", item) for number, item in enumerate(value, 1)]
+
+    def _read_table(self, key: Key, table: Table) -> Any:
+        if key.open_table is not None:
+            return key.open_table(table._content, table._file, table._path)
+        if key.table is not None:
+            return table.read(key.table)
+        kind = table._content.get(key.tag_key)
+        declared = key.tagged_tables.get(kind) if isinstance(kind, str) else None
+        if declared is None:
+            missing = "" if key.tag_key in table else "is missing; it "
+            kinds = ", ".join(key.tagged_tables)
+            raise table.error(key.tag_key, f"{missing}must be one of: {kinds}")
+        return table.read(declared, beside=[key.tag_key])
+
+    def _read_scalar(self, key: Key, value: Any) -> Any:
+        kinds: Any = (int, float) if key.scalar is float else key.scalar or str
+        if not isinstance(value, kinds) or (isinstance(value, bool) and key.scalar is not bool):
+            raise self.error(key.name, key.problem)
+        if key.choices and value not in key.choices:
+            raise self.error(key.name, key.problem)
+        least, most = key.least, key.most
+        if least is not None and most is not None and not least <= value <= most:
+            bounds = f"{least:g} to {most:g}" if key.scalar is float else f"{least} to {most}"
+            raise self.error(key.name, f"{key.problem} from {bounds}")
+        return float(value) if key.scalar is float else value
+
+    def _read_notation(self, key: Key, value: Any) -> Any:
+        notation = key.notation
+        assert notation is not None
         try:
-            value = parse(str(text))
+            read = notation.parse(value)
         except InputError as error:
-            raise self.error(key, problem) from error
-        least, most = bounds
-        if value < least:
-            raise self.error(key, f"must be at least {shown(least)}")
-        if value > most:
-            raise self.error(key, f"must be at most {shown(most)}")
-        return value
+            raise self.error(key.name, str(error)) from error
+        if key.least is not None and read < key.least:
+            raise self.error(key.name, f"must be at least {notation.show(key.least)}")
+        if key.most is not None and read > key.most:
+            raise self.error(key.name, f"must be at most {notation.show(key.most)}")
+        return read
 
 
 def _shown(value: object) -> str:

@@ -33,14 +33,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from freezingtime.device.base import Device
-from freezingtime.device.constant import CONSTANT, CONSTANT_KEYS, UNNAMED, ConstantTimes
+from freezingtime.device.constant import CONSTANT, CONSTANT_KEYS, UNNAMED
 from freezingtime.device.description import Description
-from freezingtime.device.registry import describe
+from freezingtime.device.registry import describe, describe_constant
 from freezingtime.disk_traits import NO_OVERRIDES, NO_TRAITS, DiskTraits, TraitOverrides
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues, queues_of
@@ -56,73 +56,6 @@ DISK_KEYS = (
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
-
-
-class DeviceSpec(Protocol):
-    """A device model with its parameters, ready to be built as often as needed."""
-
-    @property
-    def capacity_bytes(self) -> int | None:
-        """How large the disk is unless something else says so."""
-
-    def settings(self) -> Mapping[str, Any]:
-        """The model and its parameters as plain values, for the run's own description."""
-
-    def traits(self) -> DiskTraits:
-        """What the disk says of itself, unless something else says otherwise."""
-
-    def build(self, seed: int, size_bytes: int | None, /) -> Device:
-        """Make a new device; ``seed`` feeds whatever the model has of randomness."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantSpec:
-    """``constant``: one service time for each operation."""
-
-    times: ConstantTimes
-
-    @property
-    def capacity_bytes(self) -> int | None:
-        """Any size will do."""
-        return None
-
-    def settings(self) -> Mapping[str, Any]:
-        """The service times."""
-        return {"model": CONSTANT, **asdict(self.times)}
-
-    def traits(self) -> DiskTraits:
-        """Nothing: it is a time, and no disk."""
-        return NO_TRAITS
-
-    def build(self, _seed: int, _size_bytes: int | None, /) -> Device:
-        """Make a new device; nothing about it is random."""
-        return self.times.build()
-
-
-@dataclass(frozen=True, slots=True)
-class DescribedSpec:
-    """A device of the catalogue, of a TOML file, or of the user's own class."""
-
-    description: Description
-
-    @property
-    def capacity_bytes(self) -> int | None:
-        """The size that the description gives, if any."""
-        return self.description.capacity_bytes
-
-    def settings(self) -> Mapping[str, Any]:
-        """What the description says of the model; of the user's own class, nothing."""
-        content = self.description.content
-        keys = ("model", "capacity", "parameters", "disk")
-        return {key: content[key] for key in keys if key in content}
-
-    def traits(self) -> DiskTraits:
-        """What the description says, or what follows from it."""
-        return self.description.traits()
-
-    def build(self, seed: int, size_bytes: int | None, /) -> Device:
-        """Make a new device for a disk of that size."""
-        return self.description.build(seed, size_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +81,7 @@ class DiskSpec:
 
     text: str
     name: str | None
-    device: DeviceSpec
+    device: Description
     medium: MediumSpec
     delay: Delay | None
     size_bytes: int | None
@@ -167,10 +100,10 @@ def parse_disk(text: str) -> DiskSpec:
     with about("--disk: "):
         first, *fields = _split_fields(text)
         kind_name, _, argument = first.partition(":")
-        kind = _DEVICE_KINDS.get(kind_name)
-        if kind is None:
+        device = None
+        if kind_name != CONSTANT:
             kind_name, argument = first, ""
-            kind = _described_kind(first)
+            device = describe(first)
         parameters: dict[str, str] = {}
         if argument and "=" not in argument:
             parameters[UNNAMED] = argument
@@ -178,8 +111,10 @@ def parse_disk(text: str) -> DiskSpec:
             fields.insert(0, argument)
         options: dict[str, str] = {}
         for field in fields:
-            _assign(field, kind_name, kind.keys, parameters, options)
-        return _disk_spec(text, kind.parse(parameters), options)
+            _assign(field, kind_name, CONSTANT_KEYS if device is None else (), parameters, options)
+        if device is None:
+            device = describe_constant(parameters)
+        return _disk_spec(text, device, options)
 
 
 def build_device(spec: DiskSpec, seed: int, size_bytes: int | None = None) -> Device:
@@ -243,11 +178,7 @@ def _parsed(values: Mapping[str, str], key: str, parse: Callable[[str], Value]) 
         return parse(text)
 
 
-def _parse_constant(parameters: Mapping[str, str]) -> ConstantSpec:
-    return ConstantSpec(ConstantTimes.parse(parameters))
-
-
-def _disk_spec(text: str, device: DeviceSpec, options: Mapping[str, str]) -> DiskSpec:
+def _disk_spec(text: str, device: Description, options: Mapping[str, str]) -> DiskSpec:
     medium = _parsed(options, "medium", _parse_medium) or MemorySpec()
     if isinstance(medium, MemorySpec):
         for key in ("writable", "direct", "format"):
@@ -358,20 +289,3 @@ def _parse_name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise InputError("write up to 63 letters, digits, '.', '_' or '-', such as data-1")
     return text
-
-
-@dataclass(frozen=True, slots=True)
-class _DeviceKind:
-    """A device that can be asked for: the keys it takes and how to parse their values."""
-
-    keys: tuple[str, ...]
-    parse: Callable[[Mapping[str, str]], DeviceSpec]
-
-
-def _described_kind(text: str) -> _DeviceKind:
-    """A device that has no parameters in the option: it is described elsewhere."""
-    described = DescribedSpec(describe(text))
-    return _DeviceKind((), lambda parameters: described)
-
-
-_DEVICE_KINDS = {CONSTANT: _DeviceKind(CONSTANT_KEYS, _parse_constant)}

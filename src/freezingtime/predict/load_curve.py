@@ -29,11 +29,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from msgspec import field
 
 from freezingtime.device.description import Description
 from freezingtime.device.parameters import Table
+from freezingtime.device.schema import Parameters, TimeNs, key
 from freezingtime.percentile import percentile_ns
 from freezingtime.predict.predict import rate_between_hz
 from freezingtime.request import Operation
@@ -67,26 +70,43 @@ _CLOSED_PER_DEPTH = 600
 _WARM_UP_SHARE = 0.2
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+_Latency: TypeAlias = Annotated[TimeNs, key("what was measured", least=1)]
+_Share: TypeAlias = Annotated[float, key("the share of reads", most=1.0)]
+
+
+class Point(Parameters, frozen=True, kw_only=True):
     """One load: requests per second in all, and the measured percentiles in ns."""
 
-    iops: int
-    saturated: bool
-    latencies_ns: dict[str, int]
+    iops: Annotated[int, key("requests per second, in all", least=1)]
+    saturated: Annotated[bool, key("whether the drive is as fast as it can be")] = False
+    read_p50_ns: _Latency
+    read_p90_ns: _Latency
+    read_p99_ns: _Latency
+    read_p99_9_ns: _Latency
+    write_p50_ns: _Latency
+    write_p99_ns: _Latency
+
+    @property
+    def latencies_ns(self) -> dict[str, int]:
+        """The percentiles by their names."""
+        return {name: getattr(self, f"{name}_ns") for name in PERCENTILES}
 
 
-@dataclass(frozen=True, slots=True)
-class Curve:
+class Curve(Parameters, frozen=True, kw_only=True):
     """A measured curve, and the workload that it was measured with."""
 
-    source: str
-    condition: str
-    probe_iops: int
-    probe_reads: float
-    rest_reads: float
-    depth: int
-    points: tuple[Point, ...]
+    source: Annotated[str, key("a key of `[sources]`")]
+    condition: Annotated[str, key("what it was measured with")]
+    probe_iops: Annotated[int, key("requests per second of the probe", least=1)]
+    probe_reads: _Share
+    rest_reads: _Share
+    depth: Annotated[int, key("requests in flight at saturation", least=1, most=65536)]
+    points: Annotated[tuple[Point, ...], key("the loads")] = field(default=(), name="point")
+
+    def check(self, table: Table) -> None:
+        for number, point in enumerate(self.points, start=1):
+            if point.iops <= self.probe_iops:
+                raise table.error("point", f"number {number}: iops must be more than probe_iops")
 
     def read_share(self, point: Point) -> float:
         """The share of reads in a point's whole load."""
@@ -121,33 +141,9 @@ def measured_curve(description: Description) -> Curve | None:
     Raises:
         InputError: it is not right; the text names file, key and value.
     """
-    table = Table(description.content, f"{description.name}.toml").sub("measured")
-    if table is None:
+    if "measured" not in description.content:
         return None
-    curve = Curve(
-        source=table.text("source"),
-        condition=table.text("condition"),
-        probe_iops=table.integer("probe_iops", least=1),
-        probe_reads=table.number("probe_reads", most=1.0),
-        rest_reads=table.number("rest_reads", most=1.0),
-        depth=table.integer("depth", least=1, most=65536),
-        points=tuple(_parse_point(point) for point in table.tables("point")),
-    )
-    for number, point in enumerate(curve.points, start=1):
-        if point.iops <= curve.probe_iops:
-            raise table.error("point", f"number {number}: iops must be more than probe_iops")
-    table.finish()
-    return curve
-
-
-def _parse_point(table: Table) -> Point:
-    point = Point(
-        iops=table.integer("iops", least=1),
-        saturated=table.boolean("saturated", False),
-        latencies_ns={name: table.time_ns(name, least=1) for name in PERCENTILES},
-    )
-    table.finish()
-    return point
+    return Table(description.content, f"{description.name}.toml").below("measured").read(Curve)
 
 
 def compare(description: Description, curve: Curve, *, seed: int = 0) -> Iterator[FigureComparison]:

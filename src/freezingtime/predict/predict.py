@@ -20,11 +20,11 @@ the least for a rate. ``drained = true`` is for volumes whose credits have been 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from freezingtime.device.base import Device, TimedDevice
 from freezingtime.device.description import Description
 from freezingtime.device.parameters import Table
 from freezingtime.device.registry import from_content
+from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, TimeNs, key
 from freezingtime.errors import RefusalError
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import Simulation, simulate_closed_loop
@@ -157,43 +158,66 @@ def published_figures(description: Description) -> list[Published]:
         InputError: one is not right; the text names file, key and value.
     """
     root = Table(description.content, f"{description.name}.toml")
-    published = root.sub_or_empty("published")
-    figures = []
-    for name in description.content.get("published", {}):
-        table = published.sub(name)
-        if table is not None:
-            figures.append(_parse_figure(name, table, published))
-    return figures
+    published = root.below("published")
+    return [_parse_figure(name, published) for name in description.content.get("published", {})]
 
 
-def _parse_figure(name: str, table: Table, published: Table) -> Published:
-    metric_name = next((key for key in METRICS if name == key or name.startswith(f"{key}_")), None)
+class _Figure(Parameters, frozen=True, kw_only=True):
+    """What is declared for a published figure; its value is in the unit of its metric."""
+
+    depth: (
+        Annotated[int, key("the queue depth", least=1, most=4096, missing="the metric's")] | None
+    ) = None
+    block_bytes: (
+        Annotated[SizeBytes, key("the requests' length", least=512, missing="the metric's")] | None
+    ) = None
+    drained: Annotated[bool, key("whether a volume has used up its credits")] = False
+    bound: Annotated[bool, key("whether the value is the worst that is promised")] = False
+    source: Annotated[str, key("a key of `[sources]`")]
+    condition: Annotated[str, key("what it was measured with")] = ""
+    exception: Annotated[str, key("why a prediction may be far off")] = ""
+
+
+class _FigureNs(_Figure, frozen=True, kw_only=True):
+    value: Annotated[TimeNs, key("the figure", least=1)]
+
+
+class _FigureIops(_Figure, frozen=True, kw_only=True):
+    value: Annotated[int, key("the figure", least=1)]
+
+
+class _FigureBytesPerS(_Figure, frozen=True, kw_only=True):
+    value: Annotated[Bandwidth, key("the figure")]
+
+
+def _parse_figure(name: str, published: Table) -> Published:
+    metric_name = next(
+        (known for known in METRICS if name == known or name.startswith(f"{known}_")), None
+    )
     if metric_name is None:
         raise published.error(name, f"must begin with one of: {', '.join(METRICS)}")
-    metric = METRICS[metric_name]
-    figure = Published(
+    metric, table = METRICS[metric_name], published.below(name)
+    figure: _FigureNs | _FigureIops | _FigureBytesPerS
+    if metric.unit is FigureUnit.NS:
+        figure = table.read(_FigureNs)
+    elif metric.unit is FigureUnit.IOPS:
+        figure = table.read(_FigureIops)
+    else:
+        figure = table.read(_FigureBytesPerS)
+    return Published(
         name=name,
         case=Case(
             metric_name,
-            depth=table.integer("depth", metric.depth, least=1, most=4096),
-            block_bytes=table.size_bytes("block", metric.block_bytes, least=512),
-            drained=table.boolean("drained", False),
+            depth=figure.depth or metric.depth,
+            block_bytes=figure.block_bytes or metric.block_bytes,
+            drained=figure.drained,
         ),
-        value=_PARSERS[metric.unit](table),
-        bound=table.boolean("bound", False),
-        source=table.text("source"),
-        condition=table.text("condition", ""),
-        exception=table.text("exception", ""),
+        value=figure.value,
+        bound=figure.bound,
+        source=figure.source,
+        condition=figure.condition,
+        exception=figure.exception,
     )
-    table.finish()
-    return figure
-
-
-_PARSERS: dict[FigureUnit, Callable[[Table], int]] = {
-    FigureUnit.NS: lambda table: table.time_ns("value", least=1),
-    FigureUnit.IOPS: lambda table: table.integer("value", least=1),
-    FigureUnit.BYTES_PER_S: lambda table: table.bandwidth_bytes_per_s("value"),
-}
 
 
 def simulate_case(
@@ -249,12 +273,12 @@ def rate_between_hz(completion_ns: IntColumn, first: int, last: int) -> float:
 def _without_credits(description: Description) -> Description:
     """The volume when it has used up its burst credits."""
     content: dict[str, Any] = copy.deepcopy(description.content)
-    for key, none in (("iops", 0), ("throughput", "0")):
-        limit = content.get("parameters", {}).get(key, {})
+    for name, none in (("iops", 0), ("throughput", "0")):
+        limit = content.get("parameters", {}).get(name, {})
         if _has_credits(limit):
             limit["start_credits"] = none
     return from_content(content, f"{description.name}.toml", description.name)
 
 
 def _has_credits(limit: Sequence[str]) -> bool:
-    return any(key.startswith("credits") for key in limit)
+    return any(name.startswith("credits") for name in limit)

@@ -15,7 +15,7 @@ from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.device.description import Description
-from freezingtime.device.registry import describe, is_device, search_catalogue
+from freezingtime.device.registry import defaults_of, describe, is_device, search_catalogue
 from freezingtime.host.foreign_text import show
 from freezingtime.predict.predict import Case, FigureUnit, Prediction, predict
 from freezingtime.units import format_size_bytes, format_time_ns
@@ -60,6 +60,13 @@ def devices_command(
             show_default=False,
         ),
     ] = None,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema",
+            help="Print the JSON Schema of device descriptions, for editors, and nothing else.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     allow_code: AllowCodeOption = False,
 ) -> int:
@@ -70,6 +77,11 @@ def devices_command(
 
     Example: `freezingtime devices samsung-pm883-960gb aws-gp3 --plot latency.svg`
     """
+    if schema:
+        from freezingtime.device.json_schema import device_schema
+
+        print_json(device_schema())
+        return 0
     if plot is not None:
         check_plot(name or [], plot)
     if not name:
@@ -119,6 +131,7 @@ def _capacity(description: Description) -> str:
 def _document(description: Description, predictions: list[Prediction]) -> dict[str, Any]:
     keys = ("parameters", *(key for key, _ in _TEXTS))
     tables = {key: description.content.get(key, {}) for key in keys}
+    tables["defaults"] = {path: default for path, default, _ in defaults_of(description)}
     return description.headline() | tables | {"predictions": [_as_dict(p) for p in predictions]}
 
 
@@ -147,6 +160,9 @@ def _show(description: Description, predictions: list[Prediction]) -> None:
     show(f"class {description.device_class}, model {model}, capacity {capacity}")
     if rows := list(_leaves(description.content.get("parameters", {}))):
         _heading("Parameters")
+        print_columns(rows)
+    if rows := list(defaults_of(description)):
+        _heading("Defaults of the model")
         print_columns(rows)
     _heading("Predicted by the model, and published")
     print_columns([_PREDICTED_HEADER, *(_prediction_row(p) for p in predictions)])

@@ -11,11 +11,23 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 from freezingtime.annotation import EMPTY_ANNOTATION, UNKNOWN, Annotation
 from freezingtime.device.base import Device, statistics_of
+from freezingtime.device.compose.members import (
+    Chunk,
+    Composition,
+    Members,
+    MemberTable,
+    SizedMember,
+    SizedMemberTable,
+    StripedMembers,
+)
 from freezingtime.device.contract import GuardedDevice
+from freezingtime.device.model_parameters import Making
+from freezingtime.device.parameters import Table
+from freezingtime.device.schema import key
 from freezingtime.request import Operation, Request
 
 #: Which member, and what is asked of it.
@@ -181,6 +193,42 @@ class Concatenation(CompositeDevice):
                 parts.append((index, part_of(request, low - start_bytes, high - low)))
             start_bytes = end_bytes
         return Plan([parts])
+
+
+class StripeParams(StripedMembers, frozen=True, kw_only=True):
+    """Members that take turns."""
+
+    chunk_bytes: Chunk = 64 * 1024
+
+    def make(self, making: Making) -> Device:
+        return Stripe(self.make_equal_members(making), self.chunk_bytes)
+
+
+class MirrorParams(Members, frozen=True, kw_only=True):
+    """Members that all have the same."""
+
+    least = 2
+
+    def make(self, making: Making) -> Device:
+        return Mirror(self.make_members(making, [making.size_bytes] * len(self.tables)))
+
+
+class ConcatenationParams(Composition, frozen=True, kw_only=True):
+    """Members one behind the other."""
+
+    member: Annotated[tuple[SizedMemberTable, ...], key("the devices, one behind the other")] = ()
+
+    @property
+    def tables(self) -> Sequence[MemberTable]:
+        return self.member
+
+    def make(self, making: Making) -> Device:
+        sizes_bytes = [table.read(SizedMember).size_bytes for table in self.member]
+        return Concatenation(self.make_members(making, sizes_bytes), sizes_bytes)
+
+    def check(self, table: Table) -> None:
+        if not self.member:
+            raise table.error("member", "needs at least 1 member")
 
 
 class Stripe(CompositeDevice):

@@ -8,34 +8,60 @@ Production Systems", FAST 2018, describes such devices in the field.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 
 from freezingtime.annotation import EMPTY_ANNOTATION, HeldBy
 from freezingtime.device.base import CompletionQueue, Device, statistics_of
+from freezingtime.device.compose.members import Composition, MemberTable
 from freezingtime.device.contract import GuardedDevice
+from freezingtime.device.model_parameters import Making
+from freezingtime.device.parameters import Table
+from freezingtime.device.schema import TimeNs, key
 from freezingtime.request import Request
+from freezingtime.units import MAX_VALUE
 
 #: 146 years: what would complete later, as factors of factors may have it, completes then.
 #: No perturbation lasts longer than until then, so that whoever is next can add to it in 64 bits.
 _LATEST_NS = 2**62
 
 
-@dataclass(frozen=True, slots=True)
-class PerturbParams:
+class PerturbParams(Composition, frozen=True, kw_only=True):
     """All off by default. A request's own time on the device comes first."""
 
-    hiccup_probability: float = 0.0
-    hiccup_ns: int = 0
-    """Every now and then a request takes so much longer."""
-    slow_factor: float = 1.0
-    slow_from_ns: int = 0
-    slow_until_ns: int | None = None
-    """Requests that arrive in this span take ``slow_factor`` times as long."""
-    pause_every_ns: int = 0
-    pause_ns: int = 0
-    """Nothing completes in the first ``pause_ns`` of every ``pause_every_ns``."""
+    hiccup_probability: Annotated[
+        float, key("the share of requests that take `hiccup` longer", most=1.0)
+    ] = 0.0
+    hiccup_ns: Annotated[TimeNs, key("how much longer")] = 0
+    slow_factor: Annotated[
+        float, key("how many times as long requests take in the slow span", least=1.0, most=1e6)
+    ] = 1.0
+    slow_from_ns: Annotated[TimeNs, key("where the slow span begins", most=MAX_VALUE)] = 0
+    slow_until_ns: Annotated[
+        TimeNs, key("where the slow span ends; never if 0", most=MAX_VALUE)
+    ] = 0
+    pause_every_ns: Annotated[TimeNs, key("every so often nothing completes; never if 0")] = 0
+    pause_ns: Annotated[TimeNs, key("for so long")] = 0
+
+    def check(self, table: Table) -> None:
+        if self.pause_every_ns and self.pause_ns >= self.pause_every_ns:
+            raise table.error("pause", "must be shorter than pause_every")
+
+
+class PerturbedParams(PerturbParams, frozen=True, kw_only=True):
+    """A device, and how it misbehaves."""
+
+    device: Annotated[MemberTable, key("the device that misbehaves")]
+
+    @property
+    def tables(self) -> Sequence[MemberTable]:
+        return (self.device,)
+
+    def make(self, making: Making) -> Device:
+        (device,) = self.make_members(making, [making.size_bytes])
+        return Perturb(device, self, making.seed)
 
 
 class Perturb(Device):
@@ -74,10 +100,8 @@ class Perturb(Device):
         params = self._params
         arrival_ns = self._arrival_ns.pop(request)
         until_ns = done_ns
-        slow_until_ns = params.slow_until_ns
-        if arrival_ns >= params.slow_from_ns and (
-            slow_until_ns is None or arrival_ns < slow_until_ns
-        ):
+        slow_until_ns = params.slow_until_ns or _NEVER_NS
+        if params.slow_from_ns <= arrival_ns < slow_until_ns:
             until_ns += round((done_ns - arrival_ns) * (params.slow_factor - 1.0))
         if params.hiccup_probability and self._random.random() < params.hiccup_probability:
             until_ns += params.hiccup_ns

@@ -15,7 +15,27 @@ from collections.abc import Sequence
 
 from freezingtime.device.base import Device
 from freezingtime.device.compose.composite import CompositeDevice, Part, Phase, Plan, part_of
+from freezingtime.device.compose.members import Chunk, StripedMembers
+from freezingtime.device.model_parameters import Making
 from freezingtime.request import Operation, Request
+
+
+class Raid5Params(StripedMembers, frozen=True, kw_only=True):
+    """Members of which one in each row holds parity."""
+
+    parity_count = 1
+    least = 3
+    chunk_bytes: Chunk = 512 * 1024
+
+    def make(self, making: Making) -> Device:
+        return ParityRaid(self.make_equal_members(making), self.chunk_bytes, self.parity_count)
+
+
+class Raid6Params(Raid5Params, frozen=True, kw_only=True):
+    """Members of which two in each row hold parity."""
+
+    parity_count = 2
+    least = 4
 
 
 class ParityRaid(CompositeDevice):

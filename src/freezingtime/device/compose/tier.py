@@ -8,16 +8,57 @@ and in Open CAS: a write of 4 KiB neither fills the rest of its block nor makes 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from freezingtime.annotation import ServedFrom
 from freezingtime.device.base import Device
 from freezingtime.device.compose.composite import CompositeDevice, Part, Plan, part_of
+from freezingtime.device.compose.members import Composition, MemberTable
+from freezingtime.device.model_parameters import Making
+from freezingtime.device.parameters import Table
+from freezingtime.device.schema import SizeBytes, key
 from freezingtime.request import Operation, Request
 
 FAST, SLOW = 0, 1
 SECTOR_BYTES = 512
+#: What is in a block is known by the sector, in one integer.
+_BLOCK_BYTES_MOST = 64 << 20
+
+
+class CacheParams(Composition, frozen=True, kw_only=True):
+    """A fast device in front of a slow one."""
+
+    fast: Annotated[MemberTable, key("the device that holds the blocks")]
+    slow: Annotated[MemberTable, key("the device behind it")]
+    cache_bytes: Annotated[SizeBytes, key("how much of the fast device is used", least=4096)]
+    block_bytes: Annotated[
+        SizeBytes, key("what is cached as one", least=SECTOR_BYTES, most=_BLOCK_BYTES_MOST)
+    ] = 64 * 1024
+    write_back: Annotated[
+        bool, key("whether a write is done when the fast device has it, or when both have")
+    ] = True
+
+    @property
+    def tables(self) -> Sequence[MemberTable]:
+        return self.fast, self.slow
+
+    def make(self, making: Making) -> Device:
+        fast, slow = self.make_members(making, [self.cache_bytes, making.size_bytes])
+        return CacheTier(
+            fast,
+            slow,
+            cache_bytes=self.cache_bytes,
+            block_bytes=self.block_bytes,
+            write_back=self.write_back,
+        )
+
+    def check(self, table: Table) -> None:
+        if self.block_bytes % SECTOR_BYTES:
+            raise table.error("block", f"must be a multiple of {SECTOR_BYTES}B, up to 64MiB")
+        if self.block_bytes > self.cache_bytes:
+            raise table.error("block", "must not be larger than the cache")
 
 
 @dataclass(slots=True, eq=False)

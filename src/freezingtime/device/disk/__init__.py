@@ -5,6 +5,6 @@ After Ruemmler and Wilkes, "An Introduction to Disk Drive Modeling", IEEE Comput
 """
 
 from freezingtime.device.disk.model import DiskDevice
-from freezingtime.device.disk.parameters import DiskParams, parse
+from freezingtime.device.disk.parameters import DiskParams
 
-__all__ = ["DiskDevice", "DiskParams", "parse"]
+__all__ = ["DiskDevice", "DiskParams"]

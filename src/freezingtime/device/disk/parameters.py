@@ -3,55 +3,161 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import field
 
+from freezingtime.device.base import Device
 from freezingtime.device.disk.geometry import Geometry, build_geometry
 from freezingtime.device.disk.rotation import TURN
 from freezingtime.device.disk.seek import SeekCurve, fit_seek_curve
-from freezingtime.device.disk.shingles import Shingles, parse_shingles
+from freezingtime.device.disk.shingles import Shingles
+from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
+from freezingtime.device.schema import Bandwidth, SizeBytes, TimeNs, key
+from freezingtime.disk_traits import RPM_LEAST, RPM_MOST, DiskTraits
 
 #: Inner over outer rate where only the outer one is published: Hitachi's Deskstar 7K500 manual
 #: gives 31.0 and 64.8 MB/s, and other 3.5" drives have nearly the same ratio of radii.
 _INNER_OVER_OUTER = 0.48
 
-_SECTOR_BYTES_MOST = 4096
-_LINK_MOST = 10**12
 
+class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
+    """One drive, in the figures of its data sheet.
 
-@dataclass(frozen=True)
-class DiskParams:
-    """One drive, in the figures of its data sheet. See :func:`parse` for what each means."""
+    The seek times are for reads, and writes take ``write_settle`` longer. Rates are sustained,
+    that is with the skews, unless ``rates`` is "media". ``full_stroke`` is twice the average
+    unless given (assumed; the Travelstar manuals, which give both, have 1.7 to 1.8).
+    """
 
-    capacity_bytes: int
-    rpm: int
-    heads: int
-    track_to_track_ns: int
-    average_seek_ns: int
-    full_stroke_ns: int
-    outer_rate_bytes_per_s: int
-    inner_rate_bytes_per_s: int
-    head_switch_ns: int
-    write_settle_ns: int = 500_000
-    seek_crossover: float = 0.3
-    rates_sustained: bool = True
-    zone_count: int = 16
-    sector_bytes: int = 4096
-    link_bytes_per_s: int = 600_000_000
-    overhead_ns: int = 50_000
-    cache_bytes: int = 64 << 20
-    segment_count: int = 16
-    read_ahead_bytes: int | None = None
-    write_cache: bool = True
-    write_buffer_bytes: int | None = None
-    write_extents: int = 128
-    queue_depth: int = 32
-    shortest_positioning_first: bool = True
-    age_limit_ns: int = 500_000_000
-    shingles: Shingles | None = None
+    capacity_bytes: Annotated[
+        SizeBytes, key("the drive's; a smaller disk lies on its outermost tracks", least=1)
+    ]
+    rpm: Annotated[int, key("revolutions per minute", least=60, most=100_000)]
+    heads: Annotated[int, key("surfaces that are used", least=1, most=64)]
+    track_to_track_ns: Annotated[
+        TimeNs, key("the time of a seek to the next track, for reads", least=1)
+    ]
+    average_seek_ns: Annotated[TimeNs, key("the mean time of a random seek, for reads", least=1)]
+    full_stroke: (
+        Annotated[
+            TimeNs,
+            key("the time of a seek over all tracks, for reads", missing="twice `average_seek`"),
+        ]
+        | None
+    ) = None
+    seek_crossover: Annotated[
+        float,
+        key(
+            "where the seek curve turns from a square root into a line, as a share of all tracks",
+            least=0.01,
+            most=0.9,
+        ),
+    ] = 0.3
+    write_settle_ns: Annotated[TimeNs, key("how much longer seeks are for writes")] = 500_000
+    head_switch: (
+        Annotated[
+            TimeNs,
+            key("the time to another surface of the same cylinder", missing="`track_to_track`"),
+        ]
+        | None
+    ) = None
+    outer_rate_bytes_per_s: Annotated[Bandwidth, key("the rate of the outermost zone")]
+    inner_rate: (
+        Annotated[Bandwidth, key("the rate of the innermost zone", missing="0.48 of `outer_rate`")]
+        | None
+    ) = None
+    rates: Annotated[
+        Literal["sustained", "media"],
+        key(
+            "whether the rates are sustained ones, with head and track switches, or those under "
+            "the head"
+        ),
+    ] = "sustained"
+    zone_count: Annotated[
+        int, key("zones of equal numbers of sectors per track", least=1, most=256)
+    ] = field(default=16, name="zones")
+    sector_bytes: Annotated[
+        SizeBytes,
+        key("the physical sector; smaller writes read it first", least=512, most=4096),
+    ] = 4096
+    link_bytes_per_s: Annotated[Bandwidth, key("the bandwidth of the interface", most=10**12)] = (
+        600_000_000
+    )
+    overhead_ns: Annotated[TimeNs, key("the controller's time for each command")] = 50_000
+    queue_depth: Annotated[
+        int,
+        key("commands that the drive has at most; others wait outside", least=1, most=1024),
+    ] = field(default=32, name="queue")
+    scheduler: Annotated[
+        Literal["sptf", "fcfs"],
+        key("shortest positioning time first, or first come first served"),
+    ] = "sptf"
+    age_limit_ns: Annotated[TimeNs, key("a command that has waited so long goes first")] = (
+        500_000_000
+    )
+    cache_bytes: Annotated[SizeBytes, key("the drive's memory")] = 64 << 20
+    segment_count: Annotated[
+        int,
+        key("into how many parts the memory for reads is divided; 0: no reading ahead", most=1024),
+    ] = field(default=16, name="segments")
+    read_ahead_bytes: (
+        Annotated[SizeBytes, key("how far the drive reads on by itself", missing="a segment")]
+        | None
+    ) = None
+    write_cache: Annotated[bool, key("whether writes complete when they are in memory")] = True
+    write_buffer_bytes: (
+        Annotated[SizeBytes, key("how much of the memory holds writes", missing="half of `cache`")]
+        | None
+    ) = None
+    write_extents: Annotated[
+        int, key("how many separate runs of sectors it holds", least=1, most=65536)
+    ] = 128
+    shingles: Shingles | None = field(default=None, name="smr")
+
+    def make(self, making: Making) -> Device:
+        from freezingtime.device.disk.model import DiskDevice
+
+        size_bytes = making.size_bytes
+        if size_bytes is not None and size_bytes > self.capacity_bytes:
+            problem = f"must be at least the disk's size, {size_bytes} bytes"
+            raise making.table.error("capacity", problem)
+        return DiskDevice(self, making.seed, size_bytes)
+
+    def traits(
+        self, _device_class: str, _member_traits: Callable[[Table], DiskTraits]
+    ) -> DiskTraits:
+        return DiskTraits(
+            physical_block_bytes=self.sector_bytes,
+            rpm=min(max(self.rpm, RPM_LEAST), RPM_MOST),
+            discards=False,
+            write_cache=self.write_cache,
+        )
+
+    @property
+    def full_stroke_ns(self) -> int:
+        """The time of a seek over all tracks."""
+        return 2 * self.average_seek_ns if self.full_stroke is None else self.full_stroke
+
+    @property
+    def head_switch_ns(self) -> int:
+        """The time to another surface of the same cylinder."""
+        return self.track_to_track_ns if self.head_switch is None else self.head_switch
+
+    @property
+    def inner_rate_bytes_per_s(self) -> int:
+        """The rate of the innermost zone."""
+        if self.inner_rate is None:
+            return int(self.outer_rate_bytes_per_s * _INNER_OVER_OUTER)
+        return self.inner_rate
+
+    @property
+    def shortest_positioning_first(self) -> bool:
+        """Whether the scheduler looks for the shortest positioning time."""
+        return self.scheduler == "sptf"
 
     @property
     def write_buffer_size_bytes(self) -> int:
@@ -117,89 +223,42 @@ class DiskParams:
         outer, inner = self.outer_rate_bytes_per_s, self.inner_rate_bytes_per_s
         rate = outer + (inner - outer) * inwards
         cylinder_ns = self.heads * TURN / self.rpm
-        if self.rates_sustained:
+        if self.rates == "sustained":
             cylinder_ns += (self.heads - 1) * self.head_switch_ns + self.cylinder_switch_ns
         return max(1, round(rate * cylinder_ns / 1e9 / self.heads / self.sector_bytes))
 
+    def check(self, table: Table) -> None:
+        """Refuse combinations that no drive can have."""
+        if self.sector_bytes & (self.sector_bytes - 1):
+            raise table.error("sector", "must be 512B, 1KiB, 2KiB or 4KiB")
+        if self.inner_rate_bytes_per_s > self.outer_rate_bytes_per_s:
+            raise table.error("inner_rate", "must not be more than outer_rate")
+        if self.full_stroke_ns < self.track_to_track_ns:
+            raise table.error("full_stroke", "must not be less than track_to_track")
+        if self.write_buffer_size_bytes > self.cache_bytes:
+            raise table.error("write_buffer", "must not be more than cache")
+        if self.read_ahead_size_bytes > self.segment_bytes:
+            raise table.error(
+                "read_ahead", f"must not be more than a cache segment, {self.segment_bytes} bytes"
+            )
+        if self.shingles is not None:
+            self._check_shingles(table, self.shingles)
+        for name, about in (("capacity", "geometry"), ("average_seek", "seek_curve")):
+            try:
+                getattr(self, about)
+            except ValueError as error:
+                raise table.error(name, str(error)) from error
 
-def parse(table: Table) -> DiskParams:
-    """Read a drive.
-
-    ``capacity``, ``rpm``, ``heads``, ``track_to_track``, ``average_seek`` and ``outer_rate`` are
-    needed; the seek times are for reads, and writes take ``write_settle`` longer. Rates are
-    sustained, that is with the skews, unless ``rates = "media"``. ``full_stroke`` is twice the
-    average unless given (assumed; the Travelstar manuals, which give both, have 1.7 to 1.8).
-    With a table ``smr`` (:func:`~freezingtime.device.disk.shingles.parse_shingles`) the drive is
-    shingled.
-
-    Raises InputError for a bad value; the message names file, key, value and what is allowed.
-    """
-    average_seek_ns = table.time_ns("average_seek", least=1)
-    track_to_track_ns = table.time_ns("track_to_track", least=1)
-    outer_rate = table.bandwidth_bytes_per_s("outer_rate")
-    sector_bytes = table.size_bytes("sector", DiskParams.sector_bytes, least=512)
-    if sector_bytes & (sector_bytes - 1) or sector_bytes > _SECTOR_BYTES_MOST:
-        raise table.error("sector", "must be 512B, 1KiB, 2KiB or 4KiB")
-    shingles = table.sub("smr")
-    params = DiskParams(
-        capacity_bytes=table.size_bytes("capacity", least=1),
-        rpm=table.integer("rpm", least=60, most=100_000),
-        heads=table.integer("heads", least=1, most=64),
-        track_to_track_ns=track_to_track_ns,
-        average_seek_ns=average_seek_ns,
-        full_stroke_ns=table.time_ns("full_stroke", 2 * average_seek_ns),
-        seek_crossover=table.number("seek_crossover", 0.3, least=0.01, most=0.9),
-        write_settle_ns=table.time_ns("write_settle", DiskParams.write_settle_ns),
-        head_switch_ns=table.time_ns("head_switch", track_to_track_ns),
-        outer_rate_bytes_per_s=outer_rate,
-        inner_rate_bytes_per_s=table.bandwidth_bytes_per_s(
-            "inner_rate", int(outer_rate * _INNER_OVER_OUTER)
-        ),
-        rates_sustained=table.choice("rates", ("sustained", "media"), "sustained") == "sustained",
-        zone_count=table.integer("zones", 16, least=1, most=256),
-        sector_bytes=sector_bytes,
-        link_bytes_per_s=table.bandwidth_bytes_per_s("link", DiskParams.link_bytes_per_s),
-        overhead_ns=table.time_ns("overhead", DiskParams.overhead_ns),
-        queue_depth=table.integer("queue", DiskParams.queue_depth, least=1, most=1024),
-        shortest_positioning_first=table.choice("scheduler", ("sptf", "fcfs"), "sptf") == "sptf",
-        age_limit_ns=table.time_ns("age_limit", DiskParams.age_limit_ns),
-        cache_bytes=table.size_bytes("cache", DiskParams.cache_bytes),
-        segment_count=table.integer("segments", DiskParams.segment_count, most=1024),
-        read_ahead_bytes=_optional_size_bytes(table, "read_ahead"),
-        write_cache=table.boolean("write_cache", True),
-        write_buffer_bytes=_optional_size_bytes(table, "write_buffer"),
-        write_extents=table.integer("write_extents", DiskParams.write_extents, least=1, most=65536),
-        shingles=None if shingles is None else parse_shingles(shingles, sector_bytes),
-    )
-    table.finish()
-    _check(params, table)
-    return params
-
-
-def _optional_size_bytes(table: Table, key: str) -> int | None:
-    size_bytes = table.size_bytes(key, 0)
-    return size_bytes if key in table else None
-
-
-def _check(params: DiskParams, table: Table) -> None:
-    """Refuse combinations that no drive can have."""
-    if params.inner_rate_bytes_per_s > params.outer_rate_bytes_per_s:
-        raise table.error("inner_rate", "must not be more than outer_rate")
-    if params.full_stroke_ns < params.track_to_track_ns:
-        raise table.error("full_stroke", "must not be less than track_to_track")
-    if params.link_bytes_per_s > _LINK_MOST:
-        raise table.error("link", "must be at most 1TB/s")
-    if params.write_buffer_size_bytes > params.cache_bytes:
-        raise table.error("write_buffer", "must not be more than cache")
-    if params.read_ahead_size_bytes > params.segment_bytes:
-        raise table.error(
-            "read_ahead", f"must not be more than a cache segment, {params.segment_bytes} bytes"
-        )
-    try:
-        _ = params.geometry
-    except ValueError as error:
-        raise table.error("capacity", str(error)) from error
-    try:
-        _ = params.seek_curve
-    except ValueError as error:
-        raise table.error("average_seek", str(error)) from error
+    def _check_shingles(self, table: Table, shingles: Shingles) -> None:
+        for name, size_bytes in (
+            ("smr.band", shingles.band_bytes),
+            ("smr.clean_unit", shingles.clean_unit_bytes),
+        ):
+            if size_bytes % self.sector_bytes:
+                raise table.error(
+                    name, f"must be a multiple of the sector, {self.sector_bytes} bytes"
+                )
+        if shingles.cache_bytes < 2 * shingles.band_bytes:
+            raise table.error(
+                "smr.cache", f"must be at least two bands, {2 * shingles.band_bytes} bytes"
+            )

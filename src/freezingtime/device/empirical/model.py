@@ -36,16 +36,19 @@ and Nelson, "Autoregressive to anything", Operations Research Letters 19, 1996).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
+from msgspec import field
 from numpy.typing import NDArray
 
+from freezingtime.device.base import Device
 from freezingtime.device.latency.distribution import MAX_DRAW_NS
 from freezingtime.device.latency.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
+from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
+from freezingtime.device.schema import Notation, Parameters, SizeBytes, key
 from freezingtime.device.trace_device import (
     CLASS_OF_OPERATION,
     DeviceTrace,
@@ -62,77 +65,89 @@ if TYPE_CHECKING:
 _MAX_DEPTH = 2**20
 _MAX_CORRELATION = 0.999
 _CLASS_NAMES = {operation_class.name.lower(): operation_class for operation_class in OperationClass}
+_SIZE_MISSING = 'is missing; it must be a size such as "16KiB"'
 _QUANTILES_HELP = (
     'must be a list such as [[0.0, "60us"], [0.99, "232us"], [1.0, "1ms"]]: '
     "probabilities that increase from 0 to 1, times that do not decrease"
 )
 
 
-@dataclass(frozen=True)
-class QuantileTable:
-    """The distribution of one operation's times at one size and depth.
-
-    ``points`` are (probability, time in ns), probabilities increasing from 0 to 1 and times
-    not decreasing.
-    """
-
-    operation_class: OperationClass
-    size_bytes: int
-    depth: int
-    points: tuple[tuple[float, int], ...]
-
-
-@dataclass(frozen=True)
-class EmpiricalParams:
-    """Quantile tables, and the correlation (0 to 0.999) of successive requests."""
-
-    tables: tuple[QuantileTable, ...]
-    correlation: float = 0.0
-
-    @classmethod
-    def parse(cls, table: Table) -> EmpiricalParams:
-        """Read a model's table.
-
-        Raises:
-            InputError: a key is unknown or missing, its value is not possible, or the grid
-                of an operation has a hole or a point twice.
-        """
-        parsed = tuple(_parse_quantile_table(part) for part in table.tables("table"))
-        for name in ("read", "write"):
-            if not any(part.operation_class == _CLASS_NAMES[name] for part in parsed):
-                raise table.error("table", f'there must be one with operation = "{name}"')
-        for name, operation_class in _CLASS_NAMES.items():
-            hole = _grid_fault([part for part in parsed if part.operation_class == operation_class])
-            if hole:
-                raise table.error("table", f"the {name} tables {hole}")
-        correlation = table.number("correlation", 0.0, most=_MAX_CORRELATION)
-        table.finish()
-        return cls(parsed, correlation)
-
-
-def _parse_quantile_table(table: Table) -> QuantileTable:
-    operation_class = _CLASS_NAMES[table.choice("operation", list(_CLASS_NAMES))]
-    size_bytes = 0
-    if operation_class is not OperationClass.FLUSH:
-        size_bytes = table.size_bytes("size", least=1)
-    depth = table.integer("depth", 1, least=1, most=_MAX_DEPTH)
-    points = _parse_points(table)
-    table.finish()
-    return QuantileTable(operation_class, size_bytes, depth, points)
-
-
-def _parse_points(table: Table) -> tuple[tuple[float, int], ...]:
-    values: list[Any] = table.array("quantiles", _QUANTILES_HELP)
+def _parse_points(values: Any) -> tuple[tuple[float, int], ...]:
     try:
         points = tuple((float(probability), parse_time_ns(text)) for probability, text in values)
     except (TypeError, ValueError, AttributeError, InputError) as error:
-        raise table.error("quantiles", _QUANTILES_HELP) from error
+        raise InputError(_QUANTILES_HELP) from error
     ordered = all(a[0] < b[0] and a[1] <= b[1] for a, b in pairwise(points))
     if len(points) < 2 or points[0][0] != 0 or points[-1][0] != 1 or not ordered:
-        raise table.error("quantiles", _QUANTILES_HELP)
+        raise InputError(_QUANTILES_HELP)
     if points[-1][1] > MAX_DRAW_NS:
-        raise table.error("quantiles", f"times must be at most {format_time_ns(MAX_DRAW_NS)}")
+        raise InputError(f"times must be at most {format_time_ns(MAX_DRAW_NS)}")
     return points
+
+
+#: (probability, time in ns), probabilities increasing from 0 to 1 and times not decreasing.
+Quantiles: TypeAlias = Annotated[
+    tuple[tuple[float, int], ...],
+    Notation(
+        kind="list", problem=_QUANTILES_HELP, parse=_parse_points, schema={"type": "array"}
+    ).meta(),
+]
+
+
+class QuantileTable(Parameters, frozen=True, kw_only=True):
+    """The distribution of one operation's times at one size and depth."""
+
+    operation: Annotated[Literal["read", "write", "flush", "discard"], key("what was measured")]
+    size_bytes: Annotated[SizeBytes, key("the length of its requests; not for a flush")] = 0
+    depth: Annotated[int, key("how many requests were in flight", least=1, most=_MAX_DEPTH)] = 1
+    points: Annotated[
+        Quantiles,
+        key(
+            "pairs of a probability, from 0 to 1, and the time that so many requests do not exceed"
+        ),
+    ] = field(name="quantiles")
+
+    @property
+    def operation_class(self) -> OperationClass:
+        """The class of its operation."""
+        return _CLASS_NAMES[self.operation]
+
+    def check(self, table: Table) -> None:
+        if self.operation == "flush" and "size" in table:
+            raise table.error("size", "a flush has none; remove it")
+        if self.operation != "flush" and not self.size_bytes:
+            raise table.error("size", "must be at least 1B" if "size" in table else _SIZE_MISSING)
+
+
+class EmpiricalParams(ModelParameters, frozen=True, kw_only=True):
+    """Quantile tables, and the correlation (0 to 0.999) of successive requests."""
+
+    tables: Annotated[
+        tuple[QuantileTable, ...],
+        key(
+            "one for each operation, size and depth that was measured; at least one for reads "
+            "and one for writes"
+        ),
+    ] = field(name="table")
+    correlation: Annotated[
+        float,
+        key(
+            "of successive requests of an operation: above 0, slow ones come in clusters",
+            most=_MAX_CORRELATION,
+        ),
+    ] = 0.0
+
+    def make(self, making: Making) -> Device:
+        return EmpiricalDevice(self, making.seed)
+
+    def check(self, table: Table) -> None:
+        for name in ("read", "write"):
+            if not any(part.operation == name for part in self.tables):
+                raise table.error("table", f'there must be one with operation = "{name}"')
+        for name in _CLASS_NAMES:
+            hole = _grid_fault([part for part in self.tables if part.operation == name])
+            if hole:
+                raise table.error("table", f"the {name} tables {hole}")
 
 
 def _grid_fault(tables: Sequence[QuantileTable]) -> str | None:
@@ -235,7 +250,7 @@ def _grid(tables: Sequence[QuantileTable], operation_class: OperationClass) -> G
 
     own = [table for table in tables if table.operation_class == operation_class]
     if not own:
-        own = [QuantileTable(operation_class, 0, 1, ((0.0, 0), (1.0, 0)))]
+        own = [QuantileTable(operation="flush", points=((0.0, 0), (1.0, 0)))]
     own.sort(key=lambda table: (table.size_bytes, table.depth))
     points = [point for table in own for point in table.points]
     return Grid(

@@ -2,6 +2,6 @@
 """SSDs: flash dies behind channels, a flash translation layer, a DRAM write buffer."""
 
 from freezingtime.device.flash.model import FlashDevice
-from freezingtime.device.flash.parameters import FlashParams, parse
+from freezingtime.device.flash.parameters import FlashParams
 
-__all__ = ["FlashDevice", "FlashParams", "parse"]
+__all__ = ["FlashDevice", "FlashParams"]

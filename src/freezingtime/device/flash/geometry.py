@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.device.flash.parameters import FlashParams
+from freezingtime.device.flash.parameters import FlashParams, Zones
 from freezingtime.errors import InputError
 from freezingtime.units import format_size_bytes
 
@@ -87,46 +87,47 @@ def shape(params: FlashParams, size_bytes: int | None) -> FlashGeometry:
     Raises:
         InputError: the disk has no size, does not fit, or is too large to be mapped.
     """
-    if params.zone_bytes:
-        return _zoned(params, size_bytes)
-    if params.blocks_per_plane is not None:
-        return _given(params, params.blocks_per_plane, size_bytes)
+    if params.zones is not None:
+        return _zoned(params, params.zones, size_bytes)
+    if params.array.blocks_per_plane:
+        return _given(params, params.array.blocks_per_plane, size_bytes)
     if size_bytes is None:
         raise InputError("the SSD has no size: give the disk a size, or blocks_per_plane")
     return _cut_to_size(params, size_bytes)
 
 
 def _given(params: FlashParams, blocks_per_lane: int, size_bytes: int | None) -> FlashGeometry:
-    slots_per_block = params.pages_per_block * _slots_per_page(params)
+    slots_per_block = params.array.pages_per_block * _slots_per_page(params)
     lanes = _lane_count(params)
     stripe_units = lanes * _slots_per_page(params)
     raw_units = lanes * blocks_per_lane * slots_per_block
-    units = int(raw_units / (1 + params.over_provisioning)) // stripe_units * stripe_units
+    units = int(raw_units / (1 + params.mapping.over_provisioning)) // stripe_units * stripe_units
     slc_blocks = _slc_blocks_per_lane(params, units, slots_per_block)
-    usable_blocks = blocks_per_lane - params.gc_free_blocks - frontiers(params) - slc_blocks
+    usable_blocks = blocks_per_lane - params.mapping.gc_free_blocks - frontiers(params) - slc_blocks
     if usable_blocks * slots_per_block * lanes <= units + _translation_pages(params, units):
         raise InputError(
             f"blocks_per_plane = {blocks_per_lane}: too few for over_provisioning = "
-            f"{params.over_provisioning:g} and gc_free_blocks = {params.gc_free_blocks}; "
+            f"{params.mapping.over_provisioning:g} and gc_free_blocks = "
+            f"{params.mapping.gc_free_blocks}; "
             "raise one of the first two or lower the last"
         )
-    unit_bytes = params.mapping_unit_bytes
+    unit_bytes = params.mapping.mapping_unit_bytes
     if size_bytes is not None and size_bytes > units * unit_bytes:
         raise InputError(
             f"a disk of {format_size_bytes(size_bytes)} does not fit: the flash of this SSD "
             f"holds {format_size_bytes(units * unit_bytes)} besides its spare space"
         )
-    return _geometry(params, units, slots_per_block, blocks_per_lane, params.erase_ns)
+    return _geometry(params, units, slots_per_block, blocks_per_lane, params.cells.erase_ns)
 
 
 def _cut_to_size(params: FlashParams, size_bytes: int) -> FlashGeometry:
     slots_per_page = _slots_per_page(params)
-    units = -(-size_bytes // params.mapping_unit_bytes)
+    units = -(-size_bytes // params.mapping.mapping_unit_bytes)
     mapped_units = units + _translation_pages(params, units)
     slots_per_lane = -(-mapped_units // (_lane_count(params) * slots_per_page)) * slots_per_page
-    slots_with_spare = math.ceil(slots_per_lane * (1 + params.over_provisioning))
-    slots_per_program = params.pages_per_program * slots_per_page
-    programs_per_block = params.pages_per_block // params.pages_per_program
+    slots_with_spare = math.ceil(slots_per_lane * (1 + params.mapping.over_provisioning))
+    slots_per_program = params.cells.pages_per_program * slots_per_page
+    programs_per_block = params.array.pages_per_block // params.cells.pages_per_program
     programs_wanted = slots_with_spare // (_BLOCKS_PER_LANE_LEAST * slots_per_program)
     programs_kept = min(programs_per_block, max(programs_wanted, _PROGRAMS_PER_BLOCK_LEAST))
     slots_per_block = programs_kept * slots_per_program
@@ -135,61 +136,62 @@ def _cut_to_size(params: FlashParams, size_bytes: int) -> FlashGeometry:
         round(slots_with_spare / slots_per_block),
         -(-(slots_per_lane + 2 * slots_per_program) // slots_per_block) + 1,
     )
-    blocks_per_lane = filled_blocks - 1 + frontiers(params) + params.gc_free_blocks
+    blocks_per_lane = filled_blocks - 1 + frontiers(params) + params.mapping.gc_free_blocks
     blocks_per_lane += _slc_blocks_per_lane(params, units, slots_per_block)
-    erase_ns = params.erase_ns * programs_kept // programs_per_block
+    erase_ns = params.cells.erase_ns * programs_kept // programs_per_block
     return _geometry(params, units, slots_per_block, blocks_per_lane, erase_ns)
 
 
-def _zoned(params: FlashParams, size_bytes: int | None) -> FlashGeometry:
+def _zoned(params: FlashParams, declared: Zones, size_bytes: int | None) -> FlashGeometry:
     """Whole blocks for each zone: what a zone leaves of its last blocks stays unused."""
     lanes = _lane_count(params)
-    zone_lanes = lanes if params.zone_lanes is None else params.zone_lanes
+    zone_lanes = lanes if declared.zone_lanes is None else declared.zone_lanes
     if lanes % zone_lanes:
         raise InputError(f"zones: planes = {zone_lanes}: must divide what there is, {lanes}")
-    slots_per_block = params.pages_per_block * _slots_per_page(params)
-    zone_slots = params.zone_capacity_bytes // params.mapping_unit_bytes
-    slots_per_program = params.pages_per_program * _slots_per_page(params)
+    slots_per_block = params.array.pages_per_block * _slots_per_page(params)
+    zone_slots = declared.zone_capacity_bytes // params.mapping.mapping_unit_bytes
+    slots_per_program = params.cells.pages_per_program * _slots_per_page(params)
     lane_slots = -(-zone_slots // (zone_lanes * slots_per_program)) * slots_per_program
     zone_blocks = -(-lane_slots // slots_per_block)
     groups = lanes // zone_lanes
-    if params.blocks_per_plane is not None:
-        zones_max = params.blocks_per_plane // zone_blocks * groups
-        zones = _zone_count(params, size_bytes or max(1, zones_max) * params.zone_bytes)
+    if params.array.blocks_per_plane:
+        zones_max = params.array.blocks_per_plane // zone_blocks * groups
+        zones = _zone_count(declared, size_bytes or max(1, zones_max) * declared.zone_bytes)
         if zones > zones_max:
             raise InputError(
-                f"blocks_per_plane = {params.blocks_per_plane}: room for {zones_max} zones, "
+                f"blocks_per_plane = {params.array.blocks_per_plane}: room for {zones_max} zones, "
                 f"and the disk has {zones}"
             )
     elif size_bytes is None:
         raise InputError("the SSD has no size: give the disk a size, or blocks_per_plane")
     else:
-        zones = _zone_count(params, size_bytes)
-    room = params.write_buffer_bytes // (slots_per_program * params.mapping_unit_bytes)
-    if room < (params.zone_limit or 1):
+        zones = _zone_count(declared, size_bytes)
+    buffer_bytes = params.write_buffer.write_buffer_bytes
+    room = buffer_bytes // (slots_per_program * params.mapping.mapping_unit_bytes)
+    if room < (declared.zone_limit or 1):
         raise InputError(
-            f"write_buffer.size = {params.write_buffer_bytes}: holds a program for each of {room} "
-            f"zones, and {params.zone_limit or 1} may be open; enlarge it or lower open_limit"
+            f"write_buffer.size = {buffer_bytes}: holds a program for each of {room} zones, "
+            f"and {declared.zone_limit or 1} may be open; enlarge it or lower open_limit"
         )
     return _geometry(
         params,
-        zones * params.zone_bytes // params.mapping_unit_bytes,
+        zones * declared.zone_bytes // params.mapping.mapping_unit_bytes,
         slots_per_block,
         -(-zones // groups) * zone_blocks,
-        params.erase_ns,
+        params.cells.erase_ns,
         zones=zones,
         zone_lanes=zone_lanes,
         zone_blocks=zone_blocks,
-        open_zones_max=min(zones, params.zone_limit or room),
+        open_zones_max=min(zones, declared.zone_limit or room),
     )
 
 
-def _zone_count(params: FlashParams, size_bytes: int) -> int:
-    zones, rest_bytes = divmod(size_bytes, params.zone_bytes)
+def _zone_count(declared: Zones, size_bytes: int) -> int:
+    zones, rest_bytes = divmod(size_bytes, declared.zone_bytes)
     if rest_bytes:
         raise InputError(
-            f"a disk of {size_bytes} bytes does not consist of zones of {params.zone_bytes}; "
-            f"make it {max(1, zones) * params.zone_bytes} bytes"
+            f"a disk of {size_bytes} bytes does not consist of zones of {declared.zone_bytes}; "
+            f"make it {max(1, zones) * declared.zone_bytes} bytes"
         )
     return zones
 
@@ -207,16 +209,16 @@ def _geometry(
     open_zones_max: int = 0,
 ) -> FlashGeometry:
     channel_of_lane, server_of_lane, reader_of_lane = _lane_tables(params)
-    readers_per_server = params.planes_per_die if params.plane_reads else 1
+    readers_per_server = params.array.planes_per_die if params.cells.plane_reads else 1
     geometry = FlashGeometry(
         units=units,
         translation_entries=_translation_entries(params),
         translation_pages=_translation_pages(params, units),
         slots_per_sense=_slots_per_page(params),
         slots_per_read=_slots_per_page(params)
-        // (_merged_planes(params) if params.plane_reads else 1),
+        // (_merged_planes(params) if params.cells.plane_reads else 1),
         readers_per_server=readers_per_server,
-        slots_per_program=params.pages_per_program * _slots_per_page(params),
+        slots_per_program=params.cells.pages_per_program * _slots_per_page(params),
         slots_per_block=slots_per_block,
         blocks_per_lane=blocks_per_lane,
         slc_slots_per_block=_slc_slots_per_block(params, slots_per_block),
@@ -232,49 +234,50 @@ def _geometry(
     )
     if geometry.slots > _SLOTS_MAX:
         raise InputError(
-            f"the SSD has {geometry.slots} mapping units of {params.mapping_unit_bytes} bytes; "
+            f"the SSD has {geometry.slots} mapping units of {params.mapping.mapping_unit_bytes} "
+            "bytes; "
             f"at most {_SLOTS_MAX} can be kept: use a larger mapping unit"
         )
     return geometry
 
 
 def _translation_entries(params: FlashParams) -> int:
-    return params.mapping_unit_bytes // _MAP_ENTRY_BYTES
+    return params.mapping.mapping_unit_bytes // _MAP_ENTRY_BYTES
 
 
 def _translation_pages(params: FlashParams, units: int) -> int:
-    if params.mapping_cache_bytes is None:
+    if params.mapping.mapping_cache_bytes is None:
         return 0
     return -(-units // _translation_entries(params))
 
 
 def _slc_slots_per_block(params: FlashParams, slots_per_block: int) -> int:
     pages = slots_per_block // _slots_per_page(params)
-    return max(1, pages // params.slc_bits_per_cell) * _slots_per_page(params)
+    return max(1, pages // params.slc_cache.slc_bits_per_cell) * _slots_per_page(params)
 
 
 def _slc_blocks_per_lane(params: FlashParams, units: int, slots_per_block: int) -> int:
-    cached_units_per_lane = units * params.slc_cache_share / _lane_count(params)
+    cached_units_per_lane = units * params.slc_cache.slc_cache_share / _lane_count(params)
     return math.ceil(cached_units_per_lane / _slc_slots_per_block(params, slots_per_block))
 
 
 def frontiers(params: FlashParams) -> int:
     """Open blocks of a lane: for the host's data, for those moved, and for cold ones apart."""
-    return 2 if params.wear_spread is None else 3
+    return 2 if params.mapping.wear_spread is None else 3
 
 
 def _merged_planes(params: FlashParams) -> int:
-    return params.planes_per_die if params.multi_plane else 1
+    return params.array.planes_per_die if params.cells.multi_plane else 1
 
 
 def _slots_per_page(params: FlashParams) -> int:
     """Slots of a page, which with lockstep is as wide as all planes of the die."""
-    return params.page_bytes // params.mapping_unit_bytes * _merged_planes(params)
+    return params.array.page_bytes // params.mapping.mapping_unit_bytes * _merged_planes(params)
 
 
 def _lane_count(params: FlashParams) -> int:
-    dies = params.channels * params.chips_per_channel * params.dies_per_chip
-    return dies * params.planes_per_die // _merged_planes(params)
+    dies = params.array.channels * params.array.chips_per_channel * params.array.dies_per_chip
+    return dies * params.array.planes_per_die // _merged_planes(params)
 
 
 def _lane_tables(
@@ -282,18 +285,18 @@ def _lane_tables(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """The channel, the server and the first reader of each lane, lanes in striping order."""
     extent = {
-        "C": params.channels,
-        "W": params.chips_per_channel,
-        "D": params.dies_per_chip,
-        "P": params.planes_per_die // _merged_planes(params),
+        "C": params.array.channels,
+        "W": params.array.chips_per_channel,
+        "D": params.array.dies_per_chip,
+        "P": params.array.planes_per_die // _merged_planes(params),
     }
     rest = np.arange(_lane_count(params), dtype=np.int64)
     place: dict[str, NDArray[np.int64]] = {}
-    for dimension in params.allocation_order:
+    for dimension in params.mapping.allocation_order:
         rest, place[dimension] = np.divmod(rest, extent[dimension])
-    chip = place["C"] * params.chips_per_channel + place["W"]
-    die = chip * params.dies_per_chip + place["D"]
+    chip = place["C"] * params.array.chips_per_channel + place["W"]
+    die = chip * params.array.dies_per_chip + place["D"]
     plane = die * extent["P"] + place["P"]
-    server = {"chip": chip, "die": die, "plane": plane}[params.scheduler]
-    reader = die * params.planes_per_die + place["P"] if params.plane_reads else server
+    server = {"chip": chip, "die": die, "plane": plane}[params.cells.scheduler]
+    reader = die * params.array.planes_per_die + place["P"] if params.cells.plane_reads else server
     return place["C"], server, reader

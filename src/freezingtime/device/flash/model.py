@@ -60,8 +60,8 @@ class FlashDevice(Device):
 
         self._kernels = kernels
         self._geometry = shape(params, size_bytes)
-        self._capacity_bytes = self._geometry.units * params.mapping_unit_bytes
-        self._queue_depth = params.queue_depth
+        self._capacity_bytes = self._geometry.units * params.mapping.mapping_unit_bytes
+        self._queue_depth = params.host.queue_depth
         self._state = new_state(params, self._geometry)
         # What the kernels call the state by: see kernels/memory.py.
         self._table = np.array(

@@ -43,348 +43,434 @@ What a drive with TLC flash may look like; much has a default::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeAlias
 
+from msgspec import field, structs
+
+from freezingtime.device.base import Device
+from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
+from freezingtime.device.schema import (
+    Bandwidth,
+    Notation,
+    Parameters,
+    SizeBytes,
+    TimeNs,
+    key,
+    keys_of,
+)
+from freezingtime.disk_traits import DiskTraits
 from freezingtime.errors import InputError
-from freezingtime.units import parse_time_ns
+from freezingtime.units import format_time_ns, parse_time_ns
 
-ALLOCATIONS = ("static", "dynamic")
-SCHEDULERS = ("plane", "die", "chip")
-GC_POLICIES = ("greedy", "cost-benefit")
-GC_PACINGS = ("spread", "burst")
-DISCARDS = ("honoured", "ignored")
-LINK_TRANSFERS = ("pipelined", "whole")
-PRECONDITIONS = ("fresh", "sequential", "steady")
 PAGE_KINDS_MAX = 8
 WRITE_BUFFER_BYTES_MAX = 2**32
 
 _SECTOR_BYTES = 512
 _MAPPING_UNIT_BYTES_MAX = 32 * 1024
-_MAPPING_WITHOUT_ZONES = (
-    "allocation",
-    "over_provisioning",
-    "gc_policy",
-    "gc_free_blocks",
-    "gc_pacing",
-    "gc_idle",
-    "gc_idle_free_blocks",
-    "wear_spread",
-    "cache",
-    "discard",
-)
-_TIME_NS_MAX = 60 * 10**9
+#: Sums of times of at most a minute stay far inside 64 bits.
+_MINUTE_NS = 60 * 10**9
+#: What the mapping may say with zones, which have no translation layer.
+_MAPPING_WITH_ZONES = ("unit", "order")
 
 
-@dataclass(frozen=True, kw_only=True)
-class FlashParams:
-    """An SSD. Built by :func:`parse`, which checks; the defaults are plain TLC flash.
-
-    The unit of everything is in its name; a bandwidth counts bytes per second.
-    """
-
-    # The flash array. None: as many blocks as the disk's size needs.
-    channels: int
-    chips_per_channel: int
-    dies_per_chip: int
-    planes_per_die: int
-    pages_per_block: int
-    page_bytes: int
-    blocks_per_plane: int | None = None
-
-    # The cells. One time for each kind of page, in the order in which a block has them.
-    read_ns: tuple[int, ...] = (60_000,)
-    program_ns: tuple[int, ...] = (600_000,)
-    erase_ns: int = 3_500_000
-    pages_per_program: int = 1
-    """Pages of one plane that are programmed at once (3: one-shot TLC)."""
-    multi_plane: bool = False
-    """Whether the planes of a die work in lockstep on one wide page."""
-    scheduler: str = "die"
-    """What does one thing at a time: a plane, a die, or (as in MQSim) a chip."""
-    plane_reads: bool = False
-    """Whether the planes of a die read for the host independently of each other."""
-    read_priority: bool = True
-    """Whether host reads pass programs, erases and garbage collection that wait."""
-    suspend_ns: int | None = None
-    """Time to suspend a program or erase for a read; None: it runs to its end."""
-    resume_ns: int = 0
-    suspensions_per_operation: int = 4
-
-    # The way between the host and the cells.
-    channel_bytes_per_s: int = 800_000_000
-    read_command_ns: int = 300
-    transfer_setup_ns: int = 0
-    program_command_ns: int = 300
-    link_bytes_per_s: int = 3_200_000_000
-    link_transfer: str = "pipelined"
-    """A read's data go to the host page by page, or once all of it is there."""
-    queue_depth: int = 1024
-    writes_waiting_max: int | None = None
-    """While so many writes wait for room in the write buffer, no command is taken up; None: any."""
-    submission_ns: int = 0
-    command_interval_ns: int = 0
-    """The least time between two commands that the controller takes up."""
-    read_overhead_ns: int = 0
-    write_overhead_ns: int = 0
-    flush_ns: int = 0
-    discard_ns: int = 0
-
-    # The write buffer. 0 bytes: writes complete when they are on flash.
-    write_buffer_bytes: int = 0
-    buffer_bytes_per_s: int = 3_200_000_000
-    buffer_access_ns: int = 0
-    power_loss_protection: bool = False
-    """Whether what is in the buffer counts as stable."""
-
-    # The SLC cache: spare blocks that are programmed with one bit a cell. 0: none.
-    slc_cache_share: float = 0.0
-    """What fits into it, as a share of the disk; it scales with the disk."""
-    slc_bits_per_cell: int = 3
-    """Bits of a cell that is not in the cache: how many times less a block holds in it."""
-    slc_read_ns: int = 25_000
-    slc_program_ns: int = 200_000
-    slc_idle_ns: int = 100_000_000
-    """A die that has been idle for so long folds what is cached into ordinary blocks."""
-
-    # The flash translation layer.
-    mapping_unit_bytes: int = 4096
-    allocation: str = "dynamic"
-    allocation_order: str = "CWDP"
-    """Which of channel, way (chip), die and plane changes fastest from page to page."""
-    over_provisioning: float = 0.07
-    """Spare capacity over the logical capacity."""
-    gc_policy: str = "greedy"
-    gc_free_blocks: int = 2
-    """Garbage is collected where a plane has fewer free blocks than this; at least 2."""
-    gc_pacing: str = "spread"
-    gc_idle_free_blocks: int = 0
-    """Free blocks of a plane up to which an idle die collects garbage; 0: it does not."""
-    gc_idle_ns: int = 50_000_000
-    """A die that has been idle for so long collects garbage."""
-    wear_spread: int | None = None
-    """Erases by which blocks of a plane may differ before cold data are moved; None: any."""
-    zone_bytes: int = 0
-    """0: there are no zones, but a flash translation layer."""
-    zone_capacity_bytes: int = 0
-    zone_lanes: int | None = None
-    """Over how many dies, or planes that work on their own, a zone lies; None: all."""
-    zone_limit: int | None = None
-    """Zones that may be partly written at once; None: as many as the buffer has room for."""
-    mapping_cache_bytes: int | None = None
-    """Memory for the part of the map that is not only on flash; None: the map is all in DRAM."""
-    honours_discard: bool = True
-    """Whether a discard makes garbage of what it covers; else it only takes its time."""
-    precondition: str = "fresh"
-
-
-def parse(table: Table) -> FlashParams:
-    """Read an SSD's parameters.
-
-    Raises:
-        InputError: a value is missing, unknown or not possible; file and key are named.
-    """
-    array, cells, mapping = (table.sub_or_empty(key) for key in ("array", "cells", "mapping"))
-    zones = table.sub("zones")
-    params = FlashParams(
-        **_parse_array(array),
-        **_parse_cells(cells),
-        **_parse_channel(table.sub_or_empty("channel")),
-        **_parse_host(table.sub_or_empty("host")),
-        **_parse_write_buffer(table.sub_or_empty("write_buffer")),
-        **_parse_slc_cache(table.sub_or_empty("slc_cache")),
-        **_parse_mapping(mapping),
-        **_parse_zones(zones),
-        precondition=table.choice("precondition", PRECONDITIONS, "fresh"),
-    )
-    if zones is not None:
-        zones.finish()
-        _check_zones(params, table, mapping, zones)
-    for part in (array, cells, mapping, table):
-        part.finish()
-    if params.pages_per_block % params.pages_per_program:
-        raise cells.error("pages_per_program", "must divide the array's pages_per_block")
-    if params.plane_reads and params.scheduler != "die":
-        raise cells.error("plane_reads", 'needs scheduler = "die"')
-    if params.suspend_ns is not None and not params.read_priority:
-        raise cells.error("t_suspend", "needs read_priority = true")
-    if params.page_bytes % params.mapping_unit_bytes:
-        raise mapping.error("unit", f"must divide the array's page, {params.page_bytes} bytes")
-    return params
-
-
-def _parse_array(table: Table) -> dict[str, Any]:
-    return {
-        "channels": table.integer("channels", least=1, most=256),
-        "chips_per_channel": table.integer("chips_per_channel", 1, least=1, most=256),
-        "dies_per_chip": table.integer("dies_per_chip", 1, least=1, most=64),
-        "planes_per_die": table.integer("planes_per_die", 1, least=1, most=64),
-        "pages_per_block": table.integer("pages_per_block", least=1, most=65536),
-        "page_bytes": table.size_bytes("page", least=_SECTOR_BYTES),
-        "blocks_per_plane": table.integer("blocks_per_plane", 0, most=2**24) or None,
-    }
-
-
-def _parse_cells(table: Table) -> dict[str, Any]:
-    return {
-        "read_ns": _times_ns(table, "t_read"),
-        "program_ns": _times_ns(table, "t_program"),
-        "erase_ns": _time_ns(table, "t_erase", None),
-        "pages_per_program": table.integer("pages_per_program", 1, least=1, most=16),
-        "multi_plane": table.boolean("multi_plane", False),
-        "scheduler": table.choice("scheduler", SCHEDULERS, "die"),
-        "plane_reads": table.boolean("plane_reads", False),
-        "read_priority": table.boolean("read_priority", True),
-        "suspend_ns": _time_ns(table, "t_suspend", 0) if "t_suspend" in table else None,
-        "resume_ns": _time_ns(table, "t_resume", 0),
-        "suspensions_per_operation": table.integer("suspensions", 4, least=1, most=100),
-    }
-
-
-def _parse_channel(table: Table) -> dict[str, Any]:
-    values = {
-        "channel_bytes_per_s": table.bandwidth_bytes_per_s("bandwidth"),
-        "read_command_ns": _time_ns(table, "t_read_command", 300),
-        "transfer_setup_ns": _time_ns(table, "t_setup", 0),
-        "program_command_ns": _time_ns(table, "t_program_command", 300),
-    }
-    table.finish()
-    return values
-
-
-def _parse_host(table: Table) -> dict[str, Any]:
-    values = {
-        "link_bytes_per_s": table.bandwidth_bytes_per_s("bandwidth"),
-        "link_transfer": table.choice("transfer", LINK_TRANSFERS, "pipelined"),
-        "queue_depth": table.integer("queue_depth", 1024, least=1, most=65536),
-        "writes_waiting_max": table.integer("writes_waiting", 0, most=65536) or None,
-        "submission_ns": _time_ns(table, "t_submission", 0),
-        "command_interval_ns": _time_ns(table, "t_command_interval", 0),
-        "read_overhead_ns": _time_ns(table, "t_read", 0),
-        "write_overhead_ns": _time_ns(table, "t_write", 0),
-        "flush_ns": _time_ns(table, "t_flush", 0),
-        "discard_ns": _time_ns(table, "t_discard", 0),
-    }
-    table.finish()
-    return values
-
-
-def _parse_write_buffer(table: Table) -> dict[str, Any]:
-    values = {
-        "write_buffer_bytes": table.size_bytes("size", 0),
-        "buffer_bytes_per_s": table.bandwidth_bytes_per_s("bandwidth", 3_200_000_000),
-        "buffer_access_ns": _time_ns(table, "t_access", 0),
-        "power_loss_protection": table.boolean("power_loss_protection", False),
-    }
-    if values["write_buffer_bytes"] > WRITE_BUFFER_BYTES_MAX:
-        raise table.error("size", f"must be at most {WRITE_BUFFER_BYTES_MAX} bytes")
-    table.finish()
-    return values
-
-
-def _parse_slc_cache(table: Table) -> dict[str, Any]:
-    values = {
-        "slc_cache_share": table.number("share", 0.0, most=1.0),
-        "slc_bits_per_cell": table.integer("bits_per_cell", 3, least=2, most=5),
-        "slc_read_ns": _time_ns(table, "t_read", 25_000),
-        "slc_program_ns": _time_ns(table, "t_program", 200_000),
-        "slc_idle_ns": _time_ns(table, "t_idle", 100_000_000),
-    }
-    table.finish()
-    return values
-
-
-def _parse_mapping(table: Table) -> dict[str, Any]:
-    unit_bytes = table.size_bytes("unit", 4096, least=_SECTOR_BYTES)
-    if unit_bytes & (unit_bytes - 1) or unit_bytes > _MAPPING_UNIT_BYTES_MAX:
-        raise table.error("unit", "must be a power of two from 512 to 32KiB")
-    order = table.text("order", "CWDP")
-    if sorted(order) != sorted("CWDP"):
-        raise table.error("order", "must name C, W, D and P (channel, way, die, plane) once each")
-    return {
-        "mapping_unit_bytes": unit_bytes,
-        "allocation": table.choice("allocation", ALLOCATIONS, "dynamic"),
-        "allocation_order": order,
-        "over_provisioning": table.number("over_provisioning", 0.07, least=0.01, most=10.0),
-        "gc_policy": table.choice("gc_policy", GC_POLICIES, "greedy"),
-        "gc_free_blocks": table.integer("gc_free_blocks", 2, least=2, most=4096),
-        "gc_pacing": table.choice("gc_pacing", GC_PACINGS, "spread"),
-        **_parse_idle_collection(table),
-        "wear_spread": (
-            table.integer("wear_spread", least=1, most=10**6) if "wear_spread" in table else None
-        ),
-        "mapping_cache_bytes": (
-            table.size_bytes("cache", least=unit_bytes) if "cache" in table else None
-        ),
-        "honours_discard": table.choice("discard", DISCARDS, "honoured") == "honoured",
-    }
-
-
-def _parse_zones(table: Table | None) -> dict[str, Any]:
-    if table is None:
-        return {}
-    zone_bytes = table.size_bytes("size", least=_SECTOR_BYTES)
-    capacity_bytes = table.size_bytes("capacity", zone_bytes, least=_SECTOR_BYTES)
-    if capacity_bytes > zone_bytes:
-        raise table.error("capacity", f"must be at most the zone's size, {zone_bytes} bytes")
-    limits = [
-        table.integer(key, least=1, most=2**24)
-        for key in ("open_limit", "active_limit")
-        if key in table
-    ]
-    return {
-        "zone_bytes": zone_bytes,
-        "zone_capacity_bytes": capacity_bytes,
-        "zone_lanes": table.integer("planes", least=1, most=65536) if "planes" in table else None,
-        "zone_limit": min(limits, default=None),
-    }
-
-
-def _check_zones(params: FlashParams, table: Table, mapping: Table, zones: Table) -> None:
-    """Refuse what does not go with zones, which have a fixed mapping."""
-    unit_bytes = params.mapping_unit_bytes
-    for key in ("size", "capacity"):
-        value_bytes = params.zone_bytes if key == "size" else params.zone_capacity_bytes
-        if value_bytes % unit_bytes:
-            raise zones.error(key, f"must be a multiple of the mapping's unit, {unit_bytes} bytes")
-    for key in _MAPPING_WITHOUT_ZONES:
-        if key in mapping:
-            raise mapping.error(key, "has no meaning with zones, whose mapping is fixed; remove it")
-    if params.slc_cache_share:
-        raise table.error("slc_cache", "zones have no SLC cache; remove it")
-    if params.precondition == "steady":
-        raise table.error("precondition", 'must be "fresh" or "sequential" with zones')
-    if not (params.write_buffer_bytes and params.power_loss_protection):
-        raise table.error("write_buffer", "zones need one with power_loss_protection = true")
-
-
-def _parse_idle_collection(table: Table) -> dict[str, Any]:
-    free_blocks = table.integer("gc_idle_free_blocks", 0, most=2**24)
-    if "gc_idle" in table and not free_blocks:
-        raise table.error("gc_idle", "needs gc_idle_free_blocks, the number to collect up to")
-    return {
-        "gc_idle_free_blocks": free_blocks,
-        "gc_idle_ns": _time_ns(table, "gc_idle", 50_000_000),
-    }
-
-
-def _time_ns(table: Table, key: str, default_ns: int | None) -> int:
-    """A time of at most a minute: sums of them stay far inside 64 bits."""
-    time_ns = table.time_ns(key) if default_ns is None else table.time_ns(key, default_ns)
-    if time_ns > _TIME_NS_MAX:
-        raise table.error(key, "must be at most 60s")
-    return time_ns
-
-
-def _times_ns(table: Table, key: str) -> tuple[int, ...]:
-    """One time, or several with commas between: one for each kind of page."""
-    problem = 'must be a time such as "60us", or one per kind of page: "48us, 64us"'
-    parts = table.text(key).split(",")
+def _parse_page_times_ns(text: object) -> tuple[int, ...]:
     try:
-        times_ns = tuple(parse_time_ns(part) for part in parts)
+        times_ns = tuple(parse_time_ns(part) for part in str(text).split(","))
     except InputError as error:
-        raise table.error(key, problem) from error
-    if len(times_ns) > PAGE_KINDS_MAX or not all(0 < time <= _TIME_NS_MAX for time in times_ns):
-        raise table.error(key, f"must be 1 to {PAGE_KINDS_MAX} times of more than 0, up to 60s")
+        raise InputError(_PAGE_TIMES_PROBLEM) from error
+    if len(times_ns) > PAGE_KINDS_MAX or not all(0 < time <= _MINUTE_NS for time in times_ns):
+        raise InputError(f"must be 1 to {PAGE_KINDS_MAX} times of more than 0, up to 60s")
     return times_ns
+
+
+_PAGE_TIMES_PROBLEM = 'must be a time such as "60us", or one per kind of page: "48us, 64us"'
+#: One time, or several with commas between: one for each kind of page.
+PageTimesNs: TypeAlias = Annotated[
+    tuple[int, ...],
+    Notation(
+        kind="times",
+        problem=_PAGE_TIMES_PROBLEM,
+        parse=_parse_page_times_ns,
+        show=lambda times_ns: ", ".join(map(format_time_ns, times_ns)),
+        schema={"type": "string", "examples": ["48us, 64us, 80us"]},
+    ).meta(),
+]
+
+
+DurationNs: TypeAlias = Annotated[TimeNs, key("", most=_MINUTE_NS)]
+
+
+class Array(Parameters, frozen=True, kw_only=True):
+    """How the flash is laid out."""
+
+    channels: Annotated[int, key("buses between the controller and the flash", least=1, most=256)]
+    chips_per_channel: Annotated[int, key("chips on each", least=1, most=256)] = 1
+    dies_per_chip: Annotated[int, key("dies in each", least=1, most=64)] = 1
+    planes_per_die: Annotated[int, key("planes of each", least=1, most=64)] = 1
+    pages_per_block: Annotated[int, key("pages of a block of one plane", least=1, most=65536)]
+    page_bytes: Annotated[SizeBytes, key("the size of a page of one plane", least=_SECTOR_BYTES)]
+    blocks_per_plane: Annotated[
+        int, key("blocks of a plane; 0: as many as the disk's size needs", most=2**24)
+    ] = 0
+
+
+class Cells(Parameters, frozen=True, kw_only=True):
+    """The times of the flash itself."""
+
+    read_ns: Annotated[
+        PageTimesNs,
+        key('reading a page: one time, or one for each kind of page, as in `"40us, 60us, 80us"`'),
+    ] = field(name="t_read")
+    program_ns: Annotated[PageTimesNs, key("programming a page, likewise")] = field(
+        name="t_program"
+    )
+    erase_ns: Annotated[DurationNs, key("erasing a block")] = field(name="t_erase")
+    pages_per_program: Annotated[
+        int,
+        key("pages of one plane that are programmed at once (3: one-shot TLC)", least=1, most=16),
+    ] = 1
+    multi_plane: Annotated[
+        bool, key("whether the planes of a die work in lockstep on one wide page")
+    ] = False
+    scheduler: Annotated[
+        Literal["plane", "die", "chip"], key("what does one thing at a time (chip: as in MQSim)")
+    ] = "die"
+    plane_reads: Annotated[
+        bool, key("whether the planes of a die read for the host independently of each other")
+    ] = False
+    read_priority: Annotated[
+        bool, key("whether the host's reads pass programs, erases and collection that wait")
+    ] = True
+    suspend_ns: (
+        Annotated[
+            DurationNs,
+            key(
+                "the time to suspend a program or erase for a read",
+                missing="it runs to its end",
+            ),
+        ]
+        | None
+    ) = field(default=None, name="t_suspend")
+    resume_ns: Annotated[DurationNs, key("the time to go on with it")] = field(
+        default=0, name="t_resume"
+    )
+    suspensions_per_operation: Annotated[
+        int, key("how often one program or erase may be suspended", least=1, most=100)
+    ] = field(default=4, name="suspensions")
+
+
+class Channel(Parameters, frozen=True, kw_only=True):
+    """The bus."""
+
+    channel_bytes_per_s: Annotated[Bandwidth, key("its bandwidth")] = field(name="bandwidth")
+    read_command_ns: Annotated[DurationNs, key("its time for a read command")] = field(
+        default=300, name="t_read_command"
+    )
+    transfer_setup_ns: Annotated[DurationNs, key("its time before each transfer of data")] = field(
+        default=0, name="t_setup"
+    )
+    program_command_ns: Annotated[DurationNs, key("its time for a program command")] = field(
+        default=300, name="t_program_command"
+    )
+
+
+class Host(Parameters, frozen=True, kw_only=True):
+    """The interface and the controller."""
+
+    link_bytes_per_s: Annotated[Bandwidth, key("the bandwidth of the interface")] = field(
+        name="bandwidth"
+    )
+    link_transfer: Annotated[
+        Literal["pipelined", "whole"],
+        key("whether a read's data go to the host page by page, or once all of it is there"),
+    ] = field(default="pipelined", name="transfer")
+    queue_depth: Annotated[
+        int, key("commands that the controller takes at most", least=1, most=65536)
+    ] = 1024
+    writes_waiting_max: Annotated[
+        int,
+        key(
+            "while so many writes wait for room in the write buffer, no command is taken up; "
+            "0: always",
+            most=65536,
+        ),
+    ] = field(default=0, name="writes_waiting")
+    submission_ns: Annotated[
+        DurationNs, key("from the doorbell until the controller has the command")
+    ] = field(default=0, name="t_submission")
+    command_interval_ns: Annotated[
+        DurationNs, key("the least time between two commands that it takes up")
+    ] = field(default=0, name="t_command_interval")
+    read_overhead_ns: Annotated[DurationNs, key("the controller's time for a read")] = field(
+        default=0, name="t_read"
+    )
+    write_overhead_ns: Annotated[DurationNs, key("the controller's time for a write")] = field(
+        default=0, name="t_write"
+    )
+    flush_ns: Annotated[DurationNs, key("the controller's time for a flush")] = field(
+        default=0, name="t_flush"
+    )
+    discard_ns: Annotated[DurationNs, key("the controller's time for a discard")] = field(
+        default=0, name="t_discard"
+    )
+
+
+class WriteBuffer(Parameters, frozen=True, kw_only=True):
+    """Memory in which writes complete."""
+
+    write_buffer_bytes: Annotated[
+        SizeBytes,
+        key("0: writes complete when they are on flash", most=WRITE_BUFFER_BYTES_MAX),
+    ] = field(default=0, name="size")
+    buffer_bytes_per_s: Annotated[Bandwidth, key("its bandwidth")] = field(
+        default=3_200_000_000, name="bandwidth"
+    )
+    buffer_access_ns: Annotated[DurationNs, key("its time for each access")] = field(
+        default=0, name="t_access"
+    )
+    power_loss_protection: Annotated[
+        bool, key("whether what is in it counts as stable, so that flushes need not wait")
+    ] = False
+
+
+class SlcCache(Parameters, frozen=True, kw_only=True):
+    """Blocks that are programmed with one bit a cell, and folded into ordinary ones later."""
+
+    slc_cache_share: Annotated[
+        float,
+        key("what fits into it, as a share of the disk; 0: there is none", least=0.0, most=1.0),
+    ] = field(default=0.0, name="share")
+    slc_bits_per_cell: Annotated[int, key("bits of a cell that is not in it", least=2, most=5)] = (
+        field(default=3, name="bits_per_cell")
+    )
+    slc_read_ns: Annotated[DurationNs, key("reading a page of it")] = field(
+        default=25_000, name="t_read"
+    )
+    slc_program_ns: Annotated[DurationNs, key("programming a page of it")] = field(
+        default=200_000, name="t_program"
+    )
+    slc_idle_ns: Annotated[DurationNs, key("a die that has been idle for so long folds")] = field(
+        default=100_000_000, name="t_idle"
+    )
+
+
+class Translation(Parameters, frozen=True, kw_only=True):
+    """The flash translation layer."""
+
+    mapping_unit_bytes: Annotated[
+        SizeBytes,
+        key(
+            "what is mapped as one; a power of two",
+            least=_SECTOR_BYTES,
+            most=_MAPPING_UNIT_BYTES_MAX,
+        ),
+    ] = field(default=4096, name="unit")
+    allocation: Annotated[
+        Literal["static", "dynamic"],
+        key("whether an address has a fixed die, or goes where the next program is"),
+    ] = "dynamic"
+    allocation_order: Annotated[
+        str,
+        key(
+            "which of channel (C), way (W: chip), die (D) and plane (P) changes fastest from "
+            "page to page"
+        ),
+    ] = field(default="CWDP", name="order")
+    over_provisioning: Annotated[
+        float, key("spare capacity over the disk's", least=0.01, most=10.0)
+    ] = 0.07
+    gc_policy: Annotated[Literal["greedy", "cost-benefit"], key("which block is collected")] = (
+        "greedy"
+    )
+    gc_free_blocks: Annotated[
+        int,
+        key("garbage is collected where a plane has fewer free blocks", least=2, most=4096),
+    ] = 2
+    gc_pacing: Annotated[
+        Literal["spread", "burst"],
+        key("whether collection is spread over the writes that need its space, or done at once"),
+    ] = "spread"
+    gc_idle_free_blocks: Annotated[
+        int,
+        key("free blocks of a plane up to which an idle die collects; 0: it does not", most=2**24),
+    ] = 0
+    gc_idle_ns: Annotated[DurationNs, key("a die that has been idle for so long collects")] = (
+        50_000_000
+    )
+    wear_spread: (
+        Annotated[
+            int,
+            key(
+                "erases by which blocks of a plane may differ before cold data are moved",
+                least=1,
+                most=10**6,
+                missing="any number",
+            ),
+        ]
+        | None
+    ) = None
+    mapping_cache_bytes: (
+        Annotated[
+            SizeBytes,
+            key(
+                "memory for a part of the map",
+                least=_SECTOR_BYTES,
+                missing="it is all in DRAM",
+            ),
+        ]
+        | None
+    ) = field(default=None, name="cache")
+    discard: Annotated[
+        Literal["honoured", "ignored"],
+        key("whether a discard makes garbage of what it covers (`ignored`: it only takes time)"),
+    ] = "honoured"
+
+    @property
+    def honours_discard(self) -> bool:
+        """Whether a discard makes garbage of what it covers; else it only takes its time."""
+        return self.discard == "honoured"
+
+
+class Zones(Parameters, frozen=True, kw_only=True):
+    """Makes it a drive with zones: [what that means](../devices.md#zones)."""
+
+    zone_bytes: Annotated[SizeBytes, key("the size of a zone", least=_SECTOR_BYTES)] = field(
+        name="size"
+    )
+    writable_bytes: (
+        Annotated[
+            SizeBytes,
+            key("what of it can be written", least=_SECTOR_BYTES, missing="`size`"),
+        ]
+        | None
+    ) = field(default=None, name="capacity")
+    open_limit: (
+        Annotated[
+            int,
+            key(
+                "zones that may be partly written at once",
+                least=1,
+                most=2**24,
+                missing="as many as the buffer has room for",
+            ),
+        ]
+        | None
+    ) = None
+    active_limit: (
+        Annotated[int, key("the same: of both the smaller counts", least=1, most=2**24)] | None
+    ) = None
+    zone_lanes: (
+        Annotated[
+            int,
+            key("over how many dies or planes a zone lies", least=1, most=65536, missing="all"),
+        ]
+        | None
+    ) = field(default=None, name="planes")
+
+    @property
+    def zone_capacity_bytes(self) -> int:
+        """What may be written of a zone."""
+        return self.zone_bytes if self.writable_bytes is None else self.writable_bytes
+
+    @property
+    def zone_limit(self) -> int | None:
+        """Zones that may be partly written at once; None: as many as the buffer has room for."""
+        limits = [limit for limit in (self.open_limit, self.active_limit) if limit is not None]
+        return min(limits, default=None)
+
+
+class FlashParams(ModelParameters, frozen=True, kw_only=True):
+    """An SSD, as it is described; what only a description can have wrong, :meth:`check` refuses."""
+
+    array: Array
+    cells: Cells
+    channel: Channel
+    host: Host
+    write_buffer: WriteBuffer = WriteBuffer()
+    slc_cache: SlcCache = SlcCache()
+    mapping: Translation = Translation()
+    zones: Zones | None = None
+    precondition: Annotated[
+        Literal["fresh", "sequential", "steady"],
+        key(
+            "whether nothing has been written, everything once in order, or so much that "
+            "collection is steady"
+        ),
+    ] = "fresh"
+
+    def make(self, making: Making) -> Device:
+        from freezingtime.device.flash.model import FlashDevice
+
+        with making.named():
+            return FlashDevice(self, making.seed, making.size_bytes)
+
+    def traits(
+        self, _device_class: str, _member_traits: Callable[[Table], DiskTraits]
+    ) -> DiskTraits:
+        unit_bytes = self.mapping.mapping_unit_bytes
+        return DiskTraits(rpm=0, discard_granularity_bytes=unit_bytes)
+
+    def check(self, table: Table) -> None:
+        if self.array.pages_per_block % self.cells.pages_per_program:
+            raise table.error("cells.pages_per_program", "must divide the array's pages_per_block")
+        if self.cells.plane_reads and self.cells.scheduler != "die":
+            raise table.error("cells.plane_reads", 'needs scheduler = "die"')
+        if self.cells.suspend_ns is not None and not self.cells.read_priority:
+            raise table.error("cells.t_suspend", "needs read_priority = true")
+        self._check_mapping(table)
+        if self.zones is not None:
+            self._check_zones(table, self.zones)
+
+    def _check_mapping(self, table: Table) -> None:
+        mapping = self.mapping
+        unit_bytes, page_bytes = mapping.mapping_unit_bytes, self.array.page_bytes
+        if unit_bytes & (unit_bytes - 1):
+            raise table.error("mapping.unit", "must be a power of two from 512B to 32KiB")
+        if page_bytes % unit_bytes:
+            raise table.error("mapping.unit", f"must divide the array's page, {page_bytes} bytes")
+        if sorted(mapping.allocation_order) != sorted("CWDP"):
+            raise table.error(
+                "mapping.order", "must name C, W, D and P (channel, way, die, plane) once each"
+            )
+        if "mapping.gc_idle" in table and not mapping.gc_idle_free_blocks:
+            raise table.error(
+                "mapping.gc_idle", "needs gc_idle_free_blocks, the number to collect up to"
+            )
+        if (mapping.mapping_cache_bytes or unit_bytes) < unit_bytes:
+            raise table.error("mapping.cache", f"must be at least a unit, {unit_bytes} bytes")
+
+    def _check_zones(self, table: Table, zones: Zones) -> None:
+        """Refuse what does not go with zones, which have a fixed mapping."""
+        unit_bytes = self.mapping.mapping_unit_bytes
+        if zones.zone_capacity_bytes > zones.zone_bytes:
+            raise table.error(
+                "zones.capacity", f"must be at most the zone's size, {zones.zone_bytes} bytes"
+            )
+        for name, size_bytes in (
+            ("size", zones.zone_bytes),
+            ("capacity", zones.zone_capacity_bytes),
+        ):
+            if size_bytes % unit_bytes:
+                raise table.error(
+                    f"zones.{name}", f"must be a multiple of the mapping's unit, {unit_bytes} bytes"
+                )
+        for declared in keys_of(Translation):
+            path = f"mapping.{declared.name}"
+            if path in table and declared.name not in _MAPPING_WITH_ZONES:
+                raise table.error(
+                    path, "has no meaning with zones, whose mapping is fixed; remove it"
+                )
+        if self.slc_cache.slc_cache_share:
+            raise table.error("slc_cache", "zones have no SLC cache; remove it")
+        if self.precondition == "steady":
+            raise table.error("precondition", 'must be "fresh" or "sequential" with zones')
+        buffer = self.write_buffer
+        if not (buffer.write_buffer_bytes and buffer.power_loss_protection):
+            raise table.error("write_buffer", "zones need one with power_loss_protection = true")
+
+    def config_values(self) -> dict[str, Any]:
+        """The values of all tables by their fields' names, which no two of them share."""
+        parts = [part for part in structs.asdict(self).values() if isinstance(part, Parameters)]
+        return {name: value for part in parts for name, value in structs.asdict(part).items()}

@@ -62,10 +62,10 @@ def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
     readers = servers * geometry.readers_per_server
     staging_units = int(config["staging_units"][0])
     jobs = staging_units + servers + int(config["translation_jobs_max"][0])
-    commands = jobs + max(_READ_COMMANDS_LEAST, params.queue_depth)
+    commands = jobs + max(_READ_COMMANDS_LEAST, params.host.queue_depth)
     pieces = min(staging_units, 65536)
-    events = servers * (3 + params.suspensions_per_operation) + readers
-    events += 2 * params.queue_depth + pieces + 1
+    events = servers * (3 + params.cells.suspensions_per_operation) + readers
+    events += 2 * params.host.queue_depth + pieces + 1
     state = FlashState(
         config=config,
         queue=np.zeros(1, layout.QUEUE),
@@ -79,15 +79,15 @@ def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
         open_slots=np.zeros(geometry.lanes * geometry.slots_per_program, layout.OPEN_SLOT),
         servers=np.zeros(servers, layout.SERVER),
         readers=np.zeros(readers, layout.READER),
-        channels=np.zeros(params.channels, layout.CHANNEL),
+        channels=np.zeros(params.array.channels, layout.CHANNEL),
         commands=np.zeros(commands, layout.COMMAND),
-        requests=np.zeros(params.queue_depth, layout.REQUEST),
+        requests=np.zeros(params.host.queue_depth, layout.REQUEST),
         translations=np.zeros(geometry.translation_pages, layout.TRANSLATION),
         zones=np.zeros(geometry.zones, layout.ZONE),
         pieces=np.zeros(pieces, layout.PIECE),
         events=np.zeros(events, layout.EVENT),
-        epochs=np.zeros(params.queue_depth + 1, layout.EPOCH),
-        done=np.zeros(params.queue_depth, layout.DONE),
+        epochs=np.zeros(params.host.queue_depth + 1, layout.EPOCH),
+        done=np.zeros(params.host.queue_depth, layout.DONE),
     )
     _reset(state, geometry)
     if geometry.zones:
@@ -97,9 +97,10 @@ def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
 
 
 def _config(params: FlashParams, geometry: FlashGeometry) -> Records:
-    unit_bytes = params.mapping_unit_bytes
-    buffer_units = params.write_buffer_bytes // unit_bytes
-    reserved_blocks = geometry.slc_blocks_per_lane + params.gc_free_blocks + frontiers(params)
+    unit_bytes = params.mapping.mapping_unit_bytes
+    buffer_units = params.write_buffer.write_buffer_bytes // unit_bytes
+    reserved_blocks = geometry.slc_blocks_per_lane + params.mapping.gc_free_blocks
+    reserved_blocks += frontiers(params)
     usable_blocks = geometry.blocks_per_lane - reserved_blocks
     config = np.zeros(1, layout.CONFIG)
     values = {
@@ -107,7 +108,7 @@ def _config(params: FlashParams, geometry: FlashGeometry) -> Records:
         "units": geometry.units + geometry.translation_pages,
         "host_units": geometry.units,
         "translation_entries": geometry.translation_entries,
-        "cached_pages_max": (params.mapping_cache_bytes or 0) // unit_bytes,
+        "cached_pages_max": (params.mapping.mapping_cache_bytes or 0) // unit_bytes,
         "translation_jobs_max": _translation_jobs(params, geometry),
         "sector_bytes": max(_SECTOR_BYTES, unit_bytes // _SECTORS_PER_UNIT_MAX),
         "lanes": geometry.lanes,
@@ -120,31 +121,34 @@ def _config(params: FlashParams, geometry: FlashGeometry) -> Records:
         "slc_slots_per_block": geometry.slc_slots_per_block,
         "slc_blocks": geometry.slc_blocks_per_lane,
         "lane_slots_max": usable_blocks * geometry.slots_per_block,
-        "dynamic": params.allocation == "dynamic",
-        "cost_benefit": params.gc_policy == "cost-benefit",
-        "gc_burst": params.gc_pacing == "burst",
-        "wear_spread": NONE if params.wear_spread is None else params.wear_spread,
+        "dynamic": params.mapping.allocation == "dynamic",
+        "cost_benefit": params.mapping.gc_policy == "cost-benefit",
+        "gc_burst": params.mapping.gc_pacing == "burst",
+        "wear_spread": NONE if params.mapping.wear_spread is None else params.mapping.wear_spread,
+        "zone_bytes": params.zones.zone_bytes if params.zones else 0,
+        "zone_capacity_bytes": params.zones.zone_capacity_bytes if params.zones else 0,
         "zone_blocks": geometry.zone_blocks,
         "zone_lanes": geometry.zone_lanes,
         "open_zones_max": geometry.open_zones_max,
-        "read_kinds": len(params.read_ns),
-        "program_kinds": len(params.program_ns),
-        "gc_read_ns": sum(params.read_ns) // len(params.read_ns),
-        "gc_program_ns": sum(params.program_ns) // len(params.program_ns),
+        "read_kinds": len(params.cells.read_ns),
+        "program_kinds": len(params.cells.program_ns),
+        "gc_read_ns": sum(params.cells.read_ns) // len(params.cells.read_ns),
+        "gc_program_ns": sum(params.cells.program_ns) // len(params.cells.program_ns),
         "erase_ns": geometry.erase_ns,
-        "suspend_ns": NONE if params.suspend_ns is None else params.suspend_ns,
-        "writes_waiting_max": params.writes_waiting_max or _UNLIMITED,
-        "suspensions_max": params.suspensions_per_operation,
-        "link_whole": params.link_transfer == "whole",
+        "suspend_ns": NONE if params.cells.suspend_ns is None else params.cells.suspend_ns,
+        "writes_waiting_max": params.host.writes_waiting_max or _UNLIMITED,
+        "suspensions_max": params.cells.suspensions_per_operation,
+        "honours_discard": params.mapping.honours_discard,
+        "link_whole": params.host.link_transfer == "whole",
         "buffered": buffer_units > 0,
         "staging_units": buffer_units or _UNBUFFERED_UNITS,
     }
-    same_name = set(layout.CONFIG.names or ()) - values.keys()
-    values |= {name: getattr(params, name) for name in same_name - {"read_ns", "program_ns"}}
-    for name, value in values.items():
-        config[name] = value
-    config["read_ns"][0, : len(params.read_ns)] = params.read_ns
-    config["program_ns"][0, : len(params.program_ns)] = params.program_ns
+    of_parameters = params.config_values()
+    for name in layout.CONFIG.names or ():
+        if name not in ("read_ns", "program_ns"):
+            config[name] = values[name] if name in values else of_parameters[name]
+    config["read_ns"][0, : len(params.cells.read_ns)] = params.cells.read_ns
+    config["program_ns"][0, : len(params.cells.program_ns)] = params.cells.program_ns
     return config
 
 
@@ -153,7 +157,7 @@ def _translation_jobs(params: FlashParams, geometry: FlashGeometry) -> int:
 
     More than can lie in open slots and wait for company: some of them always come to an end.
     """
-    if params.mapping_cache_bytes is None:
+    if params.mapping.mapping_cache_bytes is None:
         return 0
     return geometry.lanes * (geometry.slots_per_program + _TRANSLATIONS_PER_LANE)
 

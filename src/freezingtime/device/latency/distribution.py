@@ -28,46 +28,46 @@ section 10.1), 14 (lognormal), 17 (gamma) and 19 (exponential).
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
 from statistics import NormalDist
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args
 
 import numpy as np
+from msgspec import defstruct, field
 from numpy.typing import NDArray
 
 from freezingtime.device.latency.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
 from freezingtime.device.parameters import Table
-from freezingtime.errors import InputError
+from freezingtime.device.schema import TIME_NS_MOST, Parameters, TimeNs, key
 from freezingtime.units import format_time_ns
 
 #: No draw is longer (11.6 days), so that sums of times stay far from the end of 64 bits.
-MAX_DRAW_NS = 10**15
+MAX_DRAW_NS = TIME_NS_MOST
 
 _STANDARD_NORMAL = NormalDist()
 _Z99 = _STANDARD_NORMAL.inv_cdf(0.99)
 #: The largest p99 / mean of any lognormal distribution, reached where sigma equals z(0.99).
 _LOGNORMAL_MOST_P99_PER_MEAN = math.exp(_Z99**2 / 2)
 
+_Mean: TypeAlias = Annotated[TimeNs, key("the mean", least=1)]
 
-class Distribution(ABC):
+
+class Distribution(Parameters, frozen=True, kw_only=True, tag_field="kind"):
     """A distribution of times of 0 ns or more."""
 
     @property
-    @abstractmethod
     def mean_ns(self) -> float:
         """The exact mean, before draws are rounded to whole nanoseconds."""
+        raise NotImplementedError
 
-    @abstractmethod
     def draw_ns(self, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
         """``count`` independent draws, not yet rounded."""
+        raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Constant(Distribution):
+class Constant(Distribution, frozen=True, tag="constant"):
     """Always the same time."""
 
-    time_ns: int
+    time_ns: Annotated[TimeNs, key("the time")]
 
     @property
     def mean_ns(self) -> float:
@@ -77,12 +77,11 @@ class Constant(Distribution):
         return np.full(count, float(self.time_ns))
 
 
-@dataclass(frozen=True)
-class Uniform(Distribution):
-    """Whole nanoseconds from ``least_ns`` to ``most_ns``, both included."""
+class Uniform(Distribution, frozen=True, tag="uniform"):
+    """Whole nanoseconds of a range, both ends included."""
 
-    least_ns: int
-    most_ns: int
+    least_ns: Annotated[TimeNs, key("the shortest")] = field(name="from")
+    most_ns: Annotated[TimeNs, key("the longest")] = field(name="to")
 
     @property
     def mean_ns(self) -> float:
@@ -92,18 +91,21 @@ class Uniform(Distribution):
         draws = generator.integers(self.least_ns, self.most_ns, size=count, endpoint=True)
         return draws.astype(np.float64)
 
+    def check(self, table: Table) -> None:
+        if self.most_ns < self.least_ns:
+            raise table.error("to", f"must be at least {format_time_ns(self.least_ns)}")
 
-@dataclass(frozen=True)
-class TruncatedNormal(Distribution):
+
+class TruncatedNormal(Distribution, frozen=True, tag="normal"):
     """A normal distribution given that it is not less than ``least_ns``.
 
-    ``location_ns`` and ``sd_ns`` (more than 0) are those of the whole normal distribution;
-    ``least_ns`` is at most ``location_ns``, so that at least half of the draws are kept.
+    ``location_ns`` and ``sd_ns`` are those of the whole normal distribution; ``least_ns`` is at
+    most ``location_ns``, so that at least half of the draws are kept.
     """
 
-    location_ns: int
-    sd_ns: int
-    least_ns: int
+    location_ns: Annotated[TimeNs, key("the mean, before it is cut")] = field(name="mean")
+    sd_ns: Annotated[TimeNs, key("the standard deviation, likewise", least=1)]
+    least_ns: Annotated[TimeNs, key("the shortest; at most the mean")] = 0
 
     @property
     def mean_ns(self) -> float:
@@ -117,41 +119,80 @@ class TruncatedNormal(Distribution):
             draws[refused] = generator.normal(self.location_ns, self.sd_ns, refused.size)
         return draws
 
+    def check(self, table: Table) -> None:
+        if self.least_ns > self.location_ns:
+            raise table.error("least", "must be at most the mean")
 
-@dataclass(frozen=True)
-class Lognormal(Distribution):
-    """The exponential of a normal distribution; ``sigma`` is that one's standard deviation."""
 
-    median_ns: float
-    sigma: float
+class Lognormal(Distribution, frozen=True, tag="lognormal"):
+    """The exponential of a normal distribution, of which sigma is the standard deviation.
 
-    @classmethod
-    def from_mean_and_p99(cls, mean_ns: float, p99_ns: float) -> Lognormal:
-        """The least skewed lognormal distribution of this mean and 99th percentile.
+    Of mean and median one is given, and one of 99th percentile and sigma. With
+    ``ln(p99 / mean) = z sigma - sigma^2 / 2`` (z: the normal's 99th percentile) there are two
+    solutions; the smaller sigma, the least skewed distribution, is meant.
+    """
 
-        With ``ln(p99 / mean) = z sigma - sigma^2 / 2`` (z: the normal's 99th percentile)
-        there are two solutions; this is the smaller sigma. Raises ValueError unless ``p99``
-        is from 1 to 14.9 times the mean: beyond that no lognormal distribution exists.
-        """
-        if not 1 <= p99_ns / mean_ns <= _LOGNORMAL_MOST_P99_PER_MEAN:
-            raise ValueError(f"p99 {p99_ns} ns does not go with mean {mean_ns} ns")
-        sigma = _Z99 - math.sqrt(_Z99**2 - 2 * math.log(p99_ns / mean_ns))
-        return cls(mean_ns * math.exp(-(sigma**2) / 2), sigma)
+    median_ns: Annotated[TimeNs, key("or the median", least=1)] | None = None
+    sigma: Annotated[float, key("or sigma", most=5.0)] | None = None
+    average_ns: _Mean | None = field(default=None, name="mean")
+    p99_ns: Annotated[TimeNs, key("the 99th percentile")] | None = None
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """The median in ns, and sigma."""
+        sigma, median_ns = self.sigma, self.median_ns
+        if sigma is None:
+            assert self.p99_ns is not None
+            sigma = (
+                math.log(self.p99_ns / median_ns) / _Z99
+                if median_ns is not None
+                else _Z99 - math.sqrt(_Z99**2 - 2 * math.log(self.p99_ns / self._centre_ns))
+            )
+        if median_ns is None:
+            return self._centre_ns * math.exp(-(sigma**2) / 2), sigma
+        return median_ns, sigma
+
+    @property
+    def _centre_ns(self) -> int:
+        centre_ns = self.average_ns if self.median_ns is None else self.median_ns
+        assert centre_ns is not None
+        return centre_ns
 
     @property
     def mean_ns(self) -> float:
-        return self.median_ns * math.exp(self.sigma**2 / 2)
+        median_ns, sigma = self.shape
+        return median_ns * math.exp(sigma**2 / 2)
 
     def draw_ns(self, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
-        return generator.lognormal(math.log(self.median_ns), self.sigma, count)
+        median_ns, sigma = self.shape
+        return generator.lognormal(math.log(median_ns), sigma, count)
+
+    def check(self, table: Table) -> None:
+        _check_one_of(table, "mean", "median")
+        _check_one_of(table, "p99", "sigma")
+        if self.p99_ns is None:
+            return
+        if self.p99_ns < self._centre_ns:
+            raise table.error("p99", f"must be at least {format_time_ns(self._centre_ns)}")
+        if self.median_ns is None and (
+            self.p99_ns / self._centre_ns > _LOGNORMAL_MOST_P99_PER_MEAN
+        ):
+            most = f"{math.floor(10 * _LOGNORMAL_MOST_P99_PER_MEAN) / 10}"
+            raise table.error(
+                "p99", f"must be at most {most} times the mean: no lognormal has more"
+            )
 
 
-@dataclass(frozen=True)
-class Gamma(Distribution):
+def _check_one_of(table: Table, first: str, second: str) -> None:
+    if (first in table) == (second in table):
+        raise table.error(first, f"give either {first} or {second}")
+
+
+class Gamma(Distribution, frozen=True, tag="gamma"):
     """A gamma distribution of this mean; its squared coefficient of variation is 1 / shape."""
 
-    average_ns: int
-    shape: float
+    average_ns: _Mean = field(name="mean")
+    shape: Annotated[float, key("a whole number k: Erlang-k", least=0.01, most=1e6)]
 
     @property
     def mean_ns(self) -> float:
@@ -161,11 +202,10 @@ class Gamma(Distribution):
         return generator.gamma(self.shape, self.average_ns / self.shape, count)
 
 
-@dataclass(frozen=True)
-class Exponential(Distribution):
+class Exponential(Distribution, frozen=True, tag="exponential"):
     """An exponential distribution of this mean."""
 
-    average_ns: int
+    average_ns: _Mean = field(name="mean")
 
     @property
     def mean_ns(self) -> float:
@@ -175,17 +215,21 @@ class Exponential(Distribution):
         return generator.exponential(self.average_ns, count)
 
 
-@dataclass(frozen=True)
-class Mixture(Distribution):
+class Mixture(Distribution, frozen=True, tag="mixture"):
     """Each draw is from one of the parts, chosen with a probability in proportion to weight."""
 
-    weights: tuple[float, ...]
-    parts: tuple[Distribution, ...]
+    parts: Annotated[tuple[AnyPart, ...], key("each a distribution with a `weight`")]
+
+    @property
+    def weights(self) -> list[float]:
+        """The weights of the parts, which need not add up to 1."""
+        return [part.weight for part in self.parts]
 
     @property
     def mean_ns(self) -> float:
         weighted = zip(self.weights, self.parts, strict=True)
-        return sum(weight * part.mean_ns for weight, part in weighted) / sum(self.weights)
+        means_ns: list[float] = [weight * part.mean_ns for weight, part in weighted]
+        return sum(means_ns) / sum(self.weights)
 
     def draw_ns(self, generator: np.random.Generator, count: int) -> NDArray[np.float64]:
         probabilities = np.array(self.weights) / sum(self.weights)
@@ -195,6 +239,36 @@ class Mixture(Distribution):
             places = np.flatnonzero(chosen == number)
             draws[places] = part.draw_ns(generator, places.size)
         return draws
+
+    def check(self, table: Table) -> None:
+        if not self.parts:
+            raise table.error(
+                "parts", "must have at least one part, such as {weight = 1, kind = ...}"
+            )
+
+
+AnyDistribution: TypeAlias = (
+    Constant | Uniform | TruncatedNormal | Lognormal | Gamma | Exponential | Mixture
+)
+#: How a service time is described: a time, or a table with a ``kind``.
+DescribedTime: TypeAlias = TimeNs | AnyDistribution
+
+
+def _weighted(kind: Any) -> Any:
+    """A part of a mixture: a distribution's keys, and a weight beside them."""
+    weight: Any = Annotated[float, key("how often, against the others", least=1e-9, most=1e9)]
+    return defstruct(
+        f"Weighted{kind.__name__}",
+        [("weight", weight)],
+        bases=(kind,),
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        tag=kind.__struct_config__.tag,
+    )
+
+
+AnyPart: TypeAlias = Any if TYPE_CHECKING else Union[*map(_weighted, get_args(AnyDistribution))]
 
 
 def time_stream(distribution: Distribution, seed: np.random.SeedSequence) -> DrawStream:
@@ -206,116 +280,3 @@ def time_stream(distribution: Distribution, seed: np.random.SeedSequence) -> Dra
         return np.rint(np.clip(draws, 0, MAX_DRAW_NS)).astype(np.int64)
 
     return DrawStream(new_block)
-
-
-def parse_distribution(table: Table, key: str, default: Distribution | None = None) -> Distribution:
-    """The distribution at ``key``: a time, or a table with a ``kind``.
-
-    Raises:
-        InputError: the value is neither, or its parameters are impossible, or it is missing
-            and there is no default.
-    """
-    if default is not None and key not in table:
-        table.time_ns(key, 0)  # makes the key known
-        return default
-    described = _table_if_one(table, key)
-    if described is None:
-        return Constant(_time_ns(table, key))
-    distribution = _parse_kind(described)
-    described.finish()
-    return distribution
-
-
-def _table_if_one(table: Table, key: str) -> Table | None:
-    try:
-        return table.sub(key)
-    except InputError:
-        return None  # perhaps a time: whoever reads it says what it must be
-
-
-def _time_ns(table: Table, key: str, default: int | None = None, *, least_ns: int = 0) -> int:
-    if default is None:
-        time_ns = table.time_ns(key, least=least_ns)
-    else:
-        time_ns = table.time_ns(key, default, least=least_ns)
-    if time_ns > MAX_DRAW_NS:
-        raise table.error(key, f"must be at most {format_time_ns(MAX_DRAW_NS)}")
-    return time_ns
-
-
-def _parse_kind(table: Table) -> Distribution:
-    return _PARSERS[table.choice("kind", list(_PARSERS))](table)
-
-
-def _parse_constant(table: Table) -> Distribution:
-    return Constant(_time_ns(table, "time"))
-
-
-def _parse_uniform(table: Table) -> Distribution:
-    least_ns = _time_ns(table, "from")
-    return Uniform(least_ns, _time_ns(table, "to", least_ns=least_ns))
-
-
-def _parse_normal(table: Table) -> Distribution:
-    location_ns = _time_ns(table, "mean")
-    sd_ns = _time_ns(table, "sd", least_ns=1)
-    least_ns = _time_ns(table, "least", 0)
-    if least_ns > location_ns:
-        raise table.error("least", "must be at most the mean")
-    return TruncatedNormal(location_ns, sd_ns, least_ns)
-
-
-def _parse_lognormal(table: Table) -> Distribution:
-    centre = _one_of(table, "mean", "median")
-    spread = _one_of(table, "p99", "sigma")
-    centre_ns = _time_ns(table, centre, least_ns=1)
-    if spread == "sigma":
-        sigma = table.number("sigma", most=5)
-        median_ns = centre_ns if centre == "median" else centre_ns * math.exp(-(sigma**2) / 2)
-        return Lognormal(median_ns, sigma)
-    p99_ns = _time_ns(table, "p99", least_ns=centre_ns)
-    if centre == "median":
-        return Lognormal(centre_ns, math.log(p99_ns / centre_ns) / _Z99)
-    try:
-        return Lognormal.from_mean_and_p99(centre_ns, p99_ns)
-    except ValueError as error:
-        most = f"{math.floor(10 * _LOGNORMAL_MOST_P99_PER_MEAN) / 10}"
-        raise table.error(
-            "p99", f"must be at most {most} times the mean: no lognormal has more"
-        ) from error
-
-
-def _one_of(table: Table, first: str, second: str) -> str:
-    if (first in table) == (second in table):
-        raise table.error(first, f"give either {first} or {second}")
-    return first if first in table else second
-
-
-def _parse_gamma(table: Table) -> Distribution:
-    return Gamma(_time_ns(table, "mean", least_ns=1), table.number("shape", least=0.01, most=1e6))
-
-
-def _parse_exponential(table: Table) -> Distribution:
-    return Exponential(_time_ns(table, "mean", least_ns=1))
-
-
-def _parse_mixture(table: Table) -> Distribution:
-    weights, parts = [], []
-    for part in table.tables("parts"):
-        weights.append(part.number("weight", least=1e-9, most=1e9))
-        parts.append(_parse_kind(part))
-        part.finish()
-    if not parts:
-        raise table.error("parts", "must have at least one part, such as {weight = 1, kind = ...}")
-    return Mixture(tuple(weights), tuple(parts))
-
-
-_PARSERS: dict[str, Callable[[Table], Distribution]] = {
-    "constant": _parse_constant,
-    "uniform": _parse_uniform,
-    "normal": _parse_normal,
-    "lognormal": _parse_lognormal,
-    "gamma": _parse_gamma,
-    "exponential": _parse_exponential,
-    "mixture": _parse_mixture,
-}

@@ -22,11 +22,12 @@ they go together. In TOML::
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.device.base import Device
 from freezingtime.device.latency.queueing import (
     MAX_RATE_PER_S,
     QueueParams,
@@ -35,7 +36,8 @@ from freezingtime.device.latency.queueing import (
     new_queues,
 )
 from freezingtime.device.latency.service_time import ServiceTimes, ServiceTimeStream
-from freezingtime.device.parameters import Table
+from freezingtime.device.model_parameters import Making
+from freezingtime.device.schema import Bandwidth, key
 from freezingtime.device.trace_device import (
     CLASS_OF_OPERATION,
     DeviceTrace,
@@ -44,62 +46,79 @@ from freezingtime.device.trace_device import (
 )
 from freezingtime.request import Request
 
-_MAX_SERVERS = 2**20
+
+class ServedTimes(ServiceTimes, frozen=True, kw_only=True):
+    """Service times, and how many requests are served at once."""
+
+    servers: (
+        Annotated[
+            int,
+            key(
+                "how many requests are in service at once",
+                least=1,
+                most=2**20,
+                missing="any number",
+            ),
+        ]
+        | None
+    ) = None
+    flush_waits: Annotated[
+        bool,
+        key("whether a flush starts only when the writes before it have completed"),
+    ] = True
 
 
-@dataclass(frozen=True)
-class LatencyParams:
+_Iops: TypeAlias = Annotated[int, key("", least=1, most=MAX_RATE_PER_S, missing="no limit")]
+_BytesPerS: TypeAlias = Annotated[Bandwidth, key("", least=1, missing="no limit")]
+
+
+class LatencyParams(ServedTimes, frozen=True, kw_only=True):
     """Service times by operation, and what the requests have to wait for."""
 
-    times: ServiceTimes
-    queues: QueueParams
+    iops_limit: Annotated[_Iops, key("requests per second, reads and writes together")] | None = (
+        None
+    )
+    bandwidth_limit: (
+        Annotated[_BytesPerS, key("bytes per second, reads and writes together")] | None
+    ) = None
+    read_iops_limit: Annotated[_Iops, key("reads per second")] | None = None
+    read_bandwidth_limit: Annotated[_BytesPerS, key("bytes read per second")] | None = None
+    write_iops_limit: Annotated[_Iops, key("writes per second")] | None = None
+    write_bandwidth_limit: Annotated[_BytesPerS, key("bytes written per second")] | None = None
 
-    @classmethod
-    def parse(cls, table: Table) -> LatencyParams:
-        """Read a model's table.
+    def make(self, making: Making) -> Device:
+        return LatencyDevice(self, making.seed)
 
-        Raises:
-            InputError: a key is unknown or missing, or its value is not possible.
-        """
-        times = ServiceTimes.parse(table)
-        queues = QueueParams(
-            servers=parse_servers(table),
-            shared=_parse_limits(table, ""),
-            read=_parse_limits(table, "read_"),
-            write=_parse_limits(table, "write_"),
-            flush_waits=table.boolean("flush_waits", True),
+    @property
+    def queues(self) -> QueueParams:
+        """What the requests wait for."""
+        return QueueParams(
+            servers=self.servers,
+            shared=_buckets(self.iops_limit, self.bandwidth_limit),
+            read=_buckets(self.read_iops_limit, self.read_bandwidth_limit),
+            write=_buckets(self.write_iops_limit, self.write_bandwidth_limit),
+            flush_waits=self.flush_waits,
         )
-        table.finish()
-        return cls(times, queues)
 
 
-def parse_servers(table: Table) -> int | None:
-    """The key ``servers``: how many requests are served at once, or None for no limit."""
-    servers = table.integer("servers", 1, least=1, most=_MAX_SERVERS)
-    return servers if "servers" in table else None
-
-
-def _parse_limits(table: Table, prefix: str) -> tuple[TokenBucket, ...]:
-    limits = []
-    iops = table.integer(f"{prefix}iops_limit", 1, least=1, most=MAX_RATE_PER_S)
-    if f"{prefix}iops_limit" in table:
-        limits.append(TokenBucket(iops, Unit.IOS))
-    bytes_per_s = table.bandwidth_bytes_per_s(f"{prefix}bandwidth_limit", 0, least=1)
-    if bytes_per_s:
-        limits.append(TokenBucket(bytes_per_s, Unit.BYTES))
-    return tuple(limits)
+def _buckets(iops: int | None, bytes_per_s: int | None) -> tuple[TokenBucket, ...]:
+    limits = (iops, Unit.IOS), (bytes_per_s, Unit.BYTES)
+    return tuple(TokenBucket(rate, unit) for rate, unit in limits if rate is not None)
 
 
 class LatencyDevice(TraceDevice):
-    """The latency model. The first one made in a process imports numba (0.4 s)."""
+    """The latency model. The first one made in a process imports numba (0.4 s).
 
-    def __init__(self, params: LatencyParams, seed: int) -> None:
+    ``queues`` are other ones than those of the parameters.
+    """
+
+    def __init__(self, params: LatencyParams, seed: int, queues: QueueParams | None = None) -> None:
         super().__init__()
         from freezingtime.device.latency import queueing_kernels
 
         self._kernels = queueing_kernels
-        self._times = ServiceTimeStream(params.times, seed)
-        self._queues = new_queues(params.queues)
+        self._times = ServiceTimeStream(params, seed)
+        self._queues = new_queues(params.queues if queues is None else queues)
         self._annotation = OneAnnotation()
 
     def completion_ns(self, request: Request, now_ns: int) -> int:

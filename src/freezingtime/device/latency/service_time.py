@@ -16,32 +16,59 @@ time. Without a bandwidth the length does not matter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.latency.distribution import (
     Constant,
+    DescribedTime,
     Distribution,
-    parse_distribution,
     time_stream,
 )
-from freezingtime.device.parameters import Table
+from freezingtime.device.model_parameters import ModelParameters
+from freezingtime.device.schema import Bandwidth, Parameters, key
 from freezingtime.device.trace_device import OperationClass
 
 _NS_PER_S = 10**9
 
 
-_NO_TIME = Constant(0)
+class FlushTime(Parameters, frozen=True, kw_only=True):
+    """The service time of flushes, which have no length."""
+
+    fixed: Annotated[
+        DescribedTime,
+        key(
+            "the part that does not depend on the length; or a [distribution](../devices.md#times)"
+        ),
+    ]
+
+    @property
+    def distribution(self) -> Distribution:
+        """What the fixed part is drawn from."""
+        return Constant(self.fixed) if isinstance(self.fixed, int) else self.fixed
+
+    def transfer_ns(self, _length_bytes: int) -> int:
+        """The part that grows with the length: none."""
+        return 0
+
+    def transfers_ns(self, lengths_bytes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """:meth:`transfer_ns` of many lengths."""
+        return np.zeros_like(lengths_bytes)
+
+    def mean_ns(self, length_bytes: int) -> float:
+        """The mean service time of a request of this length."""
+        return self.distribution.mean_ns + self.transfer_ns(length_bytes)
 
 
-@dataclass(frozen=True)
-class ServiceTime:
+class ServiceTime(FlushTime, frozen=True, kw_only=True):
     """The service time of one class of operations."""
 
-    fixed: Distribution = _NO_TIME
-    bandwidth_bytes_per_s: int | None = None
+    bandwidth_bytes_per_s: (
+        Annotated[Bandwidth, key("the length divided by this comes on top", missing="no such part")]
+        | None
+    ) = None
 
     def transfer_ns(self, length_bytes: int) -> int:
         """The part that grows with the length, rounded up."""
@@ -55,49 +82,21 @@ class ServiceTime:
             return np.zeros_like(lengths_bytes)
         return -(-lengths_bytes * _NS_PER_S // self.bandwidth_bytes_per_s)
 
-    def mean_ns(self, length_bytes: int) -> float:
-        """The mean service time of a request of this length."""
-        return self.fixed.mean_ns + self.transfer_ns(length_bytes)
+
+_NO_TIME = FlushTime(fixed=0)
 
 
-@dataclass(frozen=True)
-class ServiceTimes:
+class ServiceTimes(ModelParameters, frozen=True, kw_only=True):
     """The service times of all operations."""
 
-    read: ServiceTime
-    write: ServiceTime
-    flush: ServiceTime = field(default_factory=ServiceTime)
-    discard: ServiceTime = field(default_factory=ServiceTime)
+    read: Annotated[ServiceTime, key("the time of a read")]
+    write: Annotated[ServiceTime, key("the time of a write")]
+    flush: Annotated[FlushTime, key("the time of a flush", missing="none")] | None = None
+    discard: Annotated[ServiceTime, key("the time of a discard", missing="none")] | None = None
 
-    @classmethod
-    def parse(cls, table: Table) -> ServiceTimes:
-        """Read the tables ``read``, ``write``, ``flush`` and ``discard`` of a device.
-
-        Raises:
-            InputError: a bad or unknown key, or no ``read`` or ``write``.
-        """
-        parts = {}
-        for operation_class in OperationClass:
-            name = operation_class.name.lower()
-            described = table.sub(name)
-            if described is None and operation_class in (OperationClass.READ, OperationClass.WRITE):
-                raise table.error(name, f'is missing; it must be a table: [{name}] fixed = "75us"')
-            if described is not None:
-                parts[name] = _parse_service_time(described, operation_class)
-        return cls(**parts)
-
-    def of(self, operation_class: OperationClass) -> ServiceTime:
+    def of(self, operation_class: OperationClass) -> FlushTime:
         """The service time of one class."""
-        return (self.read, self.write, self.flush, self.discard)[operation_class]
-
-
-def _parse_service_time(table: Table, operation_class: OperationClass) -> ServiceTime:
-    fixed = parse_distribution(table, "fixed")
-    bandwidth_bytes_per_s = 0
-    if operation_class is not OperationClass.FLUSH:
-        bandwidth_bytes_per_s = table.bandwidth_bytes_per_s("bandwidth", 0)
-    table.finish()
-    return ServiceTime(fixed, bandwidth_bytes_per_s or None)
+        return (self.read, self.write, self.flush, self.discard)[operation_class] or _NO_TIME
 
 
 class ServiceTimeStream:
@@ -111,7 +110,8 @@ class ServiceTimeStream:
         self._times = [times.of(operation_class) for operation_class in OperationClass]
         seeds = np.random.SeedSequence(seed).spawn(len(self._times))
         self._fixed = [
-            time_stream(time.fixed, child) for time, child in zip(self._times, seeds, strict=True)
+            time_stream(time.distribution, child)
+            for time, child in zip(self._times, seeds, strict=True)
         ]
 
     def next_ns(self, operation_class: OperationClass, length_bytes: int) -> int:

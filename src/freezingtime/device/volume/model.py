@@ -37,13 +37,14 @@ first whole nanosecond at which its tokens are there. ``fua`` changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
+from msgspec import defstruct, field
 from numpy.typing import NDArray
 
-from freezingtime.device.latency.model import parse_servers
+from freezingtime.device.base import Device
+from freezingtime.device.latency.model import ServedTimes
 from freezingtime.device.latency.queueing import (
     MAX_RATE_PER_S,
     QueueParams,
@@ -51,8 +52,10 @@ from freezingtime.device.latency.queueing import (
     Unit,
     new_queues,
 )
-from freezingtime.device.latency.service_time import ServiceTimes, ServiceTimeStream
+from freezingtime.device.latency.service_time import ServiceTimeStream
+from freezingtime.device.model_parameters import Making
 from freezingtime.device.parameters import Table
+from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, key
 from freezingtime.device.trace_device import (
     CLASS_OF_OPERATION,
     MAX_LENGTH_BYTES,
@@ -65,149 +68,159 @@ from freezingtime.request import Request
 
 _GIB = 2**30
 _MAX_CREDITS = 2**60
+_START = "start_credits"
 
 
-@dataclass(frozen=True)
-class Amount:
-    """An amount that may depend on the volume's size: ``fixed``, or so much per GiB."""
-
-    fixed: int | None = None
-    per_gib: int = 0
-    least: int = 1
-    most: int = MAX_RATE_PER_S
-
-    def at(self, size_bytes: int | None) -> int:
-        """The amount for a volume of this size, rounded down, within least and most.
-
-        Raises InputError where it depends on the size and there is none.
-        """
-        if self.fixed is not None:
-            return self.fixed
-        if size_bytes is None:
-            raise InputError("a volume with limits per GiB needs a size; name one")
-        return min(max(self.per_gib * size_bytes // _GIB, self.least), self.most)
-
-
-@dataclass(frozen=True)
-class BurstLimit:
+class BurstLimit(Parameters, frozen=True, kw_only=True):
     """Baseline and burst rates per second, and the cap and start of the credit balance.
 
-    ``burst`` and ``credits`` are both there or both None. A start of None is a full balance.
+    Its amounts, each of which may depend on the volume's size, are declared by :func:`_limit`.
     """
 
-    unit: Unit
-    baseline: Amount
-    burst: Amount | None = None
-    credits: Amount | None = None
-    start_credits: int | None = None
+    unit: ClassVar[Unit]
 
     def buckets(self, size_bytes: int | None) -> tuple[TokenBucket, ...]:
-        """The token buckets of a volume of this size."""
-        baseline = self.baseline.at(size_bytes)
-        if self.burst is None or self.credits is None:
-            return (TokenBucket(baseline, self.unit),)
-        burst = self.burst.at(size_bytes)
-        if burst <= baseline:  # a large volume's baseline may be above the burst rate
-            return (TokenBucket(baseline, self.unit),)
-        cap = self.credits.at(size_bytes)
-        start = cap if self.start_credits is None else min(self.start_credits, cap)
-        return (TokenBucket(baseline, self.unit, cap, start), TokenBucket(burst, self.unit))
-
-
-@dataclass(frozen=True)
-class VolumeParams:
-    """What a volume may do, and how long it takes."""
-
-    times: ServiceTimes
-    limits: tuple[BurstLimit, ...] = ()
-    io_bytes: int = MAX_LENGTH_BYTES
-    merge_sequential: bool = False
-    charge_whole_ios: bool = False
-    servers: int | None = None
-    flush_waits: bool = True
-
-    @classmethod
-    def parse(cls, table: Table) -> VolumeParams:
-        """Read a model's table.
+        """The token buckets of a volume of this size.
 
         Raises:
-            InputError: a key is unknown or missing, or its value is not possible.
+            InputError: an amount depends on the size, and there is none.
         """
-        times = ServiceTimes.parse(table)
-        limits = [
-            _parse_limit(table, "iops", Unit.IOS),
-            _parse_limit(table, "throughput", Unit.BYTES),
-        ]
-        params = cls(
-            times,
-            limits=tuple(limit for limit in limits if limit is not None),
-            io_bytes=table.size_bytes("io_size", MAX_LENGTH_BYTES, least=512),
-            merge_sequential=table.boolean("merge_sequential", False),
-            charge_whole_ios=table.boolean("charge_whole_ios", False),
-            servers=parse_servers(table),
-            flush_waits=table.boolean("flush_waits", True),
-        )
-        for key in ("merge_sequential", "charge_whole_ios"):
-            if getattr(params, key) and "io_size" not in table:
-                raise table.error(key, "needs io_size, the size of one I/O")
-        if params.io_bytes > MAX_LENGTH_BYTES:
-            raise table.error("io_size", "must be at most 8GiB")
-        table.finish()
-        return params
+        baseline = self._at("baseline", size_bytes)
+        burst, cap = self._at("burst", size_bytes), self._at("credits", size_bytes)
+        assert baseline is not None
+        if burst is None or cap is None:
+            return (TokenBucket(baseline, self.unit),)
+        if burst <= baseline:  # a large volume's baseline may be above the burst rate
+            return (TokenBucket(baseline, self.unit),)
+        start_credits: int | None = getattr(self, _START)
+        start = cap if start_credits is None else min(start_credits, cap)
+        return (TokenBucket(baseline, self.unit, cap, start), TokenBucket(burst, self.unit))
+
+    def _at(self, amount: str, size_bytes: int | None) -> int | None:
+        """An amount for a volume of this size, rounded down, within its bounds."""
+        fixed: int | None = getattr(self, amount)
+        per_gib: int | None = getattr(self, f"{amount}_per_gib")
+        if per_gib is None:
+            return fixed
+        if size_bytes is None:
+            raise InputError("a volume with limits per GiB needs a size; name one")
+        least, most = self._bounds(amount)
+        return min(max(per_gib * size_bytes // _GIB, least), most)
+
+    def _bounds(self, amount: str) -> tuple[int, int]:
+        least: int | None = getattr(self, f"{amount}_least")
+        most: int | None = getattr(self, f"{amount}_most")
+        greatest = _MAX_CREDITS if amount == "credits" else MAX_RATE_PER_S
+        return least or 1, greatest if most is None else most
+
+    def check(self, table: Table) -> None:
+        for amount in ("baseline", "burst", "credits"):
+            per_gib = f"{amount}_per_gib"
+            if per_gib not in table:
+                for bound in (f"{amount}_least", f"{amount}_most"):
+                    if bound in table:
+                        raise table.error(bound, f"needs {per_gib}, which it bounds")
+                continue
+            if amount in table:
+                raise table.error(amount, f"give either {amount} or {per_gib}")
+            least, most = self._bounds(amount)
+            if least > most:
+                raise table.error(f"{amount}_least", f"must be at most {amount}_most")
+        if not _has(table, "baseline"):
+            raise table.error("baseline", "is missing; give baseline or baseline_per_gib")
+        if _has(table, "burst") != _has(table, "credits"):
+            raise table.error("burst", "burst and credits go together: give both or none")
+        if "start_credits" in table and not _has(table, "credits"):
+            raise table.error("start_credits", "needs burst and credits")
 
 
-def _parse_limit(table: Table, key: str, unit: Unit) -> BurstLimit | None:
-    limit = table.sub(key)
-    if limit is None:
-        return None
-    rate_of = _integer if unit is Unit.IOS else _bandwidth
-    tokens_of = _integer if unit is Unit.IOS else _size
-    baseline = _parse_amount(limit, "baseline", rate_of, MAX_RATE_PER_S)
-    if baseline is None:
-        raise limit.error("baseline", "is missing; give baseline or baseline_per_gib")
-    burst = _parse_amount(limit, "burst", rate_of, MAX_RATE_PER_S)
-    credit_cap = _parse_amount(limit, "credits", tokens_of, _MAX_CREDITS)
-    if (burst is None) != (credit_cap is None):
-        raise limit.error("burst", "burst and credits go together: give both or none")
-    start_credits = tokens_of(limit, "start_credits", 0, least=0)
-    if "start_credits" in limit and credit_cap is None:
-        raise limit.error("start_credits", "needs burst and credits")
-    limit.finish()
-    start = start_credits if "start_credits" in limit else None
-    return BurstLimit(unit, baseline, burst, credit_cap, start)
+def _has(table: Table, amount: str) -> bool:
+    return amount in table or f"{amount}_per_gib" in table
 
 
-def _integer(table: Table, key: str, default: int, *, least: int) -> int:
-    return table.integer(key, max(default, least), least=least)
+def _limit(name: str, limit_unit: Unit, rate: Any, tokens: Any, text: str) -> type[BurstLimit]:
+    """A declared table with the same keys for I/Os and for bytes."""
+    fields: list[tuple[str, Any, Any]] = []
+    for amount, unit, most, meaning in (
+        (
+            "baseline",
+            rate,
+            MAX_RATE_PER_S,
+            "earned per second; this or `baseline_per_gib` is needed",
+        ),
+        ("burst", rate, MAX_RATE_PER_S, "the rate while there are credits; goes with `credits`"),
+        ("credits", tokens, _MAX_CREDITS, "the most that can be saved"),
+    ):
+        for suffix, doc in (
+            ("", meaning),
+            ("_per_gib", "the same, for each GiB of the volume"),
+            ("_least", "what `_per_gib` comes to at least"),
+            ("_most", "what `_per_gib` comes to at most"),
+        ):
+            declared: Any = Annotated[unit, key(doc, least=1, most=most)]
+            fields.append((f"{amount}{suffix}", declared | None, None))
+    start: Any = Annotated[tokens, key("the balance at time 0", missing="full")]
+    fields.append((_START, start | None, None))
+    limit: Any = defstruct(
+        name,
+        fields,
+        bases=(BurstLimit,),
+        namespace={"unit": limit_unit, "__doc__": text},
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+    )
+    return cast("type[BurstLimit]", limit)
 
 
-def _bandwidth(table: Table, key: str, default: int, *, least: int) -> int:
-    return table.bandwidth_bytes_per_s(key, default, least=least)
+if TYPE_CHECKING:
+
+    class IopsLimit(BurstLimit, frozen=True):
+        """See below."""
+
+    class ThroughputLimit(BurstLimit, frozen=True):
+        """See below."""
+else:
+    IopsLimit = _limit("IopsLimit", Unit.IOS, int, int, "The limit of I/Os per second.")
+    ThroughputLimit = _limit(
+        "ThroughputLimit", Unit.BYTES, Bandwidth, SizeBytes, "The limit of bytes per second."
+    )
 
 
-def _size(table: Table, key: str, default: int, *, least: int) -> int:
-    return table.size_bytes(key, default, least=least)
+class VolumeParams(ServedTimes, frozen=True, kw_only=True):
+    """What a volume may do, and how long it takes."""
 
+    iops: IopsLimit | None = None
+    throughput: ThroughputLimit | None = None
+    io_bytes: Annotated[
+        SizeBytes,
+        key(
+            "a longer request counts as several I/Os",
+            least=512,
+            most=MAX_LENGTH_BYTES,
+            missing="no limit",
+        ),
+    ] = field(default=MAX_LENGTH_BYTES, name="io_size")
+    merge_sequential: Annotated[
+        bool, key("whether contiguous requests count as one, up to `io_size`")
+    ] = False
+    charge_whole_ios: Annotated[
+        bool, key("whether every I/O costs `io_size` bytes of throughput")
+    ] = False
 
-def _parse_amount(table: Table, key: str, read: Callable[..., int], greatest: int) -> Amount | None:
-    """``key``, or ``key_per_gib`` with its bounds; None where neither is there."""
-    fixed = read(table, key, 0, least=1)
-    per_gib = read(table, f"{key}_per_gib", 0, least=1)
-    least = read(table, f"{key}_least", 1, least=1)
-    most = read(table, f"{key}_most", greatest, least=1)
-    for name, value in ((key, fixed), (f"{key}_per_gib", per_gib), (f"{key}_most", most)):
-        if value > greatest:
-            raise table.error(name, f"must be at most {greatest}")
-    if f"{key}_per_gib" in table:
-        if key in table:
-            raise table.error(key, f"give either {key} or {key}_per_gib")
-        if least > most:
-            raise table.error(f"{key}_least", f"must be at most {key}_most")
-        return Amount(per_gib=per_gib, least=least, most=most)
-    for bound in (f"{key}_least", f"{key}_most"):
-        if bound in table:
-            raise table.error(bound, f"needs {key}_per_gib, which it bounds")
-    return Amount(fixed) if key in table else None
+    @property
+    def limits(self) -> tuple[BurstLimit, ...]:
+        """What it is limited by."""
+        return tuple(limit for limit in (self.iops, self.throughput) if limit is not None)
+
+    def make(self, making: Making) -> Device:
+        with making.named():
+            return VolumeDevice(self, making.seed, making.size_bytes)
+
+    def check(self, table: Table) -> None:
+        for name in ("merge_sequential", "charge_whole_ios"):
+            if getattr(self, name) and "io_size" not in table:
+                raise table.error(name, "needs io_size, the size of one I/O")
 
 
 class VolumeDevice(TraceDevice):
@@ -225,7 +238,7 @@ class VolumeDevice(TraceDevice):
         self._params = params
         self._queueing = queueing_kernels
         self._accounting = volume_kernels
-        self._times = ServiceTimeStream(params.times, seed)
+        self._times = ServiceTimeStream(params, seed)
         self._buckets = [bucket for limit in params.limits for bucket in limit.buckets(size_bytes)]
         self._queues = new_queues(
             QueueParams(params.servers, shared=self._buckets, flush_waits=params.flush_waits)

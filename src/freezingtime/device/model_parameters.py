@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a device model declares: its parameters, which make the device and know its traits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from freezingtime.device.base import Device
+from freezingtime.device.parameters import Table
+from freezingtime.device.schema import Parameters
+from freezingtime.disk_traits import DiskTraits
+from freezingtime.errors import InputError
+
+#: Devices of these classes do not turn.
+_STILL_CLASSES = ("flash", "scm", "mobile", "volume")
+
+
+@dataclass(frozen=True)
+class Making:
+    """What a device is made with, beside its parameters."""
+
+    table: Table
+    """The table of the parameters, for messages."""
+    seed: int
+    size_bytes: int | None
+    """The disk's size; None: the device's own."""
+    make_member: Callable[[Table, int, int | None], Device]
+    """Makes a member of a composition: of its table, a seed and its size."""
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Say of an InputError, which a model finds out while it is made, what it is about."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"{self.table.file}: {error}") from error
+
+
+class ModelParameters(Parameters, frozen=True):
+    """All parameters of a model."""
+
+    def make(self, making: Making) -> Device:
+        """Make the device, new and idle. Models import what takes long only here.
+
+        Raises:
+            InputError: the parameters do not go with the disk's size.
+        """
+        raise NotImplementedError
+
+    def traits(self, device_class: str, member_traits: Callable[[Table], DiskTraits]) -> DiskTraits:
+        """What a disk of the model says of itself; ``member_traits`` tells it of a member."""
+        return DiskTraits(rpm=0 if device_class in _STILL_CLASSES else None)
