@@ -12,20 +12,11 @@ from website.markdown import from_docstring, table
 
 _HEADER = ("key", "kind", "allowed", "default", "what it is")
 
-_INTRODUCTION = """# Device models: all parameters
-
-What stands in a [device's description](../devices.md), and under `[parameters]` for each `model`.
-**Bold** keys are needed (in a table: if the table is there). Times are texts such as `"75us"`,
-sizes `"4KiB"`, bandwidths `"3.2GB/s"`. An editor knows the same from a
-[schema](../devices.md#in-an-editor).
-
-## The file
-"""
-
 
 def models_page() -> str:
-    """The page's Markdown."""
-    return "\n".join([_INTRODUCTION, _keys(DeviceFile), "", *map(_section, MODELS)])
+    """The page's Markdown: a section for a description's file, and one for each model."""
+    file = f"## file\n\nWhat stands in the file of a device.\n\n{_keys(DeviceFile)}\n"
+    return "\n".join([file, *map(_section, MODELS)])
 
 
 def _section(model: str) -> str:

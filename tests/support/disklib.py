@@ -8,7 +8,7 @@ import tomllib
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.device.disk import DiskDevice, DiskParams, parse
+from freezingtime.device.disk import DiskDevice, DiskParams
 from freezingtime.device.parameters import Table
 from freezingtime.request import Operation
 
@@ -33,7 +33,7 @@ Int64s = NDArray[np.int64]
 
 def drive(more: str = "") -> DiskParams:
     """The drive, with keys added or replaced."""
-    return parse(Table(tomllib.loads(DRIVE) | tomllib.loads(more), "drive.toml"))
+    return Table(tomllib.loads(DRIVE) | tomllib.loads(more), "drive.toml").read(DiskParams)
 
 
 def random_offsets(count: int, size_bytes: int, seed: int = 1) -> Int64s:

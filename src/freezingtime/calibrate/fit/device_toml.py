@@ -7,14 +7,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from freezingtime.device.json_schema import SCHEMA_LINE
+
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPES = {'"': '\\"', "\\": "\\\\"}
 _LINE = 96
 
 
 def device_toml(content: Mapping[str, Any]) -> str:
-    """The text; its tables hold texts, numbers, booleans, lists, tables and lists of tables."""
-    return "\n".join(_table(content, "")).lstrip("\n") + "\n"
+    """The text; its tables hold texts, numbers, booleans, lists, tables and lists of tables.
+
+    The first line names the schema, for editors.
+    """
+    lines = "\n".join(_table(content, "")).lstrip("\n")
+    return f"{SCHEMA_LINE}\n{lines}\n"
 
 
 def _table(content: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -161,9 +161,9 @@ def _show(description: Description, predictions: list[Prediction]) -> None:
     if rows := list(_leaves(description.content.get("parameters", {}))):
         _heading("Parameters")
         print_columns(rows)
-    if rows := list(defaults_of(description)):
+    if defaults := list(defaults_of(description)):
         _heading("Defaults of the model")
-        print_columns(rows)
+        print_columns(defaults)
     _heading("Predicted by the model, and published")
     print_columns([_PREDICTED_HEADER, *(_prediction_row(p) for p in predictions)])
     for prediction in predictions:

@@ -100,7 +100,7 @@ class Perturb(Device):
         params = self._params
         arrival_ns = self._arrival_ns.pop(request)
         until_ns = done_ns
-        slow_until_ns = params.slow_until_ns or _NEVER_NS
+        slow_until_ns = params.slow_until_ns or math.inf
         if params.slow_from_ns <= arrival_ns < slow_until_ns:
             until_ns += round((done_ns - arrival_ns) * (params.slow_factor - 1.0))
         if params.hiccup_probability and self._random.random() < params.hiccup_probability:

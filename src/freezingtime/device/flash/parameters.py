@@ -334,7 +334,7 @@ class Translation(Parameters, frozen=True, kw_only=True):
 
 
 class Zones(Parameters, frozen=True, kw_only=True):
-    """Makes it a drive with zones: [what that means](../devices.md#zones)."""
+    """Makes it a drive with zones: [what that means](../devices/zoned.md)."""
 
     zone_bytes: Annotated[SizeBytes, key("the size of a zone", least=_SECTOR_BYTES)] = field(
         name="size"

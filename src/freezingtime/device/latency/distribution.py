@@ -268,7 +268,10 @@ def _weighted(kind: Any) -> Any:
     )
 
 
-AnyPart: TypeAlias = Any if TYPE_CHECKING else Union[*map(_weighted, get_args(AnyDistribution))]
+if TYPE_CHECKING:
+    AnyPart: TypeAlias = Any
+else:
+    AnyPart = Union[*map(_weighted, get_args(AnyDistribution))]
 
 
 def time_stream(distribution: Distribution, seed: np.random.SeedSequence) -> DrawStream:

@@ -40,7 +40,8 @@ class FlushTime(Parameters, frozen=True, kw_only=True):
     fixed: Annotated[
         DescribedTime,
         key(
-            "the part that does not depend on the length; or a [distribution](../devices.md#times)"
+            "the part that does not depend on the length; or a "
+            "[distribution](../devices/description.md#times-and-distributions)"
         ),
     ]
 
