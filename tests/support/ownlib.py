@@ -6,8 +6,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from freezingtime.images.debian.packages import PackageArchive
+from freezingtime.images.debian.archive import open_archive
 from freezingtime.images.debian.root_user import as_root
+from freezingtime.images.debian.suite import DEFAULT
 from freezingtime.images.guest_image import images_lock_path
 from freezingtime.store.cache import cache_directory, exclusive_lock
 from tests.conftest import require_root, require_tool
@@ -44,7 +45,7 @@ def make_cloud_disk(directory: Path) -> Path:
     )
     repository.mkdir()
     with exclusive_lock(images_lock_path()):
-        archive = PackageArchive(cache_directory() / "debian")
+        archive = open_archive(cache_directory() / "debian", DEFAULT)
         archive.update()
         packages = archive.with_dependencies(PACKAGES)
         archive.download(packages)

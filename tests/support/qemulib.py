@@ -19,42 +19,18 @@ from typing import NamedTuple
 import rich.console
 import rich.table
 
+from freezingtime.errors import FreezingTimeError
+from freezingtime.images.debian.archive import open_archive
+from freezingtime.images.debian.packages import unpack
+from freezingtime.images.debian.suite import Suite
 from freezingtime.store.cache import cache_directory
 from freezingtime.units import format_time_ns
 from freezingtime.vm.qemu.probe import probe
 from freezingtime.vm.qemu.program import VARIABLE, find_qemu
 from tests.support.guestlib import GuestRun, fio_command, mean_latency_ns, run_guest
 
-_ARCHIVE = "http://deb.debian.org/debian"
-_SECURITY = "http://deb.debian.org/debian-security"
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-_DEADLINE_S = 300.0
-
-
-class Suite(NamedTuple):
-    """Where a suite's packages come from, in the order of apt's sources, and its own options."""
-
-    sources: tuple[tuple[str, str], ...]
-    options: tuple[str, ...] = ()
-
-
-_BOOKWORM = (
-    (_ARCHIVE, "bookworm"),
-    (_ARCHIVE, "bookworm-updates"),
-    (_SECURITY, "bookworm-security"),
-)
-_TRIXIE = ((_ARCHIVE, "trixie"), (_ARCHIVE, "trixie-updates"), (_SECURITY, "trixie-security"))
-
 #: From the oldest QEMU to the newest.
-SUITES = {
-    "bookworm": Suite(_BOOKWORM),
-    "bookworm-backports": Suite(
-        (*_BOOKWORM, (_ARCHIVE, "bookworm-backports")), ("-t", "bookworm-backports")
-    ),
-    "trixie": Suite(_TRIXIE),
-    "forky": Suite(((_ARCHIVE, "forky"),)),
-    "sid": Suite(((_ARCHIVE, "sid"),)),
-}
+SUITES = ("bookworm", "bookworm-backports", "trixie", "forky", "sid")
 
 #: What a QEMU may break, of the tests that there are.
 _TESTS = (
@@ -91,49 +67,22 @@ def unpacked_qemu(suite: str) -> Path:
         if not root.is_dir():
             building = directory / f"{suite}.unfinished"
             shutil.rmtree(building, ignore_errors=True)
-            _fetch(SUITES[suite], building)
+            _fetch(suite, building)
             (building / "root").rename(root)
             shutil.rmtree(building)
     return root
 
 
-def _fetch(suite: Suite, building: Path) -> None:
-    for part in ("lists/partial", "archives/partial", "root"):
-        (building / part).mkdir(parents=True)
-    (building / "status").touch()
-    (building / "sources.list").write_text(
-        "".join(f"deb [signed-by={_KEYRING}] {uri} {name} main\n" for uri, name in suite.sources)
-    )
-    settings = {
-        "Dir::State": building,
-        "Dir::State::lists": building / "lists",
-        "Dir::State::status": building / "status",
-        "Dir::Cache": building,
-        "Dir::Cache::archives": building / "archives",
-        "Dir::Etc::sourcelist": building / "sources.list",
-        "Dir::Etc::sourceparts": "/dev/null",
-        "APT::Install-Recommends": "false",
-        "APT::Sandbox::User": "root",
-        "Acquire::Languages": "none",
-        "Debug::NoLocking": "true",
-    }
-    options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-    _run("apt-get", *options, "update", "-qq")
-    install = ("install", "-qq", "-y", "--download-only")
-    _run("apt-get", *options, *suite.options, *install, "qemu-system-x86")
-    for package in sorted((building / "archives").glob("*.deb")):
-        _run("dpkg-deb", "-x", str(package), str(building / "root"))
-
-
-def _run(*command: str) -> None:
+def _fetch(suite: str, building: Path) -> None:
+    root = building / "root"
+    root.mkdir(parents=True)
     try:
-        ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=_DEADLINE_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        archive = open_archive(building, Suite(suite))
+        archive.update()
+        for deb in archive.download(archive.with_dependencies(["qemu-system-x86"])):
+            unpack(deb, root)
+    except FreezingTimeError as error:
         raise QemuUnavailableError(str(error)) from error
-    if ran.returncode != 0:
-        raise QemuUnavailableError(f"{command[0]}: {ran.stderr.strip()[-200:]}")
 
 
 class Row(NamedTuple):
@@ -189,7 +138,7 @@ def _word(good: bool) -> str:
 def main() -> int:
     """Test the QEMUs of the suites that are named, or of all; 1 if one does not do."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("suite", nargs="*", default=list(SUITES), help=", ".join(SUITES))
+    parser.add_argument("suite", nargs="*", default=SUITES, help=", ".join(SUITES))
     parser.add_argument("--no-tests", action="store_true", help="only the table")
     arguments = parser.parse_args()
     table = rich.table.Table("suite", "QEMU", "guest", "on time", "same", "mean", "to 7.2", "tests")

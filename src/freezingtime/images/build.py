@@ -9,12 +9,13 @@ from pathlib import Path
 from freezingtime.errors import RunError
 from freezingtime.images.check import is_sound, seal_image
 from freezingtime.images.debian import image as debian_image
+from freezingtime.images.debian.archive import open_archive
 from freezingtime.images.debian.image import DebianPlan
 from freezingtime.images.debian.packages import PackageArchive, Progress
 from freezingtime.images.debian.root_user import as_root, remove_as_root
+from freezingtime.images.debian.suite import Suite
 from freezingtime.images.debian.unpacked_packages import kernel_package
 from freezingtime.images.guest_image import (
-    MINI,
     GuestImage,
     ImageContent,
     image_directory,
@@ -25,6 +26,7 @@ from freezingtime.images.guest_image import (
     store_image,
 )
 from freezingtime.images.mini import image as mini_image
+from freezingtime.images.mini.name import mini_name
 from freezingtime.store.cache import (
     cache_directory,
     exclusive_lock,
@@ -39,26 +41,27 @@ def _no_progress(_step: str, _done: int, _total: int) -> None:
     """For callers who do not want to know."""
 
 
-def build_mini_image(progress: Progress = _no_progress) -> GuestImage:
-    """Build the mini image from the newest packages, or return it if it is there already.
+def build_mini_image(suite: Suite, progress: Progress = _no_progress) -> GuestImage:
+    """Build the mini image from a suite's newest packages, or return it if it is there already.
 
-    Raises InputError when this system cannot build images or the cache is not writable,
-    RunError when packages cannot be fetched or unpacked.
+    Raises InputError when this system cannot build images, there is no such suite or the cache
+    is not writable, RunError when packages cannot be fetched or unpacked.
     """
+    name = mini_name(suite)
 
     def find_or_build(archive: PackageArchive) -> GuestImage:
-        for image in _current(MINI):
+        for image in _current(name):
             names = {package.name for package in image.manifest.packages}
             names.add(kernel_package(archive).name)
             if image.is_made_from(archive.candidates(names).values()):
                 return image
         return _build(
             archive,
-            MINI,
-            lambda directory: mini_image.make_content(archive, directory, progress),
+            name,
+            lambda directory: mini_image.make_content(archive, suite, directory, progress),
         )
 
-    return _with_archive(find_or_build, progress)
+    return _with_archive(suite, find_or_build, progress)
 
 
 def build_debian_image(
@@ -68,7 +71,7 @@ def build_debian_image(
 
     A new one takes the place of all others of its name.
 
-    Raises InputError when this system cannot build images, apt knows no such package or
+    Raises InputError when this system cannot build images, there is no such suite or package or
     the cache is not writable, RunError when packages cannot be fetched or installed.
     """
     become_root = as_root()
@@ -78,7 +81,10 @@ def build_debian_image(
         progress("resolve dependencies", 0, 1)
         packages = debian_image.packages(archive, plan)
         for image in _current(name):
-            if image.manifest.root == plan.root and image.is_made_from(packages.all):
+            wanted = (plan.root, plan.suite.name)
+            if (image.manifest.root, image.manifest.suite) == wanted and image.is_made_from(
+                packages.all
+            ):
                 return image
         remove_as_root(become_root, unfinished_in(images_directory()))
         image = _build(
@@ -91,16 +97,18 @@ def build_debian_image(
         _withdraw_older(image)
         return image
 
-    return _with_archive(find_or_build, progress)
+    return _with_archive(plan.suite, find_or_build, progress)
 
 
 def _with_archive(
-    find_or_build: Callable[[PackageArchive], GuestImage], progress: Progress
+    suite: Suite,
+    find_or_build: Callable[[PackageArchive], GuestImage],
+    progress: Progress,
 ) -> GuestImage:
     root = cache_directory()
     with exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)):
         try:
-            archive = PackageArchive(root / "debian")
+            archive = open_archive(root / "debian", suite)
             progress("fetch the package lists", 0, 1)
             archive.update()
             progress("fetch the package lists", 1, 1)

@@ -84,6 +84,8 @@ class ImageContent:
     """Where the root disk has been made; it is moved into the image."""
     append: str = ""
     """What the kernel is told beside what every guest's is."""
+    suite: str = ""
+    """The suite of Debian's that the packages are from."""
     imported: bool = False
     """It was not built here."""
     source: str = ""
@@ -106,6 +108,7 @@ class Manifest:
     packages: tuple[PackageVersion, ...]
     root: RootDisk | None = None
     append: str = ""
+    suite: str = ""
     source: str = ""
     format: int = _MANIFEST_FORMAT
 
@@ -113,7 +116,7 @@ class Manifest:
         fields = asdict(self)
         if self.root is None:
             del fields["root"]
-        for name in ("append", "source"):
+        for name in ("append", "suite", "source"):
             if not fields[name]:
                 del fields[name]
         return json.dumps(fields, indent=2) + "\n"
@@ -204,6 +207,7 @@ def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
         packages=tuple(_package_version(package) for package in content.packages),
         root=content.root,
         append=content.append,
+        suite=content.suite,
         source=content.source,
     )
     (directory / _MANIFEST).write_text(manifest.to_json(), encoding="utf-8")

@@ -22,6 +22,7 @@ from freezingtime.images.guest_image import (
     list_unusable_images,
     named,
 )
+from freezingtime.images.mini.name import mini_suite
 from freezingtime.medium.delay import delayed
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.runs.disks import NO_TIME, OpenDisk, load_changes
@@ -39,23 +40,27 @@ _log = logging.getLogger(__name__)
 
 
 def ready_image(name: str, progress: Progress) -> GuestImage:
-    """The image that :func:`require_image` has found; mini is built if it is not there, or damaged.
+    """The image that :func:`require_image` has found; a mini image is built if it is not there.
 
     Raises:
-        InputError: it is damaged, and takes more than this to build.
+        InputError: it is damaged or gone, and takes more than this to build.
     """
     image = find_image(name)
+    problem = f"the image {name!r} is not there any more"
     if image is None:
         for unusable in _unusable(name):
             _log.warning("passed by the image %s: %s", unusable.directory.name, unusable.advice)
     elif is_sound(image):
         return image
-    elif name != MINI:
-        raise _no_image(name, f"the image {image.directory.name} is damaged")
+    else:
+        problem = f"the image {image.directory.name} is damaged"
+    suite = mini_suite(name)
+    if suite is None:
+        raise _no_image(name, problem)
     # Here, as it takes libraries that a run of an image that is there need not wait for.
     from freezingtime.images.build import build_mini_image
 
-    return build_mini_image(progress)
+    return build_mini_image(suite, progress)
 
 
 def require_image(name: str) -> None:
@@ -64,7 +69,7 @@ def require_image(name: str) -> None:
     Raises:
         InputError: there is no such image.
     """
-    if name == MINI or find_image(name) is not None:
+    if find_image(name) is not None or mini_suite(name) is not None:
         return
     if named(list_images(), name):
         problem = f"the image {name!r} was built by another version of freezingtime"
@@ -82,8 +87,9 @@ def _unusable(name: str) -> list[Unusable]:
 
 def _no_image(name: str, problem: str) -> InputError:
     named_so = "" if name == "debian" else f" --name {name}"
+    of_suite = "" if name == "debian" else " (and --suite, if it is of another than the default)"
     return InputError(
-        f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}', or "
+        f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}'{of_suite}, or "
         "import it again if it is a system of your own"
     )
 

@@ -45,7 +45,8 @@ class RunOptions:
         str | None,
         Option(
             "NAME|FILE",
-            "The guest: `mini`, an image that `freezingtime image list` shows, or the disk (raw "
+            "The guest: `mini` (`mini-trixie` is one of another suite of Debian's), an image that "
+            "`freezingtime image list` shows, or the disk (raw "
             "or qcow2) of a system of your own, which stays as it is. By default `mini`, or that "
             "of `--from`.",
         ),

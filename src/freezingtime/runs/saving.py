@@ -11,8 +11,13 @@ from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
 from freezingtime.images.check import is_sound
 from freezingtime.images.debian.packages import Progress
-from freezingtime.images.guest_image import MINI, GuestImage, find_image_by_id, list_images
+from freezingtime.images.guest_image import (
+    GuestImage,
+    find_image_by_id,
+    list_images,
+)
 from freezingtime.images.imported import ImportPlan
+from freezingtime.images.mini.name import mini_suite
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.runs.disks import OpenDisk, load_changes
 from freezingtime.runs.guest import ready_image
@@ -137,8 +142,8 @@ def saved_image(saved: SavedMachine, system: ImportPlan | None, progress: Progre
     was = saved.description
     image_id = was.machine.image_id
     image = _sound_image(image_id)
-    if image is None and was.guest == MINI:
-        ready_image(MINI, progress)  # made of the same packages it is the same
+    if image is None and mini_suite(was.guest) is not None:
+        ready_image(was.guest, progress)  # made of the same packages it is the same
         image = _sound_image(image_id)
     if image is None:
         there = ", ".join(f"{each.name} {each.image_id[:12]}" for each in list_images()) or "none"

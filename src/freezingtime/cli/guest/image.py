@@ -17,6 +17,7 @@ from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
 from freezingtime.images.build import build_debian_image, build_mini_image
 from freezingtime.images.debian.image import FILE_SYSTEMS, DebianPlan
+from freezingtime.images.debian.suite import DEFAULT_SUITE, Suite
 from freezingtime.images.guest_image import (
     MINI,
     RootDisk,
@@ -44,6 +45,10 @@ def build_command(
     kind: Annotated[
         str, typer.Argument(metavar="KIND", help="Which kind of image: `mini` or `debian`.")
     ] = MINI,
+    suite: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="The suite of Debian's, such as `trixie`."),
+    ] = DEFAULT_SUITE,
     packages: Annotated[
         str,
         typer.Option(
@@ -64,27 +69,34 @@ def build_command(
         ),
     ] = "ext4",
     name: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="NAME", help="For debian: what `run --guest` will call it.", show_default=False
+            metavar="NAME",
+            help="For debian: what `run --guest` will call it. By default `debian`, or such as "
+            "`debian-trixie` with `--suite trixie`.",
+            show_default=False,
         ),
-    ] = "debian",
+    ] = None,
 ) -> int:
     """Build a guest image from Debian's packages.
 
     `mini` is a small system in memory; `debian` a whole one, with systemd, on a root disk.
-    Does nothing if the image of the newest packages is there already. `debian` takes root, or
-    user namespaces with subordinate ids.
+    Either is of the suite that is named, whatever the host is, and called `mini`, or such as
+    `mini-trixie`. Does nothing if the image of the newest packages is there already. `debian`
+    takes root, or user namespaces with subordinate ids.
 
     Example: `freezingtime image build debian --packages postgresql,sqlite3,fio`
     """
     if kind not in (MINI, "debian"):
         raise InputError(f"image build {kind}: unknown kind of image; there is: mini, debian")
+    wanted = Suite.parse(suite, f"--suite {suite}")
     with StepLines() as steps:
         if kind == MINI:
-            image = build_mini_image(steps)
+            image = build_mini_image(wanted, steps)
         else:
-            plan = DebianPlan(_packages(packages), RootDisk(_file_system(file_system), _size(size)))
+            root = RootDisk(_file_system(file_system), _size(size))
+            plan = DebianPlan(_packages(packages), root, wanted)
+            name = name or ("debian" if wanted.is_default else f"debian-{wanted.name}")
             image = build_debian_image(_name(f"--name {name}", name), plan, steps)
     show(f"{image.name} {image.image_id[:12]} {image.directory}")
     return 0
@@ -112,9 +124,11 @@ def _size(text: str) -> int:
 
 
 def _name(option: str, text: str) -> str:
-    if text == MINI or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", text):
+    is_mini = text == MINI or text.startswith(f"{MINI}-")
+    if is_mini or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,40}", text):
         raise InputError(
-            f"{option}: write up to 41 small letters, digits, '.', '_' or '-', and not 'mini'"
+            f"{option}: write up to 41 small letters, digits, '.', '_' or '-', and not 'mini' or "
+            "'mini-...'"
         )
     return text
 
@@ -181,13 +195,16 @@ def runner_command(
 @app.command("list")
 def list_command() -> int:
     """List the images in the cache."""
-    rows = [("name", "id", "kernel", "size", "directory")]
+    rows = [("name", "id", "suite", "kernel", "size", "directory")]
     for image in list_images():
         files = [image.kernel_path, image.initrd_path, *filter(None, [image.root_path])]
         size_bytes = sum(file.stat().st_blocks * 512 for file in files)
         size_mib = f"{size_bytes / (1 << 20):.1f} MiB"
         kernel = image.manifest.kernel_release
-        rows.append((image.name, image.image_id[:12], kernel, size_mib, str(image.directory)))
+        suite = image.manifest.suite or "-"
+        rows.append(
+            (image.name, image.image_id[:12], suite, kernel, size_mib, str(image.directory))
+        )
     print_columns(rows)
     print_skipped(list_unusable_images())
     return 0

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.images.debian.packages import Package, PackageArchive, Progress
+from freezingtime.images.debian.suite import DEFAULT, Suite
 from freezingtime.images.debian.tools import run_tool
 from freezingtime.images.debian.unpacked_packages import UnpackedPackages, kernel_package
 from freezingtime.images.guest_image import ImageContent, RootDisk
@@ -66,10 +67,11 @@ _FORMAT_DEADLINE_S = 1200.0
 
 @dataclass(frozen=True, slots=True)
 class DebianPlan:
-    """What is to be in the image beside the base system, and on what root disk."""
+    """What is to be in the image beside the base system, on what root disk, of which suite."""
 
     packages: tuple[str, ...]
     root: RootDisk
+    suite: Suite = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,9 @@ def make_content(
     def content(root: RootDisk, root_file: Path) -> ImageContent:
         initrd = _initramfs(kernel_files, release, root.file_system).to_bytes()
         used = tuple(wanted.all)
-        return ImageContent(kernel.read_bytes(), initrd, release, used, root, root_file)
+        return ImageContent(
+            *(kernel.read_bytes(), initrd, release, used, root, root_file), suite=plan.suite.name
+        )
 
     root_file = directory / "root.img"
     if plan.root.file_system != "xfs":

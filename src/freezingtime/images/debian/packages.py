@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian packages without root: the host's apt, with a state directory of its own.
+"""Debian packages without root: the host's apt, with a configuration and a state of its own.
 
-Where packages come from and which keys are trusted is the host's apt configuration.
+Of the host's apt configuration it has how to reach a server (proxies, time-outs, passwords).
 Nothing is installed; packages are downloaded (apt checks their signatures) and unpacked.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import shutil
 import subprocess
@@ -17,12 +18,22 @@ from pathlib import Path
 from typing import TypeAlias
 
 from freezingtime.errors import InputError, RunError
+from freezingtime.images.debian.mirror import KEYRING_VARIABLE, MIRROR_VARIABLE
 from freezingtime.images.debian.tools import is_out_of_space, run_tool, tool_failure
 
 #: What is being done, and how many of how many parts of it are done.
 Progress: TypeAlias = Callable[[str, int, int], None]
 
+#: What it is called at Debian's and its derivatives' alike.
+KEYRING_PACKAGE = "debian-archive-keyring"
+
 _ARCHITECTURE = "amd64"
+_TOOLS = ("apt-get", "apt-cache", "apt-config", "dpkg-deb")
+_SOURCES_FILE = "suite.sources"
+#: Of the host's settings for fetching, those that say what is fetched and what is trusted.
+_NOT_THE_HOSTS = re.compile(r"Acquire::(IndexTargets|Languages|Allow\w+Repositories)\b")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +57,31 @@ class Package:
         return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
 
 
+@dataclass(frozen=True, slots=True)
+class AptSources:
+    """Where the packages of a suite come from: addresses, and which part of the archive there.
+
+    All parts are signed with a key of ``keyring``. ``said_by`` tells whose choice the addresses
+    are; the packages of ``preferred`` are taken before those of other parts.
+    """
+
+    suite: str
+    parts: tuple[tuple[str, str], ...]
+    keyring: Path
+    said_by: str
+    preferred: str | None = None
+
+    def to_deb822(self) -> str:
+        """The text of a file of apt's, see sources.list(5)."""
+        return "\n".join(
+            f"Types: deb\nURIs: {uri}\nSuites: {part}\nComponents: main\n"
+            f"Signed-By: {self.keyring}\n"
+            for uri, part in self.parts
+        )
+
+
 class PackageArchive:
-    """Debian's packages, as the host's apt sources offer them.
+    """Debian's packages, as ``sources`` offer them; without, as the host's apt sources do.
 
     ``directory`` keeps the lists and the downloaded packages; the caller sees to it that
     no other process uses it at the same time.
@@ -55,18 +89,24 @@ class PackageArchive:
     Raises InputError when this is no system with apt.
     """
 
-    def __init__(self, directory: Path) -> None:
-        for tool in ("apt-get", "apt-cache", "apt-config", "dpkg-deb"):
-            if shutil.which(tool) is None:
-                raise InputError(
-                    f"{tool} is not there: building a guest image takes a Debian system "
-                    "(or a container of one); images may be copied between machines"
-                )
+    def __init__(self, directory: Path, sources: AptSources | None) -> None:
+        self.require_tools()
+        self._sources = sources
         self._debs = directory / "debs"
         self._temporary = directory / "temporary"
         self._configuration = directory / "apt.conf"
         self._update_complaint = ""
         self._prepare(directory)
+
+    @staticmethod
+    def require_tools() -> None:
+        """Raise InputError when this is no system with apt."""
+        for tool in _TOOLS:
+            if shutil.which(tool) is None:
+                raise InputError(
+                    f"{tool} is not there: building a guest image takes a Debian system "
+                    "(or a container of one); images may be copied between machines"
+                )
 
     def _prepare(self, directory: Path) -> None:
         # What apt keeps in TMPDIR stays there when apt is killed: here the next build removes it.
@@ -75,14 +115,24 @@ class PackageArchive:
             (directory / part).mkdir(parents=True, exist_ok=True)
         (directory / "status").touch()
         acquire = run_tool(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
+        hosts = [line for line in acquire.stdout.splitlines() if not _NOT_THE_HOSTS.match(line)]
+        settings = _settings(directory)
+        if self._sources is not None:
+            (directory / _SOURCES_FILE).write_text(self._sources.to_deb822(), encoding="utf-8")
+            settings |= _source_settings(directory, self._sources)
+        ours = [f'{key} "{value}";' for key, value in settings.items()]
         self._configuration.touch(mode=0o600)  # a proxy's password may be among it
-        self._configuration.write_text(_private_configuration(directory) + acquire.stdout)
+        self._configuration.write_text("\n".join([*hosts, *ours, ""]), encoding="utf-8")
 
     def update(self) -> None:
         """Fetch the lists of packages.
 
-        Sources that cannot be reached are not fatal as long as the others, or lists from
-        earlier, have what is asked for later. Raises RunError when the disk is full.
+        A suite that cannot be reached is not fatal if all of its lists are there from earlier,
+        a source of the host's not as long as the others have what is asked for later.
+
+        Raises:
+            InputError: there is no such suite.
+            RunError: its lists cannot be had, or are not signed as they should be; no space.
         """
         result = self._apt("apt-get", "update", "--quiet", check=False)
         if is_out_of_space(result):
@@ -90,6 +140,41 @@ class PackageArchive:
         output = result.stdout + result.stderr
         complaints = re.findall(r"^(?:E:|Err:|W: Failed).*", output, re.MULTILINE)
         self._update_complaint = complaints[-1] if complaints else ""
+        if complaints and self._sources is not None:
+            self._require_lists(self._sources, output)
+
+    def _require_lists(self, sources: AptSources, output: str) -> None:
+        """Say what is wrong when not all lists of a suite could be fetched."""
+        whose = f"(the mirror's address is from {sources.said_by})"
+        if absent := re.search(r"^E: The repository '(.*) Release' does not have", output, re.M):
+            raise InputError(
+                f"suite {sources.suite}: there is no {absent[1]} {whose}; "
+                "choose another suite, such as bookworm or trixie, or another mirror "
+                f"with {MIRROR_VARIABLE}"
+            )
+        problem = _first_complaint(output)
+        if unsigned := re.search(r"^(?:W: |E: )?(GPG error: .*)", output, re.M):
+            raise RunError(
+                f"suite {sources.suite}: not signed with a key of {sources.keyring} "
+                f"({unsigned[1]}): update the package {KEYRING_PACKAGE}, or name another keyring "
+                f"with {KEYRING_VARIABLE}"
+            )
+        if self._absent_parts(sources):
+            raise RunError(
+                f"suite {sources.suite}: cannot fetch its package lists ({problem}): check the "
+                f"network and the mirror {whose}"
+            )
+        _log.warning("suite %s: goes by earlier package lists (%s)", sources.suite, problem)
+
+    def _absent_parts(self, sources: AptSources) -> set[tuple[str, str]]:
+        """The parts whose lists are not there, from now or from earlier."""
+        shown = self._apt(
+            *("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)"),
+            "Created-By: Packages",
+            check=False,
+        )
+        there = [line.split() for line in shown.stdout.splitlines()]
+        return set(sources.parts) - {(words[0].rstrip("/"), words[-1]) for words in there if words}
 
     def candidates(self, names: Iterable[str]) -> dict[str, Package]:
         """What apt would install for each of ``names``; unknown and virtual ones are left out."""
@@ -188,15 +273,19 @@ def unpack(deb: Path, directory: Path) -> None:
     run_tool(["dpkg-deb", "--extract", str(deb), str(directory)])
 
 
-def _private_configuration(directory: Path) -> str:
-    """Settings read before the host's own, of which only the sources and keys are used.
+def _settings(directory: Path) -> dict[str, object]:
+    """Settings that the host's own do not change.
 
-    The host's other settings are left out since they may run commands on its own caches.
+    The host's own are left out since they may run commands on its own caches.
     """
-    settings = {
+    return {
         "APT::Architecture": _ARCHITECTURE,
         "APT::Architectures": _ARCHITECTURE,
         "APT::Sandbox::User": "",
+        "APT::Get::AllowUnauthenticated": "false",
+        "Acquire::AllowInsecureRepositories": "false",
+        "Acquire::AllowWeakRepositories": "false",
+        "Acquire::AllowDowngradeToInsecureRepositories": "false",
         "Acquire::Languages": "none",
         "Debug::NoLocking": "1",
         "Dir::State": directory,
@@ -208,7 +297,28 @@ def _private_configuration(directory: Path) -> str:
         "Dir::Etc::main": "/dev/null",
         "Dir::Etc::parts": "/dev/null",
     }
-    return "".join(f'{key} "{value}";\n' for key, value in settings.items())
+
+
+def _source_settings(directory: Path, sources: AptSources) -> dict[str, object]:
+    """Settings by which a suite's sources are all that there is, and its own preferences."""
+    settings: dict[str, object] = {
+        "Dir::Etc::sourcelist": directory / _SOURCES_FILE,
+        "Dir::Etc::sourceparts": "/dev/null",
+        "Dir::Etc::preferences": "/dev/null",
+        "Dir::Etc::preferencesparts": "/dev/null",
+        "Dir::Etc::trusted": "/dev/null",
+        "Dir::Etc::trustedparts": "/dev/null",
+    }
+    if sources.preferred is not None:
+        settings["APT::Default-Release"] = sources.preferred
+    return settings
+
+
+def _first_complaint(output: str) -> str:
+    """What apt says is wrong, in its own words."""
+    complaints = re.findall(r"^(?:E|W): (.*)", output, re.MULTILINE)
+    complaints += re.findall(r"^Err:.*", output, re.MULTILINE)
+    return str(complaints[0]).strip() if complaints else "apt gives no reason"
 
 
 def _parse_package(paragraph: str) -> Package:

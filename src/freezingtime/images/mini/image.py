@@ -13,6 +13,7 @@ from pathlib import Path
 
 from freezingtime.errors import RunError
 from freezingtime.images.debian.packages import Package, PackageArchive, Progress
+from freezingtime.images.debian.suite import Suite
 from freezingtime.images.debian.unpacked_packages import UnpackedPackages, kernel_package, names_of
 from freezingtime.images.guest_image import ImageContent
 from freezingtime.images.mini.initramfs import Initramfs
@@ -66,8 +67,10 @@ _CONFIGURATION = {
 }
 
 
-def make_content(archive: PackageArchive, directory: Path, progress: Progress) -> ImageContent:
-    """Download, unpack into the empty ``directory``, and put together.
+def make_content(
+    archive: PackageArchive, suite: Suite, directory: Path, progress: Progress
+) -> ImageContent:
+    """Download the packages of that suite, unpack into the empty ``directory``, and put together.
 
     Raises RunError when a package lacks what is expected of it.
     """
@@ -83,7 +86,7 @@ def make_content(archive: PackageArchive, directory: Path, progress: Progress) -
     initrd = _initramfs(packages, libraries, release).to_bytes()
     progress("put the initramfs together", 3, 3)
     ordered = tuple(sorted(packages.added, key=lambda package: package.name))
-    return ImageContent(kernel.read_bytes(), initrd, release, ordered)
+    return ImageContent(kernel.read_bytes(), initrd, release, ordered, suite=suite.name)
 
 
 def _is_left_out(soname: str) -> bool:

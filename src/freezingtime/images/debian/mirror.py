@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which mirror Debian's packages come from: the user's, else the host's, else Debian's.
+
+The host's apt is asked for no more than that. What it reaches, this reaches as well: it may be
+all that a network lets through.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from freezingtime.errors import InputError
+from freezingtime.images.debian.tools import run_tool
+
+#: The mirror, and behind a space that of the security archive.
+MIRROR_VARIABLE = "FREEZINGTIME_DEBIAN_MIRROR"
+#: A file with the keys, for a mirror that others have signed.
+KEYRING_VARIABLE = "FREEZINGTIME_DEBIAN_KEYRING"
+
+_DEBIANS_MIRROR = "http://deb.debian.org/debian"
+_DEBIANS_SECURITY_MIRROR = "http://deb.debian.org/debian-security"
+
+#: What `apt-get --print-uris update` says of a mirror of Debian's: one that ends in its name, a
+#: list of such mirrors, or one of a past day.
+_HOSTS_MIRROR = re.compile(
+    r"^'(\S+/debian(-security)?(?:\.list|/\d{8}T\d{6}Z)?)/?/dists/[^/\s]+/main/", re.MULTILINE
+)
+_URI = re.compile(r"[a-z0-9+]+:/\S*")
+
+
+class Mirror(NamedTuple):
+    """Where Debian's archive is, and its security archive; ``said_by`` tells who says so."""
+
+    archive: str
+    security: str
+    said_by: str
+
+
+def find_mirror() -> Mirror:
+    """The mirror to use.
+
+    Raises InputError when the user names one that is none.
+    """
+    named = os.environ.get(MIRROR_VARIABLE, "").split()
+    if len(named) > 2 or not all(map(_URI.fullmatch, named)):
+        raise InputError(
+            f"{MIRROR_VARIABLE}: must be the address of a mirror of Debian's archive, and behind a "
+            f"space that of its security archive, such as '{_DEBIANS_MIRROR} "
+            f"{_DEBIANS_SECURITY_MIRROR}'"
+        )
+    hosts_archive, hosts_security = ("", "") if len(named) == 2 else _hosts_mirror()
+    if named:
+        archive, said_by = named[0], MIRROR_VARIABLE
+    elif hosts_archive:
+        archive, said_by = hosts_archive, "the host's apt sources"
+    else:
+        archive, said_by = _DEBIANS_MIRROR, "default"
+    security = named[1] if len(named) == 2 else hosts_security or _DEBIANS_SECURITY_MIRROR
+    return Mirror(archive.rstrip("/"), security.rstrip("/"), said_by)
+
+
+def _hosts_mirror() -> tuple[str, str]:
+    """The host's mirror of Debian's archive and of its security archive; "" where it has none."""
+    # This reads the sources and nothing else: no lists need be there, and none are fetched.
+    printed = run_tool(["apt-get", "--print-uris", "update"], check=False).stdout
+    found: dict[bool, str] = {}
+    for uri, security in _HOSTS_MIRROR.findall(printed):
+        found.setdefault(bool(security), uri)
+    return found.get(False, ""), found.get(True, "")

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the mini images are called: one for each suite of Debian's."""
+
+from __future__ import annotations
+
+from freezingtime.errors import InputError
+from freezingtime.images.debian.suite import DEFAULT, Suite
+from freezingtime.images.guest_image import MINI
+
+
+def mini_name(suite: Suite) -> str:
+    """What the mini image of a suite is called: mini, or such as mini-trixie."""
+    return MINI if suite.is_default else f"{MINI}-{suite.name}"
+
+
+def mini_suite(name: str) -> Suite | None:
+    """The suite whose mini image is called ``name``; None if no mini image is.
+
+    Raises InputError when no suite can be called so.
+    """
+    if name == MINI:
+        return DEFAULT
+    if not name.startswith(f"{MINI}-"):
+        return None
+    suite = Suite.parse(name.removeprefix(f"{MINI}-"), f"--guest {name}")
+    if suite.is_default:
+        raise InputError(f"--guest {name}: the mini guest of {suite.name} is called {MINI}")
+    return suite
