@@ -188,12 +188,12 @@ class TestPackageArchive:
     def archive(self, fake: Callable[[str, str], None], tmp_path: Path) -> PackageArchive:
         for name in ("apt-get", "apt-cache", "apt-config", "dpkg-deb"):
             fake(name, "exit 0")
-        return PackageArchive(tmp_path / "archive")
+        return PackageArchive(tmp_path / "archive", None)
 
     def test_no_apt(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(InputError, match=r"apt-get is not there: .* takes a Debian system"):
-            PackageArchive(tmp_path / "archive")
+            PackageArchive(tmp_path / "archive", None)
 
     def test_candidate_is_read_from_apt_cache(
         self, archive: PackageArchive, fake: Callable[[str, str], None]

@@ -89,8 +89,8 @@ def _no_image(name: str, problem: str) -> InputError:
     named_so = "" if name == "debian" else f" --name {name}"
     of_suite = "" if name == "debian" else " (and --suite, if it is of another than the default)"
     return InputError(
-        f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}'{of_suite}, or "
-        "import it again if it is a system of your own"
+        f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}'"
+        f"{of_suite}, or import it again if it is a system of your own"
     )
 
 
