@@ -21,6 +21,7 @@ from freezingtime.images.debian.packages import (
 )
 from freezingtime.images.debian.suite import Suite
 
+_ROOT = Path("/")
 _INSTALLED = "usr/share/keyrings/debian-archive-keyring.gpg"
 #: What apt takes for a keyring.
 _KEYRING_SUFFIXES = (".gpg", ".asc")
@@ -54,7 +55,7 @@ def _find_keyring(directory: Path) -> Path:
                 f"{' or '.join(_KEYRING_SUFFIXES)}"
             )
         return keyring.absolute()
-    for place in (Path("/") / _INSTALLED, directory / "unpacked" / _INSTALLED):
+    for place in (_ROOT / _INSTALLED, directory / "unpacked" / _INSTALLED):
         if place.is_file():
             return place
     try:

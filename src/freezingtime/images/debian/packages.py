@@ -33,6 +33,11 @@ _SOURCES_FILE = "suite.sources"
 #: Of the host's settings for fetching, those that say what is fetched and what is trusted.
 _NOT_THE_HOSTS = re.compile(r"Acquire::(IndexTargets|Languages|Allow\w+Repositories)\b")
 
+#: What apt says first of a signature that is none of its keys', with and without earlier lists.
+_UNSIGNED = re.compile(
+    r"^W: ((?:GPG error|An error occurred during the signature verification).*)", re.MULTILINE
+)
+
 _log = logging.getLogger(__name__)
 
 
@@ -93,6 +98,7 @@ class PackageArchive:
         self.require_tools()
         self._sources = sources
         self._debs = directory / "debs"
+        self._lists = directory / "lists"
         self._temporary = directory / "temporary"
         self._configuration = directory / "apt.conf"
         self._update_complaint = ""
@@ -114,8 +120,13 @@ class PackageArchive:
         for part in ("lists/partial", "archives/partial", "debs", "temporary"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         (directory / "status").touch()
-        acquire = run_tool(["apt-config", "dump", "--format", '%F "%v";%n', "Acquire"])
-        hosts = [line for line in acquire.stdout.splitlines() if not _NOT_THE_HOSTS.match(line)]
+        dump = ["apt-config", "dump", "--format", '%F "%v";%n']
+        hosts = [
+            line
+            for part in ("Acquire", "Dir::Etc")
+            for line in run_tool([*dump, part]).stdout.splitlines()
+            if not _NOT_THE_HOSTS.match(line)
+        ]
         settings = _settings(directory)
         if self._sources is not None:
             (directory / _SOURCES_FILE).write_text(self._sources.to_deb822(), encoding="utf-8")
@@ -153,28 +164,24 @@ class PackageArchive:
                 f"with {MIRROR_VARIABLE}"
             )
         problem = _first_complaint(output)
-        if unsigned := re.search(r"^(?:W: |E: )?(GPG error: .*)", output, re.M):
+        if unsigned := _UNSIGNED.search(output):
             raise RunError(
                 f"suite {sources.suite}: not signed with a key of {sources.keyring} "
                 f"({unsigned[1]}): update the package {KEYRING_PACKAGE}, or name another keyring "
                 f"with {KEYRING_VARIABLE}"
             )
-        if self._absent_parts(sources):
+        if not self._has_all_lists():
             raise RunError(
                 f"suite {sources.suite}: cannot fetch its package lists ({problem}): check the "
                 f"network and the mirror {whose}"
             )
         _log.warning("suite %s: goes by earlier package lists (%s)", sources.suite, problem)
 
-    def _absent_parts(self, sources: AptSources) -> set[tuple[str, str]]:
-        """The parts whose lists are not there, from now or from earlier."""
-        shown = self._apt(
-            *("apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)"),
-            "Created-By: Packages",
-            check=False,
-        )
-        there = [line.split() for line in shown.stdout.splitlines()]
-        return set(sources.parts) - {(words[0].rstrip("/"), words[-1]) for words in there if words}
+    def _has_all_lists(self) -> bool:
+        """Whether the lists of all parts are there, from now or from earlier."""
+        printed = self._apt("apt-get", "--print-uris", "update").stdout
+        names = re.findall(r"^'\S+/InRelease' (\S+) ", printed, re.MULTILINE)
+        return all((self._lists / name).is_file() for name in names)
 
     def candidates(self, names: Iterable[str]) -> dict[str, Package]:
         """What apt would install for each of ``names``; unknown and virtual ones are left out."""

@@ -90,7 +90,9 @@ def tool_failure(
 ) -> RunError:
     """What to raise of a command that failed: its last words, and a cure."""
     lines = result.stderr.strip().splitlines()
-    message = lines[-1] if lines else f"exit status {result.returncode}"
+    # apt begins with what is wrong, and goes on about it.
+    wrong = [line for line in lines if line.startswith("E: ")] or lines[-1:]
+    message = wrong[0] if wrong else f"exit status {result.returncode}"
     cure = "check the network and apt's sources"
     if not command[0].startswith("apt"):
         cure = "see what it says, and try again"
