@@ -33,9 +33,9 @@ _SOURCES_FILE = "suite.sources"
 #: Of the host's settings for fetching, those that say what is fetched and what is trusted.
 _NOT_THE_HOSTS = re.compile(r"Acquire::(IndexTargets|Languages|Allow\w+Repositories)\b")
 
-#: What apt says first of a signature that is none of its keys', with and without earlier lists.
+#: What apt says first of a signature that is none of its keys': anew, with earlier lists, apt 3.
 _UNSIGNED = re.compile(
-    r"^W: ((?:GPG error|An error occurred during the signature verification).*)", re.MULTILINE
+    r"^W: ((?:GPG error|An error occurred during the signature|OpenPGP signature).*)", re.MULTILINE
 )
 
 _log = logging.getLogger(__name__)
