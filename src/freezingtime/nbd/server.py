@@ -8,6 +8,7 @@ the modules beside this one and knows no sockets.
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import time
 from collections import deque
@@ -26,6 +27,9 @@ from freezingtime.request import Buffer, Request
 
 #: How many clients are served at once; more wait in the kernel, as for any busy server.
 CONNECTIONS_MAX = 128
+
+#: So many of the process' descriptors are for all else: media, libraries, the record's end.
+_OTHER_DESCRIPTORS = 32
 
 #: How much memory bounded clients may make the server hold, all together.
 HELD_BYTES_MAX = 1024 * 1024 * 1024
@@ -84,6 +88,7 @@ class NbdServer:
         self._listeners: list[_Listener] = []
         self._connections: dict[Connection, float] = {}  # since when, by the monotonic clock
         self._budget = None if waits_for_readers else Budget(HELD_BYTES_MAX, self._settle_all)
+        self._connections_max = _connections_max()
         self._is_listening = False
         self._is_watching = False
         self._arrived: deque[Connection] = deque()  # one entry per received request
@@ -172,7 +177,7 @@ class NbdServer:
         if listener.is_abstract and not same_user(client):
             client.close()
             return
-        if len(self._connections) >= CONNECTIONS_MAX:
+        if len(self._connections) >= self._connections_max:
             self._make_room()
         connection = Connection(
             client,
@@ -197,7 +202,7 @@ class NbdServer:
 
     def _settle_listeners(self) -> None:
         """Listen as long as there is room, or may be made."""
-        wanted = len(self._connections) < CONNECTIONS_MAX or any(
+        wanted = len(self._connections) < self._connections_max or any(
             connection.is_shaking_hands for connection in self._connections
         )
         if wanted == self._is_listening:
@@ -247,6 +252,14 @@ class NbdServer:
 
     def _unsent_bytes(self) -> int:
         return sum(connection.unsent_bytes for connection in self._connections)
+
+
+def _connections_max() -> int:
+    """How many clients at once: fewer where the process may have few descriptors (ulimit -n)."""
+    descriptors_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors_max == resource.RLIM_INFINITY:
+        return CONNECTIONS_MAX
+    return max(1, min(CONNECTIONS_MAX, descriptors_max - _OTHER_DESCRIPTORS))
 
 
 def _own(channel: _Channel) -> Connection:
