@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from struct import pack, unpack
+from types import SimpleNamespace
 
 import pytest
 
@@ -375,7 +376,6 @@ def test_a_client_is_not_to_blame_for_a_slow_disk(
     start: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has sent more than is taken in at once, and has to wait with the rest."""
-    monkeypatch.setattr(server_module, "_STALL_DEADLINE_S", 0.2)
     monkeypatch.setattr(server_module, "_WATCH_PERIOD_S", 0.05)
     monkeypatch.setattr(connection_module, "_BACKLOG_BYTES_MAX", MIB)
     server = start(waits_for_readers=False)
@@ -383,12 +383,49 @@ def test_a_client_is_not_to_blame_for_a_slow_disk(
     write = command(WRITE, 1, 0, MIB) + bytes(MIB)
     sender = threading.Thread(target=client.sendall, args=(write * 3,))
     sender.start()
-    deadline_s = time.monotonic() + 1.0
-    while time.monotonic() < deadline_s:
-        server.poller.poll(0.05)
+    # Until it is the server that takes no more, a slow host might keep the client from sending.
+    (connection,) = server.server._connections
+    server.pump_until(lambda: connection._is_behind)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(server_module, "_STALL_DEADLINE_S", 0.2)
+        deadline_s = time.monotonic() + 1.0
+        while time.monotonic() < deadline_s:
+            server.poller.poll(0.05)
     assert server.reasons == []
     assert len(server.take(3)) == 3
     sender.join()
+
+
+def test_a_stop_of_the_server_is_no_stall_of_its_clients(
+    start: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stopped it (Ctrl-Z) may have stopped them as well."""
+    now_s = [1000.0]
+    for module in (server_module, connection_module):
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    server = start(waits_for_readers=False)
+    shaking = server.connect()
+    writer = server.connect_in_transmission()
+    writer.sendall(command(WRITE, 1, 0, MIB) + bytes(1000))
+    (_, connection) = server.server._connections
+    server.pump_until(lambda: connection._is_within_payload)
+
+    def watch(step_s: float) -> None:
+        now_s[0] += step_s
+        server.server._drop_stalled()
+
+    watch(0.5)
+    watch(3600.0)
+    assert server.reasons == []
+    for _ in range(20):
+        watch(1.0)
+    # Of the handshake's 10 s, and the stall's 30.
+    assert server.reasons == ["no handshake within 10 s"]
+    for _ in range(20):
+        watch(1.0)
+    assert server.reasons[1:] == ["it has read and sent nothing that was due for 30 s"]
+    shaking.close()
+    writer.close()
 
 
 def test_whoever_does_not_shake_hands_makes_room_for_others(patient: Harness) -> None:

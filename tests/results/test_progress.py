@@ -112,8 +112,8 @@ class Told(list[float]):
 class TestHeartbeat:
     def test_beats_while_nothing_is_shown(self) -> None:
         told = Told()
+        begun_s = time.monotonic()
         with Heartbeat(told, 0.1) as heart:
-            begun_s = time.monotonic()
             heart.shown()
             assert told.enough.wait(_DEADLINE_S)
         assert told[0] - begun_s >= 0.1

@@ -43,6 +43,8 @@ _STALL_DEADLINE_S = 30.0
 _CROWDED_STALL_DEADLINE_S = 5.0
 
 _WATCH_PERIOD_S = 1.0
+#: A longer time between two looks was a stop of this process (Ctrl-Z): none of the clients' doing.
+_GAP_MAX_S = 5.0
 
 #: How long :meth:`NbdServer.flush` bears a client that does not read its replies.
 _FLUSH_DEADLINE_S = 60.0
@@ -91,6 +93,7 @@ class NbdServer:
         self._connections_max = _connections_max()
         self._is_listening = False
         self._is_watching = False
+        self._watched_s = self._watched_since_s = time.monotonic()
         self._arrived: deque[Connection] = deque()  # one entry per received request
 
     def listen(self, address: str, exports: Mapping[str, tuple[int, Export]]) -> None:
@@ -228,11 +231,16 @@ class NbdServer:
         if self._budget is None:
             return
         now_s = time.monotonic()
+        if now_s - self._watched_s > _GAP_MAX_S:
+            self._watched_since_s = now_s
+        self._watched_s = now_s
+        watched_s = now_s - self._watched_since_s
         stall_s = _CROWDED_STALL_DEADLINE_S if self._budget.is_crowded else _STALL_DEADLINE_S
         for connection, since_s in list(self._connections.items()):
-            if connection.is_shaking_hands and now_s - since_s > HANDSHAKE_DEADLINE_S:
+            waited_s = min(now_s - since_s, watched_s)
+            if connection.is_shaking_hands and waited_s > HANDSHAKE_DEADLINE_S:
                 connection.close(f"no handshake within {HANDSHAKE_DEADLINE_S:g} s")
-            elif connection.stalled_s > stall_s:
+            elif min(connection.stalled_s, watched_s) > stall_s:
                 connection.close(f"it has read and sent nothing that was due for {stall_s:g} s")
         if self._connections:
             self._watch_clients()
