@@ -17,7 +17,7 @@ SeedOption: TypeAlias = Annotated[
         "--seed",
         metavar="NUMBER",
         min=0,
-        help="Seed of all randomness in the device models: the same seed, the same run.",
+        help="Seed of the device models' randomness; runs with equal seeds are equal.",
     ),
 ]
 
@@ -26,7 +26,7 @@ JsonOption: TypeAlias = Annotated[
 ]
 
 QuietOption: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", help="No progress on stderr.")
+    bool, typer.Option("--quiet", "-q", help="Suppress progress on stderr.")
 ]
 
 RecordOption: TypeAlias = Annotated[
@@ -34,7 +34,7 @@ RecordOption: TypeAlias = Annotated[
     typer.Option(
         "--out",
         metavar="FILE",
-        help="Write a record there, as `run --out` leaves in `requests.parquet`.",
+        help="Write a record, in the format of `requests.parquet` of `run --out`.",
         show_default=False,
     ),
 ]

@@ -45,7 +45,7 @@ def accuracy_command(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Devices with a measured curve; all of the catalogue's that have one, if missing.",
+            help="Devices with a measured curve. Default: all such entries of the catalogue.",
             show_default=False,
         ),
     ] = None,
@@ -55,9 +55,9 @@ def accuracy_command(
 ) -> int:
     """Compare models with measured load-latency curves of the real drives.
 
-    Each row is a load; a cell is what the model predicts, what was measured, and the
-    difference. A figure that is farther off than the aim (15 % for medians and
-    saturation, 40 % for the 99th percentiles) is marked with an exclamation mark.
+    Each row is a load; each cell has the prediction, the measurement and the difference.
+    An exclamation mark stands at differences beyond the aim: 15 % for medians and
+    saturation, 40 % for 99th percentiles.
     """
     curves = _curves(names)
     documents = []

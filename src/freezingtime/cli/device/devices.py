@@ -46,7 +46,7 @@ def devices_command(
         typer.Argument(
             metavar="NAME|PATTERN",
             help="A device of the catalogue, a file `NAME.toml`, your own `module:Class`, or "
-            "`constant:TIME`; or what to look for in the catalogue's names, classes and summaries.",
+            "`constant:TIME`; or a pattern for names, classes and summaries of the catalogue.",
             show_default=False,
         ),
     ] = None,
@@ -55,8 +55,8 @@ def devices_command(
         typer.Option(
             "--plot",
             metavar="FILE",
-            help="Also draw latency over queue depth, and its distribution, into a .svg, .png "
-            "or .pdf; several devices in one figure.",
+            help="Plot latency over queue depth, and its distribution, into a .svg, .png "
+            "or .pdf; up to six devices in one figure.",
             show_default=False,
         ),
     ] = None,

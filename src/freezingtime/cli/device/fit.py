@@ -62,7 +62,11 @@ def fit_command(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="The device file, NAME.toml.", show_default=False
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Device file to write, NAME.toml.",
+            show_default=False,
         ),
     ],
     model: Annotated[
@@ -76,7 +80,7 @@ def fit_command(
         list[str] | None,
         typer.Option(
             metavar="OPERATION=TIME",
-            help="What an operation that is not in the logs takes: `write=20us`, or `write=read`. "
+            help="Service time of an operation missing from the logs: `write=20us`, `write=read`. "
             "Repeatable.",
             show_default=False,
         ),
@@ -87,29 +91,34 @@ def fit_command(
             metavar="QD",
             min=1,
             max=1 << 20,
-            help="The queue depth of the logs. Found by Little's law if they do not say.",
+            help="Queue depth of the logs. Default: as logged, else by Little's law.",
             show_default=False,
         ),
     ] = None,
     trace_disk: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which disk of a log of several.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Disk to read from a log of several.", show_default=False
+        ),
     ] = None,
     time_unit: TimeUnitOption = None,
     read_code: ReadCodeOption = None,
     correlation: Annotated[
         bool,
-        typer.Option(help="Whether slow requests are to come in clusters as in the log."),
+        typer.Option(help="Cluster slow requests as in the log."),
     ] = True,
     summary: Annotated[
-        str, typer.Option(metavar="TEXT", help="What the device is, in a line.", show_default=False)
+        str,
+        typer.Option(
+            metavar="TEXT", help="One-line description of the device.", show_default=False
+        ),
     ] = "",
     figures: Annotated[
         Path | None,
         typer.Option(
             _FIGURES_OPTION,
             metavar="DIR",
-            help="Draw quantiles against quantiles, and distributions, into DIR.",
+            help="Write quantile-quantile plots and distributions to DIR.",
             show_default=False,
         ),
     ] = None,
@@ -117,11 +126,11 @@ def fit_command(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> int:
-    """Make a device file of what was measured, and say how well it fits.
+    """Fit a device to measured latencies, and write its device file.
 
-    The table compares the log with the device, under the same requests. `KS` is the
-    Kolmogorov-Smirnov distance of the two, `halves' KS` that of two interleaved halves of the
-    log itself: no model can be expected to come nearer.
+    The table compares the log with the device under the same requests. `KS` is their
+    Kolmogorov-Smirnov distance, `halves' KS` that of two interleaved halves of the log
+    itself, which no model can be expected to beat.
 
     Example: `freezingtime fit randread_lat.1.log randwrite_lat.1.log -o mine.toml`
     """

@@ -34,15 +34,11 @@ from freezingtime.host.foreign_text import show
 def measure_command(
     path: Annotated[
         Path,
-        typer.Argument(
-            metavar="PATH", help="A block device, or a file on one.", show_default=False
-        ),
+        typer.Argument(metavar="PATH", help="Block device, or file on one.", show_default=False),
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", "-o", metavar="DIR", help="The directory to leave.", show_default=False
-        ),
+        typer.Option("--out", "-o", metavar="DIR", help="Directory to write.", show_default=False),
     ],
     sizes: SizesOption = SIZES,
     depths: DepthsOption = DEPTHS_TEXT,
@@ -53,14 +49,14 @@ def measure_command(
     create: CreateOption = None,
     yes: YesOption = False,
     seed: Annotated[
-        int, typer.Option(metavar="NUMBER", min=0, help="Of the places and the order.")
+        int, typer.Option(metavar="NUMBER", min=0, help="Seed of offsets and order.")
     ] = 0,
     quiet: QuietOption = False,
 ) -> int:
     """Measure a real device with fio: a directory for `fit` and `validate`.
 
-    It reads only, unless `--write` is given. What is mounted or otherwise in use is refused, and
-    so is writing over what is there, unless `--overwrite` is given.
+    Reads only, unless `--write` is given. Refuses targets that are mounted or otherwise in use,
+    and refuses to overwrite data unless `--overwrite` is given.
 
     Example: `freezingtime measure probe.dat --create 2GiB --write --yes -o my-disk`
     """

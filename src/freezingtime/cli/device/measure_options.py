@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 SizesOption: TypeAlias = Annotated[
-    str, typer.Option("--sizes", metavar="SIZE,...", help="Sizes of requests to measure.")
+    str, typer.Option("--sizes", metavar="SIZE,...", help="Request sizes to measure.")
 ]
 
 DepthsOption: TypeAlias = Annotated[
@@ -16,22 +16,23 @@ DepthsOption: TypeAlias = Annotated[
 ]
 
 RoundsOption: TypeAlias = Annotated[
-    int, typer.Option("--rounds", metavar="NUMBER", help="How often to measure everything.")
+    int,
+    typer.Option(
+        "--rounds", metavar="NUMBER", help="Number of rounds, each over all sizes and depths."
+    ),
 ]
 
 RuntimeOption: TypeAlias = Annotated[
     str,
-    typer.Option(
-        "--runtime", metavar="TIME", help="How long to measure each size and depth in a round."
-    ),
+    typer.Option("--runtime", metavar="TIME", help="Duration of each size and depth in a round."),
 ]
 
 WriteOption: TypeAlias = Annotated[
-    bool, typer.Option("--write", help="Measure writes and flushes, too.")
+    bool, typer.Option("--write", help="Also measure writes and flushes.")
 ]
 
 OverwriteOption: TypeAlias = Annotated[
-    bool, typer.Option("--overwrite", help="With --write: destroy what is in PATH.")
+    bool, typer.Option("--overwrite", help="With --write: overwrite the data in PATH.")
 ]
 
 CreateOption: TypeAlias = Annotated[
@@ -39,7 +40,7 @@ CreateOption: TypeAlias = Annotated[
     typer.Option(
         "--create",
         metavar="SIZE",
-        help="Make PATH, a new file of that size, and remove it afterwards.",
+        help="Create PATH, a file of this size; remove it afterwards.",
         show_default=False,
     ),
 ]

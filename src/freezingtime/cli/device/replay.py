@@ -60,7 +60,7 @@ _TEXT_COLUMNS = 2
 
 def replay_command(
     trace: Annotated[
-        Path | None, typer.Argument(metavar="TRACE", help="The trace.", show_default=False)
+        Path | None, typer.Argument(metavar="TRACE", help="Trace to replay.", show_default=False)
     ] = None,
     device: Annotated[
         list[str] | None,
@@ -77,8 +77,8 @@ def replay_command(
             metavar="LINE",
             help="Instead of a trace: `PATTERN,KEY=VALUE,...`. PATTERN: `read`, `write`, `rw`, "
             "`randread`, `randwrite`, `randrw`, `randtrim`. KEY: `bs` (also `4k/70:64k/30`), "
-            "`qd` (with `queue`, the most that the device is given at once, and `think`, what "
-            "each request costs the host's CPU) or `rate`, `arrival=poisson` or `even`, `count`, "
+            "`qd` (with `queue`, the device's queue depth limit, and `think`, the host's CPU time "
+            "per request) or `rate`, `arrival=poisson` or `even`, `count`, "
             "`time`, `rwmixread`, "
             "`size` (else all of each device), `offset`, `seed`, `fsync`, `zipf`.",
             show_default=False,
@@ -100,7 +100,7 @@ def replay_command(
         typer.Option(
             "--speed-up",
             metavar="FACTOR",
-            help="Divide the trace's arrival times, such as by `10` or `0.5`.",
+            help="Divide arrival times by this, such as `10` or `0.5`.",
             show_default=False,
         ),
     ] = None,
@@ -109,8 +109,8 @@ def replay_command(
         typer.Option(
             "--format",
             metavar="FORMAT",
-            help=f"The trace's format: {', '.join(FORMAT_NAMES)}, or `csv:HEADER` for CSV "
-            "without a header line. Found by the content if left out.",
+            help=f"Trace format: {', '.join(FORMAT_NAMES)}, or `csv:HEADER` for CSV "
+            "without a header line. Default: detected.",
             show_default=False,
         ),
     ] = None,
@@ -119,7 +119,7 @@ def replay_command(
         typer.Option(
             "--trace-disk",
             metavar="NAME",
-            help="Which disk of a trace of several.",
+            help="Disk to replay from a trace of several.",
             show_default=False,
         ),
     ] = None,
@@ -131,14 +131,13 @@ def replay_command(
     quiet: QuietOption = False,
     allow_code: AllowCodeOption = False,
 ) -> int:
-    """Run a trace or a workload on devices, without a guest.
+    """Replay a trace or a synthetic workload on devices, without a guest.
 
-    A trace is replayed in an open loop, at its arrival times, or with `--closed-loop`. It
-    may be compressed. Formats: our own record (a run's
-    directory or its `requests.parquet`), fio's iolog, the text of blkparse, ftrace and
-    biosnoop, the CSV of MSR Cambridge, FIU's traces, CSV with named columns, SPC, Alibaba,
-    Tencent, MQSim's and DiskSim's ASCII. What was read, and what was taken for granted, is said
-    on stderr.
+    Replays a trace in an open loop, at its arrival times, or in a closed loop. The trace may
+    be compressed. Formats: a record (a run's directory or its `requests.parquet`), fio's
+    iolog, the text of blkparse, ftrace and biosnoop, the CSV of MSR Cambridge, FIU's traces,
+    CSV with named columns, SPC, Alibaba, Tencent, MQSim's and DiskSim's ASCII. Reports on
+    stderr how it was read, and every assumption.
 
     Example: `freezingtime replay --workload randread,bs=4k,qd=32,count=1M
     --device constant:100us`

@@ -25,7 +25,7 @@ def serve_command(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help=DISK_HELP, show_default=False)],
     socket: Annotated[
         Path,
-        typer.Option(metavar="PATH", help="The Unix socket to listen at.", show_default=False),
+        typer.Option(metavar="PATH", help="Unix socket to listen on.", show_default=False),
     ],
     seed: SeedOption = 0,
     out: RecordOption = None,

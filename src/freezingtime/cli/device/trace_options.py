@@ -14,8 +14,8 @@ TimeUnitOption: TypeAlias = Annotated[
     typer.Option(
         "--time-unit",
         metavar="UNIT",
-        help=f"Of times without one in CSV and in MQSim's or DiskSim's ASCII: "
-        f"{', '.join(TIME_UNITS)}. Found by the content if left out.",
+        help=f"Unit of times that have none, in CSV and MQSim's or DiskSim's ASCII: "
+        f"{', '.join(TIME_UNITS)}. Default: detected.",
         show_default=False,
     ),
 ]
@@ -25,7 +25,7 @@ ReadCodeOption: TypeAlias = Annotated[
     typer.Option(
         "--read-code",
         metavar="CODE",
-        help="Of two codes in a CSV's column of operations, the one that reads, such as `1`.",
+        help="Code of reads in a CSV's operation column that has two codes, such as `1`.",
         show_default=False,
     ),
 ]

@@ -68,14 +68,14 @@ def validate_command(
         ),
     ],
     cpus: Annotated[
-        str, typer.Option(metavar="NUMBER,...", help="How many CPUs the guests have.")
+        str, typer.Option(metavar="NUMBER,...", help="Numbers of CPUs, one guest for each.")
     ] = CPUS,
     requests: Annotated[
         int | None,
         typer.Option(
             metavar="NUMBER",
-            help="Requests of each kind in each guest; as many as are held out if missing, 100,000 "
-            "at most.",
+            help="Requests of each kind in each guest. Default: as many as are held out, at most "
+            "100,000.",
             show_default=False,
         ),
     ] = None,
@@ -83,7 +83,7 @@ def validate_command(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="How slow the medium is, also `MIN..MAX`. Twice the measured mean if left out.",
+            help="Delay of the medium, a time or `MIN..MAX`. Default: twice the measured mean.",
             show_default=False,
         ),
     ] = None,
@@ -91,12 +91,14 @@ def validate_command(
     depth: Annotated[
         int | None,
         typer.Option(
-            metavar="QD", min=1, max=1 << 20, help="The queue depth of a log.", show_default=False
+            metavar="QD", min=1, max=1 << 20, help="Queue depth of a log.", show_default=False
         ),
     ] = None,
     trace_disk: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which disk of a log of several.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Disk to read from a log of several.", show_default=False
+        ),
     ] = None,
     time_unit: TimeUnitOption = None,
     read_code: ReadCodeOption = None,
@@ -115,7 +117,7 @@ def validate_command(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep the measurement, the fitted device and the runs there.",
+            help="Keep the measurement, the fitted device and the runs in DIR.",
             show_default=False,
         ),
     ] = None,
@@ -124,7 +126,7 @@ def validate_command(
         typer.Option(
             FIGURES_OPTION,
             metavar="DIR",
-            help="Draw distributions, errors by request, and the measurement's drift into DIR.",
+            help="Write distributions, errors by request and the measurement's drift to DIR.",
             show_default=False,
         ),
     ] = None,
@@ -134,10 +136,10 @@ def validate_command(
 ) -> int:
     """Measure a real device, emulate it in a guest over a slower medium, and compare.
 
-    The measurement is cut into alternating blocks. Half of them make the device; the guest's
-    requests, from doorbell to interrupt, are compared with the other half. Errors beyond the aim
-    (3 % for means, 10 % for the 99th percentile) are marked with an exclamation mark; beside them
-    stands how much the measurement differs from itself.
+    Fits the device to every other block of the measurement, and compares the guest's latencies,
+    from doorbell to interrupt, with the other half. An exclamation mark stands at errors beyond
+    the aim (3 % for means, 10 % for 99th percentiles), beside the measurement's difference
+    from itself.
 
     Example: `freezingtime validate fit --against probe.dat --create 2GiB --write --yes`
     """

@@ -34,16 +34,18 @@ def export_command(
             "--out",
             "-o",
             metavar="FILE",
-            help="The file to write. For `blktrace`, `.blktrace.0` is added.",
+            help="File to write; `blktrace` appends `.blktrace.0`.",
             show_default=False,
         ),
     ],
     disk: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Which disk of a run with several.", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Disk to export from a run with several.", show_default=False
+        ),
     ] = None,
 ) -> int:
-    """Write the record of a run in the format of another tool.
+    """Export the record of a run to the format of another tool.
 
     `csv` has all of it; `fio-lat` is a latency log and `fio-iolog` an I/O log of fio;
     `blkparse` is text as blkparse prints it; `blktrace` is a binary trace for blkparse

@@ -28,18 +28,18 @@ def report_command(
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FILE", help="The page to write.", show_default=False),
+        typer.Option("--out", "-o", metavar="FILE", help="HTML file to write.", show_default=False),
     ],
     figures: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Also write each figure into DIR, as SVG and as PNG.",
+            help="Also write each figure to DIR, as SVG and PNG.",
             show_default=False,
         ),
     ] = None,
 ) -> int:
-    """Write a report of a run, or of several beside each other.
+    """Write a report of a run, or of several side by side.
 
     One page of HTML that needs nothing else: what was run, rates and latencies of each disk
     and operation, their distribution and course, and the audit.

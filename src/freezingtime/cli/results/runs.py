@@ -26,13 +26,13 @@ def runs_command(
         list[Path] | None,
         typer.Argument(
             metavar="DIR",
-            help="Where to look, with all directories below; here if missing.",
+            help="Directories to search recursively. Default: the current one.",
             show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List the runs (`run --out`) below directories, with their headline figures.
+    """List runs (`run --out`) in directories, with their main metrics.
 
     A run that cannot be read has a line that says why. Runs can be repeated, so they have no
     date; `--json` has the time of the file, `written`.
