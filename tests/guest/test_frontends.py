@@ -64,7 +64,10 @@ def added_ns(frontend: Frontend, cpu_count: int) -> Mapping[tuple[str, str], flo
     [
         Frontend.VIRTIO_BLK,
         Frontend.NVME,
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("virtio-scsi", "sata")),
+        *(
+            pytest.param(frontend, marks=pytest.mark.slow)
+            for frontend in (Frontend.VIRTIO_SCSI, Frontend.SATA)
+        ),
     ],
 )
 def test_guest_sees_the_latency_that_the_device_was_told(
