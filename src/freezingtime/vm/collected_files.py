@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from freezingtime.errors import RunError
+from freezingtime.host.foreign_tar import read_members
 from freezingtime.units import format_size_bytes
 
 #: More files than that are nobody's results, but would use up a file system's inodes.
@@ -24,8 +25,6 @@ FILES_MAX = 100_000
 
 _UNPACK_DEADLINE_S = 600.0
 _COPY_BYTES = 1 << 20
-#: tarfile reads names and attributes in one piece, as long as the archive says they are.
-_HEADER_BYTES_MAX = 64 << 10
 _ZEROS = bytes(_COPY_BYTES)
 _TIME_MAX_S = 1 << 33
 _FILE_MODE = 0o755
@@ -100,34 +99,21 @@ class _Unpacking:
             RunError: the archive is damaged, or has too much in it.
             OSError: it cannot be written.
         """
-        os.lseek(self._archive.fileno(), 0, os.SEEK_SET)  # what flush() left at the end
         try:
             self._unpack_members()
-        except (OSError, RunError):
-            raise
-        except (Exception, RecursionError) as error:
-            # What tarfile raises for bytes that are no archive is more than its own errors.
-            raise RunError(f"the archive is damaged ({type(error).__name__}: {error})") from error
+        except tarfile.ReadError as error:
+            raise RunError(f"the archive is damaged ({error})") from error
         self._collected.names = sorted(_text(name) for name in self._files)
         return self._collected
 
     def _unpack_members(self) -> None:
-        source = _ShortReads(self._archive)
-        # tarfile asks of a file no more than what it does of this one.
-        with tarfile.open(fileobj=source, mode="r:") as tar:  # type: ignore[call-overload]
-            count = 0
-            while (member := tar.next()) is not None:
-                tar.members.clear()  # it would keep them all
-                count += 1
-                if count > FILES_MAX:
-                    raise RunError(f"more than {FILES_MAX} files; pack them into one")
-                self._check_time()
-                self._unpack(tar, member)
-            # tarfile takes a damaged header for the end.
-            if os.pread(self._archive.fileno(), tarfile.BLOCKSIZE, tar.offset).strip(b"\0"):
-                raise tarfile.ReadError("a damaged header")
+        for count, member in enumerate(read_members(self._archive), start=1):
+            if count > FILES_MAX:
+                raise RunError(f"more than {FILES_MAX} files; pack them into one")
+            self._check_time()
+            self._unpack(member)
 
-    def _unpack(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+    def _unpack(self, member: tarfile.TarInfo) -> None:
         name = _inner_name(member.name)
         path = self._directory / name
         if member.isdir():
@@ -145,10 +131,10 @@ class _Unpacking:
                 raise RunError(f"{_text(name)!r} is a link to {_text(target)!r}, which is no file")
             path.hardlink_to(self._directory / target)
         else:
-            self._write(tar, member, path)
+            self._write(member, path)
         self._files[name] = None
 
-    def _write(self, tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    def _write(self, member: tarfile.TarInfo, path: Path) -> None:
         if member.issparse():  # nothing that we ask of the guest's tar
             raise RunError(f"{member.name!r} is a sparse member")
         self._left_bytes -= member.size
@@ -158,12 +144,10 @@ class _Unpacking:
                 "or allow more with --collect-limit"
             )
         mode = member.mode & _FILE_MODE | 0o600
-        content = tar.extractfile(member)
-        if content is None:
-            raise RunError(f"{member.name!r} has no content")
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with open(fd, "wb", buffering=0) as file:  # noqa: PTH123 -- a descriptor
-            while part := content.read(_COPY_BYTES):
+            end_bytes = member.offset_data + member.size
+            while part := self._read(member.offset_data + file.tell(), end_bytes):
                 self._check_time()
                 if part == _ZEROS[: len(part)]:
                     file.seek(len(part), os.SEEK_CUR)
@@ -174,6 +158,10 @@ class _Unpacking:
                 raise RunError(f"the archive ends within {member.name!r}")
             if 0 <= member.mtime < _TIME_MAX_S:
                 os.utime(file.fileno(), (member.mtime, member.mtime))
+
+    def _read(self, start_bytes: int, end_bytes: int) -> bytes:
+        length_bytes = min(_COPY_BYTES, end_bytes - start_bytes)
+        return os.pread(self._archive.fileno(), length_bytes, start_bytes)
 
     def _check_time(self) -> None:
         if time.monotonic() > self._deadline_s:
@@ -197,28 +185,3 @@ def _write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
-
-
-class _ShortReads:
-    """The archive as tarfile may read it: nothing it believes of a header fills memory."""
-
-    def __init__(self, archive: BinaryIO) -> None:
-        self._fd = archive.fileno()
-        self._size_bytes = os.fstat(self._fd).st_size
-        self._position_bytes = 0
-
-    def tell(self) -> int:
-        return self._position_bytes
-
-    def seek(self, offset_bytes: int) -> int:
-        if not 0 <= offset_bytes <= self._size_bytes + tarfile.RECORDSIZE:
-            raise tarfile.ReadError("a member is longer than the archive")
-        self._position_bytes = offset_bytes
-        return offset_bytes
-
-    def read(self, size_bytes: int) -> bytes:
-        if not 0 <= size_bytes <= _COPY_BYTES:
-            raise tarfile.ReadError(f"a header of {size_bytes} bytes")
-        data = os.pread(self._fd, size_bytes, self._position_bytes)
-        self._position_bytes += len(data)
-        return data

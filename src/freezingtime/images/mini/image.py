@@ -29,11 +29,12 @@ from freezingtime.images.mini.shared_libraries import (
 from freezingtime.images.mini.stub_library import stub_library
 from freezingtime.vm.qemu.frontends import DRIVERS
 
-_TOOL_PACKAGES = ("busybox-static", "fio", "e2fsprogs")
+_TOOL_PACKAGES = ("busybox-static", "coreutils", "fio", "e2fsprogs")
 
 _PROGRAMS = (
     *("usr/bin/busybox", "usr/bin/fio", "usr/sbin/mke2fs", "usr/sbin/e2fsck"),
     *("usr/sbin/tune2fs", "usr/sbin/dumpe2fs", "usr/sbin/resize2fs"),
+    "usr/sbin/chroot",  # of coreutils: busybox's starts nothing as another user
 )
 _PROGRAM_LINKS = {
     "usr/sbin/mkfs.ext2": "mke2fs",
