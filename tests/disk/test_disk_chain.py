@@ -14,7 +14,7 @@ import pytest
 from freezingtime.errors import InputError
 from freezingtime.images.disk_chain import block_graph, chain_files, read_chain
 from freezingtime.images.imported import ImportPlan
-from freezingtime.runs.own_system import import_system
+from freezingtime.runs.own.system import import_system
 from tests.conftest import RunProgram, require_tool
 from tests.store.test_image_import import KERNEL, silent
 

@@ -24,7 +24,7 @@ from freezingtime.images.guest_image import (
     remove_image,
 )
 from freezingtime.images.imported import ImportPlan, write_runner
-from freezingtime.runs.own_system import import_system, own_name, ready_own_image
+from freezingtime.runs.own.system import import_system, own_name, ready_own_image
 from tests.conftest import RunProgram, require_root, require_tool
 from tests.support.guestlib import GuestRun, read_record, run_guest
 from tests.support.ownlib import make_cloud_disk

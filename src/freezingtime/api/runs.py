@@ -17,7 +17,7 @@ from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.plan import make_plan
+from freezingtime.runs.plan import is_container_guest, make_plan
 from freezingtime.runs.run import run as run_plan
 from freezingtime.runs.script import command_script, file_script, shell_script
 from freezingtime.vm.job import directory_script
@@ -38,7 +38,8 @@ def run(arguments: RunArguments) -> Result:
     """Run a job in the guest, whose disks are these; return when it has ended.
 
     ``job`` is shell text, which may have several lines; or a command and its arguments in a
-    list; or a :class:`~pathlib.Path` of a script, or of a directory with a program ``run``. The
+    list, behind the entrypoint of a container's image (an empty one: what the image has);
+    or a :class:`~pathlib.Path` of a script, or of a directory with a program ``run``. The
     other arguments are the options of ``freezingtime run`` (``start_from`` is ``--from``); guest
     and memory are ``mini`` and 512MiB unless they are named or ``start_from`` brings others.
     Without ``out``, the run's directory is a temporary one that is removed with the result.
@@ -66,11 +67,15 @@ def run(arguments: RunArguments) -> Result:
     return Result(open_recorded_run(output.path, warn), output=output, stderr=stderr)
 
 
-def _script(job: str | Sequence[str] | os.PathLike[str]) -> tuple[bytes, Path | None]:
+def _script(
+    job: str | Sequence[str] | os.PathLike[str], in_container: bool
+) -> tuple[bytes, Path | None]:
     """The script, and the directory that goes with it."""
     if isinstance(job, os.PathLike):
         path = Path(job)
         return (directory_script(path), path) if path.is_dir() else (file_script(path), None)
     if not isinstance(job, str):
-        return command_script(job), None
-    return job.encode() if job.startswith("#!") else shell_script(job), None
+        return command_script(job, in_container=in_container), None
+    if job.startswith("#!"):
+        return job.encode(), None
+    return shell_script(job, in_container=in_container), None

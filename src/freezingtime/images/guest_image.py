@@ -47,6 +47,12 @@ _MINI_SOURCES = (
     *("vm/guest/init", "images/mini/image.py", "images/mini/shared_libraries.py"),
     "images/mini/stub_library.py",
 )
+_CONTAINER_SOURCES = (
+    *_MINI_SOURCES,
+    *("vm/guest/ready-container", "vm/guest/start-job", "vm/guest/make-container-root"),
+    *("images/container/layer.py", "images/container/tree.py", "images/container/prepare.py"),
+    *("images/container/directory.py", "images/container/root_tar.py", "runs/own/container.py"),
+)
 _ROOT_SOURCES = (
     *("vm/guest/root-init", "vm/guest/customize-root", "vm/guest/freezingtime.target"),
     *("vm/guest/freezingtime-job.service", "images/debian/image.py", "vm/guest/copy-to-xfs"),
@@ -89,7 +95,9 @@ class ImageContent:
     imported: bool = False
     """It was not built here."""
     source: str = ""
-    """What it was imported from: the files, as they were."""
+    """What it was imported from, or made of that are no packages: the files, as they were."""
+    base_packages: tuple[PackageVersion, ...] = ()
+    """Those of an image that this one is made on top of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +183,19 @@ class GuestImage:
         return self.manifest.builder == _IMPORTED
 
     @property
+    def is_container(self) -> bool:
+        """Whether it is a container's image beside the mini guest."""
+        return bool(self.manifest.source) and not self.is_imported
+
+    @property
     def is_of_these_sources(self) -> bool:
         """Whether these very sources have built it, as another version's guest may differ; or
         nobody's, since it was imported."""
         if self.is_imported:
             return True
-        return self.manifest.builder == builder_identity(self.manifest.root is not None)
+        return self.manifest.builder == builder_identity(
+            has_root=self.manifest.root is not None, is_container=self.is_container
+        )
 
     def is_made_from(self, packages: Iterable[Package]) -> bool:
         """Whether these versions of these packages, and no others, are in it."""
@@ -200,11 +215,13 @@ def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
     manifest = Manifest(
         name=name,
         image_id=content_id(directory, content.append, root_path),
-        builder=_IMPORTED if content.imported else builder_identity(content.root is not None),
+        builder=_IMPORTED
+        if content.imported
+        else builder_identity(has_root=content.root is not None, is_container=bool(content.source)),
         kernel_release=content.kernel_release,
         kernel_bytes=len(content.kernel),
         initrd_bytes=len(content.initrd),
-        packages=tuple(_package_version(package) for package in content.packages),
+        packages=(*map(_package_version, content.packages), *content.base_packages),
         root=content.root,
         append=content.append,
         suite=content.suite,
@@ -256,11 +273,12 @@ def _package_version(package: Package) -> PackageVersion:
     return PackageVersion(package.name, package.version, package.sha256)
 
 
-def builder_identity(has_root: bool) -> str:
+def builder_identity(*, has_root: bool, is_container: bool = False) -> str:
     """What identifies the sources that build images with, or without, a root disk."""
     digest = hashlib.sha256()
     sources = resources.files("freezingtime")
-    for name in (*_COMMON_SOURCES, *(_ROOT_SOURCES if has_root else _MINI_SOURCES)):
+    own = _ROOT_SOURCES if has_root else _MINI_SOURCES
+    for name in (*_COMMON_SOURCES, *(_CONTAINER_SOURCES if is_container else own)):
         digest.update(sources.joinpath(*name.split("/")).read_bytes())
     return digest.hexdigest()
 

@@ -63,6 +63,21 @@ class ImportPlan:
     allow_backing: tuple[Path, ...] = ()
     """Where backing files of the disk may be, beside its own directory."""
 
+    @property
+    def named_by(self) -> str:
+        """What named the system, for messages."""
+        return str(self.root_disk)
+
+    @property
+    def stem(self) -> str:
+        """What it is called, for people."""
+        return self.root_disk.stem
+
+    def identity(self) -> str:
+        """Which files they are, however they change."""
+        files = [self.root_disk, self.kernel, self.initrd]
+        return "\n".join([*(str(path and path.resolve()) for path in files), self.append])
+
     def source(self) -> str:
         """The files as they are now, backing files too: another text if one of them has changed.
 

@@ -46,9 +46,10 @@ class RunOptions:
         Option(
             "NAME|FILE",
             "The guest: `mini` (`mini-trixie` is one of another suite of Debian's), an image that "
-            "`freezingtime image list` shows, or the disk (raw "
-            "or qcow2) of a system of your own, which stays as it is. By default `mini`, or that "
-            "of `--from`.",
+            "`freezingtime image list` shows, or the disk (raw or qcow2) of a system of your own, "
+            "which stays as it is; `oci:PATH[:NAME]`, a container's image (an OCI layout, or what "
+            "`docker save` writes); `dir:PATH`, the directory of a system. By default `mini`, or "
+            "that of `--from`.",
         ),
     ] = None
     kernel: Annotated[

@@ -14,11 +14,13 @@ from typing import NamedTuple
 from freezingtime.disk.spec import DiskSpec, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
-from freezingtime.images.guest_image import MINI
+from freezingtime.images.container.plan import parse_container
+from freezingtime.images.guest_image import MINI, find_image, find_image_by_id
 from freezingtime.images.imported import ImportPlan
 from freezingtime.option import FilePath
 from freezingtime.runs.options import MEMORY, RunOptions
-from freezingtime.runs.own_system import is_disk_file, own_name
+from freezingtime.runs.own.system import OwnSystem, is_disk_file, own_name
+from freezingtime.runs.script import command_script
 from freezingtime.store.saved_machine import find_saved
 from freezingtime.units import (
     format_size_bytes,
@@ -47,7 +49,7 @@ class RunPlan:
     script: bytes
     guest: str = MINI
     """The name of the guest's image."""
-    system: ImportPlan | None = None
+    system: OwnSystem | None = None
     """The files that the image is of, if it is of the user's own."""
     root_device: DiskSpec | None = None
     """The device of the guest's root disk; None: one that takes no time."""
@@ -105,7 +107,7 @@ def make_plan(
     start_from = options.start_from
     machine = _Machine() if start_from is None else _saved_machine(start_from)
     guest = machine.guest if options.guest is None else options.guest
-    system = _system(guest, options)
+    system = _system(guest, options, script)
     return RunPlan(
         disks=[parse_disk(text) for text in disks],
         script=script,
@@ -132,6 +134,21 @@ def make_plan(
     )
 
 
+def is_container_guest(options: RunOptions) -> bool:
+    """Whether the guest is a container's image, which has a way of its own to start a command.
+
+    Raises:
+        InputError: the options go on from a machine that is not there.
+    """
+    if options.guest is not None and parse_container(options.guest) is not None:
+        return True
+    if options.start_from is not None:
+        image = find_image_by_id(find_saved(options.start_from).description.machine.image_id)
+    else:
+        image = None if options.guest in (None, MINI) else find_image(options.guest)
+    return image is not None and image.is_container
+
+
 def _path(path: FilePath | None) -> Path | None:
     return None if path is None else Path(path)
 
@@ -142,8 +159,19 @@ def _saved_machine(name: str) -> _Machine:
     return _Machine(was.guest, memory, was.machine.cpu_count, was.machine.cpu_model)
 
 
-def _system(guest: str, options: RunOptions) -> ImportPlan | None:
-    """Return the user's own, if ``guest`` names a file."""
+def _system(guest: str, options: RunOptions, script: bytes) -> OwnSystem | None:
+    """Return the user's own, if ``guest`` names a file or a container's image."""
+    if (container := parse_container(guest)) is not None:
+        _refuse_files(options)
+        settings = container.settings()
+        if script == command_script((), in_container=True) and not (
+            settings.entrypoint or settings.command
+        ):
+            raise InputError(
+                f"--guest {guest}: has neither an entrypoint nor a command of its own; "
+                "give a COMMAND behind '--'"
+            )
+        return container
     if is_disk_file(guest):
         return ImportPlan(
             Path(guest),
@@ -153,6 +181,11 @@ def _system(guest: str, options: RunOptions) -> ImportPlan | None:
             disk_option="--guest",
             allow_backing=tuple(Path(directory) for directory in options.allow_backing),
         )
+    _refuse_files(options)
+    return None
+
+
+def _refuse_files(options: RunOptions) -> None:
     given = {
         "--kernel": options.kernel,
         "--initrd": options.initrd,
@@ -164,7 +197,6 @@ def _system(guest: str, options: RunOptions) -> ImportPlan | None:
             raise InputError(
                 f"{option}: is for a system of your own; name its disk with --guest ./FILE"
             )
-    return None
 
 
 def _root_device(text: str | None) -> DiskSpec | None:

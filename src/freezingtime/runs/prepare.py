@@ -19,7 +19,7 @@ from freezingtime.runs.guest import (
     require_image,
 )
 from freezingtime.runs.output_directory import prepared_directory
-from freezingtime.runs.own_system import ready_own_image
+from freezingtime.runs.own.system import ready_own_image
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.saving import (
     like_saved,
@@ -121,7 +121,7 @@ def _find_saved(plan: RunPlan) -> SavedMachine | None:
     saved = find_saved(plan.start_from)
     if plan.fresh_boot:
         raise InputError(f"--from {saved.name}: goes on from a snapshot; leave out --boot")
-    named_by = plan.guest if plan.system is None else str(plan.system.root_disk)
+    named_by = plan.guest if plan.system is None else plan.system.named_by
     require_options_fit(
         saved, plan.guest, named_by, plan.memory_bytes, plan.cpu_count, plan.cpu_model
     )

@@ -16,11 +16,11 @@ from freezingtime.images.guest_image import (
     find_image_by_id,
     list_images,
 )
-from freezingtime.images.imported import ImportPlan
 from freezingtime.images.mini.name import mini_suite
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.runs.disks import OpenDisk, load_changes
 from freezingtime.runs.guest import ready_image
+from freezingtime.runs.own.system import OwnSystem
 from freezingtime.store.saved_machine import (
     BaseFile,
     MachineDescription,
@@ -133,7 +133,7 @@ def require_options_fit(
             )
 
 
-def saved_image(saved: SavedMachine, system: ImportPlan | None, progress: Progress) -> GuestImage:
+def saved_image(saved: SavedMachine, system: OwnSystem | None, progress: Progress) -> GuestImage:
     """The very image that was saved; ``system`` are the files that it is said to be of, if any.
 
     Raises:
@@ -154,7 +154,7 @@ def saved_image(saved: SavedMachine, system: ImportPlan | None, progress: Progre
         )
     if system is not None and image.manifest.source != system.source():
         raise InputError(
-            f"--guest {system.root_disk}: --from {saved.name}: has changed since that was saved; "
+            f"--guest {system.named_by}: --from {saved.name}: has changed since that was saved; "
             "leave out --guest, as the snapshot goes on with what was there"
         )
     return image

@@ -13,13 +13,24 @@ from freezingtime.errors import InputError
 _SCRIPT_BYTES_MAX = 1 << 20
 
 
-def command_script(command: Sequence[str]) -> bytes:
-    """The script that runs one command with its arguments."""
+#: What ``vm/guest/start-job`` knows a command by, and runs behind an image's entrypoint.
+_IN_CONTAINER = "#!/run/freezingtime/command"
+
+
+def command_script(command: Sequence[str], *, in_container: bool = False) -> bytes:
+    """The script that runs one command with its arguments.
+
+    In a container's image they are its entrypoint's; without any, that has the image's own.
+    """
+    if in_container:
+        return f"{_IN_CONTAINER}\nset -- {shlex.join(command)}\n".encode()
     return shell_script(f"exec {shlex.join(command)}")
 
 
-def shell_script(line: str) -> bytes:
+def shell_script(line: str, *, in_container: bool = False) -> bytes:
     """The script that a line of the shell makes."""
+    if in_container:
+        return command_script(["/bin/sh", "-c", line], in_container=True)
     return f"#!/bin/sh\n{line}\n".encode()
 
 

@@ -28,7 +28,7 @@ from freezingtime.images.guest_image import (
 )
 from freezingtime.images.imported import ImportPlan, write_runner
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.own_system import import_system
+from freezingtime.runs.own.system import import_system
 from freezingtime.runs.progress.step_lines import StepLines
 from freezingtime.units import parse_option, parse_size_bytes
 

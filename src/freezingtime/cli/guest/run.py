@@ -18,7 +18,7 @@ from freezingtime.device.discard_notice import discard_notices
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.foreign_text import say
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.plan import make_plan
+from freezingtime.runs.plan import is_container_guest, make_plan
 from freezingtime.runs.result import RunResult
 from freezingtime.runs.run import run
 from freezingtime.runs.script import command_script, file_script, shell_script
@@ -38,7 +38,8 @@ def run_command(
         typer.Argument(
             metavar="-- COMMAND",
             help="What to run in the guest, with its arguments; or, as one argument with spaces, a "
-            "line of the shell.",
+            "line of the shell. In a container's image, what follows its entrypoint; without, its "
+            "own.",
             show_default=False,
         ),
     ] = None,
@@ -98,7 +99,7 @@ def run_command(
     plan = make_plan(
         options,
         disks=disk or [],
-        script=_script(command or [], script, job),
+        script=_script(command or [], script, job, is_container_guest(options)),
         job_directory=job,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
@@ -123,8 +124,9 @@ def _print_document(document: Mapping[str, Any], progress: RunProgress) -> None:
     print_document(document, {"stdout": progress.stdout, "stderr": progress.stderr}, sys.stdout)
 
 
-def _script(command: list[str], script: Path | None, job: Path | None) -> bytes:
-    if bool(command) + (script is not None) + (job is not None) != 1:
+def _script(command: list[str], script: Path | None, job: Path | None, in_container: bool) -> bytes:
+    given = bool(command) + (script is not None) + (job is not None)
+    if given > 1 or not (given or in_container):
         raise InputError(
             "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"
         )
@@ -133,8 +135,8 @@ def _script(command: list[str], script: Path | None, job: Path | None) -> bytes:
     if script is not None:
         return file_script(script)
     if len(command) == 1 and len(command[0].split()) > 1:
-        return shell_script(command[0])
-    return command_script(command)
+        return shell_script(command[0], in_container=in_container)
+    return command_script(command, in_container=in_container)
 
 
 def _print_summary(result: RunResult) -> None:

@@ -44,6 +44,16 @@ class ContainerPlan:
         """What named it, for messages."""
         return self.text
 
+    @property
+    def stem(self) -> str:
+        """What it is called, for people."""
+        return self.path.stem
+
+    def identity(self) -> str:
+        """Which image it is, however it changes."""
+        kind = DIRECTORY if self.is_directory else OCI
+        return f"{kind}{self.path.resolve()}\n{self.reference or ''}"
+
     def check(self) -> None:
         """See to it that there is an image that a guest can be made of, as far as documents tell.
 
@@ -60,8 +70,8 @@ class ContainerPlan:
         """
         with self.told():
             if self.is_directory:
-                return read_directory(self.path)[1]
-            return self._find().digest
+                return f"container {read_directory(self.path)[1]}"
+            return f"container {self._find().digest}"
 
     def settings(self) -> ImageSettings:
         """How a container of it is started.

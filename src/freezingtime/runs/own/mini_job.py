@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Work on disks that takes root and a kernel's file systems: done by a job in the mini guest."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import NamedTuple
+
+from freezingtime.disk.spec import build_device
+from freezingtime.errors import InputError
+from freezingtime.images.debian.packages import Progress
+from freezingtime.images.guest_image import MINI, GuestImage
+from freezingtime.medium.base import Medium
+from freezingtime.medium.file import FileMedium
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.runs.disks import NO_TIME
+from freezingtime.runs.guest import ready_image, ready_snapshot
+from freezingtime.vm.config import MachineConfig
+from freezingtime.vm.job import Job
+from freezingtime.vm.machine import BOOT_RATE_HZ, Machine
+from freezingtime.vm.service import DiskPlan
+
+_MEMORY_BYTES = 512 << 20
+
+
+class DiskFile(NamedTuple):
+    """A raw file that the mini guest has as a disk, on a device that takes no time."""
+
+    name: str
+    path: Path
+    writable: bool = False
+    """Else what is written to it is forgotten."""
+
+
+def guest_script(name: str) -> bytes:
+    """One of the guest's own scripts."""
+    return (resources.files("freezingtime.vm") / "guest" / name).read_bytes()
+
+
+@contextlib.contextmanager
+def mini_job(
+    job: Job, files: Sequence[DiskFile], deadline_s: float, progress: Progress
+) -> Iterator[tuple[GuestImage, Machine]]:
+    """Run a job in the mini guest with these disks; the machine stands until the block is left.
+
+    The image is there if :func:`ready_image` was called before the images were locked.
+
+    Raises:
+        InputError: the job failed; the text is the last line that it printed on stderr.
+        RunError: the guest could not run it.
+    """
+    mini = ready_image(MINI, progress)
+    config = MachineConfig(mini, _MEMORY_BYTES, BOOT_RATE_HZ)
+    with contextlib.ExitStack() as cleanup:
+        snapshot = ready_snapshot(
+            mini,
+            config,
+            lambda machine: progress("boot the mini guest", 0, 1),
+            cleanup,
+            lambda holder: progress(holder, 0, 1),
+        )
+        disks = [_disk(file, cleanup) for file in files]
+        machine = cleanup.enter_context(Machine(config, disks, snapshot=snapshot))
+        machine.get_ready()
+        ended = machine.run_job(job, host_limit_s=deadline_s)
+        words = machine.stderr.read_all().decode(errors="replace").strip()
+        if ended.exit_status:
+            raise InputError(words.splitlines()[-1] if words else "it cannot be looked into")
+        yield mini, machine
+
+
+def _disk(file: DiskFile, cleanup: contextlib.ExitStack) -> DiskPlan:
+    medium: Medium = FileMedium(file.path, writable=file.writable, is_raw=True)
+    cleanup.callback(medium.close)
+    if not file.writable:
+        medium = OverlayMedium(medium, Path(tempfile.gettempdir()))
+        cleanup.callback(medium.close)
+    device = build_device(NO_TIME, 0, medium.size_bytes)
+    return DiskPlan(file.name, device, medium, internal=True)
