@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.conftest import require_tool
+from freezingtime.images.guest_image import MINI
+from freezingtime.runs.guest import ready_image
 
 
 def member(name: str, **attributes: Any) -> tarfile.TarInfo:
@@ -116,5 +117,16 @@ def make_docker_archive(
 
 
 def busybox() -> bytes:
-    """A static busybox of the host's, which is of Debian's package busybox-static."""
-    return Path(require_tool("busybox")).read_bytes()
+    """A static busybox of Debian's, which is in the mini guest's initramfs."""
+    archive = ready_image(MINI, lambda step, done, total: None).initrd_path.read_bytes()
+    position = 0
+    while True:  # the kernel's buffer-format.rst: 13 numbers, name, content, each padded to 4
+        size_bytes, name_bytes = (
+            int(archive[position + field : position + field + 8], 16) for field in (54, 94)
+        )
+        start = position + 110
+        name = archive[start : start + name_bytes - 1].decode()
+        content = (start + name_bytes + 3) // 4 * 4
+        if name == "usr/bin/busybox":
+            return archive[content : content + size_bytes]
+        position = (content + size_bytes + 3) // 4 * 4

@@ -17,9 +17,9 @@ from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.plan import is_container_guest, make_plan
+from freezingtime.runs.plan import make_plan
 from freezingtime.runs.run import run as run_plan
-from freezingtime.runs.script import command_script, file_script, shell_script
+from freezingtime.runs.script import Command, file_script
 from freezingtime.vm.job import directory_script
 
 
@@ -68,14 +68,12 @@ def run(arguments: RunArguments) -> Result:
 
 
 def _script(
-    job: str | Sequence[str] | os.PathLike[str], in_container: bool
-) -> tuple[bytes, Path | None]:
+    job: str | Sequence[str] | os.PathLike[str],
+) -> tuple[bytes | Command, Path | None]:
     """The script, and the directory that goes with it."""
     if isinstance(job, os.PathLike):
         path = Path(job)
         return (directory_script(path), path) if path.is_dir() else (file_script(path), None)
     if not isinstance(job, str):
-        return command_script(job, in_container=in_container), None
-    if job.startswith("#!"):
-        return job.encode(), None
-    return shell_script(job, in_container=in_container), None
+        return Command(tuple(job)), None
+    return job.encode() if job.startswith("#!") else Command(line=job), None

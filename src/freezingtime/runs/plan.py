@@ -14,13 +14,13 @@ from typing import NamedTuple
 from freezingtime.disk.spec import DiskSpec, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
-from freezingtime.images.container.plan import parse_container
+from freezingtime.images.container.plan import ContainerPlan, parse_container
 from freezingtime.images.guest_image import MINI, find_image, find_image_by_id
 from freezingtime.images.imported import ImportPlan
 from freezingtime.option import FilePath
 from freezingtime.runs.options import MEMORY, RunOptions
 from freezingtime.runs.own.system import OwnSystem, is_disk_file, own_name
-from freezingtime.runs.script import command_script
+from freezingtime.runs.script import Command
 from freezingtime.store.saved_machine import find_saved
 from freezingtime.units import (
     format_size_bytes,
@@ -94,10 +94,10 @@ def make_plan(
     options: RunOptions,
     *,
     disks: Sequence[str],
-    script: bytes,
+    script: bytes | Command,
     job_directory: Path | None = None,
 ) -> RunPlan:
-    """Make the plan of a run.
+    """Make the plan of a run, whose job is ``script``.
 
     Where the options go on from a saved machine, that brings guest, memory and CPUs along.
 
@@ -110,7 +110,7 @@ def make_plan(
     system = _system(guest, options, script)
     return RunPlan(
         disks=[parse_disk(text) for text in disks],
-        script=script,
+        script=_script(script, guest, system, start_from),
         guest=guest if system is None else own_name(system),
         system=system,
         root_device=_root_device(options.root_device),
@@ -134,18 +134,25 @@ def make_plan(
     )
 
 
-def is_container_guest(options: RunOptions) -> bool:
-    """Whether the guest is a container's image, which has a way of its own to start a command.
+def _script(job: bytes | Command, guest: str, system: OwnSystem | None, saved: str | None) -> bytes:
+    if isinstance(job, bytes):
+        return job
+    if _is_container(guest, system, saved):
+        return job.script_in_container()
+    if job == Command():
+        raise InputError(
+            "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"
+        )
+    return job.script()
 
-    Raises:
-        InputError: the options go on from a machine that is not there.
-    """
-    if options.guest is not None and parse_container(options.guest) is not None:
-        return True
-    if options.start_from is not None:
-        image = find_image_by_id(find_saved(options.start_from).description.machine.image_id)
+
+def _is_container(guest: str, system: OwnSystem | None, saved: str | None) -> bool:
+    if system is not None:
+        return isinstance(system, ContainerPlan)
+    if saved is not None:
+        image = find_image_by_id(find_saved(saved).description.machine.image_id)
     else:
-        image = None if options.guest in (None, MINI) else find_image(options.guest)
+        image = None if guest == MINI else find_image(guest)
     return image is not None and image.is_container
 
 
@@ -159,14 +166,11 @@ def _saved_machine(name: str) -> _Machine:
     return _Machine(was.guest, memory, was.machine.cpu_count, was.machine.cpu_model)
 
 
-def _system(guest: str, options: RunOptions, script: bytes) -> OwnSystem | None:
+def _system(guest: str, options: RunOptions, script: bytes | Command) -> OwnSystem | None:
     """Return the user's own, if ``guest`` names a file or a container's image."""
     if (container := parse_container(guest)) is not None:
         _refuse_files(options)
-        settings = container.settings()
-        if script == command_script((), in_container=True) and not (
-            settings.entrypoint or settings.command
-        ):
+        if script == Command() and not container.settings().starts_something:
             raise InputError(
                 f"--guest {guest}: has neither an entrypoint nor a command of its own; "
                 "give a COMMAND behind '--'"

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.errors import InputError
@@ -17,21 +17,23 @@ _SCRIPT_BYTES_MAX = 1 << 20
 _IN_CONTAINER = "#!/run/freezingtime/command"
 
 
-def command_script(command: Sequence[str], *, in_container: bool = False) -> bytes:
-    """The script that runs one command with its arguments.
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command with its arguments, or a line of the shell; the guest decides of what script."""
 
-    In a container's image they are its entrypoint's; without any, that has the image's own.
-    """
-    if in_container:
-        return f"{_IN_CONTAINER}\nset -- {shlex.join(command)}\n".encode()
-    return shell_script(f"exec {shlex.join(command)}")
+    words: tuple[str, ...] = ()
+    """Without any, what a container's image has of its own."""
+    line: str | None = None
 
+    def script(self) -> bytes:
+        """The script that runs it."""
+        line = f"exec {shlex.join(self.words)}" if self.line is None else self.line
+        return f"#!/bin/sh\n{line}\n".encode()
 
-def shell_script(line: str, *, in_container: bool = False) -> bytes:
-    """The script that a line of the shell makes."""
-    if in_container:
-        return command_script(["/bin/sh", "-c", line], in_container=True)
-    return f"#!/bin/sh\n{line}\n".encode()
+    def script_in_container(self) -> bytes:
+        """The same in a container's image, whose entrypoint it is given to."""
+        words = self.words if self.line is None else ("/bin/sh", "-c", self.line)
+        return f"{_IN_CONTAINER}\nset -- {shlex.join(words)}\n".encode()
 
 
 def file_script(path: Path) -> bytes:

@@ -18,10 +18,10 @@ from freezingtime.device.discard_notice import discard_notices
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.foreign_text import say
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.plan import is_container_guest, make_plan
+from freezingtime.runs.plan import make_plan
 from freezingtime.runs.result import RunResult
 from freezingtime.runs.run import run
-from freezingtime.runs.script import command_script, file_script, shell_script
+from freezingtime.runs.script import Command, file_script
 from freezingtime.units import format_time_ns
 from freezingtime.vm.job import directory_script
 
@@ -99,7 +99,7 @@ def run_command(
     plan = make_plan(
         options,
         disks=disk or [],
-        script=_script(command or [], script, job, is_container_guest(options)),
+        script=_script(command or [], script, job),
         job_directory=job,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
@@ -124,9 +124,8 @@ def _print_document(document: Mapping[str, Any], progress: RunProgress) -> None:
     print_document(document, {"stdout": progress.stdout, "stderr": progress.stderr}, sys.stdout)
 
 
-def _script(command: list[str], script: Path | None, job: Path | None, in_container: bool) -> bytes:
-    given = bool(command) + (script is not None) + (job is not None)
-    if given > 1 or not (given or in_container):
+def _script(command: list[str], script: Path | None, job: Path | None) -> bytes | Command:
+    if bool(command) + (script is not None) + (job is not None) > 1:
         raise InputError(
             "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"
         )
@@ -135,8 +134,8 @@ def _script(command: list[str], script: Path | None, job: Path | None, in_contai
     if script is not None:
         return file_script(script)
     if len(command) == 1 and len(command[0].split()) > 1:
-        return shell_script(command[0], in_container=in_container)
-    return command_script(command, in_container=in_container)
+        return Command(line=command[0])
+    return Command(tuple(command))
 
 
 def _print_summary(result: RunResult) -> None:

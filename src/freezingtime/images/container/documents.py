@@ -43,6 +43,11 @@ class ImageSettings:
     volumes: tuple[str, ...] = ()
     """Directories that are to be there."""
 
+    @property
+    def starts_something(self) -> bool:
+        """Whether the image says what is started in it."""
+        return bool(self.entrypoint or self.command)
+
 
 @dataclass(frozen=True, slots=True)
 class LayerFile:
