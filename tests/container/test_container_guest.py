@@ -3,23 +3,34 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from freezingtime.errors import InputError
+from freezingtime.errors import GuestError, InputError
 from freezingtime.images.guest_image import remove_image
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.own.system import own_name
 from freezingtime.runs.plan import make_plan
 from freezingtime.runs.run import run
 from freezingtime.runs.script import Command
-from tests.support.containerlib import busybox, directory, layer_of, make_layout, member, symlink
-from tests.support.guestlib import GuestRun, Output
+from tests.conftest import require_root, require_tool
+from tests.support.containerlib import (
+    busybox,
+    directory,
+    layer_of,
+    make_docker_archive,
+    make_layout,
+    member,
+    symlink,
+)
+from tests.support.guestlib import GuestRun, Output, run_guest
 
-APPLETS = ("sh", "cat", "env", "id", "ls", "pwd", "stat")
+APPLETS = ("sh", "cat", "env", "grep", "id", "ls", "pwd", "stat")
 
 
 def run_container(
@@ -105,6 +116,45 @@ class TestBusybox:
         ran = run_container(guest, Command(("/no/such",)), exit_status=127)
         assert b"/no/such" in ran.stderr
 
+    def test_a_disk_is_mounted_with_what_the_image_has_there(self, guest: str) -> None:
+        """Before the job: owner and content are the image's, and nothing else is on it."""
+        line = (
+            "grep -c '/dev/vd. ' /proc/mounts; grep /data /proc/mounts; "
+            "ls -A . sub; stat -c '%a %u' ."
+        )
+        ran = run_container(
+            guest,
+            Command(line=line),
+            "constant:1ms,mount=/data",
+            "constant:1ms,name=a-name-of-more-than-twenty-characters,mount=/data/sub",
+            "constant:1ms,name=pg,mount=/run/pg,frontend=virtio-scsi",
+        )
+        assert ran.stdout.decode().splitlines()[1:] == [
+            "2",
+            "/dev/vda /data ext4 rw,relatime,noinit_itable 0 0",
+            "/dev/vdb /data/sub ext4 rw,relatime,noinit_itable 0 0",
+            ".:", "sub", "", "sub:", "700 70",
+        ]  # fmt: skip
+
+
+@pytest.mark.guest
+def test_a_disk_of_the_mini_guest_is_mounted(tmp_path: Path) -> None:
+    """A file that has a file system on it keeps it, and is not formatted again."""
+    disk = tmp_path / "disk"
+    with disk.open("wb") as file:
+        file.truncate(64 << 20)
+    spec = f"constant:1ms,medium=file:{disk},writable=yes,mount=/mnt/new/data"
+    for number in (1, 2):
+        ran = run_guest("cd /mnt/new/data; cat kept; echo kept >>kept; ls -A", spec)
+        assert ran.stdout.decode() == "kept\n" * number
+    disk.write_bytes(b"something else".ljust(64 << 20, b"\0"))
+    with pytest.raises(GuestError, match=r"cannot mount /dev/vda as ext4 on /mnt: "):
+        run_guest("true", f"constant:1ms,medium=file:{disk},mount=/mnt")
+    with pytest.raises(GuestError, match=r"fs=xfs: there is no mkfs.xfs in this guest"):
+        run_guest("true", "constant:1ms,mount=/mnt,fs=xfs")
+    with pytest.raises(InputError, match="two disks have mount=/mnt; mount one elsewhere"):
+        run_guest("true", *["constant:1ms,mount=/mnt"] * 2)
+
 
 def test_without_anything_to_start(tmp_path: Path) -> None:
     layout = make_layout(tmp_path / "layout", [layer_of("a")])
@@ -114,3 +164,70 @@ def test_without_anything_to_start(tmp_path: Path) -> None:
         make_plan(RunOptions(), disks=[], script=Command())
     with pytest.raises(InputError, match=r"--kernel: is for a system of your own"):
         make_plan(RunOptions(guest=f"oci:{layout}", kernel="k"), disks=[], script=Command(("a",)))
+
+
+ENTRYPOINT = rb"""#!/bin/sh
+set -e
+PATH=$PATH:/usr/lib/postgresql/15/bin
+if [ ! -s "$PGDATA/PG_VERSION" ]; then
+    initdb --no-locale --encoding=UTF8 --data-checksums >/dev/null
+fi
+pg_ctl -w -l /tmp/postgresql.log start >/dev/null
+"$@"
+pg_ctl -w -m fast stop >/dev/null
+"""
+
+TRANSACTIONS = 100
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+def test_postgresql_of_a_debian_image(tmp_path: Path) -> None:
+    """A saved image with an entrypoint that makes the database on a volume, on two devices.
+
+    The database is whole, a second run is the first again, and the figures are the devices'.
+    """
+    require_root()  # mmdebstrap's tar archive has all owners then
+    require_tool("mmdebstrap")
+    tree = tmp_path / "debian.tar"
+    build = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=postgresql", "bookworm"]
+    subprocess.run([*build, tree], check=True)
+    data = "/var/lib/postgresql/data"
+    upper = layer_of(
+        (member("usr/local/bin/entrypoint", mode=0o755), ENTRYPOINT),
+        directory(data.lstrip("/"), mode=0o700),
+    )
+    settings = {
+        "Entrypoint": ["entrypoint"],
+        "Env": [f"PGDATA={data}", "PGHOST=127.0.0.1"],
+        "User": "postgres",
+        "Cmd": ["psql", "-Atc", "select 1"],
+    }
+    archive = make_docker_archive(tmp_path / "pg.tar", [tree.read_bytes(), upper], settings)
+    tree.unlink()
+    job = Command(
+        line=f"pgbench -q -i -s 1 postgres >&2; pgbench -n -c 2 -t {TRANSACTIONS // 2} postgres; "
+        "psql -Atc 'select count(*), sum(delta) from pgbench_history' postgres; "
+        "psql -Atc 'select sum(abalance) from pgbench_accounts' postgres; "
+        "/usr/lib/postgresql/15/bin/pg_amcheck -a --install-missing && echo whole"
+    )
+
+    def measure(device: str) -> tuple[GuestRun, float]:
+        ran = run_container(
+            f"oci:{archive}", job, f"{device},size=2GiB,mount={data}", memory="1GiB"
+        )
+        text = ran.stdout.decode()
+        history, accounts, whole = text.splitlines()[-3:]
+        assert whole == "whole"
+        assert history == f"{TRANSACTIONS}|{accounts}"
+        latency = re.search(r"latency average = ([0-9.]+) ms", text)
+        assert latency is not None
+        return ran, float(latency[1])
+
+    fast, fast_ms = measure("intel-optane-p5800x-1.6tb")
+    again, _ = measure("intel-optane-p5800x-1.6tb")
+    _, slow_ms = measure("wd-ultrastar-dc-hc310-6tb")
+    assert again.stdout == fast.stdout
+    assert again.result.job.end_ns == fast.result.job.end_ns
+    # A transaction is one flush of the log at least; a disk turns once in 8.3 ms.
+    assert fast_ms < 4 < slow_ms

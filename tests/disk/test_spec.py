@@ -94,7 +94,7 @@ def test_a_path_may_have_commas_colons_and_equals_signs() -> None:
 DEVICE_KEYS = "the device 'constant' has read, write, flush, discard"
 DISK_KEYS = (
     "a disk has medium, size, writable, direct, format, delay, name, frontend, write-cache, "
-    "queue-depth, queues, block-size, rotational"
+    "queue-depth, queues, block-size, rotational, mount, fs"
 )
 EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
 TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
@@ -129,6 +129,19 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
         ),
         ("constant:read=1us,read=2us", "read=2us: read= stands twice; keep one of them"),
         ("constant:1us,size=1G,size=1G", "size=1G: size= stands twice; keep one of them"),
+        ("constant:1us,fs=ext4", "fs=ext4: is for a disk that is mounted; add mount=PATH"),
+        (
+            "constant:1us,mount=/a,fs=ntfs",
+            "fs=ntfs: unknown file system; write one of ext4, xfs, btrfs",
+        ),
+        *(
+            (
+                f"constant:1us,mount={path}",
+                f"mount={path}: write an absolute path of letters, digits and any of @%+_.-, at "
+                "most 100 long, such as /var/lib/postgresql/data",
+            )
+            for path in ("a", "/", "/a/", "/a/../b", "/a b", "/a//b", "/./a", "/" + "a" * 100)
+        ),
         ("constant:1us,size=", "size: has no value; write size=VALUE"),
         ("constant:1us,writable", "writable: has no value; write writable=VALUE"),
         (

@@ -225,6 +225,7 @@ def test_every_field_of_a_disk_is_in_its_text() -> None:
         **{"name": "data", "file": "/disk", "size": "1GiB", "writable": True, "direct": True},
         **{"format": "raw", "delay": "3ms", "frontend": "virtio-scsi", "write_cache": False},
         **{"queue_depth": 7, "queues": 2, "block_size": "512/4096", "rotational": False},
+        **{"mount": "/data", "fs": "xfs"},
     }
     disk = Disk("constant:1us", **values)
     assert set(values) == {field.name for field in dataclasses.fields(Disk)} - {"device"}

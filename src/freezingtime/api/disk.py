@@ -46,6 +46,11 @@ class Disk:
     """Its logical block, ``"512/4096"``: and its physical one; None: as the device has it."""
     rotational: bool | None = None
     """Whether it says that it turns; None: what the device says."""
+    mount: str | None = None
+    """The directory of the guest on which it is mounted before the job, formatted if blank."""
+    fs: str | None = None
+    """The file system that it is formatted with: ``"ext4"`` (None: this one), ``"xfs"``,
+    ``"btrfs"``."""
 
     @property
     def spec(self) -> str:
@@ -64,6 +69,8 @@ class Disk:
             "queues": self.queues,
             "block-size": self.block_size,
             "rotational": None if self.rotational is None else _yes_no(self.rotational),
+            "mount": self.mount,
+            "fs": self.fs,
         }
         device = _escaped(str(self.device)) if isinstance(self.device, Path) else self.device
         return ",".join(

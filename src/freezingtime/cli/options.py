@@ -69,7 +69,8 @@ DISK_HELP = (
     "`format=raw`, `delay=TIME` or `delay=MIN..MAX`, `name=NAME`, "
     "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
     "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`, "
-    "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`. "
+    "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`, "
+    "`mount=DIRECTORY` (formatted and mounted before the job), `fs=ext4|xfs|btrfs`. "
     "A file is never changed unless `writable=yes`."
 )
 

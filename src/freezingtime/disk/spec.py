@@ -6,7 +6,7 @@
     DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes|no][,direct=yes|no]
           [,format=raw][,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
           [,write-cache=on|off][,queue-depth=NUMBER][,queues=NUMBER]
-          [,block-size=SIZE[/SIZE]][,rotational=yes|no]
+          [,block-size=SIZE[/SIZE]][,rotational=yes|no][,mount=PATH][,fs=ext4|xfs|btrfs]
 
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
 the device's own parameters (``read``, ``write``, ``flush``, ``discard``) come before the
@@ -23,7 +23,9 @@ controller that the guest sees, ``write-cache`` whether that says it has one, an
 ``queue-depth`` and ``queues`` how many requests it takes at once
 (:mod:`freezingtime.frontend`). ``block-size`` (a logical block, and behind a slash a physical
 one) and ``rotational`` override what the device says of itself
-(:mod:`freezingtime.disk_traits`). A comma that belongs to a value is written ``\\,``.
+(:mod:`freezingtime.disk_traits`). ``mount`` is the directory of the guest on which the disk is
+mounted before the job, formatted with ``fs`` if it is blank. A comma that belongs to a value is
+written ``\\,``.
 
 Every :class:`InputError` from here is about ``--disk`` and begins with it.
 """
@@ -41,6 +43,7 @@ from freezingtime.device.base import Device
 from freezingtime.device.constant import CONSTANT, CONSTANT_KEYS, UNNAMED
 from freezingtime.device.description import Description
 from freezingtime.device.registry import describe, describe_constant
+from freezingtime.disk.mount import Mount, parse_file_system, parse_mount_point
 from freezingtime.disk_traits import NO_OVERRIDES, NO_TRAITS, DiskTraits, TraitOverrides
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues, queues_of
@@ -53,6 +56,7 @@ Value = TypeVar("Value")
 DISK_KEYS = (
     *("medium", "size", "writable", "direct", "format", "delay", "name"),
     *("frontend", "write-cache", "queue-depth", "queues", "block-size", "rotational"),
+    *("mount", "fs"),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
@@ -93,6 +97,7 @@ class DiskSpec:
     traits: DiskTraits = NO_TRAITS
     """What the disk says of itself, ``overrides`` included."""
     overrides: TraitOverrides = NO_OVERRIDES
+    mount: Mount | None = None
 
 
 def parse_disk(text: str) -> DiskSpec:
@@ -218,7 +223,18 @@ def _disk_spec(text: str, device: Description, options: Mapping[str, str]) -> Di
         queues=queues,
         traits=traits,
         overrides=overrides,
+        mount=_mount(options),
     )
+
+
+def _mount(options: Mapping[str, str]) -> Mount | None:
+    point = _parsed(options, "mount", parse_mount_point)
+    file_system = _parsed(options, "fs", parse_file_system)
+    if point is None:
+        if file_system is not None:
+            raise InputError(f"fs={file_system}: is for a disk that is mounted; add mount=PATH")
+        return None
+    return Mount(point) if file_system is None else Mount(point, file_system)
 
 
 def _parse_medium(text: str) -> MediumSpec:

@@ -210,7 +210,7 @@ def _root_device(text: str | None) -> DiskSpec | None:
     attached = (
         spec.frontend is Frontend.VIRTIO_BLK and spec.write_cache and spec.queues == DEFAULT_QUEUES
     )
-    if spec.name or spec.size_bytes or "medium=" in text or not attached:
+    if spec.name or spec.mount or spec.size_bytes or "medium=" in text or not attached:
         raise InputError(
             f"--root-device {text}: the image gives its name, size and medium, and no controller; "
             "write DEVICE or DEVICE,delay=TIME"

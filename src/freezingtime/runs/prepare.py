@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from freezingtime.disk.mount import Mount
 from freezingtime.errors import InputError
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import GuestImage, find_image
@@ -70,7 +71,7 @@ def prepare(
         require_free_name(plan.save_as)
     image = None if saved is None else _saved_image(plan, saved, report)
     disks = _open_disks(plan, saved, cleanup)
-    job = _make_job(plan, cleanup)
+    job = _make_job(plan, disks, cleanup)
     if plan.out is not None:
         ownership.enter_context(prepared_directory(plan.out, collects=bool(plan.collect)))
     image = image or _ready_image(plan, report)
@@ -164,7 +165,7 @@ def _open_disks(
     return disks
 
 
-def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
+def _make_job(plan: RunPlan, disks: Sequence[OpenDisk], cleanup: contextlib.ExitStack) -> Job:
     if plan.collect and plan.out is None:
         raise InputError("--collect: the files go to the run directory; name it with --out DIR")
     if any("\n" in pattern for pattern in plan.collect):
@@ -184,4 +185,14 @@ def _make_job(plan: RunPlan, cleanup: contextlib.ExitStack) -> Job:
         plan.collect_limit_bytes,
         sync=is_written or plan.save_as is not None,
         unmount=is_written,
+        mounts=_mounts(disks),
     )
+
+
+def _mounts(disks: Sequence[OpenDisk]) -> dict[str, Mount]:
+    mounts = {disk.plan.name: disk.spec.mount for disk in disks if disk.spec.mount is not None}
+    points = [mount.point for mount in mounts.values()]
+    for point in points:
+        if points.count(point) > 1:
+            raise InputError(f"--disk: two disks have mount={point}; mount one elsewhere")
+    return mounts

@@ -140,7 +140,7 @@ def _candidate(text: str) -> _Candidate:
 
 
 def _refuse_what_is_for_guests(spec: DiskSpec) -> None:
-    if spec.delay or spec.name or not isinstance(spec.medium, MemorySpec):
+    if spec.delay or spec.name or spec.mount or not isinstance(spec.medium, MemorySpec):
         raise InputError("no bytes are moved here; of a disk's keys keep size= only")
 
 

@@ -94,6 +94,14 @@ class ControlDisk(Medium):
             f"collect_bytes={len(patterns)}\nfiles_bytes={files_bytes}\ndisks={disk_count}\n"
             f"sync={job.sync:d}\nunmount={job.unmount:d}\n"
         ) + "".join(f"{one.key}:{one.serial}={one.value}\n" for one in driver_settings)
+        # What is mounted in another's directory comes behind that.
+        for name, mount in sorted(job.mounts.items(), key=lambda item: item[1].point):
+            header += f"mount:{name}={mount.file_system}:{mount.point}\n"
+        if len(header) > BLOCK_BYTES:
+            raise InputError(
+                f"--disk: what the guest is told of its disks has {len(header)} bytes, more than "
+                f"{BLOCK_BYTES}; give them shorter names and mount="
+            )
         self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + payload
         self._files = job.files
         self._collected_max_bytes = job.collect_limit_bytes

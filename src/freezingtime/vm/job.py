@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from freezingtime.disk.mount import Mount
 from freezingtime.errors import InputError
 
 #: How much the host takes of what a guest hands over, if nothing else is said.
@@ -40,6 +41,8 @@ class Job:
     """When the job has ended, all that it wrote is to be on the disks."""
     unmount: bool = False
     """After that, the disks' file systems are to be unmounted, as far as nobody uses them."""
+    mounts: Mapping[str, Mount] = field(default_factory=dict)
+    """Where disks are to be mounted before the job, by their names."""
 
     @property
     def has_post_job_work(self) -> bool:

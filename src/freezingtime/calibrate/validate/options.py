@@ -54,7 +54,8 @@ def _check_device(text: str) -> None:
         spec = parse_disk(text)
     except InputError as error:
         raise InputError(str(error).removeprefix("--disk: ")) from error
-    if spec.delay or spec.name or spec.size_bytes or not isinstance(spec.medium, MemorySpec):
+    has_options = spec.delay or spec.name or spec.mount or spec.size_bytes
+    if has_options or not isinstance(spec.medium, MemorySpec):
         raise InputError(f"{text}: name a device without a disk's options; there is --delay")
 
 
