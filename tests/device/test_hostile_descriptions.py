@@ -34,6 +34,12 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+def test_a_byte_order_mark_is_none_of_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "device.toml"
+    path.write_bytes(b'\xef\xbb\xbfmodel = "constant"\r\n')
+    assert describe(str(path)).build(0) is not None
+
+
 def refusal(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         describe(str(path)).build(0)

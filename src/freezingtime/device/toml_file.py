@@ -30,7 +30,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error)) from error
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # some editors begin it with a byte order mark
     except UnicodeDecodeError as error:
         known = recognize(content[:HEAD_BYTES], content[-TAIL_BYTES:])
         what = "is no UTF-8 text" if known is None else f"is {known.name}"
