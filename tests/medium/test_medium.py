@@ -486,6 +486,8 @@ def test_a_file_is_told_from_one_in_its_place(
         )
         (tmp_path / "moved").rename(path)
         assert medium.displacement() is None
+        os.truncate(path, medium.size_bytes - 1)
+        assert medium.displacement() == f"file:{path.name} was cut short while it was in use"
 
 
 @pytest.mark.parametrize(

@@ -102,9 +102,11 @@ class FileMedium(Medium):
         except OSError as error:
             return f"{self.describe()} cannot be found any more ({error.strerror})"
         own = os.fstat(self._fd)
-        if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
-            return None
-        return f"{self.describe()} was replaced by another file while it was in use"
+        if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
+            return f"{self.describe()} was replaced by another file while it was in use"
+        if os.lseek(self._fd, 0, os.SEEK_END) < self.size_bytes:
+            return f"{self.describe()} was cut short while it was in use"
+        return None
 
     def close(self) -> None:
         self._access.close()
