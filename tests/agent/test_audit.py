@@ -17,8 +17,8 @@ import pytest
 from freezingtime.cli.guest.run import EXIT_INVALID, run_command
 from freezingtime.errors import RunError
 from freezingtime.vm.capture import Capture
-from freezingtime.vm.job import Job
-from freezingtime.vm.machine import JobResult, Machine
+from freezingtime.vm.job import Job, JobResult
+from freezingtime.vm.machine import Machine
 from tests.support.agentlib import AGENT_DIRECTORY, AGENT_SOURCES
 from tests.support.guestlib import fio_command, read_record, run_guest
 

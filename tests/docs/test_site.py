@@ -23,6 +23,8 @@ from website.model_page import models_page
 from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.device.registry import MODELS, declared_parameters
 from freezingtime.device.schema import walk
+from freezingtime.option import list_options
+from freezingtime.runs.options import RunOptions
 from tests.conftest import require_tool, skip
 from tests.support.browserlib import Browser
 from tests.support.doclib import ROOT, page_names, page_path, read_page
@@ -97,6 +99,20 @@ def test_what_is_needed_is_known() -> None:
     page = models_page()
     assert "| `rates` | word | media, sustained | `sustained` |" in page
     assert "| **`array.channels`** | whole number | 1 to 256 |" in page
+
+
+def test_the_page_of_ft_run_lists_the_options_of_a_run() -> None:
+    griffe = pytest.importorskip("griffe", reason="griffe is not installed")
+    from website.docstrings import Docstrings
+
+    package = griffe.load(
+        "freezingtime",
+        search_paths=[ROOT / "src"],
+        extensions=griffe.load_extensions(Docstrings),
+    )
+    shown = {each.name: each for each in package["api.runs.run"].parameters}
+    assert list(shown) == ["disks", "job", *list_options(RunOptions), "progress"]
+    assert (str(shown["cpus"].annotation), shown["cpu_rate"].default) == ("int | None", "'4G'")
 
 
 def test_docstrings_become_markdown() -> None:

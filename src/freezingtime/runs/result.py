@@ -14,7 +14,7 @@ from freezingtime.emulator.loop import Totals
 from freezingtime.images.guest_image import GuestImage
 from freezingtime.runs.plan import RunPlan
 from freezingtime.trace.run_directory import DOCUMENT_FORMAT
-from freezingtime.vm.machine import JobResult
+from freezingtime.vm.job import JobResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from freezingtime.runs.result import RunResult
 from freezingtime.runs.saving import save
 from freezingtime.trace.run_directory import STDOUT_NAME
 from freezingtime.vm.collected_files import Collected, unpack_collected
-from freezingtime.vm.machine import JobResult, Machine
+from freezingtime.vm.job import JobResult
+from freezingtime.vm.machine import Machine
 
 
 class RunObserver:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Jobs: what the guest is to run, and the files that go with it."""
+"""Jobs: what the guest is to run, the files that go with it, and how it ended."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from freezingtime.disk.mount import Mount
+from freezingtime.emulator.loop import Totals
 from freezingtime.errors import InputError
 
 #: How much the host takes of what a guest hands over, if nothing else is said.
@@ -48,6 +49,23 @@ class Job:
     def has_post_job_work(self) -> bool:
         """Whether the guest has something to do when the job has ended."""
         return self.sync or self.unmount or bool(self.collect)
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """How the job ended; times in guest ns since power-on."""
+
+    exit_status: int
+    start_ns: int
+    end_ns: int
+    stop_ns: int
+    """Where the machine stands, having written out and handed over what it was to."""
+    host_s: float
+    """Host time from the job's start to its end."""
+    totals: Totals
+    """What the emulator counted up to the job's end, the boot not counted."""
+    complaints: Sequence[str]
+    """What the guest's kernel complained about."""
 
 
 def directory_script(directory: Path) -> bytes:

@@ -15,7 +15,7 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -29,7 +29,7 @@ from freezingtime.vm.capture import Captures
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.console import ConsoleWatch, complaints
 from freezingtime.vm.endings import Endings
-from freezingtime.vm.job import Job
+from freezingtime.vm.job import Job, JobResult
 from freezingtime.vm.job_messages import (
     DONE,
     EXIT,
@@ -71,23 +71,6 @@ _ANSWER_DEADLINE_S = 60.0
 _SILENCE_DEADLINE_S = 300.0
 _POLL_S = 0.005
 _TICK_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class JobResult:
-    """How the job ended; times in guest ns since power-on."""
-
-    exit_status: int
-    start_ns: int
-    end_ns: int
-    stop_ns: int
-    """Where the machine stands, having written out and handed over what it was to."""
-    host_s: float
-    """Host time from the job's start to its end."""
-    totals: Totals
-    """What the emulator counted up to the job's end, the boot not counted."""
-    complaints: Sequence[str]
-    """What the guest's kernel complained about."""
 
 
 class Machine:
