@@ -253,7 +253,7 @@ def test_a_discard_frees_whole_units_only() -> None:
 
 
 def test_a_discard_that_is_ignored_takes_its_time_only() -> None:
-    ssd = device(precondition="sequential", discard_ns=900, honours_discard=False)
+    ssd = device(precondition="sequential", discard_ns=900, discard="ignored")
     assert run(ssd, [(0, discard(0, MIB))]) == [900]
     assert run(ssd, [(1_000, read(0))]) == [1_000 + READ_NS]
     said = ssd.statistics()

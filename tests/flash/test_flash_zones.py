@@ -44,7 +44,7 @@ def zoned_device(size_bytes: int = MIB, **changes: Any) -> FlashDevice:
     """Zones of a block of 32 pages on each of two dies; room for 8 pages in the buffer."""
     shape: dict[str, Any] = {
         "zone_bytes": ZONE_BYTES,
-        "zone_capacity_bytes": ZONE_BYTES,
+        "writable_bytes": ZONE_BYTES,
         "dies_per_chip": 2,
         "write_buffer_bytes": 8 * 4096,
         "power_loss_protection": True,
@@ -113,7 +113,7 @@ def test_zones_on_dies_of_their_own_do_not_meet() -> None:
     both = [(0, write(0, 16 * 4096)), (0, write(ZONE_BYTES // 2, 16 * 4096))]
     half: dict[str, Any] = {
         "zone_bytes": ZONE_BYTES // 2,
-        "zone_capacity_bytes": ZONE_BYTES // 2,
+        "writable_bytes": ZONE_BYTES // 2,
         "write_buffer_bytes": 32 * 4096,
     }
     apart = zoned_device(zone_lanes=1, **half)
@@ -123,7 +123,7 @@ def test_zones_on_dies_of_their_own_do_not_meet() -> None:
 
 
 def test_a_full_zone_programs_what_does_not_fill_a_program() -> None:
-    ssd = zoned_device(page_bytes=16384, zone_capacity_bytes=9 * 4096)
+    ssd = zoned_device(page_bytes=16384, writable_bytes=9 * 4096)
     run(ssd, [(0, write(0, 8 * 4096)), (1, write(8 * 4096))])
     run(ssd, [(FAR_NS, read(0))])
     assert ssd.statistics()["programmed_bytes"] == 12 * 4096
@@ -164,7 +164,7 @@ POINTER_LINE = (
 def test_other_writes_are_refused_in_one_line(
     writes: Sequence[tuple[int, int]], message: str
 ) -> None:
-    shape: dict[str, Any] = {"zone_capacity_bytes": 192 * KIB, "zone_limit": 2}
+    shape: dict[str, Any] = {"writable_bytes": 192 * KIB, "open_limit": 2}
     ssd = zoned_device(**shape)
     with pytest.raises(RefusalError, match=re.escape(message)):
         run(ssd, [(i, write(*place)) for i, place in enumerate(writes)])
@@ -175,7 +175,7 @@ def test_other_writes_are_refused_in_one_line(
 
 
 def test_a_zone_that_is_full_or_reset_makes_room_for_another() -> None:
-    ssd = zoned_device(zone_limit=1)
+    ssd = zoned_device(open_limit=1)
     trace = [
         (0, write(0, ZONE_BYTES)),
         (FAR_NS, write(ZONE_BYTES)),
@@ -282,7 +282,7 @@ def test_what_the_rules_allow_completes_once_and_alike(
             channels=2,
             pages_per_block=6,
             zone_bytes=64 * 512,
-            zone_capacity_bytes=48 * 512,
+            writable_bytes=48 * 512,
             write_buffer_bytes=64 * KIB,
             precondition=precondition,
             **SHAPES[shape],
@@ -364,7 +364,7 @@ def test_disks_that_are_not_made_of_zones_are_refused() -> None:
     with pytest.raises(InputError, match=r"^zones: planes = 3: must divide what there is, 2"):
         zoned_device(zone_lanes=3)
     with pytest.raises(InputError, match=r"^write_buffer.size = 32768: holds a program for each"):
-        zoned_device(zone_limit=9)
+        zoned_device(open_limit=9)
     with pytest.raises(InputError, match=r"^blocks_per_plane = 3: room for 3 zones, and the disk"):
         zoned_device(blocks_per_plane=3)
     assert zoned_device(None, blocks_per_plane=3).geometry.zones == 3  # type: ignore[arg-type]
