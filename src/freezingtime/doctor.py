@@ -16,7 +16,7 @@ from freezingtime.store.cache import cache_directory, require_writable_cache
 from freezingtime.vm.qemu.probe import probe, probe_others
 from freezingtime.vm.qemu.program import QemuProgram, find_qemu
 
-_QEMU_CURE = "apt-get install qemu-system-x86"
+_QEMU_CURE = "apt-get install qemu-system-x86, or have --qemu debian:bookworm fetched by a run"
 _MIN_FREE_BYTES = 1 << 30
 
 

@@ -8,9 +8,7 @@ a table of what one job sees in each.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,10 +18,8 @@ import rich.console
 import rich.table
 
 from freezingtime.errors import FreezingTimeError
-from freezingtime.images.debian.archive import open_archive
-from freezingtime.images.debian.packages import unpack
 from freezingtime.images.debian.suite import Suite
-from freezingtime.store.cache import cache_directory
+from freezingtime.images.qemu import fetch_qemu
 from freezingtime.units import format_time_ns
 from freezingtime.vm.qemu.probe import probe
 from freezingtime.vm.qemu.program import VARIABLE, find_qemu
@@ -59,28 +55,8 @@ def unpacked_qemu(suite: str) -> Path:
     Raises:
         QemuUnavailableError: it cannot be fetched.
     """
-    directory = cache_directory() / "test-qemus"
-    directory.mkdir(exist_ok=True)
-    root = directory / suite
-    with (directory / f"{suite}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.is_dir():
-            building = directory / f"{suite}.unfinished"
-            shutil.rmtree(building, ignore_errors=True)
-            _fetch(suite, building)
-            (building / "root").rename(root)
-            shutil.rmtree(building)
-    return root
-
-
-def _fetch(suite: str, building: Path) -> None:
-    root = building / "root"
-    root.mkdir(parents=True)
     try:
-        archive = open_archive(building, Suite(suite))
-        archive.update()
-        for deb in archive.download(archive.with_dependencies(["qemu-system-x86"])):
-            unpack(deb, root)
+        return fetch_qemu(Suite(suite), lambda _step, _done, _total: None)
     except FreezingTimeError as error:
         raise QemuUnavailableError(str(error)) from error
 

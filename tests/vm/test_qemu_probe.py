@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from freezingtime.errors import InputError
+from freezingtime.images.qemu import ready_qemu
 from freezingtime.vm.qemu import probe as qemu_probe
 from freezingtime.vm.qemu.probe import probe, require_qemu
-from freezingtime.vm.qemu.program import QemuProgram, find_qemu
+from freezingtime.vm.qemu.program import QemuProgram, debian_directory, find_qemu
 from tests.conftest import RunProgram, require_tool
 from tests.support.agentlib import AGENT_DIRECTORY, CURE
 
@@ -173,3 +174,38 @@ def test_a_run_with_one_that_will_not_do_ends_before_anything_is_built(
     assert f"on this host --qemu {installed} (" in line
     assert line.endswith(" would do")
     assert not list((tmp_path / "cache").glob("*/images/*"))
+
+
+@pytest.mark.parametrize("name", ["debian:nosuch", "debian:../images", "debian:..", "debian:"])
+def test_a_suite_that_was_not_fetched_is_said_to_be_none(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "freezingtime" / "qemus").mkdir(parents=True)
+    (tmp_path / "freezingtime" / "images").mkdir()
+    with pytest.raises(
+        InputError, match=f"^{re.escape(name)}: is not there yet; 'freezingtime run --qemu "
+    ):
+        find_qemu(name)
+
+
+@pytest.mark.parametrize(
+    ("suite", "said"), [("testing", "is one suite today"), ("../x", "must be")]
+)
+def test_a_qemu_of_no_suite_is_refused(suite: str, said: str) -> None:
+    with pytest.raises(InputError, match=f"^--qemu debian:{re.escape(suite)}: .*{said}"):
+        ready_qemu(f"debian:{suite}", lambda *_: pytest.fail("it fetches"))
+
+
+def test_a_fetched_qemu_is_found_by_its_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is fetched again, whatever the archive has by now."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    root = debian_directory("trixie")
+    for file in ("usr/bin/qemu-system-x86_64", "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    ready_qemu("debian:trixie", lambda *_: pytest.fail("it fetches"))
+    found = find_qemu("debian:trixie")
+    assert (found.path, found.root) == (root / "usr/bin/qemu-system-x86_64", root)

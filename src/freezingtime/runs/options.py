@@ -147,7 +147,8 @@ class RunOptions:
         str | None,
         Option(
             "PROGRAM|DIR",
-            "The QEMU to run, or a directory into which its packages were unpacked, with all that "
-            "it needs. Unless named, what `FREEZINGTIME_QEMU` names, or the one that is installed.",
+            "The QEMU to run: a program, a directory into which its packages were unpacked with "
+            "all that it needs, or `debian:SUITE`, which is fetched into the cache once. Unless "
+            "named, what `FREEZINGTIME_QEMU` names, or the one that is installed.",
         ),
     ] = None

@@ -11,6 +11,7 @@ from freezingtime.disk.mount import Mount
 from freezingtime.errors import InputError
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import GuestImage, find_image
+from freezingtime.images.qemu import ready_qemu
 from freezingtime.runs.disks import OpenDisk, open_disks
 from freezingtime.runs.guest import (
     ROOT_DISK_NAME,
@@ -64,6 +65,7 @@ def prepare(
         InputError: the plan cannot be run.
         RunError: something failed on the way.
     """
+    ready_qemu(plan.qemu, report)
     find_qemu(plan.qemu)
     saved = _find_saved(plan)
     _require_guest(plan, saved)

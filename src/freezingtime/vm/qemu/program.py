@@ -2,22 +2,28 @@
 """Which QEMU runs the machine: one that is installed, or one in a directory of its own.
 
 A directory into which a distribution's packages were unpacked is a QEMU as well, whatever the host
-has: it is started by its own dynamic loader, with its own libraries, modules and firmware.
+has: it is started by its own dynamic loader, with its own libraries, modules and firmware. Those
+of Debian's suites are unpacked in the cache, and named by their suite.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.errors import InputError
+from freezingtime.store.cache import cache_directory
 
 PROGRAM_NAME = "qemu-system-x86_64"
 
 #: The environment variable that says which QEMU it is where no --qemu does.
 VARIABLE = "FREEZINGTIME_QEMU"
+
+#: Before the name of a suite: the QEMU that Debian has there.
+DEBIAN = "debian:"
 
 _PROGRAM = "usr/bin/qemu-system-x86_64"
 _LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
@@ -60,22 +66,34 @@ class QemuProgram:
         return {} if self.root is None else {"QEMU_MODULE_DIR": str(self.root / _MODULES)}
 
 
+def requested_qemu(name: str | None) -> str:
+    """Return the name; for None, what the environment names, or the one that is installed."""
+    return name or os.environ.get(VARIABLE) or PROGRAM_NAME
+
+
+def debian_directory(suite: str) -> Path:
+    """Where the QEMU of a suite is, once it was fetched."""
+    return cache_directory() / "qemus" / suite
+
+
 def find_qemu(name: str | None = None) -> QemuProgram:
-    """Find a QEMU by the name of its program, a path, or the directory that it was unpacked into.
+    """Find a QEMU by its program's name, a path, its unpacked directory, or ``debian:SUITE``.
 
     None: the one that the environment names, or that is installed.
 
     Raises:
         InputError: there is none.
     """
-    name = name or os.environ.get(VARIABLE) or PROGRAM_NAME
+    name = requested_qemu(name)
+    if name.startswith(DEBIAN):
+        return _find_debian(name)
     if _is_directory(root := Path(name)):
         return _find_unpacked(root.resolve())
     found = shutil.which(name)
     if found is None:
         raise InputError(
             f"{name} is not installed; install it with 'apt-get install qemu-system-x86', "
-            "or name another with --qemu"
+            "or name another with --qemu, such as debian:bookworm, which is fetched"
         )
     return QemuProgram(Path(found))
 
@@ -85,6 +103,14 @@ def _is_directory(path: Path) -> bool:
         return path.is_dir()
     except PermissionError:
         return False  # nor may it be looked for in a working directory that may not be read
+
+
+def _find_debian(name: str) -> QemuProgram:
+    suite = name.removeprefix(DEBIAN)
+    root = debian_directory(suite)
+    if not re.fullmatch(r"[a-z-]+", suite) or not root.is_dir():
+        raise InputError(f"{name}: is not there yet; 'freezingtime run --qemu {name}' fetches it")
+    return _find_unpacked(root)
 
 
 def _find_unpacked(root: Path) -> QemuProgram:
