@@ -121,7 +121,7 @@ class _Flight:
 
 @dataclass(slots=True)
 class Steering:
-    """What a turn is to change beside serving requests; by itself, nothing."""
+    """Changes that a turn makes beside serving requests; none by default."""
 
     replace_disk: EmulatedDisk | None = None
     """Takes the place of the disk with its index, which has nothing under way then."""
