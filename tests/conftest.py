@@ -33,11 +33,11 @@ hypothesis.settings.load_profile("freezingtime")
 
 
 #: Rooms whose tests take compiled models, long simulations or builds: for `make test`.
-_SIMULATIONS = {"device", "disk", "docs", "flash", "simulate"}
+_SIMULATIONS = {"compose", "device", "disk", "docs", "flash", "simulate"}
 #: Files whose tests start the program anew for nearly each case: for `make test`, too.
 _PROGRAM_STARTS = {"test_cli_errors.py", "test_serve.py"}
 #: Files of those rooms that are as quick as a linter.
-_QUICK = {"test_docstrings.py", "test_project.py"}
+_QUICK = {"test_docstrings.py", "test_house.py", "test_project.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from freezingtime.device import own_model
-from freezingtime.device.composition_limits import DEPTH_MAX, MEMBERS_MAX
+from freezingtime.device.compose.composition_limits import DEPTH_MAX, MEMBERS_MAX
 from freezingtime.device.registry import describe, from_content
-from freezingtime.device.toml_file import SIZE_MAX_BYTES
+from freezingtime.device.toml.toml_file import SIZE_MAX_BYTES
 from freezingtime.errors import InputError
 from tests.conftest import RunProgram
 

@@ -22,7 +22,7 @@ from freezingtime.device.registry import MODELS, declared_parameters, from_conte
 from freezingtime.device.schema import walk
 from freezingtime.errors import InputError, RefusalError
 from freezingtime.request import Operation, Request
-from tests.device.test_composite import completions_ns
+from tests.compose.test_composite import completions_ns
 
 FILE = "device.toml"
 SIZE_BYTES = 64 << 20

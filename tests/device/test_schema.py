@@ -15,11 +15,11 @@ from website.model_page import models_page
 from freezingtime.device.base import Device
 from freezingtime.device.catalogue_search import catalogue_entry, catalogue_names
 from freezingtime.device.constant import ConstantDevice
-from freezingtime.device.json_schema import device_schema
 from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.registry import MODELS, defaults_of, from_content
 from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, TimeNs, key
-from freezingtime.device.toml_file import parse_toml
+from freezingtime.device.toml.json_schema import device_schema
+from freezingtime.device.toml.toml_file import parse_toml
 from freezingtime.errors import InputError
 
 FILE = "device.toml"

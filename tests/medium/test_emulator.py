@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
+from freezingtime.clock.base import Arrival, Clock, Delivery, DiskChannel, Moment, Verdict, Wire
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.emulator.loop import CompletedRequest, EmulatedDisk, Emulator, Steering
@@ -42,20 +42,20 @@ class FakeWire:
 
     replies: list[tuple[Request, bytes]] = field(default_factory=list)
     errors: list[tuple[Request, OSError]] = field(default_factory=list)
-    undelivered: list[tuple[Channel, Request]] = field(default_factory=list)
+    undelivered: list[tuple[DiskChannel, Request]] = field(default_factory=list)
     flush_count: int = 0
 
-    def take_request(self, disk_index: int) -> tuple[Request, Channel] | None:
+    def take_request(self, disk_index: int) -> tuple[Request, DiskChannel] | None:
         raise AssertionError(f"nothing to receive on disk {disk_index}")
 
-    def take_requests(self) -> Sequence[tuple[Request, Channel]]:
+    def take_requests(self) -> Sequence[tuple[Request, DiskChannel]]:
         raise AssertionError("nothing to receive")
 
-    def reply(self, channel: Channel, request: Request, data: Buffer) -> None:
+    def reply(self, channel: DiskChannel, request: Request, data: Buffer) -> None:
         self.replies.append((request, bytes(data)))
         self.undelivered.append((channel, request))
 
-    def reply_error(self, channel: Channel, request: Request, error: OSError) -> None:
+    def reply_error(self, channel: DiskChannel, request: Request, error: OSError) -> None:
         self.errors.append((request, error))
         self.undelivered.append((channel, request))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from freezingtime.clock.base import Channel, Verdict
+from freezingtime.clock.base import DiskChannel, Verdict
 from freezingtime.clock.host import HostClock
 from freezingtime.host.poller import Poller
 from freezingtime.request import Operation, Request
@@ -28,12 +28,12 @@ class FakeChannel:
 class FakeWire:
     """Hands out what a test has put there."""
 
-    received: list[tuple[Request, Channel]] = field(default_factory=list)
+    received: list[tuple[Request, DiskChannel]] = field(default_factory=list)
 
-    def take_request(self, disk_index: int) -> tuple[Request, Channel] | None:
+    def take_request(self, disk_index: int) -> tuple[Request, DiskChannel] | None:
         raise AssertionError(f"the host clock takes what there is, not disk {disk_index}'s next")
 
-    def take_requests(self) -> Sequence[tuple[Request, Channel]]:
+    def take_requests(self) -> Sequence[tuple[Request, DiskChannel]]:
         taken, self.received = self.received, []
         return taken
 

@@ -20,7 +20,7 @@ from freezingtime.request import Operation, Request
 from freezingtime.results.latency_summary import LatencySummary, summarize
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import (
-    Host,
+    ClosedLoopHost,
     Simulation,
     simulate_closed_loop,
     simulate_open_loop,
@@ -226,7 +226,7 @@ def test_closed_fast_path_is_taken_where_it_gives_the_same() -> None:
     device = fast()
     closed_loop(device, "read,qd=4,time=1ms")
     simulate_closed_loop(device, [trace_of((0, R), fua=True)], 4, count=1)
-    simulate_closed_loop(device, [trace_of((0, R))], Host(4, device_depth=3), count=1)
+    simulate_closed_loop(device, [trace_of((0, R))], ClosedLoopHost(4, device_depth=3), count=1)
     assert device.calls == 0
 
 
@@ -278,7 +278,7 @@ def test_a_device_is_given_no_more_than_the_host_lets_through() -> None:
     """One server of 100 ns, of four requests two at the device: the others wait their turn."""
     device = Servers(1, service_ns=100)
     trace = trace_of(*[(0, R)] * 6)
-    host = Host(4, device_depth=2)
+    host = ClosedLoopHost(4, device_depth=2)
     simulation = simulate_closed_loop(device, [trace], host, count=6)
     assert simulation.trace.arrival_ns.tolist() == [0, 0, 100, 200, 300, 400]
     assert simulation.service_ns.tolist() == [100, 200, 200, 200, 200, 200]
@@ -290,7 +290,7 @@ def test_a_device_is_given_no_more_than_the_host_lets_through() -> None:
 def test_the_hosts_cpu_sees_completions_one_after_another() -> None:
     """Two come at 10 ns; the CPU takes 30 ns for each, and only then the next is issued."""
     trace = trace_of(*[(0, R)] * 4)
-    host = Host(2, think_ns=30)
+    host = ClosedLoopHost(2, think_ns=30)
     simulation = simulate_closed_loop(Servers(2, service_ns=10), [trace], host, count=4)
     assert simulation.trace.arrival_ns.tolist() == [0, 0, 40, 70]
     assert simulation.completion_ns.tolist() == [10, 10, 50, 80]
@@ -299,7 +299,7 @@ def test_the_hosts_cpu_sees_completions_one_after_another() -> None:
 
 def test_a_thinking_host_issues_nothing_after_the_end() -> None:
     batches = generator("read,qd=2,time=1ms").batches()
-    host = Host(2, device_depth=1, think_ns=300)
+    host = ClosedLoopHost(2, device_depth=1, think_ns=300)
     simulation = simulate_closed_loop(Servers(2, service_ns=700), batches, host, end_ns=10_000)
     assert int(simulation.trace.arrival_ns.max()) < 10_000 + 700
     assert len(simulation.trace) == 15

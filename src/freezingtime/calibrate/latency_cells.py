@@ -56,7 +56,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
+class LatencyCells:
     """Cells of a log, and requests of it that were too few to count."""
 
     cells: Sequence[Cell]
@@ -68,7 +68,7 @@ class Cells:
         return [cell for cell in self.cells if cell.operation_class is operation_class]
 
 
-def sort_into_cells(latencies: Latencies) -> Cells:
+def sort_into_cells(latencies: Latencies) -> LatencyCells:
     """The cells of a log, by operation, size and depth."""
     classes = _CLASSES[latencies.operation]
     found = [
@@ -76,7 +76,7 @@ def sort_into_cells(latencies: Latencies) -> Cells:
         for operation_class in OperationClass
         for cell in _cells_of(latencies, operation_class, classes == operation_class)
     ]
-    return Cells(
+    return LatencyCells(
         [cell for cell in found if len(cell.latency_ns) >= CELL_MIN],
         [cell for cell in found if len(cell.latency_ns) < CELL_MIN],
     )

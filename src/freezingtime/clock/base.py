@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from freezingtime.request import Request
 
 
-class Channel(Protocol):
+class DiskChannel(Protocol):
     """Where a request came from and its reply goes to: one client's connection to a disk."""
 
     @property
@@ -27,7 +27,7 @@ class Arrival(NamedTuple):
     """A request and the time at which it arrived at its disk."""
 
     request: Request
-    channel: Channel
+    channel: DiskChannel
     time_ns: int
     adrift: bool = False
     """The time is not exact: it was not taken while the guest was held."""
@@ -74,10 +74,10 @@ class Verdict:
 class Wire(Protocol):
     """What a clock needs of the wire: requests as they come in, decoded."""
 
-    def take_request(self, disk_index: int) -> tuple[Request, Channel] | None:
+    def take_request(self, disk_index: int) -> tuple[Request, DiskChannel] | None:
         """The next request of a disk in order of sending, or None: not yet received."""
 
-    def take_requests(self) -> Sequence[tuple[Request, Channel]]:
+    def take_requests(self) -> Sequence[tuple[Request, DiskChannel]]:
         """All requests received so far, of all disks."""
 
 

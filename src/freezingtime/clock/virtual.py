@@ -11,7 +11,7 @@ import contextlib
 import socket
 
 from freezingtime.clock.agent import agent_path
-from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
+from freezingtime.clock.base import Arrival, Clock, Delivery, DiskChannel, Moment, Verdict, Wire
 from freezingtime.clock.pace import RealTimePace
 from freezingtime.clock.protocol import (
     ADRIFT,
@@ -187,7 +187,7 @@ class VirtualClock(Clock):
 
     def _receive_request(
         self, wire: Wire, disk: int, cookie: int, time_ns: int
-    ) -> tuple[Request, Channel] | None:
+    ) -> tuple[Request, DiskChannel] | None:
         """The request that was stamped; None if QEMU dies before it has come in."""
         patience = Patience(_RECEIVE_DEADLINE_S)
         while (taken := wire.take_request(disk)) is None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from msgspec import field
 
 from freezingtime.device.base import Device
-from freezingtime.device.composition_limits import whole_composition
+from freezingtime.device.compose.composition_limits import whole_composition
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters, SizeBytes, key
 from freezingtime.device.traits import DISK_TABLE, DiskTable

@@ -34,14 +34,14 @@ from freezingtime.device.catalogue_search import (
     nearest,
     no_match,
 )
+from freezingtime.device.compose.composition_limits import one_member
 from freezingtime.device.compose.members import member_of
-from freezingtime.device.composition_limits import one_member
 from freezingtime.device.constant import CONSTANT, constant_content, constant_text, split_constant
 from freezingtime.device.description import Description, DeviceFile
 from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import left_out
-from freezingtime.device.toml_file import parse_toml, read_toml
+from freezingtime.device.toml.toml_file import parse_toml, read_toml
 from freezingtime.device.traits import describe_traits
 from freezingtime.disk_traits import DiskTraits
 from freezingtime.errors import InputError

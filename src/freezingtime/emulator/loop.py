@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from freezingtime.annotation import Annotation
-from freezingtime.clock.base import Arrival, Channel, Clock, Delivery, Moment, Verdict, Wire
+from freezingtime.clock.base import Arrival, Clock, Delivery, DiskChannel, Moment, Verdict, Wire
 from freezingtime.device.base import Device
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.emulator.medium_queue import MediumQueue, Transfer
@@ -31,10 +31,10 @@ from freezingtime.request import Buffer, Operation, Request
 class ReplyWire(Wire, Protocol):
     """The wire as the emulator sees it: requests in, replies out."""
 
-    def reply(self, channel: Channel, request: Request, data: Buffer) -> None:
+    def reply(self, channel: DiskChannel, request: Request, data: Buffer) -> None:
         """Send as much of a reply as fits without waiting."""
 
-    def reply_error(self, channel: Channel, request: Request, error: OSError) -> None:
+    def reply_error(self, channel: DiskChannel, request: Request, error: OSError) -> None:
         """Answer a request that the medium failed."""
 
     def flush(self) -> None:
@@ -105,7 +105,7 @@ class _Flight:
     """A request between arrival and delivery."""
 
     request: Request
-    channel: Channel
+    channel: DiskChannel
     arrival_ns: int
     transfer: Transfer
     exact: bool

@@ -63,7 +63,7 @@ class _Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
+class _PageFigure:
     name: str
     svg: str
     caption: str
@@ -81,7 +81,7 @@ class _Section:
     title: str
     paragraphs: Sequence[str] = ()
     tables: Sequence[ReportTable] = ()
-    figures: Sequence[_Figure] = ()
+    figures: Sequence[_PageFigure] = ()
     texts: Sequence[_Text] = field(default=())
 
 
@@ -201,10 +201,10 @@ def _internals(runs: Sequence[RunData]) -> _Section:
     )
 
 
-def _figures(runs: Sequence[RunData], *kinds: RunFigure) -> list[_Figure]:
+def _figures(runs: Sequence[RunData], *kinds: RunFigure) -> list[_PageFigure]:
     """Of each kind one, unless there is nothing to draw."""
     return [
-        _Figure(
+        _PageFigure(
             kind.name, inline_svg(svg, kind.name, kind.title, kind.description), kind.description
         )
         for kind in kinds

@@ -25,7 +25,7 @@ from freezingtime.errors import InputError
 from freezingtime.host.replaced_file import replaced_path
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import (
-    Host,
+    ClosedLoopHost,
     Progress,
     Simulation,
     simulate_closed_loop,
@@ -162,7 +162,7 @@ def _workload_load(workload: Workload, candidates: Sequence[_Candidate], seed: i
         return simulate_closed_loop(
             device,
             generator(disk_bytes=disk_bytes).batches(),
-            Host(workload.queue_depth or 1, workload.device_depth, workload.think_ns),
+            ClosedLoopHost(workload.queue_depth or 1, workload.device_depth, workload.think_ns),
             count=workload.count,
             end_ns=workload.time_ns,
             progress=progress,

@@ -8,7 +8,7 @@ requests that arrive at the nanosecond of an event arrive behind it, all togethe
 what the device promises.
 
 In a closed loop there may be a host between the application and the device: see
-:class:`Host`.
+:class:`ClosedLoopHost`.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class CompletesClosed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class ClosedLoopHost:
     """Host between an application that keeps requests in flight and the device."""
 
     queue_depth: int
@@ -152,7 +152,7 @@ def simulate_open_loop(device: Device, trace: Trace, progress: Progress = _ignor
 def simulate_closed_loop(
     device: Device,
     batches: Iterable[Trace],
-    host: Host | int,
+    host: ClosedLoopHost | int,
     *,
     count: int | None = None,
     end_ns: int | None = None,
@@ -174,7 +174,7 @@ def simulate_closed_loop(
         RunError: as for :func:`simulate_open_loop`; or guest time does not go on, since
             the device takes no time at all, and only ``end_ns`` would end the loop.
     """
-    host = Host(host) if isinstance(host, int) else host
+    host = ClosedLoopHost(host) if isinstance(host, int) else host
     if isinstance(device, CompletesClosed) and end_ns is None and host.is_transparent:
         trace = concatenate(list(batches))
         if not trace.fua.any():
@@ -245,7 +245,7 @@ def _run_open_loop(drive: Drive, trace: Trace, progress: Progress) -> Simulation
 def _run_closed_loop(
     drive: Drive,
     batches: Iterable[Trace],
-    host: Host,
+    host: ClosedLoopHost,
     count: int | None,
     end_ns: int | None,
     progress: Progress,
@@ -280,7 +280,7 @@ def _run_closed_loop(
 class _Application:
     """Issues requests through the host, which may hold them back; first come, first served."""
 
-    def __init__(self, rows: Iterator[_Row], host: Host, end_ns: int | None) -> None:
+    def __init__(self, rows: Iterator[_Row], host: ClosedLoopHost, end_ns: int | None) -> None:
         self._rows = rows
         self._think_ns = host.think_ns
         self._end_ns = MAX_VALUE if end_ns is None else end_ns

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from freezingtime.calibrate.latency_cells import CELL_MIN, Cells
+from freezingtime.calibrate.latency_cells import CELL_MIN, LatencyCells
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.units import format_size_bytes
 
@@ -14,7 +14,9 @@ _TAIL_MIN = 10
 _P99_9_MIN = _TAIL_MIN * 1000
 
 
-def coverage(cells: Cells, missing: Mapping[OperationClass, OperationClass | int]) -> list[str]:
+def coverage(
+    cells: LatencyCells, missing: Mapping[OperationClass, OperationClass | int]
+) -> list[str]:
     """Describe what the log does not cover, a line each; empty if it covers all."""
     return [
         *_operations(cells, missing),
@@ -25,14 +27,14 @@ def coverage(cells: Cells, missing: Mapping[OperationClass, OperationClass | int
 
 
 def _operations(
-    cells: Cells, missing: Mapping[OperationClass, OperationClass | int]
+    cells: LatencyCells, missing: Mapping[OperationClass, OperationClass | int]
 ) -> Iterator[str]:
     for operation_class in OperationClass:
         if not cells.of(operation_class) and operation_class not in missing:
             yield f"{operation_class.name.lower()}: not in the log; it takes no time"
 
 
-def _grid(cells: Cells, operation_class: OperationClass) -> Iterator[str]:
+def _grid(cells: LatencyCells, operation_class: OperationClass) -> Iterator[str]:
     own = cells.of(operation_class)
     if not own:
         return
@@ -59,7 +61,7 @@ def _range(values: list[str], what: str) -> str:
     return f"{what} below {values[0]} are as that, above {values[-1]} as that"
 
 
-def _tails(cells: Cells) -> Iterator[str]:
+def _tails(cells: LatencyCells) -> Iterator[str]:
     few = [cell for cell in cells.cells if len(cell.latency_ns) < _P99_9_MIN]
     if few:
         least = min(few, key=lambda cell: len(cell.latency_ns))
@@ -69,7 +71,7 @@ def _tails(cells: Cells) -> Iterator[str]:
         )
 
 
-def _thin(cells: Cells) -> Iterator[str]:
+def _thin(cells: LatencyCells) -> Iterator[str]:
     if cells.thin:
         count = sum(len(cell.latency_ns) for cell in cells.thin)
         yield (

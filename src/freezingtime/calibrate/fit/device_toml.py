@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from freezingtime.device.json_schema import SCHEMA_LINE
+from freezingtime.device.toml.json_schema import SCHEMA_LINE
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPES = {'"': '\\"', "\\": "\\\\"}

@@ -20,7 +20,7 @@ from freezingtime.calibrate.fit.parametric import OperationFit, fit_operation, q
 from freezingtime.calibrate.fit.quantiles import correlation, quantile_texts
 from freezingtime.calibrate.fit.sources import Source
 from freezingtime.calibrate.halves import Drift, drift
-from freezingtime.calibrate.latency_cells import CELL_MIN, Cell, Cells, sort_into_cells
+from freezingtime.calibrate.latency_cells import CELL_MIN, Cell, LatencyCells, sort_into_cells
 from freezingtime.device.description import Description
 from freezingtime.device.registry import from_content
 from freezingtime.device.trace_device import OperationClass
@@ -169,7 +169,9 @@ def fit(
     )
 
 
-def require_enough(cells: Cells, missing: Mapping[OperationClass, OperationClass | int]) -> None:
+def require_enough(
+    cells: LatencyCells, missing: Mapping[OperationClass, OperationClass | int]
+) -> None:
     """Raise InputError if there is too little to make a device of."""
     for operation_class in (*_REQUIRED, *missing):
         instead = missing.get(operation_class)
@@ -179,7 +181,7 @@ def require_enough(cells: Cells, missing: Mapping[OperationClass, OperationClass
                 raise _lacking(cells, OperationClass(wanted))
 
 
-def _lacking(cells: Cells, operation_class: OperationClass) -> InputError:
+def _lacking(cells: LatencyCells, operation_class: OperationClass) -> InputError:
     name = operation_class.name.lower()
     thin = [cell for cell in cells.thin if cell.operation_class is operation_class]
     if thin:
@@ -196,7 +198,7 @@ def _lacking(cells: Cells, operation_class: OperationClass) -> InputError:
 
 
 def fit_content(
-    cells: Cells, sources: Sequence[Source], plan: FitPlan
+    cells: LatencyCells, sources: Sequence[Source], plan: FitPlan
 ) -> tuple[dict[str, Any], list[str]]:
     """The description of the device, and what was chosen for it."""
     build = _empirical if plan.model == EMPIRICAL else _latency
@@ -226,7 +228,7 @@ def _instead(instead: OperationClass | int) -> str:
     return f"{format_time_ns(instead)}: not in the log"
 
 
-def _empirical(cells: Cells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
+def _empirical(cells: LatencyCells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
     tables = [
         table
         for operation_class in OperationClass
@@ -245,7 +247,7 @@ def _empirical(cells: Cells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
 
 
 def _tables(
-    operation_class: OperationClass, cells: Cells, instead: OperationClass | int | None
+    operation_class: OperationClass, cells: LatencyCells, instead: OperationClass | int | None
 ) -> list[dict[str, Any]]:
     """The full grid of an operation; what was not measured is as the nearest depth that was."""
     own = cells.of(operation_class)
@@ -277,7 +279,7 @@ def _table(
     return table | {"depth": depth, "quantiles": quantiles}
 
 
-def _latency(cells: Cells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
+def _latency(cells: LatencyCells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
     fits: dict[OperationClass, OperationFit] = {}
     parameters: dict[str, Any] = {}
     choices = []
@@ -319,7 +321,7 @@ def _kind(settings: Mapping[str, Any]) -> str:
 
 def _judge(
     content: dict[str, Any],
-    cells: Cells,
+    cells: LatencyCells,
     seed: int,
     progress: Callable[[str, int, int], None],
 ) -> list[FittedCell]:

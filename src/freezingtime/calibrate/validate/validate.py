@@ -22,7 +22,7 @@ from freezingtime.calibrate.fit.device_toml import device_toml
 from freezingtime.calibrate.fit.fit import EMPIRICAL, FitPlan, fit_content, require_enough
 from freezingtime.calibrate.fit.sources import Source
 from freezingtime.calibrate.halves import Drift, drift, mean_uncertainty, split
-from freezingtime.calibrate.latency_cells import CELL_MIN, Cell, Cells, sort_into_cells
+from freezingtime.calibrate.latency_cells import CELL_MIN, Cell, LatencyCells, sort_into_cells
 from freezingtime.calibrate.validate.in_guest import (
     GuestLoad,
     Observer,
@@ -177,7 +177,7 @@ def validate(
     )
 
 
-def _comparable(cells: Cells) -> tuple[list[Cell], list[str]]:
+def _comparable(cells: LatencyCells) -> tuple[list[Cell], list[str]]:
     """The cells that can be held out and run in a guest, and why the others cannot."""
     kept, left_out = [], []
     for cell in [*cells.cells, *cells.thin]:
@@ -207,7 +207,7 @@ def _device(
     """The device as in ``--disk``; a fitted one is written to its file."""
     if plan.device != FIT:
         return plan.device
-    cells = Cells(first, [])
+    cells = LatencyCells(first, [])
     # What was not measured is not run, either; a device must know it all the same.
     missing: dict[OperationClass, OperationClass | int] = {}
     for lacking, other in (

@@ -78,7 +78,7 @@ def devices_command(
     Example: `freezingtime devices samsung-pm883-960gb aws-gp3 --plot latency.svg`
     """
     if schema:
-        from freezingtime.device.json_schema import device_schema
+        from freezingtime.device.toml.json_schema import device_schema
 
         print_json(device_schema())
         return 0

@@ -30,7 +30,7 @@ _HOSTS_MIRROR = re.compile(
 _URI = re.compile(r"[a-z0-9+]+:/\S*")
 
 
-class Mirror(NamedTuple):
+class DebianMirror(NamedTuple):
     """Where Debian's archive is, and its security archive; ``said_by`` tells who says so."""
 
     archive: str
@@ -38,7 +38,7 @@ class Mirror(NamedTuple):
     said_by: str
 
 
-def find_mirror() -> Mirror:
+def find_mirror() -> DebianMirror:
     """The mirror to use.
 
     Raises InputError when the user names one that is none.
@@ -58,7 +58,7 @@ def find_mirror() -> Mirror:
     else:
         archive, said_by = _DEBIANS_MIRROR, "default"
     security = named[1] if len(named) == 2 else hosts_security or _DEBIANS_SECURITY_MIRROR
-    return Mirror(archive.rstrip("/"), security.rstrip("/"), said_by)
+    return DebianMirror(archive.rstrip("/"), security.rstrip("/"), said_by)
 
 
 def _hosts_mirror() -> tuple[str, str]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from freezingtime.device.compose.tier import SECTOR_BYTES, CacheTier
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.request import Operation, Request
-from tests.device.test_composite import Logged, completions_ns, one_ns
+from tests.compose.test_composite import Logged, completions_ns, one_ns
 
 READ, WRITE, DISCARD, FLUSH = Operation.READ, Operation.WRITE, Operation.DISCARD, Operation.FLUSH
 KIB = 1024
