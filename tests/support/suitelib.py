@@ -25,7 +25,6 @@ class SmallMirror:
         self._home.mkdir(mode=0o700)
         self._gpg("--passphrase", "", "--quick-generate-key", "test", "ed25519", "sign", "never")
         self._gpg("--output", str(self.keyring), "--export")
-        subprocess.run(["gpgconf", "--homedir", self._home, "--kill", "all"], check=False)
 
     @property
     def addresses(self) -> str:
@@ -85,3 +84,5 @@ class SmallMirror:
         command = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback", *arguments]
         environment = {**os.environ, "GNUPGHOME": str(self._home)}
         subprocess.run(command, check=True, capture_output=True, env=environment)
+        # Each starts an agent, which would stay.
+        subprocess.run(["gpgconf", "--homedir", self._home, "--kill", "all"], check=False)
