@@ -33,7 +33,7 @@ class RunOptions:
         ),
     ] = ()
     collect_limit: Annotated[
-        str, Option("SIZE", "How much those files may have; more ends the run.")
+        str, Option("SIZE", "Limit the total size of the collected files; more ends the run.")
     ] = "4GiB"
     time_limit: Annotated[str | None, Option("TIME", "End the job after this much guest time.")] = (
         None
@@ -45,23 +45,24 @@ class RunOptions:
         str | None,
         Option(
             "NAME|FILE",
-            "The guest: `mini` (`mini-trixie` is one of another suite of Debian's), an image that "
-            "`freezingtime image list` shows, or the disk (raw or qcow2) of a system of your own, "
-            "which stays as it is; `oci:PATH[:NAME]`, a container's image (an OCI layout, or what "
-            "`docker save` writes); `dir:PATH`, the directory of a system. By default `mini`, or "
-            "that of `--from`.",
+            "The guest: `mini` (`mini-trixie` is built from another Debian suite); an image that "
+            "`freezingtime image list` shows; the disk (raw or qcow2) of your own system, which is "
+            "not changed; `oci:PATH[:NAME]`, a container image (an OCI layout, or what "
+            "`docker save` writes); or `dir:PATH`, a root file system in a directory. By default "
+            "`mini`, or the guest of `--from`.",
         ),
     ] = None
     kernel: Annotated[
         FilePath | None,
         Option("FILE", "For a system of your own: its kernel. Without it, the one on its disk."),
     ] = None
-    initrd: Annotated[FilePath | None, Option("FILE", "And that kernel's initramfs.")] = None
+    initrd: Annotated[FilePath | None, Option("FILE", "The initramfs of `--kernel`.")] = None
     append: Annotated[
         str | None,
         Option(
             "ARGUMENTS",
-            "For a system of your own: what its kernel is to be told, such as `root=/dev/sdb1`.",
+            "For a system of your own: append to its kernel's command line, "
+            "for example `root=/dev/sdb1`.",
         ),
     ] = None
     allow_backing: Annotated[
@@ -81,7 +82,7 @@ class RunOptions:
         ),
     ] = None
     cpu_rate: Annotated[
-        str, Option("RATE", "Instructions per second that the guest's CPU executes.")
+        str, Option("RATE", "Instructions per second of guest time that each guest CPU executes.")
     ] = CPU_RATE
     memory: Annotated[
         str | None,
@@ -91,7 +92,7 @@ class RunOptions:
         int | None,
         Option(
             "NUMBER",
-            "How many CPUs the guest has; each executes at the rate. By default 1, or as many as "
+            "Number of guest CPUs; each executes at `--cpu-rate`. By default 1, or as many as "
             "`--from` has.",
         ),
     ] = None
@@ -99,8 +100,8 @@ class RunOptions:
         str | None,
         Option(
             "LEVEL",
-            "What the guest's CPU can do, as a level of x86-64: `v1`, `v2` (RHEL 9) or `v3` "
-            "(RHEL 10, AVX2). By default `v1`, or that of `--from`. `v2` and `v3` take a QEMU 10 "
+            "The x86-64 level of the guest's CPU: `v1`, `v2` (RHEL 9) or `v3` "
+            "(RHEL 10, AVX2). By default `v1`, or that of `--from`. `v2` and `v3` need QEMU 10 "
             "or later.",
         ),
     ] = None
@@ -121,7 +122,7 @@ class RunOptions:
         str | None,
         Option(
             "NAME",
-            "Go on from a snapshot that `--save` made: its guest, memory and CPUs, with as many "
+            "Start from a snapshot that `--save` made: same guest, memory, CPUs and number of "
             "disks, on any devices.",
             flag="--from",
         ),
@@ -130,10 +131,10 @@ class RunOptions:
         str | None,
         Option(
             "NAME",
-            "When the job has ended with 0, keep machine and disks as a snapshot of this name.",
+            "If the job exits with 0, save machine and disks as a snapshot of this name.",
         ),
     ] = None
-    boot: Annotated[bool, Option("", "Boot the guest instead of going on from its snapshot.")] = (
+    boot: Annotated[bool, Option("", "Boot the guest instead of starting from its snapshot.")] = (
         False
     )
     medium_deadline: Annotated[

@@ -37,9 +37,9 @@ def run_command(
         list[str] | None,
         typer.Argument(
             metavar="-- COMMAND",
-            help="What to run in the guest, with its arguments; or, as one argument with spaces, a "
-            "line of the shell. In a container's image, what follows its entrypoint; without, its "
-            "own.",
+            help="Run this in the guest, with its arguments; one argument with spaces is a shell "
+            "command line. In a container image: the arguments of its entrypoint; by "
+            "default the image's own.",
             show_default=False,
         ),
     ] = None,
@@ -48,7 +48,7 @@ def run_command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Run this script of the host instead of COMMAND.",
+            help="Run this script, a file on the host, instead of COMMAND.",
             show_default=False,
         ),
     ] = None,
@@ -56,7 +56,7 @@ def run_command(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Instead of COMMAND: copy DIR into the guest, to `/job`, and start `run` there.",
+            help="Instead of COMMAND: copy DIR into the guest as `/job`, and run `/job/run`.",
             show_default=False,
         ),
     ] = None,
@@ -88,10 +88,11 @@ def run_command(
 
     The first disk is `/dev/vda`, the second `/dev/vdb`; by name they are
     `/dev/disk/by-id/virtio-NAME` (`scsi-NAME`, `ata-NAME` or `nvme-NAME` with another frontend).
-    The job's output comes out on stdout unchanged; the summary goes to stderr.
+    The job's output goes to stdout unchanged; progress and summary go to stderr.
 
     The exit status is the job's; 1: something failed; 2: bad input; 3: the job ended with 0, but
-    its figures are not valid; 4: the guest died or never got ready; 124: a time limit was reached.
+    its figures are not valid; 4: the guest died or never became ready; 124: a time limit was
+    reached.
 
     Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
     --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`

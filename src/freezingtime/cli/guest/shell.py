@@ -65,7 +65,7 @@ def shell_command(
     options: RunOptions,
     allow_code: AllowCodeOption = False,
 ) -> int:
-    """Type commands in a guest whose disks are the devices that you name.
+    """Open a shell in a guest whose disks are the devices that you name.
 
     The machine is that of `run`, but for its clock: guest time does not run ahead of real
     time while the guest idles. What comes of it depends on when you type: it is not

@@ -15,7 +15,7 @@ from freezingtime.store.saved_machine import list_saved, remove_saved
 from freezingtime.units import format_size_bytes, format_time_ns
 
 app = typer.Typer(
-    help="List and remove the machines that `run --save` has saved.",
+    help="List and remove snapshots that `run --save` made.",
     add_completion=False,
     rich_markup_mode=MARKUP,
 )
