@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ PATH=$PATH:/usr/lib/postgresql/15/bin
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     initdb --no-locale --encoding=UTF8 --data-checksums >/dev/null
 fi
-pg_ctl -w -l /tmp/postgresql.log start >/dev/null
+pg_ctl -w -l /tmp/postgresql.log -o "-k /tmp" start >/dev/null
 "$@"
 pg_ctl -w -m fast stop >/dev/null
 """
@@ -192,10 +193,12 @@ def test_postgresql_of_a_debian_image(tmp_path: Path) -> None:
     tree = tmp_path / "debian.tar"
     build = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=postgresql", "bookworm"]
     subprocess.run([*build, tree], check=True)
+    with tarfile.open(tree) as tar:
+        home = tar.getmember("./var/lib/postgresql")
     data = "/var/lib/postgresql/data"
     upper = layer_of(
         (member("usr/local/bin/entrypoint", mode=0o755), ENTRYPOINT),
-        directory(data.lstrip("/"), mode=0o700),
+        directory(data.lstrip("/"), mode=0o700, uid=home.uid, gid=home.gid),
     )
     settings = {
         "Entrypoint": ["entrypoint"],

@@ -125,6 +125,7 @@ class ContainerPlan:
                 left_bytes -= archive.stat().st_size
                 file = cleanup.enter_context(archive.open("rb"))
                 left_out += add_layer(tree, file, number)
+        left_out = [name for name in left_out if not name.lstrip("./").startswith("dev/")]
         if left_out:
             _log.warning(
                 "%s: left out %d device nodes and the like, such as %r",
