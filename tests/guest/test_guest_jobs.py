@@ -110,6 +110,14 @@ def test_a_job_within_its_limits_does_not_notice_them() -> None:
     assert free.result.job.end_ns == limited.result.job.end_ns
 
 
+def test_only_the_jobs_own_idle_time_is_warped() -> None:
+    """What the guest idled between its start and the job's is none of the job's."""
+    result = run_guest("sleep 0.2").result
+    guest_ns = result.job.end_ns - result.job.start_ns
+    assert 190_000_000 < result.totals.warped_ns <= guest_ns
+    assert run_guest("true").result.totals.warped_ns < 5_000_000
+
+
 def test_the_limit_of_real_time() -> None:
     with pytest.raises(TimeLimitError, match=r"limit of 2s of real time, .* --real-time-limit$"):
         run_guest("while :; do :; done", host_limit_s=2.0)

@@ -101,7 +101,6 @@ class Machine:
         self._root = root
         self._snapshot = snapshot
         self._terminal = terminal
-        self._warped_in_boot_ns = 0
         self._limit_ns: int | None = None
         self._cleanup = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
@@ -232,7 +231,7 @@ class Machine:
             start_ns=start.totals.now_ns,
             end_ns=end.totals.now_ns,
             stop_ns=stop.totals.now_ns,
-            totals=replace(end.totals, warped_ns=end.totals.warped_ns - self._warped_in_boot_ns),
+            totals=replace(end.totals, warped_ns=end.totals.warped_ns - start.totals.warped_ns),
             host_s=end.host_s - start.host_s,
             complaints=found,
         )
@@ -243,7 +242,6 @@ class Machine:
         self._execute("cont")
         ready = self._await_message(READY, self._config.boot_deadline_s, on_tick)
         self._await_status("stopping the booted machine", lambda status: status == "paused")
-        self._warped_in_boot_ns = ready.totals.warped_ns
         return ready.totals.now_ns
 
     def _plug_disks(self) -> None:
