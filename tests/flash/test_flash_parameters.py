@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from freezingtime.device.flash import FlashDevice, FlashParams
-from freezingtime.device.flash.parameters import Array, Cells, Channel, Host
+from freezingtime.device.flash.hardware import Array, Cells, Channel, Host
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
 from tests.support.flashlib import MIB, device

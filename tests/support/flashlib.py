@@ -12,16 +12,9 @@ from msgspec import structs
 from numpy.typing import NDArray
 
 from freezingtime.device.flash import FlashDevice, FlashParams
+from freezingtime.device.flash.hardware import Array, Cells, Channel, Host
 from freezingtime.device.flash.layout import NONE, Residence, Role
-from freezingtime.device.flash.parameters import (
-    Array,
-    Cells,
-    Channel,
-    Host,
-    Translation,
-    WriteBuffer,
-    Zones,
-)
+from freezingtime.device.flash.parameters import Translation, WriteBuffer, Zones
 from freezingtime.device.flash.state import FlashState
 from freezingtime.device.schema import keys_of
 from freezingtime.request import Operation, Request

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from freezingtime.errors import InputError
 from freezingtime.host.replaced_file import replaced_path
-from freezingtime.images.guest_image import GuestImage, content_id, data_blocks, mark_damaged
+from freezingtime.images.guest_image import GuestImage, content_id, mark_damaged
+from freezingtime.images.sparse_file import data_blocks
 from freezingtime.medium.base import Medium
 from freezingtime.medium.checked import BLOCK_BYTES, CheckedMedium, SumsFile, block_sum
 from freezingtime.medium.file import FileMedium

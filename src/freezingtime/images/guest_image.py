@@ -9,11 +9,9 @@ result can name the exact image it was made with.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 
 from freezingtime.errors import InputError
 from freezingtime.images.debian.packages import Package
+from freezingtime.images.sparse_file import digest_data
 from freezingtime.store.cache import cache_directory, exclusive_lock, withdraw
 from freezingtime.store.checksums import DamagedError
 from freezingtime.store.unusable import Unusable, require_format
@@ -37,7 +36,6 @@ _IMPORTED = "imported"
 _ID_DIGITS_IN_NAME = 12
 #: Fewer digits of an id name an image by mistake.
 _ID_DIGITS_MIN = 4
-_HASH_BYTES = 1 << 20
 #: The sources whose change may change an image: all, those with no root disk, those with one.
 _COMMON_SOURCES = (
     *("vm/guest/job-runner", "images/mini/initramfs.py", "images/mini/kernel_modules.py"),
@@ -236,37 +234,8 @@ def content_id(directory: Path, append: str, root_path: Path | None) -> str:
     digest = hashlib.sha256((directory / _KERNEL).read_bytes())
     digest.update((directory / _INITRD).read_bytes() + append.encode())
     if root_path is not None:
-        _digest_data(root_path, digest)
+        digest_data(root_path, digest)
     return digest.hexdigest()
-
-
-def _digest_data(path: Path, digest: hashlib._Hash) -> None:
-    """Take in a sparse file: its size and its blocks that are not all zeros, with their places."""
-    with path.open("rb") as file:
-        end_bytes = file.seek(0, os.SEEK_END)
-        digest.update(end_bytes.to_bytes(8))
-        zeros = bytes(_HASH_BYTES)
-        for start_bytes in data_blocks(path, _HASH_BYTES):
-            block = os.pread(file.fileno(), _HASH_BYTES, start_bytes)
-            if block != zeros[: len(block)]:
-                digest.update(start_bytes.to_bytes(8) + block)
-
-
-def data_blocks(path: Path, block_bytes: int) -> Iterator[int]:
-    """Where the blocks of a sparse file begin that are not wholly in holes."""
-    with path.open("rb") as file:
-        end_bytes = file.seek(0, os.SEEK_END)
-        position_bytes = 0
-        while position_bytes < end_bytes:
-            try:
-                data_bytes = os.lseek(file.fileno(), position_bytes, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:
-                    return
-                raise
-            start_bytes = max(position_bytes, data_bytes // block_bytes * block_bytes)
-            yield start_bytes
-            position_bytes = start_bytes + block_bytes
 
 
 def _package_version(package: Package) -> PackageVersion:

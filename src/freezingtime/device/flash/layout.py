@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from freezingtime.device.annotations.columns import ANNOTATION
-from freezingtime.device.flash.parameters import PAGE_KINDS_MAX
+from freezingtime.device.flash.hardware import PAGE_KINDS_MAX
 
 NONE = -1
 
