@@ -14,7 +14,7 @@ PAPER_PACKAGES := mmdebstrap e2fsprogs nbdkit
 # What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk.
 TEST_ALL_PACKAGES := chromium fdisk
 AGENT_DIR := src/freezingtime/clock/agent
-AGENT := $(wildcard $(AGENT_DIR)/*.[ch] $(AGENT_DIR)/*/*.[ch])
+AGENT := $(sort $(shell find $(AGENT_DIR) -name "*.[ch]"))
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 
 # One file of tests at a time on each core: what a file's tests share is made once.

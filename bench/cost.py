@@ -22,6 +22,7 @@ from stock_qemu import stock_s
 
 from freezingtime.disk.spec import parse_disk
 from freezingtime.images.build import build_mini_image
+from freezingtime.images.debian.suite import DEFAULT
 from freezingtime.images.guest_image import find_image
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.run import RunObserver, run
@@ -90,7 +91,7 @@ def ours_s(script: bytes, disk: str, rate_hz: int) -> float:
 
 def compare(job: Job) -> float:
     """Print a job's table; returns the worst ratio of those that have a limit."""
-    image = find_image() or build_mini_image()
+    image = find_image() or build_mini_image(DEFAULT)
     for _, disk, rate_hz in SUBJECTS:
         ours_s(job.script, disk, rate_hz)  # warm up: image, snapshot, page cache
     stock: list[float] = []

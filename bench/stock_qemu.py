@@ -36,7 +36,7 @@ def stock_s(
 
     ``is_virtual``: guest time counts instructions (icount), else it is real.
     """
-    control = control_disk.ControlDisk(lambda text: None)
+    control = control_disk.ControlDisk()
     control.set_job(Job(script), disk_count=1)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "control"
