@@ -42,6 +42,7 @@ PAGES = {
     "how-to/own-device": GUEST,
     "how-to/own-image": GUEST,
     "how-to/own-model": GUEST,
+    "how-to/another-kernel": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/prepare-once": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/regression-test": GUEST,
     "how-to/replay-a-trace": GUEST,
