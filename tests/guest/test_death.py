@@ -23,6 +23,7 @@ from typing import TypeVar
 import pytest
 
 from freezingtime.images.build import build_mini_image
+from freezingtime.images.debian.suite import DEFAULT
 from freezingtime.images.guest_image import find_image
 from freezingtime.store.cache import cache_directory
 from tests.conftest import PROGRAM
@@ -193,7 +194,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def _snapshot() -> None:
     """See to it that no run under test has to boot."""
     if find_image() is None:
-        build_mini_image()
+        build_mini_image(DEFAULT)
     subprocess.run([PROGRAM, "run", "-q", "--", "true"], check=True, timeout=RUN_DEADLINE_S)
 
 
@@ -436,7 +437,7 @@ class TestFirstBoot:
 
     @pytest.fixture
     def cache(self, tmp_path: Path) -> Path:
-        image = find_image() or build_mini_image()
+        image = find_image() or build_mini_image(DEFAULT)
         root = tmp_path / "cache" / "freezingtime"
         root.mkdir(parents=True)
         (root / "images").symlink_to(image.directory.parent)
@@ -484,7 +485,7 @@ class TestImageBuild:
 
     @pytest.fixture
     def cache(self, tmp_path: Path) -> Path:
-        build_mini_image()
+        build_mini_image(DEFAULT)
         root = tmp_path / "cache" / "freezingtime"
         shutil.copytree(cache_directory() / "debian", root / "debian")
         return root

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from freezingtime.images.build import build_mini_image
-from freezingtime.images.debian.packages import PackageArchive
+from freezingtime.images.debian.archive import open_archive
+from freezingtime.images.debian.suite import DEFAULT
 from freezingtime.images.guest_image import GuestImage
 from freezingtime.images.mini.image import make_content
 from freezingtime.store.cache import cache_directory
@@ -45,18 +46,18 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestImage]:
             pytest.skip(f"no {tool}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield build_mini_image()
+        yield build_mini_image(DEFAULT)
 
 
 class TestBuilding:
     def test_second_build_returns_the_first_image(self, image: GuestImage) -> None:
         built_ns = image.initrd_path.stat().st_mtime_ns
-        assert build_mini_image() == image
+        assert build_mini_image(DEFAULT) == image
         assert image.initrd_path.stat().st_mtime_ns == built_ns
 
     def test_same_packages_give_the_same_bytes(self, image: GuestImage, tmp_path: Path) -> None:
-        archive = PackageArchive(cache_directory() / "debian")
-        content = make_content(archive, tmp_path, lambda *_: None)
+        archive = open_archive(cache_directory() / "debian", DEFAULT)
+        content = make_content(archive, DEFAULT, tmp_path, lambda *_: None)
         assert content.initrd == image.initrd_path.read_bytes()
         assert content.kernel == image.kernel_path.read_bytes()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.images.build import build_mini_image
+from freezingtime.images.debian.suite import DEFAULT
 from freezingtime.images.guest_image import find_image
 from freezingtime.store.cache import cache_directory
 from tests.conftest import RunProgram
@@ -22,7 +23,7 @@ WORDS = ("run", "-q", "--", "echo", "well")
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     """A cache of its own, with what building an image takes."""
-    image = find_image() or build_mini_image()
+    image = find_image() or build_mini_image(DEFAULT)
     root = tmp_path / "cache" / "freezingtime"
     root.mkdir(parents=True)
     shutil.copytree(cache_directory() / "debian", root / "debian")

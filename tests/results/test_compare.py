@@ -297,5 +297,5 @@ def test_identical_runs_and_another_device(freezingtime: RunProgram, tmp_path: P
     assert re.search(
         r"^plan\.disks\[0\] +constant:10us +constant:11us$", other.stdout, re.MULTILINE
     )
-    assert "plan.devices[0].read_ns     10000          11000\n" in other.stdout
+    assert "plan.devices[0].parameters.read     10us           11us\n" in other.stdout
     assert "disk1  0        latency_ns  10000       11000\n" in other.stdout
