@@ -35,7 +35,13 @@ hypothesis.settings.load_profile("freezingtime")
 #: Rooms whose tests take compiled models, long simulations or builds: for `make test`.
 _SIMULATIONS = {"compose", "device", "disk", "docs", "flash", "simulate"}
 #: Files whose tests start the program anew for nearly each case: for `make test`, too.
-_PROGRAM_STARTS = {"test_cli_errors.py", "test_serve.py"}
+_PROGRAM_STARTS = {
+    "test_cli_errors.py",
+    "test_foreign_text.py",
+    "test_plot.py",
+    "test_report.py",
+    "test_serve.py",
+}
 #: Files of those rooms that are as quick as a linter.
 _QUICK = {"test_docstrings.py", "test_house.py", "test_project.py"}
 
