@@ -12,7 +12,7 @@ from freezingtime.errors import InputError
 from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
 from freezingtime.vm.qemu.probe import probe
 from freezingtime.vm.qemu.program import find_qemu
-from tests.conftest import require_tool, skip
+from tests.conftest import RunProgram, require_tool, skip
 from tests.support.guestlib import run_guest
 from tests.support.qemulib import SUITES, QemuUnavailableError, unpacked_qemu
 
@@ -138,6 +138,21 @@ def test_a_qemu_with_a_faulty_instruction_is_refused(model: CpuModel) -> None:
         pytest.skip(f"the QEMU here is {version}, which is sound")
     with pytest.raises(InputError, match=r"^--cpu-model v\d: \S+ leaves wrong flags behind cmpxch"):
         probe(qemu, model)
+
+
+@pytest.mark.guest
+@pytest.mark.parametrize("boot", [[], ["--boot"]])
+def test_a_run_on_it_is_refused_however_it_starts(
+    freezingtime: RunProgram, boot: list[str]
+) -> None:
+    """With a snapshot or booted in place, and also where the image is there already."""
+    version = probe(find_qemu()).version
+    if not version.startswith("7.2."):
+        pytest.skip(f"the QEMU here is {version}, which is sound")
+    assert freezingtime("run", "-q", "--", "true").returncode == 0
+    ended = freezingtime("run", "-q", *boot, "--cpu-model", "v2", "--", "true")
+    assert ended.returncode == 2
+    assert "leaves wrong flags behind cmpxchg16b" in ended.stderr
 
 
 def test_an_unknown_level_is_refused() -> None:

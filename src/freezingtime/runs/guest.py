@@ -31,7 +31,6 @@ from freezingtime.store.snapshot import Snapshot, find_snapshot, take_snapshot
 from freezingtime.store.unusable import Unusable
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.machine import Machine
-from freezingtime.vm.qemu.probe import require_qemu
 from freezingtime.vm.service import DiskPlan
 
 ROOT_DISK_NAME = "root"
@@ -136,8 +135,6 @@ def ready_snapshot(
     key = config.identity().key
     if snapshot := find_snapshot(key, cleanup):
         return snapshot
-    # No booting machine can say which others would do.
-    require_qemu(config.qemu, config.cpu_model)
 
     def boot(target: Snapshot) -> int:
         with contextlib.ExitStack() as opened:

@@ -47,6 +47,7 @@ from freezingtime.vm.qemu.command import (
     qemu_command,
 )
 from freezingtime.vm.qemu.frontends import DriverSetting, driver_settings, plug_commands, ring_query
+from freezingtime.vm.qemu.probe import require_qemu
 from freezingtime.vm.qemu.process import QemuProcess
 from freezingtime.vm.qemu.program import find_qemu
 from freezingtime.vm.service import (
@@ -93,7 +94,7 @@ class Machine:
         host's, and no two runs are the same.
 
         Raises:
-            InputError: QEMU is missing.
+            InputError: QEMU is missing, or will not do.
             RunError: QEMU or the agent refused.
         """
         self._config = config
@@ -102,6 +103,9 @@ class Machine:
         self._snapshot = snapshot
         self._terminal = terminal
         self._limit_ns: int | None = None
+        if snapshot is None:
+            # A QEMU that fails to boot could not say why, nor which others would do.
+            require_qemu(config.qemu, config.cpu_model)
         self._cleanup = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
             on_error.push(self._cleanup)
