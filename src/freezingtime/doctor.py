@@ -119,9 +119,13 @@ def _package_tools() -> Finding:
 
 def _cache() -> Finding:
     try:
+        is_empty = next(cache_directory().glob("images/*"), None) is None
+    except FreezingTimeError as error:
+        return Finding("cache", State.MISSING, "none that can be used", str(error))
+    try:
         directory = require_writable_cache()
     except FreezingTimeError as error:
-        if next(cache_directory().glob("images/*"), None) is None:
+        if is_empty:
             return Finding("cache", State.MISSING, "none that can be used", str(error))
         return Finding("cache", State.INFORMATION, f"only what is in it can be used: {error}")
     free_bytes = shutil.disk_usage(directory).free

@@ -218,16 +218,26 @@ def test_a_medium_that_may_not_be_opened_is_refused(
     options: str,
     permission: str,
 ) -> None:
-    prefix: tuple[str, ...] = ()
-    if os.geteuid() == 0:
-        require_tool("setpriv")
-        prefix = NOBODY
-        if freezingtime("--version", prefix=prefix).returncode != 0:
-            pytest.skip("the interpreter is out of reach for other users")
-        open_to_all(disk.parent)
+    prefix = as_nobody(freezingtime, disk.parent)
     disk.chmod(mode)
-    line = complaint(freezingtime, *on_disk(command, f"medium=file:{disk}{options}"), prefix=prefix)
+    line = complaint(
+        freezingtime,
+        *on_disk(command, f"medium=file:{disk}{options}"),
+        prefix=prefix,
+        environment={"XDG_CACHE_HOME": str(disk.parent / "cache")},
+    )
     assert f"permission denied; allow it with 'chmod {permission} {disk}'" in line
+
+
+def as_nobody(freezingtime: RunProgram, directory: Path) -> tuple[str, ...]:
+    """What a command is prefixed with to run without root's rights, yet reach ``directory``."""
+    if os.geteuid() != 0:
+        return ()
+    require_tool("setpriv")
+    if freezingtime("--version", prefix=NOBODY).returncode != 0:
+        pytest.skip("the interpreter is out of reach for other users")
+    open_to_all(directory)
+    return NOBODY
 
 
 def open_to_all(directory: Path) -> None:
@@ -336,6 +346,27 @@ def test_a_cache_that_cannot_be_made_is_refused(freezingtime: RunProgram, argume
     line = complaint(freezingtime, *arguments.split(), environment=environment)
     assert line.startswith("cannot write to the cache directory /proc/nosuch/freezingtime (")
     assert line.endswith("): set XDG_CACHE_HOME to a directory that you may write to")
+
+
+@pytest.mark.parametrize("arguments", ["run -- true", "image list", "snapshot list", "doctor"])
+def test_a_cache_of_another_user_is_refused(
+    freezingtime: RunProgram, disk: Path, arguments: str
+) -> None:
+    cache = disk.parent / "cache"
+    cache.mkdir(mode=0o700)
+    prefix = as_nobody(freezingtime, disk.parent)
+    if not prefix:
+        cache.chmod(0)
+    ended = freezingtime(
+        *arguments.split(), prefix=prefix, environment={"XDG_CACHE_HOME": str(cache)}
+    )
+    cache.chmod(0o700)
+    assert ended.returncode in (1, BAD_INPUT)
+    assert (
+        f"cannot read the cache directory {cache}/freezingtime (Permission denied): "
+        "set XDG_CACHE_HOME to a directory of your own"
+    ) in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_read_only_cache_is_refused(freezingtime: RunProgram, tmp_path: Path) -> None:

@@ -38,8 +38,22 @@ Waiting = Callable[[str], None]
 
 
 def cache_directory() -> Path:
-    """The cache's root, ``$XDG_CACHE_HOME/freezingtime``, which may not be there yet."""
-    return platformdirs.user_cache_path("freezingtime")
+    """The cache's root, ``$XDG_CACHE_HOME/freezingtime``, which may not be there yet.
+
+    Raises InputError when it is there and may not be read, as after ``su`` or ``sudo -u``, which
+    leave HOME as it was.
+    """
+    root = platformdirs.user_cache_path("freezingtime")
+    try:
+        os.scandir(root).close()
+    except PermissionError as error:
+        raise InputError(
+            f"cannot read the cache directory {root} ({error.strerror}): "
+            "set XDG_CACHE_HOME to a directory of your own"
+        ) from error
+    except OSError:
+        pass  # it is yet to be made, which says why if it cannot be
+    return root
 
 
 def require_writable_cache() -> Path:
