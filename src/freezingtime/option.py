@@ -23,7 +23,7 @@ FilePath: TypeAlias = str | os.PathLike[str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Option:
-    """What users are told of an option."""
+    """Help text and metavar of an option."""
 
     metavar: str
     """What stands for its value in a help text; empty for a flag."""

@@ -75,12 +75,12 @@ class Histogram:
 
     @property
     def total(self) -> int:
-        """How many values were counted."""
+        """Number of values counted."""
         return int(self.counts.sum())
 
 
 def bucket_of(values: Integers) -> Integers:
-    """Which bucket each value is in: a greater value is never in an earlier bucket."""
+    """Return the bucket of each value: a greater value is never in an earlier bucket."""
     bits = values.astype(np.float64).view(np.int64) >> _DROPPED_BITS
     buckets: Integers = np.maximum(bits - (_BUCKET_OF_ONE - 1), 0)
     return buckets

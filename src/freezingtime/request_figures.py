@@ -55,7 +55,7 @@ class RequestTally:
 
     @property
     def count(self) -> int:
-        """How many requests there are."""
+        """Number of requests."""
         return self.histogram.total
 
     def add(self, latency_ns: Integers, moved_bytes: Integers) -> None:

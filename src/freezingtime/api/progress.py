@@ -27,7 +27,7 @@ _BEAT_S = 1.0
 
 
 class _Surface(Protocol):
-    """Where the line is shown."""
+    """Output on which the line is shown."""
 
     period_s: float
     """How long a line of the same step stays at least."""

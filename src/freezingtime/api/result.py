@@ -179,7 +179,7 @@ class Result:
         return "\n".join([*shown, self.summary.to_html(index=False)])
 
     def _problems(self) -> list[str]:
-        """Why the figures are not what was asked for."""
+        """Return the reasons why the results are not valid."""
         problems = []
         if self.exit_status:
             problems.append(f"the job FAILED with exit status {self.exit_status}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What several commands share: options, and how a function becomes a command."""
+"""Options that several commands share, and the wrapper that turns a function into a command."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def ignore_signals() -> None:
 
 
 def raised() -> Interrupted | None:
-    """What a signal has raised, in case it surfaces as something else.
+    """Return the exception that a signal raised, in case it surfaces as another one.
 
     Whatever calls our code back may turn an exception into one of its own.
     """

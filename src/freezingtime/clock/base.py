@@ -17,7 +17,7 @@ from freezingtime.request import Request
 
 
 class DiskChannel(Protocol):
-    """Where a request came from and its reply goes to: one client's connection to a disk."""
+    """One client's connection to a disk: requests come in, their replies go out."""
 
     @property
     def disk_index(self) -> int: ...
@@ -61,7 +61,7 @@ class Moment:
 
 @dataclass(slots=True)
 class Verdict:
-    """What the emulator made of its turn."""
+    """Outcome of the emulator's turn."""
 
     next_event_ns: int | None
     reply_disks: Sequence[int] = ()
@@ -72,7 +72,7 @@ class Verdict:
 
 
 class Wire(Protocol):
-    """What a clock needs of the wire: requests as they come in, decoded."""
+    """Decoded requests as they come in: the part of the wire that a clock needs."""
 
     def take_request(self, disk_index: int) -> tuple[Request, DiskChannel] | None:
         """The next request of a disk in order of sending, or None: not yet received."""
@@ -82,7 +82,7 @@ class Wire(Protocol):
 
 
 class Clock(ABC):
-    """Who owns time."""
+    """Owner of time."""
 
     #: Whether time stands still while the emulator has its turn.
     stands_still: bool

@@ -313,11 +313,11 @@ class Connection:
 
 
 def _data_bytes(request: Request) -> int:
-    """How much memory a request takes up while it is under way."""
+    """Return the memory that a request takes while it is in flight."""
     has_data = request.operation in (Operation.READ, Operation.WRITE)
     return request.length_bytes if has_data else 0
 
 
 def _sent_bytes(request: Request) -> int:
-    """How much memory a request takes up before that: what has come with it."""
+    """Return the memory that a request takes until then: the data that came with it."""
     return 0 if request.data is None else len(request.data)

@@ -263,7 +263,7 @@ class NbdServer:
 
 
 def _connections_max() -> int:
-    """How many clients at once: fewer where the process may have few descriptors (ulimit -n)."""
+    """Return the number of clients to serve at once: fewer under a low ulimit -n."""
     descriptors_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors_max == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX

@@ -80,7 +80,7 @@ def latency_curves(
 
 
 def _steady(simulation: Simulation) -> Simulation:
-    """What was issued after the first quarter."""
+    """Return the requests issued after the first quarter."""
     count = len(simulation.trace)
     start = count // 4
     return Simulation(
@@ -91,7 +91,7 @@ def _steady(simulation: Simulation) -> Simulation:
 
 
 def _published(description: Description) -> dict[str, list[PublishedLatency]]:
-    """What the curves can be compared with: 4 KiB, with all credits, at a depth that is drawn."""
+    """Return published figures comparable with the curves: 4 KiB, full credits, a drawn depth."""
     found: dict[str, list[PublishedLatency]] = {operation: [] for operation in _RATE_METRICS}
     for figure in published_figures(description):
         case = figure.case

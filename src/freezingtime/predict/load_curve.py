@@ -193,7 +193,7 @@ def _trace(curve: Curve, point: Point, seed: int, disk_bytes: int) -> Trace:
 def _arrivals(
     curve: Curve, point: Point, generator: np.random.Generator
 ) -> tuple[IntColumn, np.ndarray]:
-    """When requests arrive, and which are the probe's."""
+    """Draw arrival times; return them and which of them are the probe's."""
     if point.saturated:
         count = _CLOSED_PER_DEPTH * curve.depth
         return np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)

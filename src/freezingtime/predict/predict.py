@@ -163,7 +163,7 @@ def published_figures(description: Description) -> list[Published]:
 
 
 class _Figure(Parameters, frozen=True, kw_only=True):
-    """What is declared for a published figure; its value is in the unit of its metric."""
+    """Declaration of a published figure; its value is in the unit of its metric."""
 
     depth: (
         Annotated[int, key("the queue depth", least=1, most=4096, missing="the metric's")] | None
@@ -247,7 +247,7 @@ def _predict(description: Description, case: Case, seed: int) -> float:
 
 
 def _count(case: Case, device: Device) -> int:
-    """How many requests show the figure."""
+    """Return the number of requests to simulate for the figure."""
     if case.unit is FigureUnit.NS:
         return _LATENCY_COUNT * case.depth
     count = max(_RATE_COUNT_LEAST, _RATE_COUNT_PER_DEPTH * case.depth)

@@ -74,7 +74,7 @@ def _by_disk(record: Record, batch: pa.RecordBatch) -> dict[str, dict[str, Colum
 def _rows_by_word(
     record: Record, words: pa.DictionaryArray, known: Collection[str]
 ) -> dict[str, NDArray[np.bool_]]:
-    """Which rows have each word; those that no row has are not there."""
+    """Map each word to the rows that have it; words without rows are absent."""
     names = words.dictionary.to_pylist()
     codes = words.indices.to_numpy(zero_copy_only=False)
     rows = {names[code]: codes == code for code in np.unique(codes).tolist()}

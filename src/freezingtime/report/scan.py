@@ -24,7 +24,7 @@ _NS_PER_S = 10**9
 
 @dataclass(slots=True)
 class _DiskTally:
-    """What the first pass finds of one disk."""
+    """Findings of the first pass over one disk."""
 
     start_ns: int
     end_ns: int
@@ -32,7 +32,7 @@ class _DiskTally:
 
 
 class _OperationScan:
-    """What the second pass makes of one operation to one disk."""
+    """Second pass over one operation on one disk."""
 
     def __init__(self, tally: RequestTally, disk: _DiskTally, span: Span) -> None:
         self._duration_ns = disk.end_ns - disk.start_ns
@@ -65,7 +65,7 @@ class _OperationScan:
 
 
 class _DiskScan:
-    """What the second pass makes of one disk."""
+    """Second pass over one disk."""
 
     def __init__(self, tally: _DiskTally, span: Span) -> None:
         self._operations = {

@@ -145,7 +145,7 @@ def _seconds(time_ns: float) -> str:
 
 
 def _of(part: str, key: str, show: Callable[[Any], str] = str) -> Callable[[RunData], str]:
-    """What shows a value of ``run.json``, if there is one."""
+    """Format a value of ``run.json`` if it is present."""
 
     def cell(run: RunData) -> str:
         value = None if run.document is None else run.document[part].get(key)

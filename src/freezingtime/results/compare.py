@@ -112,7 +112,7 @@ def _metrics(label: str, run: RecordedRun, name: str) -> dict[MetricKey, int | f
 
 
 def _disk_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
-    """Which disks stand side by side; an empty name where there is none."""
+    """Pair the disks to compare; an empty name marks a disk without a partner."""
     if len(a) == len(b) and set(a) != set(b):
         return list(zip(a, b, strict=True))
     only_b = [("", name) for name in b if name not in a]

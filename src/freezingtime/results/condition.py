@@ -113,7 +113,7 @@ class Condition:
 
 
 def _why_zero(key: MetricKey, comparison: Comparison) -> str:
-    """What a latency of 0 comes of, and what to ask for instead."""
+    """Explain a latency of 0, and suggest a metric to use instead."""
     longest = MetricKey(key.disk, key.operation, "max")
     if any(found.key == longest and (found.a or found.b) for found in comparison.metrics):
         return ""

@@ -53,7 +53,7 @@ def _starts_ns(
     write_arrival_ns: IntColumn,
     write_delivery_ns: IntColumn,
 ) -> NDArray[np.int64]:
-    """When the first write arrived that each flush waits for; flushes in order of arrival."""
+    """Return the arrival of the first write each flush waits for; flushes in order of arrival."""
     nothing = np.zeros_like
     times_ns = np.concatenate([flush_delivery_ns, write_delivery_ns, flush_arrival_ns])
     flushed = np.where(flush_delivery_ns == flush_arrival_ns, _FLUSHED_AT_ONCE, _FLUSHED)

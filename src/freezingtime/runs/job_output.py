@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a job prints: passed on as it comes, and all of it, however the job ends."""
+"""Output of the job: passed on as it comes, and all of it, however the job ends."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run keeps of its requests: the record, meters of the disks, statistics of the devices."""
+"""Measurements of a run's requests: the record, disk meters, device statistics."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is to be run, complete and checked; and how it is made of the options of a run.
+"""Plan of a run, complete and checked, and how the options of a run become one.
 
 Messages name the option as the command line has it.
 """
@@ -43,7 +43,7 @@ _MEDIUM_DEADLINE_MAX_S = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What is to be run, complete: equal plans give equal guest output."""
+    """Complete plan of a run: equal plans give equal guest output."""
 
     disks: Sequence[DiskSpec]
     script: bytes
@@ -82,7 +82,7 @@ class RunPlan:
 
 
 class _Machine(NamedTuple):
-    """What machine it is unless the options say so."""
+    """Machine defaults, which options override."""
 
     guest: str = MINI
     memory: str = MEMORY

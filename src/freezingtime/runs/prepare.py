@@ -41,7 +41,7 @@ from freezingtime.vm.qemu.program import find_qemu
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a run's machine is made of, and its job."""
+    """Prepared machine of a run, and its job."""
 
     image: GuestImage
     config: MachineConfig

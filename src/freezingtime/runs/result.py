@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What came of a run, and the content of its ``run.json``."""
+"""Result of a run, and the content of its ``run.json``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from freezingtime.vm.job import JobResult
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """What came of a run; times in guest ns unless they say host."""
+    """Result of a run; times in guest ns unless they say host."""
 
     plan: RunPlan
     job: JobResult
@@ -36,7 +36,7 @@ class RunResult:
 
     @property
     def totals(self) -> Totals:
-        """What the emulator counted."""
+        """Counters of the emulator."""
         return self.job.totals
 
     @property

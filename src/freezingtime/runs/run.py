@@ -25,7 +25,7 @@ from freezingtime.vm.machine import Machine
 
 
 class RunObserver:
-    """Who is told how a run goes along, in the caller's thread. By itself it does nothing."""
+    """Observer of a run's progress, called in the caller's thread. By itself it does nothing."""
 
     def preparing(self, step: str, done: int, total: int) -> None:
         """Something is being made that later runs will find ready."""
@@ -34,7 +34,7 @@ class RunObserver:
         """Some twenty times a second while the job runs; the meters are of the recorded disks."""
 
     def output(self, stdout: bytes, stderr: bytes) -> None:
-        """What the job has printed since the last call."""
+        """Receive the job's output since the last call."""
 
 
 def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = None) -> RunResult:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What devices say of themselves while a run goes on: samples over guest time, of bounded number.
+"""Samples of device statistics over guest time during a run, of bounded number.
 
 A device's statistics (:func:`~freezingtime.device.base.statistics_of`) are mostly counters: a
 reader takes differences. Samples are taken as requests complete, so that there are none of
@@ -43,7 +43,7 @@ class StatisticsSampler:
         self._take(now_ns)
 
     def totals(self) -> dict[str, dict[str, float]]:
-        """What each device said last, of those that say anything."""
+        """Latest statistics of each device that has any."""
         return dict(self._samples[-1][1]) if self._samples else {}
 
     def rows(self) -> list[tuple[str, int, str, float]]:

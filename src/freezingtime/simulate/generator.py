@@ -171,7 +171,7 @@ class RequestGenerator:
 
 
 def _span_bytes(workload: Workload, disk_bytes: int) -> int:
-    """How many bytes behind ``offset=`` are used."""
+    """Return the number of bytes after ``offset=`` that are used."""
     left_bytes = disk_bytes - workload.offset_bytes
     span_bytes = workload.size_bytes or left_bytes
     if workload.longest_bytes <= span_bytes <= left_bytes:

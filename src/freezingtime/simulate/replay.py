@@ -93,7 +93,7 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """What every device has to do; ``run`` gets the device and its size in bytes."""
+    """Load of every device; ``run`` gets the device and its size in bytes."""
 
     run: Callable[[Device, int, Progress], Simulation]
     disk_bytes: int
@@ -129,7 +129,7 @@ def replay(
 
 
 def _candidate(text: str) -> _Candidate:
-    """What a ``--device`` option means: a ``--disk`` option without what is for guests."""
+    """Parse a ``--device`` option: a ``--disk`` option without the keys for guests."""
     try:
         spec = parse_disk(text)
         _refuse_what_is_for_guests(spec)

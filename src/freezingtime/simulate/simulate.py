@@ -298,7 +298,7 @@ class _Application:
             self._seen_ns.append(self._cpu_free_ns)
 
     def next_issue_ns(self) -> int | None:
-        """When the next request is issued, or None if that depends on a completion."""
+        """Return the next issue time, or None if that depends on a completion."""
         return self._coming_ns[0] if self._coming_ns else None
 
     def take(self, now_ns: int, count: int) -> Iterator[_Row]:
@@ -318,7 +318,7 @@ class _Application:
             count -= 1
 
     def host_ns(self, arrival_ns: IntColumn, completion_ns: IntColumn) -> IntColumn:
-        """How long each request was in the host, once all have completed."""
+        """Return each request's time in the host, once all have completed."""
         seen_ns = np.empty_like(completion_ns)
         seen_ns[np.argsort(completion_ns, kind="stable")] = np.frombuffer(self._seen_ns, np.int64)
         before_ns = arrival_ns - np.frombuffer(self._issue_ns, np.int64)

@@ -139,7 +139,7 @@ def check_disk(record: Record, disk: str | None, option: str) -> None:
 def _rows_of(
     words: pa.DictionaryArray, disk: str | None
 ) -> tuple[slice | NDArray[np.bool_], set[str]]:
-    """Which rows are wanted, and the disks that they are of."""
+    """Return the matching rows, and their disks."""
     names = words.dictionary.to_pylist()
     indices = _values(words.indices)
     present = {names[index] for index in np.unique(indices)}

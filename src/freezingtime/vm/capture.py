@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What QEMU prints, taken from it at once and kept in files without a name.
+"""Capture of QEMU's output: taken at once and kept in files without a name.
 
 QEMU writes to a pipe, which a thread of ours empties into a file. So what may fail, as a full
 disk does, fails here, where it ends the run; QEMU, and the guest with it, sees no more of it

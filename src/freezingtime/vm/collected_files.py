@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a guest hands over, a tar archive, unpacked on the host: a hostile guest may have made it.
+"""Unpacking of a guest's tar archive on the host; a hostile guest may have made it.
 
 Files and directories come out of it, and nothing else: no links to elsewhere, no devices, no
 owners, no rights but those of reading, writing and executing, and writing for the user only.
@@ -33,7 +33,7 @@ _UNFINISHED_SUFFIX = ".unfinished"
 
 @dataclass(slots=True)
 class Collected:
-    """What came of an archive."""
+    """Summary of an unpacked archive."""
 
     names: list[str] = field(default_factory=list)
     """The files, relative to the directory, sorted."""

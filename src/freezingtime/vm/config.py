@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What machine it is to be, and what identifies it."""
+"""Configuration of a machine, and its identity."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from freezingtime.vm.qemu.program import find_qemu
 
 
 class BootableImage(Protocol):
-    """What the machine needs of a guest image."""
+    """Parts of a guest image that the machine needs."""
 
     @property
     def name(self) -> str: ...
@@ -44,7 +44,7 @@ class BootableImage(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MachineConfig:
-    """What machine it is to be."""
+    """Configuration of a machine."""
 
     image: BootableImage
     memory_bytes: int
@@ -57,12 +57,12 @@ class MachineConfig:
 
     @property
     def kernel_arguments(self) -> str:
-        """What the image's kernel is told beside what every guest's is; the image's own last."""
+        """Return the image's kernel arguments beyond every guest's; the image's own come last."""
         own = self.image.append
         return f"{BOOTSTRAP_ARGUMENTS} {own}".rstrip() if self.image.is_imported else own
 
     def identity(self) -> MachineIdentity:
-        """What identifies the machine; not its rate, which is set when it is ready.
+        """Return the machine's identity, without its rate, which is set when it is ready.
 
         Raises:
             InputError: QEMU or the agent is not there.
@@ -80,7 +80,7 @@ class MachineConfig:
         )
 
     def _bootstrap_identity(self) -> str:
-        """What the guest gets at boot that is not in its image."""
+        """Return the identity of what the guest gets at boot beside its image."""
         if not self.image.is_imported:
             return ""
         script = hashlib.sha256(bootstrap_script()).hexdigest()

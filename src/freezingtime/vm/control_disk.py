@@ -162,7 +162,7 @@ class ControlDisk(Medium):
         """Nothing that is stored is ever discarded."""
 
     def flush(self) -> None:
-        """What is stored ends with the process, so there is nothing to make durable."""
+        """Do nothing: what is stored ends with the process."""
 
     def close(self) -> None:
         self.collected.close()

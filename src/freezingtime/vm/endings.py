@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Why a machine has ended, or does not go on, before its job was done."""
+"""Reasons why a machine ended, or makes no progress, before its job was done."""
 
 from __future__ import annotations
 

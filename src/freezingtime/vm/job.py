@@ -53,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """How the job ended; times in guest ns since power-on."""
+    """Result of the job; times in guest ns since power-on."""
 
     exit_status: int
     start_ns: int

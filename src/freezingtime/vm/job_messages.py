@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the guest's job runner says to the host over the control disk; ``guest/job-runner`` has it.
+"""Messages of the guest's job runner over the control disk; ``guest/job-runner`` sends them.
 
 Any process of the guest that may write to that disk can say anything; so a message is believed
 only where its word is due.

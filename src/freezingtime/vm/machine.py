@@ -143,12 +143,12 @@ class Machine:
 
     @property
     def totals(self) -> Totals:
-        """What has happened so far, changing while the machine runs."""
+        """Counters of the emulator, changing while the machine runs."""
         return self._service.totals
 
     @property
     def collected(self) -> BinaryIO:
-        """What the guest handed over when its job had ended: a tar archive, or nothing."""
+        """Tar archive that the guest handed over after its job, or nothing."""
         return self._service.control.collected
 
     @property

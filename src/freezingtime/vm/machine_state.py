@@ -42,7 +42,7 @@ def save_state(execute: Callable[..., Mapping[str, Any]], path: Path) -> None:
 
 
 def _saved_bytes(migration: Mapping[str, Any]) -> int:
-    """How much has been saved, of the answer to ``query-migrate``; 0 before anything is."""
+    """Return the bytes saved according to ``query-migrate``; 0 before anything is."""
     return int(migration.get("ram", {}).get("transferred", 0))
 
 

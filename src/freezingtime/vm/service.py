@@ -56,7 +56,7 @@ class DiskPlan:
 
 @dataclass(frozen=True, slots=True)
 class GuestMessage:
-    """What the guest said over the control disk, and when; or ``LIMIT``."""
+    """Message of the guest over the control disk, with its time; or ``LIMIT``."""
 
     word: str
     """What it begins with; empty if that is nothing that a job runner says."""
@@ -147,7 +147,7 @@ class EmulatorService:
         return f"{self._name}-nbd-{disk_index}"
 
     def environment(self, *, start_ns: int, rate_hz: int) -> dict[str, str]:
-        """What QEMU needs in its environment to be served."""
+        """Environment variables that connect QEMU to the emulator."""
         return VirtualClock.environment(
             socket_name=f"{self._name}-control",
             nbd_prefix=f"{self._name}-nbd-",

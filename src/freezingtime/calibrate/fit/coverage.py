@@ -55,7 +55,7 @@ def _grid(cells: LatencyCells, operation_class: OperationClass) -> Iterator[str]
 
 
 def _range(values: list[str], what: str) -> str:
-    """What is known of sizes or depths, and what is not."""
+    """Describe the covered range of sizes or depths, and its gaps."""
     if len(values) == 1:
         return f"{what} other than {values[0]} are as that"
     return f"{what} below {values[0]} are as that, above {values[-1]} as that"

@@ -306,7 +306,7 @@ def _latency(cells: LatencyCells, plan: FitPlan) -> tuple[dict[str, Any], list[s
 
 
 def _ranking(found: OperationFit) -> str:
-    """Which distribution was taken, and how near the others come."""
+    """Describe the chosen distribution and the distances of the others."""
     taken, *others = found.distributions
     text = f"{_kind(taken.settings)} (KS {taken.ks:.3f})"
     if others:

@@ -79,7 +79,7 @@ def _short_correlation(latency_ns: IntColumn) -> float:
 
 
 def _kept(probabilities: NDArray[np.float64], times_ns: IntColumn) -> IntColumn:
-    """Which points to keep, in order."""
+    """Return the points to keep, in order."""
     count = len(times_ns)
     knots = np.unique(np.linspace(0, count - 1, min(count, _KNOTS + 1)).astype(np.int64))
     in_body = np.abs(probabilities - 0.5) < _TAIL - 0.5

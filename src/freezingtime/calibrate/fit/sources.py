@@ -107,7 +107,7 @@ def _read_logs(
 
 
 def _reading(path: Path, latencies: Latencies, disk: str | None) -> Reading:
-    """What a user is told of a source."""
+    """Describe for the user how a source was read."""
     depths = sorted({int(latencies.depth.min()), int(latencies.depth.max())})
     depth = f"depth {' to '.join(map(str, depths))}"
     mean = f"mean latency {span_text(float(latencies.latency_ns.mean()))}"

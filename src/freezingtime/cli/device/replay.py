@@ -271,7 +271,7 @@ def _print_table(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_statistics(documents: Sequence[Mapping[str, Any]]) -> None:
-    """What the devices say of themselves, below the table."""
+    """Print the devices' statistics below the table."""
     rows = [
         (document["device"], name, f"{value:.6g}")
         for document in documents

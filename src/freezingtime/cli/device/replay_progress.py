@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a person sees while a replay goes on: one line with a share, on stderr."""
+"""Progress of a replay: one line on stderr with the share that is done."""
 
 from __future__ import annotations
 

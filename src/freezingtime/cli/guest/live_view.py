@@ -19,7 +19,7 @@ DISKS_MAX = 8
 
 
 class LiveView:
-    """What is drawn at the end of the terminal, and goes away without a trace."""
+    """Live view at the bottom of the terminal, which vanishes without a trace."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a person sees while a run goes on: preparation, a live view, the job's output."""
+"""Progress of a run on the terminal: preparation, the live view, the job's output."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _latencies(disk: str, figures: LatencySummary, run: RecordedRun) -> str:
 
 
 def _one_line(script: str) -> str:
-    """What the script does, as far as it fits."""
+    """Abbreviate the script to one line."""
     lines = [line.strip() for line in script.splitlines() if line and not line.startswith("#")]
     text = "; ".join(lines).removeprefix("exec ")
     return text if len(text) <= _JOB_WIDTH else f"{text[: _JOB_WIDTH - 3]}..."

@@ -42,7 +42,7 @@ def agent_path() -> Path:
 
 
 def agent_identity() -> str:
-    """What identifies the agent, however often it is built: the digest of its sources.
+    """Return the digest of the agent's sources: its identity, however often it is built.
 
     Raises:
         InputError: it was not built, or its sources have changed since.

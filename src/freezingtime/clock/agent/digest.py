@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which sources an agent was made of. Used by setup.py as well, so it imports nothing of ours."""
+"""Digest of the agent's sources. Used by setup.py as well, so it imports nothing of ours."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _NS_PER_S = 10**9
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """How a device's statistic is drawn over guest time."""
+    """Plot of one device statistic over guest time."""
 
     title: str
     label: str
@@ -99,7 +99,7 @@ def internals(runs: Runs) -> Iterator[Panel]:
 
 
 def _causes(runs: Runs, disk: str) -> list[HeldBy]:
-    """What cost the disk's requests most, in the record's order."""
+    """Return the causes that held the disk's requests longest, in the record's order."""
     sums_ns: dict[HeldBy, int] = {}
     for data, _, _ in of_disk(runs, disk):
         for cause, held in data.internals.held.items():

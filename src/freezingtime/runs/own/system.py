@@ -41,7 +41,7 @@ def is_disk_file(guest: str) -> bool:
 
 
 def own_name(plan: OwnSystem) -> str:
-    """What the image of these files is called in the cache, however they change."""
+    """Return the name in the cache of the image of these files, however they change."""
     digest = hashlib.sha256(plan.identity().encode()).hexdigest()
     stem = re.sub("[^a-z0-9]+", "-", plan.stem.lower()).strip("-")
     return f"{stem[:_STEM_LENGTH_MAX] or 'own'}-{digest[:_DIGITS_IN_NAME]}"

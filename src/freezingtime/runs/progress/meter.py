@@ -16,7 +16,7 @@ _NS_PER_S = 10**9
 
 @dataclass(slots=True)
 class DiskMeter:
-    """What one disk has done so far. Written by the emulator's thread, read by any.
+    """Counters of one disk. Written by the emulator's thread, read by any.
 
     Whoever reads may see a count that is one request behind its sum, or the other way.
     """
@@ -42,7 +42,7 @@ class RunMeter:
 
 
 class DiskHistory:
-    """What a disk did in the last intervals, as somebody has looked at its meter."""
+    """Rates of one disk over the last intervals, sampled from its meter."""
 
     def __init__(self, meter: DiskMeter, now_ns: int) -> None:
         self._meter = meter

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How far a run or a replay is, in words, for whatever shows it."""
+"""Progress of a run or a replay as text, for any display."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def step_line(step: str, done: int, total: int, host_s: float) -> str:
 
 
 class JobTimes:
-    """How long a job runs, in guest time and in host time, from the first look on."""
+    """Duration of a job in guest time and in host time, from the first sample on."""
 
     def __init__(self) -> None:
         self._start: tuple[int, float] | None = None
@@ -46,7 +46,7 @@ def running_line(totals: Totals, guest_ns: int, host_s: float) -> str:
 
 
 def disks_line(histories: Iterable[DiskHistory]) -> str:
-    """What the disks did in the last interval, in one line."""
+    """Summarise the disks' last interval in one line."""
     return "; ".join(
         f"{history.name} {_rate(history.iops)} IOPS{_mean(history.latency_ns)}"
         for history in histories

@@ -81,7 +81,7 @@ def bounded_lines(file: str, text: TextIO, begun: Sequence[str] = ()) -> Iterato
 
 
 def _unpacked(binary: BinaryIO, known: FileFormat | None) -> IO[bytes]:
-    """What a file contains, decompressed."""
+    """Decompress the content of a file."""
     unpack = _UNPACKERS.get(known.name) if known is not None else None
     return binary if unpack is None else unpack(binary)
 
@@ -123,7 +123,7 @@ _UNPACKERS: dict[str, Callable[[BinaryIO], IO[bytes]]] = {
 
 
 def _encoding(head: bytes) -> str:
-    """How text that begins with these bytes is encoded."""
+    """Detect the encoding of text from its first bytes."""
     for mark, encoding in _BYTE_ORDER_MARKS.items():
         if head.startswith(mark):
             return encoding

@@ -51,7 +51,7 @@ class DiskSocket(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class MachineFiles:
-    """Where one QEMU process reads and writes on the host."""
+    """Host paths that one QEMU process reads and writes."""
 
     kernel: Path
     initrd: Path

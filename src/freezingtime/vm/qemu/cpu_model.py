@@ -36,7 +36,7 @@ class CpuModel(StrEnum):
 
     @property
     def qemu_argument(self) -> str:
-        """What QEMU's ``-cpu`` is given; it refuses what it cannot do of v2 and v3."""
+        """Argument of QEMU's ``-cpu``; QEMU refuses features of v2 and v3 that it lacks."""
         return {
             CpuModel.V1: "qemu64,-cx16",
             CpuModel.V2: f"qemu64,{_V2},enforce=on",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a disk is plugged into a running QEMU behind each frontend, as QMP commands.
+"""QMP commands that plug a disk into a running QEMU behind each frontend.
 
 Every disk has a controller of its own, plugged in while the machine stands still. Where QEMU
 has no setting for the depth of its queues, or for what the disk is to say of itself, the guest's

@@ -35,7 +35,7 @@ _PLACES = ("/usr/bin", "/usr/local/bin", "/opt/qemu/bin")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a QEMU that will do says of itself."""
+    """Properties of a usable QEMU."""
 
     qemu: QemuProgram
     version: str
@@ -78,7 +78,7 @@ def require_qemu(name: str | None, cpu_model: CpuModel = CpuModel.V1) -> Probe:
 
 
 def probe_others(name: str | None, cpu_model: CpuModel = CpuModel.V1) -> list[Probe]:
-    """Those QEMUs of this host that will do, beside the one of this name or path."""
+    """Find the host's other usable QEMUs, beside the one of this name or path."""
 
     def try_out(qemu: QemuProgram) -> Probe | None:
         try:
@@ -103,7 +103,7 @@ def _others(name: str | None) -> Iterator[QemuProgram]:
 
 
 def _reason(ended: subprocess.CompletedProcess[str]) -> str:
-    """Why a QEMU ended: what the agent said, else the first complaint of its own."""
+    """Return why a QEMU ended: the agent's message, else QEMU's first error."""
     lines = [line for line in ended.stderr.splitlines() if line and ": warning: " not in line]
     agent = [line for line in lines if line.startswith(WORDS_OF_AGENT)]
     if lines:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which QEMU runs the machine: one that is installed, or one in a directory of its own.
+"""QEMU program that runs the machine: installed, or unpacked in a directory of its own.
 
 A directory into which a distribution's packages were unpacked is a QEMU as well, whatever the host
 has: it is started by its own dynamic loader, with its own libraries, modules and firmware. Those
@@ -34,7 +34,7 @@ _FIRMWARE = ("usr/share/qemu", "usr/share/seabios")
 
 @dataclass(frozen=True, slots=True)
 class QemuProgram:
-    """How one QEMU is started."""
+    """Command and environment that start one QEMU."""
 
     path: Path
     """The binary."""
@@ -43,7 +43,7 @@ class QemuProgram:
 
     @property
     def command(self) -> list[str]:
-        """What starts it, before any option of QEMU's."""
+        """Return the command that starts it, before any option of QEMU's."""
         if self.root is None:
             return [str(self.path)]
         libraries = [self.root / name for name in _LIBRARIES if (self.root / name).is_dir()]
@@ -72,7 +72,7 @@ def requested_qemu(name: str | None) -> str:
 
 
 def debian_directory(suite: str) -> Path:
-    """Where the QEMU of a suite is, once it was fetched."""
+    """Return the directory of a suite's QEMU, once it is fetched."""
     return cache_directory() / "qemus" / suite
 
 

@@ -110,7 +110,7 @@ def _fields(lines: Lines, line: str) -> list[str]:
 
 
 def _records(lines: Lines, fields: list[str], at_ns: int) -> Iterator[TraceRequest]:
-    """What one event asks of the device: a flush, a request, or one after the other."""
+    """Convert one event into requests: a flush, a read or write, or one after the other."""
     place = fields[7:]
     has_range = _has_range(place)
     if has_range and (len(place) < 3 or place[1] != "+"):

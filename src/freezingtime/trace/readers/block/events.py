@@ -41,7 +41,7 @@ Events: TypeAlias = Callable[[Lines, Collection[str]], Iterator[BlockEvent]]
 
 
 class _Key(NamedTuple):
-    """What a request's events have in common."""
+    """Key that a request's events share."""
 
     disk: str
     operation: Operation

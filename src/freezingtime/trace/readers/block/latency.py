@@ -34,7 +34,7 @@ from freezingtime.trace.readers.lines import Lines, TraceRequest
 
 
 class _Place(NamedTuple):
-    """Where a request goes on: what its next completion must name."""
+    """Sector at which a request continues: its next completion must name it."""
 
     disk: str
     operation: Operation
@@ -102,7 +102,7 @@ class _Latencies:
         self.parts_count = 0
 
     def end_capture(self) -> None:
-        """What is still in flight never ends: the next capture knows nothing of it."""
+        """Drop what is still in flight: the next capture knows nothing of it."""
         self.incomplete_count += len(self._in_flight)
         self._in_flight = _InFlight()
 

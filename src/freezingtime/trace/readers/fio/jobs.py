@@ -125,7 +125,7 @@ def _groups(jobs: Sequence[_Job]) -> list[list[_Job]]:
 
 
 def _taken(jobs: Sequence[_Job], groups: Sequence[Sequence[_Job]]) -> str:
-    """What was taken for granted of several logs."""
+    """Describe the assumptions about several logs."""
     names = f"{jobs[0].path.name} to {jobs[-1].path.name}"
     if len(groups) == 1:
         return (
@@ -159,7 +159,7 @@ def _depths(group: Sequence[_Job], depth: int | None) -> tuple[list[IntColumn], 
 
 
 def _shared(job: _Job) -> str:
-    """What is said of a log whose times begin again: with ``per_job_logs=0`` jobs share one."""
+    """Describe a log whose times restart: with ``per_job_logs=0`` jobs share one."""
     time_ns = job.log.time_ns
     begins = np.flatnonzero(np.diff(time_ns) < -_RESTART_SHARE * int(np.ptp(time_ns)))
     if not len(begins):

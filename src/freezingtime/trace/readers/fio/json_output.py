@@ -93,7 +93,7 @@ def _group(job: Mapping[str, Any]) -> str:
 
 
 def _in_flight_by_group(path: Path, jobs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """How many requests were in flight on average, of all jobs of each group."""
+    """Return the mean number of requests in flight, over all jobs of each group."""
     in_flight: dict[str, float] = defaultdict(float)
     for number, job in enumerate(jobs):
         where = f"{path}: jobs[{number}]"
@@ -103,7 +103,7 @@ def _in_flight_by_group(path: Path, jobs: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def _facts(jobs: Sequence[Mapping[str, Any]], in_flight: Mapping[str, float]) -> Iterator[str]:
-    """What was taken for granted of several jobs."""
+    """Describe the assumptions about several jobs."""
     if len(jobs) > 1:
         loads = "one load" if len(in_flight) == 1 else f"{len(in_flight)} loads"
         yield f"{len(jobs)} jobs, of which those of one group and device ran at once: {loads}"
@@ -183,7 +183,7 @@ def _values_ns(histograms: Sequence[_Histogram]) -> IntColumn:
 
 
 def _in_flight(where: str, table: Mapping[str, Any]) -> float:
-    """How many requests of a direction were in flight on average (Little's law)."""
+    """Return the mean number of a direction's requests in flight (Little's law)."""
     runtime_ms = _number(where, table, "runtime")
     latencies = _table(where, table, "lat_ns")
     if not runtime_ms:

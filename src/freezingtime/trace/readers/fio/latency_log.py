@@ -81,7 +81,7 @@ class LatencyLog:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Which columns a log has beyond the first four, which all logs have."""
+    """Columns of a log beyond the first four, which all logs have."""
 
     width: int
     offset: int | None = None

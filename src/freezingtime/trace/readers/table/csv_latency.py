@@ -43,7 +43,7 @@ _MEAN_ASSUMED_MAX_NS = 10 * 10**9
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """What is read of a line; None: it is not there."""
+    """Columns to read from a line; None: absent."""
 
     operation: OperationField
     length: LengthField
@@ -141,7 +141,7 @@ def _check_unit(lines: Lines, columns: _Columns, latency_ns: IntColumn) -> None:
 
 
 def _missing(header: Header) -> str | None:
-    """What a header lacks, or None."""
+    """Return the columns a header lacks, or None."""
     needed: Mapping[str, Collection[str]] = {
         "operation": names.OPERATIONS,
         "size": names.LENGTHS,
@@ -178,7 +178,7 @@ def _latency_ns(lines: Lines, fields: list[str], columns: _Columns) -> int | Non
 
 
 def _operation(lines: Lines, fields: list[str], columns: _Columns) -> Operation | None:
-    """What took so long: what comes last, of a write behind a flush."""
+    """Return the operation that took the time: the last one, of a write with a flush."""
     asked = [operation for operation, _ in columns.operation.operations(lines, fields)]
     return asked[-1] if asked else None
 

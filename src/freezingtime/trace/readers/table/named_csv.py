@@ -95,7 +95,7 @@ def known_parser(known: KnownCsv) -> Callable[[Lines], Iterator[TraceRequest]]:
 
 
 def _missing(header: Header) -> str | None:
-    """What a header lacks, or None."""
+    """Return the columns a header lacks, or None."""
     needed: dict[str, Collection[str]] = dict(_NEEDED)
     if header.find(names.OPERATIONS) is None:
         needed["operation"] = (*names.OPERATIONS, *names.ACTIONS)
@@ -148,7 +148,7 @@ def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[Tra
 
 
 def _wanted_action(lines: Lines, header: Header, action: Column) -> str:
-    """Which of the events of a request is taken, by what the file begins with."""
+    """Choose the event that represents a request, from the beginning of the file."""
     seen = {
         fields[action.index].strip()
         for line in lines.peek()
