@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import hypothesis
 import pytest
 
+from freezingtime.vm.qemu.program import VARIABLE, requested_qemu
+
 #: The installed console script, beside the interpreter that runs the tests.
 PROGRAM = Path(sys.executable).parent / "freezingtime"
 
@@ -74,6 +76,14 @@ def require_root() -> None:
     """Skip the test unless it may mount and change users."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount")
+
+
+@pytest.fixture
+def only_named_qemu(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the QEMU of all tests; whoever does not give it on gets one that will not do."""
+    name = requested_qemu(None)
+    monkeypatch.setenv(VARIABLE, "/bin/false")
+    return name
 
 
 class RunProgram(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from freezingtime.errors import GuestError, InputError
-from freezingtime.images.guest_image import remove_image
+from freezingtime.images.guest_image import find_image, remove_image
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.own.system import own_name
 from freezingtime.runs.plan import make_plan
@@ -47,6 +47,14 @@ def run_container(
     return ran
 
 
+def remove_guest(guest: str) -> None:
+    plan = make_plan(RunOptions(guest=guest), disks=[], script=Command(("x",)))
+    assert plan.system is not None
+    name = own_name(plan.system)
+    if find_image(name) is not None:
+        remove_image(name)
+
+
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     lower = layer_of(
@@ -71,17 +79,17 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     path = make_layout(tmp_path_factory.mktemp("image") / "layout", [lower, upper], settings)
     yield f"oci:{path}"
-    plan = make_plan(RunOptions(guest=f"oci:{path}"), disks=[], script=Command())
-    assert plan.system is not None
-    remove_image(own_name(plan.system))
+    remove_guest(f"oci:{path}")
 
 
 @pytest.mark.guest
 class TestBusybox:
     """An image without a distribution: one static program, two layers."""
 
-    def test_the_image_s_own_command_as_its_user(self, guest: str) -> None:
-        ran = run_container(guest, Command())
+    def test_the_image_s_own_command_as_its_user(self, guest: str, only_named_qemu: str) -> None:
+        """The image is made in the QEMU of the run, too."""
+        remove_guest(guest)
+        ran = run_container(guest, Command(), qemu=only_named_qemu)
         assert ran.stdout == b"entry 1: id\nuid=70(pg) gid=70(pg) groups=101(ssl)\n"
 
     def test_a_command_behind_the_entrypoint(self, guest: str, tmp_path: Path) -> None:

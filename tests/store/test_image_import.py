@@ -188,11 +188,11 @@ class TestKernelOnTheDisk:
         "boot/initrd.img-9-rescue": b"x",
     }
 
-    def test_the_newest_that_can_boot_is_taken(self, tmp_path: Path) -> None:
+    def test_the_newest_that_can_boot_is_taken(self, only_named_qemu: str, tmp_path: Path) -> None:
         require_tool("qemu-img")
         plan = ImportPlan(make_disk(tmp_path / "test-own-disk.raw", self.SYSTEM), append="more")
         name = own_name(plan)
-        image = ready_own_image(name, plan, silent)
+        image = ready_own_image(name, plan, silent, only_named_qemu)
         assert image.kernel_path.read_bytes() == self.SYSTEM["boot/vmlinuz-6.10-own"]
         assert image.initrd_path.read_bytes() == b"of 6.10"
         assert image.manifest.append == f"root=UUID={UUID} rw more"
@@ -200,9 +200,14 @@ class TestKernelOnTheDisk:
 
         changed = {**self.SYSTEM, "boot/initrd.img-6.10-own": b"changed"}
         make_disk(plan.root_disk, changed)
-        again = ready_own_image(name, plan, silent)
+        again = ready_own_image(name, plan, silent, only_named_qemu)
         assert again.initrd_path.read_bytes() == b"changed"
         assert not image.directory.exists()
+
+    def test_a_qemu_that_will_not_do_is_not_the_disk_s_fault(self, tmp_path: Path) -> None:
+        plan = ImportPlan(make_disk(tmp_path / "test-own-disk.raw", {}))
+        with pytest.raises(InputError, match=r"^/bin/false: this QEMU .* would do$"):
+            ready_own_image(own_name(plan), plan, silent, "/bin/false")
 
     @pytest.mark.parametrize(
         ("files", "said"),

@@ -101,7 +101,7 @@ def _ready_image(plan: RunPlan, report: Progress) -> GuestImage:
         # Before anything is fetched and built for it in vain.
         require_qemu(plan.qemu, plan.cpu_model)
     if plan.system is not None:
-        return ready_own_image(plan.guest, plan.system, report)
+        return ready_own_image(plan.guest, plan.system, report, plan.qemu)
     return ready_image(plan.guest, report)
 
 

@@ -16,15 +16,13 @@ from freezingtime.images.container.root_tar import write_root_tar
 from freezingtime.images.container.tree import Tree
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import (
-    MINI,
     GuestImage,
     ImageContent,
     RootDisk,
     images_directory,
     images_lock_path,
 )
-from freezingtime.runs.guest import ready_image
-from freezingtime.runs.own.mini_job import DiskFile, guest_script, mini_job
+from freezingtime.runs.own.mini_job import DiskFile, guest_script, mini_job, ready_mini_guest
 from freezingtime.store.cache import exclusive_lock, unfinished_directory
 from freezingtime.vm.job import Job
 
@@ -37,8 +35,10 @@ _FILE_OVERHEAD_BYTES = 4096
 _MAKE_DEADLINE_S = 3600.0
 
 
-def import_container(name: str, plan: ContainerPlan, progress: Progress) -> GuestImage:
-    """Make an image called ``name``; it takes the place of all others of its name.
+def import_container(
+    name: str, plan: ContainerPlan, progress: Progress, qemu: str | None = None
+) -> GuestImage:
+    """Make an image called ``name``, in this QEMU; it takes the place of all others of its name.
 
     Raises:
         InputError: the container's image is damaged, or is none that a guest can have.
@@ -48,13 +48,13 @@ def import_container(name: str, plan: ContainerPlan, progress: Progress) -> Gues
     from freezingtime.images.build import publish_image
 
     plan.check()
-    ready_image(MINI, progress)  # now, as the images are locked while one is being made
+    ready_mini_guest(progress, qemu)  # now, as the images are locked while one is being made
     try:
         with (
             exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)),
             unfinished_directory(images_directory()) as building,
         ):
-            return publish_image(name, _content(plan, building, progress), building)
+            return publish_image(name, _content(plan, building, progress, qemu), building)
     except OSError as error:
         raise RunError(
             f"cannot store the guest image in {images_directory()} ({error}): "
@@ -62,7 +62,9 @@ def import_container(name: str, plan: ContainerPlan, progress: Progress) -> Gues
         ) from error
 
 
-def _content(plan: ContainerPlan, building: Path, progress: Progress) -> ImageContent:
+def _content(
+    plan: ContainerPlan, building: Path, progress: Progress, qemu: str | None
+) -> ImageContent:
     layers, archive, root_file = (building / name for name in ("layers", "root.tar", "root.img"))
     layers.mkdir()
     source, settings = plan.source(), plan.settings()
@@ -80,7 +82,7 @@ def _content(plan: ContainerPlan, building: Path, progress: Progress) -> ImageCo
     progress("make the file system, in the guest", 0, 1)
     job = Job(guest_script("make-container-root"), {"FILE_SYSTEM_ID": _FILE_SYSTEM_ID}, sync=True)
     disks = [DiskFile("source", archive), DiskFile("target", root_file, writable=True)]
-    with plan.told(), mini_job(job, disks, _MAKE_DEADLINE_S, progress) as (mini, _):
+    with plan.told(), mini_job(job, disks, _MAKE_DEADLINE_S, progress, qemu) as (mini, _):
         pass
     return ImageContent(
         mini.kernel_path.read_bytes(),

@@ -19,6 +19,7 @@ from freezingtime.medium.file import FileMedium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.runs.disks import NO_TIME
 from freezingtime.runs.guest import ready_image, ready_snapshot
+from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.job import Job
 from freezingtime.vm.machine import BOOT_RATE_HZ, Machine
@@ -41,28 +42,51 @@ def guest_script(name: str) -> bytes:
     return (resources.files("freezingtime.vm") / "guest" / name).read_bytes()
 
 
+def ready_mini_guest(progress: Progress, qemu: str | None) -> None:
+    """Get ready what :func:`mini_job` takes: before the images are locked, and anything is blamed.
+
+    Raises:
+        InputError: this QEMU will not do.
+        RunError: the mini guest cannot be built or booted.
+    """
+    with contextlib.ExitStack() as cleanup:
+        _ready(progress, qemu, cleanup)
+
+
+def _ready(
+    progress: Progress, qemu: str | None, cleanup: contextlib.ExitStack
+) -> tuple[GuestImage, MachineConfig, Snapshot]:
+    mini = ready_image(MINI, progress)
+    config = MachineConfig(mini, _MEMORY_BYTES, BOOT_RATE_HZ, qemu=qemu)
+    snapshot = ready_snapshot(
+        mini,
+        config,
+        lambda machine: progress("boot the mini guest", 0, 1),
+        cleanup,
+        lambda holder: progress(holder, 0, 1),
+    )
+    return mini, config, snapshot
+
+
 @contextlib.contextmanager
 def mini_job(
-    job: Job, files: Sequence[DiskFile], deadline_s: float, progress: Progress
+    job: Job,
+    files: Sequence[DiskFile],
+    deadline_s: float,
+    progress: Progress,
+    qemu: str | None,
 ) -> Iterator[tuple[GuestImage, Machine]]:
     """Run a job in the mini guest with these disks; the machine stands until the block is left.
 
-    The image is there if :func:`ready_image` was called before the images were locked.
+    ``qemu`` is the one of the run that it is done for; None: the one that is found without a name.
+    All that it takes is there if :func:`ready_mini_guest` was called before the images were locked.
 
     Raises:
         InputError: the job failed; the text is the last line that it printed on stderr.
         RunError: the guest could not run it.
     """
-    mini = ready_image(MINI, progress)
-    config = MachineConfig(mini, _MEMORY_BYTES, BOOT_RATE_HZ)
     with contextlib.ExitStack() as cleanup:
-        snapshot = ready_snapshot(
-            mini,
-            config,
-            lambda machine: progress("boot the mini guest", 0, 1),
-            cleanup,
-            lambda holder: progress(holder, 0, 1),
-        )
+        mini, config, snapshot = _ready(progress, qemu, cleanup)
         disks = [_disk(file, cleanup) for file in files]
         machine = cleanup.enter_context(Machine(config, disks, snapshot=snapshot))
         machine.get_ready()

@@ -18,11 +18,10 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.images.check import is_sound
 from freezingtime.images.container.plan import ContainerPlan
 from freezingtime.images.debian.packages import Progress
-from freezingtime.images.guest_image import MINI, GuestImage, find_image
+from freezingtime.images.guest_image import GuestImage, find_image
 from freezingtime.images.imported import BootFiles, ImportPlan, import_image
-from freezingtime.runs.guest import ready_image
 from freezingtime.runs.own.container import import_container
-from freezingtime.runs.own.mini_job import DiskFile, guest_script, mini_job
+from freezingtime.runs.own.mini_job import DiskFile, guest_script, mini_job, ready_mini_guest
 from freezingtime.vm.collected_files import unpack_collected
 from freezingtime.vm.job import Job
 
@@ -47,8 +46,10 @@ def own_name(plan: OwnSystem) -> str:
     return f"{stem[:_STEM_LENGTH_MAX] or 'own'}-{digest[:_DIGITS_IN_NAME]}"
 
 
-def ready_own_image(name: str, plan: OwnSystem, progress: Progress) -> GuestImage:
-    """The image of these files as they are now, which is made if it is not there.
+def ready_own_image(
+    name: str, plan: OwnSystem, progress: Progress, qemu: str | None = None
+) -> GuestImage:
+    """The image of these files as they are now; if it is not there it is made, in this QEMU.
 
     Raises:
         InputError: they are no system that can be booted.
@@ -58,12 +59,14 @@ def ready_own_image(name: str, plan: OwnSystem, progress: Progress) -> GuestImag
     if image is not None and image.manifest.source == plan.source() and is_sound(image):
         return image
     if isinstance(plan, ContainerPlan):
-        return import_container(name, plan, progress)
-    return import_system(name, plan, progress)
+        return import_container(name, plan, progress, qemu)
+    return import_system(name, plan, progress, qemu)
 
 
-def import_system(name: str, plan: ImportPlan, progress: Progress) -> GuestImage:
-    """Make an image of these files; where they name no kernel, of that on the disk.
+def import_system(
+    name: str, plan: ImportPlan, progress: Progress, qemu: str | None = None
+) -> GuestImage:
+    """Make an image of these files; where they name no kernel, of that which ``qemu`` finds there.
 
     Raises:
         InputError: they are no system that can be booted.
@@ -71,11 +74,11 @@ def import_system(name: str, plan: ImportPlan, progress: Progress) -> GuestImage
     """
     plan.check()
     if plan.kernel is None:
-        ready_image(MINI, progress)  # now, as the images are locked while one is being made
+        ready_mini_guest(progress, qemu)  # now, as the images are locked while one is being made
 
     def look(disk: Path) -> BootFiles:
         try:
-            return _find_boot_files(disk, progress)
+            return _find_boot_files(disk, progress, qemu)
         except InputError as error:
             raise InputError(
                 f"{plan.disk_option} {plan.root_disk}: {error}; give --kernel and --initrd, "
@@ -85,7 +88,7 @@ def import_system(name: str, plan: ImportPlan, progress: Progress) -> GuestImage
     return import_image(name, plan, look, progress)
 
 
-def _find_boot_files(disk: Path, progress: Progress) -> BootFiles:
+def _find_boot_files(disk: Path, progress: Progress, qemu: str | None) -> BootFiles:
     job = Job(
         guest_script("find-system"),
         collect=["vmlinuz", "initrd"],
@@ -93,7 +96,7 @@ def _find_boot_files(disk: Path, progress: Progress) -> BootFiles:
     )
     disks = [DiskFile("system", disk)]
     with contextlib.ExitStack() as cleanup:
-        _, machine = cleanup.enter_context(mini_job(job, disks, _LOOK_DEADLINE_S, progress))
+        _, machine = cleanup.enter_context(mini_job(job, disks, _LOOK_DEADLINE_S, progress, qemu))
         place = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="freezingtime-"))
         found = Path(place) / "found"
         unpack_collected(machine.collected, found, limit_bytes=_BOOT_FILES_MAX_BYTES)
