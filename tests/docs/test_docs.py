@@ -47,6 +47,7 @@ PAGES = {
     "how-to/regression-test": GUEST,
     "how-to/replay-a-trace": GUEST,
     "how-to/serve": (),
+    "how-to/share": GUEST,
     "how-to/sweep": GUEST,
     "how-to/which-drive": GUEST,
     "tutorial": GUEST,

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,68 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezingtime.errors import InputError
-from freezingtime.images.check import is_sound, open_root_disk, seal_image
+from freezingtime.images.check import is_sound, open_root_disk
 from freezingtime.images.guest_image import (
     GuestImage,
-    ImageContent,
-    RootDisk,
     find_image,
-    image_directory,
     list_unusable_images,
-    store_image,
 )
 from freezingtime.medium.base import SECTOR_BYTES
 from freezingtime.medium.checked import BLOCK_BYTES
 from freezingtime.runs.guest import ready_image, require_image
-from freezingtime.store.cache import cache_directory, publish
+from freezingtime.store.cache import cache_directory
 from tests.conftest import RunProgram
-
-#: A root disk whose last block is not whole, with data in its first, in one further on and at its
-#: very end; the rest are holes.
-SIZE_BYTES = 40 * BLOCK_BYTES + 3 * SECTOR_BYTES
-PLACES = (0, 20 * BLOCK_BYTES + 512, SIZE_BYTES - 2 * SECTOR_BYTES)
+from tests.support.imagelib import PLACES, SIZE_BYTES, flip_bit, make_root, store
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return cache_directory()
-
-
-def make_root(path: Path) -> bytes:
-    numbers = random.Random(7)
-    content = bytearray(SIZE_BYTES)
-    with path.open("wb") as file:
-        file.truncate(SIZE_BYTES)
-        for place in PLACES:
-            data = numbers.randbytes(2 * SECTOR_BYTES)
-            content[place : place + len(data)] = data
-            file.seek(place)
-            file.write(data)
-    return bytes(content)
-
-
-def store(cache: Path, name: str, *, sealed: bool = True) -> GuestImage:
-    building = cache / "images" / "building"
-    building.mkdir(parents=True)
-    make_root(cache / "made.img")
-    root = RootDisk("ext4", SIZE_BYTES)
-    content = ImageContent(
-        b"kernel" * 999, name.encode() * 999, "6.1", (), root, cache / "made.img", "quiet"
-    )
-    manifest = store_image(building, name, content)
-    if sealed:
-        seal_image(GuestImage(building, manifest))
-    publish(building, image_directory(manifest))
-    return GuestImage(image_directory(manifest), manifest)
-
-
-def flip_bit(path: Path, offset_bytes: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(offset_bytes)
-        (byte,) = file.read(1)
-        file.seek(offset_bytes)
-        file.write(bytes([byte ^ 1]))
 
 
 def read(image: GuestImage, offset_bytes: int, length_bytes: int) -> bytes:

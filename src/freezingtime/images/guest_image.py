@@ -297,6 +297,25 @@ def find_image(name: str = MINI) -> GuestImage | None:
     return next(iter(named(_current(), name)), None)
 
 
+def find_by_name_or_id(name_or_id_prefix: str) -> GuestImage:
+    """The image that a run would use of this name, or the one whose id starts so.
+
+    Raises InputError when there is none, when a prefix fits several or is too short, or when it
+    was built by another version's sources.
+    """
+    images = list_images()
+    image = find_image(name_or_id_prefix)
+    if image is None:
+        found = named(images, name_or_id_prefix) or _by_id_prefix(images, name_or_id_prefix)
+        image = found[0]
+    if not image.is_of_these_sources:
+        raise InputError(
+            f"the image {image.directory.name} was built by another version of freezingtime; "
+            "use that version, or build it anew with this one"
+        )
+    return image
+
+
 def remove_image(name_or_id_prefix: str) -> list[GuestImage]:
     """Remove the images with this name, or the one whose id starts so; return what was removed.
 

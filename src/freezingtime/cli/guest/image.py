@@ -18,9 +18,13 @@ from freezingtime.host.foreign_text import show
 from freezingtime.images.build import build_debian_image, build_mini_image
 from freezingtime.images.debian.image import FILE_SYSTEMS, DebianPlan
 from freezingtime.images.debian.suite import DEFAULT_SUITE, Suite
+from freezingtime.images.exported.export import export_image
+from freezingtime.images.exported.restore import import_exported
 from freezingtime.images.guest_image import (
     MINI,
+    GuestImage,
     RootDisk,
+    find_by_name_or_id,
     list_images,
     list_unusable_images,
     remove_image,
@@ -98,7 +102,7 @@ def build_command(
             plan = DebianPlan(_packages(packages), root, wanted)
             name = name or ("debian" if wanted.is_default else f"debian-{wanted.name}")
             image = build_debian_image(_name(f"--name {name}", name), plan, steps)
-    show(f"{image.name} {image.image_id[:12]} {image.directory}")
+    _show_image(image)
     return 0
 
 
@@ -135,11 +139,30 @@ def _name(option: str, text: str) -> str:
 
 @app.command("import")
 def import_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What `run --guest` will call it.")],
-    root_disk: Annotated[
-        Path,
-        typer.Option(metavar="FILE", help="The disk with the system: raw or qcow2. It is copied."),
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="A file that `image export` has written. With `--root-disk`: what `run --guest` "
+            "will call your system.",
+        ),
     ],
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For an exported image: what `run --guest` will call it, if not what it was.",
+            show_default=False,
+        ),
+    ] = None,
+    root_disk: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The disk with a system of your own: raw or qcow2. It is copied.",
+            show_default=False,
+        ),
+    ] = None,
     kernel: Annotated[
         Path | None,
         typer.Option(
@@ -166,16 +189,70 @@ def import_command(
     ] = "",
     allow_backing: Annotated[list[Path] | None, option_of(RunOptions, "allow_backing")] = None,
 ) -> int:
-    """Take in a system of your own, under a name: as `run --guest FILE` does without one.
+    """Take in an exported image, or a system of your own under a name.
 
-    It needs systemd, or what `image runner` writes.
+    An image that `image export` wrote is here what it was there, by its content: its runs are the
+    same to the nanosecond. With `--root-disk` a system of your own is taken in, as
+    `run --guest FILE` does without a name; it needs systemd, or what `image runner` writes.
 
-    Example: `freezingtime image import mine --root-disk disk.qcow2`
+    Example: `freezingtime image import mini.tar`, or
+    `freezingtime image import mine --root-disk disk.qcow2`
     """
+    if root_disk is None:
+        _refuse_system_options(source, kernel, initrd, append, allow_backing)
+        name = None if name is None else _name(f"--name {name}", name)
+        with StepLines() as steps:
+            restored = import_exported(Path(source), name, steps)
+        _show_image(restored.image, "is already there" if restored.was_there else "")
+        return 0
+    if name is not None:
+        raise InputError(
+            f"--name {name}: is for an exported image; write the name before --root-disk"
+        )
     plan = ImportPlan(root_disk, kernel, initrd, append, allow_backing=tuple(allow_backing or ()))
     with StepLines() as steps:
-        image = import_system(_name(f"image import {name}", name), plan, steps)
-    show(f"{image.name} {image.image_id[:12]} {image.directory}")
+        image = import_system(_name(f"image import {source}", source), plan, steps)
+    _show_image(image)
+    return 0
+
+
+def _refuse_system_options(source: str, *options: object) -> None:
+    if any(options):
+        raise InputError(
+            f"image import {source}: --kernel, --initrd, --append and --allow-backing are for a "
+            "system of your own; name its disk with --root-disk"
+        )
+    if not Path(source).exists():
+        raise InputError(
+            f"image import {source}: there is no such file; name one that 'image export' has "
+            "written, or the disk of a system of your own with --root-disk"
+        )
+
+
+def _show_image(image: GuestImage, note: str = "") -> None:
+    show(f"{image.name} {image.image_id[:12]} {note or image.directory}")
+
+
+@app.command("export")
+def export_command(
+    name_or_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A name, or the beginning of an id, that `image list` shows."
+        ),
+    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+) -> int:
+    """Write a built image into one file, for `image import` on another machine.
+
+    The same image gives the same bytes.
+
+    Example: `freezingtime image export mini mini.tar`
+    """
+    image = find_by_name_or_id(name_or_id)
+    with StepLines() as steps:
+        export_image(image, file, steps)
+    show(f"{image.name} {image.image_id[:12]} {file}")
     return 0
 
 
