@@ -41,7 +41,6 @@ def examine(qemu: str | None = None) -> list[Finding]:
     checks: list[Callable[[], Finding]] = [
         _agent,
         _compiler,
-        _package_tools,
         _cache,
         _image,
         _kvm,
@@ -103,18 +102,6 @@ def _compiler() -> Finding:
         detail = "none; only needed to build the agent: apt-get install gcc libc6-dev"
         return Finding("C compiler", State.INFORMATION, detail)
     return Finding("C compiler", State.INFORMATION, path)
-
-
-def _package_tools() -> Finding:
-    missing = [tool for tool in ("apt-get", "apt-cache", "dpkg-deb") if not shutil.which(tool)]
-    if missing:
-        return Finding(
-            "Debian's package tools",
-            State.MISSING,
-            f"no {', '.join(missing)}",
-            "the guest image is made from Debian packages: apt-get install apt dpkg",
-        )
-    return Finding("Debian's package tools", State.GOOD, "apt-get, apt-cache, dpkg-deb")
 
 
 def _cache() -> Finding:

@@ -12,14 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.images import guest_image
-from freezingtime.images.debian.packages import Package, PackageArchive
+from freezingtime.images.debian.package import Package
 from freezingtime.images.guest_image import (
     GuestImage,
     ImageContent,
@@ -161,113 +160,6 @@ def hold(lock: Path) -> Iterator[subprocess.Popen[bytes]]:
             yield holder
         finally:
             holder.kill()
-
-
-class TestPackageArchive:
-    """Against fakes of apt's programs, which show what the real ones do on failure."""
-
-    SHOWN = (
-        "Package: fio\nVersion: 1:3.33-3\nArchitecture: amd64\nSection: utils\n"
-        "Pre-Depends: libc6 (>= 2.34)\nDepends: libaio1 (>= 0.3.93) | libaio2, python3:any\n"
-        "Description: a tool\n that: continues\nSHA256: " + "0" * 64 + "\n"
-    )
-
-    @pytest.fixture
-    def fake(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-        programs = tmp_path / "bin"
-        programs.mkdir()
-        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-
-        def install(name: str, script: str) -> None:
-            (programs / name).write_text(f"#!/bin/sh\n{script}\n")
-            (programs / name).chmod(0o755)
-
-        return install
-
-    @pytest.fixture
-    def archive(self, fake: Callable[[str, str], None], tmp_path: Path) -> PackageArchive:
-        for name in ("apt-get", "apt-cache", "apt-config", "dpkg-deb"):
-            fake(name, "exit 0")
-        return PackageArchive(tmp_path / "archive", None)
-
-    def test_no_apt(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("PATH", str(tmp_path))
-        with pytest.raises(InputError, match=r"apt-get is not there: .* takes a Debian system"):
-            PackageArchive(tmp_path / "archive", None)
-
-    def test_candidate_is_read_from_apt_cache(
-        self, archive: PackageArchive, fake: Callable[[str, str], None]
-    ) -> None:
-        fake("apt-cache", f"cat <<'END'\n{self.SHOWN}END")
-        package = archive.candidate("fio")
-        assert package == replace(PACKAGE, depends=("libc6", "libaio1", "python3"))
-        assert package.file_name == "fio_1%3a3.33-3_amd64.deb"
-
-    def test_unknown_package(self, archive: PackageArchive) -> None:
-        archive.update()
-        with pytest.raises(InputError, match="apt knows no package fio for amd64"):
-            archive.candidate("fio")
-
-    def test_dependencies_are_what_apt_would_install(
-        self, archive: PackageArchive, fake: Callable[[str, str], None]
-    ) -> None:
-        fake("apt-get", "echo 'Inst fio (1:3.33-3 Debian:12 [amd64]) []'; echo 'Conf fio (x)'")
-        fake("apt-cache", f"cat <<'END'\n{self.SHOWN}END")
-        assert [package.name for package in archive.with_dependencies(["fio"])] == ["fio"]
-
-    def test_dependencies_of_an_unknown_package(
-        self, archive: PackageArchive, fake: Callable[[str, str], None]
-    ) -> None:
-        fake("apt-get", "echo 'E: Unable to locate package nosuch' >&2; exit 100")
-        with pytest.raises(InputError, match="asked for: Unable to locate package nosuch"):
-            archive.with_dependencies(["nosuch"])
-
-    def test_repository_has_the_downloaded_packages(
-        self, archive: PackageArchive, fake: Callable[[str, str], None], tmp_path: Path
-    ) -> None:
-        sha256_of_x = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-        shown = self.SHOWN.replace("0" * 64, sha256_of_x) + "Filename: pool/main/f/fio_1.deb\n"
-        fake("apt-cache", f"cat <<'END'\n{shown}END")
-        fake("apt-get", "printf x >fio_1%3a3.33-3_amd64.deb")
-        repository = tmp_path / "repository"
-        repository.mkdir()
-        archive.write_repository([replace(PACKAGE, sha256=sha256_of_x)], repository)
-        assert "\nFilename: ./fio.deb\n" in (repository / "Packages").read_text()
-        assert (repository / "fio.deb").read_text() == "x"
-
-    def test_unknown_since_the_network_is_down(
-        self, archive: PackageArchive, fake: Callable[[str, str], None]
-    ) -> None:
-        fake("apt-get", "echo 'W: Failed to fetch x: no route' >&2; echo 'W: old ones used' >&2")
-        archive.update()
-        with pytest.raises(RunError, match=r"\(W: Failed to fetch x: no route\): check the net"):
-            archive.candidate("fio")
-
-    def test_disk_full_says_so(
-        self, archive: PackageArchive, fake: Callable[[str, str], None]
-    ) -> None:
-        fake("apt-get", "echo 'E: write (28: No space left on device)' >&2; exit 100")
-        for action in (archive.update, lambda: archive.download([PACKAGE])):
-            with pytest.raises(RunError, match=r"No space left .*set XDG_CACHE_HOME"):
-                action()
-
-    def test_download_that_is_not_what_was_announced(self, archive: PackageArchive) -> None:
-        with pytest.raises(RunError, match=r"did not download fio_1%3a3\.33-3_amd64\.deb"):
-            archive.download([PACKAGE])
-
-    def test_downloads_once_and_forgets_the_rest(
-        self, archive: PackageArchive, fake: Callable[[str, str], None], tmp_path: Path
-    ) -> None:
-        sha256_of_x = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
-        package = replace(PACKAGE, sha256=sha256_of_x)
-        fake("apt-get", f"printf x > '{package.file_name}'; echo run >> '{tmp_path}/runs'")
-        for _ in range(2):
-            assert archive.download([package])[0].read_text() == "x"
-        assert (tmp_path / "runs").read_text() == "run\n"
-        archive.forget_all_but([package])
-        assert archive.download([package])[0].exists()
-        archive.forget_all_but([])
-        assert list((tmp_path / "archive" / "debs").iterdir()) == []
 
 
 def manifest(image: GuestImage) -> Path:

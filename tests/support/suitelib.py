@@ -17,7 +17,7 @@ class SmallMirror:
     """A directory with ``debian`` and ``debian-security``, both signed with ``keyring``'s key."""
 
     def __init__(self, directory: Path) -> None:
-        for tool in ("apt-get", "gpg", "dpkg-deb"):
+        for tool in ("gpg", "dpkg-deb"):
             require_tool(tool)
         self.directory = directory
         self.keyring = directory / "key.gpg"
@@ -37,29 +37,43 @@ class SmallMirror:
         self.add_part(f"debian/dists/{name}-updates", "")
         self.add_part(f"debian-security/dists/{name}-security", security)
 
-    def add_part(self, place: str, version: str, package: str = "tool", content: str = "") -> Path:
-        """A part with one package, or with none if it has no version; return the package's file."""
+    def add_part(
+        self, place: str, version: str, fields: str = "", hash_names: bool = False
+    ) -> Path:
+        """A part with the package, or with none if it has no version; return the package's file.
+
+        ``fields`` are lines of the signed list that come before its own.
+        """
         part = self.directory / place
         index = part / "main" / "binary-amd64"
         index.mkdir(parents=True)
         archive = part.parents[1]
-        deb = archive / "pool" / f"{package}_{version}_all.deb"
-        text = self._make_package(package, version, deb, content) if version else ""
+        deb = archive / "pool" / f"tool_{version}_all.deb"
+        text = self._make_package("tool", version, deb) if version else ""
         packed = gzip.compress(text.encode(), mtime=0)
         (index / "Packages.gz").write_bytes(packed)
         sums = "".join(
             f" {hashlib.sha256(data).hexdigest()} {len(data)} main/binary-amd64/{file}\n"
             for file, data in (("Packages", text.encode()), ("Packages.gz", packed))
         )
-        release = part / "Release"
-        release.write_text(
+        if hash_names:
+            place_by_hash = index / "by-hash" / "SHA256"
+            place_by_hash.mkdir(parents=True)
+            (index / "Packages.gz").rename(place_by_hash / hashlib.sha256(packed).hexdigest())
+        (part / "Release").write_text(
             f"Origin: Test\nSuite: {part.name}\nCodename: {part.name}\nComponents: main\n"
-            f"Architectures: amd64\nDate: {formatdate(usegmt=True)}\nSHA256:\n{sums}"
+            f"Architectures: amd64\nDate: {formatdate(usegmt=True)}\n"
+            f"Acquire-By-Hash: {'yes' if hash_names else 'no'}\nSHA256:\n{sums}"
         )
-        self._gpg("--output", str(part / "InRelease"), "--clearsign", str(release))
+        self.sign(part)
         return deb
 
-    def _make_package(self, name: str, version: str, deb: Path, content: str) -> str:
+    def sign(self, part: Path) -> None:
+        """Sign a part's list of index files as it is."""
+        (part / "InRelease").unlink(missing_ok=True)
+        self._gpg("--output", str(part / "InRelease"), "--clearsign", str(part / "Release"))
+
+    def _make_package(self, name: str, version: str, deb: Path) -> str:
         tree = self.directory / f"{name}-{version}"
         control = (
             f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: nobody\n"
@@ -67,9 +81,7 @@ class SmallMirror:
         )
         (tree / "DEBIAN").mkdir(parents=True)
         (tree / "DEBIAN" / "control").write_text(control)
-        file = tree / "usr/share/keyrings" / f"{name}.gpg"
-        file.parent.mkdir(parents=True)
-        file.write_text(content)
+        (tree / "tool").write_text(version)
         deb.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             ["dpkg-deb", "-Znone", "--build", tree, deb], check=True, capture_output=True

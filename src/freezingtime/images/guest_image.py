@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError
-from freezingtime.images.debian.packages import Package
+from freezingtime.images.debian.package import Package
 from freezingtime.images.sparse_file import digest_data
 from freezingtime.store.cache import cache_directory, exclusive_lock, withdraw
 from freezingtime.store.checksums import DamagedError

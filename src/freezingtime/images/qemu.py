@@ -11,7 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from freezingtime.images.debian.archive import open_archive
-from freezingtime.images.debian.packages import Progress, unpack
+from freezingtime.images.debian.package import unpack
+from freezingtime.images.debian.packages import Progress
 from freezingtime.images.debian.suite import Suite
 from freezingtime.images.guest_image import images_lock_path
 from freezingtime.store.cache import (

@@ -1,30 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A suite's packages, checked with Debian's own keys: the same on whatever host.
 
-The keys are those of the package debian-archive-keyring. Where the host does not have it (Ubuntu
-need not), the host's apt fetches it from the host's own sources, which vouch for it as for
-everything that is installed there.
+The keys are a file of this package's, so that what is trusted is the same everywhere, too: the
+public keys of Debian's archive, as the package debian-archive-keyring (2023.3+deb12u2) has them in
+/usr/share/keyrings. They are facts, under no copyright.
 """
 
 from __future__ import annotations
 
 import os
+from importlib import resources
 from pathlib import Path
 
-from freezingtime.errors import FreezingTimeError, InputError
 from freezingtime.images.debian.mirror import KEYRING_VARIABLE, find_mirror
-from freezingtime.images.debian.packages import (
-    KEYRING_PACKAGE,
-    AptSources,
-    PackageArchive,
-    unpack,
-)
+from freezingtime.images.debian.packages import PackageArchive, Sources
+from freezingtime.images.debian.release import read_keyring
 from freezingtime.images.debian.suite import Suite
 
-_ROOT = Path("/")
-_INSTALLED = "usr/share/keyrings/debian-archive-keyring.gpg"
-#: What apt takes for a keyring.
-_KEYRING_SUFFIXES = (".gpg", ".asc")
+_KEYRING = "debian-archive-keyring.gpg"
 
 
 def open_archive(directory: Path, suite: Suite) -> PackageArchive:
@@ -33,39 +26,19 @@ def open_archive(directory: Path, suite: Suite) -> PackageArchive:
     The caller sees to it that no other process uses that at the same time.
 
     Raises:
-        InputError: this host cannot fetch packages, or the user names no mirror or keyring.
-        RunError: there are no keys to be had.
+        InputError: the user names a mirror or a keyring that is none.
     """
-    PackageArchive.require_tools()
     mirror = find_mirror()
     parts = [(mirror.archive, part) for part in suite.main_parts]
     parts += [(mirror.security, part) for part in suite.security_parts]
-    keyring = _find_keyring(directory / "keyring")
-    sources = AptSources(suite.name, tuple(parts), keyring, mirror.said_by, suite.preferred_part)
-    return PackageArchive(directory / suite.name, sources)
-
-
-def _find_keyring(directory: Path) -> Path:
-    """The file with Debian's keys: the user's, the host's, or one fetched into ``directory``."""
     if named := os.environ.get(KEYRING_VARIABLE):
-        keyring = Path(named)
-        if keyring.suffix not in _KEYRING_SUFFIXES or not keyring.is_file():
-            raise InputError(
-                f"{KEYRING_VARIABLE} {named}: must be a file with OpenPGP keys whose name ends in "
-                f"{' or '.join(_KEYRING_SUFFIXES)}"
-            )
-        return keyring.absolute()
-    for place in (_ROOT / _INSTALLED, directory / "unpacked" / _INSTALLED):
-        if place.is_file():
-            return place
-    try:
-        host = PackageArchive(directory, None)
-        host.update()
-        (deb,) = host.download([host.candidate(KEYRING_PACKAGE)])
-    except FreezingTimeError as error:
-        raise type(error)(
-            f"Debian's keys are not there, nor to be had by the host's apt: {error}; install the "
-            f"package {KEYRING_PACKAGE}, or name its keyring with {KEYRING_VARIABLE}"
-        ) from error
-    unpack(deb, directory / "unpacked")
-    return directory / "unpacked" / _INSTALLED
+        keyring = named
+        keys = read_keyring(Path(named), f"{KEYRING_VARIABLE} {named}")
+    else:
+        keyring = "Debian's"
+        with resources.as_file(resources.files(__package__) / _KEYRING) as path:
+            keys = read_keyring(path, str(path))
+    sources = Sources(
+        suite.name, tuple(parts), tuple(keys), keyring, mirror.said_by, suite.preferred_part
+    )
+    return PackageArchive(directory / suite.name, sources)

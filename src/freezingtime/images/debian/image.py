@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The content of a Debian guest image: a whole system on a root disk, made of packages.
 
-mmdebstrap installs the packages, from a repository of what apt has downloaded and checked,
+mmdebstrap installs the packages, from a repository of what was downloaded and checked,
 into a tree; mke2fs or mkfs.btrfs makes a file system of the tree, without mounting it (for XFS
 see :mod:`freezingtime.images.xfs_root`). The
 kernel comes from its package; the initramfs has busybox and the kernel's drivers.
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from freezingtime.errors import InputError, RunError
-from freezingtime.images.debian.packages import Package, PackageArchive, Progress
+from freezingtime.images.debian.package import Package
+from freezingtime.images.debian.packages import ESSENTIAL, PackageArchive, Progress
 from freezingtime.images.debian.suite import DEFAULT, Suite
 from freezingtime.images.debian.tools import run_tool
 from freezingtime.images.debian.unpacked_packages import UnpackedPackages, kernel_package
@@ -48,7 +49,7 @@ FILE_SYSTEMS = {
 }
 
 #: In every image, beside what is essential; the job runner and `--job` need no more.
-_BASE_PACKAGES = ("?essential", "apt", "systemd-sysv", "kmod", "e2fsprogs")
+_BASE_PACKAGES = (ESSENTIAL, "apt", "systemd-sysv", "kmod", "e2fsprogs")
 _INITRAMFS_PACKAGE = "busybox-static"
 _BOOT_MODULES = ("virtio_pci", "virtio_console", *DRIVERS)
 _GUEST_FILES = {
@@ -105,10 +106,10 @@ def require_tools(plan: DebianPlan) -> None:
 
 
 def packages(archive: PackageArchive, plan: DebianPlan) -> DebianPackages:
-    """What apt would install.
+    """What it takes to have what the plan wants.
 
     Raises:
-        InputError: apt knows no such package.
+        InputError: the suite has no such package.
     """
     tools = FILE_SYSTEMS[plan.root.file_system].guest_package
     return DebianPackages(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 from freezingtime.errors import InputError
@@ -27,7 +29,10 @@ _DEBIANS_SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 _HOSTS_MIRROR = re.compile(
     r"^'(\S+/debian(-security)?(?:\.list|/\d{8}T\d{6}Z)?)/?/dists/[^/\s]+/main/", re.MULTILINE
 )
-_URI = re.compile(r"[a-z0-9+]+:/\S*")
+#: What the user may name.
+_URI = re.compile(r"(https?://[^/\s]+|file:)/\S*")
+#: A file of the host's with such addresses, one a line.
+_LIST = "mirror+file:"
 
 
 class DebianMirror(NamedTuple):
@@ -63,9 +68,23 @@ def find_mirror() -> DebianMirror:
 
 def _hosts_mirror() -> tuple[str, str]:
     """The host's mirror of Debian's archive and of its security archive; "" where it has none."""
+    if shutil.which("apt-get") is None:
+        return "", ""
     # This reads the sources and nothing else: no lists need be there, and none are fetched.
     printed = run_tool(["apt-get", "--print-uris", "update"], check=False).stdout
     found: dict[bool, str] = {}
     for uri, security in _HOSTS_MIRROR.findall(printed):
-        found.setdefault(bool(security), uri)
+        if usable := _usable(uri):
+            found.setdefault(bool(security), usable)
     return found.get(False, ""), found.get(True, "")
+
+
+def _usable(uri: str) -> str:
+    """The address that one of apt's stands for; "" if only apt can make use of it."""
+    if not uri.startswith(_LIST):
+        return uri if _URI.fullmatch(uri) else ""
+    try:
+        listed = Path(uri.removeprefix(_LIST)).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return next((line for line in listed.split() if _URI.fullmatch(line)), "")

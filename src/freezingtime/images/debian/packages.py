@@ -1,260 +1,175 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Debian packages without root: the host's apt, with a configuration and a state of its own.
+"""The packages of a suite: listed, chosen and downloaded, on any host; nothing is installed.
 
-Of the host's apt configuration it has how to reach a server (proxies, time-outs, passwords).
-Nothing is installed; packages are downloaded (apt checks their signatures) and unpacked.
+What is trusted are keys: they have signed the list of index files, which has these files' digests,
+which have the packages'. Lists are kept as they came, and are checked anew whenever they are read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import lzma
 import re
-import shutil
-import subprocess
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from freezingtime.errors import InputError, RunError
+from freezingtime.errors import FreezingTimeError, InputError, RunError
+from freezingtime.host.replaced_file import replaced
+from freezingtime.images.debian.dependencies import Closure
+from freezingtime.images.debian.download import (
+    CONNECTIONS,
+    NotAsAnnouncedError,
+    NotThereError,
+    fetch_bytes,
+    fetch_file,
+)
 from freezingtime.images.debian.mirror import KEYRING_VARIABLE, MIRROR_VARIABLE
-from freezingtime.images.debian.tools import is_out_of_space, run_tool, tool_failure
+from freezingtime.images.debian.package import Package, control_of
+from freezingtime.images.debian.package_index import Entry, PackageIndex, PackageLists
+from freezingtime.images.debian.release import (
+    Announced,
+    Release,
+    ReleaseError,
+    UnsignedError,
+    read_release,
+    require_current,
+)
+
+if TYPE_CHECKING:
+    from pysequoia import Cert
 
 #: What is being done, and how many of how many parts of it are done.
 Progress: TypeAlias = Callable[[str, int, int], None]
 
-#: What it is called at Debian's and its derivatives' alike.
-KEYRING_PACKAGE = "debian-archive-keyring"
+#: In place of a package's name: all that every system has.
+ESSENTIAL = "?essential"
 
-_ARCHITECTURE = "amd64"
-_TOOLS = ("apt-get", "apt-cache", "apt-config", "dpkg-deb")
-_SOURCES_FILE = "suite.sources"
-#: Of the host's settings for fetching, those that say what is fetched and what is trusted.
-_NOT_THE_HOSTS = re.compile(r"Acquire::(IndexTargets|Languages|Allow\w+Repositories)\b")
-
-#: What apt says first of a signature that is none of its keys': anew, with earlier lists, apt 3.
-_UNSIGNED = re.compile(
-    r"^W: ((?:GPG error|An error occurred during the signature|OpenPGP signature).*)", re.MULTILINE
-)
+_INDEX = "main/binary-amd64/Packages"
+_UNPACKERS: dict[str, Callable[[bytes], bytes]] = {
+    ".xz": lzma.decompress,
+    ".gz": lambda data: zlib.decompress(data, wbits=zlib.MAX_WBITS | 16),
+    "": bytes,
+}
+_RELEASE_MAX_BYTES = 16 << 20
+#: The day that an address of an archive of past days names.
+_DAY = re.compile(r"/(\d{8}T\d{6}Z)$")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
-    """The version of a package that apt would install.
+class Sources:
+    """Where the packages of a suite come from: archives' addresses, and which part of each.
 
-    ``depends`` has the first alternative of each dependency, ``provides`` further names.
-    """
-
-    name: str
-    version: str
-    architecture: str
-    section: str
-    depends: tuple[str, ...]
-    provides: tuple[str, ...]
-    sha256: str
-
-    @property
-    def file_name(self) -> str:
-        """The name under which apt-get stores the package."""
-        return f"{self.name}_{self.version.replace(':', '%3a')}_{self.architecture}.deb"
-
-
-@dataclass(frozen=True, slots=True)
-class AptSources:
-    """Where the packages of a suite come from: addresses, and which part of the archive there.
-
-    All parts are signed with a key of ``keyring``. ``said_by`` tells whose choice the addresses
-    are; the packages of ``preferred`` are taken before those of other parts.
+    All parts are signed with one of ``keys``, which are those of ``keyring``. ``said_by`` tells
+    whose choice the addresses are; the packages of ``preferred`` are taken before those of other
+    parts.
     """
 
     suite: str
     parts: tuple[tuple[str, str], ...]
-    keyring: Path
+    keys: tuple[Cert, ...]
+    keyring: str
     said_by: str
     preferred: str | None = None
 
-    def to_deb822(self) -> str:
-        """The text of a file of apt's, see sources.list(5)."""
-        return "\n".join(
-            f"Types: deb\nURIs: {uri}\nSuites: {part}\nComponents: main\n"
-            f"Signed-By: {self.keyring}\n"
-            for uri, part in self.parts
-        )
-
 
 class PackageArchive:
-    """Debian's packages, as ``sources`` offer them; without, as the host's apt sources do.
+    """The packages of a suite of Debian's.
 
     ``directory`` keeps the lists and the downloaded packages; the caller sees to it that
     no other process uses it at the same time.
-
-    Raises InputError when this is no system with apt.
     """
 
-    def __init__(self, directory: Path, sources: AptSources | None) -> None:
-        self.require_tools()
+    def __init__(self, directory: Path, sources: Sources) -> None:
         self._sources = sources
         self._debs = directory / "debs"
         self._lists = directory / "lists"
-        self._temporary = directory / "temporary"
-        self._configuration = directory / "apt.conf"
-        self._update_complaint = ""
-        self._prepare(directory)
-
-    @staticmethod
-    def require_tools() -> None:
-        """Raise InputError when this is no system with apt."""
-        for tool in _TOOLS:
-            if shutil.which(tool) is None:
-                raise InputError(
-                    f"{tool} is not there: building a guest image takes a Debian system "
-                    "(or a container of one); images may be copied between machines"
-                )
-
-    def _prepare(self, directory: Path) -> None:
-        # What apt keeps in TMPDIR stays there when apt is killed: here the next build removes it.
-        shutil.rmtree(self._temporary, ignore_errors=True)
-        for part in ("lists/partial", "archives/partial", "debs", "temporary"):
-            (directory / part).mkdir(parents=True, exist_ok=True)
-        (directory / "status").touch()
-        dump = ["apt-config", "dump", "--format", '%F "%v";%n']
-        hosts = [
-            line
-            for part in ("Acquire", "Dir::Etc")
-            for line in run_tool([*dump, part]).stdout.splitlines()
-            if not _NOT_THE_HOSTS.match(line)
-        ]
-        settings = _settings(directory)
-        if self._sources is not None:
-            (directory / _SOURCES_FILE).write_text(self._sources.to_deb822(), encoding="utf-8")
-            settings |= _source_settings(directory, self._sources)
-        ours = [f'{key} "{value}";' for key, value in settings.items()]
-        self._configuration.touch(mode=0o600)  # a proxy's password may be among it
-        self._configuration.write_text("\n".join([*hosts, *ours, ""]), encoding="utf-8")
 
     def update(self) -> None:
         """Fetch the lists of packages.
 
-        A suite that cannot be reached is not fatal if all of its lists are there from earlier,
-        a source of the host's not as long as the others have what is asked for later.
+        A suite that cannot be reached is not fatal if all of its lists are there from earlier.
 
         Raises:
             InputError: there is no such suite.
-            RunError: its lists cannot be had, or are not signed as they should be; no space.
+            RunError: its lists cannot be had, or are not signed as they should be.
         """
-        result = self._apt("apt-get", "update", "--quiet", check=False)
-        if is_out_of_space(result):
-            raise tool_failure(["apt-get", "update"], result)
-        output = result.stdout + result.stderr
-        complaints = re.findall(r"^(?:E:|Err:|W: Failed).*", output, re.MULTILINE)
-        self._update_complaint = complaints[-1] if complaints else ""
-        if complaints and self._sources is not None:
-            self._require_lists(self._sources, output)
-
-    def _require_lists(self, sources: AptSources, output: str) -> None:
-        """Say what is wrong when not all lists of a suite could be fetched."""
-        whose = f"(the mirror's address is from {sources.said_by})"
-        if absent := re.search(r"^E: The repository '(.*) Release' does not have", output, re.M):
-            raise InputError(
-                f"suite {sources.suite}: there is no {absent[1]} {whose}; "
-                "choose another suite, such as bookworm or trixie, or another mirror "
-                f"with {MIRROR_VARIABLE}"
-            )
-        problem = _first_complaint(output)
-        if unsigned := _UNSIGNED.search(output):
-            raise RunError(
-                f"suite {sources.suite}: not signed with a key of {sources.keyring} "
-                f"({unsigned[1]}): update the package {KEYRING_PACKAGE}, or name another keyring "
-                f"with {KEYRING_VARIABLE}"
-            )
-        if not self._has_all_lists():
-            raise RunError(
-                f"suite {sources.suite}: cannot fetch its package lists ({problem}): check the "
-                f"network and the mirror {whose}"
-            )
-        _log.warning("suite %s: goes by earlier package lists (%s)", sources.suite, problem)
-
-    def _has_all_lists(self) -> bool:
-        """Whether the lists of all parts are there, from now or from earlier."""
-        printed = self._apt("apt-get", "--print-uris", "update").stdout
-        names = re.findall(r"^'\S+/InRelease' (\S+) ", printed, re.MULTILINE)
-        return all((self._lists / name).is_file() for name in names)
+        self.__dict__.pop("_packages", None)
+        suite = self._sources.suite
+        for base, part in self._sources.parts:
+            try:
+                self._update_part(base, part)
+            except (ReleaseError, NotAsAnnouncedError):
+                raise
+            except (InputError, RunError) as error:
+                if not self._has_all_lists():
+                    raise
+                _log.warning("suite %s: goes by earlier package lists (%s)", suite, error)
+                return
 
     def candidates(self, names: Iterable[str]) -> dict[str, Package]:
-        """What apt would install for each of ``names``; unknown and virtual ones are left out."""
-        wanted = sorted(set(names))
-        shown = self._apt("apt-cache", "show", "--no-all-versions", *wanted, check=False).stdout
-        packages = (_parse_package(paragraph) for paragraph in shown.split("\n\n") if paragraph)
-        return {package.name: package for package in packages}
+        """The version to take of each of ``names``; unknown and virtual ones are left out."""
+        found = {name: self._packages.candidate(name) for name in sorted(set(names))}
+        return {name: entry.package for name, entry in found.items() if entry is not None}
 
     def candidate(self, name: str) -> Package:
-        """What apt would install for ``name``.
+        """The version of a package to take.
 
-        Raises InputError when there is no such package, RunError when that may be since
-        the lists could not be fetched.
+        Raises:
+            InputError: there is no such package.
         """
-        package = self.candidates([name]).get(name)
-        if package is not None:
-            return package
-        if self._update_complaint:
-            raise RunError(
-                f"cannot fetch apt's package lists ({self._update_complaint}): "
-                "check the network and apt's proxy settings"
-            )
-        raise InputError(
-            f"apt knows no package {name} for {_ARCHITECTURE}: "
-            "apt's sources must include Debian's main section, release 12 or newer"
-        )
+        return self._candidate(name).package
 
     def with_dependencies(self, names: Iterable[str]) -> list[Package]:
-        """What apt would install for ``names`` (or patterns) on an empty system, sorted by name.
+        """What it takes to have ``names`` (or ``?essential``) on an empty system, by name.
 
-        Raises InputError when apt knows no such package, or cannot fulfil its dependencies.
+        Raises:
+            InputError: there is no such package, or something that one needs cannot be had.
         """
-        wanted = list(names)
-        planned = self._apt(
-            *("apt-get", "install", "--simulate", "--quiet", "--no-install-recommends"),
-            *wanted,
-            check=False,
-        )
-        if planned.returncode != 0:
-            unknown = re.findall(r"^E: (.*)", planned.stderr, re.MULTILINE)
-            problem = unknown[0] if unknown else "apt gives no reason"
-            if self._update_complaint:
-                problem = f"{problem}; {self._update_complaint}"
-            raise InputError(f"apt cannot install what is asked for: {problem}")
-        installed = re.findall(r"^Inst (\S+) ", planned.stdout, re.MULTILINE)
-        packages = self.candidates(name.partition(":")[0] for name in installed)
-        return [packages[name] for name in sorted(packages)]
+        closure = Closure(self._packages)
+        wanted: list[Entry] = []
+        for name in names:
+            wanted += self._packages.essential() if name == ESSENTIAL else [self._candidate(name)]
+        try:
+            closure.add(wanted)
+        except InputError as error:
+            raise InputError(f"suite {self._sources.suite}: {error}") from error
+        return [entry.package for entry in closure.entries]
 
     def write_repository(self, packages: Iterable[Package], directory: Path) -> None:
         """Make ``directory`` a flat repository of ``packages``, all downloaded."""
-        files = {package.name: package for package in packages}
-        shown = self._apt("apt-cache", "show", "--no-all-versions", *files).stdout
+        wanted = list(packages)
         paragraphs = []
-        for paragraph in filter(None, shown.split("\n\n")):
-            package = files[_parse_package(paragraph).name]
-            (deb,) = self.download([package])
+        for package, deb in zip(wanted, self.download(wanted), strict=True):
             (directory / f"{package.name}.deb").symlink_to(deb)
             paragraphs.append(
-                re.sub(r"^Filename: .*", f"Filename: ./{package.name}.deb", paragraph, flags=re.M)
+                f"{control_of(deb)}\nFilename: ./{package.name}.deb\n"
+                f"Size: {deb.stat().st_size}\nSHA256: {package.sha256}\n"
             )
-        (directory / "Packages").write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
+        (directory / "Packages").write_text("\n".join(paragraphs), encoding="utf-8")
 
     def download(self, packages: Iterable[Package]) -> list[Path]:
-        """The packages' files, in the given order, downloaded unless they are there already."""
+        """The packages' files, in the given order, downloaded unless they are there already.
+
+        Raises:
+            RunError: one cannot be had, or is not as the list says.
+        """
         wanted = list(packages)
-        absent = [package for package in wanted if not self._is_downloaded(package)]
-        if absent:
-            versions = [f"{package.name}={package.version}" for package in absent]
-            self._apt("apt-get", "download", "--quiet", *versions)
-        for package in absent:
-            if not self._is_downloaded(package):
-                raise RunError(f"apt-get did not download {package.file_name} as it was announced")
-        return [self._debs / package.file_name for package in wanted]
+        self._debs.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            try:
+                return list(pool.map(self._download, wanted))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
     def forget_all_but(self, packages: Iterable[Package]) -> None:
         """Delete the downloaded files of all other packages."""
@@ -263,91 +178,133 @@ class PackageArchive:
             if deb.name not in kept:
                 deb.unlink()
 
-    def _is_downloaded(self, package: Package) -> bool:
+    def _download(self, package: Package) -> Path:
         deb = self._debs / package.file_name
-        return deb.exists() and _sha256(deb) == package.sha256
+        if not (deb.exists() and _sha256(deb) == package.sha256):
+            fetch_file(package.address, deb, package.size_bytes, package.sha256)
+        return deb
 
-    def _apt(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "APT_CONFIG": str(self._configuration),
-            "TMPDIR": str(self._temporary),
-        }
-        return run_tool(arguments, environment=environment, directory=self._debs, check=check)
+    def _candidate(self, name: str) -> Entry:
+        entry = self._packages.candidate(name)
+        if entry is None:
+            raise InputError(f"suite {self._sources.suite}: there is no package {name} for amd64")
+        return entry
+
+    @cached_property
+    def _packages(self) -> PackageLists:
+        """The lists that are there, from now or from earlier."""
+        parts = {}
+        for base, part in self._sources.parts:
+            release = read_release((self._lists / part / "InRelease").read_bytes(), self._keys)
+            content = (self._lists / part / "Packages").read_bytes()
+            if not _is(content, _announced(release, "")):
+                raise RunError(
+                    f"{self._lists / part / 'Packages'}: is damaged; delete it and try again"
+                )
+            parts[part] = PackageIndex(content, base)
+        return PackageLists(parts, self._sources.preferred)
+
+    def _has_all_lists(self) -> bool:
+        try:
+            return self._packages is not None
+        except (OSError, FreezingTimeError):
+            return False
+
+    @property
+    def _keys(self) -> tuple[Cert, ...]:
+        return self._sources.keys
+
+    def _update_part(self, base: str, part: str) -> None:
+        """Fetch the list of a part, unless the one that is there is still what is signed."""
+        lists = self._lists / part
+        address = f"{base}/dists/{part}"
+        try:
+            signed = fetch_bytes(f"{address}/InRelease", _RELEASE_MAX_BYTES)
+        except NotThereError as error:
+            raise InputError(
+                f"suite {self._sources.suite}: {error} ({self._whose}); choose another suite, such "
+                f"as bookworm or trixie, or another mirror with {MIRROR_VARIABLE}"
+            ) from error
+        except RunError as error:
+            raise self._cannot_fetch(RunError, error) from error
+        release = self._read_release(signed, base, part)
+        path = lists / "Packages"
+        lists.mkdir(parents=True, exist_ok=True)
+        if not (path.is_file() and _is(path.read_bytes(), _announced(release, ""))):
+            content = self._fetch_index(address, release)
+            with replaced(path) as file:
+                file.write(content)
+        with replaced(lists / "InRelease") as file:
+            file.write(signed)
+
+    def _read_release(self, signed: bytes, base: str, part: str) -> Release:
+        suite, keyring = self._sources.suite, self._sources.keyring
+        day = _DAY.search(base)
+        now = datetime.strptime(day[1] + "+0000", "%Y%m%dT%H%M%SZ%z") if day else datetime.now(UTC)
+        try:
+            release = read_release(signed, self._keys)
+            require_current(release, part, now)
+        except UnsignedError as error:
+            raise UnsignedError(
+                f"suite {suite}: {base} {part} is not signed with a key of {keyring} ({error}): "
+                f"name another mirror with {MIRROR_VARIABLE}, or another keyring with "
+                f"{KEYRING_VARIABLE}"
+            ) from error
+        except ReleaseError as error:
+            raise ReleaseError(
+                f"suite {suite}: what {base} has as {part} cannot be trusted ({error}; "
+                f"{self._whose}): name another mirror with {MIRROR_VARIABLE}, or see whether the "
+                "clock is right"
+            ) from error
+        earlier = self._earlier(part)
+        if day is None and earlier is not None and release.date < earlier.date:
+            raise RunError(f"{base} has older ones, of {release.date:%Y-%m-%d}")
+        return release
+
+    def _earlier(self, part: str) -> Release | None:
+        try:
+            return read_release((self._lists / part / "InRelease").read_bytes(), self._keys)
+        except (OSError, ReleaseError):
+            return None
+
+    def _fetch_index(self, address: str, release: Release) -> bytes:
+        for suffix, unpack in _UNPACKERS.items():
+            announced = release.files.get(f"{_INDEX}{suffix}")
+            if announced is None:
+                continue
+            name = f"{_INDEX}{suffix}"
+            if release.has_hash_names:
+                name = f"{_INDEX.rpartition('/')[0]}/by-hash/SHA256/{announced.sha256}"
+            try:
+                packed = fetch_bytes(f"{address}/{name}", announced.size_bytes)
+                if not _is(packed, announced):
+                    raise NotAsAnnouncedError(f"{address}/{name}: is not what was announced")
+                content = unpack(packed)
+            except NotAsAnnouncedError as error:
+                raise self._cannot_fetch(NotAsAnnouncedError, error) from error
+            except RunError as error:
+                raise self._cannot_fetch(RunError, error) from error
+            if _is(content, _announced(release, "")):
+                return content
+        raise self._cannot_fetch(NotAsAnnouncedError, f"{address}: announces none for amd64")
+
+    def _cannot_fetch(self, kind: type[RunError], why: object) -> RunError:
+        return kind(
+            f"suite {self._sources.suite}: cannot fetch its package lists ({why}): check the "
+            f"network and the mirror ({self._whose})"
+        )
+
+    @property
+    def _whose(self) -> str:
+        return f"the mirror's address is from {self._sources.said_by}"
 
 
-def unpack(deb: Path, directory: Path) -> None:
-    """Unpack the files of the package ``deb`` into ``directory``, over what is there."""
-    run_tool(["dpkg-deb", "--extract", str(deb), str(directory)])
+def _announced(release: Release, suffix: str) -> Announced | None:
+    return release.files.get(f"{_INDEX}{suffix}")
 
 
-def _settings(directory: Path) -> dict[str, object]:
-    """Settings that the host's own do not change.
-
-    The host's own are left out since they may run commands on its own caches.
-    """
-    return {
-        "APT::Architecture": _ARCHITECTURE,
-        "APT::Architectures": _ARCHITECTURE,
-        "APT::Sandbox::User": "",
-        "APT::Get::AllowUnauthenticated": "false",
-        "Acquire::AllowInsecureRepositories": "false",
-        "Acquire::AllowWeakRepositories": "false",
-        "Acquire::AllowDowngradeToInsecureRepositories": "false",
-        "Acquire::Languages": "none",
-        "Debug::NoLocking": "1",
-        "Dir::State": directory,
-        "Dir::State::lists": directory / "lists",
-        "Dir::State::status": directory / "status",
-        "Dir::Cache": directory,
-        "Dir::Cache::srcpkgcache": "",
-        "Dir::Cache::archives": directory / "archives",
-        "Dir::Etc::main": "/dev/null",
-        "Dir::Etc::parts": "/dev/null",
-    }
-
-
-def _source_settings(directory: Path, sources: AptSources) -> dict[str, object]:
-    """Settings by which a suite's sources are all that there is, and its own preferences."""
-    settings: dict[str, object] = {
-        "Dir::Etc::sourcelist": directory / _SOURCES_FILE,
-        "Dir::Etc::sourceparts": "/dev/null",
-        "Dir::Etc::preferences": "/dev/null",
-        "Dir::Etc::preferencesparts": "/dev/null",
-        "Dir::Etc::trusted": "/dev/null",
-        "Dir::Etc::trustedparts": "/dev/null",
-    }
-    if sources.preferred is not None:
-        settings["APT::Default-Release"] = sources.preferred
-    return settings
-
-
-def _first_complaint(output: str) -> str:
-    """What apt says is wrong, in its own words."""
-    complaints = re.findall(r"^(?:E|W): (.*)", output, re.MULTILINE)
-    complaints += re.findall(r"^Err:.*", output, re.MULTILINE)
-    return str(complaints[0]).strip() if complaints else "apt gives no reason"
-
-
-def _parse_package(paragraph: str) -> Package:
-    fields = dict(re.findall(r"^([\w-]+): *(.*)$", paragraph, re.MULTILINE))
-    depends = f"{fields.get('Pre-Depends', '')},{fields.get('Depends', '')}"
-    return Package(
-        name=fields["Package"],
-        version=fields["Version"],
-        architecture=fields["Architecture"],
-        section=fields.get("Section", ""),
-        depends=tuple(_relation_names(depends)),
-        provides=tuple(_relation_names(fields.get("Provides", ""))),
-        sha256=fields["SHA256"],
-    )
-
-
-def _relation_names(relations: str) -> Iterator[str]:
-    """The names in ``a (>= 1) | b, c:any``: of alternatives the first."""
-    for relation in relations.split(","):
-        name = re.match(r"[\w.+-]+", relation.strip())
-        if name is not None:
-            yield name[0]
+def _is(content: bytes, announced: Announced | None) -> bool:
+    return announced == (hashlib.sha256(content).hexdigest(), len(content))
 
 
 def _sha256(file: Path) -> str:

@@ -58,9 +58,8 @@ def run_tool(
             os.killpg(group, signal.SIGKILL)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            cure = "check the network" if command[0].startswith("apt") else "try again"
             raise RunError(
-                f"{name or command[0]} was not done after {timeout_s:g} s: {cure}"
+                f"{name or command[0]} was not done after {timeout_s:g} s: try again"
             ) from error
     result = subprocess.CompletedProcess(command, tool.returncode, output, errors)
     if check and result.returncode != 0:
@@ -90,16 +89,12 @@ def tool_failure(
 ) -> RunError:
     """What to raise of a command that failed: its last words, and a cure."""
     lines = result.stderr.strip().splitlines()
-    # apt begins with what is wrong, and goes on about it.
+    # apt, in mmdebstrap, begins with what is wrong, and goes on about it.
     wrong = [line for line in lines if line.startswith("E: ")] or lines[-1:]
     message = wrong[0] if wrong else f"exit status {result.returncode}"
-    cure = "check the network and apt's sources"
-    if not command[0].startswith("apt"):
-        cure = "see what it says, and try again"
+    cure = "see what it says, and try again"
     if is_out_of_space(result):
         cure = "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
-    elif command[0] == "dpkg-deb":
-        cure = f"delete {command[2]} and try again"
     return RunError(f"{name or ' '.join(command[:2])} failed ({message}): {cure}")
 
 

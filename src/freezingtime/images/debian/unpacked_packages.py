@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from freezingtime.errors import RunError
-from freezingtime.images.debian.packages import Package, PackageArchive, unpack
+from freezingtime.images.debian.package import Package, unpack
+from freezingtime.images.debian.packages import PackageArchive
 from freezingtime.images.mini.kernel_modules import ModuleTree
 
 _KERNEL_METAPACKAGE = "linux-image-amd64"

@@ -12,7 +12,8 @@ from importlib import resources
 from pathlib import Path
 
 from freezingtime.errors import RunError
-from freezingtime.images.debian.packages import Package, PackageArchive, Progress
+from freezingtime.images.debian.package import Package
+from freezingtime.images.debian.packages import PackageArchive, Progress
 from freezingtime.images.debian.suite import Suite
 from freezingtime.images.debian.unpacked_packages import UnpackedPackages, kernel_package, names_of
 from freezingtime.images.guest_image import ImageContent
