@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.guestlib import fio_command, make_file, run_guest
+from tests.support.guestlib import MIXED_SIZES, fio_command, make_file, run_endurance_job, run_guest
 
 pytestmark = pytest.mark.guest
 
-MIXED_SIZES = "512/20:4k/40:12k/15:32k/15:64k/7:256k/3"
 DISK_BYTES = 256 << 20
 
 VERIFY = fio_command(
@@ -132,19 +131,4 @@ def test_requests_that_qemu_splits_are_on_time() -> None:
 @pytest.mark.parametrize("rate_ghz", [1, 4])
 def test_endurance(rate_ghz: int) -> None:
     """200,000 mixed requests, verified; no late one, no complaint of the kernel."""
-    common = {"bssplit": MIXED_SIZES, "size": "900m", "fsync": 64, "verify": "crc32c"}
-    aio = {"ioengine": "libaio", "iodepth": 32}
-    script = "set -e\n" + "\n".join(
-        fio_command(**{"output": "/dev/null", "output-format": "normal", **options})
-        for options in (
-            {**common, "rw": "randwrite", "number_ios": 22_000, "randseed": 1},
-            {**common, **aio, "rw": "randwrite", "number_ios": 54_000, "randseed": 2},
-            {"rw": "randrw", "bssplit": MIXED_SIZES, "size": "900m", "fsync": 50, **aio},
-        )
-    )
-    ran = run_guest(
-        script,
-        "constant:read=80us,write=20us,flush=300us,size=1GiB",
-        rate_hz=rate_ghz * 1_000_000_000,
-    )
-    assert ran.result.totals.request_count >= 200_000
+    run_endurance_job(rate_hz=rate_ghz * 1_000_000_000)

@@ -17,6 +17,9 @@ from freezingtime.runs.result import RunResult
 from freezingtime.runs.run import RunObserver, run
 from freezingtime.trace.record_paths import RECORD_NAME
 
+#: Block sizes for fio's ``bssplit``, each with its share in percent.
+MIXED_SIZES = "512/20:4k/40:12k/15:32k/15:64k/7:256k/3"
+
 
 @dataclass
 class Output(RunObserver):
@@ -74,6 +77,23 @@ def fio_command(**options: object) -> str:
         **options,
     }
     return "fio " + " ".join(f"--{name}={value}" for name, value in settings.items())
+
+
+def run_endurance_job(**plan: Any) -> GuestRun:
+    """Run 200,000 mixed requests, each verified; none may be late, the kernel may not complain."""
+    common = {"bssplit": MIXED_SIZES, "size": "900m", "fsync": 64, "verify": "crc32c"}
+    aio = {"ioengine": "libaio", "iodepth": 32}
+    script = "set -e\n" + "\n".join(
+        fio_command(**{"output": "/dev/null", "output-format": "normal", **options})
+        for options in (
+            {**common, "rw": "randwrite", "number_ios": 22_000, "randseed": 1},
+            {**common, **aio, "rw": "randwrite", "number_ios": 54_000, "randseed": 2},
+            {"rw": "randrw", "bssplit": MIXED_SIZES, "size": "900m", "fsync": 50, **aio},
+        )
+    )
+    ran = run_guest(script, "constant:read=80us,write=20us,flush=300us,size=1GiB", **plan)
+    assert ran.result.totals.request_count >= 200_000
+    return ran
 
 
 def mean_latency_ns(job: Mapping[str, Any], operation: str) -> float:

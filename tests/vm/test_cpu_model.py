@@ -13,7 +13,7 @@ from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
 from freezingtime.vm.qemu.probe import probe
 from freezingtime.vm.qemu.program import find_qemu
 from tests.conftest import RunProgram, require_tool, skip
-from tests.support.guestlib import run_guest
+from tests.support.guestlib import run_endurance_job, run_guest
 from tests.support.qemulib import SUITES, QemuUnavailableError, unpacked_qemu
 
 #: What a compiler makes vector instructions, fused multiplications, bit counts and shifts of.
@@ -103,16 +103,29 @@ def build(directory: Path, march: str, name: str = "", text: str = PROGRAM) -> P
     return program
 
 
-@pytest.mark.slow
-@pytest.mark.guest
-@pytest.mark.parametrize("model", [CpuModel.V2, CpuModel.V3])
-@pytest.mark.parametrize("suite", ["trixie", list(SUITES)[-1]])
-def test_a_userland_of_a_level_runs_there(suite: str, model: CpuModel, tmp_path: Path) -> None:
+@pytest.fixture(params=["trixie", list(SUITES)[-1]])
+def qemu(request: pytest.FixtureRequest) -> str:
+    suite: str = request.param
     try:
-        qemu = str(unpacked_qemu(suite))
+        return str(unpacked_qemu(suite))
     except QemuUnavailableError as error:
         skip(f"no QEMU of {suite} can be had: {error}")
         raise
+
+
+@pytest.mark.slow
+@pytest.mark.guest
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("model", [CpuModel.V2, CpuModel.V3])
+def test_endurance(qemu: str, model: CpuModel) -> None:
+    """Completions interrupt the kernel's allocator right behind cmpxchg16b some time."""
+    run_endurance_job(qemu=qemu, cpu_model=model)
+
+
+@pytest.mark.slow
+@pytest.mark.guest
+@pytest.mark.parametrize("model", [CpuModel.V2, CpuModel.V3])
+def test_a_userland_of_a_level_runs_there(qemu: str, model: CpuModel, tmp_path: Path) -> None:
     right = subprocess.run([build(tmp_path, "x86-64")], capture_output=True, check=True).stdout
     build(tmp_path, f"x86-64-{model}")
     build(tmp_path, "x86-64", "flags", FLAGS)
