@@ -6,15 +6,17 @@ from __future__ import annotations
 import re
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from freezingtime.errors import GuestError, InputError
+from freezingtime.images.container.plan import parse_container
 from freezingtime.images.guest_image import find_image, remove_image
 from freezingtime.runs.options import RunOptions
+from freezingtime.runs.own import container
 from freezingtime.runs.own.system import own_name
 from freezingtime.runs.plan import make_plan
 from freezingtime.runs.run import run
@@ -22,6 +24,7 @@ from freezingtime.runs.script import Command
 from tests.conftest import require_root, require_tool
 from tests.support.containerlib import (
     busybox,
+    digest_of,
     directory,
     layer_of,
     make_docker_archive,
@@ -163,6 +166,54 @@ def test_a_disk_of_the_mini_guest_is_mounted(tmp_path: Path) -> None:
         run_guest("true", "constant:1ms,mount=/mnt,fs=xfs")
     with pytest.raises(InputError, match="two disks have mount=/mnt; mount one elsewhere"):
         run_guest("true", *["constant:1ms,mount=/mnt"] * 2)
+
+
+def other_cpu(path: Path) -> None:
+    make_layout(path, [layer_of("a")], {"Cmd": ["a"]}, architecture="arm64")
+
+
+def cut_short(path: Path) -> None:
+    make_docker_archive(path, [layer_of(("a", bytes(5000)))], {"Cmd": ["a"]})
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def damaged_layer(path: Path) -> None:
+    """Documents and the first layer are whole."""
+    lower, upper = layer_of(("a", b"1")), layer_of(("b", b"2"))
+    make_layout(path, [lower, upper], {"Cmd": ["a"]}, compress=bytes)
+    blob = path / "blobs/sha256" / digest_of(upper).removeprefix("sha256:")
+    blob.write_bytes(upper.replace(b"2", b"3"))
+
+
+def no_file_system(path: Path) -> None:
+    """Whole, but what it would be is no tree."""
+    make_layout(path, [layer_of(("a", b"1"), ("a/b", b"1"))], {"Cmd": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (other_cpu, "is an image for linux/arm64"),
+        (cut_short, "or a damaged one"),
+        (damaged_layer, "is damaged"),
+        (no_file_system, "is no directory"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(
+    spoil: Callable[[Path], None], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(container, "ready_mini_guest", lambda progress, qemu: None)
+    path = tmp_path / "image"
+    spoil(path)
+    plan = parse_container(f"oci:{path}")
+    assert plan is not None
+    with pytest.raises(InputError, match=rf"^--guest oci:{path}: .*{said}") as refused:
+        container.import_container("refused", plan, lambda step, done, total: None)
+    assert "\n" not in str(refused.value)
+    left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert [path.name for path in left if path.name != "lock"] == []
 
 
 def test_without_anything_to_start(tmp_path: Path) -> None:

@@ -111,6 +111,30 @@ class TestRootDevice:
             assert essence(booted) == essence(restored)
 
 
+def test_disks_are_mounted_with_what_the_image_has_there() -> None:
+    """Before the job, as in the mini guest; content and owner are those of the directory."""
+    place, new = "/var/lib/postgresql", "/srv/new/place"
+    script = (
+        f"findmnt -n -o SOURCE,FSTYPE,TARGET {place}; findmnt -n -o SOURCE,FSTYPE,TARGET {new}; "
+        f"stat -c '%U %a' {place} {place}/15/main {new}; ls -A {place} {new}; "
+        f"dd if=/dev/zero of={place}/x bs=4k count=50 oflag=dsync 2>&1"
+    )
+    runs = [
+        run_debian(
+            script,
+            f"constant:1ms,size=1GiB,mount={place}{delay}",
+            f"constant:1ms,size=1GiB,frontend=nvme,mount={new}{delay}",
+        )
+        for delay in ("", ",delay=1ms")
+    ]
+    assert essence(runs[0]) == essence(runs[1])
+    assert runs[0].stdout.decode().splitlines()[:9] == [
+        *(f"/dev/vda ext4 {place}", f"/dev/nvme0n1 ext4 {new}"),
+        *("postgres 755", "postgres 700", "root 755"),
+        *(f"{new}:", "", f"{place}:", "15"),
+    ]
+
+
 def test_one_prepared_database_serves_many_devices() -> None:
     """The root disk and the mounted file system are as they were left, whatever the devices."""
     prepare = (

@@ -234,6 +234,16 @@ class TestKernelOnTheDisk:
         assert not list(tmp_path.glob("freezingtime-*"))
 
 
+#: A directory whose owner and permissions a disk takes on, and what is seen there.
+MOUNT_POINT = "/var/local"
+MOUNTED = f"findmnt -n -o SOURCE,FSTYPE {MOUNT_POINT}; stat -c '%U:%G %a' {MOUNT_POINT}"
+
+
+def require_mounted(ran: GuestRun) -> None:
+    """Require that the disk is there before the job, as the image's directory."""
+    assert ran.stdout == b"/dev/vda ext4\nroot:staff 2775\n"
+
+
 @pytest.mark.guest
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
@@ -268,6 +278,9 @@ class TestCloudDisk:
         assert runs[0].result.job.end_ns == runs[1].result.job.end_ns
         assert self.run_own(disk, "ls /etc/mark", check=False).result.job.exit_status
         assert hashlib.sha256(disk.read_bytes()).hexdigest() == before
+
+    def test_a_disk_is_mounted(self, disk: Path) -> None:
+        require_mounted(self.run_own(disk, MOUNTED, f"constant:1ms,size=1GiB,mount={MOUNT_POINT}"))
 
     def test_what_udev_reads_comes_before_the_job(self, disk: Path, tmp_path: Path) -> None:
         ran = self.run_own(disk, "sleep 1", "constant:1ms", out=tmp_path)
@@ -319,6 +332,11 @@ class TestGuest:
         convert = ["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, qcow2]
         subprocess.run(convert, check=True)
         return qcow2
+
+    @pytest.mark.usefixtures("disk")
+    def test_a_disk_is_mounted(self) -> None:
+        spec = f"constant:1ms,size=1GiB,mount={MOUNT_POINT}"
+        require_mounted(run_guest(MOUNTED, spec, guest="test-own"))
 
     def test_it_runs_jobs_reproducibly_and_stays_as_it_is(self, disk: Path) -> None:
         before = hashlib.sha256(disk.read_bytes()).hexdigest()

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def compile_program(path: Path, source: str, *options: str) -> QemuProgram:
         text=True,
         check=True,
     )
+    return QemuProgram(path)
+
+
+def of_another_architecture(path: Path) -> QemuProgram:
+    content = bytearray(Path("/bin/true").read_bytes())
+    content[_MACHINE_OFFSET : _MACHINE_OFFSET + 2] = _AARCH64.to_bytes(2, "little")
+    path.write_bytes(content)
+    path.chmod(0o755)
     return QemuProgram(path)
 
 
@@ -100,11 +109,8 @@ def test_one_with_control_flow_integrity(tmp_path: Path, landing: str) -> None:
 
 
 def test_one_of_another_architecture(tmp_path: Path) -> None:
-    program = tmp_path / "qemu"
-    content = bytearray(Path("/bin/true").read_bytes())
-    content[_MACHINE_OFFSET : _MACHINE_OFFSET + 2] = _AARCH64.to_bytes(2, "little")
-    program.write_bytes(content)
-    assert "is a program for another CPU (aarch64)" in refusal(QemuProgram(program))
+    program = of_another_architecture(tmp_path / "qemu")
+    assert "is a program for another CPU (aarch64)" in refusal(program)
 
 
 def test_one_that_is_static(tmp_path: Path) -> None:
@@ -159,21 +165,31 @@ def test_the_environment_names_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert find_qemu("/bin/false").path == Path("/bin/false")
 
 
-def test_a_run_with_one_that_will_not_do_ends_before_anything_is_built(
-    freezingtime: RunProgram, tmp_path: Path
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda path: compile_program(path, ""), "this QEMU does not export icount_get"),
+        (lambda path: compile_program(path, "", "-static"), "is linked statically"),
+        (of_another_architecture, "is a program for another CPU (aarch64)"),
+    ],
+    ids=["exports nothing", "static", "another architecture"],
+)
+def test_a_run_with_one_that_will_not_do_ends_before_anything_is_fetched_or_written(
+    freezingtime: RunProgram, tmp_path: Path, make: Callable[[Path], QemuProgram], said: str
 ) -> None:
     installed = require_tool("qemu-system-x86_64")
-    program = compile_program(tmp_path / "qemu-without-exports", "").path
+    program = make(tmp_path / "qemu").path
     ended = freezingtime(
-        *("run", "--quiet", "--qemu", program, "--", "true"),
+        *("run", "--quiet", "--qemu", program, "--out", tmp_path / "out", "--", "true"),
         environment={"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]},
     )
     assert (ended.returncode, ended.stdout) == (2, "")
     (line,) = ended.stderr.splitlines()
-    assert f"{program}: this QEMU does not export icount_get" in line
-    assert f"on this host --qemu {installed} (" in line
+    assert f"{program}: {said}" in line
+    assert f"; {CURE}; on this host --qemu {installed} (" in line
     assert line.endswith(" would do")
-    assert not list((tmp_path / "cache").glob("*/images/*"))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [program]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["debian:nosuch", "debian:../images", "debian:..", "debian:"])

@@ -69,6 +69,9 @@ def prepare(
     find_qemu(plan.qemu)
     saved = _find_saved(plan)
     _require_guest(plan, saved)
+    if saved is None and find_image(plan.guest) is None:
+        # Before anything is fetched and built for it in vain.
+        require_qemu(plan.qemu, plan.cpu_model)
     if plan.save_as is not None:
         require_free_name(plan.save_as)
     image = None if saved is None else _saved_image(plan, saved, report)
@@ -97,9 +100,6 @@ def _saved_image(plan: RunPlan, saved: SavedMachine, report: Progress) -> GuestI
 
 
 def _ready_image(plan: RunPlan, report: Progress) -> GuestImage:
-    if find_image(plan.guest) is None:
-        # Before anything is fetched and built for it in vain.
-        require_qemu(plan.qemu, plan.cpu_model)
     if plan.system is not None:
         return ready_own_image(plan.guest, plan.system, report, plan.qemu)
     return ready_image(plan.guest, report)
