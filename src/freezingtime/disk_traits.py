@@ -70,10 +70,10 @@ class DiskTraits:
                     f"{self.logical_block_bytes} bytes, and below 2GiB"
                 )
         if self.rpm not in (None, 0) and not RPM_LEAST <= (self.rpm or 0) <= RPM_MOST:
-            raise InputError(f"{self.rpm} turns a minute: must be 0, or {RPM_LEAST} to {RPM_MOST}")
+            raise InputError(f"rotation rate {self.rpm}: must be 0, or {RPM_LEAST} to {RPM_MOST}")
         if self.model_name is not None and not _MODEL_NAME.fullmatch(self.model_name):
             raise InputError(
-                f"model name {self.model_name!r}: must be 1 to 40 printable characters of ASCII"
+                f"model name {self.model_name!r}: must be 1 to 40 printable ASCII characters"
             )
 
     @property

@@ -16,7 +16,9 @@ from freezingtime.store.cache import cache_directory, require_writable_cache
 from freezingtime.vm.qemu.probe import probe, probe_others
 from freezingtime.vm.qemu.program import QemuProgram, find_qemu
 
-_QEMU_CURE = "apt-get install qemu-system-x86, or have --qemu debian:bookworm fetched by a run"
+_QEMU_CURE = (
+    "apt-get install qemu-system-x86, or let 'freezingtime run --qemu debian:bookworm' fetch one"
+)
 _MIN_FREE_BYTES = 1 << 30
 
 
@@ -63,7 +65,7 @@ def _qemu(name: str | None) -> list[Finding]:
         findings = _probe(found, what, hooks)
     others = ", ".join(f"{other.qemu.path} ({other.version})" for other in probe_others(name))
     if others:
-        findings.append(Finding("other QEMUs", State.INFORMATION, f"would do: {others}"))
+        findings.append(Finding("other QEMUs", State.INFORMATION, f"usable: {others}"))
     return findings
 
 
@@ -71,7 +73,7 @@ def _probe(found: QemuProgram, what: str, hooks: str) -> list[Finding]:
     try:
         agent_path()
     except InputError:
-        path = Finding(what, State.INFORMATION, f"{found.path}, not looked at")
+        path = Finding(what, State.INFORMATION, f"{found.path}, not checked")
         return [path, Finding(hooks, State.MISSING, "no agent", "build the agent first")]
     try:
         probed = probe(found)
@@ -108,13 +110,13 @@ def _cache() -> Finding:
     try:
         is_empty = next(cache_directory().glob("images/*"), None) is None
     except FreezingTimeError as error:
-        return Finding("cache", State.MISSING, "none that can be used", str(error))
+        return Finding("cache", State.MISSING, "not usable", str(error))
     try:
         directory = require_writable_cache()
     except FreezingTimeError as error:
         if is_empty:
-            return Finding("cache", State.MISSING, "none that can be used", str(error))
-        return Finding("cache", State.INFORMATION, f"only what is in it can be used: {error}")
+            return Finding("cache", State.MISSING, "not usable", str(error))
+        return Finding("cache", State.INFORMATION, f"read-only: {error}")
     free_bytes = shutil.disk_usage(directory).free
     detail = f"{directory}, {free_bytes / (1 << 30):.1f} GiB free"
     if free_bytes < _MIN_FREE_BYTES:
@@ -128,7 +130,7 @@ def _image() -> Finding:
         if image is None:
             require_writable_cache()
     except FreezingTimeError as error:
-        return Finding("guest image", State.MISSING, "none that can be used", str(error))
+        return Finding("guest image", State.MISSING, "not usable", str(error))
     if image is None:
         detail = "not built yet; the first run builds it, or: freezingtime image build"
         return Finding("guest image", State.INFORMATION, detail)

@@ -81,7 +81,7 @@ def serve(
         except OSError as error:
             raise InputError(
                 f"--socket {socket_path}: {error.strerror or error}; "
-                "name a path in a directory that you may write to"
+                "name a path in a writable directory"
             ) from error
 
         emulator = Emulator([disk], clock, server)
@@ -119,7 +119,9 @@ def _make_way(socket_path: Path) -> None:
         if not socket_path.exists():
             return
         if not socket_path.is_socket():
-            raise InputError(f"--socket {socket_path}: exists and is no socket; name another path")
+            raise InputError(
+                f"--socket {socket_path}: exists and is not a socket; name another path"
+            )
         if _is_dead(socket_path):
             socket_path.unlink()
             return
@@ -173,5 +175,5 @@ def _ending_on_signals(end: Callable[[], None], totals: Totals) -> Iterator[None
 def _stuck(totals: Totals) -> RunError:
     disk = totals.device_at_work
     if disk is None:
-        return RunError("the server was ended before it had come to an end by itself")
-    return RunError(f"the device of {disk} does not return from a call; the server was ended")
+        return RunError("the server did not stop by itself and was ended")
+    return RunError(f"the device of {disk} hangs in a call; the server was ended")

@@ -40,8 +40,8 @@ _SIZE_UNITS_BYTES = {
 _RATE_UNITS_HZ = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 _TIME_HELP = "a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
-_SIZE_HELP = "a number of bytes with or without a unit, such as 512, 4KiB, 1GiB or 1GB"
-_RATE_HELP = "a number per second with or without a prefix (k, M, G), such as 500M or 2.5G"
+_SIZE_HELP = "a number of bytes with an optional unit, such as 512, 4KiB, 1GiB or 1GB"
+_RATE_HELP = "a number per second with an optional prefix (k, M, G), such as 500M or 2.5G"
 
 # The digits are bounded so that no text costs much to refuse.
 _QUANTITY = re.compile(r"([0-9]{1,24}(?:\.[0-9]{1,24})?) ?([A-Za-z\u00b5\u03bc]{0,3})")

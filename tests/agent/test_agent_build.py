@@ -33,7 +33,7 @@ def test_an_agent_of_other_sources_is_refused(installed: Path, change: str) -> N
         (installed / "qemu" / "new.c").write_text("int new;\n")
     else:
         (installed / "ours" / "time" / "hold.c").unlink()
-    with pytest.raises(InputError, match=r"made of other sources .*'make setup'"):
+    with pytest.raises(InputError, match=r"built from different sources .*'make setup'"):
         agent.agent_path()
 
 

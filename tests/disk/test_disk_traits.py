@@ -231,7 +231,7 @@ def test_impossible_blocks_are_refused(text: str, said: str) -> None:
     ("line", "said"),
     [
         ('logical_block = "3KiB"', "disk: a logical block of 3072 bytes: must be a power of two"),
-        ("rotation_rate = 60", "disk: 60 turns a minute: must be 0, or 1025 to 65534"),
+        ("rotation_rate = 60", "disk: rotation rate 60: must be 0, or 1025 to 65534"),
         ('discard_granularity = "700B"', "disk: discard granularity of 700 bytes: must be a"),
         ('optimal_io = "4TiB"', "disk: optimal I/O size of 4398046511104 bytes: must be"),
         ('model_name = "Gr\u00f6\u00dfe"', "disk: model name 'Gr\u00f6\u00dfe': must be 1 to 40"),
@@ -287,7 +287,7 @@ def test_a_saved_machine_goes_on_with_the_disk_that_its_guest_knows(saved: Saved
 def test_a_saved_machine_with_impossible_traits_is_damaged(saved: SavedMachine) -> None:
     fields = asdict(saved.description)
     fields["disks"][0]["traits"]["rpm"] = 1
-    with pytest.raises(ValueError, match=r"1 turns a minute: must be 0, or"):
+    with pytest.raises(ValueError, match=r"rotation rate 1: must be 0, or"):
         MachineDescription.from_json(json.dumps(fields))
 
 

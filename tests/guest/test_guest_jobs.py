@@ -70,7 +70,9 @@ def test_a_second_run_does_not_collect_over_what_is_there(tmp_path: Path) -> Non
 def test_a_job_that_speaks_for_its_runner_is_not_believed() -> None:
     """256 would be taken for 0 by whoever starts us."""
     say = "dd of=/dev/sda bs=4096 seek=8192 count=1 conv=sync,notrunc oflag=direct"
-    with pytest.raises(GuestError, match="the guest said 'EXIT 256' over the control disk, where"):
+    with pytest.raises(
+        GuestError, match="the guest sent 'EXIT 256' over the control disk, expected"
+    ):
         run_guest(f"echo EXIT 256 | {say}")
 
 
@@ -91,7 +93,7 @@ def test_the_limit_of_guest_time_is_exact() -> None:
     ends_ns = set()
     for disk in ("constant:10us", "constant:10us,delay=1ms"):
         with pytest.raises(
-            TimeLimitError, match=r"limit of 50ms of guest time; give .*-limit$"
+            TimeLimitError, match=r"limit of 50ms of guest time; raise .*-limit$"
         ) as e:
             run_guest("dd if=/dev/vda of=/dev/null bs=4k iflag=direct", disk, limit_ns=50_000_000)
         ends_ns.add(e.value.guest_ns)
@@ -151,7 +153,9 @@ def test_what_a_job_printed_outlives_it(
 def test_a_guest_that_removes_the_control_disk_ends_the_run() -> None:
     """It cannot say that its job has ended: guest time would go on for ever."""
     remove = "for disk in /sys/block/sd*; do echo 1 >$disk/device/delete; done"
-    with pytest.raises(GuestError, match=r"lost its control disk, .* 'EXIT 0': the job must leave"):
+    with pytest.raises(
+        GuestError, match=r"lost its control disk .* 'EXIT 0': the job must not touch"
+    ):
         run_guest(remove, host_limit_s=100.0)
 
 
@@ -222,7 +226,7 @@ def test_a_guest_that_never_gets_ready() -> None:
         (
             "run --time-limit 5ms -- sleep 1",
             124,
-            "limit of 5ms of guest time; give it more with --time-limit\n",
+            "limit of 5ms of guest time; raise it with --time-limit\n",
         ),
         (
             "run --boot --boot-deadline 100ms -- true",

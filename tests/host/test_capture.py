@@ -59,7 +59,7 @@ def test_what_cannot_be_kept_is_said_and_is_in_nobodys_way(
     print_much(stdout, 4 * MIB)  # would wait for ever if the pipe stayed full
     stdout.take()
     for look in (captures.check, stdout.read_new, stdout.read_all):
-        with pytest.raises(RunError, match=r"the output cannot be kept in .*: No space left"):
+        with pytest.raises(RunError, match=r"the output cannot be stored in .*: No space left"):
             look()
 
 

@@ -56,7 +56,7 @@ def test_whatever_is_missing_has_a_cure(host: Path) -> None:
     assert set(missing) >= {"QEMU", "QEMU's hooks"}
     assert all(found.cure for found in missing.values())
     assert missing["QEMU"].cure.startswith(
-        "apt-get install qemu-system-x86, or have --qemu debian:"
+        "apt-get install qemu-system-x86, or let 'freezingtime run --qemu debian:"
     )
     assert list(host.iterdir()) == []
 
@@ -67,7 +67,7 @@ def test_what_is_no_program_is_reported(host: Path, content: str) -> None:
     (host / QEMU).chmod(0o755)
     found = finding("QEMU")
     assert found.state is State.MISSING
-    assert found.detail.startswith(f"{host / QEMU}: is no program for Linux (")
+    assert found.detail.startswith(f"{host / QEMU}: is not a Linux program (")
     assert finding("QEMU's hooks").state is State.MISSING
 
 
@@ -93,7 +93,7 @@ def test_another_qemu_of_this_host_that_would_do_is_named(
     monkeypatch.setenv("PATH", f"{host}:{other}")
     monkeypatch.setattr(qemu_probe, "_PLACES", ())
     assert finding("QEMU").state is State.MISSING
-    assert finding("other QEMUs").detail.startswith(f"would do: {other / QEMU} (")
+    assert finding("other QEMUs").detail.startswith(f"usable: {other / QEMU} (")
 
 
 def test_without_an_agent_the_cure_is_to_build_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_cache_that_cannot_be_used_is_reported(monkeypatch: pytest.MonkeyPatch
     for what in ("cache", "guest image"):
         found = finding(what)
         assert found.state is State.MISSING
-        assert "set XDG_CACHE_HOME to a directory that you may write to" in found.cure
+        assert "set XDG_CACHE_HOME to a writable directory" in found.cure
 
 
 def test_a_nearly_full_cache_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,4 +153,7 @@ def test_the_status_says_whether_anything_is_missing(
     assert freezingtime("doctor").returncode == 0
     ended = freezingtime("doctor", environment={"PATH": str(tmp_path)})
     assert ended.returncode == 1
-    assert "\nQEMU: apt-get install qemu-system-x86, or have --qemu debian:" in ended.stdout
+    assert (
+        "\nQEMU: apt-get install qemu-system-x86, or let 'freezingtime run --qemu debian:"
+        in ended.stdout
+    )

@@ -67,8 +67,8 @@ def test_an_image_in_another_form_is_no_medium(form: str, writable: str, tmp_pat
     raw = tmp_path / "disk.raw"
     boot = f", boot it with --guest {path}" if form.startswith("qcow") else ""
     assert str(caught.value) == (
-        f"--disk: medium=file:{path}: is {MADE_BY_QEMU[form]}, not the bytes of a disk; make a raw "
-        f"one with 'qemu-img convert -O raw {path} {raw}'{boot}, or, if a guest has written that "
+        f"--disk: medium=file:{path}: is {MADE_BY_QEMU[form]}, not a raw image; convert it "
+        f"with 'qemu-img convert -O raw {path} {raw}'{boot}, or, if a guest wrote that "
         "to a raw disk, add format=raw"
     )
     assert path.read_bytes() == before
@@ -153,9 +153,7 @@ def test_a_cure_cures_whatever_the_file_is_called(
 def test_compressed_disks_are_refused_and_other_data_is_a_disks(tmp_path: Path) -> None:
     path = tmp_path / "disk.img.gz"
     path.write_bytes(gzip.compress(bytes(1 << 20)).ljust(4096, b"\0"))
-    with pytest.raises(
-        InputError, match=f"is gzip, not the bytes of a disk; .*'gzip -dc < {path} > "
-    ):
+    with pytest.raises(InputError, match=f"is gzip, not a raw image; .*'gzip -dc < {path} > "):
         FileMedium(path, writable=False)
     for form in FORMATS:
         if form.kind not in (FileKind.DISK_IMAGE, FileKind.COMPRESSED):

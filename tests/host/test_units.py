@@ -89,7 +89,7 @@ def test_a_bad_size_is_named_and_shown_how_to_write(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_size_bytes(text)
     assert str(caught.value) == (
-        f"bad size {text!r}: write a number of bytes with or without a unit, "
+        f"bad size {text!r}: write a number of bytes with an optional unit, "
         "such as 512, 4KiB, 1GiB or 1GB"
     )
 

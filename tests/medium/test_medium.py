@@ -254,7 +254,7 @@ def test_memory_of_a_bad_size_is_refused(size_bytes: int) -> None:
 
 
 def test_more_memory_than_can_be_mapped_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^memory: cannot map 4194304TiB \(.*take a smaller"):
+    with pytest.raises(InputError, match=r"^memory: cannot map 4194304TiB \(.*use a smaller"):
         MemoryMedium(2**62)
 
 
@@ -316,7 +316,9 @@ def test_short_transfers_are_completed(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_file_that_shrinks_is_a_failure_that_names_it(tmp_path: Path, opener: OpenMedium) -> None:
     with closing(opener(tmp_path)) as medium:
         os.truncate(tmp_path / "disk.img", 512)
-        with pytest.raises(OSError, match=r"disk\.img: cannot read 4096 bytes at 8192: .* short"):
+        with pytest.raises(
+            OSError, match=r"disk\.img: cannot read 4096 bytes at 8192: .* truncated"
+        ):
             medium.read(8192, 4096)
 
 
@@ -487,14 +489,14 @@ def test_a_file_is_told_from_one_in_its_place(
         (tmp_path / "moved").rename(path)
         assert medium.displacement() is None
         os.truncate(path, medium.size_bytes - 1)
-        assert medium.displacement() == f"file:{path.name} was cut short while it was in use"
+        assert medium.displacement() == f"file:{path.name} was truncated while it was in use"
 
 
 @pytest.mark.parametrize(
     ("error", "said"),
     [
         (errno.EACCES, "permission denied; allow it with 'chmod u+rw "),
-        (errno.EROFS, "is on a read-only file system; do without writable=yes"),
+        (errno.EROFS, "is on a read-only file system; omit writable=yes"),
         (errno.EBUSY, "is mounted or part of another device; unmount it"),
         (errno.ELOOP, "cannot be opened (Too many levels of symbolic links); name a readable"),
     ],
@@ -727,5 +729,5 @@ def test_changes_cut_short_are_refused(tmp_path: Path) -> None:
         medium.save_changes(changes)
         for cut_bytes in (1, 4090):
             cut = io.BytesIO(changes.getvalue()[:-cut_bytes])
-            with pytest.raises(ValueError, match="cut short"):
+            with pytest.raises(ValueError, match="truncated"):
                 medium.load_changes(cut)

@@ -184,7 +184,7 @@ def test_the_deadline_names_medium_request_and_cure(
         queue.wait(queue.start(read(8192)))
     assert str(raised.value) == (
         "memory has not finished a read of 4096 bytes at 8192 within 0.01 s; "
-        "raise --medium-deadline if it is only slow"
+        "raise --medium-deadline if it is merely slow"
     )
 
 

@@ -577,7 +577,7 @@ def test_a_path_that_is_no_socket_is_left_alone(freezingtime: RunProgram, tmp_pa
     ended = freezingtime("serve", "constant:10us", "--socket", path)
     assert ended.returncode == 2
     assert ended.stderr == (
-        f"freezingtime: --socket {path}: exists and is no socket; name another path\n"
+        f"freezingtime: --socket {path}: exists and is not a socket; name another path\n"
     )
     assert path.read_text() == "data"
 
@@ -589,7 +589,7 @@ def test_a_path_that_cannot_be_is_refused(
     ended = freezingtime("serve", "constant:10us", "--socket", tmp_path / name)
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"freezingtime: --socket {tmp_path / name}: ")
-    assert ended.stderr.endswith("; name a path in a directory that you may write to\n")
+    assert ended.stderr.endswith("; name a path in a writable directory\n")
     assert list(tmp_path.iterdir()) == []
 
 

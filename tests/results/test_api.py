@@ -134,9 +134,9 @@ class TestReplay:
     @pytest.mark.parametrize(
         ("source", "options", "problem"),
         [
-            (WORKLOAD, {"devices": []}, "devices: must be a list of one or more"),
+            (WORKLOAD, {"devices": []}, "devices: must be a non-empty list"),
             (WORKLOAD, {"devices": FAST}, "devices: must be a list"),
-            (WORKLOAD, {"devices": [FAST, FAST]}, "each named once"),
+            (WORKLOAD, {"devices": [FAST, FAST]}, "without duplicates"),
             (WORKLOAD, {"devices": ["none-such"]}, "--device none-such: "),
             (WORKLOAD, {"devices": [FAST], "closed_loop": 3}, "are for traces; leave them out"),
             ("none.trace", {"devices": [FAST]}, "none.trace: "),

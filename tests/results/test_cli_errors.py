@@ -144,13 +144,16 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
         ("serve constant:1us --socket s --out /dev/null", "--out /dev/null: is no file; name a"),
         ("export", "missing argument 'RUN'; see 'freezingtime export --help'"),
         ("export . --format csv", "missing option '--out'"),
-        ("export . --format xml -o x", "--format xml: unknown format; there is: csv, fio-lat, "),
+        ("export . --format xml -o x", "--format xml: unknown format; available: csv, fio-lat, "),
         ("export . --format csv -o x", ".: no run there: it has no requests.parquet; name a run"),
         ("export nowhere --format csv -o x", "nowhere: no such file; name a run's directory or"),
         ("replay nowhere --device constant:1us", "nowhere: No such file or directory; name a"),
         ("replay . --device constant:1us", ".: no run there: it has no requests.parquet; name a"),
         ("image", "see 'freezingtime image --help'"),
-        ("image build nosuch", "image build nosuch: unknown kind of image; there is: mini, debian"),
+        (
+            "image build nosuch",
+            "image build nosuch: unknown kind of image; available: mini, debian",
+        ),
         ("image nosuch", "no such command 'nosuch'; see 'freezingtime image --help'"),
         ("image remove", "see 'freezingtime image remove --help'"),
         ("doctor extra", "(extra); see 'freezingtime doctor --help'"),
@@ -268,7 +271,7 @@ def test_a_file_on_a_read_only_mount_is_not_writable(
         subprocess.run(["mount", "-o", "remount,ro", directory], check=True)
         spec = f"medium=file:{directory}/disk.raw,writable=yes"
         line = complaint(freezingtime, *on_disk("run", spec))
-        assert "is on a read-only file system; do without writable=yes" in line
+        assert "is on a read-only file system; omit writable=yes" in line
 
 
 def test_a_file_in_use_is_refused(freezingtime: RunProgram, disk: Path) -> None:
@@ -315,7 +318,7 @@ def test_without_qemu_the_cure_is_named(freezingtime: RunProgram, tmp_path: Path
     [
         ("/bin/true", "this QEMU does not export "),
         ("/bin/false", "this QEMU does not export "),
-        ("/bin/sh", "prints no version as QEMU does; "),
+        ("/bin/sh", "prints no QEMU version; "),
     ],
 )
 def test_a_program_that_is_no_qemu_is_refused(
@@ -335,7 +338,7 @@ def test_a_qemu_that_cannot_be_executed_is_refused(
     program.write_bytes(b"\x7fELF, but not really")
     program.chmod(0o755)
     line = complaint(freezingtime, "run", "--quiet", "--qemu", program, "--", "true")
-    assert line.startswith(f"{program}: is no program for Linux ")
+    assert line.startswith(f"{program}: is not a Linux program ")
     assert CURE in line
 
 
@@ -345,7 +348,7 @@ def test_a_cache_that_cannot_be_made_is_refused(freezingtime: RunProgram, argume
     environment = {"XDG_CACHE_HOME": "/proc/nosuch"}
     line = complaint(freezingtime, *arguments.split(), environment=environment)
     assert line.startswith("cannot write to the cache directory /proc/nosuch/freezingtime (")
-    assert line.endswith("): set XDG_CACHE_HOME to a directory that you may write to")
+    assert line.endswith("): set XDG_CACHE_HOME to a writable directory")
 
 
 @pytest.mark.parametrize("arguments", ["run -- true", "image list", "snapshot list", "doctor"])
@@ -364,7 +367,7 @@ def test_a_cache_of_another_user_is_refused(
     assert ended.returncode in (1, BAD_INPUT)
     assert (
         f"cannot read the cache directory {cache}/freezingtime (Permission denied): "
-        "set XDG_CACHE_HOME to a directory of your own"
+        "set XDG_CACHE_HOME to a directory that you own"
     ) in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
 
@@ -376,7 +379,7 @@ def test_a_read_only_cache_is_refused(freezingtime: RunProgram, tmp_path: Path) 
         environment = {"XDG_CACHE_HOME": str(directory)}
         line = complaint(freezingtime, "run", "--", "true", environment=environment)
         assert "Read-only file system" in line
-        assert line.endswith("): set XDG_CACHE_HOME to a directory that you may write to")
+        assert line.endswith("): set XDG_CACHE_HOME to a writable directory")
 
 
 def test_removing_an_image_that_is_not_there(freezingtime: RunProgram, tmp_path: Path) -> None:
@@ -405,7 +408,7 @@ def test_a_full_scratch_ends_the_run_and_names_the_medium(
         assert list(scratch.iterdir()) == []
     assert f"copy-on-write file in {scratch}: cannot write" in line
     assert line.endswith(
-        "No space left on device; free some space there, or set TMPDIR to a directory that has more"
+        "No space left on device; free space there, or set TMPDIR to a larger directory"
     )
     assert disk.read_bytes().count(0) == 64 << 20
 

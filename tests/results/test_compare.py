@@ -179,8 +179,8 @@ def test_a_share_is_exact(share: Fraction, a: int) -> None:
 @pytest.mark.parametrize(
     ("condition", "problem"),
     [
-        ("p98 > +5%", "unknown metric 'p98'; there is: guest_time, requests, count"),
-        ("trim.p99 > +5%", "unknown operation 'trim'; there is: all, read"),
+        ("p98 > +5%", "unknown metric 'p98'; available: guest_time, requests, count"),
+        ("trim.p99 > +5%", "unknown operation 'trim'; available: all, read"),
         ("p99 > 5%", "5%: a share is a change; write \\+5% or -5%"),
         ("p99 > 5", "bad time '5'"),
         ("p99 > +5 %", "cannot be read; write"),

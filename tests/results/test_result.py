@@ -43,9 +43,9 @@ def test_what_was_opened_again_has_the_output_alone(tmp_path: Path) -> None:
 def test_figures_that_are_not_valid(tmp_path: Path) -> None:
     late = result(tmp_path / "run", 0, "", "", valid=False)
     assert late._repr_html_().startswith(
-        "<p><strong>the figures are NOT VALID</strong></p>\n<table"
+        "<p><strong>the results are NOT VALID</strong></p>\n<table"
     )
-    assert repr(late).startswith("<Result the figures are NOT VALID: ")
+    assert repr(late).startswith("<Result the results are NOT VALID: ")
 
 
 def test_a_good_one_shows_its_summary_only(tmp_path: Path) -> None:

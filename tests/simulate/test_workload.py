@@ -69,13 +69,13 @@ def test_defaults() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "empty: unknown pattern; there is: read, write, rw, randread, randwrite, randrw"),
-        ("seqread", "seqread: unknown pattern; there is: read, write, rw, "),
-        ("read,qq=1", "qq=1: unknown key; there is: bs, qd, queue, think, rate, "),
-        ("read,", "empty field: unknown key; there is: bs, "),
+        ("", "empty: unknown pattern; available: read, write, rw, randread, randwrite, randrw"),
+        ("seqread", "seqread: unknown pattern; available: read, write, rw, "),
+        ("read,qq=1", "qq=1: unknown key; available: bs, qd, queue, think, rate, "),
+        ("read,", "empty field: unknown key; available: bs, "),
         ("read,bs", "bs: has no value; write bs=VALUE"),
         ("read,qd=1,qd=2", "qd=2: qd= stands twice; keep one of them"),
-        ("read,bs=4x", "bs=4x: bad size '4x': write a number of bytes with or without a unit"),
+        ("read,bs=4x", "bs=4x: bad size '4x': write a number of bytes with an optional unit"),
         ("read,bs=0", "bs=0: must be from 512 bytes to 1073741824 bytes"),
         ("read,bs=1000", "bs=1000: must be a multiple of 512 bytes"),
         ("read,bs=4k/60:8k/30", "bs=4k/60:8k/30: percentages must add up to 100, such as"),

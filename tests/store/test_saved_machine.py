@@ -95,7 +95,7 @@ class TestIdentity:
         others = {
             "it has 1GiB of memory, not 512MiB": replace(config, memory_bytes=1 << 30),
             "it has 2 CPUs, not 1": replace(config, cpu_count=2),
-            "QEMU's binary is another": replace(config, qemu=str(qemu)),
+            "the QEMU binary differs": replace(config, qemu=str(qemu)),
         }
         for said, other in others.items():
             assert other.identity().key != machine.key
@@ -108,9 +108,9 @@ class TestIdentity:
             f"image is {machine.image_id[:12]}, not 000000000000": replace(
                 machine, image_id="0" * 64
             ),
-            "agent was made of other sources": replace(machine, agent="other"),
+            "agent was built from different sources": replace(machine, agent="other"),
             "its CPU is v1, not v3": replace(machine, cpu_model="v3"),
-            "kernel's arguments": replace(machine, board="other"),
+            "kernel arguments": replace(machine, board="other"),
         }.items():
             (difference,) = machine.differences(was)
             assert said in difference
@@ -185,8 +185,8 @@ class TestUnusable:
         assert lines[1][-1] == "disk1=1MiB"
         assert len(lines) == 2
         assert listed.stderr == (
-            "freezingtime: skipped older: its format is 2, not 3: another version of freezingtime "
-            "wrote it; remove it with 'freezingtime snapshot remove older'\n"
+            "freezingtime: skipped older: its format is 2, not 3: written by another version of "
+            "freezingtime; remove it with 'freezingtime snapshot remove older'\n"
         )
         used = freezingtime("run", "--from", "older", "--", "true", environment=environment)
         assert used.returncode == 2
@@ -232,7 +232,7 @@ class TestCheck:
             pytest.raises(
                 InputError,
                 match=r"--from x: the snapshot is damaged \(state: its checksum is .*\), and "
-                r"nothing here can make it again: remove it with 'freezingtime snapshot remove x'",
+                r"cannot be rebuilt: remove it with 'freezingtime snapshot remove x'",
             ),
         ):
             saved.check(cleanup)
@@ -254,7 +254,7 @@ class TestCheck:
         save("x")
         with contextlib.ExitStack() as cleanup:
             find_saved("x").check(cleanup)
-            with pytest.raises(InputError, match="snapshot remove x: a run is using it"):
+            with pytest.raises(InputError, match="snapshot remove x: in use by a run"):
                 remove_saved("x")
         remove_saved("x")
         with pytest.raises(InputError, match="there is no snapshot 'x', only: none"):

@@ -141,7 +141,7 @@ def test_saving_has_no_limit_while_it_comes_on(
         save_state(execute, tmp_path / "state")
         assert next(answers) == 101
     else:
-        with pytest.raises(RunError, match=r"not come on for 0 s; 1 bytes are saved"):
+        with pytest.raises(RunError, match=r"made no progress for 0 s; 1 bytes are saved"):
             save_state(execute, tmp_path / "state")
 
 

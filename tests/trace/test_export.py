@@ -320,14 +320,14 @@ def test_killed_run_can_be_exported_and_is_said_to_be_one(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("csv", "out", "vda"), "--disk vda: no such disk in DIR/record; there is: data, log"),
+        (("csv", "out", "vda"), "--disk vda: no such disk in DIR/record; available: data, log"),
         (
             ("blkparse", "out", None),
             "DIR/record: has requests of several disks; choose with --disk: data, log",
         ),
         (
             ("xml", "out", "data"),
-            f"--format xml: unknown format; there is: {', '.join(EXPORT_FORMATS)}",
+            f"--format xml: unknown format; available: {', '.join(EXPORT_FORMATS)}",
         ),
         (
             ("csv", "record", None),

@@ -255,8 +255,8 @@ def test_percentiles_are_joined_by_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "log: has no latencies: it is empty; there is: "),
-        ("hello\n", "log: has no latencies: it begins with 'hello'; there is: "),
+        ("", "log: has no latencies: it is empty; available: "),
+        ("hello\n", "log: has no latencies: it begins with 'hello'; available: "),
         ("fio version 3 iolog\n", "log: has no latencies: it begins with 'fio version 3 iolog'"),
         ("op,size,latency\nread,4096\n", "log:2: line 'read,4096': must have 3 fields"),
         ("op,size,latency_us\nread,4096,-1\n", "log:2: latency_us '-1': must be a decimal number"),
@@ -280,7 +280,7 @@ def test_what_is_wrong_is_named(text: str, expected: str, tmp_path: Path) -> Non
 
 def test_a_disk_that_is_not_there_is_named(tmp_path: Path) -> None:
     found = complaint(tmp_path, BLKPARSE, disk="9,9")
-    assert found == "--trace-disk 9,9: no such disk in log; there is: 8,0"
+    assert found == "--trace-disk 9,9: no such disk in log; available: 8,0"
     assert len(read(tmp_path, BLKPARSE, disk="8,0")) == 3
 
 

@@ -337,7 +337,7 @@ def test_choice_of_a_disk(tmp_path: Path) -> None:
     assert complaint(path) == (
         "DIR/r: has requests of several disks; choose with --disk: data, log"
     )
-    assert complaint(path, "vda") == ("--disk vda: no such disk in DIR/r; there is: data, log")
+    assert complaint(path, "vda") == ("--disk vda: no such disk in DIR/r; available: data, log")
     write_record(path, [completed()])
     assert complaint(path, "log") == "DIR/r: no request of disk log in it; name another record"
 

@@ -325,7 +325,7 @@ def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
         "trace: has 2 disks; choose with --trace-disk: 0 (2 requests), 1 (1 requests)"
     )
     assert complaint(tmp_path, text, disk="2") == (
-        "--trace-disk 2: no such disk in trace; there is: 0 (2 requests), 1 (1 requests)"
+        "--trace-disk 2: no such disk in trace; available: 0 (2 requests), 1 (1 requests)"
     )
 
 
@@ -578,7 +578,7 @@ def test_unknown_content_and_unknown_format(tmp_path: Path) -> None:
         "trace: no format begins with 'hello world'; name one with --format: record, iolog, "
     )
     assert complaint(tmp_path, "x\n", format_name="xyz").startswith(
-        "--format xyz: unknown format; there is: record, iolog, "
+        "--format xyz: unknown format; available: record, iolog, "
     )
     assert complaint(tmp_path, "x\n", format_name="csv:time,offset,size").startswith(
         "--format csv:time,offset,size: has no column of operation; it is one of: iotype, "

@@ -110,7 +110,7 @@ def test_one_with_control_flow_integrity(tmp_path: Path, landing: str) -> None:
 
 def test_one_of_another_architecture(tmp_path: Path) -> None:
     program = of_another_architecture(tmp_path / "qemu")
-    assert "is a program for another CPU (aarch64)" in refusal(program)
+    assert "is built for another CPU (aarch64)" in refusal(program)
 
 
 def test_one_that_is_static(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_script(tmp_path: Path) -> None:
 
 
 def test_a_program_that_is_no_qemu() -> None:
-    assert "prints no version" in refusal(QemuProgram(Path("/bin/sh")))
+    assert "prints no QEMU version" in refusal(QemuProgram(Path("/bin/sh")))
 
 
 def test_one_for_another_guest(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_one_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         "unsigned sleep(unsigned);\n"
         "__attribute__((constructor)) static void hang(void) { sleep(600); }\n",
     )
-    assert "has not ended after 0.2 s" in refusal(hanging)
+    assert "did not end within 0.2 s" in refusal(hanging)
 
 
 @pytest.mark.parametrize("missing", ["usr/bin/qemu-system-x86_64", "ld-linux-x86-64.so.2"])
@@ -153,7 +153,7 @@ def test_a_directory_that_lacks_something(tmp_path: Path, missing: str) -> None:
     binary.parent.mkdir(parents=True)
     if missing != "usr/bin/qemu-system-x86_64":
         shutil.copy("/bin/true", binary)
-    with pytest.raises(InputError, match=re.escape(f"--qemu {tmp_path}: holds no {missing}; ")):
+    with pytest.raises(InputError, match=re.escape(f"--qemu {tmp_path}: contains no {missing}; ")):
         find_qemu(str(tmp_path))
 
 
@@ -170,7 +170,7 @@ def test_the_environment_names_one(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         (lambda path: compile_program(path, ""), "this QEMU does not export icount_get"),
         (lambda path: compile_program(path, "", "-static"), "is linked statically"),
-        (of_another_architecture, "is a program for another CPU (aarch64)"),
+        (of_another_architecture, "is built for another CPU (aarch64)"),
     ],
     ids=["exports nothing", "static", "another architecture"],
 )
@@ -187,7 +187,7 @@ def test_a_run_with_one_that_will_not_do_ends_before_anything_is_fetched_or_writ
     (line,) = ended.stderr.splitlines()
     assert f"{program}: {said}" in line
     assert f"; {CURE}; on this host --qemu {installed} (" in line
-    assert line.endswith(" would do")
+    assert line.endswith(" works")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [program]
     assert not (tmp_path / "out").exists()
 
@@ -200,7 +200,7 @@ def test_a_suite_that_was_not_fetched_is_said_to_be_none(
     (tmp_path / "freezingtime" / "qemus").mkdir(parents=True)
     (tmp_path / "freezingtime" / "images").mkdir()
     with pytest.raises(
-        InputError, match=f"^{re.escape(name)}: is not there yet; 'freezingtime run --qemu "
+        InputError, match=f"^{re.escape(name)}: not fetched yet; 'freezingtime run --qemu "
     ):
         find_qemu(name)
 

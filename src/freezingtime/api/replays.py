@@ -63,7 +63,7 @@ def replay(
     source = _source(trace_or_workload, closed_loop, Fraction(speed_up), format, trace_disk, hints)
     texts = [] if isinstance(devices, str) else [disk_text(device) for device in devices]
     if not texts or len(set(texts)) < len(texts):
-        raise InputError("devices: must be a list of one or more, each named once")
+        raise InputError("devices: must be a non-empty list without duplicates")
     output = OutputPath(out, RECORD_NAME)
     refuse_to_overwrite(source, output.path)
     summaries: dict[str, list[LatencySummary]] = {}

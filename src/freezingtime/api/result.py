@@ -184,7 +184,7 @@ class Result:
         if self.exit_status:
             problems.append(f"the job FAILED with exit status {self.exit_status}")
         if self.valid is False:
-            problems.append("the figures are NOT VALID")
+            problems.append("the results are NOT VALID")
         return problems
 
 

@@ -76,7 +76,7 @@ def decode_report(message: bytes) -> Report:
         raise RunError(f"the agent sent {len(message)} bytes; a report has at least {REPORT.size}")
     magic, version, flags, now_ns, warped_ns, stamp_count, _ = REPORT.unpack_from(message)
     if magic != MAGIC or version != VERSION:
-        raise RunError("the agent speaks another version; reinstall freezingtime")
+        raise RunError("the agent has a different protocol version; reinstall freezingtime")
     if len(message) != REPORT.size + stamp_count * STAMP.size:
         raise RunError(f"the agent announced {stamp_count} stamps in {len(message)} bytes")
     stamps = [Stamp._make(fields) for fields in STAMP.iter_unpack(message[REPORT.size :])]

@@ -197,7 +197,7 @@ class VirtualClock(Clock):
             self._poller.poll(_RECEIVE_POLL_S)
             if patience.is_over:
                 raise RunError(
-                    f"disk {disk}: a request stamped at {time_ns} ns has not come in "
+                    f"disk {disk}: a request stamped at {time_ns} ns was not received "
                     f"within {_RECEIVE_DEADLINE_S:.0f} s"
                 )
         request, channel = taken

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where in the guest a disk is to be mounted before the job: ``mount=PATH[,fs=NAME]``."""
+"""Mount point of a disk in the guest before the job: ``mount=PATH[,fs=NAME]``."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class MediumQueue:
             raise RunError(
                 f"{self.medium.describe()} has not finished a {request.operation.name.lower()} of "
                 f"{request.length_bytes} bytes at {request.offset_bytes} within "
-                f"{self._deadline_s:g} s; raise --medium-deadline if it is only slow"
+                f"{self._deadline_s:g} s; raise --medium-deadline if it is merely slow"
             )
         return time.perf_counter_ns() - start_ns
 

@@ -25,10 +25,10 @@ TAIL_BYTES = 512
 class FileKind(Enum):
     """Kind of a foreign file."""
 
-    DISK_IMAGE = "a disk in another form"
+    DISK_IMAGE = "a disk image"
     COMPRESSED = "anything, compressed"
-    RECORDING = "what a tracer recorded"
-    DATA = "data of another kind"
+    RECORDING = "a binary trace"
+    DATA = "not a disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ XZ = _compressed("xz", b"\xfd7zXZ\0", "xz -dc < {file} > {plain}")
 BZIP2 = _compressed("bzip2", b"BZh", "bzip2 -dc < {file} > {plain}")
 ZSTD = _compressed("zstd", b"\x28\xb5\x2f\xfd", "zstd -dc < {file} > {plain}")
 ZIP = _compressed("a zip archive", b"PK\x03\x04", "unzip {file}")
-BLKTRACE = _recording("a binary trace of blktrace", b"\x07tae", "blkparse -i {file} -o {txt}")
+BLKTRACE = _recording("a binary blktrace trace", b"\x07tae", "blkparse -i {file} -o {txt}")
 
 FORMATS = (
     QCOW2,
@@ -116,17 +116,17 @@ FORMATS = (
     _compressed("lz4", b"\x04\x22\x4d\x18", "lz4 -dc < {file} > {plain}"),
     BLKTRACE,
     _recording(
-        "a binary trace of blktrace of a big-endian machine",
+        "a binary blktrace trace from a big-endian machine",
         b"eat\x07",
         "blkparse -i {file} -o {txt}",
     ),
     _recording(
-        "a recording of perf", b"PERFILE2", "perf script -i {file} -F comm,pid,time,event,trace"
+        "a perf recording", b"PERFILE2", "perf script -i {file} -F comm,pid,time,event,trace"
     ),
-    _recording("a recording of trace-cmd", b"\x17\x08Dtracing", "trace-cmd report -i {file}"),
+    _recording("a trace-cmd recording", b"\x17\x08Dtracing", "trace-cmd report -i {file}"),
     FileFormat("an SQLite database", FileKind.DATA, b"SQLite format 3\0", "sqlite3 -csv {file}"),
     *(
-        FileFormat("a capture of a network", FileKind.DATA, magic, "tshark -r {file}")
+        FileFormat("a network capture", FileKind.DATA, magic, "tshark -r {file}")
         for magic in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4", b"\x4d\x3c\xb2\xa1", b"\x0a\r\r\n")
     ),
     FileFormat("a tar archive", FileKind.DATA, b"ustar", "tar -xf {file}", 257),

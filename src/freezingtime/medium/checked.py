@@ -106,10 +106,10 @@ class CheckedMedium(Medium):
         offset_bytes = block * BLOCK_BYTES
         data = self._base.read(offset_bytes, min(BLOCK_BYTES, self.size_bytes - offset_bytes))
         if block_sum(data) != self._sums.sum_of(block):
-            damage = f"the {len(data)} bytes at {offset_bytes} are not what was written"
+            damage = f"the {len(data)} bytes at {offset_bytes} do not match their checksum"
             self._on_damage(damage)
             raise OSError(errno.EIO, f"{self.describe()} is damaged: {damage}")
         self._checked.add(block)
 
     def _read_only(self) -> OSError:
-        return OSError(errno.EROFS, f"{self.describe()}: is only read")
+        return OSError(errno.EROFS, f"{self.describe()}: is read-only")

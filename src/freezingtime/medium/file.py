@@ -100,12 +100,12 @@ class FileMedium(Medium):
         except FileNotFoundError:
             return f"{self.describe()} was deleted while it was in use"
         except OSError as error:
-            return f"{self.describe()} cannot be found any more ({error.strerror})"
+            return f"{self.describe()} no longer exists ({error.strerror})"
         own = os.fstat(self._fd)
         if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino):
             return f"{self.describe()} was replaced by another file while it was in use"
         if os.lseek(self._fd, 0, os.SEEK_END) < self.size_bytes:
-            return f"{self.describe()} was cut short while it was in use"
+            return f"{self.describe()} was truncated while it was in use"
         return None
 
     def close(self) -> None:
@@ -159,14 +159,14 @@ def _open_cure(path: Path, error: OSError, *, writable: bool) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"permission denied; allow it with 'chmod u+{needed} {quoted}', or use another user"
     if error.errno == errno.EROFS:
-        return "is on a read-only file system; do without writable=yes, or use a copy elsewhere"
+        return "is on a read-only file system; omit writable=yes, or use a copy elsewhere"
     if error.errno == errno.EBUSY:
-        return "is mounted or part of another device; unmount it, or do without writable=yes"
+        return "is mounted or part of another device; unmount it, or omit writable=yes"
     return f"cannot be opened ({error.strerror}); name a readable file or block device"
 
 
 def _refuse_other_forms(fd: int, path: Path) -> None:
-    """Refuse a disk in a form of its own, or compressed; InputError with the cure."""
+    """Refuse a disk image or a compressed file; InputError with the cure."""
     try:
         found = recognize_open(fd, os.lseek(fd, 0, os.SEEK_END))
     except OSError as error:
@@ -175,8 +175,8 @@ def _refuse_other_forms(fd: int, path: Path) -> None:
         return
     boot = f", boot it with --guest {shlex.quote(str(path))}" if found is QCOW2 else ""
     raise InputError(
-        f"file:{path}: is {found.name}, not the bytes of a disk; make a raw one with "
-        f"'{found.command(path)}'{boot}, or, if a guest has written that to a raw disk, "
+        f"file:{path}: is {found.name}, not a raw image; convert it with "
+        f"'{found.command(path)}'{boot}, or, if a guest wrote that to a raw disk, "
         "add format=raw"
     )
 
@@ -212,5 +212,5 @@ def _access(fd: int, path: Path, *, writable: bool, direct: bool) -> FileAccess:
     except OSError as error:
         raise InputError(
             f"file:{path}: no direct I/O on this file system ({error.strerror}); "
-            "do without direct=yes, or move the file"
+            "omit direct=yes, or move the file"
         ) from error

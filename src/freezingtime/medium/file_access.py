@@ -146,10 +146,10 @@ def _write_all(fd: int, offset_bytes: int, data: memoryview, flags: int = 0) -> 
     while data:
         count = os.pwritev(fd, [data], offset_bytes, flags)
         if count == 0:
-            raise OSError(errno.EIO, "no more bytes are taken")
+            raise OSError(errno.EIO, "the file accepts no more data")
         offset_bytes += count
         data = data[count:]
 
 
 def _file_ended() -> OSError:
-    return OSError(errno.EIO, "the file has become too short")
+    return OSError(errno.EIO, "the file was truncated")

@@ -45,7 +45,7 @@ def lock(fd: int, path: Path, *, writable: bool) -> None:
     except OSError as error:
         raise InputError(
             f"file:{path}: cannot be locked ({error.strerror}); "
-            "move it to a file system that has locks"
+            "move it to a file system that supports locks"
         ) from error
     if not is_free:
         raise in_use

@@ -40,7 +40,7 @@ class MemoryMedium(Medium):
         except (OSError, OverflowError) as error:
             raise InputError(
                 f"memory: cannot map {format_size_bytes(size_bytes)} ({error}); "
-                "take a smaller size, or a sparse file"
+                "use a smaller size, or a sparse file"
             ) from error
         self._is_written = False
 

@@ -117,11 +117,11 @@ class OverlayMedium(Medium):
     def _named(self, error: OSError, action: str) -> OSError:
         text = f"copy-on-write file in {self._scratch_dir}: cannot {action}: {error.strerror}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            text += "; free some space there, or set TMPDIR to a directory that has more"
+            text += "; free space there, or set TMPDIR to a larger directory"
         return OSError(error.errno, text)
 
 
 def _whole(data: bytes, length_bytes: int) -> bytes:
     if len(data) < length_bytes:
-        raise ValueError("the saved changes are cut short")
+        raise ValueError("the saved changes are truncated")
     return data

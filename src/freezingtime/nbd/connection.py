@@ -255,7 +255,7 @@ class Connection:
     def _lost(self, error: OSError) -> None:
         # Whoever only wanted to know who listens may go before the handshake is over.
         curious = self._handshake is not None
-        self.close(None if curious else f"the client is gone: {error.strerror}")
+        self.close(None if curious else f"the client disconnected: {error.strerror}")
 
     def settle(self) -> None:
         """After any change: leave if all is done, or watch for what can happen next."""

@@ -42,7 +42,7 @@ class Export:
                 f"a positive multiple of {self.min_block_bytes}"
             )
         if not self.min_block_bytes <= self.preferred_block_bytes <= self.max_block_bytes:
-            raise ValueError(f"export {self.name!r}: block sizes are not in order")
+            raise ValueError(f"export {self.name!r}: block sizes are not in ascending order")
         if len(self.name.encode()) > NBD_MAX_STRING_BYTES:
             raise ValueError(f"export name is longer than {NBD_MAX_STRING_BYTES} bytes")
 

@@ -157,7 +157,7 @@ class ServerHandshake:
 
     def _answer_list(self, option: _Option) -> bytes:
         if option.data:
-            return _reply(option, NBD_REP_ERR_INVALID, "a list request carries no data")
+            return _reply(option, NBD_REP_ERR_INVALID, "a list request must carry no data")
         answers = [
             _reply(option, NBD_REP_SERVER, struct.pack(">I", len(name)) + name)
             for name in (export.name.encode() for export in self._exports.values())
@@ -186,7 +186,7 @@ class ServerHandshake:
 
     def _unknown_export(self, name: str) -> str:
         known = ", ".join(repr(known) for known in self._exports) or "none"
-        return f"unknown export {name[:80]!r}; there is: {known}"
+        return f"unknown export {name[:80]!r}; available: {known}"
 
 
 class _Option(NamedTuple):

@@ -200,7 +200,9 @@ class NbdServer:
         """Drop the client that has been shaking hands for the longest."""
         for connection in self._connections:
             if connection.is_shaking_hands:
-                connection.close("it was shaking hands when there was no room for others")
+                connection.close(
+                    "it had not finished its handshake when other clients needed its place"
+                )
                 return
 
     def _settle_listeners(self) -> None:
@@ -241,7 +243,7 @@ class NbdServer:
             if connection.is_shaking_hands and waited_s > HANDSHAKE_DEADLINE_S:
                 connection.close(f"no handshake within {HANDSHAKE_DEADLINE_S:g} s")
             elif min(connection.stalled_s, watched_s) > stall_s:
-                connection.close(f"it has read and sent nothing that was due for {stall_s:g} s")
+                connection.close(f"it made no progress for {stall_s:g} s")
         if self._connections:
             self._watch_clients()
 

@@ -188,10 +188,10 @@ def _find_fault(
     if command not in _OPERATIONS:
         return NBD_EINVAL, f"unknown command {command}"
     if flags & ~_ALLOWED_FLAGS[command]:
-        return NBD_EINVAL, f"flags {flags:#x} do not go with command {command}"
+        return NBD_EINVAL, f"flags {flags:#x} are not valid for command {command}"
     if command == NBD_CMD_FLUSH:
         if offset_bytes or length_bytes:
-            return NBD_EINVAL, "a flush has no offset and no length"
+            return NBD_EINVAL, "a flush must have offset 0 and length 0"
         return None
     if export.read_only and command in _MODIFYING:
         return NBD_EPERM, "the export is read-only"

@@ -153,10 +153,10 @@ def _checked_operation(metric: str, operation: str | None, disk: str | None) -> 
             raise InputError(f"{metric} is of the run as a whole; write it without a prefix")
         return ""
     if metric not in DISK_METRICS:
-        raise InputError(f"unknown metric {metric!r}; there is: {', '.join(UNITS)}")
+        raise InputError(f"unknown metric {metric!r}; available: {', '.join(UNITS)}")
     if operation is not None and operation not in _OPERATIONS:
         known = ", ".join(_OPERATIONS)
-        raise InputError(f"unknown operation {operation!r}; there is: {known}")
+        raise InputError(f"unknown operation {operation!r}; available: {known}")
     if operation == FSYNC and metric in _WITHOUT_FSYNC:
         raise InputError(f"{FSYNC} has no {metric}; flush has")
     return operation or ALL

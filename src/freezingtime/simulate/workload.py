@@ -106,7 +106,7 @@ def parse_workload(text: str) -> Workload:
     name, *fields = text.split(",")
     pattern = PATTERNS.get(name)
     if pattern is None:
-        raise _error(name or "empty", f"unknown pattern; there is: {', '.join(PATTERNS)}")
+        raise _error(name or "empty", f"unknown pattern; available: {', '.join(PATTERNS)}")
     values = _Values(fields)
     read_percent = values.parsed("rwmixread", _whole(0, 100))
     workload = Workload(
@@ -143,7 +143,7 @@ class _Values:
         for field in fields:
             key, _, value = field.partition("=")
             if key not in _KEYS:
-                raise _error(field or "empty field", f"unknown key; there is: {', '.join(_KEYS)}")
+                raise _error(field or "empty field", f"unknown key; available: {', '.join(_KEYS)}")
             if not value:
                 raise _error(key, f"has no value; write {key}=VALUE")
             if key in self._values:

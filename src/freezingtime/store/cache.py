@@ -49,7 +49,7 @@ def cache_directory() -> Path:
     except PermissionError as error:
         raise InputError(
             f"cannot read the cache directory {root} ({error.strerror}): "
-            "set XDG_CACHE_HOME to a directory of your own"
+            "set XDG_CACHE_HOME to a directory that you own"
         ) from error
     except OSError:
         pass  # it is yet to be made, which says why if it cannot be
@@ -80,7 +80,7 @@ def _make(directory: Path) -> None:
 def _not_writable(directory: Path, reason: str) -> InputError:
     return InputError(
         f"cannot write to the cache directory {directory} ({reason}): "
-        "set XDG_CACHE_HOME to a directory that you may write to"
+        "set XDG_CACHE_HOME to a writable directory"
     )
 
 
@@ -172,9 +172,7 @@ def _remove_leftover(directory: Path) -> None:
         except OSError as error:
             # It takes room, and no more: nobody else ever looks at it.
             if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline_s:
-                _log.warning(
-                    "cannot remove %s, which a killed build has left: %s", directory, error
-                )
+                _log.warning("cannot remove %s, left by a killed build: %s", directory, error)
                 return
         time.sleep(_LOCK_POLL_S)
 
@@ -188,7 +186,7 @@ def _full_disk_named(directory: Path) -> Iterator[None]:
             raise
         raise RunError(
             f"cannot write to the cache directory {directory} ({error.strerror}): "
-            "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
+            "free space, or set XDG_CACHE_HOME to a directory on a larger disk"
         ) from error
 
 

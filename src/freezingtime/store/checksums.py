@@ -59,7 +59,7 @@ def check_files(directory: Path, names: Collection[str] | None = None) -> None:
         names = {*sums, *(path.name for path in directory.iterdir())} - {CHECKSUMS}
     for name in sorted(names):
         if name not in sums:
-            raise DamagedError(f"{CHECKSUMS}: has none of {name}")
+            raise DamagedError(f"{CHECKSUMS}: has no entry for {name}")
         try:
             found = digest_file(directory / name)
         except OSError as error:
@@ -72,7 +72,7 @@ def _read_checksums(directory: Path) -> dict[str, str]:
     try:
         sums = json.loads((directory / CHECKSUMS).read_text(encoding="utf-8"))
         if not isinstance(sums, dict) or not all(isinstance(each, str) for each in sums.values()):
-            raise ValueError("it is no table of checksums")
+            raise ValueError("it is not a checksum file")
     except OSError as error:
         raise DamagedError(f"{CHECKSUMS}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

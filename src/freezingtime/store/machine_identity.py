@@ -47,8 +47,8 @@ class MachineIdentity:
             "memory_bytes": f"it has {memory} of memory, not {memory_was}",
             "cpu_count": f"it has {self.cpu_count} CPUs, not {was.cpu_count}",
             "cpu_model": f"its CPU is {self.cpu_model}, not {was.cpu_model}",
-            "board": "its type or its kernel's arguments are others",
-            "qemu": "QEMU's binary is another",
-            "agent": "freezingtime's agent was made of other sources",
+            "board": "its machine type or kernel arguments differ",
+            "qemu": "the QEMU binary differs",
+            "agent": "freezingtime's agent was built from different sources",
         }
         return [text for name, text in words.items() if getattr(self, name) != getattr(was, name)]

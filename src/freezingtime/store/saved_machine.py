@@ -118,13 +118,13 @@ class SavedMachine:
             InputError: it is damaged, or has just been removed.
         """
         if not hold(self.directory / _DESCRIPTION, cleanup):
-            raise InputError(f"--from {self.name}: the snapshot has just been removed")
+            raise InputError(f"--from {self.name}: the snapshot was removed meanwhile")
         try:
             check_files(self.directory)
         except DamagedError as error:
             raise InputError(
-                f"--from {self.name}: the snapshot is damaged ({error}), and nothing here can make "
-                f"it again: remove it with 'freezingtime snapshot remove {self.name}', "
+                f"--from {self.name}: the snapshot is damaged ({error}), and cannot be rebuilt: "
+                f"remove it with 'freezingtime snapshot remove {self.name}', "
                 "and save it again"
             ) from error
 
@@ -146,7 +146,7 @@ def require_free_name(name: str) -> None:
     require_writable_cache()  # now, not when the job has been done
     if (_saved() / name).exists():
         raise InputError(
-            f"--save {name}: there is a snapshot of that name; choose another, "
+            f"--save {name}: a snapshot with this name exists; choose another, "
             f"or remove it with 'freezingtime snapshot remove {name}'"
         )
 
@@ -162,7 +162,7 @@ def save_machine(
     final = _saved() / name
     with exclusive_lock(_saved() / ".lock"):
         if final.exists():
-            raise RunError(f"--save {name}: another run has saved a snapshot of that name")
+            raise RunError(f"--save {name}: another run saved a snapshot with this name meanwhile")
         try:
             with unfinished_directory(_saved()) as building:
                 write_files(Snapshot(building, description.saved_ns, has_disks=True))
@@ -207,7 +207,9 @@ def remove_saved(name: str) -> None:
             raise _unknown(name)
         with while_unused(_saved() / name / _DESCRIPTION) as is_unused:
             if not is_unused:
-                raise InputError(f"snapshot remove {name}: a run is using it; wait until it ends")
+                raise InputError(
+                    f"snapshot remove {name}: in use by a run; wait until the run ends"
+                )
             withdraw(_saved() / name)
 
 

@@ -16,7 +16,7 @@ def require_format(found: object, known: int) -> None:
     """Raise OtherFormatError unless what was found is the format that is known."""
     if found != known:
         raise OtherFormatError(
-            f"its format is {found!r}, not {known}: another version of freezingtime wrote it"
+            f"its format is {found!r}, not {known}: written by another version of freezingtime"
         )
 
 

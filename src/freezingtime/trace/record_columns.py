@@ -132,7 +132,7 @@ def check_disk(record: Record, disk: str | None, option: str) -> None:
     names = [recorded.name for recorded in record.header.disks]
     if disk is not None and disk not in names:
         raise InputError(
-            f"{option} {disk}: no such disk in {record.path}; there is: {', '.join(names)}"
+            f"{option} {disk}: no such disk in {record.path}; available: {', '.join(names)}"
         )
 
 

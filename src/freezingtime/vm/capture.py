@@ -78,8 +78,8 @@ class Capture:
         """Raise RunError if something that was printed could not be kept."""
         if self._failure is not None:
             raise RunError(
-                f"{self._what} cannot be kept in {tempfile.gettempdir()}: "
-                f"{self._failure.strerror}; free some space there, or set TMPDIR to another "
+                f"{self._what} cannot be stored in {tempfile.gettempdir()}: "
+                f"{self._failure.strerror}; free space there, or set TMPDIR to another "
                 "directory"
             ) from self._failure
 

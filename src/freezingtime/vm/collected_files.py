@@ -70,7 +70,7 @@ def unpack_collected(archive: BinaryIO, directory: Path, *, limit_bytes: int) ->
 
 
 def _failure(directory: Path, reason: str) -> RunError:
-    return RunError(f"cannot write what was collected to {directory}: {reason}")
+    return RunError(f"cannot write the collected files to {directory}: {reason}")
 
 
 def _remove(path: Path) -> None:
@@ -128,7 +128,9 @@ class _Unpacking:
         if member.islnk():
             target = _inner_name(member.linkname)
             if target not in self._files or target == name:
-                raise RunError(f"{_text(name)!r} is a link to {_text(target)!r}, which is no file")
+                raise RunError(
+                    f"{_text(name)!r} is a link to {_text(target)!r}, which is not a file"
+                )
             path.hardlink_to(self._directory / target)
         else:
             self._write(member, path)
@@ -140,7 +142,7 @@ class _Unpacking:
         self._left_bytes -= member.size
         if self._left_bytes < 0:
             raise RunError(
-                f"the files have more than {format_size_bytes(self._limit_bytes)}; collect less, "
+                f"the files exceed {format_size_bytes(self._limit_bytes)}; collect less, "
                 "or allow more with --collect-limit"
             )
         mode = member.mode & _FILE_MODE | 0o600
@@ -165,14 +167,14 @@ class _Unpacking:
 
     def _check_time(self) -> None:
         if time.monotonic() > self._deadline_s:
-            raise RunError(f"it took more than {_UNPACK_DEADLINE_S:.0f} s")
+            raise RunError(f"unpacking took more than {_UNPACK_DEADLINE_S:.0f} s")
 
 
 def _inner_name(text: str) -> PurePosixPath:
     """A member's name, which leads to somewhere below the directory."""
     name = PurePosixPath(text)
     if name.is_absolute() or ".." in name.parts:
-        raise RunError(f"the name {text!r} leads elsewhere")
+        raise RunError(f"the name {text!r} leads outside the directory")
     return name
 
 

@@ -72,6 +72,6 @@ class ConsoleWatch:
                 if line.startswith(_CANNOT_REPORT):
                     said = line.removeprefix(_CANNOT_REPORT).decode(errors="replace").strip()
                     raise GuestError(
-                        "the guest has lost its control disk, over which it was to say "
-                        f"{said!r}: the job must leave the machine's own SCSI disk alone"
+                        "the guest lost its control disk and could not send "
+                        f"{said!r}: the job must not touch the machine's own SCSI disk"
                     )

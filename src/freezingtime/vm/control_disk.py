@@ -83,7 +83,7 @@ class ControlDisk(Medium):
         if len(payload) > SCRIPT_MAX_BYTES:
             raise InputError(
                 f"the script has {len(job.script)} bytes; at most {SCRIPT_MAX_BYTES} fit; "
-                "put large data into a job directory, or on a disk"
+                "put large data in a job directory or on a disk"
             )
         files_bytes = _size_bytes(job.files)
         if files_bytes > COLLECTED_OFFSET_BYTES - FILES_OFFSET_BYTES:
@@ -99,7 +99,7 @@ class ControlDisk(Medium):
             header += f"mount:{name}={mount.file_system}:{mount.point}\n"
         if len(header) > BLOCK_BYTES:
             raise InputError(
-                f"--disk: what the guest is told of its disks has {len(header)} bytes, more than "
+                f"--disk: the list of disks for the guest has {len(header)} bytes, more than "
                 f"{BLOCK_BYTES}; give them shorter names and mount="
             )
         self._head = header.encode().ljust(BLOCK_BYTES, b"\0") + payload
@@ -137,7 +137,7 @@ class ControlDisk(Medium):
         end_bytes = position_bytes + len(data)
         if end_bytes > self._collected_max_bytes + _ARCHIVE_OVERHEAD_BYTES:
             raise RunError(
-                "the guest hands over more files than "
+                "the guest hands over files of more than "
                 f"{format_size_bytes(self._collected_max_bytes)}; collect less, or allow more with "
                 "--collect-limit"
             )
@@ -150,8 +150,8 @@ class ControlDisk(Medium):
                 self.collected.flush()
         except OSError as error:
             raise RunError(
-                f"what the guest hands over cannot be kept in {tempfile.gettempdir()}: "
-                f"{error.strerror}; free some space there, or set TMPDIR to another directory"
+                f"files from the guest cannot be stored in {tempfile.gettempdir()}: "
+                f"{error.strerror}; free space there, or set TMPDIR to another directory"
             ) from error
         self._collected_bytes = max(self._collected_bytes, end_bytes)
 

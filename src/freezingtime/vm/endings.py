@@ -24,7 +24,7 @@ class Endings:
         """Return what to raise of a job that has had all its guest time."""
         limit = format_time_ns(limit_ns)
         error = TimeLimitError(
-            f"the job was not done within its limit of {limit} of guest time; give it more with "
+            f"the job did not end within its limit of {limit} of guest time; raise it with "
             "--time-limit"
         )
         error.guest_ns = guest_ns
@@ -35,23 +35,23 @@ class Endings:
         stands = f"guest time stands at {self._guest_time()}"
         if disk := self._service.totals.device_at_work:
             return RunError(
-                f"the device of {disk} has not returned from a call for {silence_s:.0f} s; {stands}"
+                f"the device of {disk} has been in a call for {silence_s:.0f} s; {stands}"
             )
         return RunError(
-            f"QEMU has not reported for {silence_s:.0f} s; {stands}; {self._console_tail()}"
+            f"QEMU has been silent for {silence_s:.0f} s; {stands}; {self._console_tail()}"
         )
 
     def too_late(self, word: str, deadline_s: float) -> RunError:
         """Return what to raise of a guest that has not said ``word`` in that real time."""
         if word == EXIT:
             return TimeLimitError(
-                f"the job was not done within its limit of {deadline_s:g}s of real time, in which "
-                f"guest time came to {self._guest_time()}; give it more with --real-time-limit"
+                f"the job did not end within its limit of {deadline_s:g}s of real time; "
+                f"guest time is {self._guest_time()}; raise the limit with --real-time-limit"
             )
         if word == DONE:
             return RunError(
-                f"the guest has not written out and handed over its files {deadline_s:g} s after "
-                f"the end of the job; guest time is {self._guest_time()}; {self._console_tail()}"
+                f"the guest did not hand over its data within {deadline_s:g} s of the job's end; "
+                f"guest time is {self._guest_time()}; {self._console_tail()}"
             )
         return GuestError(
             f"the guest was not ready within {deadline_s:g} s of real time (--boot-deadline); "
@@ -73,11 +73,11 @@ class Endings:
         words = self._qemu.last_words()
         if status == 0 and not words:
             return GuestError(
-                f"the guest {self._how_the_guest_ended()} before the job was done; "
+                f"the guest {self._how_the_guest_ended()} before the job ended; "
                 f"{self._console_tail()}"
             )
         words = words or self._console_tail()
-        return RunError(f"QEMU {how_it_ended(status)} before the job was done: {words}")
+        return RunError(f"QEMU {how_it_ended(status)} before the job ended: {words}")
 
     def _how_the_guest_ended(self) -> str:
         if is_panic(self._console.lines()):

@@ -49,6 +49,6 @@ def not_due(text: str, word: str) -> GuestError:
 def _unbelievable(text: str, due: str) -> GuestError:
     shown = text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
     return GuestError(
-        f"the guest said {shown!r} over the control disk, where {due} was due; "
+        f"the guest sent {shown!r} over the control disk, expected {due}; "
         "does the job write to the disk 'freezingtime-control'?"
     )

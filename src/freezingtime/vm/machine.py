@@ -110,8 +110,8 @@ class Machine:
         with contextlib.ExitStack() as on_error:
             on_error.push(self._cleanup)
             self._captures = self._cleanup.enter_context(Captures())
-            self.stdout = self._captures.add("the job's output")
-            self.stderr = self._captures.add("the job's output on stderr")
+            self.stdout = self._captures.add("the job's stdout")
+            self.stderr = self._captures.add("the job's stderr")
             self._console = self._captures.add("the guest's console")
             self._watch = ConsoleWatch()
             self._service = EmulatorService(
@@ -190,7 +190,7 @@ class Machine:
         if self.totals.disturbed_ns is not None:
             raise RunError(
                 f"the machine is not saved: at guest time {self.totals.disturbed_ns} ns an "
-                "interrupt of the host's reached it, so it would not be the same again; try again"
+                "interrupt from the host reached it, so it would not repeat; try again"
             )
         save_state(self._execute, path)
 
@@ -314,7 +314,7 @@ class Machine:
             start_ns=snapshot.ready_ns if snapshot else 0,
             rate_hz=config.rate_hz if snapshot else BOOT_RATE_HZ,
         )
-        log = self._captures.add("what QEMU says")
+        log = self._captures.add("QEMU's output")
         return QemuProcess(
             command,
             name=str(qemu.path),

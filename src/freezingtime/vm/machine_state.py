@@ -29,13 +29,13 @@ def save_state(execute: Callable[..., Mapping[str, Any]], path: Path) -> None:
     patience, saved_bytes = Patience(_SAVE_DEADLINE_S), 0
     while (state := execute("query-migrate"))["status"] != "completed":
         if state["status"] in ("failed", "cancelled"):
-            raise _cannot_save(path, state.get("error-desc", "QEMU gives no reason"))
+            raise _cannot_save(path, state.get("error-desc", "QEMU gave no reason"))
         if (now_saved_bytes := _saved_bytes(state)) > saved_bytes:
             saved_bytes = now_saved_bytes
             patience.renew()
         if patience.is_over:
             raise RunError(
-                f"saving the machine to {path} has not come on for {_SAVE_DEADLINE_S:.0f} s; "
+                f"saving the machine to {path} has made no progress for {_SAVE_DEADLINE_S:.0f} s; "
                 f"{saved_bytes} bytes are saved"
             )
         time.sleep(_POLL_S)
@@ -53,7 +53,7 @@ def _cannot_save(path: Path, reason: str) -> RunError:
             file.write(bytes(_PROBE_BYTES))
     except OSError as error:
         return RunError(
-            f"cannot save the machine to {path} ({error.strerror}): free some space, "
+            f"cannot save the machine to {path} ({error.strerror}): free space, "
             "or set XDG_CACHE_HOME to a directory on a larger disk"
         )
     return RunError(f"cannot save the machine to {path}: {reason}")

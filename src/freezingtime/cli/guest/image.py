@@ -92,7 +92,7 @@ def build_command(
     Example: `freezingtime image build debian --packages postgresql,sqlite3,fio`
     """
     if kind not in (MINI, "debian"):
-        raise InputError(f"image build {kind}: unknown kind of image; there is: mini, debian")
+        raise InputError(f"image build {kind}: unknown kind of image; available: mini, debian")
     wanted = Suite.parse(suite, f"--suite {suite}")
     with StepLines() as steps:
         if kind == MINI:

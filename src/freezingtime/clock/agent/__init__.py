@@ -35,7 +35,7 @@ def agent_path() -> Path:
     # were installed with `pip install -e`, say.
     if not is_made_of(built, directory):
         raise InputError(
-            f"the agent {built} was made of other sources than those beside it: build it "
+            f"the agent {built} was built from different sources than those beside it: rebuild it "
             "with 'make setup', or reinstall freezingtime with pip"
         )
     return built

@@ -69,7 +69,7 @@ def format_named(name: str) -> Format:
         return Format("csv", _begins(named_csv.recognizes), named_csv.parser(header))
     if name not in _FORMATS:
         known = ", ".join(FORMAT_NAMES)
-        raise InputError(f"--format {name}: unknown format; there is: {known}, csv:HEADER")
+        raise InputError(f"--format {name}: unknown format; available: {known}, csv:HEADER")
     return _FORMATS[name]
 
 

@@ -147,7 +147,7 @@ class _ColumnBuilder:
             if self._wanted is not None and self._counts:
                 raise InputError(
                     f"--trace-disk {self._wanted}: no such disk in {self._file}; "
-                    f"there is: {self._names()}"
+                    f"available: {self._names()}"
                 )
             raise InputError(f"{self._file}: no request in it; name another trace or --format")
         arrival_ns = np.frombuffer(self._arrival_ns, dtype=np.int64)

@@ -125,7 +125,7 @@ def _read_text(path: Path, disk: str | None, depth: int | None, hints: Hints) ->
             )
     shown = first_line[:60]
     what = f"begins with {shown!r}" if shown else "is empty"
-    raise InputError(f"{path}: has no latencies: it {what}; there is: {KNOWN}")
+    raise InputError(f"{path}: has no latencies: it {what}; available: {KNOWN}")
 
 
 def _first_lines(text: TextIO) -> list[str]:
@@ -142,7 +142,7 @@ def _first_lines(text: TextIO) -> list[str]:
 def _check_disk(path: Path, disk: str | None, disks: set[str]) -> None:
     names = ", ".join(sorted(disks))
     if disk is not None and disks and disk not in disks:
-        raise InputError(f"--trace-disk {disk}: no such disk in {path}; there is: {names}")
+        raise InputError(f"--trace-disk {disk}: no such disk in {path}; available: {names}")
     if disk is None and len(disks) > 1:
         raise InputError(f"{path}: has several disks; choose with --trace-disk: {names}")
 

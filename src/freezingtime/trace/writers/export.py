@@ -43,7 +43,7 @@ def export(path: Path, format_name: str, out: Path, *, disk: str | None, notify:
     """
     if format_name not in EXPORT_FORMATS:
         known = ", ".join(EXPORT_FORMATS)
-        raise InputError(f"--format {format_name}: unknown format; there is: {known}")
+        raise InputError(f"--format {format_name}: unknown format; available: {known}")
     target = out.with_name(f"{out.name}{SUFFIX}") if format_name == _BLKTRACE else out
     if target.exists() and (not target.is_file() or target.samefile(find_record(path))):
         raise InputError(f"--out {target}: is no file, or the record itself; name another one")

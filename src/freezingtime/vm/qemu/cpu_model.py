@@ -74,5 +74,5 @@ def require_sound_cpu(model: CpuModel, qemu: Path) -> None:
     if not is_sound:
         raise InputError(
             f"--cpu-model {model}: {qemu} leaves wrong flags behind cmpxchg16b, an instruction of "
-            "v2 and v3; take v1, or name a QEMU 10 or later with --qemu"
+            "v2 and v3; use v1, or QEMU 10 or later with --qemu"
         )

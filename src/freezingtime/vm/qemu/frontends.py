@@ -90,7 +90,7 @@ def require_possible(frontend: Frontend, traits: DiskTraits) -> None:
         raise InputError(
             f"--disk: frontend=sata: QEMU's disks there have logical blocks of "
             f"{_ATA_SECTOR_BYTES} bytes, not {traits.logical_block_bytes}; "
-            "give block-size=512, or another frontend"
+            "use block-size=512 or another frontend"
         )
 
 

@@ -74,7 +74,7 @@ def require_qemu(name: str | None, cpu_model: CpuModel = CpuModel.V1) -> Probe:
         if not (others := probe_others(name, cpu_model)):
             raise
         words = " or ".join(f"{other.qemu.path} ({other.version.split()[0]})" for other in others)
-        raise InputError(f"{error}; on this host --qemu {words} would do") from error
+        raise InputError(f"{error}; on this host --qemu {words} works") from error
 
 
 def probe_others(name: str | None, cpu_model: CpuModel = CpuModel.V1) -> list[Probe]:
@@ -108,7 +108,7 @@ def _reason(ended: subprocess.CompletedProcess[str]) -> str:
     agent = [line for line in lines if line.startswith(WORDS_OF_AGENT)]
     if lines:
         return (agent or lines)[0].removeprefix(WORDS_OF_AGENT)
-    return f"it ended with exit status {ended.returncode} and no word"
+    return f"it ended with exit status {ended.returncode} and no output"
 
 
 def _require_fit(path: Path) -> None:
@@ -124,13 +124,13 @@ def _require_fit(path: Path) -> None:
         raise InputError(f"{path}: {error.strerror}; name a readable program") from error
     except ELFError as error:
         raise InputError(
-            f"{path}: is no program for Linux ({error}); if it is a script, name the program that "
-            f"it starts, or {CURE}"
+            f"{path}: is not a Linux program ({error}); if it is a script, name the program "
+            f"that it starts, or {CURE}"
         ) from error
     if machine != "EM_X86_64":
         architecture = machine.removeprefix("EM_").lower()
         raise InputError(
-            f"{path}: is a program for another CPU ({architecture}), and the agent is one for "
+            f"{path}: is built for another CPU ({architecture}), but the agent is for "
             f"x86-64; {CURE}"
         )
     if not loader:
@@ -141,7 +141,7 @@ def _version(qemu: QemuProgram) -> str:
     printed = _run(qemu, [*qemu.command, "--version"], None).stdout
     version = re.search(r"version (\S.*)", printed)
     if version is None:
-        raise InputError(f"{qemu.path}: prints no version as QEMU does; {CURE}")
+        raise InputError(f"{qemu.path}: prints no QEMU version; {CURE}")
     return version.group(1)
 
 
@@ -163,6 +163,6 @@ def _run(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"{qemu.path}: has not ended after {_DEADLINE_S:g} s; {CURE}") from error
+        raise InputError(f"{qemu.path}: did not end within {_DEADLINE_S:g} s; {CURE}") from error
     except OSError as error:
         raise InputError(f"{qemu.path}: cannot be run ({error.strerror}); {CURE}") from error

@@ -93,7 +93,7 @@ def find_qemu(name: str | None = None) -> QemuProgram:
     if found is None:
         raise InputError(
             f"{name} is not installed; install it with 'apt-get install qemu-system-x86', "
-            "or name another with --qemu, such as debian:bookworm, which is fetched"
+            "or name another with --qemu, such as debian:bookworm, which a run fetches"
         )
     return QemuProgram(Path(found))
 
@@ -109,7 +109,7 @@ def _find_debian(name: str) -> QemuProgram:
     suite = name.removeprefix(DEBIAN)
     root = debian_directory(suite)
     if not re.fullmatch(r"[a-z-]+", suite) or not root.is_dir():
-        raise InputError(f"{name}: is not there yet; 'freezingtime run --qemu {name}' fetches it")
+        raise InputError(f"{name}: not fetched yet; 'freezingtime run --qemu {name}' fetches it")
     return _find_unpacked(root)
 
 
@@ -117,8 +117,8 @@ def _find_unpacked(root: Path) -> QemuProgram:
     program = root / _PROGRAM
     if not program.is_file():
         raise InputError(
-            f"--qemu {root}: holds no {_PROGRAM}; name a program, or a directory with the unpacked "
-            "packages of QEMU and of all that it needs"
+            f"--qemu {root}: contains no {_PROGRAM}; name a program, or a directory with QEMU's "
+            "unpacked packages and their dependencies"
         )
     _find_loader(root)
     return QemuProgram(program, root)
@@ -129,5 +129,5 @@ def _find_loader(root: Path) -> Path:
         if (loader := root / directory / _LOADER).is_file():
             return loader
     raise InputError(
-        f"--qemu {root}: holds no {_LOADER}; unpack the C library's package (libc6) there, too"
+        f"--qemu {root}: contains no {_LOADER}; unpack the C library's package (libc6) there, too"
     )
