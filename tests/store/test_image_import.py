@@ -206,7 +206,7 @@ class TestKernelOnTheDisk:
 
     def test_a_qemu_that_will_not_do_is_not_the_disk_s_fault(self, tmp_path: Path) -> None:
         plan = ImportPlan(make_disk(tmp_path / "test-own-disk.raw", {}))
-        with pytest.raises(InputError, match=r"^/bin/false: this QEMU .* would do$"):
+        with pytest.raises(InputError, match=r"^/bin/false: this QEMU .* works$"):
             ready_own_image(own_name(plan), plan, silent, "/bin/false")
 
     @pytest.mark.parametrize(
