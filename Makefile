@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What a run needs, and what the tests need on top.
 RUN_PACKAGES := qemu-system-x86 fio gcc libc6-dev python3-venv python3-dev
-TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-14-dev util-linux strace file cpio lowdown groff-base
+TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-dev util-linux strace file cpio lowdown groff-base
 # What `make paper` needs on top: the Debian guest, and what we are compared with.
 PAPER_PACKAGES := mmdebstrap e2fsprogs nbdkit
 # What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk.
@@ -20,8 +20,12 @@ CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sig
 # One file of tests at a time on each core: what a file's tests share is made once.
 PARALLEL := -n auto --dist loadfile
 
+# The oldest C library that the wheel's agent is for, whatever this machine has: ziglang has them all.
+GLIBC := 2.17
+MANYLINUX := manylinux_$(subst .,_,$(GLIBC))_x86_64
+
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test test-all test-qemus cases docs man bench paper lint format clean
+.PHONY: help setup setup-test demo check test test-all test-qemus cases docs man bench paper wheel lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +52,10 @@ $(VENV)/run.stamp: pyproject.toml setup.py $(AGENT) | packages-run
 
 $(VENV)/test.stamp: $(VENV)/run.stamp | packages-test
 	@$(BIN)/pip install -q -e '.[dev,docs]'
+	@touch $@
+
+$(VENV)/dist.stamp: $(VENV)/run.stamp
+	@$(BIN)/pip install -q -e '.[dist]'
 	@touch $@
 
 setup: packages-run $(VENV)/run.stamp ## what a run needs, and the freezingtime command in .venv/bin
@@ -86,6 +94,15 @@ bench: setup ## what exactness costs, how fast a run starts, what a snapshot cos
 	$(BIN)/python bench/record.py
 	$(BIN)/python bench/models.py
 
+# pip takes the first wheel on Linux on x86-64, and the other one elsewhere: there no guest can run.
+wheel: setup $(VENV)/dist.stamp ## the source archive, and the wheels with the agent and without, in dist/
+	rm -rf dist
+	CC="$(abspath $(BIN))/python -m ziglang cc -target x86_64-linux-gnu.$(GLIBC)" \
+	    $(BIN)/python -m build -C--build-option=--plat-name=$(MANYLINUX)
+	FREEZINGTIME_AGENT=none $(BIN)/pip wheel -q --no-deps -w dist dist/freezingtime-*.tar.gz
+	$(BIN)/auditwheel show dist/*-$(MANYLINUX).whl
+	ls -l dist
+
 SCALE ?= 1
 paper: setup packages-paper ## the paper's experiments beside its figures; SCALE=1
 	@$(BIN)/python -m experiments.paper --scale $(SCALE)
@@ -108,4 +125,4 @@ format: setup-test ## put the code into its canonical form
 	clang-format -i $(AGENT)
 
 clean: ## remove what the build made (not the cache)
-	rm -rf $(VENV) build src/*.egg-info $(AGENT_DIR)/*.so
+	rm -rf $(VENV) build dist src/*.egg-info $(AGENT_DIR)/*.so

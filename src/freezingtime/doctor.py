@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from enum import Enum
 
 from freezingtime.clock.agent import agent_path
 from freezingtime.errors import FreezingTimeError, InputError
+from freezingtime.host.required_platform import require_guest_platform
 from freezingtime.images.guest_image import find_image
 from freezingtime.store.cache import cache_directory, require_writable_cache
 from freezingtime.vm.qemu.probe import probe, probe_others
@@ -40,6 +42,10 @@ class Finding:
 
 def examine(qemu: str | None = None) -> list[Finding]:
     """Look at everything, in the order in which a run needs it; ``qemu`` as in ``--qemu``."""
+    try:
+        require_guest_platform()
+    except InputError as error:
+        return [Finding("platform", State.MISSING, platform.platform(), str(error))]
     checks: list[Callable[[], Finding]] = [
         _agent,
         _compiler,

@@ -20,6 +20,7 @@ from freezingtime.emulator.loop import EmulatedDisk, Emulator, Totals
 from freezingtime.emulator.medium_queue import MediumQueue, new_workers
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.poller import Poller
+from freezingtime.host.required_platform import require_linux
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
 from freezingtime.runs.disks import require_in_place
@@ -54,6 +55,7 @@ def serve(
         InputError: the medium cannot be opened, or the socket or the record not be made.
         RunError: the record cannot be written, or the device broke its contract.
     """
+    require_linux("serving a device")
     with contextlib.ExitStack() as cleanup:
         medium = open_medium(spec, Path(tempfile.gettempdir()))
         cleanup.callback(medium.close)

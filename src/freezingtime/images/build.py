@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from freezingtime.errors import RunError
+from freezingtime.host.required_platform import require_guest_platform
 from freezingtime.images.check import is_sound, seal_image
 from freezingtime.images.debian import image as debian_image
 from freezingtime.images.debian.archive import open_archive
@@ -47,6 +48,7 @@ def build_mini_image(suite: Suite, progress: Progress = _no_progress) -> GuestIm
     Raises InputError when this system cannot build images, there is no such suite or the cache
     is not writable, RunError when packages cannot be fetched or unpacked.
     """
+    require_guest_platform()
     name = mini_name(suite)
 
     def find_or_build(archive: PackageArchive) -> GuestImage:
@@ -74,6 +76,7 @@ def build_debian_image(
     Raises InputError when this system cannot build images, there is no such suite or package or
     the cache is not writable, RunError when packages cannot be fetched or installed.
     """
+    require_guest_platform()
     become_root = as_root()
     debian_image.require_tools(plan)
 

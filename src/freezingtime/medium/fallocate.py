@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from functools import cache
 
 # From <linux/falloc.h>.
 _FALLOC_FL_KEEP_SIZE = 0x01
@@ -19,9 +20,14 @@ _FALLOC_FL_ZERO_RANGE = 0x10
 # EINVAL is what a block device with large sectors says to a range of small ones.
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.ENODEV, errno.EINVAL})
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
-_libc.fallocate.restype = ctypes.c_int
+
+@cache
+def _libc() -> ctypes.CDLL:
+    """The C library; not looked at before it is used, as others than Linux's have no such call."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    libc.fallocate.restype = ctypes.c_int
+    return libc
 
 
 def punch_hole(fd: int, offset_bytes: int, length_bytes: int) -> bool:
@@ -37,7 +43,7 @@ def zero_range(fd: int, offset_bytes: int, length_bytes: int) -> bool:
 
 
 def _fallocate(fd: int, mode: int, offset_bytes: int, length_bytes: int) -> bool:
-    while _libc.fallocate(fd, mode, offset_bytes, length_bytes) != 0:
+    while _libc().fallocate(fd, mode, offset_bytes, length_bytes) != 0:
         error = ctypes.get_errno()
         if error in _UNSUPPORTED:
             return False

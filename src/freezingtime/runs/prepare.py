@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from freezingtime.disk.mount import Mount
 from freezingtime.errors import InputError
+from freezingtime.host.required_platform import require_guest_platform
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import GuestImage, find_image
 from freezingtime.images.qemu import ready_qemu
@@ -65,6 +66,7 @@ def prepare(
         InputError: the plan cannot be run.
         RunError: something failed on the way.
     """
+    require_guest_platform()
     ready_qemu(plan.qemu, report)
     find_qemu(plan.qemu)
     saved = _find_saved(plan)

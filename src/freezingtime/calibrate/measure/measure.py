@@ -26,6 +26,7 @@ from typing import TypeAlias
 from freezingtime.calibrate.measure.measurement import MeasuredJob, MeasurementManifest
 from freezingtime.calibrate.measure.target import Target, opened_target, remove_created
 from freezingtime.errors import InputError, RunError
+from freezingtime.host.required_platform import require_linux
 from freezingtime.units import format_size_bytes
 
 #: Told what is being done, and how much of it is done, of how much in all.
@@ -123,6 +124,7 @@ def check(plan: MeasurePlan) -> None:
     Raises:
         InputError: there is something.
     """
+    require_linux("measuring a device")
     if plan.out.exists():
         raise InputError(f"--out {plan.out}: is there already; name a new directory")
     if plan.overwrite and not plan.write:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from freezingtime.clock.agent.digest import is_made_of, sources_digest
 from freezingtime.errors import InputError
+from freezingtime.host.required_platform import require_guest_platform
 
 #: What has the agent look for its hooks in a QEMU, name them on stdout, and end it.
 PROBE_ENVIRONMENT = {"FREEZINGTIME_PROBE": "1"}
@@ -22,8 +23,9 @@ def agent_path() -> Path:
     """The compiled agent, which the package's build (setup.py) leaves beside its sources.
 
     Raises:
-        InputError: it was not built, or its sources have changed since.
+        InputError: it was not built, or its sources have changed since; or no guest can run here.
     """
+    require_guest_platform()
     directory = Path(__file__).parent
     built = directory / "_agent.so"
     if not built.is_file():

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ours/base.h"
@@ -130,7 +131,7 @@ static void on_tick(void)
  * is built: the first time, the agent starts. */
 static void on_wait(bool blocks)
 {
-    bool is_main_thread = getpid() == gettid();
+    bool is_main_thread = getpid() == (pid_t)syscall(SYS_gettid); /* glibc 2.30 has gettid() */
     ft_nbd_driver_check();
     if (is_main_thread && !agent.started && !ft_lock_is_held() &&
         phase_check(QEMU_PHASE_MACHINE_BUILT)) {
