@@ -16,11 +16,15 @@ from freezingtime.host.required_platform import require_guest_platform
 from freezingtime.images.guest_image import find_image
 from freezingtime.store.cache import cache_directory, require_writable_cache
 from freezingtime.vm.qemu.probe import probe, probe_others
-from freezingtime.vm.qemu.program import QemuProgram, find_qemu
-
-_QEMU_CURE = (
-    "apt-get install qemu-system-x86, or let 'freezingtime run --qemu debian:bookworm' fetch one"
+from freezingtime.vm.qemu.program import (
+    AUTO,
+    PINNED_SHA256,
+    QemuProgram,
+    find_qemu,
+    requested_qemu,
 )
+
+_QEMU_CURE = f"apt-get install qemu-system-x86, or leave --qemu at {AUTO}, which a run fetches"
 _MIN_FREE_BYTES = 1 << 30
 
 
@@ -62,10 +66,11 @@ def _qemu(name: str | None) -> list[Finding]:
     try:
         found = find_qemu(name)
     except InputError as error:
-        detail = "not installed" if name is None else str(error)
+        # The pinned one is no more than not there yet.
+        state = State.INFORMATION if requested_qemu(name) == AUTO else State.MISSING
         findings = [
-            Finding(what, State.MISSING, detail, _QEMU_CURE),
-            Finding(hooks, State.MISSING, "no QEMU", "install QEMU first"),
+            Finding(what, state, str(error), _QEMU_CURE),
+            Finding(hooks, state, "no QEMU yet", "have a QEMU first"),
         ]
     else:
         findings = _probe(found, what, hooks)
@@ -86,8 +91,11 @@ def _probe(found: QemuProgram, what: str, hooks: str) -> list[Finding]:
     except InputError as error:
         unfit = Finding(what, State.MISSING, str(error), _QEMU_CURE)
         return [unfit, Finding(hooks, State.MISSING, "none", "use another QEMU")]
+    digest = f"SHA-256 {found.sha256[:12]}"
+    if found.sha256 == PINNED_SHA256:
+        digest += ", the pinned one"
     return [
-        Finding(what, State.GOOD, f"{found.path}, {probed.version}"),
+        Finding(what, State.GOOD, f"{found.path}, {probed.version}, {digest}"),
         Finding(hooks, State.GOOD, probed.hooks),
     ]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from freezingtime.clock import agent
 from freezingtime.doctor import Finding, State, examine
 from freezingtime.errors import InputError
 from freezingtime.vm.qemu import probe as qemu_probe
+from freezingtime.vm.qemu.program import PINNED_SHA256
 from tests.conftest import RunProgram, require_tool
 from tests.support.agentlib import AGENT_DIRECTORY
 
@@ -51,28 +53,35 @@ def test_on_this_host_a_run_has_what_it_needs() -> None:
 
 
 def test_whatever_is_missing_has_a_cure(host: Path) -> None:
+    """The pinned QEMU is not missing: a run fetches it; this does not."""
     findings = examine()
-    missing = {found.what: found for found in findings if found.state is State.MISSING}
-    assert set(missing) >= {"QEMU", "QEMU's hooks"}
-    assert all(found.cure for found in missing.values())
-    assert missing["QEMU"].cure.startswith(
-        "apt-get install qemu-system-x86, or let 'freezingtime run --qemu debian:"
-    )
+    assert all(found.cure for found in findings if found.state is State.MISSING)
+    for what in ("QEMU", "QEMU's hooks"):
+        assert finding(what).state is State.INFORMATION
+    assert "'freezingtime run' fetches it" in finding("QEMU").detail
+    missing = {found.what: found for found in examine("system") if found.state is State.MISSING}
+    assert set(missing) == {"QEMU", "QEMU's hooks"}
+    assert missing["QEMU"].cure.startswith("apt-get install qemu-system-x86, or leave --qemu at ")
     assert list(host.iterdir()) == []
+    assert not (host.parent / "cache" / "freezingtime" / "qemus").exists()
 
 
 @pytest.mark.parametrize("content", ["#!/bin/sh\nexit 1\n", "#!/nonexistent\n", "\x7fELF"])
-def test_what_is_no_program_is_reported(host: Path, content: str) -> None:
+def test_what_is_no_program_is_reported(
+    host: Path, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (host / QEMU).write_text(content)
     (host / QEMU).chmod(0o755)
+    monkeypatch.setenv("FREEZINGTIME_QEMU", "system")
     found = finding("QEMU")
     assert found.state is State.MISSING
     assert found.detail.startswith(f"{host / QEMU}: is not a Linux program (")
     assert finding("QEMU's hooks").state is State.MISSING
 
 
-def test_what_the_agent_finds_is_named(host: Path) -> None:
+def test_what_the_agent_finds_is_named(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each kind of hook, and how it was found, in one line."""
+    monkeypatch.setenv("FREEZINGTIME_QEMU", "system")
     (host / QEMU).symlink_to(INSTALLED_QEMU)
     found = finding("QEMU's hooks")
     assert found.state is State.GOOD
@@ -80,7 +89,11 @@ def test_what_the_agent_finds_is_named(host: Path) -> None:
     assert names == HOOKS
     assert len(names) == len(set(names)) > 10
     assert "not found" not in found.detail
-    assert finding("QEMU").detail.startswith(f"{host / QEMU}, ")
+    detail = finding("QEMU").detail
+    digest = hashlib.sha256((host / QEMU).read_bytes()).hexdigest()
+    assert detail.startswith(f"{host / QEMU}, ")
+    assert f", SHA-256 {digest[:12]}" in detail
+    assert detail.endswith(", the pinned one") == (digest == PINNED_SHA256)
 
 
 def test_another_qemu_of_this_host_that_would_do_is_named(
@@ -92,6 +105,7 @@ def test_another_qemu_of_this_host_that_would_do_is_named(
     make_program(host / QEMU, "exit 1")
     monkeypatch.setenv("PATH", f"{host}:{other}")
     monkeypatch.setattr(qemu_probe, "_PLACES", ())
+    monkeypatch.setenv("FREEZINGTIME_QEMU", "system")
     assert finding("QEMU").state is State.MISSING
     assert finding("other QEMUs").detail.startswith(f"usable: {other / QEMU} (")
 
@@ -143,7 +157,7 @@ def test_no_line_is_cut_short_or_wrapped(
     assert "…" not in ended.stdout
     lines = ended.stdout.splitlines()
     assert [line.split()[0] for line in lines if "KVM" in line] == ["info"]
-    assert len([line for line in lines if line.startswith(("ok ", "missing ", "info "))]) == 8
+    assert len([line for line in lines if line.startswith(("ok ", "missing ", "info "))]) == 7
 
 
 def test_the_status_says_whether_anything_is_missing(
@@ -151,9 +165,6 @@ def test_the_status_says_whether_anything_is_missing(
 ) -> None:
     require_tool(QEMU)
     assert freezingtime("doctor").returncode == 0
-    ended = freezingtime("doctor", environment={"PATH": str(tmp_path)})
+    ended = freezingtime("doctor", "--qemu", "system", environment={"PATH": str(tmp_path)})
     assert ended.returncode == 1
-    assert (
-        "\nQEMU: apt-get install qemu-system-x86, or let 'freezingtime run --qemu debian:"
-        in ended.stdout
-    )
+    assert "\nQEMU: apt-get install qemu-system-x86, or leave --qemu at auto," in ended.stdout

@@ -34,6 +34,7 @@ from freezingtime.images.guest_image import (
 from freezingtime.runs.guest import ready_image
 from freezingtime.store.cache import cache_directory, unfinished_directory
 from freezingtime.vm.config import MachineConfig
+from freezingtime.vm.qemu.program import find_qemu
 from tests.conftest import RunProgram, require_root, require_tool
 from tests.support.guestlib import run_guest
 from tests.support.imagelib import PLACES, SIZE_BYTES, flip_bit, store
@@ -401,4 +402,5 @@ def test_its_runs_are_the_same(use_cache: UseCache, tmp_path: Path) -> None:
         timed["totals"] = {"warped_ns": timed["totals"]["warped_ns"]}
     assert theirs == ours
     assert theirs["versions"]["image"] == here.result.image.image_id
+    assert theirs["versions"]["qemu_sha256"] == find_qemu().sha256
     shutil.rmtree(away / "images")

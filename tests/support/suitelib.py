@@ -12,6 +12,9 @@ from pathlib import Path
 
 from tests.conftest import require_tool
 
+#: What a package must have to be taken for a QEMU.
+_FILES = ("usr/bin/qemu-system-x86_64", "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
+
 
 class SmallMirror:
     """A directory with ``debian`` and ``debian-security``, both signed with ``keyring``'s key."""
@@ -38,18 +41,18 @@ class SmallMirror:
         self.add_part(f"debian-security/dists/{name}-security", security)
 
     def add_part(
-        self, place: str, version: str, fields: str = "", hash_names: bool = False
+        self, place: str, version: str, *, package: str = "tool", hash_names: bool = False
     ) -> Path:
         """A part with the package, or with none if it has no version; return the package's file.
 
-        ``fields`` are lines of the signed list that come before its own.
+        With ``hash_names`` its list is to be had by its digest only.
         """
         part = self.directory / place
         index = part / "main" / "binary-amd64"
         index.mkdir(parents=True)
         archive = part.parents[1]
-        deb = archive / "pool" / f"tool_{version}_all.deb"
-        text = self._make_package("tool", version, deb) if version else ""
+        deb = archive / "pool" / f"{package}_{version}_all.deb"
+        text = self._make_package(package, version, deb) if version else ""
         packed = gzip.compress(text.encode(), mtime=0)
         (index / "Packages.gz").write_bytes(packed)
         sums = "".join(
@@ -81,7 +84,9 @@ class SmallMirror:
         )
         (tree / "DEBIAN").mkdir(parents=True)
         (tree / "DEBIAN" / "control").write_text(control)
-        (tree / "tool").write_text(version)
+        for path in (*_FILES, "tool"):
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            (tree / path).write_text(version)
         deb.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             ["dpkg-deb", "-Znone", "--build", tree, deb], check=True, capture_output=True

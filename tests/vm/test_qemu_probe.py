@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -13,12 +14,16 @@ from pathlib import Path
 import pytest
 
 from freezingtime.errors import InputError
+from freezingtime.images import qemu as images_qemu
+from freezingtime.images.debian.mirror import KEYRING_VARIABLE, MIRROR_VARIABLE
 from freezingtime.images.qemu import ready_qemu
 from freezingtime.vm.qemu import probe as qemu_probe
+from freezingtime.vm.qemu import program
 from freezingtime.vm.qemu.probe import probe, require_qemu
 from freezingtime.vm.qemu.program import QemuProgram, debian_directory, find_qemu
 from tests.conftest import RunProgram, require_tool
 from tests.support.agentlib import AGENT_DIRECTORY, CURE
+from tests.support.suitelib import SmallMirror
 
 #: Where e_machine is in an ELF header; 183 is AArch64.
 _MACHINE_OFFSET, _AARCH64 = 18, 183
@@ -158,10 +163,10 @@ def test_a_directory_that_lacks_something(tmp_path: Path, missing: str) -> None:
 
 
 def test_the_environment_names_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "mine"
-    shutil.copy("/bin/true", program)
-    monkeypatch.setenv("FREEZINGTIME_QEMU", str(program))
-    assert find_qemu().path == program
+    mine = tmp_path / "mine"
+    shutil.copy("/bin/true", mine)
+    monkeypatch.setenv("FREEZINGTIME_QEMU", str(mine))
+    assert find_qemu().path == mine
     assert find_qemu("/bin/false").path == Path("/bin/false")
 
 
@@ -225,3 +230,63 @@ def test_a_fetched_qemu_is_found_by_its_suite(
     ready_qemu("debian:trixie", lambda *_: pytest.fail("it fetches"))
     found = find_qemu("debian:trixie")
     assert (found.path, found.root) == (root / "usr/bin/qemu-system-x86_64", root)
+
+
+def test_the_pinned_one_is_taken_where_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its bytes; else the one in the cache, and never another that is installed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("FREEZINGTIME_QEMU", raising=False)
+    monkeypatch.setattr(program, "PINNED_SHA256", hashlib.sha256(b"pinned").hexdigest())
+    installed = tmp_path / "qemu-system-x86_64"
+    cached = debian_directory(program.PINNED_SUITE)
+    for content, found in ((b"", None), (b"other", None), (b"pinned", installed)):
+        if content:
+            installed.write_bytes(content)
+            installed.chmod(0o755)
+        if found is None:
+            with pytest.raises(
+                InputError, match=r"^the pinned QEMU .* is not there yet; .*system$"
+            ):
+                find_qemu()
+        else:
+            assert (find_qemu().path, find_qemu("auto").path) == (found, found)
+    for file in ("usr/bin/qemu-system-x86_64", "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"):
+        (cached / file).parent.mkdir(parents=True, exist_ok=True)
+        (cached / file).touch()
+    assert find_qemu().root is None
+    installed.write_bytes(b"updated")
+    assert find_qemu().root == cached
+    assert find_qemu("system").path == installed
+
+
+def test_the_pinned_one_is_fetched_where_it_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that is installed is not taken in its place, without a network neither."""
+    mirror = SmallMirror(tmp_path)
+    for part in ("debian/dists/alpha", "debian/dists/alpha-updates"):
+        mirror.add_part(part, "7" * (part[-1] == "a"), package="qemu-system-x86")
+    mirror.add_part("debian-security/dists/alpha-security", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv(KEYRING_VARIABLE, str(mirror.keyring))
+    monkeypatch.setenv(MIRROR_VARIABLE, "file:/nosuch/debian file:/nosuch/debian-security")
+    monkeypatch.delenv("FREEZINGTIME_QEMU", raising=False)
+    monkeypatch.setattr(program, "PINNED_SHA256", hashlib.sha256(b"6").hexdigest())
+    for module in (program, images_qemu):
+        monkeypatch.setattr(module, "PINNED_SUITE", "alpha")
+    with pytest.raises(InputError) as refused:
+        ready_qemu(None, lambda *_: None)
+    assert re.match(
+        r"cannot fetch the pinned QEMU \(suite alpha: there is no .*", str(refused.value)
+    )
+    assert str(refused.value).endswith("--qemu system takes the one that is installed")
+    assert not debian_directory("alpha").exists()
+    monkeypatch.setenv(MIRROR_VARIABLE, mirror.addresses)
+    ready_qemu(None, lambda *_: None)
+    assert find_qemu().path.read_text() == "7"
+    (message,) = caplog.messages
+    assert message.startswith("Debian alpha has another QEMU by now than the pinned 7.2.")
+    ready_qemu(None, lambda *_: pytest.fail("it fetches again"))

@@ -28,6 +28,7 @@ from freezingtime.images.guest_image import (
 )
 from freezingtime.images.mini import image as mini_image
 from freezingtime.images.mini.name import mini_name
+from freezingtime.images.qemu import ready_qemu
 from freezingtime.store.cache import (
     cache_directory,
     exclusive_lock,
@@ -79,6 +80,8 @@ def build_debian_image(
     require_guest_platform()
     become_root = as_root()
     debian_image.require_tools(plan)
+    if plan.root.file_system == "xfs":
+        ready_qemu(None, progress)  # a guest makes it
 
     def find_or_build(archive: PackageArchive) -> GuestImage:
         progress("resolve dependencies", 0, 1)

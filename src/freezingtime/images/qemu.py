@@ -8,8 +8,10 @@ build of QEMU, and another build is a few nanoseconds off.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from freezingtime.errors import FreezingTimeError, RunError
 from freezingtime.images.debian.archive import open_archive
 from freezingtime.images.debian.package import unpack
 from freezingtime.images.debian.packages import Progress
@@ -22,29 +24,63 @@ from freezingtime.store.cache import (
     require_writable_cache,
     unfinished_directory,
 )
-from freezingtime.vm.qemu.program import DEBIAN, VARIABLE, debian_directory, requested_qemu
+from freezingtime.vm.qemu.program import (
+    AUTO,
+    DEBIAN,
+    PINNED_SHA256,
+    PINNED_SUITE,
+    PINNED_VERSION,
+    SYSTEM,
+    VARIABLE,
+    debian_directory,
+    find_qemu,
+    pinned_qemu,
+    requested_qemu,
+)
 
 _PACKAGE = "qemu-system-x86"
 
+_log = logging.getLogger(__name__)
+
 
 def ready_qemu(name: str | None, report: Progress) -> None:
-    """See to it that a QEMU that is named by its suite, as ``debian:trixie``, is in the cache.
+    """See to it that what is asked for is there, if it is the pinned QEMU or named by its suite.
 
     Raises:
-        InputError: there is no such suite, or this host cannot fetch packages.
+        InputError: there is no such suite.
         RunError: its packages cannot be fetched or unpacked.
     """
     requested = requested_qemu(name)
-    if requested.startswith(DEBIAN):
+    if requested == AUTO:
+        if pinned_qemu() is None:
+            _fetch_pinned(report)
+    elif requested.startswith(DEBIAN):
         option = "--qemu" if name else VARIABLE
         fetch_qemu(Suite.parse(requested.removeprefix(DEBIAN), f"{option} {requested}"), report)
+
+
+def _fetch_pinned(report: Progress) -> None:
+    try:
+        root = fetch_qemu(Suite(PINNED_SUITE), report)
+    except FreezingTimeError as error:
+        raise type(error)(
+            f"cannot fetch the pinned QEMU ({error}); "
+            f"--qemu {SYSTEM} takes the one that is installed"
+        ) from error
+    if find_qemu(str(root)).sha256 != PINNED_SHA256:
+        _log.warning(
+            "Debian %s has another QEMU by now than the pinned %s: guest times may be some "
+            "nanoseconds off those of other hosts",
+            PINNED_SUITE,
+            PINNED_VERSION,
+        )
 
 
 def fetch_qemu(suite: Suite, report: Progress) -> Path:
     """Return the directory with a suite's QEMU, fetched if it is not there.
 
     Raises:
-        InputError: there is no such suite, or this host cannot fetch packages.
+        InputError: there is no such suite.
         RunError: its packages cannot be fetched or unpacked.
     """
     final = debian_directory(suite.name)
@@ -53,7 +89,13 @@ def fetch_qemu(suite: Suite, report: Progress) -> Path:
     require_writable_cache()
     with exclusive_lock(images_lock_path(), lambda holder: report(holder, 0, 1)):
         if not final.is_dir():  # another process may have fetched it meanwhile
-            _fetch(suite, final, report)
+            try:
+                _fetch(suite, final, report)
+            except OSError as error:
+                raise RunError(
+                    f"cannot unpack the QEMU of {suite.name} in {final.parent} ({error}): free "
+                    "some space, or set XDG_CACHE_HOME to another directory"
+                ) from error
     return final
 
 

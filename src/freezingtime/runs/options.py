@@ -147,9 +147,11 @@ class RunOptions:
     qemu: Annotated[
         str | None,
         Option(
-            "PROGRAM|DIR",
-            "The QEMU to run: a program, a directory into which its packages were unpacked with "
-            "all that it needs, or `debian:SUITE`, which is fetched into the cache once. Unless "
-            "named, what `FREEZINGTIME_QEMU` names, or the one that is installed.",
+            "auto|system|PROGRAM|DIR",
+            "The QEMU to run. `auto`: the pinned one, the same on every host, which is fetched "
+            "into the cache once unless it is installed; `system`: the one that is installed; a "
+            "program, or a directory into which its packages were unpacked with all that it needs; "
+            "`debian:SUITE`, which is fetched as well. Unless named, what `FREEZINGTIME_QEMU` "
+            "names, or `auto`.",
         ),
     ] = None

@@ -67,10 +67,10 @@ def prepare(
         RunError: something failed on the way.
     """
     require_guest_platform()
-    ready_qemu(plan.qemu, report)
-    find_qemu(plan.qemu)
     saved = _find_saved(plan)
     _require_guest(plan, saved)
+    ready_qemu(plan.qemu, report)
+    find_qemu(plan.qemu)
     if saved is None and find_image(plan.guest) is None:
         # Before anything is fetched and built for it in vain.
         require_qemu(plan.qemu, plan.cpu_model)

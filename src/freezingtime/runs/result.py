@@ -26,6 +26,8 @@ class RunResult:
     wall_host_s: float
     image: GuestImage
     qemu_version: str
+    qemu_sha256: str
+    """Of QEMU's binary."""
     ready_ns: int
     collected: Sequence[str] = ()
     """The files that came back, relative to ``collected/`` in the run directory."""
@@ -58,6 +60,7 @@ class RunResult:
             "versions": {
                 "freezingtime": __version__,
                 "qemu": self.qemu_version,
+                "qemu_sha256": self.qemu_sha256,
                 "guest": self.image.name,
                 "image": self.image.image_id,
                 "kernel": self.image.manifest.kernel_release,

@@ -68,6 +68,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             time.monotonic() - start_s,
             prepared.image,
             version,
+            prepared.config.identity().qemu,
             ready_ns,
             collected.names,
             collected.left_out,

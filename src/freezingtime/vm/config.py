@@ -10,8 +10,6 @@ from typing import Protocol
 
 from freezingtime._version import RELEASE
 from freezingtime.clock.agent import agent_identity
-from freezingtime.errors import InputError
-from freezingtime.store.checksums import digest_file
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.vm.bootstrap import KERNEL_ARGUMENTS as BOOTSTRAP_ARGUMENTS
 from freezingtime.vm.bootstrap import bootstrap_script
@@ -75,7 +73,7 @@ class MachineConfig:
             cpu_count=self.cpu_count,
             cpu_model=self.cpu_model,
             board="\n".join(board),
-            qemu=_qemu_digest(self.qemu),
+            qemu=find_qemu(self.qemu).sha256,
             agent=agent_identity(),
         )
 
@@ -85,11 +83,3 @@ class MachineConfig:
             return ""
         script = hashlib.sha256(bootstrap_script()).hexdigest()
         return f"{BOOTSTRAP_ARGUMENTS} {script}"
-
-
-def _qemu_digest(name: str | None) -> str:
-    path = find_qemu(name).path
-    try:
-        return digest_file(path)
-    except OSError as error:
-        raise InputError(f"--qemu {path}: {error.strerror}; name a readable file") from error

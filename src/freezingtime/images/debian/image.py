@@ -29,7 +29,6 @@ from freezingtime.images.mini.kernel_modules import add_modules
 from freezingtime.images.xfs_root import copy_to_xfs
 from freezingtime.units import format_size_bytes
 from freezingtime.vm.qemu.frontends import DRIVERS
-from freezingtime.vm.qemu.program import find_qemu
 
 
 class FileSystem(NamedTuple):
@@ -101,8 +100,6 @@ def require_tools(plan: DebianPlan) -> None:
                 f"{tool} is not installed, which building a Debian guest takes; "
                 f"install it with 'apt-get install {source}'"
             )
-    if plan.root.file_system == "xfs":
-        find_qemu()
 
 
 def packages(archive: PackageArchive, plan: DebianPlan) -> DebianPackages:

@@ -8,10 +8,12 @@ of Debian's suites are unpacked in the cache, and named by their suite.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from freezingtime.errors import InputError
@@ -22,8 +24,16 @@ PROGRAM_NAME = "qemu-system-x86_64"
 #: The environment variable that says which QEMU it is where no --qemu does.
 VARIABLE = "FREEZINGTIME_QEMU"
 
+#: The pinned QEMU, and the one that is installed.
+AUTO, SYSTEM = "auto", "system"
 #: Before the name of a suite: the QEMU that Debian has there.
 DEBIAN = "debian:"
+
+#: Of those that are exact, the fastest; see docs/explanation/qemus.md.
+PINNED_SUITE = "bookworm"
+PINNED_VERSION = "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)"
+#: Of its program.
+PINNED_SHA256 = "1493008ba0036014c727bb23bbe2f399135867e9b5c4fe288ef2b4b816f46b0c"
 
 _PROGRAM = "usr/bin/qemu-system-x86_64"
 _LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
@@ -54,6 +64,17 @@ class QemuProgram:
         ]
 
     @property
+    def sha256(self) -> str:
+        """The SHA-256 of the binary; InputError if it cannot be read."""
+        try:
+            status = self.path.stat()
+            return _sha256(self.path, status.st_mtime_ns, status.st_size)
+        except OSError as error:
+            raise InputError(
+                f"--qemu {self.path}: {error.strerror}; name a readable file"
+            ) from error
+
+    @property
     def options(self) -> list[str]:
         """QEMU's options that say where its firmware is."""
         if self.root is None:
@@ -67,8 +88,8 @@ class QemuProgram:
 
 
 def requested_qemu(name: str | None) -> str:
-    """Return the name; for None, what the environment names, or the one that is installed."""
-    return name or os.environ.get(VARIABLE) or PROGRAM_NAME
+    """Return the name; for None, what the environment names, or the pinned one."""
+    return name or os.environ.get(VARIABLE) or AUTO
 
 
 def debian_directory(suite: str) -> Path:
@@ -79,23 +100,49 @@ def debian_directory(suite: str) -> Path:
 def find_qemu(name: str | None = None) -> QemuProgram:
     """Find a QEMU by its program's name, a path, its unpacked directory, or ``debian:SUITE``.
 
-    None: the one that the environment names, or that is installed.
+    ``auto``: the pinned one; ``system``: the one that is installed. None: the one that the
+    environment names, or the pinned one.
 
     Raises:
         InputError: there is none.
     """
     name = requested_qemu(name)
+    if name == AUTO:
+        if (pinned := pinned_qemu()) is not None:
+            return pinned
+        raise InputError(
+            f"the pinned QEMU ({PINNED_VERSION}) is not there yet; 'freezingtime run' fetches it, "
+            f"or take the one that is installed with --qemu {SYSTEM}"
+        )
     if name.startswith(DEBIAN):
         return _find_debian(name)
     if _is_directory(root := Path(name)):
         return _find_unpacked(root.resolve())
-    found = shutil.which(name)
+    program = PROGRAM_NAME if name == SYSTEM else name
+    found = shutil.which(program)
     if found is None:
         raise InputError(
-            f"{name} is not installed; install it with 'apt-get install qemu-system-x86', "
-            "or name another with --qemu, such as debian:bookworm, which a run fetches"
+            f"{program} is not installed; install it with 'apt-get install qemu-system-x86', "
+            f"or leave --qemu at {AUTO}, which is fetched"
         )
     return QemuProgram(Path(found))
+
+
+def pinned_qemu() -> QemuProgram | None:
+    """Return the pinned QEMU, installed or from the cache; None: it has to be fetched."""
+    installed = shutil.which(PROGRAM_NAME)
+    if installed is not None and os.access(installed, os.R_OK):
+        qemu = QemuProgram(Path(installed))
+        if qemu.sha256 == PINNED_SHA256:
+            return qemu
+    root = debian_directory(PINNED_SUITE)
+    return _find_unpacked(root) if root.is_dir() else None
+
+
+@lru_cache
+def _sha256(path: Path, _mtime_ns: int, _size_bytes: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _is_directory(path: Path) -> bool:
