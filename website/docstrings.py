@@ -54,7 +54,7 @@ def _take_fields(function: griffe.Function) -> None:
                 parameter.name,
                 annotation=_MODULES.sub("", inspect.formatannotation(parameter.annotation)),
                 kind=griffe.ParameterKind(parameter.kind.description),
-                default=repr(parameter.default),
+                default=None if parameter.default is parameter.empty else repr(parameter.default),
             )
             for parameter in signature.parameters.values()
         )

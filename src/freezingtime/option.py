@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Declare an option once, beside its type and default: in a dataclass of options.
+"""Declare an option once, beside its type and default: in a dataclass of options, or a command.
 
 ::
 
@@ -7,14 +7,15 @@
     class RunOptions:
         memory: Annotated[str, Option("SIZE", "The guest's memory.")] = "512MiB"
 
-The command line is generated from such a class, and Python functions take its fields.
+The command line is generated from such a class, and Python functions take its fields. What only
+the command line has is declared in the same way, by parameters of the command's function.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
 
 #: A file, as Python callers name it.
@@ -30,7 +31,20 @@ class Option:
     help: str
     flag: str = ""
     """Its name on the command line, where that is not the field's: ``--from``."""
+    short: str = ""
+    """A second name, of one letter: ``-o``."""
     minimum: int | None = None
+    maximum: int | None = None
+    at_once: Callable[[bool], None] | None = None
+    """Called with a flag when it is parsed, so that its command need not look at it."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Argument:
+    """What users are told of an argument, which has no name on the command line."""
+
+    metavar: str
+    help: str
 
 
 class DeclaredOption(NamedTuple):

@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 from freezingtime.api import fitting, replays, runs
 from freezingtime.api.disk import Disk
 from freezingtime.api.keywords import takes_fields_of
+from freezingtime.calibrate.measure.measure import MeasurePlan
+from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_plan
 from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.device import fit as cli_fit
 from freezingtime.cli.device import measure as cli_measure
@@ -39,9 +41,7 @@ from freezingtime.runs.plan import RunPlan, make_plan
 SHOWN_BY_CLI = {"as_json", "quiet", "allow_late", "allow_code"}
 SHOWN_BY_API = {"progress"}
 #: Python measures by a call of its own.
-MEASURING_BY_CLI = {
-    *("yes", "create", "write", "overwrite", "sizes", "depths", "rounds", "runtime"),
-}
+MEASURING_BY_CLI = {"yes", *list_options(MeasureOptions)}
 JOB_OF_CLI = {"command", "disk", "script", "job"}
 JOB_OF_API = {"disks", "job"}
 
@@ -72,6 +72,17 @@ def test_a_run_has_one_list_of_options() -> None:
 def test_a_plan_of_no_options_is_a_plan_with_its_own_defaults() -> None:
     script = b"#!/bin/sh\n"
     assert make_plan(RunOptions(), disks=[], script=script) == RunPlan([], script)
+
+
+def test_a_measurement_of_no_options_is_one_with_its_own_defaults() -> None:
+    path, out = Path("/there"), Path("/not/there")
+    assert make_measure_plan(path, out, MeasureOptions()) == MeasurePlan(
+        path, out, sizes_bytes=[4096, 65536], depths=[1, 4, 16]
+    )
+    given = MeasureOptions(sizes=[8192, 4096], depths=(2, 1))
+    assert make_measure_plan(path, out, given) == make_measure_plan(
+        path, out, MeasureOptions(sizes="4KiB,8KiB", depths="1,2")
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,8 +118,8 @@ class MoreOptions(RunOptions):
 def test_an_option_that_is_added_to_the_list_is_in_both_interfaces() -> None:
     seen: list[MoreOptions] = []
 
-    @takes_options(MoreOptions, then={"quiet": "colour"})
-    def command(options: MoreOptions, quiet: bool = False) -> int:
+    @takes_options(then={"quiet": "colour"})
+    def command(options: MoreOptions, quiet: Annotated[bool, Option("", "Hush.")] = False) -> int:
         seen.append(options)
         return 0
 
@@ -120,7 +131,7 @@ def test_an_option_that_is_added_to_the_list_is_in_both_interfaces() -> None:
     ended = CliRunner().invoke(command_app(command), ["--help"])
     assert re.search(r"--colour +COLOUR +The colour of the lamp", ended.stdout), ended.stdout
     flags = re.findall(r"--[a-z-]+", ended.stdout[ended.stdout.index("--colour") :])
-    assert flags == ["--colour", "--quiet", "--no-quiet", "--lamp", "--bright", "--help"]
+    assert flags == ["--colour", "--quiet", "--lamp", "--bright", "--help"]
     arguments = ["--colour", "red", "--lamp", "a", "--lamp", "b", "--bright", "--cpus", "4"]
     CliRunner().invoke(command_app(command), arguments)
     CliRunner().invoke(command_app(command), [])
@@ -190,13 +201,13 @@ def test_every_option_of_a_run_arrives(name: str, monkeypatch: pytest.MonkeyPatc
             {"speed_up"},
         ),
         (cli_fit.fit_command, fitting.fit, {"figures"}, set(), {"out"}),
-        (cli_measure.measure_command, fitting.measure, {"yes"}, set(), {"sizes", "depths"}),
+        (cli_measure.measure_command, fitting.measure, {"yes"}, set(), set()),
         (
             cli_validate.validate_command,
             fitting.validate,
             MEASURING_BY_CLI | {"figures"},
             set(),
-            {"device", "cpus"},
+            {"device"},
         ),
     ],
 )

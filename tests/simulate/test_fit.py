@@ -21,7 +21,7 @@ from freezingtime.calibrate.fit.device_toml import device_toml
 from freezingtime.calibrate.fit.distributions import fit_distribution
 from freezingtime.calibrate.fit.fit import MODELS, Fit, FitPlan, fit, parse_missing, simulate_cell
 from freezingtime.calibrate.fit.quantiles import correlation, quantile_points
-from freezingtime.calibrate.fit.sources import read_sources
+from freezingtime.calibrate.fit.sources import LogOptions, read_sources
 from freezingtime.calibrate.halves import drift, split
 from freezingtime.calibrate.latency_cells import Cell, sort_into_cells
 from freezingtime.device.registry import describe
@@ -81,8 +81,7 @@ def write_log_pair(directory: Path, name: str) -> list[Path]:
 def fitted(paths: list[Path], plan: FitPlan) -> Fit:
     latencies, sources = read_sources(
         paths,
-        depth=None,
-        disk=None,
+        LogOptions(),
         notify=pytest.fail,
         tell=no_notes,
         progress=lambda *step: None,

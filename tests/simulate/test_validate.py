@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import freezingtime as ft
-from freezingtime.calibrate.fit.sources import Source, read_sources
+from freezingtime.calibrate.fit.sources import LogOptions, Source, read_sources
 from freezingtime.calibrate.latency_cells import Cell
 from freezingtime.calibrate.validate.in_guest import DEPTH_MAX, guest_script, why_not
-from freezingtime.calibrate.validate.options import make_validate_plan
+from freezingtime.calibrate.validate.options import ValidateOptions, make_validate_plan
 from freezingtime.calibrate.validate.validate import ValidatePlan, Validation, validate
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
@@ -27,8 +27,7 @@ READ, WRITE = OperationClass.READ, OperationClass.WRITE
 def read(*paths: Path) -> tuple[Latencies, list[Source]]:
     return read_sources(
         paths,
-        depth=None,
-        disk=None,
+        LogOptions(),
         notify=pytest.fail,
         tell=no_notes,
         progress=lambda *step: None,
@@ -43,7 +42,8 @@ def validated(plan: ValidatePlan, *paths: Path) -> Validation:
 def test_a_guest_is_given_what_was_measured_within_chance(tmp_path: Path) -> None:
     """Half of 10,000 draws make the device; 1,000 requests of each kind come back."""
     logs = write_log_pair(tmp_path, "normal")
-    found = validated(make_validate_plan(cpus="1", requests=1000, delay="0"), *logs)
+    options = ValidateOptions(cpus="1", requests=1000, delay="0")
+    found = validated(make_validate_plan(options=options), *logs)
     read_cell, write_cell = found.cells
     assert (read_cell.cell.name, write_cell.cell.name) == (
         "read 4KiB depth 1",
@@ -113,7 +113,7 @@ def test_queues_and_several_cpus_are_within_the_aim(tmp_path: Path) -> None:
         for size in (4096, 65536)
         for depth in (1, 4, 16)
     ]
-    found = validated(make_validate_plan(requests=5000), *paths)
+    found = validated(make_validate_plan(options=ValidateOptions(requests=5000)), *paths)
     assert len(found.cells) == 12
     assert set(found.frozen_host_ns) == {1, 4}
     assert all(frozen_ns > 0 for frozen_ns in found.frozen_host_ns.values())

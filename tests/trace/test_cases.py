@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from freezingtime.calibrate.fit.sources import read_sources
+from freezingtime.calibrate.fit.sources import LogOptions, read_sources
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers import Reading, parse_hints, read_trace
@@ -187,13 +187,14 @@ def _read(
         told.extend(reading.lines)
 
     path = CASES / name
-    hints = parse_hints(options.time_unit, options.read_code)
+    given = LogOptions(
+        time_unit=options.time_unit, read_code=options.read_code, trace_disk=options.disk
+    )
+    hints = parse_hints(given)
     if command == "fit":
         latencies, _ = read_sources(
             [path],
-            depth=None,
-            disk=options.disk,
-            hints=hints,
+            given,
             notify=told.append,
             tell=tell,
             progress=lambda step, done, total: None,

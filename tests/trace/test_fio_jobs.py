@@ -15,10 +15,10 @@ import pytest
 from scipy import stats
 
 from freezingtime.calibrate.fit.fit import FitPlan, fit, parse_missing, simulate_cell
-from freezingtime.calibrate.fit.sources import read_sources
+from freezingtime.calibrate.fit.sources import LogOptions, read_sources
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.readers import Reading, parse_hints
+from freezingtime.trace.readers import Reading
 from freezingtime.trace.readers.latencies import Latencies
 from freezingtime.trace.readers.read_latencies import read_latencies
 from tests.conftest import require_tool
@@ -52,9 +52,7 @@ def read(
     told: list[Reading] = []
     latencies, _ = read_sources(
         paths,
-        depth=depth,
-        disk=None,
-        hints=parse_hints(time_unit, None),
+        LogOptions(depth=depth, time_unit=time_unit),
         notify=pytest.fail,
         tell=told.append,
         progress=lambda *step: None,

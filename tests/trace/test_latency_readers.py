@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.readers import parse_hints
+from freezingtime.trace.readers import HintOptions, parse_hints
 from freezingtime.trace.readers.latencies import Latencies, likely_depth
 from freezingtime.trace.readers.read_latencies import read_latencies
 from freezingtime.trace.writers.export import export
@@ -290,7 +290,7 @@ def test_latencies_in_an_assumed_unit_are_said_or_refused(tmp_path: Path) -> Non
         "log: latency: in seconds, the mean request takes 110 s; say the unit with "
         "--time-unit ms, us or ns"
     )
-    hints = parse_hints("us", None)
+    hints = parse_hints(HintOptions(time_unit="us"))
     assert [row.latency_ns for row in read(tmp_path, text, hints=hints)] == [100_000, 120_000]
     (tmp_path / "log").write_text(text.replace("100", "0.1").replace("120", "0.12"))
     assert "latency in s, as is assumed without a unit (--time-unit)" in (
@@ -300,7 +300,7 @@ def test_latencies_in_an_assumed_unit_are_said_or_refused(tmp_path: Path) -> Non
     assert complaint(tmp_path, coded) == (
         "log:2: op '1': is a code; say which one reads: --read-code 0 or 1"
     )
-    assert read(tmp_path, coded, hints=parse_hints(None, "1")) == [
+    assert read(tmp_path, coded, hints=parse_hints(HintOptions(read_code="1"))) == [
         Row(R, 4096, 1, 100_000),
         Row(W, 4096, 1, 120_000),
     ]

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from freezingtime.errors import InputError
 from freezingtime.host.file_formats import BLKTRACE, FORMATS, FileKind
 from freezingtime.request import Operation
-from freezingtime.trace.readers import Hints, Reading, Trace, parse_hints, read_trace
+from freezingtime.trace.readers import HintOptions, Hints, Reading, Trace, parse_hints, read_trace
 from freezingtime.trace.readers.fio.latency_log import read_latency_log
 from freezingtime.trace.readers.read_latencies import read_latencies
 from tests.conftest import require_tool
@@ -450,11 +450,11 @@ def test_unit_of_times_can_be_said(tmp_path: Path) -> None:
         "unit they are in: s, ms, us, 100ns, ns"
     )
     for unit, unit_ns in {"s": 10**9, "ms": 10**6, "us": 10**3, "100ns": 100, "ns": 1}.items():
-        hints = parse_hints(unit, None)
+        hints = parse_hints(HintOptions(time_unit=unit))
         assert read(tmp_path, text, hints=hints)[1].arrival_ns == 1000 * unit_ns
         assert f"time in {unit}, as told" in told(tmp_path, text, hints=hints).summary
     with pytest.raises(InputError, match="--time-unit h: must be one of: s, ms, us, 100ns, ns"):
-        parse_hints("h", None)
+        parse_hints(HintOptions(time_unit="h"))
 
 
 def test_unit_in_a_name_is_held_to_the_times(tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ def test_codes_of_operations_are_asked_for(tmp_path: Path) -> None:
     assert complaint(tmp_path, text) == (
         "trace:2: op '2': is a code; say which one reads: --read-code 0 or 1"
     )
-    hints = parse_hints(None, "2")
+    hints = parse_hints(HintOptions(read_code="2"))
     assert [row.operation for row in read(tmp_path, text, hints=hints)] == [R, W, R]
     assert "op 7 writes" in told(tmp_path, text, hints=hints).summary
     assert complaint(tmp_path, f"{text}3,1,0,512\n", hints=hints) == (
@@ -632,7 +632,7 @@ def test_any_order_is_sorted_by_arrival(
     path.write_text(
         "".join(f"{at} 0 {sector} {count} {code[op]}\n" for at, op, sector, count in requests)
     )
-    trace = read_trace(path, format_name="mqsim", hints=parse_hints("ns", None))
+    trace = read_trace(path, format_name="mqsim", hints=parse_hints(HintOptions(time_unit="ns")))
     start_ns = min(at for at, *_ in requests)
     in_order = sorted(requests, key=lambda request: request[0])
     assert rows(trace) == [

@@ -5,35 +5,38 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freezingtime.api.event_loop import outside_of_event_loops
+from freezingtime.api.keywords import takes_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
 from freezingtime.api.result import warn, warn_of
 from freezingtime.calibrate.distance import FIGURES, Distance
-from freezingtime.calibrate.fit.fit import EMPIRICAL, Fit, FitPlan, check_out, parse_missing
+from freezingtime.calibrate.fit.fit import Fit, check_out
 from freezingtime.calibrate.fit.fit import fit as fit_latencies
-from freezingtime.calibrate.fit.sources import read_sources
+from freezingtime.calibrate.fit.options import FitOptions, make_fit_plan
+from freezingtime.calibrate.fit.sources import LogOptions, Source, read_sources
 from freezingtime.calibrate.latency_cells import Cell
-from freezingtime.calibrate.measure.measure import DEPTHS, ROUNDS, SIZES_BYTES
 from freezingtime.calibrate.measure.measure import measure as measure_plan
-from freezingtime.calibrate.measure.options import RUNTIME, make_measure_plan
-from freezingtime.calibrate.validate.options import make_validate_plan
+from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_plan
+from freezingtime.calibrate.validate.options import ValidateOptions, make_validate_plan
 from freezingtime.calibrate.validate.validate import FIT, Validation
 from freezingtime.calibrate.validate.validate import validate as validate_latencies
 from freezingtime.errors import RunError
+from freezingtime.option import FilePath
 from freezingtime.runs.options import CPU_RATE, RunOptions
-from freezingtime.trace.readers import parse_hints
+from freezingtime.trace.readers.latencies import Latencies
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Logs = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Logs = FilePath | Sequence[FilePath]
 
 
 class FittedDevice:
@@ -126,22 +129,19 @@ class ValidationResult:
         return not any(found.misses() for found in self.validation.cells)
 
 
+@dataclass(frozen=True, slots=True)
+class FitArguments(FitOptions):
+    """The arguments of :func:`fit`."""
+
+    logs: Logs
+    out: FilePath | None = None
+    seed: int = field(default=0, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
+
+
 @plain_errors
-def fit(
-    logs: Logs,
-    out: str | os.PathLike[str] | None = None,
-    *,
-    model: str = EMPIRICAL,
-    missing: Sequence[str] = (),
-    depth: int | None = None,
-    trace_disk: str | None = None,
-    time_unit: str | None = None,
-    read_code: str | None = None,
-    correlation: bool = True,
-    summary: str = "",
-    seed: int = 0,
-    progress: bool | None = None,
-) -> FittedDevice:
+@takes_fields_of(FitArguments)
+def fit(arguments: FitArguments) -> FittedDevice:
     """Make a device file of logs of a real device: one log or directory, or several.
 
     The other arguments are the options of ``freezingtime fit``; ``missing`` is a list such as
@@ -151,40 +151,30 @@ def fit(
     Raises:
         InputError: a log cannot be read or has too little; the text names the option.
     """
-    plan = FitPlan(model, parse_missing(missing), correlation, summary)
-    output = OutputPath(out, "fitted.toml")
+    plan = make_fit_plan(arguments)
+    output = OutputPath(arguments.out, "fitted.toml")
     check_out(output.path)
-    with Line(progress) as line:
+    with Line(arguments.progress) as line:
         observer = partial(show_share, line)
-        latencies, sources = read_sources(
-            _paths(logs),
-            depth=depth,
-            disk=trace_disk,
-            hints=parse_hints(time_unit, read_code),
-            notify=warn,
-            tell=warn_of,
-            progress=observer,
-        )
-        fitted = fit_latencies(latencies, sources, plan, seed=seed, progress=observer)
+        latencies, sources = _read(arguments.logs, arguments, observer)
+        fitted = fit_latencies(latencies, sources, plan, seed=arguments.seed, progress=observer)
     fitted.write(output.path)
     return FittedDevice(fitted, output)
 
 
+@dataclass(frozen=True, slots=True)
+class MeasureArguments(MeasureOptions):
+    """The arguments of :func:`measure`."""
+
+    path: FilePath
+    out: FilePath
+    seed: int = field(default=0, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
+
+
 @plain_errors
-def measure(
-    path: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    sizes: Sequence[int] = SIZES_BYTES,
-    depths: Sequence[int] = DEPTHS,
-    rounds: int = ROUNDS,
-    runtime: str = RUNTIME,
-    write: bool = False,
-    overwrite: bool = False,
-    create: str | None = None,
-    seed: int = 0,
-    progress: bool | None = None,
-) -> Path:
+@takes_fields_of(MeasureArguments)
+def measure(arguments: MeasureArguments) -> Path:
     """Measure a block device or a file; return ``out``, for :func:`fit` and :func:`validate`.
 
     Does not ask. The arguments are the options of ``freezingtime measure``, ``sizes`` in bytes.
@@ -193,42 +183,29 @@ def measure(
         InputError: it may not or cannot be measured; the text names the option.
         RunError: fio failed.
     """
-    plan = make_measure_plan(
-        Path(path),
-        Path(out),
-        sizes=",".join(map(str, sizes)),
-        depths=",".join(map(str, depths)),
-        rounds=rounds,
-        runtime=runtime,
-        write=write,
-        overwrite=overwrite,
-        create=create,
-        seed=seed,
-    )
-    with Line(progress) as line:
+    paths = Path(arguments.path), Path(arguments.out)
+    plan = make_measure_plan(*paths, arguments, seed=arguments.seed)
+    with Line(arguments.progress) as line:
         measure_plan(plan, partial(show_share, line))
     return plan.out
 
 
+@dataclass(frozen=True, slots=True)
+class ValidateArguments(ValidateOptions):
+    """The arguments of :func:`validate`."""
+
+    device: str = FIT
+    against: Logs = field(kw_only=True)
+    cpu_rate: str = field(default=CPU_RATE, kw_only=True)
+    qemu: str | None = field(default=None, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+    out: FilePath | None = field(default=None, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
+
+
 @plain_errors
-def validate(
-    device: str = FIT,
-    *,
-    against: Logs,
-    model: str = EMPIRICAL,
-    cpus: Sequence[int] = (1, 4),
-    requests: int | None = None,
-    delay: str | None = None,
-    depth: int | None = None,
-    trace_disk: str | None = None,
-    time_unit: str | None = None,
-    read_code: str | None = None,
-    cpu_rate: str = CPU_RATE,
-    qemu: str | None = None,
-    seed: int = 0,
-    out: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-) -> ValidationResult:
+@takes_fields_of(ValidateArguments)
+def validate(arguments: ValidateArguments) -> ValidationResult:
     """Hold a device in a guest to logs of a real one, or to a directory of :func:`measure`.
 
     The arguments are the options of ``freezingtime validate``. Without ``out``, the fitted device
@@ -238,32 +215,18 @@ def validate(
         InputError: there is no such device, or too little to compare with.
         RunError: a run failed or was not exact.
     """
-    plan = make_validate_plan(
-        device,
-        model=model,
-        cpus=",".join(map(str, cpus)),
-        requests=requests,
-        delay=delay,
-        run=RunOptions(seed=seed, cpu_rate=cpu_rate, qemu=qemu),
-    )
-    output = OutputPath(out)
+    run = RunOptions(seed=arguments.seed, cpu_rate=arguments.cpu_rate, qemu=arguments.qemu)
+    plan = make_validate_plan(arguments.device, arguments, run)
+    output = OutputPath(arguments.out)
     cancelled = threading.Event()
-    with Line(progress) as line:
+    with Line(arguments.progress) as line:
 
         def observer(step: str, done: int, total: int) -> None:
             if cancelled.is_set():
                 raise RunError("the validation was interrupted")
             show_share(line, step, done, total)
 
-        latencies, sources = read_sources(
-            _paths(against),
-            depth=depth,
-            disk=trace_disk,
-            hints=parse_hints(time_unit, read_code),
-            notify=warn,
-            tell=warn_of,
-            progress=observer,
-        )
+        latencies, sources = _read(arguments.against, arguments, observer)
         found = outside_of_event_loops(
             lambda: validate_latencies(
                 latencies, sources, plan, out=output.path, observer=observer
@@ -273,10 +236,12 @@ def validate(
     return ValidationResult(found, output)
 
 
-def _paths(logs: Logs) -> list[Path]:
-    if isinstance(logs, str | os.PathLike):
-        return [Path(logs)]
-    return [Path(log) for log in logs]
+def _read(
+    logs: Logs, options: LogOptions, observer: Callable[[str, int, int], None]
+) -> tuple[Latencies, list[Source]]:
+    several = [logs] if isinstance(logs, str | os.PathLike) else logs
+    paths = [Path(log) for log in several]
+    return read_sources(paths, options, notify=warn, tell=warn_of, progress=observer)
 
 
 def _place_of(cell: Cell) -> dict[str, Any]:

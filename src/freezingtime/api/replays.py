@@ -25,7 +25,7 @@ from freezingtime.simulate.replay import (
 )
 from freezingtime.simulate.replay import replay as replay_on
 from freezingtime.simulate.workload import PATTERNS, Workload, parse_workload
-from freezingtime.trace.readers import Hints, parse_hints
+from freezingtime.trace.readers import HintOptions, Hints, parse_hints
 from freezingtime.trace.record_paths import RECORD_NAME
 
 
@@ -59,7 +59,7 @@ def replay(
         InputError: the trace, the workload or a device is not right; the text names the option.
         RunError: a device broke its contract.
     """
-    hints = parse_hints(time_unit, read_code)
+    hints = parse_hints(HintOptions(time_unit=time_unit, read_code=read_code))
     source = _source(trace_or_workload, closed_loop, Fraction(speed_up), format, trace_disk, hints)
     texts = [] if isinstance(devices, str) else [disk_text(device) for device in devices]
     if not texts or len(set(texts)) < len(texts):

@@ -1,84 +1,143 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Make a command's options of those that a dataclass declares."""
+"""Make a command's options of those that its parameters declare, or the fields of a dataclass."""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import Parameter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 import typer
-from typer.models import OptionInfo
 
-from freezingtime.option import DeclaredOption, FilePath, list_options
+from freezingtime.option import Argument, FilePath, Option, list_options
+
+Command: TypeAlias = Callable[..., int]
 
 #: The types that Typer reads values as, where it does not know the declared one.
 _KINDS = {
     FilePath | None: Path | None,
+    str | Sequence[int]: str,
     Sequence[str]: list[str] | None,
     Sequence[FilePath]: list[Path] | None,
+    Sequence[Path]: list[Path] | None,
 }
 
 
-def option_of(options: type[Any], name: str) -> OptionInfo:
-    """Return a single field of a dataclass of options as Typer's option."""
-    return _typer_option(name, list_options(options)[name])
+class Only(tuple[str, ...]):
+    """These of a dataclass's fields: ``Annotated[RunOptions, Only(["qemu"])]``."""
+
+    __slots__ = ()
 
 
-def takes_options(
-    options: type[Any], *, only: Collection[str] = (), then: Mapping[str, str] | None = None
-) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Have a command called with the fields of its parameter ``options``, a dataclass.
+def takes_options(*, then: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
+    """Have a command called with the fields of those of its parameters that are dataclasses.
 
-    Help texts show them in place of that parameter, but some of the command's other
-    parameters behind the one that ``then`` names. ``only``: these fields instead of all.
+    Help texts show them in place of the parameter, but some of the command's other
+    parameters behind the one that ``then`` names.
     """
-    declared = {
-        name: option for name, option in list_options(options).items() if not only or name in only
-    }
 
-    def decorate(command: Callable[..., int]) -> Callable[..., int]:
-        def call(**given: Any) -> int:
-            values = {name: given.pop(name, None) for name in declared}
-            named = {name: value for name, value in values.items() if value is not None}
-            return command(options=options(**named), **given)
-
+    def decorate(command: Command) -> Command:
         parameters = inspect.signature(command, eval_str=True).parameters
-        fields = {name: _parameter(name, option) for name, option in declared.items()}
-        names: list[str] = []
-        for name in parameters:
-            names += fields if name == "options" else [name]
+        fields = {name: _fields(parameter) for name, parameter in parameters.items()}
+
+        def call(**given: Any) -> int:
+            for name, declared in fields.items():
+                if declared:
+                    named = {field: given.pop(field) for field in declared if field in given}
+                    given[name] = dataclasses.replace(_defaults(parameters[name]), **named)
+            return command(**given)
+
+        shown: dict[str, Parameter] = {}
+        for name, parameter in parameters.items():
+            shown |= fields[name] or {name: parameter}
+        names = list(shown)
         for name, former in (then or {}).items():
             names.remove(name)
             names.insert(names.index(former) + 1, name)
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        shown = [{**parameters, **fields}[name].replace(kind=keyword) for name in names]
-        call.__doc__ = command.__doc__
-        call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
-        return call
+        return _with_parameters(call, command, [shown[name] for name in names])
 
     return decorate
 
 
-def _parameter(name: str, option: DeclaredOption) -> inspect.Parameter:
-    kind = _KINDS.get(option.kind, option.kind)
-    default = None if option.default == () else option.default
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[kind, _typer_option(name, option)],
+def as_typer_command(command: Command) -> Command:
+    """Return a command whose declared options and arguments are Typer's."""
+
+    def call(**given: Any) -> int:
+        # Typer has None for what is not given, where there is no other default.
+        return command(**{name: value for name, value in given.items() if value is not None})
+
+    parameters = inspect.signature(command, eval_str=True).parameters.values()
+    return _with_parameters(call, command, map(_as_typer_parameter, parameters))
+
+
+def _fields(parameter: Parameter) -> dict[str, Parameter]:
+    """The fields of a dataclass of options as parameters; none of other types."""
+    options, only = _split(parameter)
+    if not dataclasses.is_dataclass(options):
+        return {}
+    defaults = _defaults(parameter)
+    return {
+        name: Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=getattr(defaults, name),
+            annotation=Annotated[option.kind, option.declared],
+        )
+        for name, option in list_options(type(defaults)).items()
+        if name in (only or (name,))
+    }
+
+
+def _defaults(parameter: Parameter) -> Any:
+    """The options as they are where nothing is given."""
+    return _split(parameter)[0]() if parameter.default is Parameter.empty else parameter.default
+
+
+def _as_typer_parameter(parameter: Parameter) -> Parameter:
+    kind, declared = _split(parameter)
+    default = parameter.default
+    is_shown = default is not False and default not in (Parameter.empty, None, "", ())
+    if isinstance(declared, Argument):
+        info = typer.Argument(metavar=declared.metavar, help=declared.help, show_default=is_shown)
+    elif isinstance(declared, Option):
+        info = typer.Option(
+            *_names(parameter.name, declared, is_on=default is True),
+            metavar=declared.metavar,
+            help=declared.help,
+            min=declared.minimum,
+            max=declared.maximum,
+            callback=declared.at_once,
+            is_eager=declared.at_once is not None,
+            show_default=is_shown,
+        )
+    else:
+        return parameter
+    return parameter.replace(
+        default=None if default == () else default,
+        annotation=Annotated[_KINDS.get(kind, kind), info],
     )
 
 
-def _typer_option(name: str, option: DeclaredOption) -> OptionInfo:
-    declared = option.declared
-    info: OptionInfo = typer.Option(
-        declared.flag or f"--{name.replace('_', '-')}",
-        metavar=declared.metavar,
-        help=declared.help,
-        min=declared.minimum,
-        show_default=option.default is not False and option.default not in (None, ()),
-    )
-    return info
+def _names(name: str, declared: Option, *, is_on: bool) -> list[str]:
+    """What it is called on the command line; Typer calls one that is on ``--name/--no-name``."""
+    if is_on:
+        return []
+    return [declared.flag or f"--{name.replace('_', '-')}", *filter(None, [declared.short])]
+
+
+def _split(parameter: Parameter) -> tuple[Any, Any]:
+    """A parameter's type, and what is declared of it."""
+    if get_origin(parameter.annotation) is not Annotated:
+        return parameter.annotation, None
+    kind, declared, *_ = get_args(parameter.annotation)
+    return kind, declared
+
+
+def _with_parameters(call: Command, command: Command, shown: Iterable[Parameter]) -> Command:
+    parameters = [parameter.replace(kind=Parameter.KEYWORD_ONLY) for parameter in shown]
+    call.__doc__, call.__name__ = command.__doc__, command.__name__
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return call

@@ -1,42 +1,36 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Options that several commands share, and the wrapper that turns a function into a command."""
+"""Options that several commands share, and how functions become commands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from freezingtime.cli.declared_options import Command, as_typer_command
 from freezingtime.device.own_model import allow_code
+from freezingtime.option import Option
 
 SeedOption: TypeAlias = Annotated[
     int,
-    typer.Option(
-        "--seed",
-        metavar="NUMBER",
-        min=0,
-        help="Seed of the device models' randomness; runs with equal seeds are equal.",
+    Option(
+        "NUMBER",
+        "Seed of the device models' randomness; runs with equal seeds are equal.",
+        minimum=0,
     ),
 ]
 
 JsonOption: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document instead of text.")
+    bool, Option("", "Print one JSON document instead of text.", flag="--json")
 ]
 
-QuietOption: TypeAlias = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Suppress progress on stderr.")
-]
+QuietOption: TypeAlias = Annotated[bool, Option("", "Suppress progress on stderr.", short="-q")]
 
 RecordOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--out",
-        metavar="FILE",
-        help="Write a record, in the format of `requests.parquet` of `run --out`.",
-        show_default=False,
-    ),
+    Option("FILE", "Write a record, in the format of `requests.parquet` of `run --out`."),
 ]
 
 
@@ -45,21 +39,15 @@ def _allow_code(allowed: bool) -> None:
         allow_code()
 
 
-#: Takes effect when it is parsed, so that the command itself need not look at it.
 AllowCodeOption: TypeAlias = Annotated[
     bool,
-    typer.Option(
-        "--allow-code",
-        metavar="",
-        is_eager=True,
-        callback=_allow_code,
-        help="Run the Python code that device files name as their members. A `FILE.py:CLASS` that "
+    Option(
+        "",
+        "Run the Python code that device files name as their members. A `FILE.py:CLASS` that "
         "you name yourself is always run.",
+        at_once=_allow_code,
     ),
 ]
-
-#: How help texts are written.
-MARKUP: Literal["markdown"] = "markdown"
 
 # No word is longer than a narrow terminal's column, where it would be cut short.
 DISK_HELP = (
@@ -75,14 +63,23 @@ DISK_HELP = (
     "A file is never changed unless `writable=yes`."
 )
 
-DisksOption: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--disk", metavar="SPEC", help=DISK_HELP, show_default=False),
-]
+DisksOption: TypeAlias = Annotated[Sequence[str], Option("SPEC", DISK_HELP, flag="--disk")]
 
 
-def command_app(function: Callable[..., int], **context_settings: object) -> typer.Typer:
+def command_app(command: Command, **context_settings: object) -> typer.Typer:
     """A Typer app of one command, for :mod:`freezingtime.cli.main` to take in."""
-    app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
-    app.command(context_settings=context_settings)(function)
+    app = _app()
+    app.command(context_settings=context_settings)(as_typer_command(command))
     return app
+
+
+def group_app(help_text: str, commands: Mapping[str, Command]) -> typer.Typer:
+    """A Typer app of commands below one name, such as ``image list``."""
+    app = _app(help=help_text)
+    for name, command in commands.items():
+        app.command(name)(as_typer_command(command))
+    return app
+
+
+def _app(**settings: Any) -> typer.Typer:
+    return typer.Typer(add_completion=False, rich_markup_mode="markdown", **settings)

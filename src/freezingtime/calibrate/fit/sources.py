@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from freezingtime.calibrate.measure.measurement import MANIFEST_NAME, read_measurement
 from freezingtime.errors import InputError
-from freezingtime.trace.readers import NO_HINTS, Hints, Reading, Tell
+from freezingtime.option import Option
+from freezingtime.trace.readers import HintOptions, Hints, Reading, Tell, parse_hints
 from freezingtime.trace.readers.fio.jobs import job_runs, read_fio_jobs
 from freezingtime.trace.readers.latencies import Latencies, join
 from freezingtime.trace.readers.read_latencies import read_latencies, recognizes
@@ -19,6 +21,22 @@ from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 
 #: Which files of a directory are taken: the first of these patterns that any of them matches.
 _PATTERNS = ("*_lat.*.log*", "*_clat.*.log*", "*.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions(HintOptions):
+    """How logs are read: what they do not say."""
+
+    depth: Annotated[
+        int | None,
+        Option(
+            "QD",
+            "Queue depth of the logs. Default: as logged, else by Little's law.",
+            minimum=1,
+            maximum=1 << 20,
+        ),
+    ] = None
+    trace_disk: Annotated[str | None, Option("NAME", "Disk to read from a log of several.")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +68,20 @@ def is_log(path: Path) -> bool:
 
 def read_sources(
     paths: Sequence[Path],
+    options: LogOptions,
     *,
-    depth: int | None,
-    disk: str | None,
-    hints: Hints = NO_HINTS,
     notify: Callable[[str], None],
     tell: Tell = tell_nobody,
     progress: Callable[[str, int, int], None],
 ) -> tuple[Latencies, list[Source]]:
     """Read all logs; a directory is one of ``measure``, a run's, or one with logs of fio.
 
-    ``hints`` say what logs do not; ``tell`` is told what was read of each source, and how.
+    ``tell`` is told what was read of each source, and how.
 
     Raises:
         InputError: there is none, or one cannot be read.
     """
+    depth, disk, hints = options.depth, options.trace_disk, parse_hints(options)
     measured = {path: (path / MANIFEST_NAME).is_file() for path in paths}
     logs = {path: [] if measured[path] else _logs_of(path) for path in paths}
     read = _read_logs(

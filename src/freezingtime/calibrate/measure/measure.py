@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -34,11 +34,6 @@ Observer: TypeAlias = Callable[[str, int, int], None]
 
 #: The fio that is run.
 FIO = "fio"
-
-SIZES_BYTES = (4096, 65536)
-DEPTHS = (1, 4, 16)
-ROUNDS = 8
-RUNTIME_S = 1.0
 
 # So many requests of a job are logged at most.
 _REQUESTS_MAX = 50_000
@@ -55,10 +50,10 @@ class MeasurePlan:
 
     path: Path
     out: Path
-    sizes_bytes: Sequence[int] = SIZES_BYTES
-    depths: Sequence[int] = DEPTHS
-    rounds: int = ROUNDS
-    runtime_s: float = RUNTIME_S
+    sizes_bytes: Sequence[int] = (4096, 65536)
+    depths: Sequence[int] = (1, 4, 16)
+    rounds: int = 8
+    runtime_s: float = 1.0
     """Of one job; there is one for each operation, size and depth in each round."""
     write: bool = False
     overwrite: bool = False
@@ -290,8 +285,3 @@ def _version() -> str:
 
 def _no_fio(error: Exception) -> InputError:
     return InputError(f"cannot start fio ({error}); install it with 'apt-get install fio'")
-
-
-def with_directory(plan: MeasurePlan, out: Path) -> MeasurePlan:
-    """The same plan, with another directory to leave."""
-    return replace(plan, out=out)

@@ -1,48 +1,50 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Parser of a measurement's options, from text: the only way to make a plan."""
+"""The options of a measurement: the one list of them, and how a plan is made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from freezingtime.calibrate.measure.measure import (
-    DEPTHS,
-    ROUNDS,
-    RUNTIME_S,
-    SIZES_BYTES,
-    MeasurePlan,
-    check,
-)
+from freezingtime.calibrate.measure.measure import MeasurePlan, check
 from freezingtime.errors import InputError
+from freezingtime.option import Option
 from freezingtime.units import format_size_bytes, parse_option, parse_size_bytes, parse_time_ns
-
-SIZES = ",".join(format_size_bytes(size_bytes) for size_bytes in SIZES_BYTES)
-DEPTHS_TEXT = ",".join(map(str, DEPTHS))
-RUNTIME = f"{RUNTIME_S:g}s"
 
 _ROUNDS_MAX = 99
 _RUNTIME_MAX_S = 3600.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
+    """What is measured, as a user writes it; Python callers have lists of numbers, too."""
+
+    sizes: Annotated[str | Sequence[int], Option("SIZE,...", "Request sizes to measure.")] = (
+        "4KiB,64KiB"
+    )
+    depths: Annotated[str | Sequence[int], Option("QD,...", "Queue depths to measure.")] = "1,4,16"
+    rounds: Annotated[
+        int, Option("NUMBER", "Number of rounds, each over all sizes and depths.")
+    ] = 8
+    runtime: Annotated[str, Option("TIME", "Duration of each size and depth in a round.")] = "1s"
+    write: Annotated[bool, Option("", "Also measure writes and flushes.")] = False
+    overwrite: Annotated[bool, Option("", "With --write: overwrite the data in PATH.")] = False
+    create: Annotated[
+        str | None, Option("SIZE", "Create PATH, a file of this size; remove it afterwards.")
+    ] = None
+
+
 def make_measure_plan(
-    path: Path,
-    out: Path,
-    *,
-    sizes: str = SIZES,
-    depths: str = DEPTHS_TEXT,
-    rounds: int = ROUNDS,
-    runtime: str = RUNTIME,
-    write: bool = False,
-    overwrite: bool = False,
-    create: str | None = None,
-    seed: int = 0,
+    path: Path, out: Path, options: MeasureOptions, *, seed: int = 0
 ) -> MeasurePlan:
-    """The plan of a measurement.
+    """Make the plan of a measurement.
 
     Raises:
         InputError: an option has a value that it cannot have.
     """
+    runtime, rounds, create = options.runtime, options.rounds, options.create
     runtime_s = parse_option("--runtime", runtime, parse_time_ns) / 1e9
     if not 0.01 <= runtime_s <= _RUNTIME_MAX_S:
         raise InputError(f"--runtime {runtime}: must be from 10ms to {_RUNTIME_MAX_S:.0f}s")
@@ -51,12 +53,12 @@ def make_measure_plan(
     plan = MeasurePlan(
         path,
         out,
-        sizes_bytes=_list("--sizes", sizes, parse_size_bytes),
-        depths=_list("--depths", depths, _whole),
+        sizes_bytes=_list("--sizes", options.sizes, parse_size_bytes),
+        depths=_list("--depths", options.depths, _whole),
         rounds=rounds,
         runtime_s=runtime_s,
-        write=write,
-        overwrite=overwrite,
+        write=options.write,
+        overwrite=options.overwrite,
         create_bytes=None if create is None else parse_option("--create", create, parse_size_bytes),
         seed=seed,
     )
@@ -64,9 +66,10 @@ def make_measure_plan(
     return plan
 
 
-def _list(option: str, text: str, parse: Callable[[str], int]) -> list[int]:
+def _list(option: str, given: str | Sequence[int], parse: Callable[[str], int]) -> list[int]:
     """Different numbers, in order."""
-    return sorted({parse_option(option, part, parse) for part in text.split(",")})
+    parts = given.split(",") if isinstance(given, str) else map(str, given)
+    return sorted({parse_option(option, part, parse) for part in parts})
 
 
 def _whole(text: str) -> int:

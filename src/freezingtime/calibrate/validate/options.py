@@ -1,51 +1,77 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Parser of a validation's options, from text: the only way to make a plan."""
+"""The options of a validation: the one list of them, and how a plan is made of them."""
 
 from __future__ import annotations
 
-from freezingtime.calibrate.fit.fit import EMPIRICAL, MODELS
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+from freezingtime.calibrate.fit.fit import EMPIRICAL
+from freezingtime.calibrate.fit.options import checked_model
+from freezingtime.calibrate.fit.sources import LogOptions
+from freezingtime.calibrate.measure.options import MeasureOptions
 from freezingtime.calibrate.validate.validate import FIT, ValidatePlan
 from freezingtime.disk.spec import MemorySpec, parse_disk
 from freezingtime.errors import InputError
+from freezingtime.option import Option
 from freezingtime.runs.options import RunOptions
 from freezingtime.vm.qemu.command import CPUS_MAX
 
-CPUS = "1,4"
 #: What is measured where nobody says otherwise: the paper's requests, and many of them.
-SIZES, DEPTHS, ROUNDS = "4KiB", "1", 16
+MEASURING = MeasureOptions(sizes="4KiB", depths="1", rounds=16)
 
 # More lines than that in one figure cannot be told apart.
 _GUESTS_MAX = 5
 _REQUESTS_MIN, _REQUESTS_MAX = 100, 10_000_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateOptions(LogOptions):
+    """How a device is validated, as a user writes it; Python callers have lists, too."""
+
+    cpus: Annotated[
+        str | Sequence[int], Option("NUMBER,...", "Numbers of CPUs, one guest for each.")
+    ] = "1,4"
+    requests: Annotated[
+        int | None,
+        Option(
+            "NUMBER",
+            "Requests of each kind in each guest. Default: as many as are held out, at most "
+            "100,000.",
+        ),
+    ] = None
+    delay: Annotated[
+        str | None,
+        Option(
+            "TIME", "Delay of the medium, a time or `MIN..MAX`. Default: twice the measured mean."
+        ),
+    ] = None
+    model: Annotated[str, Option("MODEL", "The model of `fit`.")] = EMPIRICAL
+
+
 def make_validate_plan(
     device: str = FIT,
-    *,
-    model: str = EMPIRICAL,
-    cpus: str = CPUS,
-    requests: int | None = None,
-    delay: str | None = None,
-    run: RunOptions | None = None,
+    options: ValidateOptions = ValidateOptions(),
+    run: RunOptions = RunOptions(),  # noqa: B008 - frozen
 ) -> ValidatePlan:
     """Make the plan of a validation; ``run`` is what else its guests are run with.
 
     Raises:
         InputError: an option has a value that it cannot have, or there is no such device.
     """
-    if model not in MODELS:
-        raise InputError(f"--model {model}: must be one of: {', '.join(MODELS)}")
+    requests = options.requests
     if requests is not None and not _REQUESTS_MIN <= requests <= _REQUESTS_MAX:
         raise InputError(f"--requests {requests}: must be from {_REQUESTS_MIN} to {_REQUESTS_MAX}")
     if device != FIT:
         _check_device(device)
     return ValidatePlan(
         device,
-        model,
-        _cpu_counts(cpus),
+        checked_model(options.model),
+        _cpu_counts(options.cpus),
         requests,
-        _delay(delay),
-        run or RunOptions(),
+        _delay(options.delay),
+        run,
     )
 
 
@@ -69,7 +95,8 @@ def _delay(text: str | None) -> str | None:
     return text
 
 
-def _cpu_counts(text: str) -> list[int]:
+def _cpu_counts(given: str | Sequence[int]) -> list[int]:
+    text = given if isinstance(given, str) else ",".join(map(str, given))
     counts = []
     for part in text.split(","):
         if not part.isdecimal() or not 1 <= int(part[:4]) <= CPUS_MAX:

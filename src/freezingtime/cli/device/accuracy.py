@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
-
-import typer
 
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import AllowCodeOption, JsonOption, SeedOption, command_app
@@ -16,6 +15,7 @@ from freezingtime.device.description import Description
 from freezingtime.device.registry import describe
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
+from freezingtime.option import Argument
 from freezingtime.predict.load_curve import (
     AIMS,
     PERCENTILES,
@@ -42,13 +42,11 @@ _NS_PER_US = 1000
 
 def accuracy_command(
     names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME",
-            help="Devices with a measured curve. Default: all such entries of the catalogue.",
-            show_default=False,
+        Sequence[str],
+        Argument(
+            "NAME", "Devices with a measured curve. Default: all such entries of the catalogue."
         ),
-    ] = None,
+    ] = (),
     seed: SeedOption = 0,
     as_json: JsonOption = False,
     allow_code: AllowCodeOption = False,
@@ -77,7 +75,7 @@ def accuracy_command(
     return 0
 
 
-def _curves(names: list[str] | None) -> list[tuple[Description, Curve]]:
+def _curves(names: Sequence[str]) -> list[tuple[Description, Curve]]:
     curves = []
     for name in names or catalogue_names():
         description = describe(name)

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated, TypeAlias
 
 from freezingtime.calibrate.measure.measure import MeasurePlan
 from freezingtime.calibrate.measure.options import describe_plan
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say
+from freezingtime.option import Option
+
+YesOption: TypeAlias = Annotated[bool, Option("", "Do not ask before measuring.", short="-y")]
 
 
 def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> None:

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
-
-import typer
 
 from freezingtime.cli.device.devices_plot import check_plot, plot_devices
 from freezingtime.cli.options import AllowCodeOption, JsonOption, command_app
@@ -17,6 +16,7 @@ from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.device.description import Description
 from freezingtime.device.registry import defaults_of, describe, is_device, search_catalogue
 from freezingtime.host.foreign_text import show
+from freezingtime.option import Argument, Option
 from freezingtime.predict.predict import Case, FigureUnit, Prediction, predict
 from freezingtime.units import format_size_bytes, format_time_ns
 
@@ -42,30 +42,24 @@ _FIGURES = {
 
 def devices_command(
     name: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME|PATTERN",
-            help="A device of the catalogue, a file `NAME.toml`, your own `module:Class`, or "
+        Sequence[str],
+        Argument(
+            "NAME|PATTERN",
+            "A device of the catalogue, a file `NAME.toml`, your own `module:Class`, or "
             "`constant:TIME`; or a pattern for names, classes and summaries of the catalogue.",
-            show_default=False,
         ),
-    ] = None,
+    ] = (),
     plot: Annotated[
         Path | None,
-        typer.Option(
-            "--plot",
-            metavar="FILE",
-            help="Plot latency over queue depth, and its distribution, into a .svg, .png "
+        Option(
+            "FILE",
+            "Plot latency over queue depth, and its distribution, into a .svg, .png "
             "or .pdf; up to six devices in one figure.",
-            show_default=False,
         ),
     ] = None,
     schema: Annotated[
         bool,
-        typer.Option(
-            "--schema",
-            help="Print the JSON Schema of device descriptions, for editors, and nothing else.",
-        ),
+        Option("", "Print the JSON Schema of device descriptions, for editors, and nothing else."),
     ] = False,
     as_json: JsonOption = False,
     allow_code: AllowCodeOption = False,
@@ -83,7 +77,7 @@ def devices_command(
         print_json(device_schema())
         return 0
     if plot is not None:
-        check_plot(name or [], plot)
+        check_plot(name, plot)
     if not name:
         _list([describe(known) for known in catalogue_names()], as_json=as_json)
         return 0

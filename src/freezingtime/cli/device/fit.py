@@ -7,21 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
-from freezingtime.calibrate.fit.fit import (
-    EMPIRICAL,
-    MODELS,
-    Fit,
-    FitPlan,
-    FittedCell,
-    check_out,
-    fit,
-    parse_missing,
-)
+from freezingtime.calibrate.fit.fit import Fit, FittedCell, check_out, fit
+from freezingtime.calibrate.fit.options import FitOptions, make_fit_plan
 from freezingtime.calibrate.fit.sources import read_sources
+from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.device.replay_progress import ReplayProgress
-from freezingtime.cli.device.trace_options import ReadCodeOption, TimeUnitOption
 from freezingtime.cli.options import (
     JsonOption,
     QuietOption,
@@ -31,15 +21,14 @@ from freezingtime.cli.options import (
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.time_columns import difference, time_cell
-from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
+from freezingtime.option import Argument, Option
 from freezingtime.report.figures.sample_figures import (
     SamplePanel,
     draw_distributions,
     draw_quantiles,
     make_directory,
 )
-from freezingtime.trace.readers import parse_hints
 
 _HEADER = (
     *("cell", "requests", "mean", "device", "p50", "device", "p99", "device", "p99.9", "device"),
@@ -48,78 +37,24 @@ _HEADER = (
 _FIGURES_OPTION = "--figures"
 
 
+@takes_options()
 def fit_command(
     logs: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="LOG|DIR...",
-            help="Logs of fio (`--write_lat_log`, or JSON), the text of blkparse, ftrace or "
+        Argument(
+            "LOG|DIR...",
+            "Logs of fio (`--write_lat_log`, or JSON), the text of blkparse, ftrace or "
             "biosnoop, CSV with latencies, a run's record; or a directory of "
             "`freezingtime measure`, or with logs of fio.",
-            show_default=False,
         ),
     ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="Device file to write, NAME.toml.",
-            show_default=False,
-        ),
-    ],
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="MODEL",
-            help="`empirical`: quantiles, as measured; `latency`: distributions and servers.",
-        ),
-    ] = EMPIRICAL,
-    missing: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="OPERATION=TIME",
-            help="Service time of an operation missing from the logs: `write=20us`, `write=read`. "
-            "Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
-    depth: Annotated[
-        int | None,
-        typer.Option(
-            metavar="QD",
-            min=1,
-            max=1 << 20,
-            help="Queue depth of the logs. Default: as logged, else by Little's law.",
-            show_default=False,
-        ),
-    ] = None,
-    trace_disk: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Disk to read from a log of several.", show_default=False
-        ),
-    ] = None,
-    time_unit: TimeUnitOption = None,
-    read_code: ReadCodeOption = None,
-    correlation: Annotated[
-        bool,
-        typer.Option(help="Cluster slow requests as in the log."),
-    ] = True,
-    summary: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXT", help="One-line description of the device.", show_default=False
-        ),
-    ] = "",
+    out: Annotated[Path, Option("FILE", "Device file to write, NAME.toml.", short="-o")],
+    *,
+    options: FitOptions,
     figures: Annotated[
         Path | None,
-        typer.Option(
-            _FIGURES_OPTION,
-            metavar="DIR",
-            help="Write quantile-quantile plots and distributions to DIR.",
-            show_default=False,
+        Option(
+            "DIR", "Write quantile-quantile plots and distributions to DIR.", flag=_FIGURES_OPTION
         ),
     ] = None,
     seed: SeedOption = 0,
@@ -134,18 +69,14 @@ def fit_command(
 
     Example: `freezingtime fit randread_lat.1.log randwrite_lat.1.log -o mine.toml`
     """
-    if model not in MODELS:
-        raise InputError(f"--model {model}: must be one of: {', '.join(MODELS)}")
-    plan = FitPlan(model, parse_missing(missing or []), correlation, summary)
+    plan = make_fit_plan(options)
     check_out(out)
     if figures is not None:
         make_directory(figures, _FIGURES_OPTION)
     with ReplayProgress(quiet=quiet) as progress:
         latencies, sources = read_sources(
             logs,
-            depth=depth,
-            disk=trace_disk,
-            hints=parse_hints(time_unit, read_code),
+            options,
             notify=progress.notify,
             tell=progress.tell,
             progress=progress,

@@ -6,51 +6,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from freezingtime.calibrate.measure.measure import ROUNDS, measure
-from freezingtime.calibrate.measure.options import (
-    DEPTHS_TEXT,
-    RUNTIME,
-    SIZES,
-    make_measure_plan,
-)
-from freezingtime.cli.device.consent import require_consent
-from freezingtime.cli.device.measure_options import (
-    CreateOption,
-    DepthsOption,
-    OverwriteOption,
-    RoundsOption,
-    RuntimeOption,
-    SizesOption,
-    WriteOption,
-    YesOption,
-)
+from freezingtime.calibrate.measure.measure import measure
+from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_plan
+from freezingtime.cli.declared_options import takes_options
+from freezingtime.cli.device.consent import YesOption, require_consent
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import QuietOption, command_app
 from freezingtime.host.foreign_text import show
+from freezingtime.option import Argument, Option
 
 
+@takes_options()
 def measure_command(
-    path: Annotated[
-        Path,
-        typer.Argument(metavar="PATH", help="Block device, or file on one.", show_default=False),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="DIR", help="Directory to write.", show_default=False),
-    ],
-    sizes: SizesOption = SIZES,
-    depths: DepthsOption = DEPTHS_TEXT,
-    rounds: RoundsOption = ROUNDS,
-    runtime: RuntimeOption = RUNTIME,
-    write: WriteOption = False,
-    overwrite: OverwriteOption = False,
-    create: CreateOption = None,
+    path: Annotated[Path, Argument("PATH", "Block device, or file on one.")],
+    out: Annotated[Path, Option("DIR", "Directory to write.", short="-o")],
+    *,
+    options: MeasureOptions,
     yes: YesOption = False,
-    seed: Annotated[
-        int, typer.Option(metavar="NUMBER", min=0, help="Seed of offsets and order.")
-    ] = 0,
+    seed: Annotated[int, Option("NUMBER", "Seed of offsets and order.", minimum=0)] = 0,
     quiet: QuietOption = False,
 ) -> int:
     """Measure a real device with fio: a directory for `fit` and `validate`.
@@ -60,18 +33,7 @@ def measure_command(
 
     Example: `freezingtime measure probe.dat --create 2GiB --write --yes -o my-disk`
     """
-    plan = make_measure_plan(
-        path,
-        out,
-        sizes=sizes,
-        depths=depths,
-        rounds=rounds,
-        runtime=runtime,
-        write=write,
-        overwrite=overwrite,
-        create=create,
-        seed=seed,
-    )
+    plan = make_measure_plan(path, out, options, seed=seed)
     require_consent(plan, yes=yes, quiet=quiet)
     with ReplayProgress(quiet=quiet) as progress:
         manifest = measure(plan, progress)

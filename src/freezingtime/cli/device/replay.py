@@ -10,10 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
+from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.device.replay_progress import ReplayProgress
-from freezingtime.cli.device.trace_options import ReadCodeOption, TimeUnitOption
 from freezingtime.cli.options import (
     AllowCodeOption,
     JsonOption,
@@ -27,6 +25,7 @@ from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.time_columns import four_digits, time_cell
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
+from freezingtime.option import Argument, Option
 from freezingtime.results.latency_summary import LatencySummary, summarize
 from freezingtime.simulate.replay import (
     Replayed,
@@ -37,7 +36,7 @@ from freezingtime.simulate.replay import (
     write_record,
 )
 from freezingtime.simulate.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
-from freezingtime.trace.readers import FORMAT_NAMES, parse_hints
+from freezingtime.trace.readers import FORMAT_NAMES, HintOptions, parse_hints
 
 _FACTOR = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _HEADER = (
@@ -58,73 +57,53 @@ _HEADER = (
 _TEXT_COLUMNS = 2
 
 
+@takes_options()
 def replay_command(
-    trace: Annotated[
-        Path | None, typer.Argument(metavar="TRACE", help="Trace to replay.", show_default=False)
-    ] = None,
+    trace: Annotated[Path | None, Argument("TRACE", "Trace to replay.")] = None,
     device: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--device",
-            metavar="DEVICE",
-            help="A device as in `run --disk`, such as `constant:100us`. Repeat to compare.",
-            show_default=False,
+        Sequence[str],
+        Option(
+            "DEVICE", "A device as in `run --disk`, such as `constant:100us`. Repeat to compare."
         ),
-    ] = None,
+    ] = (),
     workload: Annotated[
         str | None,
-        typer.Option(
-            metavar="LINE",
-            help="Instead of a trace: `PATTERN,KEY=VALUE,...`. PATTERN: `read`, `write`, `rw`, "
+        Option(
+            "LINE",
+            "Instead of a trace: `PATTERN,KEY=VALUE,...`. PATTERN: `read`, `write`, `rw`, "
             "`randread`, `randwrite`, `randrw`, `randtrim`. KEY: `bs` (also `4k/70:64k/30`), "
             "`qd` (with `queue`, the device's queue depth limit, and `think`, the host's CPU time "
             "per request) or `rate`, `arrival=poisson` or `even`, `count`, "
             "`time`, `rwmixread`, "
             "`size` (else all of each device), `offset`, `seed`, `fsync`, `zipf`.",
-            show_default=False,
         ),
     ] = None,
     closed_loop: Annotated[
         int | None,
-        typer.Option(
-            "--closed-loop",
-            metavar="QD",
-            min=1,
-            max=QUEUE_DEPTH_MAX,
-            help="Keep QD requests of the trace in flight instead of its arrival times.",
-            show_default=False,
+        Option(
+            "QD",
+            "Keep QD requests of the trace in flight instead of its arrival times.",
+            minimum=1,
+            maximum=QUEUE_DEPTH_MAX,
         ),
     ] = None,
     speed_up: Annotated[
-        str | None,
-        typer.Option(
-            "--speed-up",
-            metavar="FACTOR",
-            help="Divide arrival times by this, such as `10` or `0.5`.",
-            show_default=False,
-        ),
+        str | None, Option("FACTOR", "Divide arrival times by this, such as `10` or `0.5`.")
     ] = None,
     format_name: Annotated[
         str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help=f"Trace format: {', '.join(FORMAT_NAMES)}, or `csv:HEADER` for CSV "
+        Option(
+            "FORMAT",
+            f"Trace format: {', '.join(FORMAT_NAMES)}, or `csv:HEADER` for CSV "
             "without a header line. Default: detected.",
-            show_default=False,
+            flag="--format",
         ),
     ] = None,
     trace_disk: Annotated[
-        str | None,
-        typer.Option(
-            "--trace-disk",
-            metavar="NAME",
-            help="Disk to replay from a trace of several.",
-            show_default=False,
-        ),
+        str | None, Option("NAME", "Disk to replay from a trace of several.")
     ] = None,
-    time_unit: TimeUnitOption = None,
-    read_code: ReadCodeOption = None,
+    *,
+    hints: HintOptions,
     seed: SeedOption = 0,
     out: RecordOption = None,
     as_json: JsonOption = False,
@@ -155,7 +134,7 @@ def replay_command(
             trace_disk,
             closed_loop,
             factor,
-            parse_hints(time_unit, read_code),
+            parse_hints(hints),
         )
     else:
         _refuse_with_workload(
@@ -164,8 +143,8 @@ def replay_command(
                 "--speed-up": (speed_up, "change rate= in the workload"),
                 "--format": (format_name, "is for traces"),
                 "--trace-disk": (trace_disk, "is for traces"),
-                "--time-unit": (time_unit, "is for traces"),
-                "--read-code": (read_code, "is for traces"),
+                "--time-unit": (hints.time_unit, "is for traces"),
+                "--read-code": (hints.read_code, "is for traces"),
             }
         )
         source = parse_workload(workload or "")

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
 
-import typer
-
 from freezingtime.cli.options import (
     DISK_HELP,
     AllowCodeOption,
@@ -18,15 +16,13 @@ from freezingtime.cli.options import (
 )
 from freezingtime.disk.spec import parse_disk
 from freezingtime.host.foreign_text import say
+from freezingtime.option import Argument, Option
 from freezingtime.serve import serve
 
 
 def serve_command(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help=DISK_HELP, show_default=False)],
-    socket: Annotated[
-        Path,
-        typer.Option(metavar="PATH", help="Unix socket to listen on.", show_default=False),
-    ],
+    spec: Annotated[str, Argument("SPEC", DISK_HELP)],
+    socket: Annotated[Path, Option("PATH", "Unix socket to listen on.")],
     seed: SeedOption = 0,
     out: RecordOption = None,
     allow_code: AllowCodeOption = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from rich.text import Text
 
-from freezingtime.cli.declared_options import option_of
+from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.options import command_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.doctor import State, examine
@@ -21,14 +21,13 @@ _SIGNS = {
 }
 
 
-def doctor_command(
-    qemu: Annotated[str | None, option_of(RunOptions, "qemu")] = None,
-) -> int:
+@takes_options()
+def doctor_command(options: Annotated[RunOptions, Only(["qemu"])]) -> int:
     """Check what a run needs, and say exactly what to install.
 
     Exit status 1 if something is missing.
     """
-    findings = examine(qemu)
+    findings = examine(options.qemu)
     print_columns(
         [(Text(*_SIGNS[finding.state]), finding.what, finding.detail) for finding in findings]
     )

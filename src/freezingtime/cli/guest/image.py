@@ -7,10 +7,8 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from freezingtime.cli.declared_options import option_of
-from freezingtime.cli.options import MARKUP
+from freezingtime.cli.declared_options import Only, takes_options
+from freezingtime.cli.options import group_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.skipped import print_skipped
 from freezingtime.errors import InputError
@@ -31,6 +29,7 @@ from freezingtime.images.guest_image import (
     remove_unusable_image,
 )
 from freezingtime.images.imported import ImportPlan, write_runner
+from freezingtime.option import Argument, Option
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.own.system import import_system
 from freezingtime.runs.progress.step_lines import StepLines
@@ -39,46 +38,25 @@ from freezingtime.units import parse_option, parse_size_bytes
 _SIZE_MIN_BYTES = 512 << 20
 _SIZE_MAX_BYTES = 16 << 40
 
-app = typer.Typer(
-    help="Build, list and remove guest images.", add_completion=False, rich_markup_mode=MARKUP
-)
 
-
-@app.command("build")
 def build_command(
-    kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="Which kind of image: `mini` or `debian`.")
-    ] = MINI,
+    kind: Annotated[str, Argument("KIND", "Which kind of image: `mini` or `debian`.")] = MINI,
     suite: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="The suite of Debian's, such as `trixie`."),
+        str, Option("NAME", "The suite of Debian's, such as `trixie`.")
     ] = DEFAULT_SUITE,
     packages: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,...",
-            help="For debian: packages beside the base system.",
-            show_default=False,
-        ),
+        str, Option("NAME,...", "For debian: packages beside the base system.")
     ] = "",
-    size: Annotated[
-        str, typer.Option(metavar="SIZE", help="For debian: the root disk's size.")
-    ] = "8GiB",
+    size: Annotated[str, Option("SIZE", "For debian: the root disk's size.")] = "8GiB",
     file_system: Annotated[
-        str,
-        typer.Option(
-            "--file-system",
-            metavar="TYPE",
-            help=f"For debian: of the root disk: {', '.join(FILE_SYSTEMS)}.",
-        ),
+        str, Option("TYPE", f"For debian: of the root disk: {', '.join(FILE_SYSTEMS)}.")
     ] = "ext4",
     name: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="For debian: what `run --guest` will call it. By default `debian`, or such as "
+        Option(
+            "NAME",
+            "For debian: what `run --guest` will call it. By default `debian`, or such as "
             "`debian-trixie` with `--suite trixie`.",
-            show_default=False,
         ),
     ] = None,
 ) -> int:
@@ -137,57 +115,37 @@ def _name(option: str, text: str) -> str:
     return text
 
 
-@app.command("import")
+@takes_options()
 def import_command(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="FILE|NAME",
-            help="A file that `image export` has written. With `--root-disk`: what `run --guest` "
+        Argument(
+            "FILE|NAME",
+            "A file that `image export` has written. With `--root-disk`: what `run --guest` "
             "will call your system.",
         ),
     ],
     name: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="For an exported image: what `run --guest` will call it, if not what it was.",
-            show_default=False,
+        Option(
+            "NAME", "For an exported image: what `run --guest` will call it, if not what it was."
         ),
     ] = None,
     root_disk: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The disk with a system of your own: raw or qcow2. It is copied.",
-            show_default=False,
-        ),
+        Option("FILE", "The disk with a system of your own: raw or qcow2. It is copied."),
     ] = None,
     kernel: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The system's kernel. Without it, the one on its disk.",
-            show_default=False,
-        ),
+        Path | None, Option("FILE", "The system's kernel. Without it, the one on its disk.")
     ] = None,
     initrd: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Its initramfs, with drivers for virtio-scsi and virtio-blk.",
-            show_default=False,
-        ),
+        Path | None, Option("FILE", "Its initramfs, with drivers for virtio-scsi and virtio-blk.")
     ] = None,
     append: Annotated[
-        str,
-        typer.Option(
-            metavar="ARGUMENTS",
-            help="What the kernel is to be told, such as `root=/dev/sdb1`.",
-            show_default=False,
-        ),
+        str, Option("ARGUMENTS", "What the kernel is to be told, such as `root=/dev/sdb1`.")
     ] = "",
-    allow_backing: Annotated[list[Path] | None, option_of(RunOptions, "allow_backing")] = None,
+    *,
+    options: Annotated[RunOptions, Only(["allow_backing"])],
 ) -> int:
     """Take in an exported image, or a system of your own under a name.
 
@@ -199,7 +157,7 @@ def import_command(
     `freezingtime image import mine --root-disk disk.qcow2`
     """
     if root_disk is None:
-        _refuse_system_options(source, kernel, initrd, append, allow_backing)
+        _refuse_system_options(source, kernel, initrd, append, options.allow_backing)
         name = None if name is None else _name(f"--name {name}", name)
         with StepLines() as steps:
             restored = import_exported(Path(source), name, steps)
@@ -209,7 +167,9 @@ def import_command(
         raise InputError(
             f"--name {name}: is for an exported image; write the name before --root-disk"
         )
-    plan = ImportPlan(root_disk, kernel, initrd, append, allow_backing=tuple(allow_backing or ()))
+    plan = ImportPlan(
+        root_disk, kernel, initrd, append, allow_backing=tuple(map(Path, options.allow_backing))
+    )
     with StepLines() as steps:
         image = import_system(_name(f"image import {source}", source), plan, steps)
     _show_image(image)
@@ -233,15 +193,11 @@ def _show_image(image: GuestImage, note: str = "") -> None:
     show(f"{image.name} {image.image_id[:12]} {note or image.directory}")
 
 
-@app.command("export")
 def export_command(
     name_or_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A name, or the beginning of an id, that `image list` shows."
-        ),
+        str, Argument("NAME", "A name, or the beginning of an id, that `image list` shows.")
     ],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+    file: Annotated[Path, Argument("FILE", "The file to write.")],
 ) -> int:
     """Write a built image into one file, for `image import` on another machine.
 
@@ -256,9 +212,8 @@ def export_command(
     return 0
 
 
-@app.command("runner")
 def runner_command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write the tree.")],
+    directory: Annotated[Path, Argument("DIR", "Where to write the tree.")],
 ) -> int:
     """Write what a system without systemd 242 needs to run jobs: a tree to copy onto its root.
 
@@ -269,7 +224,6 @@ def runner_command(
     return 0
 
 
-@app.command("list")
 def list_command() -> int:
     """List the images in the cache."""
     rows = [("name", "id", "suite", "kernel", "size", "directory")]
@@ -287,13 +241,9 @@ def list_command() -> int:
     return 0
 
 
-@app.command("remove")
 def remove_command(
     name_or_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="A name, or the beginning of an id, that `image list` shows."
-        ),
+        str, Argument("NAME", "A name, or the beginning of an id, that `image list` shows.")
     ],
 ) -> int:
     """Remove images from the cache; the next run builds what it needs."""
@@ -303,3 +253,16 @@ def remove_command(
     for image in remove_image(name_or_id):
         show(f"removed {image.name} {image.image_id[:12]}")
     return 0
+
+
+app = group_app(
+    "Build, list and remove guest images.",
+    {
+        "build": build_command,
+        "import": import_command,
+        "export": export_command,
+        "runner": runner_command,
+        "list": list_command,
+        "remove": remove_command,
+    },
+)

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
-
-import typer
 
 from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.guest.progress import RunProgress
@@ -17,6 +15,7 @@ from freezingtime.cli.output.json_stream import print_document
 from freezingtime.device.discard_notice import discard_notices
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.foreign_text import say
+from freezingtime.option import Argument, Option
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
 from freezingtime.runs.result import RunResult
@@ -31,57 +30,35 @@ EXIT_INVALID = 3
 _LINES_MAX = 3
 
 
-@takes_options(RunOptions, then={"as_json": "out", "allow_late": "as_json", "quiet": "boot"})
+@takes_options(then={"as_json": "out", "allow_late": "as_json", "quiet": "boot"})
 def run_command(
     command: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="-- COMMAND",
-            help="Run this in the guest, with its arguments; one argument with spaces is a shell "
+        Sequence[str],
+        Argument(
+            "-- COMMAND",
+            "Run this in the guest, with its arguments; one argument with spaces is a shell "
             "command line. In a container image: the arguments of its entrypoint; by "
             "default the image's own.",
-            show_default=False,
         ),
-    ] = None,
-    disk: DisksOption = None,
+    ] = (),
+    disk: DisksOption = (),
     script: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Run this script, a file on the host, instead of COMMAND.",
-            show_default=False,
-        ),
+        Path | None, Option("FILE", "Run this script, a file on the host, instead of COMMAND.")
     ] = None,
     job: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Instead of COMMAND: copy DIR into the guest as `/job`, and run `/job/run`.",
-            show_default=False,
-        ),
+        Option("DIR", "Instead of COMMAND: copy DIR into the guest as `/job`, and run `/job/run`."),
     ] = None,
     *,
     options: RunOptions,
     as_json: Annotated[
         bool,
-        typer.Option(
-            "--json",
-            metavar="",
-            help="Print one JSON document instead, with the job's output in it.",
-        ),
+        Option("", "Print one JSON document instead, with the job's output in it.", flag="--json"),
     ] = False,
     allow_late: Annotated[
-        bool,
-        typer.Option(
-            "--allow-late",
-            metavar="",
-            help="Exit with 0 even if the figures are not valid (else 3).",
-        ),
+        bool, Option("", "Exit with 0 even if the figures are not valid (else 3).")
     ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="No progress and no summary on stderr."),
-    ] = False,
+    quiet: Annotated[bool, Option("", "No progress and no summary on stderr.", short="-q")] = False,
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Run a command in a guest whose disks are the devices that you name.
@@ -99,8 +76,8 @@ def run_command(
     """
     plan = make_plan(
         options,
-        disks=disk or [],
-        script=_script(command or [], script, job),
+        disks=disk,
+        script=_script(command, script, job),
         job_directory=job,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
@@ -125,7 +102,7 @@ def _print_document(document: Mapping[str, Any], progress: RunProgress) -> None:
     print_document(document, {"stdout": progress.stdout, "stderr": progress.stderr}, sys.stdout)
 
 
-def _script(command: list[str], script: Path | None, job: Path | None) -> bytes | Command:
+def _script(command: Sequence[str], script: Path | None, job: Path | None) -> bytes | Command:
     if bool(command) + (script is not None) + (job is not None) > 1:
         raise InputError(
             "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"

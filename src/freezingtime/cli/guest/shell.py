@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from typing import Annotated
 
-from freezingtime.cli.declared_options import takes_options
+from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.guest.terminal import RawTerminal
 from freezingtime.cli.options import AllowCodeOption, DisksOption, command_app
 from freezingtime.emulator.loop import Totals
@@ -58,11 +59,11 @@ class _Console(RunObserver):
         self._terminal.start()
 
 
-@takes_options(RunOptions, only=_MACHINE)
+@takes_options()
 def shell_command(
-    disk: DisksOption = None,
+    disk: DisksOption = (),
     *,
-    options: RunOptions,
+    options: Annotated[RunOptions, Only(_MACHINE)],
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Open a shell in a guest whose disks are the devices that you name.
@@ -75,7 +76,7 @@ def shell_command(
     Example: `freezingtime shell --disk samsung-870-evo-1tb`
     """
     with RawTerminal() as terminal:
-        plan = make_plan(options, disks=disk or [], script=_script())
+        plan = make_plan(options, disks=disk, script=_script())
         say("'exit' or Ctrl-] ends the guest")
         with StepLines() as steps:
             try:

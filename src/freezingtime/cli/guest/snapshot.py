@@ -5,23 +5,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from freezingtime.cli.options import MARKUP
+from freezingtime.cli.options import group_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.skipped import print_skipped
 from freezingtime.host.foreign_text import show
+from freezingtime.option import Argument
 from freezingtime.store.saved_machine import list_saved, remove_saved
 from freezingtime.units import format_size_bytes, format_time_ns
 
-app = typer.Typer(
-    help="List and remove snapshots that `run --save` made.",
-    add_completion=False,
-    rich_markup_mode=MARKUP,
-)
 
-
-@app.command("list")
 def list_command() -> int:
     """List the snapshots: what `run --from` can go on from."""
     rows = [("name", "guest", "memory", "cpus", "cpu", "guest time", "size", "disks")]
@@ -43,11 +35,16 @@ def list_command() -> int:
     return 0
 
 
-@app.command("remove")
 def remove_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which snapshot.")],
+    name: Annotated[str, Argument("NAME", "Which snapshot.")],
 ) -> int:
     """Remove a snapshot."""
     remove_saved(name)
     show(f"removed {name}")
     return 0
+
+
+app = group_app(
+    "List and remove snapshots that `run --save` made.",
+    {"list": list_command, "remove": remove_command},
+)

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say, show
+from freezingtime.option import Argument, Option
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference, compare
 from freezingtime.results.condition import Failure, failures, parse_condition
@@ -32,24 +31,21 @@ _NONE = "-"
 def compare_command(
     run: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RUN",
-            help="Two or more runs: directories (`run --out`), or records (`replay --out`). "
+        Argument(
+            "RUN",
+            "Two or more runs: directories (`run --out`), or records (`replay --out`). "
             "Each is compared with the first.",
-            show_default=False,
         ),
     ],
     fail_if: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fail-if",
-            metavar="CONDITION",
-            help="Exit with status 1 if this is met, or a run is not valid, or its job failed: "
+        Sequence[str],
+        Option(
+            "CONDITION",
+            "Exit with status 1 if this is met, or a run is not valid, or its job failed: "
             "`[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as `read.p99 > +5%` (a change) or "
             "`data:write.mean > 100us` (a value). Repeatable.",
-            show_default=False,
         ),
-    ] = None,
+    ] = (),
     as_json: JsonOption = False,
 ) -> int:
     """Compare runs: configuration, the first differing requests, and every metric.
@@ -60,7 +56,7 @@ def compare_command(
     """
     if len(run) < _RUNS_MIN:
         raise InputError(f"{run[0]}: one run only; name two or more")
-    conditions = [parse_condition(text) for text in fail_if or []]
+    conditions = [parse_condition(text) for text in fail_if]
     first, *others = (open_recorded_run(path, _say) for path in run)
     comparisons = [compare(first, other) for other in others]
     failed = [failures(conditions, comparison) for comparison in comparisons]

@@ -6,44 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from freezingtime.cli.options import command_app
 from freezingtime.host.foreign_text import say
+from freezingtime.option import Argument, Option
 from freezingtime.trace.writers.export import EXPORT_FORMATS, export
 
 
 def export_command(
     run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN",
-            help="A run's directory (`run --out`), or a record (`replay --out`).",
-            show_default=False,
-        ),
+        Path, Argument("RUN", "A run's directory (`run --out`), or a record (`replay --out`).")
     ],
-    format_name: Annotated[
-        str,
-        typer.Option(
-            "--format", metavar="FORMAT", help=", ".join(EXPORT_FORMATS), show_default=False
-        ),
-    ],
+    format_name: Annotated[str, Option("FORMAT", ", ".join(EXPORT_FORMATS), flag="--format")],
     out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="File to write; `blktrace` appends `.blktrace.0`.",
-            show_default=False,
-        ),
+        Path, Option("FILE", "File to write; `blktrace` appends `.blktrace.0`.", short="-o")
     ],
-    disk: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Disk to export from a run with several.", show_default=False
-        ),
-    ] = None,
+    disk: Annotated[str | None, Option("NAME", "Disk to export from a run with several.")] = None,
 ) -> int:
     """Export the record of a run to the format of another tool.
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import command_app
 from freezingtime.errors import InputError
+from freezingtime.option import Argument, Option
 from freezingtime.report.figures.run_figures import RUNS_MAX, write_run_figures
 from freezingtime.report.page import notices, write_report
 from freezingtime.report.read import read_run
@@ -19,24 +18,11 @@ from freezingtime.trace.record_paths import find_record
 
 def report_command(
     runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            help="Runs' directories (`run --out`), or records (`replay --out`).",
-            show_default=False,
-        ),
+        list[Path], Argument("RUN", "Runs' directories (`run --out`), or records (`replay --out`).")
     ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="FILE", help="HTML file to write.", show_default=False),
-    ],
+    out: Annotated[Path, Option("FILE", "HTML file to write.", short="-o")],
     figures: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Also write each figure to DIR, as SVG and PNG.",
-            show_default=False,
-        ),
+        Path | None, Option("DIR", "Also write each figure to DIR, as SVG and PNG.")
     ] = None,
 ) -> int:
     """Write a report of a run, or of several side by side.

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
-
-import typer
 
 from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.host.foreign_text import say
+from freezingtime.option import Argument
 from freezingtime.results.catalogue import CatalogueEntry, find_runs, read_entry
 from freezingtime.results.latency_summary import LatencySummary
 from freezingtime.results.recorded_run import RecordedRun
@@ -23,13 +23,9 @@ _JOB_WIDTH = 60
 
 def runs_command(
     directory: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="DIR",
-            help="Directories to search recursively. Default: the current one.",
-            show_default=False,
-        ),
-    ] = None,
+        Sequence[Path],
+        Argument("DIR", "Directories to search recursively. Default: the current one."),
+    ] = (),
     as_json: JsonOption = False,
 ) -> int:
     """List runs (`run --out`) in directories, with their main metrics.

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import FORMAT_NAMES
-from freezingtime.trace.readers.hints import NO_HINTS, Hints, parse_hints
+from freezingtime.trace.readers.hints import NO_HINTS, HintOptions, Hints, parse_hints
 from freezingtime.trace.readers.read import read_trace
 from freezingtime.trace.readers.reading import Reading, Tell
 
 __all__ = [
     "FORMAT_NAMES",
     "NO_HINTS",
+    "HintOptions",
     "Hints",
     "Reading",
     "Tell",
