@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from freezingtime.emulator.loop import Totals
@@ -127,12 +126,7 @@ class Line:
             self._surface = _surface(self._wanted)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._surface.clear()
             self._surface = _Nowhere()
@@ -164,12 +158,7 @@ class LineObserver(RunObserver):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._heartbeat.rest()
 
     def preparing(self, step: str, done: int, total: int) -> None:

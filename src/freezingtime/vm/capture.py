@@ -15,7 +15,6 @@ import selectors
 import tempfile
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 from typing import BinaryIO, Self
 
 from freezingtime.errors import RunError
@@ -171,12 +170,7 @@ class Captures:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.write(self._stop_sender, b"\0")
         self._thread.join(_JOIN_DEADLINE_S)
         self._selector.close()

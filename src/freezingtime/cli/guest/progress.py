@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
 from typing import BinaryIO, Self, TextIO, cast
 
 from rich.console import Console
@@ -67,12 +66,7 @@ class RunProgress(RunObserver):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._rest()
         self._clear()
         if self._in_a_line and not self._quiet:

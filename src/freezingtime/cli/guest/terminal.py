@@ -11,7 +11,6 @@ import sys
 import termios
 import threading
 import tty
-from types import TracebackType
 from typing import Self
 
 from freezingtime.errors import InputError
@@ -44,12 +43,7 @@ class RawTerminal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._thread.is_alive():
             self._stop_sender.send(b"\0")
             self._thread.join(_JOIN_DEADLINE_S)

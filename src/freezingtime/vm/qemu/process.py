@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self
 
 from qemu.qmp import ConnectError, ExecuteError, QMPError
@@ -79,12 +78,7 @@ class QemuProcess:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.kill()
 
     @property
