@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.trace.readers.columns import IntColumn
+from freezingtime.request import Operation
+from freezingtime.trace.readers.columns import IntColumn, queue_depths
 
 # Of a power of two, a measured mean depth this near is taken for it.
 _SNAP_SHARE = 0.2
@@ -39,6 +41,34 @@ class Latencies:
 
     def __len__(self) -> int:
         return len(self.latency_ns)
+
+
+class LatencyColumns:
+    """Collects requests whose times of arrival are known, in any order."""
+
+    def __init__(self) -> None:
+        self._columns = [array("q") for _ in range(4)]
+
+    def add(
+        self, arrival_ns: int, latency_ns: int, operation: Operation, length_bytes: int
+    ) -> None:
+        """Take in a request."""
+        row = (arrival_ns, latency_ns, operation, length_bytes)
+        for column, value in zip(self._columns, row, strict=True):
+            column.append(value)
+
+    def latencies(self) -> Latencies:
+        """All of them in order of arrival, with the depths that their times make."""
+        at, took, operation, length = (np.frombuffer(part, np.int64) for part in self._columns)
+        order = np.argsort(at, kind="stable")
+        return Latencies(
+            operation[order].astype(np.uint8),
+            length[order],
+            queue_depths(at[order], (at + took)[order]),
+            took[order],
+            np.ones(len(order), np.bool_),
+            span_ns=int(np.ptp(at)) if len(at) > 1 else None,
+        )
 
 
 def join(parts: Sequence[Latencies]) -> Latencies:

@@ -8,16 +8,12 @@ W, or what the kernel says of a request in a few letters (RWBS). A COMM may have
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
-
-import numpy as np
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.block.events import SECOND_DIGITS, note_captures
-from freezingtime.trace.readers.columns import queue_depths
 from freezingtime.trace.readers.joined_times import JoinedTimes
-from freezingtime.trace.readers.latencies import Latencies
+from freezingtime.trace.readers.latencies import Latencies, LatencyColumns
 from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, TraceRequest
 from freezingtime.trace.readers.rwbs import RWBS_ALLOWED, parse_rwbs
 
@@ -43,25 +39,13 @@ def read_biosnoop(lines: Lines, disk: str | None) -> tuple[Latencies, set[str]]:
 
     With several disks and none chosen, the latencies are those of all.
     """
-    columns = [array("q") for _ in range(4)]
+    found = LatencyColumns()
     disks: set[str] = set()
     for record, latency_ns in _rows(lines):
         disks.add(record.disk)
         if disk is None or record.disk == disk:
-            row = (record.arrival_ns, latency_ns, record.operation, record.length_bytes)
-            for column, value in zip(columns, row, strict=True):
-                column.append(value)
-    at, took, operation, length = (np.frombuffer(column, np.int64) for column in columns)
-    order = np.argsort(at, kind="stable")
-    latencies = Latencies(
-        operation[order].astype(np.uint8),
-        length[order],
-        queue_depths(at[order], (at + took)[order]),
-        took[order],
-        np.ones(len(order), np.bool_),
-        span_ns=int(np.ptp(at)) if len(at) > 1 else None,
-    )
-    return latencies, disks
+            found.add(record.arrival_ns, latency_ns, record.operation, record.length_bytes)
+    return found.latencies(), disks
 
 
 def _rows(lines: Lines) -> Iterator[tuple[TraceRequest, int]]:

@@ -11,13 +11,10 @@ What finds no other half, as at the ends of a trace, is left out and counted.
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
-
-import numpy as np
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.block.events import (
@@ -27,9 +24,8 @@ from freezingtime.trace.readers.block.events import (
     Events,
     note_captures,
 )
-from freezingtime.trace.readers.columns import queue_depths
 from freezingtime.trace.readers.joined_times import JoinedTimes
-from freezingtime.trace.readers.latencies import Latencies
+from freezingtime.trace.readers.latencies import Latencies, LatencyColumns
 from freezingtime.trace.readers.lines import Lines, TraceRequest
 
 
@@ -93,7 +89,7 @@ class _Latencies:
     """Collects the requests that have ended, and counts what is not one."""
 
     def __init__(self) -> None:
-        self._columns = [array("q") for _ in range(4)]
+        self.columns = LatencyColumns()
         self._in_flight = _InFlight()
         self.incomplete_count = 0
         self.unknown_count = 0
@@ -125,9 +121,8 @@ class _Latencies:
             self.unknown_count += 1
             self.incomplete_count += 1
         else:
-            row = (issued.at_ns, at_ns - issued.at_ns, record.operation, issued.length_bytes)
-            for column, value in zip(self._columns, row, strict=True):
-                column.append(value)
+            took_ns = at_ns - issued.at_ns
+            self.columns.add(issued.at_ns, took_ns, record.operation, issued.length_bytes)
 
     def tell(self, lines: Lines) -> None:
         """Leave notes of what was not read as it stands there."""
@@ -143,18 +138,6 @@ class _Latencies:
             lines.note(
                 f"{self.parts_count} completions were of a part: a request ends with its last one"
             )
-
-    def latencies(self) -> Latencies:
-        at, took, operation, length = (np.frombuffer(part, np.int64) for part in self._columns)
-        order = np.argsort(at, kind="stable")
-        return Latencies(
-            operation[order].astype(np.uint8),
-            length[order],
-            queue_depths(at[order], (at + took)[order]),
-            took[order],
-            np.ones(len(order), np.bool_),
-            span_ns=int(np.ptp(at)) if len(at) > 1 else None,
-        )
 
 
 def block_latencies(
@@ -189,6 +172,6 @@ def block_latencies(
         found.end_capture()
         found.tell(lines)
         note_captures(lines, times)
-        return found.latencies(), disks
+        return found.columns.latencies(), disks
 
     return read
