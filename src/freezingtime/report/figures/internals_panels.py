@@ -3,28 +3,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from freezingtime.annotation import HeldBy
 from freezingtime.report.bins import Floats
 from freezingtime.report.figures.run_panels import (
+    Line,
     Panel,
+    Runs,
     TimeAxis,
+    disk_panel,
     disks_shown,
     linear_times,
     of_disk,
+    share_scale,
 )
 from freezingtime.report.figures.style import COLORS
-from freezingtime.report.run_data import DeviceStatistics, RunData, display_name
+from freezingtime.report.run_data import DeviceStatistics, display_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Runs: TypeAlias = Sequence[RunData]
 
 # Of each disk, so many things that held requests are drawn: those that cost most.
 _CAUSES_MAX = 3
@@ -88,12 +90,14 @@ _SERIES = (
 
 def internals(runs: Runs) -> Iterator[Panel]:
     """Of each disk: what held its requests, reads from memory, and the device's counters."""
+    memory = Line(lambda data: data.internals.from_memory_share_in_bin)
     for disk in disks_shown(runs):
         for cause in _causes(runs, disk):
             yield _wait_panel(runs, disk, cause)
         shares = [data.internals.from_memory_share_in_bin for data, _, _ in of_disk(runs, disk)]
         if any(np.any(share > 0.01) for share in shares):
-            yield _memory_panel(runs, disk)
+            title, label = f"{disk}: reads from memory", "share of reads"
+            yield disk_panel(runs, disk, title, label, share_scale, memory)
         for prefix, series in _series_shown(runs, disk):
             yield _series_panel(runs, disk, prefix, series)
 
@@ -120,17 +124,6 @@ def _wait_panel(runs: Runs, disk: str, cause: HeldBy) -> Panel:
     return Panel(f"{disk}: held by {display_name(cause)}", draw)
 
 
-def _memory_panel(runs: Runs, disk: str) -> Panel:
-    def draw(axes: Axes) -> None:
-        time = TimeAxis(axes, runs)
-        for data, color, run in of_disk(runs, disk):
-            time.steps(run, data.internals.from_memory_share_in_bin, color=color)
-        _share_scale(axes)
-        axes.set_ylabel("share of reads")
-
-    return Panel(f"{disk}: reads from memory", draw)
-
-
 def _series_panel(runs: Runs, disk: str, prefix: str, series: _Series) -> Panel:
     def draw(axes: Axes) -> None:
         from matplotlib.ticker import EngFormatter
@@ -144,7 +137,7 @@ def _series_panel(runs: Runs, disk: str, prefix: str, series: _Series) -> Panel:
                 values = series.values(*columns, times_ns.astype(np.float64))
                 time.between(run, times_ns, values, color=color)
         if series.is_share:
-            _share_scale(axes)
+            share_scale(axes)
         else:
             axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
             axes.yaxis.set_major_formatter(EngFormatter())
@@ -177,10 +170,3 @@ def _has(statistics: DeviceStatistics, prefix: str, series: _Series) -> bool:
 def _prefixes(values: Mapping[str, Floats]) -> list[str]:
     """Of a composition, statistics of member 1 begin with ``1.``."""
     return sorted({name[: name.rfind(".") + 1] for name in values})
-
-
-def _share_scale(axes: Axes) -> None:
-    from matplotlib.ticker import PercentFormatter
-
-    axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))

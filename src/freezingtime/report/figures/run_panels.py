@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -80,28 +81,40 @@ def latency_over_time(runs: Runs) -> Iterator[Panel]:
                 time.steps(run, np.maximum(data.p99_in_bin_ns, 1), color=color, **THIN)
                 time.steps(run, np.maximum(data.median_in_bin_ns, 1), color=color)
                 time.points(run, np.maximum(data.max_in_bin_ns, 1), color=color, **DOTS)
-            axes.set_yscale("log")
-            _time_scale(axes.yaxis)
+            _logarithmic_times(axes)
             axes.set_ylabel("latency")
 
         yield Panel(f"{disk}: {operation}", draw)
 
 
+class Line(NamedTuple):
+    """A line of a panel: of a disk's data a value for each bin, and how the line looks."""
+
+    values: Callable[[DiskData], Floats]
+    look: Mapping[str, Any] = MappingProxyType({})
+
+
+def disk_panel(
+    runs: Runs, disk: str, title: str, label: str, scale: Callable[[Axes], None], *lines: Line
+) -> Panel:
+    """A disk's values over guest time, of each run, on a vertical axis of that scale."""
+
+    def draw(axes: Axes) -> None:
+        time = TimeAxis(axes, runs)
+        for data, color, run in of_disk(runs, disk):
+            for line in lines:
+                time.steps(run, line.values(data), color=color, **line.look)
+        scale(axes)
+        axes.set_ylabel(label)
+
+    return Panel(title, draw)
+
+
 def queue_depth(runs: Runs) -> Iterator[Panel]:
+    most = Line(lambda data: data.depth_max_in_bin, THIN)
+    mean = Line(lambda data: data.depth_mean_in_bin)
     for disk in disks_shown(runs):
-
-        def draw(axes: Axes, disk: str = disk) -> None:
-            from matplotlib.ticker import MaxNLocator
-
-            time = TimeAxis(axes, runs)
-            for data, color, run in of_disk(runs, disk):
-                time.steps(run, data.depth_max_in_bin, color=color, **THIN)
-                time.steps(run, data.depth_mean_in_bin, color=color)
-            axes.set_ylim(bottom=0)
-            axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_ylabel("queue depth")
-
-        yield Panel(disk, draw)
+        yield disk_panel(runs, disk, disk, "queue depth", _whole_numbers, most, mean)
 
 
 def throughput(runs: Runs) -> Iterator[Panel]:
@@ -132,67 +145,31 @@ def _rate_panel(
 
 
 def service(runs: Runs) -> Iterator[Panel]:
+    target = Line(lambda data: data.target_mean_in_bin_ns, PALE)
+    delivered = Line(lambda data: data.delivered_mean_in_bin_ns)
+    worst = Line(lambda data: data.worst_deviation_in_bin_ns)
     for disk in disks_shown(runs):
-
-        def draw(axes: Axes, disk: str = disk) -> None:
-            time = TimeAxis(axes, runs)
-            for data, color, run in of_disk(runs, disk):
-                time.steps(run, data.target_mean_in_bin_ns, color=color, **PALE)
-                time.steps(run, data.delivered_mean_in_bin_ns, color=color)
-            linear_times(axes)
-            axes.set_ylabel("mean service time")
-
-        def draw_deviation(axes: Axes, disk: str = disk) -> None:
-            time = TimeAxis(axes, runs)
-            for data, color, run in of_disk(runs, disk):
-                time.steps(run, data.worst_deviation_in_bin_ns, color=color)
-            linear_times(axes)
-            axes.set_ylabel("worst deviation")
-
-        yield Panel(f"{disk}: service", draw)
-        yield Panel(f"{disk}: deviation from the model", draw_deviation)
+        title, label = f"{disk}: service", "mean service time"
+        yield disk_panel(runs, disk, title, label, linear_times, target, delivered)
+        title, label = f"{disk}: deviation from the model", "worst deviation"
+        yield disk_panel(runs, disk, title, label, linear_times, worst)
 
 
 def warp(runs: Runs) -> Iterator[Panel]:
+    share = Line(lambda data: data.warped_share_in_bin)
     for disk in disks_shown(runs):
-
-        def draw(axes: Axes, disk: str = disk) -> None:
-            from matplotlib.ticker import PercentFormatter
-
-            time = TimeAxis(axes, runs)
-            for data, color, run in of_disk(runs, disk):
-                time.steps(run, data.warped_share_in_bin, color=color)
-            axes.set_ylim(0, 1.02)
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-            axes.set_ylabel("share of service time warped")
-
-        yield Panel(disk, draw)
+        yield disk_panel(runs, disk, disk, "share of service time warped", share_scale, share)
 
 
 def freeze(runs: Runs) -> Iterator[Panel]:
+    frozen = Line(lambda data: np.cumsum(data.frozen_in_bin_host_ns, dtype=np.float64))
+    greatest = Line(lambda data: np.maximum(data.medium_max_in_bin_host_ns, 1), THIN)
+    mean = Line(lambda data: np.maximum(data.medium_mean_in_bin_host_ns, 1))
     for disk in disks_shown(runs):
-
-        def draw(axes: Axes, disk: str = disk) -> None:
-            time = TimeAxis(axes, runs)
-            for data, color, run in of_disk(runs, disk):
-                time.steps(
-                    run, np.cumsum(data.frozen_in_bin_host_ns, dtype=np.float64), color=color
-                )
-            linear_times(axes)
-            axes.set_ylabel("real time frozen so far")
-
-        def draw_medium(axes: Axes, disk: str = disk) -> None:
-            time = TimeAxis(axes, runs)
-            for data, color, run in of_disk(runs, disk):
-                greatest_ns = np.maximum(data.medium_max_in_bin_host_ns, 1)
-                time.steps(run, greatest_ns, color=color, **THIN)
-                time.steps(run, np.maximum(data.medium_mean_in_bin_host_ns, 1), color=color)
-            axes.set_yscale("log")
-            _time_scale(axes.yaxis)
-            axes.set_ylabel("real time of the medium")
-
-        yield Panel(f"{disk}: frozen", draw)
-        yield Panel(f"{disk}: the medium", draw_medium)
+        title, label = f"{disk}: frozen", "real time frozen so far"
+        yield disk_panel(runs, disk, title, label, linear_times, frozen)
+        title, label = f"{disk}: the medium", "real time of the medium"
+        yield disk_panel(runs, disk, title, label, _logarithmic_times, greatest, mean)
 
 
 def subjects_max(runs: Runs) -> int:
@@ -274,6 +251,26 @@ def _time_scale(axis: Any) -> None:
         axis.set_view_interval(middle_ns / 3, middle_ns * 3, ignore=True)
     label_times(axis)
     axis.axes.minorticks_off()
+
+
+def _logarithmic_times(axes: Axes) -> None:
+    axes.set_yscale("log")
+    _time_scale(axes.yaxis)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def share_scale(axes: Axes) -> None:
+    """A vertical axis of shares, in per cent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def linear_times(axes: Axes) -> None:
