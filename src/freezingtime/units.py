@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from freezingtime.errors import InputError
 
@@ -80,12 +80,32 @@ def parse_rate_hz(text: str) -> int:
     return rate_hz
 
 
-def parse_option(option: str, text: str, parse: Callable[[str], int]) -> int:
+class Limits(NamedTuple):
+    """What an option's value may be."""
+
+    least: int
+    most: int
+    allowed: str
+    """In words, behind "must be"."""
+    unit: int = 1
+    """It must be a multiple of this."""
+
+    def check(self, option: str, text: object, value: int) -> int:
+        """Return the value; an InputError names the option and what was written."""
+        if not self.least <= value <= self.most or value % self.unit:
+            raise InputError(f"{option} {text}: must be {self.allowed}")
+        return value
+
+
+def parse_option(
+    option: str, text: str, parse: Callable[[str], int], limits: Limits | None = None
+) -> int:
     """Parse an option's value; an InputError begins with the option."""
     try:
-        return parse(text)
+        value = parse(text)
     except InputError as error:
         raise InputError(f"{option}: {error}") from error
+    return value if limits is None else limits.check(option, text, value)
 
 
 def format_time_ns(time_ns: int) -> str:

@@ -23,6 +23,8 @@ from freezingtime.runs.own.system import OwnSystem, is_disk_file, own_name
 from freezingtime.runs.script import Command
 from freezingtime.store.saved_machine import find_saved
 from freezingtime.units import (
+    MAX_VALUE,
+    Limits,
     format_size_bytes,
     parse_option,
     parse_rate_hz,
@@ -34,11 +36,17 @@ from freezingtime.vm.job import COLLECT_LIMIT_BYTES
 from freezingtime.vm.qemu.command import CPUS_MAX
 from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
 
-_MEMORY_MIN_BYTES = 128 << 20
-_MEMORY_MAX_BYTES = 256 << 30  # the CPU model's addresses end at 1 TiB
-_RATE_MIN_HZ = 1_000_000
-_RATE_MAX_HZ = 16_000_000_000
-_MEDIUM_DEADLINE_MAX_S = 1_000_000
+# The CPU model's addresses end at 1 TiB.
+_MEMORY_LIMITS = Limits(128 << 20, 256 << 30, "whole MiB, from 128MiB to 256GiB", unit=1 << 20)
+_RATE_LIMITS = Limits(1_000_000, 16_000_000_000, "from 1M to 16G instructions per second")
+_CPUS_LIMITS = Limits(1, CPUS_MAX, f"from 1 to {CPUS_MAX}")
+_TIME_LIMIT = Limits(1, MAX_VALUE, "more than 0, such as 60s")
+_MEDIUM_DEADLINE = Limits(1, 10**15, "more than 0 and at most 1000000s")
+_COLLECT_LIMIT = Limits(
+    1,
+    COLLECT_MAX_BYTES,
+    f"more than 0 and at most {format_size_bytes(COLLECT_MAX_BYTES)}; put larger files on a disk",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,9 @@ def make_plan(
     machine = _Machine() if start_from is None else _saved_machine(start_from)
     guest = machine.guest if options.guest is None else options.guest
     system = _system(guest, options, script)
+    cpus = machine.cpus if options.cpus is None else options.cpus
+    memory = machine.memory if options.memory is None else options.memory
+    deadline = options.medium_deadline
     return RunPlan(
         disks=[parse_disk(text) for text in disks],
         script=_script(script, guest, system, start_from),
@@ -116,19 +127,24 @@ def make_plan(
         root_device=_root_device(options.root_device),
         job_directory=job_directory,
         collect=options.collect,
-        collect_limit_bytes=_collect_limit_bytes(options.collect_limit),
+        collect_limit_bytes=parse_option(
+            "--collect-limit", options.collect_limit, parse_size_bytes, _COLLECT_LIMIT
+        ),
         limit_ns=_limit_ns("--time-limit", options.time_limit),
         host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
-        rate_hz=_rate_hz(options.cpu_rate),
-        memory_bytes=_memory_bytes(machine.memory if options.memory is None else options.memory),
-        cpu_count=_cpu_count(machine.cpus if options.cpus is None else options.cpus),
+        rate_hz=parse_option("--cpu-rate", options.cpu_rate, parse_rate_hz, _RATE_LIMITS),
+        memory_bytes=parse_option("--memory", memory, parse_size_bytes, _MEMORY_LIMITS),
+        cpu_count=_CPUS_LIMITS.check("--cpus", cpus, cpus),
         cpu_model=parse_cpu_model(options.cpu_model or machine.cpu_model),
         seed=options.seed,
         fresh_boot=options.boot,
         start_from=start_from,
         save_as=options.save,
         qemu=options.qemu,
-        medium_deadline_s=_medium_deadline_s(options.medium_deadline),
+        medium_deadline_s=parse_option(
+            "--medium-deadline", deadline, parse_time_ns, _MEDIUM_DEADLINE
+        )
+        / 1e9,
         boot_deadline_s=_limit_s("--boot-deadline", options.boot_deadline) or 0.0,
         out=_path(options.out),
     )
@@ -219,53 +235,9 @@ def _root_device(text: str | None) -> DiskSpec | None:
 
 
 def _limit_ns(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    limit_ns = parse_option(option, text, parse_time_ns)
-    if limit_ns <= 0:
-        raise InputError(f"{option} {text}: must be more than 0, such as 60s")
-    return limit_ns
+    return None if text is None else parse_option(option, text, parse_time_ns, _TIME_LIMIT)
 
 
 def _limit_s(option: str, text: str | None) -> float | None:
     limit_ns = _limit_ns(option, text)
     return None if limit_ns is None else limit_ns / 1e9
-
-
-def _rate_hz(text: str) -> int:
-    rate_hz = parse_option("--cpu-rate", text, parse_rate_hz)
-    if not _RATE_MIN_HZ <= rate_hz <= _RATE_MAX_HZ:
-        raise InputError(f"--cpu-rate {text}: must be from 1M to 16G instructions per second")
-    return rate_hz
-
-
-def _cpu_count(count: int) -> int:
-    if not 1 <= count <= CPUS_MAX:
-        raise InputError(f"--cpus {count}: must be from 1 to {CPUS_MAX}")
-    return count
-
-
-def _memory_bytes(text: str) -> int:
-    size_bytes = parse_option("--memory", text, parse_size_bytes)
-    if not _MEMORY_MIN_BYTES <= size_bytes <= _MEMORY_MAX_BYTES or size_bytes % (1 << 20):
-        raise InputError(f"--memory {text}: must be whole MiB, from 128MiB to 256GiB")
-    return size_bytes
-
-
-def _collect_limit_bytes(text: str) -> int:
-    limit_bytes = parse_option("--collect-limit", text, parse_size_bytes)
-    if not 0 < limit_bytes <= COLLECT_MAX_BYTES:
-        raise InputError(
-            f"--collect-limit {text}: must be more than 0 and at most "
-            f"{format_size_bytes(COLLECT_MAX_BYTES)}; put larger files on a disk"
-        )
-    return limit_bytes
-
-
-def _medium_deadline_s(text: str) -> float:
-    deadline_s = parse_option("--medium-deadline", text, parse_time_ns) / 1e9
-    if not 0 < deadline_s <= _MEDIUM_DEADLINE_MAX_S:
-        raise InputError(
-            f"--medium-deadline {text}: must be more than 0 and at most {_MEDIUM_DEADLINE_MAX_S}s"
-        )
-    return deadline_s

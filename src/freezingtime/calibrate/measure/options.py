@@ -11,10 +11,16 @@ from typing import Annotated
 from freezingtime.calibrate.measure.measure import MeasurePlan, check
 from freezingtime.errors import InputError
 from freezingtime.option import Option
-from freezingtime.units import format_size_bytes, parse_option, parse_size_bytes, parse_time_ns
+from freezingtime.units import (
+    Limits,
+    format_size_bytes,
+    parse_option,
+    parse_size_bytes,
+    parse_time_ns,
+)
 
-_ROUNDS_MAX = 99
-_RUNTIME_MAX_S = 3600.0
+_ROUNDS_LIMITS = Limits(1, 99, "from 1 to 99")
+_RUNTIME_LIMITS = Limits(10 * 10**6, 3600 * 10**9, "from 10ms to 3600s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +51,14 @@ def make_measure_plan(
         InputError: an option has a value that it cannot have.
     """
     runtime, rounds, create = options.runtime, options.rounds, options.create
-    runtime_s = parse_option("--runtime", runtime, parse_time_ns) / 1e9
-    if not 0.01 <= runtime_s <= _RUNTIME_MAX_S:
-        raise InputError(f"--runtime {runtime}: must be from 10ms to {_RUNTIME_MAX_S:.0f}s")
-    if not 1 <= rounds <= _ROUNDS_MAX:
-        raise InputError(f"--rounds {rounds}: must be from 1 to {_ROUNDS_MAX}")
+    runtime_ns = parse_option("--runtime", runtime, parse_time_ns, _RUNTIME_LIMITS)
     plan = MeasurePlan(
         path,
         out,
         sizes_bytes=_list("--sizes", options.sizes, parse_size_bytes),
         depths=_list("--depths", options.depths, _whole),
-        rounds=rounds,
-        runtime_s=runtime_s,
+        rounds=_ROUNDS_LIMITS.check("--rounds", rounds, rounds),
+        runtime_s=runtime_ns / 1e9,
         write=options.write,
         overwrite=options.overwrite,
         create_bytes=None if create is None else parse_option("--create", create, parse_size_bytes),

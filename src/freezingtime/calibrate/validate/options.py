@@ -16,6 +16,7 @@ from freezingtime.disk.spec import MemorySpec, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.option import Option
 from freezingtime.runs.options import RunOptions
+from freezingtime.units import Limits
 from freezingtime.vm.qemu.command import CPUS_MAX
 
 #: What is measured where nobody says otherwise: the paper's requests, and many of them.
@@ -23,7 +24,7 @@ MEASURING = MeasureOptions(sizes="4KiB", depths="1", rounds=16)
 
 # More lines than that in one figure cannot be told apart.
 _GUESTS_MAX = 5
-_REQUESTS_MIN, _REQUESTS_MAX = 100, 10_000_000
+_REQUESTS_LIMITS = Limits(100, 10_000_000, "from 100 to 10000000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +62,8 @@ def make_validate_plan(
         InputError: an option has a value that it cannot have, or there is no such device.
     """
     requests = options.requests
-    if requests is not None and not _REQUESTS_MIN <= requests <= _REQUESTS_MAX:
-        raise InputError(f"--requests {requests}: must be from {_REQUESTS_MIN} to {_REQUESTS_MAX}")
+    if requests is not None:
+        _REQUESTS_LIMITS.check("--requests", requests, requests)
     if device != FIT:
         _check_device(device)
     return ValidatePlan(

@@ -38,19 +38,15 @@ def serve_command(
     disk = parse_disk(spec)
 
     def ready() -> None:
-        _say(f"serving at nbd+unix:///?socket={quote(str(socket))}")
+        say(f"serving at nbd+unix:///?socket={quote(str(socket))}")
 
     def disconnected(reason: str | None) -> None:
         if reason is not None:
-            _say(f"lost a client: {reason}")
+            say(f"lost a client: {reason}")
 
     totals = serve(disk, socket, seed=seed, out=out, on_ready=ready, on_disconnected=disconnected)
-    _say(f"served {totals.request_count} requests")
+    say(f"served {totals.request_count} requests")
     return 0
-
-
-def _say(text: str) -> None:
-    say(text)
 
 
 app = command_app(serve_command)

@@ -33,10 +33,9 @@ from freezingtime.option import Argument, Option
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.own.system import import_system
 from freezingtime.runs.progress.step_lines import StepLines
-from freezingtime.units import parse_option, parse_size_bytes
+from freezingtime.units import Limits, parse_option, parse_size_bytes
 
-_SIZE_MIN_BYTES = 512 << 20
-_SIZE_MAX_BYTES = 16 << 40
+_SIZE_LIMITS = Limits(512 << 20, 16 << 40, "whole MiB, from 512MiB to 16TiB", unit=1 << 20)
 
 
 def build_command(
@@ -76,7 +75,8 @@ def build_command(
         if kind == MINI:
             image = build_mini_image(wanted, steps)
         else:
-            root = RootDisk(_file_system(file_system), _size(size))
+            size_bytes = parse_option("--size", size, parse_size_bytes, _SIZE_LIMITS)
+            root = RootDisk(_file_system(file_system), size_bytes)
             plan = DebianPlan(_packages(packages), root, wanted)
             name = name or ("debian" if wanted.is_default else f"debian-{wanted.name}")
             image = build_debian_image(_name(f"--name {name}", name), plan, steps)
@@ -96,13 +96,6 @@ def _file_system(text: str) -> str:
     if text not in FILE_SYSTEMS:
         raise InputError(f"--file-system {text}: must be one of {', '.join(FILE_SYSTEMS)}")
     return text
-
-
-def _size(text: str) -> int:
-    size_bytes = parse_option("--size", text, parse_size_bytes)
-    if not _SIZE_MIN_BYTES <= size_bytes <= _SIZE_MAX_BYTES or size_bytes % (1 << 20):
-        raise InputError(f"--size {text}: must be whole MiB, from 512MiB to 16TiB")
-    return size_bytes
 
 
 def _name(option: str, text: str) -> str:

@@ -57,7 +57,7 @@ def compare_command(
     if len(run) < _RUNS_MIN:
         raise InputError(f"{run[0]}: one run only; name two or more")
     conditions = [parse_condition(text) for text in fail_if]
-    first, *others = (open_recorded_run(path, _say) for path in run)
+    first, *others = (open_recorded_run(path, say) for path in run)
     comparisons = [compare(first, other) for other in others]
     failed = [failures(conditions, comparison) for comparison in comparisons]
     notes = [
@@ -65,7 +65,7 @@ def compare_command(
         for comparison in comparisons
     ]
     for note in dict.fromkeys(note for found in notes for note in found):
-        _say(f"--fail-if {note}")
+        say(f"--fail-if {note}")
     if as_json:
         documents = [_document(*three) for three in zip(comparisons, failed, notes, strict=True)]
         print_json({"a": str(run[0]), "comparisons": documents})
@@ -77,10 +77,6 @@ def compare_command(
     # What cannot be judged has not passed.
     is_unfit = bool(conditions) and any(comparison.unfit for comparison in comparisons)
     return EXIT_FAILED_IF if any(failed) or is_unfit else 0
-
-
-def _say(text: str) -> None:
-    say(text)
 
 
 def _document(

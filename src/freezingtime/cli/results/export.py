@@ -31,13 +31,9 @@ def export_command(
     Example: `freezingtime export RUN --format blktrace -o trace`, then
     `blkparse -i trace -d trace.bin && btt -i trace.bin`
     """
-    written = export(run, format_name, out, disk=disk, notify=_say)
-    _say(f"wrote {written}")
+    written = export(run, format_name, out, disk=disk, notify=say)
+    say(f"wrote {written}")
     return 0
-
-
-def _say(text: str) -> None:
-    say(text)
 
 
 app = command_app(export_command)

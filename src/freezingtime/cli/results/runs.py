@@ -37,18 +37,14 @@ def runs_command(
     """
     places = directory or [Path()]
     paths = dict.fromkeys(path for place in places for path in find_runs(place))
-    entries = [read_entry(path, _say) for path in paths]
+    entries = [read_entry(path, say) for path in paths]
     if as_json:
         print_json([_document(entry) for entry in entries])
     elif entries:
         print_columns([_HEADER, *(_row(entry) for entry in entries)])
     else:
-        _say(f"no run in {', '.join(map(str, places))}; 'freezingtime run --out DIR' leaves one")
+        say(f"no run in {', '.join(map(str, places))}; 'freezingtime run --out DIR' leaves one")
     return 0
-
-
-def _say(text: str) -> None:
-    say(text)
 
 
 def _row(entry: CatalogueEntry) -> tuple[str, ...]:
