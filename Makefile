@@ -25,7 +25,7 @@ GLIBC := 2.17
 MANYLINUX := manylinux_$(subst .,_,$(GLIBC))_x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test test-all test-qemus cases docs man bench paper wheel lint format clean
+.PHONY: help setup setup-test demo check test test-all test-qemus same-figures cases docs man bench paper wheel lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,9 @@ test-all: packages-test-all setup-test lint ## every test
 
 test-qemus: setup-test ## many of the tests with each QEMU of Debian's, and a table; SUITES="trixie sid"
 	$(BIN)/python -m tests.support.qemulib $(SUITES)
+
+same-figures: setup-test ## the demonstration in bare Debian 12 and 13, and without apt and dpkg: the same figures
+	$(BIN)/python -m tests.support.same_figures
 
 cases: setup-test ## small files that were read wrongly once: each gives what it must
 	$(BIN)/python -m pytest -v tests/trace/test_cases.py

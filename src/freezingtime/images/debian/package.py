@@ -13,6 +13,8 @@ from pathlib import Path
 
 from freezingtime.errors import RunError
 
+_DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError)
+
 
 @dataclass(frozen=True, slots=True)
 class Package:
@@ -59,7 +61,9 @@ def unpack(deb: Path, directory: Path) -> None:
     try:
         with DebFile(str(deb)) as package:
             _extract(package.data.tgz(), directory.resolve())
-    except (ArError, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError) as error:
+    except (*_DAMAGE, ArError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's, not the library's word for a part that is cut off
         raise RunError(
             f"cannot unpack the package {deb} ({error}): delete it and try again"
         ) from error
