@@ -25,7 +25,7 @@ GLIBC := 2.17
 MANYLINUX := manylinux_$(subst .,_,$(GLIBC))_x86_64
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test test-all test-qemus same-figures cases docs man bench paper wheel lint format clean
+.PHONY: help setup setup-test demo check test test-all test-qemus same-figures cases schema docs man bench paper wheel lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -81,6 +81,9 @@ same-figures: setup-test ## the demonstration in bare Debian 12 and 13, and with
 
 cases: setup-test ## small files that were read wrongly once: each gives what it must
 	$(BIN)/python -m pytest -v tests/trace/test_cases.py
+
+schema: setup ## what editors with Taplo check the catalogue's files by
+	$(BIN)/freezingtime devices --schema > src/freezingtime/device/catalogue/device.schema.json
 
 docs: setup-test ## the documentation site, in build/site; broken links are errors
 	$(BIN)/python -m website

@@ -6,17 +6,30 @@ from __future__ import annotations
 import sys
 
 from freezingtime.device.description import DeviceFile
+from freezingtime.device.latency.distribution import Distribution
+from freezingtime.device.latency.service_time import FlushTime
 from freezingtime.device.registry import MODELS, declared_parameters
-from freezingtime.device.schema import Parameters, walk
+from freezingtime.device.schema import Parameters, keys_of, walk
 from website.markdown import from_docstring, table
 
 _HEADER = ("key", "kind", "allowed", "default", "what it is")
 
 
 def models_page() -> str:
-    """The page's Markdown: a section for a description's file, and one for each model."""
+    """The page's Markdown: a section for a description's file, each model, the distributions."""
     file = f"## file\n\nWhat stands in the file of a device.\n\n{_keys(DeviceFile)}\n"
-    return "\n".join([file, *map(_section, MODELS)])
+    return "\n".join([file, *map(_section, MODELS), _distributions()])
+
+
+def _distributions() -> str:
+    """A section for what a time may be drawn from, with a table for each kind."""
+    fixed = next(key for key in keys_of(FlushTime) if key.name == "fixed")
+    kinds = [
+        f"### {kind}\n\n{from_docstring(declared.__doc__ or '')}\n\n{_keys(declared)}\n"
+        for kind, declared in fixed.tagged_tables.items()
+    ]
+    docs = sys.modules[Distribution.__module__].__doc__ or ""
+    return "\n".join([f"## distributions\n\n{from_docstring(docs)}\n", *kinds])
 
 
 def _section(model: str) -> str:

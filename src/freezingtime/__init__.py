@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from freezingtime.api.catalogue import devices
     from freezingtime.api.comparison import compare
-    from freezingtime.api.disk import Disk
     from freezingtime.api.fitting import FittedDevice, ValidationResult, fit, measure, validate
     from freezingtime.api.replays import replay
     from freezingtime.api.result import Result, open_run
     from freezingtime.api.runs import run
     from freezingtime.device.own_model import allow_code
+    from freezingtime.disk.disk import Disk
     from freezingtime.errors import (
         FreezingTimeError,
         GuestError,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "Comparison": "freezingtime.results.compare",
-    "Disk": "freezingtime.api.disk",
+    "Disk": "freezingtime.disk.disk",
     "FittedDevice": "freezingtime.api.fitting",
     "FreezingTimeError": "freezingtime.errors",
     "GuestError": "freezingtime.errors",

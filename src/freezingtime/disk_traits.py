@@ -117,10 +117,6 @@ class TraitOverrides:
         return changed
 
 
-#: The user says nothing.
-NO_OVERRIDES = TraitOverrides()
-
-
 def traits_from(fields: Mapping[str, object]) -> DiskTraits:
     """The traits of which ``dataclasses.asdict`` has made ``fields``.
 

@@ -14,6 +14,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from freezingtime.host.foreign_text import printable
@@ -31,6 +33,15 @@ class FreezingTimeError(Exception):
 
 class InputError(FreezingTimeError):
     """A bad value: what was wrong, where, and what would be right."""
+
+
+@contextmanager
+def about(prefix: str) -> Iterator[None]:
+    """Say in an InputError what it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{prefix}{error}") from error
 
 
 class RunError(FreezingTimeError):

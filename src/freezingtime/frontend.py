@@ -62,15 +62,12 @@ def queues_of(frontend: Frontend, depth: int | None = None, count: int | None = 
     fits = limits.depth_min <= depth <= limits.depth_max
     if not fits or (limits.depth_is_power_of_two and depth & (depth - 1)):
         what = "a power of two" if limits.depth_is_power_of_two else "a whole number"
-        raise InputError(
-            f"queue-depth={depth}: {frontend} takes {what} from {limits.depth_min} "
-            f"to {limits.depth_max}"
-        )
+        raise InputError(f"{frontend} takes {what} from {limits.depth_min} to {limits.depth_max}")
     if count is None:
         count = 1
     if not 1 <= count <= limits.count_max:
         has = "has one queue" if limits.count_max == 1 else f"has 1 to {limits.count_max} queues"
-        raise InputError(f"queues={count}: {frontend} {has}")
+        raise InputError(f"{frontend} {has}")
     return Queues(depth, count)
 
 

@@ -15,7 +15,7 @@ from types import FrameType
 
 from freezingtime.clock.host import HostClock
 from freezingtime.disk.media import open_medium
-from freezingtime.disk.spec import DiskSpec, build_device
+from freezingtime.disk.spec import DiskSpec
 from freezingtime.emulator.loop import EmulatedDisk, Emulator, Totals
 from freezingtime.emulator.medium_queue import MediumQueue, new_workers
 from freezingtime.errors import InputError, RunError
@@ -70,7 +70,7 @@ def serve(
 
         name = spec.name or "disk1"
         queue = MediumQueue(medium, workers, threading.TIMEOUT_MAX, on_done=clock.nudge)
-        disk = EmulatedDisk(0, name, build_device(spec, seed, medium.size_bytes), queue)
+        disk = EmulatedDisk(0, name, spec.device.build(seed, medium.size_bytes), queue)
         export = Export(
             name,
             medium.size_bytes,

@@ -12,13 +12,22 @@ import pytest
 from msgspec import field
 from website.model_page import models_page
 
+from freezingtime.calibrate.fit.device_toml import device_toml
 from freezingtime.device.base import Device
 from freezingtime.device.catalogue_search import catalogue_entry, catalogue_names
 from freezingtime.device.constant import ConstantDevice
+from freezingtime.device.description import Description
 from freezingtime.device.model_parameters import Making, ModelParameters
-from freezingtime.device.registry import MODELS, defaults_of, from_content
+from freezingtime.device.parameters import Table, content_of
+from freezingtime.device.registry import (
+    MODELS,
+    declared_parameters,
+    defaults_of,
+    describe,
+    from_content,
+)
 from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, TimeNs, key
-from freezingtime.device.toml.json_schema import device_schema
+from freezingtime.device.toml.json_schema import SCHEMA_LINE, device_schema
 from freezingtime.device.toml.toml_file import parse_toml
 from freezingtime.errors import InputError
 
@@ -84,8 +93,38 @@ def test_one_place_for_defaults_and_texts(
     assert description.build(0)
     assert ("mood", default, text) in list(defaults_of(description))
     assert f"| `mood` | word | calm, wild | `{default}` | {text} |" in models_page()
+    assert content_of(declared(arm=Arm(swing_ns=2000)))["mood"] == default
     mood = property_of(device_schema(), declared.__name__, "mood")
     assert mood == {"enum": ["calm", "wild"], "description": text, "default": default}
+
+
+def test_what_is_declared_is_written_by_its_declared_name() -> None:
+    spare = Arm(swing_ns=1500, teeth=3)
+    arms = Arms(arm=Arm(swing_ns=2000), spare=spare, reach_bytes=512, rate_bytes_per_s=5_000_000)
+    content = content_of(arms)
+    assert content == {
+        "arm": {"swing": "2us", "teeth": 8},
+        "spare": {"swing": "1.5us", "teeth": 3},
+        "range": "512B",
+        "rate": "5MB/s",
+        "mood": "calm",
+    }
+    assert Table(content, FILE).read(Arms) == arms
+
+
+# Of flash, mapping.gc_idle must not be written without its partner, not even at its default.
+@pytest.mark.parametrize(
+    "description",
+    [entry for entry in map(describe, catalogue_names()) if entry.content["model"] != "flash"],
+    ids=lambda entry: entry.name,
+)
+def test_the_catalogues_parameters_are_written_as_they_are_read(description: Description) -> None:
+    declared = declared_parameters(description.content["model"])
+    read = Table(description.content["parameters"], FILE).read(declared)
+    written = content_of(read)
+    assert content_of(Table(written, FILE).read(declared)) == written
+    again = parse_toml(device_toml({"parameters": written}), FILE)["parameters"]
+    assert again == written
 
 
 @pytest.mark.parametrize(
@@ -152,6 +191,11 @@ def contents() -> list[tuple[str, dict[str, Any]]]:
             for parameters in cases
         ),
     ]
+
+
+def test_every_file_of_the_catalogue_names_the_schema() -> None:
+    for name in catalogue_names():
+        assert catalogue_entry(name).startswith(f"{SCHEMA_LINE}\n"), name
 
 
 def test_what_is_right_fits_the_schema() -> None:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import fields as fields_of
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,15 +15,13 @@ from hypothesis import strategies as st
 
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.device.registry import describe
-from freezingtime.disk.media import open_medium
-from freezingtime.disk.spec import (
-    DiskSpec,
-    FileSpec,
-    MemorySpec,
-    build_device,
-    parse_disk,
-)
+from freezingtime.disk.disk import DISK_KEYS, Disk, field_of, key_of
+from freezingtime.disk.media import open_layered, open_medium
+from freezingtime.disk.mount import Mount
+from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
+from freezingtime.disk_traits import NO_TRAITS, DiskTraits, TraitOverrides
 from freezingtime.errors import InputError
+from freezingtime.frontend import Frontend, Queues
 from freezingtime.medium.delay import Delay, DelayMedium
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.memory import MemoryMedium
@@ -56,43 +57,120 @@ def test_the_times_of_a_constant_device(text: str, times: tuple[str, ...]) -> No
 
 
 def test_what_is_not_said_has_a_default() -> None:
-    assert parse_disk("constant:1us") == DiskSpec(
-        text="constant:1us",
+    spec = parse_disk("constant:1us")
+    assert spec == DiskSpec(
+        given=spec.given,
         name=None,
         device=describe("constant:1us"),
-        medium=MemorySpec(),
+        file=None,
+        is_raw=False,
         delay=None,
         size_bytes=None,
         writable=False,
         direct=False,
+        frontend=Frontend.VIRTIO_BLK,
+        write_cache=True,
+        queues=Queues(256),
+        traits=NO_TRAITS,
+        overrides=TraitOverrides(),
+        mount=None,
     )
+    assert spec.text == "constant:1us"
+
+
+#: All of the option's keys, and what a Python caller gives instead.
+ALL_KEYS = (
+    "constant:read=10us,write=20us,medium=file:/disks/a,size=1GiB,writable=yes,direct=yes,"
+    "format=raw,delay=3ms,name=data-1,frontend=virtio-scsi,write-cache=off,queue-depth=7,queues=2,"
+    "block-size=512/4096,rotational=no,mount=/data,fs=xfs"
+)
+ALL_FIELDS = Disk(
+    "constant:read=10us,write=20us",
+    "data-1",
+    Path("/disks/a"),
+    "1GiB",
+    writable=True,
+    direct=True,
+    delay="3ms",
+    frontend="virtio-scsi",
+    write_cache=False,
+    queue_depth=7,
+    queues=2,
+    format="raw",
+    block_size="512/4096",
+    rotational=False,
+    mount="/data",
+    fs="xfs",
+)
 
 
 def test_all_of_it_at_once() -> None:
-    text = (
-        "constant:read=10us,write=20us,medium=file:/disks/a,delay=3ms,size=1GiB,"
-        "writable=yes,direct=yes,name=data-1"
-    )
-    assert parse_disk(text) == DiskSpec(
-        text=text,
+    spec = parse_disk(ALL_KEYS)
+    assert spec == DiskSpec(
+        given=spec.given,
         name="data-1",
         device=describe("constant:read=10us,write=20us"),
-        medium=FileSpec(Path("/disks/a")),
+        file=Path("/disks/a"),
+        is_raw=True,
         delay=Delay(3_000_000, 3_000_000),
         size_bytes=2**30,
         writable=True,
         direct=True,
+        frontend=Frontend.VIRTIO_SCSI,
+        write_cache=False,
+        queues=Queues(7, 2),
+        traits=DiskTraits(512, 4096, rpm=0),
+        overrides=TraitOverrides(512, 4096, is_rotational=False),
+        mount=Mount("/data", "xfs"),
     )
+
+
+def test_a_python_callers_disk_is_the_same() -> None:
+    spec = check_disk(ALL_FIELDS)
+    assert replace(spec, given=parse_disk(ALL_KEYS).given) == parse_disk(ALL_KEYS)
+    assert spec.text == ALL_FIELDS.spec == ALL_KEYS
+    numbers = Disk("constant:1us", size=2**30, delay=3_000_000, block_size=4096)
+    said = parse_disk("constant:1us,size=1GiB,delay=3ms,block-size=4096")
+    assert replace(check_disk(numbers), given=said.given) == said
+    assert (
+        check_disk(numbers).text == "constant:1us,size=1073741824,delay=3000000ns,block-size=4096"
+    )
+    assert eval(repr(ALL_FIELDS), {"Disk": Disk, "PosixPath": Path}) == ALL_FIELDS
+
+
+def test_every_key_has_a_field_and_all_are_in_the_text() -> None:
+    fields = {field.name: field for field in fields_of(Disk) if field.name != "device"}
+    assert set(fields) == {field_of(key) for key in DISK_KEYS}
+    assert [key_of(field_of(key)) for key in DISK_KEYS] == list(DISK_KEYS)
+    for name, field in fields.items():
+        assert getattr(ALL_FIELDS, name) != field.default, name
+        changed = replace(ALL_FIELDS, **{name: field.default})
+        assert changed.spec != ALL_KEYS, name
+        assert f" {name}=" in repr(ALL_FIELDS)
+        assert f" {name}=" not in repr(changed)
 
 
 def test_a_path_may_have_commas_colons_and_equals_signs() -> None:
     spec = parse_disk(r"constant:1us,medium=file:/a\,b:c=d,name=x")
-    assert spec.medium == FileSpec(Path("/a,b:c=d"))
+    assert spec.file == Path("/a,b:c=d")
     assert spec.name == "x"
+    disk = Disk("constant:1us", file="/a,b:c=d", name="x")
+    assert (check_disk(disk).file, disk.spec) == (spec.file, spec.text)
 
 
-DEVICE_KEYS = "the device 'constant' has read, write, flush, discard"
-DISK_KEYS = (
+def test_a_disk_can_be_told_to_have_a_write_cache(tmp_path: Path) -> None:
+    path = tmp_path / "a,b.toml"
+    path.write_text(
+        'model = "stripe"\n[disk]\nwrite_cache = false\n'
+        '[[parameters.member]]\ndevice = "constant:1us"\n'
+    )
+    assert not check_disk(Disk(path)).write_cache
+    assert check_disk(Disk(str(path), write_cache=True)).write_cache
+    assert Disk(path, write_cache=True).spec.endswith("a\\,b.toml,write-cache=on")
+
+
+THERE_ARE = (
+    "the device 'constant' has read, write, flush, discard; "
     "a disk has medium, size, writable, direct, format, delay, name, frontend, write-cache, "
     "queue-depth, queues, block-size, rotational, mount, fs"
 )
@@ -116,18 +194,24 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
         ),
         (
             "constant:medium=memory",
-            "device 'constant' needs a time: constant:10us, or constant:read=10us",
+            "unknown key 'medium'; the device 'constant' has read, write, flush, discard",
         ),
         ("constant:10", f"bad time '10': {TIMES}"),
         ("constant:read=10", f"read=10: bad time '10': {TIMES}"),
-        ("constant:reed=10us", f"unknown key 'reed'; {DEVICE_KEYS}; {DISK_KEYS}"),
-        ("constant:1us,medum=memory", f"unknown key 'medum'; {DEVICE_KEYS}; {DISK_KEYS}"),
-        ("constant:1us,2us", f"unknown key '2us'; {DEVICE_KEYS}; {DISK_KEYS}"),
+        (
+            "constant:reed=10us",
+            "unknown key 'reed'; the device 'constant' has read, write, flush, discard",
+        ),
+        ("constant:1us,medum=memory", f"unknown key 'medum'; {THERE_ARE}"),
+        ("constant:1us,2us", f"unknown key '2us'; {THERE_ARE}"),
         (
             "constant:1us,medium=memory,read=2us",
             "read=2us: belongs to the device; put it before medium=",
         ),
-        ("constant:read=1us,read=2us", "read=2us: read= stands twice; keep one of them"),
+        (
+            "constant:read=1us,read=2us",
+            "read=2us: read= stands twice; keep one of them",
+        ),
         ("constant:1us,size=1G,size=1G", "size=1G: size= stands twice; keep one of them"),
         ("constant:1us,fs=ext4", "fs=ext4: is for a disk that is mounted; add mount=PATH"),
         (
@@ -174,6 +258,59 @@ def test_a_bad_disk_is_refused_with_the_cure(text: str, said: str) -> None:
     assert str(caught.value) == f"--disk: {said}"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"size": 1000}, "size=1000: must be a positive multiple of 512 bytes, such as 1GiB"),
+        ({"size": "0"}, "size='0': must be a positive multiple of 512 bytes, such as 1GiB"),
+        ({"direct": True}, "direct=True: is for files; add file=PATH"),
+        ({"format": "raw"}, "format='raw': is for files; add file=PATH"),
+        ({"file": "x", "writable": "maybe"}, "writable='maybe': write yes or no"),
+        ({"delay": -1}, f"delay=-1: bad time '-1': {TIMES}"),
+        ({"delay": "2ms..1ms"}, "delay='2ms..1ms': the longest delay is below the shortest"),
+        ({"name": "a b"}, "name='a b': write up to 63 letters"),
+        ({"queue_depth": 3}, "queue_depth=3: virtio-blk takes a power of two from 4 to 1024"),
+        ({"queue_depth": 2.5}, "queue_depth=2.5: write a whole number, such as 32"),
+        ({"frontend": "sata", "queues": 2}, "queues=2: sata has one queue"),
+        ({"frontend": "ide"}, "frontend='ide': unknown frontend; write one of virtio-blk"),
+        (
+            {"frontend": "nvme", "write_cache": False},
+            "write_cache=False: QEMU's nvme controller always says that it has one",
+        ),
+        ({"block_size": 1000}, "block_size=1000: a logical block of 1000 bytes: must be a power"),
+        ({"rotational": 2}, "rotational=2: write yes or no"),
+        ({"mount": "data"}, "mount='data': write an absolute path"),
+        ({"fs": "xfs"}, "fs='xfs': is for a disk that is mounted; add mount=PATH"),
+    ],
+)
+def test_a_python_caller_is_told_the_keyword(wrong: dict[str, Any], said: str) -> None:
+    disk = Disk("constant:1us", **wrong)
+    with pytest.raises(InputError) as caught:
+        check_disk(disk)
+    assert str(caught.value).startswith(f"{disk!r}: {said}"), caught.value
+
+
+def test_a_mediums_errors_name_it_as_it_was_given(disk_path: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.write_bytes(bytes(512))
+    for wrong, block_size, medium in (
+        (Disk("constant:1us", file=odd, block_size=4096), "block_size", "file:"),
+        (f"constant:1us,medium=file:{odd},block-size=4096", "block-size", "medium=file:"),
+    ):
+        with pytest.raises(InputError, match=f"; give size=, or {block_size}=512$"):
+            open_medium(check_disk(wrong), tmp_path)
+        odd.rename(tmp_path / "gone")
+        with pytest.raises(InputError, match=f": {medium}{odd}: no such file; create it"):
+            open_medium(check_disk(wrong), tmp_path)
+        (tmp_path / "gone").rename(odd)
+    disk = Disk("constant:1us", file=disk_path, writable=True)
+    with pytest.raises(InputError) as caught:
+        open_layered(check_disk(disk), tmp_path)
+    said = "a file that is changed in place is not kept; leave out writable=True"
+    assert str(caught.value) == f"{disk!r}: {said}"
+    FileMedium(disk_path, writable=True).close()
+
+
 @given(st.text(alphabet="constant:readwi,=\\1us0medium=file/ ", max_size=60))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     for candidate in (text, "constant:" + text, "constant:1us," + text):
@@ -186,7 +323,7 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
 
 
 def test_a_device_is_built_with_its_times() -> None:
-    device = build_device(parse_disk("constant:read=10us,write=20us"), seed=1)
+    device = parse_disk("constant:read=10us,write=20us").device.build(1)
     assert isinstance(device, ConstantDevice)
     device.submit(Request(Operation.WRITE, 0, 512, bytes(512)), now_ns=5)
     assert device.next_event_ns() == 20_005

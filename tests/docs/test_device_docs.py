@@ -7,8 +7,18 @@ import re
 from pathlib import Path
 
 import pytest
+from website.__main__ import pages_of
+from website.model_page import models_page
 
-from freezingtime.device.registry import describe
+from freezingtime.device.disk.parameters import DiskParams
+from freezingtime.device.latency.distribution import Mixture
+from freezingtime.device.latency.service_time import FlushTime
+from freezingtime.device.registry import MODELS, declared_parameters, describe
+from freezingtime.device.schema import keys_of, walk
+from freezingtime.disk.disk import DISK_KEYS
+from freezingtime.disk.mount import FILE_SYSTEMS
+from freezingtime.errors import InputError
+from freezingtime.frontend import Frontend, queues_of
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import simulate_closed_loop
 from freezingtime.simulate.workload import parse_workload
@@ -39,6 +49,81 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def rows_of(page: str, header: str) -> dict[str, str]:
+    """The rest of each row of the table with that first cell in its header, by the first cell."""
+    lines = read_page(page).split("\n")
+    start = next(n for n, line in enumerate(lines) if line.startswith(f"| {header} |"))
+    rows = [line.strip("| ").partition(" | ") for line in lines[start + 2 : lines.index("", start)]]
+    return {first: rest for first, _, rest in rows}
+
+
+def names_in(text: str) -> list[str]:
+    return re.findall(r"`[^\w`]*([\w-]+)[^\w`]*`", text)
+
+
+def test_the_table_of_distributions_is_what_is_declared() -> None:
+    (fixed,) = (key for key in keys_of(FlushTime) if key.name == "fixed")
+    rows = rows_of("reference/devices/description", "kind")
+    assert {kind: set(names_in(text)) - {"weight"} for kind, text in rows.items()} == {
+        f"`{kind}`": {key.name for key in keys_of(declared)}
+        for kind, declared in fixed.tagged_tables.items()
+    }
+    parts = next(key for key in keys_of(Mixture) if key.name == "parts")
+    assert set(parts.tagged_tables) == set(fixed.tagged_tables)
+    page = pages_of(models_page(), lambda heading: heading)["distributions"]
+    for kind, declared in fixed.tagged_tables.items():
+        for key in keys_of(declared):
+            assert f"`{key.name}`" in page.partition(f"## {kind}\n")[2].partition("\n## ")[0]
+
+
+#: Said in a model's row in other words, or on a page of its own.
+ELSEWHERE = {
+    "latency": {f"{of}_{what}_limit" for of in ("read", "write") for what in ("iops", "bandwidth")},
+    "disk": {*names_in("".join(rows_of("reference/devices/disk", "optional key")))},
+}
+
+
+def test_the_tables_of_models_have_the_keys_that_are_declared() -> None:
+    rows = rows_of("reference/devices/description", "model")
+    assert {model for models in rows for model in names_in(models)} == set(MODELS)
+    for models, text in rows.items():
+        named = {name for name in names_in(text) if name not in ("read_", "write_")}
+        top: set[str] = set()
+        below: set[str] = set()
+        for model in names_in(models):
+            declared = declared_parameters(model)
+            top |= {key.name for key in keys_of(declared)} - ELSEWHERE.get(model, set())
+            below |= {path.rpartition(".")[2] for path, _ in walk(declared)}
+        assert top <= named <= top | below | {"size", "table", "member"}, models
+    optional = {key.name for key in keys_of(DiskParams) if not key.needed and not key.is_table}
+    assert ELSEWHERE["disk"] == optional
+
+
+def test_the_page_of_the_disk_option_has_its_keys_and_words() -> None:
+    rows = rows_of("reference/disk-option", "key")
+    assert names_in("".join(rows)) == list(DISK_KEYS)
+    assert names_in(rows["`frontend`"].partition(" | ")[0]) == list(Frontend)
+    assert names_in(rows["`fs`"].partition(" | ")[0]) == list(FILE_SYSTEMS)
+
+
+def test_the_table_of_queues_is_what_the_controllers_have() -> None:
+    rows = rows_of("reference/frontends", "`frontend=` | `queue-depth=`, default")
+    assert [f"`{frontend}`" for frontend in Frontend] == list(rows)
+    for frontend in Frontend:
+        depth, span, _, counts = rows[f"`{frontend}`"].split(" | ")
+        assert int(depth) == queues_of(frontend).depth
+        least, most = map(int, re.findall(r"\d+", span))
+        for fits in (least, most):
+            assert queues_of(frontend, depth=fits).depth == fits
+        for wrong in (least - 1, most + 1, *([most - 1] if "power" in span else [])):
+            with pytest.raises(InputError, match="takes a"):
+                queues_of(frontend, depth=wrong)
+        count = int(counts.split()[-1])
+        assert queues_of(frontend, count=count).count == count
+        with pytest.raises(InputError, match="has "):
+            queues_of(frontend, count=count + 1)
 
 
 def test_a_model_of_ones_own_is_short() -> None:

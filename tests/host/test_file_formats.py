@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from freezingtime.api.disk import Disk
 from freezingtime.device.registry import describe
+from freezingtime.disk.disk import Disk
 from freezingtime.disk.media import open_medium
-from freezingtime.disk.spec import parse_disk
+from freezingtime.disk.spec import check_disk, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.host.file_formats import (
     FORMATS,
@@ -101,7 +101,7 @@ def test_what_a_guest_wrote_to_a_raw_disk_is_the_disks(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is a qcow2 image.* add format=raw"):
         open_medium(parse_disk(f"constant:1us,medium=file:{path}"), tmp_path)
     disk = Disk("constant:1us", file=path, writable=True, format="raw")
-    with closing(open_medium(parse_disk(disk.spec), tmp_path)) as medium:
+    with closing(open_medium(check_disk(disk), tmp_path)) as medium:
         assert medium.size_bytes == 1 << 20
         assert medium.read(0, 65536) == path.read_bytes()[:65536]
         medium.write(0, b"Q" * 512)

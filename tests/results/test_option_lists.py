@@ -19,7 +19,6 @@ import typer.main
 from typer.testing import CliRunner
 
 from freezingtime.api import fitting, replays, runs
-from freezingtime.api.disk import Disk
 from freezingtime.api.keywords import takes_fields_of
 from freezingtime.calibrate.measure.measure import MeasurePlan
 from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_plan
@@ -32,7 +31,6 @@ from freezingtime.cli.guest import doctor as cli_doctor
 from freezingtime.cli.guest import run as cli_run
 from freezingtime.cli.guest import shell as cli_shell
 from freezingtime.cli.options import command_app
-from freezingtime.disk.spec import DISK_KEYS, parse_disk
 from freezingtime.option import FilePath, Option, list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import RunPlan, make_plan
@@ -223,26 +221,3 @@ def test_other_commands_and_their_functions_take_the_same(
     api = without(defaults(function), of_api | SHOWN_BY_API)
     assert set(cli) == set(api)
     assert without(cli, other_form) == without(api, other_form)
-
-
-def test_a_disk_has_every_key_of_the_option() -> None:
-    keys = {key.replace("-", "_") for key in DISK_KEYS} - {"medium"}
-    fields = {field.name for field in dataclasses.fields(Disk)} - {"device", "file"}
-    assert fields == keys
-
-
-def test_every_field_of_a_disk_is_in_its_text() -> None:
-    values: dict[str, Any] = {
-        **{"name": "data", "file": "/disk", "size": "1GiB", "writable": True, "direct": True},
-        **{"format": "raw", "delay": "3ms", "frontend": "virtio-scsi", "write_cache": False},
-        **{"queue_depth": 7, "queues": 2, "block_size": "512/4096", "rotational": False},
-        **{"mount": "/data", "fs": "xfs"},
-    }
-    disk = Disk("constant:1us", **values)
-    assert set(values) == {field.name for field in dataclasses.fields(Disk)} - {"device"}
-    for name in values:
-        default = next(field.default for field in dataclasses.fields(Disk) if field.name == name)
-        assert dataclasses.replace(disk, **{name: default}).spec != disk.spec, name
-    parsed = parse_disk(disk.spec)
-    assert (parsed.queues.depth, parsed.queues.count) == (7, 2)
-    assert (parsed.traits.physical_block_bytes, parsed.traits.rpm) == (4096, 0)

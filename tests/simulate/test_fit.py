@@ -19,12 +19,23 @@ import freezingtime as ft
 from freezingtime.calibrate.distance import distance
 from freezingtime.calibrate.fit.device_toml import device_toml
 from freezingtime.calibrate.fit.distributions import fit_distribution
-from freezingtime.calibrate.fit.fit import MODELS, Fit, FitPlan, fit, parse_missing, simulate_cell
+from freezingtime.calibrate.fit.fit import (
+    MODELS,
+    Fit,
+    FitPlan,
+    fit,
+    fit_content,
+    parse_missing,
+    simulate_cell,
+)
 from freezingtime.calibrate.fit.quantiles import correlation, quantile_points
-from freezingtime.calibrate.fit.sources import LogOptions, read_sources
+from freezingtime.calibrate.fit.sources import LogOptions, Source, read_sources
 from freezingtime.calibrate.halves import drift, split
-from freezingtime.calibrate.latency_cells import Cell, sort_into_cells
-from freezingtime.device.registry import describe
+from freezingtime.calibrate.latency_cells import Cell, LatencyCells, sort_into_cells
+from freezingtime.device.latency.distribution import Constant
+from freezingtime.device.parameters import Table, content_of
+from freezingtime.device.registry import declared_parameters, describe
+from freezingtime.device.schema import keys_of
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
 from freezingtime.trace.readers import Reading
@@ -109,23 +120,23 @@ def test_a_known_distribution_comes_back(model: str, name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_kind_of_distribution_is_found(name: str) -> None:
     taken, *others = fit_distribution(draws(name))
-    assert taken.kind == name
+    assert taken.distribution.kind == name
     assert taken.ks < 0.015
     kinds = {"uniform", "exponential", "normal", "lognormal", "gamma", "mixture"}
-    assert {taken.kind, *(other.kind for other in others)} == kinds
+    assert {found.distribution.kind for found in (taken, *others)} == kinds
 
 
 def test_a_constant_time_is_one() -> None:
     (taken,) = fit_distribution(np.full(100, 80_000))
-    assert taken.settings == {"kind": "constant", "time": "80us"}
+    assert taken.distribution == Constant(time_ns=80_000)
 
 
 def test_the_distances_of_candidates_are_those_of_scipy() -> None:
     sample = draws("lognormal")
     logs = np.log(sample)
     exact = stats.kstest(sample, stats.lognorm(logs.std(), scale=np.exp(logs.mean())).cdf)
-    (lognormal,) = (found for found in fit_distribution(sample) if found.kind == "lognormal")
-    assert lognormal.ks == pytest.approx(exact.statistic, abs=2e-4)
+    found = {fitted.distribution.kind: fitted.ks for fitted in fit_distribution(sample)}
+    assert found["lognormal"] == pytest.approx(exact.statistic, abs=2e-4)
 
 
 @given(
@@ -216,6 +227,26 @@ def test_the_file_says_where_it_is_from(tmp_path: Path) -> None:
     assert content["sources"]["LOG1"].endswith(f", {COUNT} requests")
     assert content["fitted"]["parameters"].startswith("to the log by empirical, 20")
     assert content == found.content
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_all_that_is_declared_is_written_and_read_back(model: str) -> None:
+    cells = [
+        Cell(operation_class, size, depth, draws("mixture") + size)
+        for operation_class in OperationClass
+        for size, depth in ((4096, 1), (4096, 8), (65536, 1))
+        if size == 4096 or operation_class is not OperationClass.FLUSH
+    ]
+    sources = [Source(Path("a.log"), "2020-01-01", "a log", 1)]
+    content, _ = fit_content(LatencyCells(cells, []), sources, FitPlan(model))
+    read = tomllib.loads(device_toml(content))
+    assert read == content
+    table = Table(read["parameters"], "-")
+    declared = declared_parameters(model)
+    assert content_of(table.read(declared)) == read["parameters"]
+    # Nothing with a value of its own is left to a default, which may change.
+    given = {key.name for key in keys_of(declared) if key.needed or key.default}
+    assert given <= set(read["parameters"])
 
 
 def test_missing_operations_can_be_said(tmp_path: Path) -> None:

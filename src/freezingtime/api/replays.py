@@ -9,11 +9,11 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from freezingtime.api.disk import Disk, disk_text
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
 from freezingtime.api.result import Result, warn, warn_of
+from freezingtime.disk.disk import Disk
 from freezingtime.errors import InputError
 from freezingtime.results.latency_summary import LatencySummary, summarize_each
 from freezingtime.results.recorded_run import open_recorded_run
@@ -61,7 +61,8 @@ def replay(
     """
     hints = parse_hints(HintOptions(time_unit=time_unit, read_code=read_code))
     source = _source(trace_or_workload, closed_loop, Fraction(speed_up), format, trace_disk, hints)
-    texts = [] if isinstance(devices, str) else [disk_text(device) for device in devices]
+    devices = [] if isinstance(devices, str) else devices
+    texts = [device.spec if isinstance(device, Disk) else device for device in devices]
     if not texts or len(set(texts)) < len(texts):
         raise InputError("devices: must be a non-empty list without duplicates")
     output = OutputPath(out, RECORD_NAME)
@@ -70,7 +71,9 @@ def replay(
     statistics: dict[str, dict[str, float]] = {}
     with Line(progress) as line:
         observer = partial(show_share, line)
-        results = replay_on(source, texts, seed=seed, observer=observer, notify=warn, tell=warn_of)
+        results = replay_on(
+            source, devices, seed=seed, observer=observer, notify=warn, tell=warn_of
+        )
         with open_new_record(output.path, texts, seed=seed) as record:
             for index, replayed in enumerate(results):
                 write_record(record, index, replayed.simulation, observer)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from freezingtime.api.disk import Disk, disk_text
 from freezingtime.api.event_loop import outside_of_event_loops
 from freezingtime.api.keywords import takes_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
+from freezingtime.disk.disk import Disk
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
@@ -57,7 +57,7 @@ def run(arguments: RunArguments) -> Result:
     output = OutputPath(arguments.out)
     plan = make_plan(
         replace(arguments, out=output.path),
-        disks=[disk_text(disk) for disk in arguments.disks],
+        disks=arguments.disks,
         script=script,
         job_directory=job_directory,
     )

@@ -7,7 +7,6 @@ each operation; both can be mixed, and a time that is not named is 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from msgspec import structs
@@ -15,14 +14,14 @@ from msgspec import structs
 from freezingtime.device.base import Device, TimedDevice
 from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.schema import TIME_NS_MOST, TimeNs, key, keys_of
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, about
 from freezingtime.request import Operation, Request
 from freezingtime.units import format_time_ns, parse_time_ns
 
 #: What ``constant`` is called in text.
 CONSTANT = "constant"
 #: Where the one value without a key is kept: the time in "constant:10us".
-UNNAMED = ""
+_UNNAMED = ""
 
 
 class ConstantDevice(TimedDevice):
@@ -64,42 +63,34 @@ class ConstantParams(ModelParameters, frozen=True, kw_only=True):
 CONSTANT_KEYS = tuple(declared.name for declared in keys_of(ConstantParams))
 
 
-def split_constant(text: str) -> dict[str, str]:
-    """The times of ``constant:10us``, ``constant:read=10us,write=20us`` or a mixture, by key.
-
-    Raises:
-        InputError: it is not of this form.
-    """
-    parameters: dict[str, str] = {}
-    for part in text.removeprefix(CONSTANT).removeprefix(":").split(","):
-        name, equals, value = part.partition("=")
-        if not equals:
-            name, value = UNNAMED, part
-        if name not in (UNNAMED, *CONSTANT_KEYS) or name in parameters or not value:
-            raise InputError(
-                f"{text}: write constant:10us, or constant:read=10us,write=20us with any of "
-                f"{', '.join(CONSTANT_KEYS)}, each once"
-            )
-        parameters[name] = value
-    return parameters
+def is_constant(text: str) -> bool:
+    """Whether a device's name is of this form; its times may still not be right."""
+    return text.partition(":")[0] == CONSTANT
 
 
-def constant_text(parameters: Mapping[str, str]) -> str:
-    """The text that :func:`split_constant` makes these times of."""
-    fields = (f"{name}={value}" if name else value for name, value in parameters.items())
-    return f"{CONSTANT}:{','.join(fields)}"
-
-
-def constant_content(parameters: Mapping[str, str]) -> dict[str, Any]:
-    """A description's content; what stands at :data:`UNNAMED` is for all that are not named.
+def constant_content(text: str) -> dict[str, Any]:
+    """The content of a description, of ``constant:10us`` and the like.
 
     Raises:
         InputError: there is no time, or one is not right.
     """
-    if not parameters:
+    fields = text.removeprefix(CONSTANT).removeprefix(":")
+    if not fields:
         raise InputError("device 'constant' needs a time: constant:10us, or constant:read=10us")
-    times_ns = {name: _time_ns(name, text) for name, text in parameters.items()}
-    others_ns = times_ns.pop(UNNAMED, 0)
+    times_ns: dict[str, int] = {}
+    for field in fields.split(","):
+        name, equals, value = field.partition("=") if "=" in field else (_UNNAMED, "", field)
+        if equals and name not in CONSTANT_KEYS:
+            known = ", ".join(CONSTANT_KEYS)
+            raise InputError(f"unknown key {name!r}; the device 'constant' has {known}")
+        if name in times_ns:
+            raise InputError(f"{field}: {name}{equals or 'a time'} stands twice; keep one of them")
+        with about(f"{field}: " if equals else ""):
+            times_ns[name] = parse_time_ns(value)
+        if times_ns[name] > TIME_NS_MOST:
+            most = format_time_ns(TIME_NS_MOST)
+            raise InputError(f"{field}: a device's time must be at most {most}")
+    others_ns = times_ns.pop(_UNNAMED, 0)
     return {
         "summary": (ConstantParams.__doc__ or "").rstrip(".").lower(),
         "class": CONSTANT,
@@ -108,15 +99,3 @@ def constant_content(parameters: Mapping[str, str]) -> dict[str, Any]:
             name: format_time_ns(times_ns.get(name, others_ns)) for name in CONSTANT_KEYS
         },
     }
-
-
-def _time_ns(name: str, text: str) -> int:
-    about = f"{name}={text}: " if name else ""
-    try:
-        time_ns = parse_time_ns(text)
-    except InputError as error:
-        raise InputError(f"{about}{error}") from error
-    if time_ns > TIME_NS_MOST:
-        most = format_time_ns(TIME_NS_MOST)
-        raise InputError(f"{about or f'{text}: '}a device's time must be at most {most}")
-    return time_ns

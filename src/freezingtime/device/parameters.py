@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One table of a device's TOML description, read as it is declared, with errors that say where."""
+"""One table of a device's TOML description, read and written as it is declared.
+
+Errors say where.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,11 @@ class Table:
         for name in path.split("."):
             value = value.get(name) if isinstance(value, Mapping) else None
         return value
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The table as TOML has it."""
+        return self._content
 
     @property
     def file(self) -> str:
@@ -137,6 +145,29 @@ class Table:
         if key.most is not None and read > key.most:
             raise self.error(key.name, f"must be at most {notation.show(key.most)}")
         return read
+
+
+def content_of(table: Parameters | Table) -> dict[str, Any]:
+    """What :meth:`Table.read` reads a declared table from.
+
+    Defaults are written, too, so that what is written keeps its meaning if they change; but for
+    those that stand for nothing (None, 0).
+    """
+    if isinstance(table, Table):
+        return dict(table.content)
+    config = table.__struct_config__
+    content: dict[str, Any] = {} if config.tag is None else {config.tag_field or "": config.tag}
+    for key in keys_of(type(table)):
+        value = getattr(table, key.field_name)
+        if key.needed or value or value != key.default:
+            content[key.name] = _written(key, value)
+    return {name: value for name, value in content.items() if value != {}}
+
+
+def _written(key: Key, value: Any) -> Any:
+    if key.is_list:
+        return list(map(content_of, value))
+    return content_of(value) if isinstance(value, Parameters | Table) else key.written(value)
 
 
 def _shown(value: object) -> str:

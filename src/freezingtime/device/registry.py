@@ -36,7 +36,7 @@ from freezingtime.device.catalogue_search import (
 )
 from freezingtime.device.compose.composition_limits import one_member
 from freezingtime.device.compose.members import member_of
-from freezingtime.device.constant import CONSTANT, constant_content, constant_text, split_constant
+from freezingtime.device.constant import constant_content, is_constant
 from freezingtime.device.description import Description, DeviceFile
 from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
@@ -85,8 +85,10 @@ def describe(text: str, directory: Path | None = None) -> Description:
     Raises:
         InputError: there is no such device, or its description is not right.
     """
-    if text.partition(":")[0] == CONSTANT:
-        return describe_constant(split_constant(text))
+    if is_constant(text):
+        # It is a time, and no disk: nothing is said of it.
+        described = from_content(constant_content(text), text, text)
+        return dataclasses.replace(described, find_traits=DiskTraits)
     if text.endswith(".toml"):
         path = Path(text) if directory is None else directory / text
         return from_content(read_toml(path), str(path), path.stem)
@@ -104,7 +106,7 @@ def describe(text: str, directory: Path | None = None) -> Description:
 def is_device(text: str) -> bool:
     """Whether ``text`` is written as :func:`describe` wants it; it may still not be right."""
     return (
-        text.partition(":")[0] == CONSTANT
+        is_constant(text)
         or text.endswith(".toml")
         or own_model.is_name(text)
         or text in catalogue_names()
@@ -149,18 +151,6 @@ def from_content(content: dict[str, Any], file: str, name: str) -> Description:
     return Description(
         name, summary, declared.device_class, declared.capacity_bytes, build, content, find_traits
     )
-
-
-def describe_constant(parameters: dict[str, str]) -> Description:
-    """The device of ``constant:...``; ``parameters`` are its times, in texts.
-
-    Raises:
-        InputError: there is none, or one is not right.
-    """
-    # It is a time, and no disk: nothing is said of it.
-    text = constant_text(parameters)
-    described = from_content(constant_content(parameters), text, text)
-    return dataclasses.replace(described, find_traits=DiskTraits)
 
 
 def _from_class(text: str, directory: Path | None) -> Description:

@@ -66,7 +66,8 @@ class Notation:
     """What a value must be."""
     parse: Callable[[Any], Any]
     """From TOML's value. InputError has the text that the user is to see."""
-    show: Callable[[Any], str] = str
+    show: Callable[[Any], Any] = str
+    """To TOML's value."""
     schema: Mapping[str, Any]
     """What it is in JSON Schema."""
     least: int | None = None

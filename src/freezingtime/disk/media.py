@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Opening a disk's medium: the bytes, a layer that takes writes, the delay.
-
-Every :class:`InputError` from here is about ``--disk`` and begins with it.
-"""
+"""Opening a disk's medium: the bytes, a layer that takes writes, the delay."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from freezingtime.disk.spec import DiskSpec, MemorySpec, about
-from freezingtime.errors import InputError
+from freezingtime.disk.spec import DiskSpec
+from freezingtime.errors import InputError, about
 from freezingtime.medium.base import SECTOR_BYTES, Medium
 from freezingtime.medium.delay import delayed
 from freezingtime.medium.file import FileMedium
@@ -25,8 +22,7 @@ def open_medium(spec: DiskSpec, scratch_dir: Path) -> Medium:
     ``scratch_dir`` takes the writes to a file that must stay as it is. Raises
     :class:`InputError` when the medium cannot be opened; nothing is left open then.
     """
-    with about("--disk: "):
-        medium = _open_bytes(spec, scratch_dir)
+    medium = _open_bytes(spec, scratch_dir)
     try:
         _require_whole_blocks(spec, medium)
     except BaseException:
@@ -39,8 +35,8 @@ def _require_whole_blocks(spec: DiskSpec, medium: Medium) -> None:
     block_bytes = spec.traits.logical_block_bytes
     if medium.size_bytes % block_bytes:
         raise InputError(
-            f"--disk {spec.text}: has {medium.size_bytes} bytes, which is no multiple of its "
-            f"logical block, {block_bytes} bytes; give size=, or block-size=512"
+            f"{spec.given.shown}: has {medium.size_bytes} bytes, which is no multiple of its "
+            f"logical block, {block_bytes} bytes; give size=, or {spec.given.key('block_size')}=512"
         )
 
 
@@ -51,41 +47,45 @@ def open_layered(spec: DiskSpec, scratch_dir: Path) -> tuple[Medium, OverlayMedi
     writes. Raises :class:`InputError` as :func:`open_medium` does, and for a file that is to
     be changed in place.
     """
-    with about(f"--disk {spec.text}: "):
-        if spec.writable:
-            raise InputError("a file that is changed in place is not kept; leave out writable=yes")
-    with about("--disk: "):
-        medium = _open_bytes(spec, scratch_dir)
-        try:
+    if spec.writable:
+        raise InputError(
+            f"{spec.given.shown}: a file that is changed in place is not kept; "
+            f"leave out {spec.given.value('writable')}"
+        )
+    medium = _open_bytes(spec, scratch_dir)
+    try:
+        with about(spec.given.place):
             layer = (
                 medium if isinstance(medium, OverlayMedium) else OverlayMedium(medium, scratch_dir)
             )
-            _require_whole_blocks(spec, medium)
-        except BaseException:
-            medium.close()
-            raise
+        _require_whole_blocks(spec, medium)
+    except BaseException:
+        medium.close()
+        raise
     return delayed(layer, spec.delay), layer
 
 
 def _open_bytes(spec: DiskSpec, scratch_dir: Path) -> Medium:
     """Open the medium without its delay."""
-    with about("medium="):
-        if isinstance(spec.medium, MemorySpec):
-            size_bytes = spec.size_bytes or spec.device.capacity_bytes or DEFAULT_MEMORY_BYTES
+    place = spec.given.place
+    with about(place if spec.given.option is None else f"{place}medium="):
+        if spec.file is None:
+            size_bytes = spec.capacity_bytes or DEFAULT_MEMORY_BYTES
             # A size of the device's own is cut to whole blocks; one that the user gives is not.
             block_bytes = SECTOR_BYTES if spec.size_bytes else spec.traits.logical_block_bytes
             return MemoryMedium(size_bytes // block_bytes * block_bytes)
         file = FileMedium(
-            spec.medium.path,
+            spec.file,
             writable=spec.writable,
             direct=spec.direct,
             size_bytes=spec.size_bytes,
-            is_raw=spec.medium.is_raw,
+            is_raw=spec.is_raw,
         )
     if spec.writable:
         return file
     try:
-        return OverlayMedium(file, scratch_dir)
+        with about(place):
+            return OverlayMedium(file, scratch_dir)
     except BaseException:
         file.close()
         raise

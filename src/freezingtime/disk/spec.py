@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The ``--disk`` option: from text to a device and a medium.
+"""What a disk means: from what its user gave to a device and a medium.
 
-::
+The ``--disk`` option is::
 
     DEVICE[,medium=memory|file:PATH][,size=SIZE][,writable=yes|no][,direct=yes|no]
           [,format=raw][,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
@@ -27,116 +27,163 @@ one) and ``rotational`` override what the device says of itself
 mounted before the job, formatted with ``fs`` if it is blank. A comma that belongs to a value is
 written ``\\,``.
 
-Every :class:`InputError` from here is about ``--disk`` and begins with it.
+A Python caller gives the same as a :class:`~freezingtime.disk.disk.Disk`, which the option is read
+into, too. So there is one place that says what the values mean; its messages name them as the user
+wrote them: ``--disk: size=1000: ...``, ``Disk('constant:1us', size=1000): size=1000: ...``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeVar
 
-from freezingtime.device.base import Device
-from freezingtime.device.constant import CONSTANT, CONSTANT_KEYS, UNNAMED
+from freezingtime.device.constant import CONSTANT_KEYS, is_constant
 from freezingtime.device.description import Description
-from freezingtime.device.registry import describe, describe_constant
-from freezingtime.disk.mount import Mount, parse_file_system, parse_mount_point
-from freezingtime.disk_traits import NO_OVERRIDES, NO_TRAITS, DiskTraits, TraitOverrides
-from freezingtime.errors import InputError
-from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues, queues_of
+from freezingtime.device.registry import describe
+from freezingtime.disk.disk import DISK_KEYS, MEDIUM, Disk, field_of, key_of
+from freezingtime.disk.mount import FILE_SYSTEMS, Mount, parse_mount_point
+from freezingtime.disk_traits import DiskTraits, TraitOverrides
+from freezingtime.errors import InputError, about
+from freezingtime.frontend import Frontend, Queues, queues_of
 from freezingtime.medium.base import SECTOR_BYTES
 from freezingtime.medium.delay import Delay
-from freezingtime.units import parse_size_bytes, parse_time_ns
+from freezingtime.units import MAX_VALUE, parse_size_bytes, parse_time_ns
 
 Value = TypeVar("Value")
 
-DISK_KEYS = (
-    *("medium", "size", "writable", "direct", "format", "delay", "name"),
-    *("frontend", "write-cache", "queue-depth", "queues", "block-size", "rotational"),
-    *("mount", "fs"),
-)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
 
 
 @dataclass(frozen=True, slots=True)
-class MemorySpec:
-    """``medium=memory``."""
+class Given:
+    """A disk as its user gave it, and how messages are to call it and its keys."""
 
+    disk: Disk
+    place: str
+    """How a message about it begins."""
+    option: str | None = None
+    """The option's text; None: a Python caller's."""
 
-@dataclass(frozen=True, slots=True)
-class FileSpec:
-    """``medium=file:PATH``."""
+    @property
+    def shown(self) -> str:
+        """All of it, as the user wrote it."""
+        return repr(self.disk) if self.option is None else f"--disk {self.option}"
 
-    path: Path
-    is_raw: bool = False
-    """``format=raw``: its bytes are the disk's, whatever they look like."""
+    def key(self, field: str) -> str:
+        """What the user calls a field."""
+        return field if self.option is None else key_of(field)
 
+    @property
+    def file_form(self) -> str:
+        """How the user names a file."""
+        return "file=PATH" if self.option is None else "medium=file:PATH"
 
-MediumSpec: TypeAlias = MemorySpec | FileSpec
+    def value(self, field: str) -> str:
+        """A field with its value, as the user wrote it."""
+        value = getattr(self.disk, field)
+        if self.option is None:
+            return f"{field}={value!r}"
+        return f"{key_of(field)}={'file:' if field == 'file' else ''}{value}"
+
+    def read(self, field: str, reader: Callable[[Any], Value]) -> Value | None:
+        """The value of a field, which ``reader`` takes as Python's or as text; None: not given.
+
+        Raises:
+            InputError: as ``reader`` does, with the key and the value.
+        """
+        value = getattr(self.disk, field)
+        if value is None:
+            return None
+        with about(f"{self.value(field)}: "):
+            return reader(value)
 
 
 @dataclass(frozen=True, slots=True)
 class DiskSpec:
-    """One ``--disk`` option, parsed. ``text`` is the option as the user wrote it."""
+    """A disk, checked: what it is made of, and what it says of itself."""
 
-    text: str
+    given: Given
     name: str | None
     device: Description
-    medium: MediumSpec
+    file: Path | None
+    """The medium; None: memory."""
+    is_raw: bool
+    """Whether the file's bytes are the disk's, whatever they look like."""
     delay: Delay | None
     size_bytes: int | None
     writable: bool
     direct: bool
-    frontend: Frontend = Frontend.VIRTIO_BLK
-    write_cache: bool = True
-    queues: Queues = DEFAULT_QUEUES
-    traits: DiskTraits = NO_TRAITS
+    frontend: Frontend
+    write_cache: bool
+    queues: Queues
+    traits: DiskTraits
     """What the disk says of itself, ``overrides`` included."""
-    overrides: TraitOverrides = NO_OVERRIDES
-    mount: Mount | None = None
+    overrides: TraitOverrides
+    mount: Mount | None
+
+    @property
+    def text(self) -> str:
+        """The disk as the text of ``--disk``, for records: as the user wrote it, if they did."""
+        return self.given.disk.spec if self.given.option is None else self.given.option
+
+    @property
+    def capacity_bytes(self) -> int | None:
+        """The size that it was given, or its device's own; None: it goes with any."""
+        return self.size_bytes or self.device.capacity_bytes
 
 
-def parse_disk(text: str) -> DiskSpec:
-    """Parse a ``--disk`` option. Raises :class:`InputError` for whatever it cannot mean."""
-    with about("--disk: "):
-        first, *fields = _split_fields(text)
-        kind_name, _, argument = first.partition(":")
-        device = None
-        if kind_name != CONSTANT:
-            kind_name, argument = first, ""
-            device = describe(first)
-        parameters: dict[str, str] = {}
-        if argument and "=" not in argument:
-            parameters[UNNAMED] = argument
-        elif argument:
-            fields.insert(0, argument)
-        options: dict[str, str] = {}
-        for field in fields:
-            _assign(field, kind_name, CONSTANT_KEYS if device is None else (), parameters, options)
-        if device is None:
-            device = describe_constant(parameters)
-        return _disk_spec(text, device, options)
+def parse_disk(text: str, place: str = "--disk: ") -> DiskSpec:
+    """Parse a ``--disk`` option. Raises :class:`InputError` for whatever it cannot mean.
 
-
-def build_device(spec: DiskSpec, seed: int, size_bytes: int | None = None) -> Device:
-    """Make the disk's device, new and idle; ``seed`` feeds its randomness, if it has any.
-
-    Raises :class:`InputError` when the device's description is not right.
+    ``place``: how the messages begin.
     """
-    return spec.device.build(seed, size_bytes)
+    with about(place):
+        disk = read_option(text)
+    return _checked(Given(disk, place, text))
 
 
-@contextmanager
-def about(prefix: str) -> Iterator[None]:
-    """Say in an InputError what it is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{prefix}{error}") from error
+def check_disk(disk: Disk | str, place: str = "--disk: ") -> DiskSpec:
+    """Check a disk, which may be an option's text, too; ``place`` is for that.
+
+    Raises:
+        InputError: it cannot be; the text names the key as the user wrote it.
+    """
+    if isinstance(disk, str):
+        return parse_disk(disk, place)
+    return _checked(Given(disk, f"{disk!r}: "))
+
+
+def read_option(text: str) -> Disk:
+    """Read the option's text; values stay text, and are not looked at.
+
+    Raises:
+        InputError: it has a key that there is not, or one twice.
+    """
+    device, *pairs = _split_fields(text)
+    takes_times = is_constant(device)
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if takes_times and key in CONSTANT_KEYS:
+            if options:
+                first = key_of(next(iter(options)))
+                raise InputError(f"{pair}: belongs to the device; put it before {first}=")
+            device = f"{device},{pair}"
+            continue
+        if key not in DISK_KEYS:
+            own = f"the device 'constant' has {', '.join(CONSTANT_KEYS)}; " if takes_times else ""
+            raise InputError(f"unknown key {key!r}; {own}a disk has {', '.join(DISK_KEYS)}")
+        if not value:
+            raise InputError(f"{key}: has no value; write {key}=VALUE")
+        if field_of(key) in options:
+            raise InputError(f"{pair}: {key}= stands twice; keep one of them")
+        options[field_of(key)] = _medium_file(value) if key == MEDIUM else value
+    return Disk(device, **options)
 
 
 def _split_fields(text: str) -> list[str]:
@@ -147,161 +194,146 @@ def _split_fields(text: str) -> list[str]:
     return fields
 
 
-def _assign(
-    field: str,
-    device: str,
-    device_keys: tuple[str, ...],
-    parameters: dict[str, str],
-    options: dict[str, str],
-) -> None:
-    """Put one ``KEY=VALUE`` where it belongs: the device's parameters or the disk's options."""
-    key, _, value = field.partition("=")
-    if key in DISK_KEYS:
-        destination = options
-    elif key in device_keys:
-        destination = parameters
-        if options:
-            raise InputError(
-                f"{field}: belongs to the device; put it before {next(iter(options))}="
-            )
-    else:
-        own = f"the device {device!r} has {', '.join(device_keys)}; " if device_keys else ""
-        raise InputError(f"unknown key {key!r}; {own}a disk has {', '.join(DISK_KEYS)}")
-    if not value:
-        raise InputError(f"{key}: has no value; write {key}=VALUE")
-    if key in destination:
-        raise InputError(f"{field}: {key}= stands twice; keep one of them")
-    destination[key] = value
+def _medium_file(text: str) -> str | None:
+    kind, _, path = text.partition(":")
+    if text != "memory" and (kind != "file" or not path):
+        raise InputError(f"medium={text}: unknown medium; write memory or file:PATH")
+    return path or None
 
 
-def _parsed(values: Mapping[str, str], key: str, parse: Callable[[str], Value]) -> Value | None:
-    """Parse the value of ``key``, or return None if it is not there."""
-    text = values.get(key)
-    if text is None:
-        return None
-    with about(f"{key}={text}: " if key else ""):
-        return parse(text)
+def _checked(given: Given) -> DiskSpec:
+    with about(given.place):
+        device = describe(str(given.disk.device))
+        file = given.read("file", Path)
+        if file is None:
+            _refuse_what_is_for_files(given)
+        frontend = given.read("frontend", _frontend) or Frontend.VIRTIO_BLK
+        logical_bytes, physical_bytes = given.read("block_size", _blocks) or (None, None)
+        is_rotational = given.read("rotational", _yes_or_no)
+        overrides = TraitOverrides(logical_bytes, physical_bytes, is_rotational)
+        traits = overrides.applied_to(device.traits())
+        return DiskSpec(
+            given,
+            name=given.read("name", _name),
+            device=device,
+            file=file,
+            is_raw=given.read("format", _is_raw) or False,
+            delay=given.read("delay", read_delay),
+            size_bytes=given.read("size", _disk_size_bytes),
+            writable=given.read("writable", _yes_or_no) or False,
+            direct=given.read("direct", _yes_or_no) or False,
+            frontend=frontend,
+            write_cache=_write_cache(given, frontend, traits),
+            queues=_queues(given, frontend),
+            traits=traits,
+            overrides=overrides,
+            mount=_mount(given),
+        )
 
 
-def _disk_spec(text: str, device: Description, options: Mapping[str, str]) -> DiskSpec:
-    medium = _parsed(options, "medium", _parse_medium) or MemorySpec()
-    if isinstance(medium, MemorySpec):
-        for key in ("writable", "direct", "format"):
-            if key in options:
-                raise InputError(f"{key}={options[key]}: is for files; add medium=file:PATH")
-    elif _parsed(options, "format", _parse_format):
-        medium = replace(medium, is_raw=True)
-    frontend = _parsed(options, "frontend", _parse_frontend) or Frontend.VIRTIO_BLK
-    logical_bytes, physical_bytes = _parsed(options, "block-size", _parse_blocks) or (None, None)
-    is_rotational = _parsed(options, "rotational", _parse_yes_no)
-    overrides = TraitOverrides(logical_bytes, physical_bytes, is_rotational)
-    traits = overrides.applied_to(device.traits())
-    write_cache = _parsed(options, "write-cache", _parse_on_off)
+def _refuse_what_is_for_files(given: Given) -> None:
+    for field in ("writable", "direct", "format"):
+        if getattr(given.disk, field) not in (None, False):
+            raise InputError(f"{given.value(field)}: is for files; add {given.file_form}")
+
+
+def _write_cache(given: Given, frontend: Frontend, traits: DiskTraits) -> bool:
+    write_cache = given.read("write_cache", _on_or_off)
     if write_cache is None:
-        write_cache = traits.write_cache or frontend is Frontend.NVME
-    elif frontend is Frontend.NVME and not write_cache:
+        return traits.write_cache or frontend is Frontend.NVME
+    if frontend is Frontend.NVME and not write_cache:
         raise InputError(
-            "write-cache=off: QEMU's nvme controller always says that it has one; "
+            f"{given.value('write_cache')}: QEMU's nvme controller always says that it has one; "
             "use another frontend"
         )
-    queues = queues_of(
-        frontend,
-        _parsed(options, "queue-depth", _parse_count),
-        _parsed(options, "queues", _parse_count),
-    )
-    return DiskSpec(
-        text=text,
-        name=_parsed(options, "name", _parse_name),
-        device=device,
-        medium=medium,
-        delay=_parsed(options, "delay", _parse_delay),
-        size_bytes=_parsed(options, "size", _parse_disk_size_bytes),
-        writable=_parsed(options, "writable", _parse_yes_no) or False,
-        direct=_parsed(options, "direct", _parse_yes_no) or False,
-        frontend=frontend,
-        write_cache=write_cache,
-        queues=queues,
-        traits=traits,
-        overrides=overrides,
-        mount=_mount(options),
-    )
+    return write_cache
 
 
-def _mount(options: Mapping[str, str]) -> Mount | None:
-    point = _parsed(options, "mount", parse_mount_point)
-    file_system = _parsed(options, "fs", parse_file_system)
-    if point is None:
-        if file_system is not None:
-            raise InputError(f"fs={file_system}: is for a disk that is mounted; add mount=PATH")
-        return None
-    return Mount(point) if file_system is None else Mount(point, file_system)
+def _queues(given: Given, frontend: Frontend) -> Queues:
+    usual = queues_of(frontend)
+    depth = given.read("queue_depth", lambda value: queues_of(frontend, _count(value)).depth)
+    count = given.read("queues", lambda value: queues_of(frontend, count=_count(value)).count)
+    return Queues(depth or usual.depth, count or usual.count)
 
 
-def _parse_medium(text: str) -> MediumSpec:
-    kind, _, path = text.partition(":")
-    if text == "memory":
-        return MemorySpec()
-    if kind == "file" and path:
-        return FileSpec(Path(path))
-    raise InputError("unknown medium; write memory or file:PATH")
+def _mount(given: Given) -> Mount | None:
+    point = given.read("mount", parse_mount_point)
+    file_system = given.read("fs", partial(_one_of, FILE_SYSTEMS, "file system"))
+    if point is not None:
+        return Mount(point, file_system or FILE_SYSTEMS[0])
+    if file_system is not None:
+        raise InputError(f"{given.value('fs')}: is for a disk that is mounted; add mount=PATH")
+    return None
 
 
-def _parse_delay(text: str) -> Delay | None:
-    first, dots, last = text.partition("..")
-    min_ns = parse_time_ns(first)
-    max_ns = parse_time_ns(last) if dots else min_ns
+def read_delay(value: str | int) -> Delay | None:
+    """Read a ``delay``: a time, or ``MIN..MAX``; None: there is none.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    first, dots, last = value.partition("..") if isinstance(value, str) else (value, "", value)
+    min_ns = _number(first, parse_time_ns)
+    max_ns = _number(last, parse_time_ns) if dots else min_ns
     if max_ns < min_ns:
         raise InputError("the longest delay is below the shortest; write MIN..MAX")
     return Delay(min_ns, max_ns) if max_ns else None
 
 
-def _parse_disk_size_bytes(text: str) -> int:
-    size_bytes = parse_size_bytes(text)
+def _number(value: str | int, parse: Callable[[str], int]) -> int:
+    """The number of a unit, of a text or as it is."""
+    return value if type(value) is int and 0 <= value <= MAX_VALUE else parse(str(value))
+
+
+def _disk_size_bytes(value: str | int) -> int:
+    size_bytes = _number(value, parse_size_bytes)
     if size_bytes == 0 or size_bytes % SECTOR_BYTES:
         raise InputError(f"must be a positive multiple of {SECTOR_BYTES} bytes, such as 1GiB")
     return size_bytes
 
 
-def _parse_blocks(text: str) -> tuple[int, int]:
+def _blocks(value: str | int) -> tuple[int, int]:
     """A logical block, and the physical one: the same unless said."""
-    logical, slash, physical = text.partition("/")
+    logical, slash, physical = str(value).partition("/")
     logical_bytes = parse_size_bytes(logical)
     physical_bytes = parse_size_bytes(physical) if slash else logical_bytes
     traits = DiskTraits(logical_block_bytes=logical_bytes, physical_block_bytes=physical_bytes)
     return traits.logical_block_bytes, traits.physical_block_bytes
 
 
-def _parse_yes_no(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise InputError("write yes or no")
-    return text == "yes"
+def _switch(yes: str, no: str, value: bool | str) -> bool:
+    if value not in (True, False, yes, no):
+        raise InputError(f"write {yes} or {no}")
+    return value in (True, yes)
 
 
-def _parse_format(text: str) -> str:
-    if text != "raw":
-        raise InputError("write raw, or convert the file: qemu-img convert -O raw")
-    return text
+_yes_or_no = partial(_switch, "yes", "no")
+_on_or_off = partial(_switch, "on", "off")
 
 
-def _parse_on_off(text: str) -> bool:
-    if text not in ("on", "off"):
-        raise InputError("write on or off")
-    return text == "on"
-
-
-def _parse_count(text: str) -> int:
-    if not re.fullmatch(r"[1-9][0-9]{0,8}", text):
+def _count(value: int | str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}", str(value)):
         raise InputError("write a whole number, such as 32")
-    return int(text)
+    return int(value)
 
 
-def _parse_frontend(text: str) -> Frontend:
-    if text not in set(Frontend):
-        raise InputError(f"unknown frontend; write one of {', '.join(Frontend)}")
-    return Frontend(text)
+def _is_raw(value: str) -> bool:
+    if value != "raw":
+        raise InputError("write raw, or convert the file: qemu-img convert -O raw")
+    return True
 
 
-def _parse_name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+def _one_of(words: Sequence[str], what: str, value: str) -> str:
+    if value not in words:
+        raise InputError(f"unknown {what}; write one of {', '.join(words)}")
+    return value
+
+
+def _frontend(value: str) -> Frontend:
+    return Frontend(_one_of(tuple(Frontend), "frontend", value))
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(str(value)):
         raise InputError("write up to 63 letters, digits, '.', '_' or '-', such as data-1")
-    return text
+    return str(value)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.disk.media import open_layered, open_medium
-from freezingtime.disk.spec import DiskSpec, build_device, parse_disk
-from freezingtime.errors import InputError, RunError
+from freezingtime.disk.spec import DiskSpec, parse_disk
+from freezingtime.errors import InputError, RunError, about
 from freezingtime.medium.base import Medium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.vm.qemu.command import DISKS_MAX
@@ -64,8 +64,9 @@ def open_disks(
             medium, layer = open_medium(spec, scratch), None
         cleanup.callback(medium.close)
         # A seed for each disk: two equal disks must not draw the same numbers.
-        device = build_device(spec, seed + number, medium.size_bytes)
-        require_possible(spec.frontend, spec.traits)
+        device = spec.device.build(seed + number, medium.size_bytes)
+        with about(spec.given.place):
+            require_possible(spec.frontend, spec.traits)
         plan = DiskPlan(
             name, device, medium, spec.frontend, spec.write_cache, spec.queues, spec.traits
         )

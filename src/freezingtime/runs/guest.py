@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from freezingtime.disk.spec import DiskSpec, build_device
+from freezingtime.disk.spec import DiskSpec
 from freezingtime.errors import InputError
 from freezingtime.images.check import is_sound, open_root_disk
 from freezingtime.images.debian.packages import Progress
@@ -153,7 +153,7 @@ def ready_snapshot(
 
 def _root_disk(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> OpenDisk:
     chosen = spec or NO_TIME
-    device = build_device(chosen, seed, overlay.size_bytes)
+    device = chosen.device.build(seed, overlay.size_bytes)
     plan = DiskPlan(ROOT_DISK_NAME, device, delayed(overlay, chosen.delay), internal=spec is None)
     return OpenDisk(plan, chosen, overlay)
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from freezingtime.disk.spec import DiskSpec, parse_disk
+from freezingtime.disk.disk import Disk
+from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
 from freezingtime.images.container.plan import ContainerPlan, parse_container
@@ -101,7 +102,7 @@ class _Machine(NamedTuple):
 def make_plan(
     options: RunOptions,
     *,
-    disks: Sequence[str],
+    disks: Sequence[Disk | str],
     script: bytes | Command,
     job_directory: Path | None = None,
 ) -> RunPlan:
@@ -120,7 +121,7 @@ def make_plan(
     memory = machine.memory if options.memory is None else options.memory
     deadline = options.medium_deadline
     return RunPlan(
-        disks=[parse_disk(text) for text in disks],
+        disks=[check_disk(disk) for disk in disks],
         script=_script(script, guest, system, start_from),
         guest=guest if system is None else own_name(system),
         system=system,
@@ -222,13 +223,13 @@ def _refuse_files(options: RunOptions) -> None:
 def _root_device(text: str | None) -> DiskSpec | None:
     if text is None:
         return None
-    spec = parse_disk(text)
+    spec = parse_disk(text, f"--root-device {text}: ")
     attached = (
         spec.frontend is Frontend.VIRTIO_BLK and spec.write_cache and spec.queues == DEFAULT_QUEUES
     )
     if spec.name or spec.mount or spec.size_bytes or "medium=" in text or not attached:
         raise InputError(
-            f"--root-device {text}: the image gives its name, size and medium, and no controller; "
+            f"{spec.given.place}the image gives its name, size and medium, and no controller; "
             "write DEVICE or DEVICE,delay=TIME"
         )
     return spec

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from freezingtime.disk.spec import DiskSpec, FileSpec
+from freezingtime.disk.spec import DiskSpec
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
 from freezingtime.images.check import is_sound
@@ -51,7 +51,8 @@ def like_saved(specs: Sequence[DiskSpec], saved: SavedMachine) -> list[DiskSpec]
 
 
 def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpec:
-    about = f"--disk {spec.text}: --from {saved.name}: the disk"
+    given = spec.given
+    about = f"{given.shown}: --from {saved.name}: the disk"
     if spec.name not in (None, disk.name):
         raise InputError(f"{about} was saved as {disk.name}; leave out name=")
     if spec.size_bytes not in (None, disk.size_bytes):
@@ -62,18 +63,19 @@ def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpe
         cache = "on" if disk.write_cache else "off"
         raise InputError(
             f"{about} was saved with another controller; "
-            f"give frontend={disk.frontend},write-cache={cache},"
-            f"queue-depth={disk.queues.depth},queues={disk.queues.count}"
+            f"give frontend={disk.frontend}, {given.key('write_cache')}={cache}, "
+            f"{given.key('queue_depth')}={disk.queues.depth}, queues={disk.queues.count}"
         )
     if (base := _base_file(spec)) != disk.base:
         if disk.base is None:
-            raise InputError(f"{about} is all in the snapshot; leave out medium=")
+            raise InputError(f"{about} is all in the snapshot; leave out {given.key('file')}=")
         if base is None:
-            raise InputError(f"{about} was saved over a file; give that one with medium=file:PATH")
+            raise InputError(f"{about} was saved over a file; give that one as {given.file_form}")
         raise InputError(f"{about} was saved over a file that differs, or has changed since")
     if spec.overrides.applied_to(disk.traits) != disk.traits:
         raise InputError(
-            f"{about} is known to the guest as it was saved; leave out block-size= and rotational="
+            f"{about} is known to the guest as it was saved; "
+            f"leave out {given.key('block_size')}= and rotational="
         )
     return dataclasses.replace(spec, name=disk.name, size_bytes=disk.size_bytes, traits=disk.traits)
 
@@ -87,18 +89,18 @@ def require_savable(name: str, specs: Sequence[DiskSpec]) -> None:
     for spec in specs:
         if spec.frontend is Frontend.NVME:
             raise InputError(
-                f"--disk {spec.text}: --save {name}: QEMU cannot save an nvme controller; "
+                f"{spec.given.shown}: --save {name}: QEMU cannot save an nvme controller; "
                 "use another frontend"
             )
 
 
 def _base_file(spec: DiskSpec) -> BaseFile | None:
-    if not isinstance(spec.medium, FileSpec):
+    if spec.file is None:
         return None
     try:
-        status = spec.medium.path.stat()
+        status = spec.file.stat()
     except OSError as error:
-        raise InputError(f"--disk {spec.text}: {error.strerror}; name a readable file") from error
+        raise InputError(f"{spec.given.shown}: {error.strerror}; name a readable file") from error
     return BaseFile(status.st_size, status.st_mtime_ns)
 
 

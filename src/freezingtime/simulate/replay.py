@@ -20,7 +20,8 @@ from typing import TypeAlias
 import numpy as np
 
 from freezingtime.device.base import Device, statistics_of
-from freezingtime.disk.spec import DiskSpec, MemorySpec, build_device, parse_disk
+from freezingtime.disk.disk import Disk
+from freezingtime.disk.spec import DiskSpec, check_disk
 from freezingtime.errors import InputError
 from freezingtime.host.replaced_file import replaced_path
 from freezingtime.simulate.generator import RequestGenerator
@@ -79,19 +80,6 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A device that the user named, ready to be built."""
-
-    text: str
-    spec: DiskSpec
-
-    @property
-    def capacity_bytes(self) -> int | None:
-        """None for a device that goes with any size."""
-        return self.spec.size_bytes or self.spec.device.capacity_bytes
-
-
-@dataclass(frozen=True, slots=True)
 class _Load:
     """Load of every device; ``run`` gets the device and its size in bytes."""
 
@@ -102,7 +90,7 @@ class _Load:
 
 def replay(
     source: TraceSource | Workload,
-    devices: Sequence[str],
+    devices: Sequence[Disk | str],
     *,
     seed: int,
     observer: Observer,
@@ -120,7 +108,7 @@ def replay(
             only building a device shows.
         RunError: a device broke its contract.
     """
-    candidates = [_candidate(text) for text in devices]
+    candidates = [_check_device(device) for device in devices]
     if isinstance(source, Workload):
         load = _workload_load(source, candidates, seed)
     else:
@@ -128,23 +116,16 @@ def replay(
     return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
 
 
-def _candidate(text: str) -> _Candidate:
-    """Parse a ``--device`` option: a ``--disk`` option without the keys for guests."""
-    try:
-        spec = parse_disk(text)
-        _refuse_what_is_for_guests(spec)
-    except InputError as error:
-        reason = str(error).removeprefix("--disk: ")
-        raise InputError(f"--device {text}: {reason}") from error
-    return _Candidate(text, spec)
+def _check_device(device: Disk | str) -> DiskSpec:
+    """Check a ``--device`` option: a ``--disk`` option without the keys for guests."""
+    spec = check_disk(device, f"--device {device}: ")
+    if spec.delay or spec.name or spec.mount or spec.file:
+        problem = "no bytes are moved here; of a disk's keys keep size= only"
+        raise InputError(f"{spec.given.place}{problem}")
+    return spec
 
 
-def _refuse_what_is_for_guests(spec: DiskSpec) -> None:
-    if spec.delay or spec.name or spec.mount or not isinstance(spec.medium, MemorySpec):
-        raise InputError("no bytes are moved here; of a disk's keys keep size= only")
-
-
-def _workload_load(workload: Workload, candidates: Sequence[_Candidate], seed: int) -> _Load:
+def _workload_load(workload: Workload, candidates: Sequence[DiskSpec], seed: int) -> _Load:
     """A workload on devices that are large enough for it."""
     generator = partial(RequestGenerator, workload, seed=seed)
     needed_bytes = workload.offset_bytes + (workload.size_bytes or workload.longest_bytes)
@@ -174,7 +155,7 @@ def _workload_load(workload: Workload, candidates: Sequence[_Candidate], seed: i
 
 def _trace_load(
     source: TraceSource,
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[DiskSpec],
     observer: Observer,
     notify: Callable[[str], None],
     tell: Tell,
@@ -209,19 +190,19 @@ def _trace_load(
     return _Load(lambda device, _size, tell: simulate_open_loop(device, sped_up, tell), disk_bytes)
 
 
-def _check_fits(trace: Trace, source: TraceSource, candidate: _Candidate) -> None:
+def _check_fits(trace: Trace, source: TraceSource, candidate: DiskSpec) -> None:
     capacity_bytes = candidate.capacity_bytes
     if capacity_bytes is not None and trace.end_bytes > capacity_bytes:
         raise InputError(
-            f"--device {candidate.text}: has {capacity_bytes} bytes, but {source.path} "
+            f"{candidate.given.place}has {capacity_bytes} bytes, but {source.path} "
             f"reaches {trace.end_bytes}; take a larger device or add size="
         )
 
 
-def _replay_on(candidate: _Candidate, load: _Load, seed: int, observer: Observer) -> Replayed:
+def _replay_on(candidate: DiskSpec, load: _Load, seed: int, observer: Observer) -> Replayed:
     observer(f"building {candidate.text}", 0, 0)
     size_bytes = candidate.capacity_bytes or load.disk_bytes
-    device = build_device(candidate.spec, seed, size_bytes)
+    device = candidate.device.build(seed, size_bytes)
     start_s = time.perf_counter()
     simulation = load.run(device, size_bytes, partial(observer, candidate.text))
     host_s = time.perf_counter() - start_s

@@ -10,18 +10,30 @@ be nearer by a third to be preferred.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.device.latency.distribution import (
+    AnyDistribution,
+    Constant,
+    Exponential,
+    Gamma,
+    Lognormal,
+    Mixture,
+    TruncatedNormal,
+    Uniform,
+    weighted,
+)
 from freezingtime.trace.readers.columns import IntColumn
-from freezingtime.units import format_time_ns
 
-Cdf = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+Cdf: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+#: A distribution, the number of its parameters, and its distribution function.
+_Candidate: TypeAlias = tuple[AnyDistribution, int, Cdf]
 
 _SIGMA_MIN, _SIGMA_MAX = 1e-4, 5.0
 _SHAPE_MIN, _SHAPE_MAX = 0.01, 1e6
@@ -35,23 +47,19 @@ _EM_SAMPLE_MAX = 5_000
 
 @dataclass(frozen=True, slots=True)
 class FittedDistribution:
-    """A distribution as a device's TOML has it, and how near it comes."""
+    """A distribution, and how near it comes."""
 
-    settings: Mapping[str, Any]
+    distribution: AnyDistribution
     parameter_count: int
     ks: float
     """The Kolmogorov-Smirnov distance to the sample."""
-
-    @property
-    def kind(self) -> str:
-        return str(self.settings["kind"])
 
 
 def fit_distribution(times_ns: IntColumn) -> list[FittedDistribution]:
     """All kinds fitted to a sample of one or more times; the first is the one to take."""
     ordered = np.sort(np.maximum(times_ns, 1)).astype(np.float64)
     if ordered[0] == ordered[-1]:
-        return [FittedDistribution({"kind": "constant", "time": _time(ordered[0])}, 1, 0.0)]
+        return [FittedDistribution(Constant(time_ns=_time_ns(ordered[0])), 1, 0.0)]
     candidates = [_judged(ordered, *fitted) for fitted in _fits(ordered)]
     candidates.sort(key=lambda candidate: candidate.parameter_count)
     best = candidates[0]
@@ -64,7 +72,7 @@ def fit_distribution(times_ns: IntColumn) -> list[FittedDistribution]:
 
 
 def _judged(
-    ordered: NDArray[np.float64], settings: Mapping[str, Any], parameter_count: int, cdf: Cdf
+    ordered: NDArray[np.float64], distribution: AnyDistribution, parameter_count: int, cdf: Cdf
 ) -> FittedDistribution:
     """Rounded to whole nanoseconds, as times are, so that ties count as what they are."""
     values, counts = np.unique(ordered, return_counts=True)
@@ -72,50 +80,50 @@ def _judged(
     model = cdf(values + 0.5)
     before = cdf(values - 0.5)
     ks = max(np.abs(model - below[1:]).max(), np.abs(before - below[:-1]).max())
-    return FittedDistribution(settings, parameter_count, float(ks))
+    return FittedDistribution(distribution, parameter_count, float(ks))
 
 
-def _fits(ordered: NDArray[np.float64]) -> list[tuple[Mapping[str, Any], int, Cdf]]:
+def _fits(ordered: NDArray[np.float64]) -> list[_Candidate]:
     fits = [_uniform(ordered), _exponential(ordered), _normal(ordered), _lognormal(ordered)]
     if gamma := _gamma(ordered):
         fits.append(gamma)
     return [*fits, *(_mixture(ordered, parts) for parts in _MIXTURE_PARTS)]
 
 
-def _uniform(ordered: NDArray[np.float64]) -> tuple[Mapping[str, Any], int, Cdf]:
+def _uniform(ordered: NDArray[np.float64]) -> _Candidate:
     from scipy import stats
 
     low, high = ordered[0], ordered[-1]
-    settings = {"kind": "uniform", "from": _time(low), "to": _time(high)}
-    return settings, 2, stats.uniform(low - 0.5, high - low + 1).cdf
+    found = Uniform(least_ns=_time_ns(low), most_ns=_time_ns(high))
+    return found, 2, stats.uniform(low - 0.5, high - low + 1).cdf
 
 
-def _exponential(ordered: NDArray[np.float64]) -> tuple[Mapping[str, Any], int, Cdf]:
+def _exponential(ordered: NDArray[np.float64]) -> _Candidate:
     from scipy import stats
 
     mean = ordered.mean()
-    return {"kind": "exponential", "mean": _time(mean)}, 1, stats.expon(scale=mean).cdf
+    return Exponential(average_ns=_time_ns(mean)), 1, stats.expon(scale=mean).cdf
 
 
-def _normal(ordered: NDArray[np.float64]) -> tuple[Mapping[str, Any], int, Cdf]:
+def _normal(ordered: NDArray[np.float64]) -> _Candidate:
     """The whole normal distribution; what is below 0 is cut off, which is next to nothing."""
     from scipy import stats
 
     mean, sd = ordered.mean(), max(ordered.std(), 1.0)
-    settings = {"kind": "normal", "mean": _time(mean), "sd": _time(sd)}
-    return settings, 2, stats.truncnorm(-mean / sd, np.inf, loc=mean, scale=sd).cdf
+    found = TruncatedNormal(location_ns=_time_ns(mean), sd_ns=_time_ns(sd))
+    return found, 2, stats.truncnorm(-mean / sd, np.inf, loc=mean, scale=sd).cdf
 
 
-def _lognormal(ordered: NDArray[np.float64]) -> tuple[Mapping[str, Any], int, Cdf]:
+def _lognormal(ordered: NDArray[np.float64]) -> _Candidate:
     from scipy import stats
 
     logs = np.log(ordered)
     median, sigma = np.exp(logs.mean()), _sigma(logs.std())
-    settings = {"kind": "lognormal", "median": _time(median), "sigma": sigma}
-    return settings, 2, stats.lognorm(sigma, scale=median).cdf
+    found = Lognormal(median_ns=_time_ns(median), sigma=sigma)
+    return found, 2, stats.lognorm(sigma, scale=median).cdf
 
 
-def _gamma(ordered: NDArray[np.float64]) -> tuple[Mapping[str, Any], int, Cdf] | None:
+def _gamma(ordered: NDArray[np.float64]) -> _Candidate | None:
     """None where its likelihood has no maximum that can be found."""
     from scipy import stats
 
@@ -124,23 +132,22 @@ def _gamma(ordered: NDArray[np.float64]) -> tuple[Mapping[str, Any], int, Cdf] |
     except (stats.FitError, ValueError):
         return None
     shape = round(float(np.clip(shape, _SHAPE_MIN, _SHAPE_MAX)), 4)
-    settings = {"kind": "gamma", "mean": _time(shape * scale), "shape": shape}
-    return settings, 2, stats.gamma(shape, scale=scale).cdf
+    found = Gamma(average_ns=_time_ns(shape * scale), shape=shape)
+    return found, 2, stats.gamma(shape, scale=scale).cdf
 
 
-def _mixture(ordered: NDArray[np.float64], parts: int) -> tuple[Mapping[str, Any], int, Cdf]:
+def _mixture(ordered: NDArray[np.float64], parts: int) -> _Candidate:
     from scipy import stats
 
     step = max(1, len(ordered) // _EM_SAMPLE_MAX)
     weights, means, sigmas = _expectation_maximisation(np.log(ordered[step // 2 :: step]), parts)
     medians = np.exp(means)
-    settings = {
-        "kind": "mixture",
-        "parts": [
-            {"weight": weight, "kind": "lognormal", "median": _time(median), "sigma": sigma}
+    found = Mixture(
+        parts=tuple(
+            weighted(weight, Lognormal(median_ns=_time_ns(median), sigma=sigma))
             for weight, median, sigma in zip(weights, medians, sigmas, strict=True)
-        ],
-    }
+        )
+    )
     total = sum(weights)
 
     def cdf(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,7 +157,7 @@ def _mixture(ordered: NDArray[np.float64], parts: int) -> tuple[Mapping[str, Any
         ]
         return np.asarray(np.sum(shares, axis=0))
 
-    return settings, 3 * parts - 1, cdf
+    return found, 3 * parts - 1, cdf
 
 
 def _expectation_maximisation(
@@ -191,5 +198,5 @@ def _sigma(sigma: float) -> float:
     return round(float(np.clip(sigma, _SIGMA_MIN, _SIGMA_MAX)), 5)
 
 
-def _time(time_ns: float) -> str:
-    return format_time_ns(max(1, round(float(time_ns))))
+def _time_ns(time_ns: float) -> int:
+    return max(1, round(float(time_ns)))

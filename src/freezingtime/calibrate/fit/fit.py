@@ -17,11 +17,16 @@ from freezingtime.calibrate.distance import Distance, distance
 from freezingtime.calibrate.fit.coverage import coverage
 from freezingtime.calibrate.fit.device_toml import device_toml
 from freezingtime.calibrate.fit.parametric import OperationFit, fit_operation, queue_settings
-from freezingtime.calibrate.fit.quantiles import correlation, quantile_texts
+from freezingtime.calibrate.fit.quantiles import correlation, quantile_points
 from freezingtime.calibrate.fit.sources import Source
 from freezingtime.calibrate.halves import Drift, drift
 from freezingtime.calibrate.latency_cells import CELL_MIN, Cell, LatencyCells, sort_into_cells
-from freezingtime.device.description import Description
+from freezingtime.device.description import Description, DeviceFile
+from freezingtime.device.empirical.model import EmpiricalParams, Quantiles, QuantileTable
+from freezingtime.device.latency.distribution import Distribution, Mixture
+from freezingtime.device.latency.model import LatencyParams
+from freezingtime.device.latency.service_time import FlushTime, ServiceTime
+from freezingtime.device.parameters import Table, content_of
 from freezingtime.device.registry import from_content
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
@@ -30,7 +35,7 @@ from freezingtime.request import Operation
 from freezingtime.simulate.simulate import simulate_closed_loop
 from freezingtime.trace.readers.columns import IntColumn, Trace
 from freezingtime.trace.readers.latencies import Latencies
-from freezingtime.units import format_size_bytes, format_time_ns, parse_time_ns
+from freezingtime.units import format_time_ns, parse_time_ns
 
 EMPIRICAL, LATENCY = "empirical", "latency"
 MODELS = (EMPIRICAL, LATENCY)
@@ -38,6 +43,8 @@ MODELS = (EMPIRICAL, LATENCY)
 #: What must be there for a device to work; the others take no time if nobody knows better.
 _REQUIRED = (OperationClass.READ, OperationClass.WRITE)
 _NAMES = {operation_class.name.lower(): operation_class for operation_class in OperationClass}
+#: The fitted device's file in messages, before it has one.
+_FILE = "the fitted device"
 # So many that what differs is the model, and not chance.
 _SIMULATED_COUNT = 50_000
 _SPAN_BYTES = 1 << 30
@@ -95,7 +102,7 @@ class Fit:
 
     def describe(self) -> Description:
         """The device."""
-        return from_content(self.content, "the fitted device", "fitted")
+        return from_content(self.content, _FILE, "fitted")
 
     def write(self, path: Path) -> None:
         """Write the device file; it appears in one instant.
@@ -204,22 +211,26 @@ def fit_content(
     build = _empirical if plan.model == EMPIRICAL else _latency
     parameters, choices = build(cells, plan)
     fitted = f"to the log by {plan.model}, {time.strftime('%Y-%m-%d')}, freezingtime {__version__}"
-    content: dict[str, Any] = {
-        "summary": plan.summary or f"fitted to {sources[0].what or sources[0].path.name}",
-        "class": "fitted",
-        "model": plan.model,
-        "parameters": parameters,
-        "sources": {f"LOG{number}": source.text for number, source in enumerate(sources, start=1)},
-        "fitted": {"parameters": fitted},
+    assumed = {
+        operation_class.name.lower(): _instead(instead)
+        for operation_class, instead in plan.missing.items()
     }
-    if plan.missing:
-        content["assumed"] = {
-            operation_class.name.lower(): _instead(instead)
-            for operation_class, instead in plan.missing.items()
-        }
-    if uncovered := coverage(cells, plan.missing):
-        content["notes"] = {f"not covered {n}": line for n, line in enumerate(uncovered, start=1)}
-    return content, choices
+    uncovered = coverage(cells, plan.missing)
+    description = DeviceFile(
+        summary=plan.summary or f"fitted to {sources[0].what or sources[0].path.name}",
+        device_class="fitted",
+        model=plan.model,
+        parameters=_open(content_of(parameters)),
+        sources=_open({f"LOG{n}": source.text for n, source in enumerate(sources, start=1)}),
+        fitted=_open({"parameters": fitted}),
+        assumed=_open(assumed),
+        notes=_open({f"not covered {n}": line for n, line in enumerate(uncovered, start=1)}),
+    )
+    return content_of(description), choices
+
+
+def _open(content: Mapping[str, Any]) -> Table:
+    return Table(content, _FILE)
 
 
 def _instead(instead: OperationClass | int) -> str:
@@ -228,35 +239,32 @@ def _instead(instead: OperationClass | int) -> str:
     return f"{format_time_ns(instead)}: not in the log"
 
 
-def _empirical(cells: LatencyCells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
+def _empirical(cells: LatencyCells, plan: FitPlan) -> tuple[EmpiricalParams, list[str]]:
     tables = [
         table
         for operation_class in OperationClass
         for table in _tables(operation_class, cells, plan.missing.get(operation_class))
     ]
-    parameters: dict[str, Any] = {}
-    point_count = sum(len(table["quantiles"]) for table in tables)
+    point_count = sum(len(table.points) for table in tables)
     choices = [f"empirical: {len(tables)} tables of quantiles with {point_count} points"]
     ordered = [
         cell for cell in cells.cells if cell.is_ordered and cell.operation_class in _REQUIRED
     ]
-    if plan.with_correlation and ordered and (found := correlation(ordered)):
-        parameters["correlation"] = found
+    found = correlation(ordered) if plan.with_correlation and ordered else 0.0
+    if found:
         choices.append(f"correlation {found}: slow requests come in clusters")
-    return parameters | {"table": tables}, choices
+    return EmpiricalParams(tables=tuple(tables), correlation=found), choices
 
 
 def _tables(
     operation_class: OperationClass, cells: LatencyCells, instead: OperationClass | int | None
-) -> list[dict[str, Any]]:
+) -> list[QuantileTable]:
     """The full grid of an operation; what was not measured is as the nearest depth that was."""
     own = cells.of(operation_class)
     if not own and isinstance(instead, OperationClass):
         own = cells.of(instead)
     if not own and instead is not None:
-        time_text = format_time_ns(int(instead))
-        flat = [[0.0, time_text], [1.0, time_text]]
-        return [_table(operation_class, 4096, 1, flat)]
+        return [_table(operation_class, 4096, 1, ((0.0, int(instead)), (1.0, int(instead))))]
     by_place = {(cell.size_bytes, cell.depth): cell for cell in own}
     sizes = sorted({size for size, _ in by_place})
     depths = sorted({depth for _, depth in by_place})
@@ -265,21 +273,24 @@ def _tables(
         measured = [depth for depth in depths if (size, depth) in by_place]
         for depth in depths:
             nearest = min(measured, key=lambda other: (abs(other - depth), other))
-            texts = quantile_texts(by_place[size, nearest].latency_ns)
-            tables.append(_table(operation_class, size, depth, texts))
+            points = quantile_points(by_place[size, nearest].latency_ns)
+            tables.append(_table(operation_class, size, depth, points))
     return tables
 
 
 def _table(
-    operation_class: OperationClass, size_bytes: int, depth: int, quantiles: list[Any]
-) -> dict[str, Any]:
-    table: dict[str, Any] = {"operation": operation_class.name.lower()}
-    if operation_class is not OperationClass.FLUSH:
-        table["size"] = format_size_bytes(max(1, size_bytes))
-    return table | {"depth": depth, "quantiles": quantiles}
+    operation_class: OperationClass, size_bytes: int, depth: int, points: Quantiles
+) -> QuantileTable:
+    operation: Any = operation_class.name.lower()
+    return QuantileTable(
+        operation=operation,
+        size_bytes=0 if operation_class is OperationClass.FLUSH else max(1, size_bytes),
+        depth=depth,
+        points=points,
+    )
 
 
-def _latency(cells: LatencyCells, plan: FitPlan) -> tuple[dict[str, Any], list[str]]:
+def _latency(cells: LatencyCells, plan: FitPlan) -> tuple[LatencyParams, list[str]]:
     fits: dict[OperationClass, OperationFit] = {}
     parameters: dict[str, Any] = {}
     choices = []
@@ -287,36 +298,35 @@ def _latency(cells: LatencyCells, plan: FitPlan) -> tuple[dict[str, Any], list[s
         instead = plan.missing.get(operation_class)
         own = cells.of(operation_class)
         name = operation_class.name.lower()
+        has_length = operation_class is not OperationClass.FLUSH
         if not own and isinstance(instead, OperationClass):
             own = cells.of(instead)
         if own:
             fits[operation_class] = found = fit_operation(own)
-            settings = dict(found.settings)
-            if operation_class is OperationClass.FLUSH:
-                settings.pop("bandwidth", None)
-            parameters[name] = settings
+            parameters[name] = found.time if has_length else FlushTime(fixed=found.time.fixed)
             choices.append(f"{name}: {_ranking(found)}")
         elif isinstance(instead, int):
-            parameters[name] = {"fixed": format_time_ns(instead)}
-    queue = {}
+            parameters[name] = (ServiceTime if has_length else FlushTime)(fixed=instead)
     if OperationClass.READ in fits and OperationClass.WRITE in fits:
         queue = queue_settings(fits[OperationClass.READ], fits[OperationClass.WRITE])
+        parameters |= queue
         choices += [f"{key} = {value}" for key, value in queue.items()]
-    return queue | parameters, choices
+    return LatencyParams(**parameters), choices
 
 
 def _ranking(found: OperationFit) -> str:
     """Describe the chosen distribution and the distances of the others."""
     taken, *others = found.distributions
-    text = f"{_kind(taken.settings)} (KS {taken.ks:.3f})"
+    text = f"{_kind(taken.distribution)} (KS {taken.ks:.3f})"
     if others:
-        text += f"; not {', '.join(f'{_kind(o.settings)} ({o.ks:.3f})' for o in others)}"
+        text += f"; not {', '.join(f'{_kind(o.distribution)} ({o.ks:.3f})' for o in others)}"
     return text
 
 
-def _kind(settings: Mapping[str, Any]) -> str:
-    parts = settings.get("parts")
-    return f"mixture of {len(parts)} lognormals" if parts else str(settings["kind"])
+def _kind(found: Distribution) -> str:
+    if isinstance(found, Mixture):
+        return f"mixture of {len(found.parts)} lognormals"
+    return found.kind
 
 
 def _judge(
@@ -326,7 +336,7 @@ def _judge(
     progress: Callable[[str, int, int], None],
 ) -> list[FittedCell]:
     """The device in closed loops of each cell's requests, beside what was measured."""
-    description = from_content(content, "the fitted device", "fitted")
+    description = from_content(content, _FILE, "fitted")
     judged = []
     for number, cell in enumerate(cells.cells):
         progress(f"comparing {cell.name}", number, len(cells.cells))

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from freezingtime.calibrate.fit.distributions import FittedDistribution, fit_distribution
 from freezingtime.calibrate.latency_cells import Cell
+from freezingtime.device.latency.service_time import ServiceTime
 from freezingtime.trace.readers.columns import IntColumn
 
 _NS_PER_S = 10**9
@@ -33,8 +33,7 @@ _BANDWIDTH_MAX = 10**15
 class OperationFit:
     """One operation of the ``latency`` model."""
 
-    settings: dict[str, Any]
-    """What stands in its table."""
+    time: ServiceTime
     distributions: Sequence[FittedDistribution]
     """The one that was taken, and those that were not."""
     servers: float | None
@@ -50,23 +49,23 @@ def fit_operation(cells: Sequence[Cell]) -> OperationFit:
     bandwidth_bytes_per_s = _bandwidth_bytes_per_s(lone)
     fixed_ns = np.concatenate([_fixed_ns(cell, bandwidth_bytes_per_s) for cell in lone])
     distributions = fit_distribution(fixed_ns)
-    settings: dict[str, Any] = {"fixed": distributions[0].settings}
-    if bandwidth_bytes_per_s:
-        settings["bandwidth"] = f"{bandwidth_bytes_per_s}B/s"
+    time = ServiceTime(
+        fixed=distributions[0].distribution, bandwidth_bytes_per_s=bandwidth_bytes_per_s
+    )
     smallest = min(cell.size_bytes for cell in cells)
     small = [cell for cell in cells if cell.size_bytes == smallest]
     rate_hz = max(_rate_hz(cell) for cell in small)
     alone_ns = next(float(cell.latency_ns.mean()) for cell in small if cell.depth == least)
     servers = rate_hz * alone_ns / _NS_PER_S if len(small) > 1 else None
-    return OperationFit(settings, distributions, servers, rate_hz)
+    return OperationFit(time, distributions, servers, rate_hz)
 
 
-def queue_settings(read: OperationFit, write: OperationFit) -> dict[str, Any]:
+def queue_settings(read: OperationFit, write: OperationFit) -> dict[str, int]:
     """``servers``, and the limit of the operation that has fewer of its own."""
     servers = [fit.servers for fit in (read, write) if fit.servers is not None]
     if not servers:
         return {}
-    settings: dict[str, Any] = {"servers": max(1, round(max(servers)))}
+    settings = {"servers": max(1, round(max(servers)))}
     for name, fit in (("read", read), ("write", write)):
         if fit.servers is not None and fit.servers < _LIMIT_SHARE * max(servers):
             settings[f"{name}_iops_limit"] = max(1, round(fit.rate_hz))

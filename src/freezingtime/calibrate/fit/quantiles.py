@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from freezingtime.calibrate.latency_cells import Cell
 from freezingtime.trace.readers.columns import IntColumn
-from freezingtime.units import format_time_ns
 
 _BODY_TOLERANCE = 0.005
 _TAIL_TOLERANCE = 0.02
@@ -31,19 +30,13 @@ _CORRELATION_MAX = 0.999
 _FAR_LAGS = range(50, 101, 5)
 
 
-def quantile_points(latency_ns: IntColumn) -> list[tuple[float, int]]:
+def quantile_points(latency_ns: IntColumn) -> tuple[tuple[float, int], ...]:
     """(probability, time in ns) for two latencies or more, from 0 to 1, times not decreasing."""
     ordered_ns = np.sort(latency_ns)
     probabilities = (np.arange(len(ordered_ns)) + 0.5) / len(ordered_ns)
     kept = _kept(probabilities, ordered_ns)
     inner = {round(float(probabilities[i]), _DIGITS): int(ordered_ns[i]) for i in kept}
-    return [(0.0, int(ordered_ns[0])), *inner.items(), (1.0, int(ordered_ns[-1]))]
-
-
-def quantile_texts(latency_ns: IntColumn) -> list[list[float | str]]:
-    """The points as a device's TOML has them."""
-    points = quantile_points(latency_ns)
-    return [[probability, format_time_ns(time_ns)] for probability, time_ns in points]
+    return (0.0, int(ordered_ns[0])), *inner.items(), (1.0, int(ordered_ns[-1]))
 
 
 def correlation(cells: Sequence[Cell]) -> float:

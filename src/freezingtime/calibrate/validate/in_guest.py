@@ -14,6 +14,7 @@ from pathlib import Path
 
 from freezingtime.calibrate.latency_cells import Cell
 from freezingtime.device.trace_device import OperationClass
+from freezingtime.disk.disk import Disk
 from freezingtime.emulator.loop import Totals
 from freezingtime.errors import RunError
 from freezingtime.frontend import DEFAULT_QUEUES
@@ -48,8 +49,8 @@ Observer = Callable[[str, int, int], None]
 class GuestLoad:
     """Load that fio makes in the guest."""
 
-    device: str
-    """As in ``--disk``, its commas escaped."""
+    disk: Disk
+    """The device, and what the guest sees of it."""
     cells: Sequence[Cell]
     requests: Sequence[int]
     """How many of each cell."""
@@ -174,9 +175,9 @@ def guest_script(cells: Sequence[Cell], counts: Sequence[int], seed: int) -> str
     return "\n".join(lines) + "\n"
 
 
-def _disk(load: GuestLoad, number: int, cell: Cell) -> str:
-    delay = load.delay or f"{2 * round(float(cell.latency_ns.mean()))}ns"
-    return f"{load.device},size={_DISK_BYTES},delay={delay},name={_name(number)}"
+def _disk(load: GuestLoad, number: int, cell: Cell) -> Disk:
+    delay = load.delay or 2 * round(float(cell.latency_ns.mean()))
+    return replace(load.disk, size=_DISK_BYTES, delay=delay, name=_name(number))
 
 
 def _name(number: int) -> str:

@@ -12,8 +12,8 @@ from freezingtime.calibrate.fit.options import checked_model
 from freezingtime.calibrate.fit.sources import LogOptions
 from freezingtime.calibrate.measure.options import MeasureOptions
 from freezingtime.calibrate.validate.validate import FIT, ValidatePlan
-from freezingtime.disk.spec import MemorySpec, parse_disk
-from freezingtime.errors import InputError
+from freezingtime.disk.spec import parse_disk, read_delay
+from freezingtime.errors import InputError, about
 from freezingtime.option import Option
 from freezingtime.runs.options import RunOptions
 from freezingtime.units import Limits
@@ -66,34 +66,28 @@ def make_validate_plan(
         _REQUESTS_LIMITS.check("--requests", requests, requests)
     if device != FIT:
         _check_device(device)
+    _check_delay(options.delay)
     return ValidatePlan(
         device,
         checked_model(options.model),
         _cpu_counts(options.cpus),
         requests,
-        _delay(options.delay),
+        options.delay,
         run,
     )
 
 
 def _check_device(text: str) -> None:
-    try:
-        spec = parse_disk(text)
-    except InputError as error:
-        raise InputError(str(error).removeprefix("--disk: ")) from error
-    has_options = spec.delay or spec.name or spec.mount or spec.size_bytes
-    if has_options or not isinstance(spec.medium, MemorySpec):
+    spec = parse_disk(text, place="")
+    if spec.delay or spec.name or spec.mount or spec.size_bytes or spec.file:
         raise InputError(f"{text}: name a device without a disk's options; there is --delay")
 
 
-def _delay(text: str | None) -> str | None:
+def _check_delay(text: str | None) -> None:
     """A disk's ``delay=``, which may be a range."""
-    try:
-        if text is not None:
-            parse_disk(f"constant:0,delay={text}")
-    except InputError as error:
-        raise InputError(f"--delay {str(error).removeprefix('--disk: delay=')}") from error
-    return text
+    if text is not None:
+        with about(f"--delay {text}: "):
+            read_delay(text)
 
 
 def _cpu_counts(given: str | Sequence[int]) -> list[int]:

@@ -30,6 +30,8 @@ from freezingtime.calibrate.validate.in_guest import (
     why_not,
 )
 from freezingtime.device.trace_device import OperationClass
+from freezingtime.disk.disk import Disk
+from freezingtime.disk.spec import read_option
 from freezingtime.errors import InputError
 from freezingtime.runs.options import RunOptions
 from freezingtime.trace.readers.columns import IntColumn
@@ -151,11 +153,11 @@ def validate(
         )
         place.mkdir(parents=True, exist_ok=True)
         first = [cell.with_latencies(a) for cell, (a, _) in zip(cells, halves, strict=True)]
-        device = _device(plan, first, sources, place)
+        disk = _disk(plan, first, sources, place)
         counts = [plan.requests or min(len(b), REQUESTS_MAX) for _, b in halves]
         guests = {
             cpus: run_in_guest(
-                GuestLoad(device, cells, counts, plan.delay, cpus, plan.run),
+                GuestLoad(disk, cells, counts, plan.delay, cpus, plan.run),
                 place / f"run-{cpus}-cpus",
                 observer,
             )
@@ -201,12 +203,12 @@ def _why_not_held_out(cell: Cell) -> str | None:
     return None
 
 
-def _device(
+def _disk(
     plan: ValidatePlan, first: Sequence[Cell], sources: Sequence[Source], place: Path
-) -> str:
-    """The device as in ``--disk``; a fitted one is written to its file."""
+) -> Disk:
+    """The disk of the device; a fitted one is written to its file."""
     if plan.device != FIT:
-        return plan.device
+        return read_option(plan.device)
     cells = LatencyCells(first, [])
     # What was not measured is not run, either; a device must know it all the same.
     missing: dict[OperationClass, OperationClass | int] = {}
@@ -221,4 +223,4 @@ def _device(
     content, _ = fit_content(cells, sources, fit_plan)
     file = place / FITTED_NAME
     file.write_text(device_toml(content))
-    return str(file).replace(",", "\\,")
+    return Disk(file)

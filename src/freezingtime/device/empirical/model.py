@@ -85,11 +85,19 @@ def _parse_points(values: Any) -> tuple[tuple[float, int], ...]:
     return points
 
 
+def _show_points(points: tuple[tuple[float, int], ...]) -> list[list[float | str]]:
+    return [[probability, format_time_ns(time_ns)] for probability, time_ns in points]
+
+
 #: (probability, time in ns), probabilities increasing from 0 to 1 and times not decreasing.
 Quantiles: TypeAlias = Annotated[
     tuple[tuple[float, int], ...],
     Notation(
-        kind="list", problem=_QUANTILES_HELP, parse=_parse_points, schema={"type": "array"}
+        kind="list",
+        problem=_QUANTILES_HELP,
+        parse=_parse_points,
+        show=_show_points,
+        schema={"type": "array"},
     ).meta(),
 ]
 

@@ -1,24 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Distributions of times: what a model draws its service times from.
 
-In a device's TOML a distribution is a time (``"75us"``: always the same) or a table::
+In a device's TOML a distribution is a time (``"75us"``: always the same) or a table with a
+``kind``::
 
     fixed = {kind = "lognormal", mean = "80us", p99 = "200us"}
-
-=============  ==========================================================================
-kind           keys
-=============  ==========================================================================
-constant       ``time``
-uniform        ``from``, ``to``; every whole nanosecond of the range is equally likely
-normal         ``mean``, ``sd``, ``least`` (0 if missing, at most ``mean``): the normal
-               distribution of that mean and standard deviation, given that it is not less
-               than ``least``
-lognormal      ``mean`` or ``median``, and ``p99`` or ``sigma``
-gamma          ``mean``, ``shape`` (Erlang-k where it is a whole number k)
-exponential    ``mean``
-mixture        ``parts``: tables with a ``weight`` beside the keys of a distribution; the
-               weights need not add up to 1
-=============  ==========================================================================
 
 The formulas are those of Johnson, Kotz and Balakrishnan, "Continuous Univariate
 Distributions", volume 1 (Wiley, 2nd edition, 1994), chapters 13 (truncated normal,
@@ -32,7 +18,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args
 
 import numpy as np
-from msgspec import defstruct, field
+from msgspec import defstruct, field, structs
 from numpy.typing import NDArray
 
 from freezingtime.device.latency.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
@@ -53,6 +39,11 @@ _Mean: TypeAlias = Annotated[TimeNs, key("the mean", least=1)]
 
 class Distribution(Parameters, frozen=True, kw_only=True, tag_field="kind"):
     """A distribution of times of 0 ns or more."""
+
+    @property
+    def kind(self) -> str:
+        """What a description calls it."""
+        return str(self.__struct_config__.tag)
 
     @property
     def mean_ns(self) -> float:
@@ -97,10 +88,10 @@ class Uniform(Distribution, frozen=True, tag="uniform"):
 
 
 class TruncatedNormal(Distribution, frozen=True, tag="normal"):
-    """A normal distribution given that it is not less than ``least_ns``.
+    """A normal distribution given that it is not less than ``least``.
 
-    ``location_ns`` and ``sd_ns`` are those of the whole normal distribution; ``least_ns`` is at
-    most ``location_ns``, so that at least half of the draws are kept.
+    ``mean`` and ``sd`` are those of the whole normal distribution; ``least`` is at most the mean,
+    so that at least half of the draws are kept.
     """
 
     location_ns: Annotated[TimeNs, key("the mean, before it is cut")] = field(name="mean")
@@ -268,10 +259,16 @@ def _weighted(kind: Any) -> Any:
     )
 
 
+_WEIGHTED: dict[type, Any] = {kind: _weighted(kind) for kind in get_args(AnyDistribution)}
 if TYPE_CHECKING:
     AnyPart: TypeAlias = Any
 else:
-    AnyPart = Union[*map(_weighted, get_args(AnyDistribution))]
+    AnyPart = Union[*_WEIGHTED.values()]
+
+
+def weighted(weight: float, distribution: Distribution) -> AnyPart:
+    """A distribution as a part of a mixture."""
+    return _WEIGHTED[type(distribution)](weight=weight, **structs.asdict(distribution))
 
 
 def time_stream(distribution: Distribution, seed: np.random.SeedSequence) -> DrawStream:

@@ -10,7 +10,6 @@ from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from freezingtime.disk.spec import build_device
 from freezingtime.errors import InputError
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import MINI, GuestImage
@@ -103,5 +102,5 @@ def _disk(file: DiskFile, cleanup: contextlib.ExitStack) -> DiskPlan:
     if not file.writable:
         medium = OverlayMedium(medium, Path(tempfile.gettempdir()))
         cleanup.callback(medium.close)
-    device = build_device(NO_TIME, 0, medium.size_bytes)
+    device = NO_TIME.device.build(0, medium.size_bytes)
     return DiskPlan(file.name, device, medium, internal=True)

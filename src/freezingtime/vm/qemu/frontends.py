@@ -88,9 +88,9 @@ def require_possible(frontend: Frontend, traits: DiskTraits) -> None:
     """
     if frontend is Frontend.SATA and traits.logical_block_bytes != _ATA_SECTOR_BYTES:
         raise InputError(
-            f"--disk: frontend=sata: QEMU's disks there have logical blocks of "
+            f"frontend=sata: QEMU's disks there have logical blocks of "
             f"{_ATA_SECTOR_BYTES} bytes, not {traits.logical_block_bytes}; "
-            "use block-size=512 or another frontend"
+            "use blocks of that size, or another frontend"
         )
 
 

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A disk as its user specifies it: ``ft.Disk``, and what the ``--disk`` option is read into.
+
+What it means, and whether it can be, is in :mod:`freezingtime.disk.spec`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from freezingtime.device.constant import is_constant
+
+#: The option's name of a field that has another there.
+MEDIUM = "medium"
+#: The option's keys, in the order in which they are written.
+DISK_KEYS = (
+    *(MEDIUM, "size", "writable", "direct", "format", "delay", "name"),
+    *("frontend", "write-cache", "queue-depth", "queues", "block-size", "rotational"),
+    *("mount", "fs"),
+)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Disk:
+    """A disk of a run: a device, which decides when, and a medium, which decides what.
+
+    Values may be text as in ``--disk``, such as ``"1GiB"`` and ``"3ms"``; a number is
+    bytes or nanoseconds. What cannot be is said when the disk is used.
+    """
+
+    device: str | Path
+    """A name of :func:`freezingtime.devices`, a TOML file, ``file.py:Class`` or ``module:Class``,
+    or ``constant:10us`` and the like."""
+    name: str | None = None
+    """Its name in the guest (``/dev/disk/by-id/virtio-NAME``) and in the record."""
+    file: str | os.PathLike[str] | None = None
+    """The medium: a file; None: memory."""
+    size: str | int | None = None
+    writable: bool = False
+    """Whether writes go to the file; else they are forgotten after the run."""
+    direct: bool = False
+    """Whether the file is accessed past the host's page cache."""
+    delay: str | int | None = None
+    """Real time that each call of the medium takes longer: a time, or ``"2.5ms..10ms"``."""
+    frontend: str | None = None
+    """The controller that the guest sees: ``"virtio-blk"`` (None: this one), ``"virtio-scsi"``,
+    ``"sata"`` or ``"nvme"``."""
+    write_cache: bool | None = None
+    """Whether the controller says that it has a write cache; None: as the device has it."""
+    queue_depth: int | None = None
+    """How many requests one of its queues takes; None: as many as the real controller's."""
+    queues: int | None = None
+    """How many queues it has."""
+    format: str | None = None
+    """``"raw"``: the file's bytes are the disk's, even where they look like qcow2 or its kin."""
+
+    block_size: str | int | None = None
+    """Its logical block, ``"512/4096"``: and its physical one; None: as the device has it."""
+    rotational: bool | None = None
+    """Whether it says that it turns; None: what the device says."""
+    mount: str | None = None
+    """The directory of the guest on which it is mounted before the job, formatted if blank."""
+    fs: str | None = None
+    """The file system that it is formatted with: ``"ext4"`` (None: this one), ``"xfs"``,
+    ``"btrfs"``."""
+
+    @property
+    def spec(self) -> str:
+        """The disk as the text of ``--disk``."""
+        given = self._given()
+        values = [
+            f"{key}={_option_value(key, given[field])}"
+            for key in DISK_KEYS
+            if (field := field_of(key)) in given
+        ]
+        device = str(self.device)
+        return ",".join([device if is_constant(device) else _escaped(device), *values])
+
+    def __repr__(self) -> str:
+        values = [f"{field}={value!r}" for field, value in self._given().items()]
+        return f"Disk({', '.join([repr(self.device), *values])})"
+
+    def _given(self) -> dict[str, object]:
+        """The values, but the device, that are none of the defaults; by their fields' names."""
+        _, *fields = dataclasses.fields(self)
+        values = {field.name: getattr(self, field.name) for field in fields}
+        return {
+            field.name: values[field.name]
+            for field in fields
+            if values[field.name] is not field.default
+        }
+
+
+def field_of(key: str) -> str:
+    """The field of a :class:`Disk` that a key of the option is read into."""
+    return "file" if key == MEDIUM else key.replace("-", "_")
+
+
+def key_of(field: str) -> str:
+    """The option's key for a field of a :class:`Disk`."""
+    return MEDIUM if field == "file" else field.replace("_", "-")
+
+
+def _option_value(key: str, value: object) -> str:
+    if isinstance(value, bool):
+        return (("off", "on") if key == "write-cache" else ("no", "yes"))[value]
+    if key == MEDIUM:
+        return _escaped(f"file:{value}")
+    return f"{value}ns" if key == "delay" and isinstance(value, int) else str(value)
+
+
+def _escaped(text: str) -> str:
+    return text.replace(",", "\\,")
