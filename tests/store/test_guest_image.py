@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.errors import InputError, RunError
-from freezingtime.images import guest_image
+from freezingtime.images import builder, guest_image
 from freezingtime.images.debian.package import Package
 from freezingtime.images.guest_image import (
     GuestImage,
@@ -223,7 +223,7 @@ class TestRootDisks:
         self, cache: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mini, big = store(cache, b"x"), store_with_root(cache, b"data")
-        monkeypatch.setattr(guest_image, "_ROOT_SOURCES", ("images/debian/image.py",))
+        monkeypatch.setattr(builder, "_ROOT_SOURCES", ("images/debian/image.py",))
         assert mini.is_of_these_sources
         assert not big.is_of_these_sources
 
@@ -236,7 +236,7 @@ class TestRootDisks:
 
     def test_a_guest_of_other_sources(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store_with_root(cache, b"data")
-        monkeypatch.setattr(guest_image, "_ROOT_SOURCES", ("images/debian/image.py",))
+        monkeypatch.setattr(builder, "_ROOT_SOURCES", ("images/debian/image.py",))
         with pytest.raises(InputError, match=r"another version .* image build debian --name big'"):
             require_image("big")
 

@@ -23,7 +23,7 @@ from freezingtime.medium.checked import BLOCK_BYTES
 from freezingtime.runs.guest import ready_image, require_image
 from freezingtime.store.cache import cache_directory
 from tests.conftest import RunProgram
-from tests.support.imagelib import PLACES, SIZE_BYTES, flip_bit, make_root, store
+from tests.store.imagelib import PLACES, SIZE_BYTES, flip_bit, make_root, store
 
 
 @pytest.fixture

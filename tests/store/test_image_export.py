@@ -22,7 +22,8 @@ from freezingtime.cli.guest.image import export_command, import_command
 from freezingtime.errors import InputError, RunError
 from freezingtime.images.build import publish_image
 from freezingtime.images.check import is_sound
-from freezingtime.images.exported.export import export_image
+from freezingtime.images.exported.export import QemuToExport, export_image
+from freezingtime.images.exported.qemu import qemu_to_export
 from freezingtime.images.exported.restore import import_exported
 from freezingtime.images.guest_image import (
     GuestImage,
@@ -34,10 +35,10 @@ from freezingtime.images.guest_image import (
 from freezingtime.runs.guest import ready_image
 from freezingtime.store.cache import cache_directory, unfinished_directory
 from freezingtime.vm.config import MachineConfig
-from freezingtime.vm.qemu.program import find_qemu
+from freezingtime.vm.qemu.program import debian_directory, find_qemu
 from tests.conftest import RunProgram, require_root, require_tool
+from tests.store.imagelib import PLACES, SIZE_BYTES, flip_bit, make_qemu, store
 from tests.support.guestlib import run_guest
-from tests.support.imagelib import PLACES, SIZE_BYTES, flip_bit, store
 
 DESCRIPTION = "freezingtime-image.json"
 
@@ -197,15 +198,21 @@ class TestTheSameImage:
 
     def test_arguments_that_do_not_fit(self, exported: Path, tmp_path: Path) -> None:
         import_exported(exported, "team", silent)
-        nowhere = tmp_path / "no" / "file"
+        file, nowhere = str(exported), tmp_path / "no" / "file"
         for call, said in (
             (lambda: export_command("nosuch", exported), "no image has the name or id prefix"),
             (lambda: export_command("team", nowhere), f"{nowhere}: No such file or directory; "),
             (lambda: export_command("team", tmp_path), f"{tmp_path}: is no regular file"),
-            (lambda: import_command("nosuch"), "nosuch: there is no such file; name one that "),
-            (lambda: import_command(str(exported), append="x"), "are for a system of your own"),
-            (lambda: import_command(str(exported), "mini"), "--name mini: write up to 41 small"),
-            (lambda: import_command("x", "y", root_disk=exported), "--name y: is for an exported"),
+            (
+                lambda: import_command(source="nosuch"),
+                "nosuch: there is no such file; name one that ",
+            ),
+            (lambda: import_command(source=file, append="x"), "are for a system of your own"),
+            (lambda: import_command(source=file, name="mini"), "--name mini: write up to 41 small"),
+            (
+                lambda: import_command(source="x", name="y", root_disk=exported),
+                "--name y: is for an exported",
+            ),
         ):
             with pytest.raises(InputError) as refused:
                 call()
@@ -357,6 +364,78 @@ class TestBadFiles:
         with pytest.raises(InputError, match="image export img: the image is damaged"):
             export_image(image, tmp_path / "img.tar", silent)
         assert os.listdir(tmp_path) == ["first"]  # noqa: PTH208
+
+
+class TestQemu:
+    """In the file beside the image."""
+
+    @pytest.fixture
+    def with_qemu(self, use_cache: UseCache, tmp_path: Path) -> Path:
+        cache = use_cache("first")
+        root = make_qemu(cache / "qemus" / "bookworm")
+        (root / "outside").symlink_to("/etc")
+        (root / "nowhere").symlink_to("nothing")
+        sha256 = find_qemu(str(root)).sha256
+        qemu = QemuToExport("bookworm", root, sha256)
+        export_image(store(cache, "img"), tmp_path / "img.tar", silent, qemu)
+        use_cache("second")
+        return tmp_path / "img.tar"
+
+    def test_is_what_it_was(self, with_qemu: Path, use_cache: UseCache) -> None:
+        restored = import_exported(with_qemu, None, silent)
+        root = debian_directory("bookworm")
+        assert not restored.was_there
+        assert sorted(path.name for path in root.iterdir()) == ["lib", "usr"]
+        assert (root / "usr/share/seabios").readlink() == Path("qemu")
+        assert (root / "usr/share/seabios/bios.bin").read_bytes() == bytes(5 << 20)
+        program = find_qemu("debian:bookworm")
+        assert program.path.stat().st_mode & 0o777 == 0o755
+        assert program.path.read_bytes() == b"program" * 999
+        assert import_exported(with_qemu, None, silent).was_there
+        export_image(
+            restored.image, again := with_qemu.with_name("again.tar"), silent,
+            QemuToExport("bookworm", root, program.sha256),
+        )  # fmt: skip
+        assert again.read_bytes() == with_qemu.read_bytes()
+
+    def test_another_is_in_the_way(self, with_qemu: Path) -> None:
+        other = make_qemu(debian_directory("bookworm"))
+        (other / "usr/bin/qemu-system-x86_64").write_bytes(b"newer")
+        assert refusal(with_qemu).startswith("another QEMU of bookworm than the file's is in ")
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda t: t["files"][0].__setitem__(0, "../evil"), "a file called '../evil'"),
+            (lambda t: t["files"][0].__setitem__(0, "/evil"), "a file called '/evil'"),
+            (lambda t: t["files"][0].__setitem__(0, "a/./b"), "a file called 'a/./b'"),
+            (lambda t: t["files"][0].__setitem__(0, ""), "a file called ''"),
+            (lambda t: t["files"].append(t["files"][0]), "a file called 'lib/x86_64"),
+            (lambda t: t["files"][0].__setitem__(0, "usr/share/seabios/x"), "is below a file"),
+            (lambda t: t["links"].append(["a", "/etc"]), "the link 'a' leads out of it"),
+            (lambda t: t["links"].append(["a", "../../x"]), "the link 'a' leads out of it"),
+            (lambda t: t["links"].append(["a", "a"]), "the link 'a' leads out of it, or nowhere"),
+            (lambda t: t["links"].extend([["usr/l", "."], ["a", "usr/l/../.."]]), "'a' leads out"),
+            (lambda t: t["files"][0].__setitem__(1, 5), "more content than its files have"),
+            (lambda t: t["files"][2].__setitem__(1, 6 << 20), "is cut short"),
+            (lambda t: t["files"][0].__setitem__(0, "lib/x"), "no ld-linux-x86-64.so.2; unpack"),
+        ],
+    )
+    def test_damaged(
+        self, with_qemu: Path, change: Callable[[Any], object], said: str, tmp_path: Path
+    ) -> None:
+        """Neither it nor the image is kept, nor anything elsewhere."""
+        change_description(with_qemu, lambda d: change(d["qemu"]["tree"]))
+        before = sorted(path for path in tmp_path.glob("**/*") if "second" not in path.parts)
+        assert said in refusal(with_qemu)
+        assert not list(debian_directory("bookworm").parent.glob("*"))
+        left = sorted(path for path in tmp_path.glob("**/*") if "second" not in path.parts)
+        assert left == before
+
+    def test_that_is_installed_is_not_exported(self, with_qemu: Path) -> None:
+        for name in ("system", "/usr/bin/qemu-system-x86_64", "."):
+            with pytest.raises(InputError, match=f"--qemu {name}: only a QEMU that is fetched"):
+                qemu_to_export(name, silent)
 
 
 class TestFullDisk:

@@ -198,6 +198,7 @@ class ValidateArguments(ValidateOptions):
     against: Logs = field(kw_only=True)
     cpu_rate: str = field(default=CPU_RATE, kw_only=True)
     qemu: str | None = field(default=None, kw_only=True)
+    locked: FilePath | None = field(default=None, kw_only=True)
     seed: int = field(default=0, kw_only=True)
     out: FilePath | None = field(default=None, kw_only=True)
     progress: bool | None = field(default=None, kw_only=True)
@@ -215,7 +216,12 @@ def validate(arguments: ValidateArguments) -> ValidationResult:
         InputError: there is no such device, or too little to compare with.
         RunError: a run failed or was not exact.
     """
-    run = RunOptions(seed=arguments.seed, cpu_rate=arguments.cpu_rate, qemu=arguments.qemu)
+    run = RunOptions(
+        seed=arguments.seed,
+        cpu_rate=arguments.cpu_rate,
+        qemu=arguments.qemu,
+        locked=arguments.locked,
+    )
     plan = make_validate_plan(arguments.device, arguments, run)
     output = OutputPath(arguments.out)
     cancelled = threading.Event()

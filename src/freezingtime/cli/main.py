@@ -53,6 +53,7 @@ _COMMANDS = {
     "doctor": "freezingtime.cli.guest.doctor",
     "shell": "freezingtime.cli.guest.shell",
     "image": "freezingtime.cli.guest.image",
+    "lock": "freezingtime.cli.guest.lock",
     "snapshot": "freezingtime.cli.guest.snapshot",
 }
 

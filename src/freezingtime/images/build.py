@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from freezingtime.errors import RunError
@@ -57,8 +59,9 @@ def build_mini_image(suite: Suite, progress: Progress = _no_progress) -> GuestIm
             names = {package.name for package in image.manifest.packages}
             names.add(kernel_package(archive).name)
             if image.is_made_from(archive.candidates(names).values()):
+                make_newest(image)
                 return image
-        return _build(
+        return build_image(
             archive,
             name,
             lambda directory: mini_image.make_content(archive, suite, directory, progress),
@@ -93,7 +96,7 @@ def build_debian_image(
             ):
                 return image
         remove_as_root(become_root, unfinished_in(images_directory()))
-        image = _build(
+        image = build_image(
             archive,
             name,
             lambda directory: debian_image.make_content(
@@ -111,14 +114,26 @@ def _with_archive(
     find_or_build: Callable[[PackageArchive], GuestImage],
     progress: Progress,
 ) -> GuestImage:
+    with changing_images(progress) as root:
+        archive = open_archive(root / "debian", suite)
+        progress("fetch the package lists", 0, 1)
+        archive.update()
+        progress("fetch the package lists", 1, 1)
+        return find_or_build(archive)
+
+
+@contextlib.contextmanager
+def changing_images(progress: Progress) -> Iterator[Path]:
+    """Hold the lock of the images; yields the cache's root.
+
+    Raises:
+        InputError: the cache is not writable.
+        RunError: it takes no more.
+    """
     root = cache_directory()
     with exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)):
         try:
-            archive = open_archive(root / "debian", suite)
-            progress("fetch the package lists", 0, 1)
-            archive.update()
-            progress("fetch the package lists", 1, 1)
-            return find_or_build(archive)
+            yield root
         except OSError as error:
             raise RunError(
                 f"cannot build the guest image in {root} ({error}): "
@@ -131,15 +146,25 @@ def _current(name: str) -> list[GuestImage]:
     return [image for image in current if is_sound(image, whole=True)]
 
 
-def _build(
-    archive: PackageArchive, name: str, make_content: Callable[[Path], ImageContent]
+def build_image(
+    archive: PackageArchive,
+    name: str,
+    make_content: Callable[[Path], ImageContent],
+    image_id: str | None = None,
 ) -> GuestImage:
+    """Build an image and store it; the caller holds the lock of the images.
+
+    ``image_id``: that of the image that must come out.
+
+    Raises:
+        RunError: another one does.
+    """
     with unfinished_directory(images_directory()) as building:
         unpacked = building / "unpacked"
         unpacked.mkdir()
         content = make_content(unpacked)
         archive.forget_all_but(content.packages)
-        return _publish(name, content, building)
+        return _publish(name, content, building, image_id)
 
 
 def publish_image(name: str, content: ImageContent, building: Path) -> GuestImage:
@@ -152,14 +177,29 @@ def publish_image(name: str, content: ImageContent, building: Path) -> GuestImag
     return image
 
 
-def _publish(name: str, content: ImageContent, building: Path) -> GuestImage:
+def _publish(
+    name: str, content: ImageContent, building: Path, image_id: str | None = None
+) -> GuestImage:
     image = building / "image"
     image.mkdir()
     manifest = store_image(image, name, content)
+    if image_id not in (None, manifest.image_id):
+        raise RunError(
+            f"the image that was built of the locked packages is {manifest.image_id[:12]} and not "
+            f"{str(image_id)[:12]}: programs of this host that make images differ from those where "
+            "the lock was written; import it from a file that 'freezingtime image export' has "
+            "written there"
+        )
     seal_image(GuestImage(image, manifest))
     final = image_directory(manifest)
     publish(image, final)
     return GuestImage(final, manifest)
+
+
+def make_newest(image: GuestImage) -> None:
+    """Have runs use this image of all that have its name."""
+    with contextlib.suppress(OSError):  # as where another user has built it
+        os.utime(image.manifest_path)
 
 
 def _withdraw_older(image: GuestImage) -> None:

@@ -12,12 +12,12 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from importlib import resources
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError
+from freezingtime.images.builder import builder_identity
 from freezingtime.images.debian.package import Package
 from freezingtime.images.sparse_file import digest_data
 from freezingtime.store.cache import cache_directory, exclusive_lock, withdraw
@@ -36,35 +36,21 @@ _IMPORTED = "imported"
 _ID_DIGITS_IN_NAME = 12
 #: Fewer digits of an id name an image by mistake.
 _ID_DIGITS_MIN = 4
-#: The sources whose change may change an image: all, those with no root disk, those with one.
-_COMMON_SOURCES = (
-    *("vm/guest/job-runner", "images/mini/initramfs.py", "images/mini/kernel_modules.py"),
-    *("images/debian/unpacked_packages.py", "vm/qemu/frontends.py"),
-)
-_MINI_SOURCES = (
-    *("vm/guest/init", "images/mini/image.py", "images/mini/shared_libraries.py"),
-    "images/mini/stub_library.py",
-)
-_CONTAINER_SOURCES = (
-    *_MINI_SOURCES,
-    *("vm/guest/ready-container", "vm/guest/start-job", "vm/guest/make-container-root"),
-    *("images/container/layer.py", "images/container/tree.py", "images/container/prepare.py"),
-    *("images/container/directory.py", "images/container/root_tar.py", "runs/own/container.py"),
-)
-_ROOT_SOURCES = (
-    *("vm/guest/root-init", "vm/guest/customize-root", "vm/guest/freezingtime.target"),
-    *("vm/guest/freezingtime-job.service", "images/debian/image.py", "vm/guest/copy-to-xfs"),
-    "images/xfs_root.py",
-)
 
 
 @dataclass(frozen=True, slots=True)
 class PackageVersion:
-    """One Debian package that an image was made from."""
+    """One Debian package that an image was made from, and where mirrors have it.
+
+    Two are equal if they are the same package, wherever that is.
+    """
 
     name: str
     version: str
     sha256: str
+    architecture: str = field(default="", compare=False)
+    size_bytes: int = field(default=0, compare=False)
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +82,8 @@ class ImageContent:
     """What it was imported from, or made of that are no packages: the files, as they were."""
     base_packages: tuple[PackageVersion, ...] = ()
     """Those of an image that this one is made on top of."""
+    not_installed: tuple[str, ...] = ()
+    """Those of the packages that are not installed in the system on the root disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +104,14 @@ class Manifest:
     append: str = ""
     suite: str = ""
     source: str = ""
+    not_installed: tuple[str, ...] = ()
     format: int = _MANIFEST_FORMAT
 
     def to_json(self) -> str:
         fields = asdict(self)
         if self.root is None:
             del fields["root"]
-        for name in ("append", "suite", "source"):
+        for name in ("append", "suite", "source", "not_installed"):
             if not fields[name]:
                 del fields[name]
         return json.dumps(fields, indent=2) + "\n"
@@ -134,7 +123,13 @@ class Manifest:
         require_format(fields["format"], _MANIFEST_FORMAT)
         packages = tuple(PackageVersion(**package) for package in fields.pop("packages"))
         root = fields.pop("root", None)
-        return cls(packages=packages, root=root and RootDisk(**root), **fields)
+        not_installed = tuple(fields.pop("not_installed", ()))
+        return cls(
+            packages=packages,
+            root=root and RootDisk(**root),
+            not_installed=not_installed,
+            **fields,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +192,7 @@ class GuestImage:
 
     def is_made_from(self, packages: Iterable[Package]) -> bool:
         """Whether these versions of these packages, and no others, are in it."""
-        return set(self.manifest.packages) == {_package_version(package) for package in packages}
+        return set(self.manifest.packages) == {package_version(package) for package in packages}
 
 
 def image_directory(manifest: Manifest) -> Path:
@@ -219,11 +214,12 @@ def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
         kernel_release=content.kernel_release,
         kernel_bytes=len(content.kernel),
         initrd_bytes=len(content.initrd),
-        packages=(*map(_package_version, content.packages), *content.base_packages),
+        packages=(*map(package_version, content.packages), *content.base_packages),
         root=content.root,
         append=content.append,
         suite=content.suite,
         source=content.source,
+        not_installed=content.not_installed,
     )
     (directory / _MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     return manifest
@@ -238,18 +234,16 @@ def content_id(directory: Path, append: str, root_path: Path | None) -> str:
     return digest.hexdigest()
 
 
-def _package_version(package: Package) -> PackageVersion:
-    return PackageVersion(package.name, package.version, package.sha256)
-
-
-def builder_identity(*, has_root: bool, is_container: bool = False) -> str:
-    """What identifies the sources that build images with, or without, a root disk."""
-    digest = hashlib.sha256()
-    sources = resources.files("freezingtime")
-    own = _ROOT_SOURCES if has_root else _MINI_SOURCES
-    for name in (*_COMMON_SOURCES, *(_CONTAINER_SOURCES if is_container else own)):
-        digest.update(sources.joinpath(*name.split("/")).read_bytes())
-    return digest.hexdigest()
+def package_version(package: Package) -> PackageVersion:
+    """What is noted of a package."""
+    return PackageVersion(
+        package.name,
+        package.version,
+        package.sha256,
+        package.architecture,
+        package.size_bytes,
+        package.path,
+    )
 
 
 def list_images() -> list[GuestImage]:

@@ -8,15 +8,18 @@ build of QEMU, and another build is a few nanoseconds off.
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 from freezingtime.errors import FreezingTimeError, RunError
 from freezingtime.images.debian.archive import open_archive
-from freezingtime.images.debian.package import unpack
-from freezingtime.images.debian.packages import Progress
+from freezingtime.images.debian.package import Package, unpack
+from freezingtime.images.debian.packages import PackageArchive, Progress
 from freezingtime.images.debian.suite import Suite
-from freezingtime.images.guest_image import images_lock_path
+from freezingtime.images.guest_image import PackageVersion, images_lock_path, package_version
 from freezingtime.store.cache import (
     cache_directory,
     exclusive_lock,
@@ -39,6 +42,8 @@ from freezingtime.vm.qemu.program import (
 )
 
 _PACKAGE = "qemu-system-x86"
+#: Which packages it was unpacked from.
+_PACKAGES = "packages.json"
 
 _log = logging.getLogger(__name__)
 
@@ -105,10 +110,54 @@ def _fetch(suite: Suite, final: Path, report: Progress) -> None:
     report(step, 0, 3)
     archive.update()
     report(step, 1, 3)
-    debs = archive.download(archive.with_dependencies([_PACKAGE]))
-    with unfinished_directory(final.parent) as building:
-        report(step, 2, 3)
-        for deb in debs:
-            unpack(deb, building)
-        publish(building, final)
+    packages = archive.with_dependencies([_PACKAGE])
+    archive.download(packages)
+    report(step, 2, 3)
+    unpack_qemu(archive, packages, final)
     report(step, 3, 3)
+
+
+def unpack_qemu(
+    archive: PackageArchive, packages: Iterable[Package], final: Path, sha256: str | None = None
+) -> None:
+    """Unpack a QEMU's packages into the new directory ``final``, and note there which they are.
+
+    ``sha256``: that of the program that must be in them. The caller holds the lock of the images.
+
+    Raises:
+        RunError: one cannot be had or unpacked, or another program is in them.
+        OSError: there is no room.
+    """
+    ordered = sorted(packages, key=lambda package: package.name)
+    with unfinished_directory(final.parent) as building:
+        for deb in archive.download(ordered):
+            unpack(deb, building)
+        if sha256 is not None and (found := find_qemu(str(building)).sha256) != sha256:
+            raise RunError(f"the QEMU of the locked packages is {found}, not {sha256}")
+        noted = [asdict(package_version(package)) for package in ordered]
+        (building / _PACKAGES).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
+        publish(building, final)
+
+
+def read_qemu_packages(root: Path) -> list[PackageVersion]:
+    """The packages of a QEMU that was fetched; none, if nothing was noted of them."""
+    try:
+        noted = json.loads((root / _PACKAGES).read_text(encoding="utf-8"))
+        return [PackageVersion(**package) for package in noted]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def requested_suite(name: str | None) -> Suite | None:
+    """The suite that the QEMU of a name is fetched from; None: it is no such.
+
+    Raises:
+        InputError: there can be no such suite.
+    """
+    requested = requested_qemu(name)
+    if requested == AUTO:
+        return Suite(PINNED_SUITE)
+    if not requested.startswith(DEBIAN):
+        return None
+    option = "--qemu" if name else VARIABLE
+    return Suite.parse(requested.removeprefix(DEBIAN), f"{option} {requested}")

@@ -155,3 +155,11 @@ class RunOptions:
             "names, or `auto`.",
         ),
     ] = None
+    locked: Annotated[
+        FilePath | None,
+        Option(
+            "FILE",
+            "Run in exactly the guest, and with the QEMU, of a file that `freezingtime lock` has "
+            "written; what is not there is built of the very packages.",
+        ),
+    ] = None

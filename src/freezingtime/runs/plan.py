@@ -18,7 +18,9 @@ from freezingtime.frontend import DEFAULT_QUEUES, Frontend
 from freezingtime.images.container.plan import ContainerPlan, parse_container
 from freezingtime.images.guest_image import MINI, find_image, find_image_by_id
 from freezingtime.images.imported import ImportPlan
+from freezingtime.images.locked.lock_file import Lock, read_lock
 from freezingtime.option import FilePath
+from freezingtime.runs.locked import require_options_of_lock
 from freezingtime.runs.options import MEMORY, RunOptions
 from freezingtime.runs.own.system import OwnSystem, is_disk_file, own_name
 from freezingtime.runs.script import Command
@@ -85,6 +87,8 @@ class RunPlan:
     """The name to save the machine under when its job has ended well."""
     qemu: str | None = None
     """The QEMU to run: a program, or a directory that one was unpacked into."""
+    lock: Lock | None = None
+    """What guest and QEMU must be."""
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
     out: Path | None = None
@@ -113,9 +117,12 @@ def make_plan(
     Raises:
         InputError: an option has a value that it cannot have, or there is no such machine.
     """
+    lock = _lock(options)
     start_from = options.start_from
     machine = _Machine() if start_from is None else _saved_machine(start_from)
     guest = machine.guest if options.guest is None else options.guest
+    if lock is not None:
+        guest = lock.guest.name
     system = _system(guest, options, script)
     cpus = machine.cpus if options.cpus is None else options.cpus
     memory = machine.memory if options.memory is None else options.memory
@@ -142,6 +149,7 @@ def make_plan(
         start_from=start_from,
         save_as=options.save,
         qemu=options.qemu,
+        lock=lock,
         medium_deadline_s=parse_option(
             "--medium-deadline", deadline, parse_time_ns, _MEDIUM_DEADLINE
         )
@@ -149,6 +157,14 @@ def make_plan(
         boot_deadline_s=_limit_s("--boot-deadline", options.boot_deadline) or 0.0,
         out=_path(options.out),
     )
+
+
+def _lock(options: RunOptions) -> Lock | None:
+    if options.locked is None:
+        return None
+    lock = read_lock(Path(options.locked))
+    require_options_of_lock(lock, options)
+    return lock
 
 
 def _script(job: bytes | Command, guest: str, system: OwnSystem | None, saved: str | None) -> bytes:

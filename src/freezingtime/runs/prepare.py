@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +12,7 @@ from freezingtime.disk.mount import Mount
 from freezingtime.errors import InputError
 from freezingtime.host.required_platform import require_guest_platform
 from freezingtime.images.debian.packages import Progress
-from freezingtime.images.guest_image import GuestImage, find_image
-from freezingtime.images.qemu import ready_qemu
+from freezingtime.images.guest_image import GuestImage, find_image, find_image_by_id
 from freezingtime.runs.disks import OpenDisk, open_disks
 from freezingtime.runs.guest import (
     ROOT_DISK_NAME,
@@ -21,6 +21,7 @@ from freezingtime.runs.guest import (
     ready_snapshot,
     require_image,
 )
+from freezingtime.runs.locked import ready_locked_image, ready_qemu_of_lock
 from freezingtime.runs.output_directory import prepared_directory
 from freezingtime.runs.own.system import ready_own_image
 from freezingtime.runs.plan import RunPlan
@@ -69,9 +70,9 @@ def prepare(
     require_guest_platform()
     saved = _find_saved(plan)
     _require_guest(plan, saved)
-    ready_qemu(plan.qemu, report)
+    plan = dataclasses.replace(plan, qemu=ready_qemu_of_lock(plan.lock, plan.qemu, report))
     find_qemu(plan.qemu)
-    if saved is None and find_image(plan.guest) is None:
+    if saved is None and _find_image(plan) is None:
         # Before anything is fetched and built for it in vain.
         require_qemu(plan.qemu, plan.cpu_model)
     if plan.save_as is not None:
@@ -88,15 +89,26 @@ def prepare(
     return Prepared(image, config, disks, root, snapshot, job)
 
 
+def _find_image(plan: RunPlan) -> GuestImage | None:
+    if plan.lock is not None:
+        return find_image_by_id(plan.lock.guest.image_id)
+    return find_image(plan.guest)
+
+
 def _require_guest(plan: RunPlan, saved: SavedMachine | None) -> None:
     if plan.system is not None:
         plan.system.check()
-    elif saved is None:
+    elif saved is None and plan.lock is None:
         require_image(plan.guest)
 
 
 def _saved_image(plan: RunPlan, saved: SavedMachine, report: Progress) -> GuestImage:
     image = saved_image(saved, plan.system, report)
+    if plan.lock is not None and image.image_id != plan.lock.guest.image_id:
+        raise InputError(
+            f"--from {saved.name}: was saved in the guest image {image.image_id[:12]}, and the "
+            f"lock is of {plan.lock.guest.image_id[:12]}; leave out --locked"
+        )
     require_machine_fits(saved, _config(plan, image))
     return image
 
@@ -104,6 +116,8 @@ def _saved_image(plan: RunPlan, saved: SavedMachine, report: Progress) -> GuestI
 def _ready_image(plan: RunPlan, report: Progress) -> GuestImage:
     if plan.system is not None:
         return ready_own_image(plan.guest, plan.system, report, plan.qemu)
+    if plan.lock is not None:
+        return ready_locked_image(plan.lock, report)
     return ready_image(plan.guest, report)
 
 

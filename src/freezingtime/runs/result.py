@@ -69,6 +69,7 @@ class RunResult:
             },
             "plan": {
                 "guest": plan.guest,
+                "locked": plan.lock and plan.lock.digest,
                 "system": plan.system and plan.system.as_dict(),
                 "root_device": plan.root_device and plan.root_device.text,
                 "disks": [spec.text for spec in plan.disks],

@@ -17,6 +17,7 @@ from freezingtime.images.build import build_debian_image, build_mini_image
 from freezingtime.images.debian.image import FILE_SYSTEMS, DebianPlan
 from freezingtime.images.debian.suite import DEFAULT_SUITE, Suite
 from freezingtime.images.exported.export import export_image
+from freezingtime.images.exported.qemu import qemu_to_export
 from freezingtime.images.exported.restore import import_exported
 from freezingtime.images.guest_image import (
     MINI,
@@ -30,11 +31,13 @@ from freezingtime.images.guest_image import (
 )
 from freezingtime.images.imported import ImportPlan, write_runner
 from freezingtime.option import Argument, Option
+from freezingtime.runs.locked import build_from_lock
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.own.system import import_system
 from freezingtime.runs.progress.step_lines import StepLines
 from freezingtime.units import Limits, parse_option, parse_size_bytes
 
+_SIZE = "8GiB"
 _SIZE_LIMITS = Limits(512 << 20, 16 << 40, "whole MiB, from 512MiB to 16TiB", unit=1 << 20)
 
 
@@ -46,7 +49,7 @@ def build_command(
     packages: Annotated[
         str, Option("NAME,...", "For debian: packages beside the base system.")
     ] = "",
-    size: Annotated[str, Option("SIZE", "For debian: the root disk's size.")] = "8GiB",
+    size: Annotated[str, Option("SIZE", "For debian: the root disk's size.")] = _SIZE,
     file_system: Annotated[
         str, Option("TYPE", f"For debian: of the root disk: {', '.join(FILE_SYSTEMS)}.")
     ] = "ext4",
@@ -56,6 +59,14 @@ def build_command(
             "NAME",
             "For debian: what `run --guest` will call it. By default `debian`, or such as "
             "`debian-trixie` with `--suite trixie`.",
+        ),
+    ] = None,
+    locked: Annotated[
+        Path | None,
+        Option(
+            "FILE",
+            "Build the very image of a file that `freezingtime lock` has written, which says all "
+            "of it.",
         ),
     ] = None,
 ) -> int:
@@ -68,6 +79,14 @@ def build_command(
 
     Example: `freezingtime image build debian --packages postgresql,sqlite3,fio`
     """
+    if locked is not None:
+        given = {"KIND": kind != MINI, "--suite": suite != DEFAULT_SUITE, "--packages": packages}
+        given |= {"--size": size != _SIZE, "--file-system": file_system != "ext4", "--name": name}
+        for option in (option for option, is_given in given.items() if is_given):
+            raise InputError(f"{option}: --locked {locked} says all of the image; leave out one")
+        with StepLines() as steps:
+            _show_image(build_from_lock(locked, steps))
+        return 0
     if kind not in (MINI, "debian"):
         raise InputError(f"image build {kind}: unknown kind of image; available: mini, debian")
     wanted = Suite.parse(suite, f"--suite {suite}")
@@ -191,6 +210,10 @@ def export_command(
         str, Argument("NAME", "A name, or the beginning of an id, that `image list` shows.")
     ],
     file: Annotated[Path, Argument("FILE", "The file to write.")],
+    qemu: Annotated[
+        str | None,
+        Option("NAME", "Put a QEMU into the file, too: `auto`, the pinned one, or `debian:SUITE`."),
+    ] = None,
 ) -> int:
     """Write a built image into one file, for `image import` on another machine.
 
@@ -200,7 +223,7 @@ def export_command(
     """
     image = find_by_name_or_id(name_or_id)
     with StepLines() as steps:
-        export_image(image, file, steps)
+        export_image(image, file, steps, None if qemu is None else qemu_to_export(qemu, steps))
     show(f"{image.name} {image.image_id[:12]} {file}")
     return 0
 

@@ -32,7 +32,7 @@ exec setsid -c "$shell" -i
 #: The options that say what machine it is; the others are of a job and its results.
 _MACHINE = (
     *("guest", "kernel", "initrd", "append", "allow_backing", "root_device", "memory", "cpus"),
-    *("cpu_model", "start_from", "save", "qemu"),
+    *("cpu_model", "start_from", "save", "qemu", "locked"),
 )
 
 

@@ -49,7 +49,7 @@ FILE_SYSTEMS = {
 
 #: In every image, beside what is essential; the job runner and `--job` need no more.
 _BASE_PACKAGES = (ESSENTIAL, "apt", "systemd-sysv", "kmod", "e2fsprogs")
-_INITRAMFS_PACKAGE = "busybox-static"
+INITRAMFS_PACKAGE = "busybox-static"
 _BOOT_MODULES = ("virtio_pci", "virtio_console", *DRIVERS)
 _GUEST_FILES = {
     "job-runner": "usr/lib/freezingtime/job-runner",
@@ -89,6 +89,12 @@ class DebianPackages:
         packages[self.kernel.name] = self.kernel
         return [packages[name] for name in sorted(packages)]
 
+    @property
+    def not_installed(self) -> tuple[str, ...]:
+        """The names of those that the system does not have among its packages."""
+        installed = {package.name for package in self.system}
+        return tuple(sorted({self.kernel.name, self.initramfs.name} - installed))
+
 
 def require_tools(plan: DebianPlan) -> None:
     """Raise InputError when this host lacks a program that building takes."""
@@ -112,7 +118,7 @@ def packages(archive: PackageArchive, plan: DebianPlan) -> DebianPackages:
     return DebianPackages(
         archive.with_dependencies([*_BASE_PACKAGES, tools, *plan.packages]),
         kernel_package(archive),
-        archive.candidate(_INITRAMFS_PACKAGE),
+        archive.candidate(INITRAMFS_PACKAGE),
     )
 
 
@@ -154,7 +160,9 @@ def make_content(
         initrd = _initramfs(kernel_files, release, root.file_system).to_bytes()
         used = tuple(wanted.all)
         return ImageContent(
-            *(kernel.read_bytes(), initrd, release, used, root, root_file), suite=plan.suite.name
+            *(kernel.read_bytes(), initrd, release, used, root, root_file),
+            suite=plan.suite.name,
+            not_installed=wanted.not_installed,
         )
 
     root_file = directory / "root.img"

@@ -33,6 +33,8 @@ class Package:
     size_bytes: int = 0
     address: str = ""
     """Where it can be had."""
+    path: str = ""
+    """Where a mirror has it, such as ``pool/main/f/fio/fio_3.33-3_amd64.deb``."""
 
     @property
     def file_name(self) -> str:

@@ -146,5 +146,6 @@ def _package(fields: dict[str, str], base: str) -> Package:
         provides=tuple(relation_names(fields.get("Provides", ""))),
         sha256=fields["SHA256"],
         size_bytes=int(fields["Size"]),
+        path=fields["Filename"],
         address=f"{base}/{urllib.parse.quote(fields['Filename'], safe='/+~')}",
     )

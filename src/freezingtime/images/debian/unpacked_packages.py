@@ -11,16 +11,16 @@ from freezingtime.images.debian.package import Package, unpack
 from freezingtime.images.debian.packages import PackageArchive
 from freezingtime.images.mini.kernel_modules import ModuleTree
 
-_KERNEL_METAPACKAGE = "linux-image-amd64"
+KERNEL_METAPACKAGE = "linux-image-amd64"
 
 
 def kernel_package(archive: PackageArchive) -> Package:
     """The kernel's own package, to which the metapackage leads."""
-    metapackage = archive.candidate(_KERNEL_METAPACKAGE)
+    metapackage = archive.candidate(KERNEL_METAPACKAGE)
     for name in metapackage.depends:
         if name.startswith("linux-image-"):
             return archive.candidate(name)
-    raise RunError(f"package {_KERNEL_METAPACKAGE} depends on no kernel: {metapackage.depends}")
+    raise RunError(f"package {KERNEL_METAPACKAGE} depends on no kernel: {metapackage.depends}")
 
 
 class UnpackedPackages:

@@ -8,10 +8,14 @@ from typing import Annotated
 import msgspec
 
 from freezingtime.errors import InputError
+from freezingtime.images.exported.tree import ProgramTree, check_tree
 
 FORMAT = 1
 #: Of guests. A file from another CPU's freezingtime is none that a machine here can boot.
 ARCHITECTURE = "x86-64"
+
+#: The part with a QEMU's files.
+QEMU_PART = "qemu"
 
 #: How much of a part is compressed at once.
 FRAME_BYTES = 4 << 20
@@ -37,6 +41,15 @@ class Extent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     length_bytes: _Count
 
 
+class ExportedQemu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A QEMU of a suite of Debian's, unpacked; its files are one part."""
+
+    suite: Annotated[str, msgspec.Meta(pattern="^[a-z]+(-[a-z]+)*$")]
+    sha256: _Sha256
+    """Of its program."""
+    tree: ProgramTree
+
+
 class ExportDescription(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
 ):
@@ -48,6 +61,7 @@ class ExportDescription(
     architecture: str = msgspec.field(default_factory=lambda: ARCHITECTURE)
     parts: dict[str, Part]
     root_extents: tuple[Extent, ...] = ()
+    qemu: ExportedQemu | None = None
 
     def to_json(self) -> bytes:
         """Return the text of it."""
@@ -99,3 +113,5 @@ def _require_sense(description: ExportDescription) -> None:
         if extent.start_bytes < end_bytes or not extent.length_bytes:
             raise InputError(f"is damaged (the root disk's data at {extent.start_bytes})")
         end_bytes = extent.start_bytes + extent.length_bytes
+    if description.qemu is not None:
+        check_tree(description.qemu.tree)

@@ -6,14 +6,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from freezingtime.errors import InputError
 from freezingtime.host.replaced_file import replaced
 from freezingtime.images.check import is_sound
 from freezingtime.images.debian.packages import Progress
-from freezingtime.images.exported.description import Extent
+from freezingtime.images.exported.description import QEMU_PART, ExportedQemu, Extent
 from freezingtime.images.exported.parts import PartsWriter
+from freezingtime.images.exported.tree import read_tree, tree_content
 from freezingtime.images.guest_image import GuestImage
 from freezingtime.images.sparse_file import data_blocks
 
@@ -23,8 +24,19 @@ _BLOCK_BYTES = 1 << 16
 _ZEROS = bytes(_BLOCK_BYTES)
 
 
-def export_image(image: GuestImage, target: Path, progress: Progress) -> None:
-    """Write an image to the file ``target``, which appears when it is whole.
+class QemuToExport(NamedTuple):
+    """A QEMU that was fetched into the cache."""
+
+    suite: str
+    root: Path
+    sha256: str
+    """Of its program."""
+
+
+def export_image(
+    image: GuestImage, target: Path, progress: Progress, qemu: QemuToExport | None = None
+) -> None:
+    """Write an image, and maybe a QEMU, to the file ``target``, which appears when it is whole.
 
     Equal images give equal bytes.
 
@@ -38,7 +50,7 @@ def export_image(image: GuestImage, target: Path, progress: Progress) -> None:
         raise InputError(f"image export {image.name}: the image is damaged; build it anew")
     try:
         with replaced(target) as file:
-            _write(image, file, progress)
+            _write(image, qemu, file, progress)
     except OSError as error:
         if error.filename is not None and Path(error.filename).is_relative_to(image.directory):
             raise InputError(
@@ -49,7 +61,9 @@ def export_image(image: GuestImage, target: Path, progress: Progress) -> None:
         ) from error
 
 
-def _write(image: GuestImage, file: BinaryIO, progress: Progress) -> None:
+def _write(
+    image: GuestImage, qemu: QemuToExport | None, file: BinaryIO, progress: Progress
+) -> None:
     parts = PartsWriter(file)
     extents: tuple[Extent, ...] = ()
     progress("write the image", 0, 1)
@@ -58,7 +72,13 @@ def _write(image: GuestImage, file: BinaryIO, progress: Progress) -> None:
     if image.root_path is not None:
         extents = tuple(_extents(image.root_path))
         parts.add(image.root_path.name, _data(image.root_path, extents, progress))
-    parts.close(extents)
+    described = None
+    if qemu is not None:
+        progress("write its QEMU", 0, 1)
+        tree = read_tree(qemu.root)
+        parts.add(QEMU_PART, tree_content(qemu.root, tree))
+        described = ExportedQemu(suite=qemu.suite, sha256=qemu.sha256, tree=tree)
+    parts.close(extents, described)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ from freezingtime.host.foreign_tar import read_members
 from freezingtime.images.exported.description import (
     FRAME_BYTES,
     ExportDescription,
+    ExportedQemu,
     Extent,
     Part,
     parse_description,
@@ -59,10 +60,10 @@ class PartsWriter:
         self._finish(header_bytes, name + _SUFFIX, sum(frames_bytes))
         self._parts[name] = Part(size_bytes, digest.hexdigest(), tuple(frames_bytes))
 
-    def close(self, root_extents: tuple[Extent, ...]) -> None:
+    def close(self, root_extents: tuple[Extent, ...], qemu: ExportedQemu | None) -> None:
         """Write the description and the archive's end; OSError if there is no room for it."""
         description = ExportDescription(
-            freezingtime=RELEASE, parts=self._parts, root_extents=root_extents
+            freezingtime=RELEASE, parts=self._parts, root_extents=root_extents, qemu=qemu
         )
         header_bytes, text = self._file.tell(), description.to_json()
         self._file.write(bytes(tarfile.BLOCKSIZE) + text)

@@ -19,7 +19,9 @@ import msgspec
 from freezingtime.errors import InputError, RunError
 from freezingtime.images.check import seal_image
 from freezingtime.images.debian.packages import Progress
+from freezingtime.images.exported.description import ExportedQemu
 from freezingtime.images.exported.parts import PartsReader
+from freezingtime.images.exported.qemu import needs_exported_qemu, unpack_exported_qemu
 from freezingtime.images.guest_image import (
     MINI,
     GuestImage,
@@ -37,6 +39,7 @@ from freezingtime.store.cache import (
     require_writable_cache,
     unfinished_directory,
 )
+from freezingtime.vm.qemu.program import debian_directory
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
 _MANIFEST_BYTES_MAX = 16 << 20
@@ -69,12 +72,14 @@ def import_exported(path: Path, name: str | None, progress: Progress) -> Restore
     with _about(path), PartsReader(path) as parts:
         manifest = _read_manifest(parts, name)
         with exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)):
-            if (existing := _existing(manifest)) is not None:
-                return Restored(existing, was_there=True)
+            existing = _existing(manifest)
+            qemu = parts.description.qemu
+            if qemu is not None and not needs_exported_qemu(qemu):
+                qemu = None
             try:
                 _require_room(parts)
-                with unfinished_directory(images_directory()) as building:
-                    return Restored(_restore(parts, manifest, building, progress), was_there=False)
+                image = _restore(parts, manifest, existing, qemu, progress)
+                return Restored(image, was_there=existing is not None)
             except OSError as error:
                 raise RunError(
                     f"cannot store the guest image in {images_directory()} ({error}): "
@@ -175,11 +180,30 @@ def _mib(size_bytes: int) -> str:
 
 
 def _restore(
-    parts: PartsReader, manifest: Manifest, building: Path, progress: Progress
+    parts: PartsReader,
+    manifest: Manifest,
+    existing: GuestImage | None,
+    qemu: ExportedQemu | None,
+    progress: Progress,
 ) -> GuestImage:
-    directory = building / "image"
-    directory.mkdir()
-    image = GuestImage(directory, manifest)
+    """Take in the image unless it is there, and a QEMU: neither, if one of them is damaged."""
+    with contextlib.ExitStack() as unfinished:
+        if existing is None:
+            building = unfinished.enter_context(unfinished_directory(images_directory()))
+            _unpack(parts, GuestImage(building, manifest), progress)
+        if qemu is not None:
+            place = debian_directory(qemu.suite)
+            root = unfinished.enter_context(unfinished_directory(place.parent))
+            unpack_exported_qemu(parts, qemu, root, progress)
+            publish(root, place)
+        if existing is None:
+            existing = GuestImage(image_directory(manifest), manifest)
+            publish(building, existing.directory)
+    return existing
+
+
+def _unpack(parts: PartsReader, image: GuestImage, progress: Progress) -> None:
+    manifest = image.manifest
     progress("take in the image", 0, 1)
     for path in (image.kernel_path, image.initrd_path):
         with path.open("wb") as file:
@@ -187,13 +211,10 @@ def _restore(
     if image.root_path is not None and manifest.root is not None:
         _write_root(parts, image.root_path, manifest.root.size_bytes, progress)
     progress("check the image", 0, 1)
-    if content_id(directory, manifest.append, image.root_path) != manifest.image_id:
+    if content_id(image.directory, manifest.append, image.root_path) != manifest.image_id:
         raise InputError(f"is damaged: its content is not that of {manifest.image_id[:12]}")
     image.manifest_path.write_text(manifest.to_json(), encoding="utf-8")
     seal_image(image)
-    final = image_directory(manifest)
-    publish(directory, final)
-    return GuestImage(final, manifest)
 
 
 def _write_root(parts: PartsReader, path: Path, size_bytes: int, progress: Progress) -> None:

@@ -58,3 +58,17 @@ def flip_bit(path: Path, offset_bytes: int) -> None:
         (byte,) = file.read(1)
         file.seek(offset_bytes)
         file.write(bytes([byte ^ 1]))
+
+
+def make_qemu(root: Path) -> Path:
+    """A directory that passes for an unpacked QEMU as long as nobody starts it."""
+    for name, content in (
+        ("usr/bin/qemu-system-x86_64", b"program" * 999),
+        ("lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", b"loader"),
+        ("usr/share/qemu/bios.bin", bytes(5 << 20)),
+    ):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_bytes(content)
+    (root / "usr/bin/qemu-system-x86_64").chmod(0o755)
+    (root / "usr/share/seabios").symlink_to("qemu")
+    return root
