@@ -11,6 +11,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,31 +112,61 @@ def _word(good: bool) -> str:
     return "yes" if good else "NO"
 
 
+class Tried(NamedTuple):
+    """How a suite's QEMU did."""
+
+    suite: str
+    row: Row | None
+    """None: it could not be had, or would not do."""
+    tests: str
+    """Last line of the tests, or what was wrong."""
+
+    @property
+    def good(self) -> bool:
+        failed = "failed" in self.tests or "error" in self.tests
+        return self.row is not None and self.row.on_time and self.row.same and not failed
+
+    def cells(self, reference: Row) -> Iterator[str]:
+        """Cells of the table; ``reference`` is what the figure is compared with."""
+        yield self.suite
+        if self.row is not None:
+            yield from (self.row.version, self.row.kernel)
+            yield from (_word(self.row.on_time), _word(self.row.same))
+            yield format_time_ns(round(self.row.mean_ns))
+            yield f"{self.row.mean_ns - reference.mean_ns:+.2f} ns"
+        else:
+            yield from ["-"] * 6
+        yield self.tests
+
+
+def _try(suite: str, *, with_tests: bool) -> Tried:
+    """Try one suite's QEMU; the others are tried whatever comes of it."""
+    try:
+        root = unpacked_qemu(suite)
+        row = measure(root)
+    except (FreezingTimeError, QemuUnavailableError) as error:
+        return Tried(suite, None, f"error: {error}")
+    return Tried(suite, row, _test(root) if with_tests else "not run")
+
+
 def main() -> int:
     """Test the QEMUs of the suites that are named, or of all; 1 if one does not do."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("suite", nargs="*", default=SUITES, help=", ".join(SUITES))
     parser.add_argument("--no-tests", action="store_true", help="only the table")
     arguments = parser.parse_args()
-    table = rich.table.Table("suite", "QEMU", "guest", "on time", "same", "mean", "to 7.2", "tests")
-    reference_ns: float | None = None
-    status = 0
+    tried: list[Tried] = []
     for suite in arguments.suite:
-        root = unpacked_qemu(suite)
-        row = measure(root)
-        reference_ns = row.mean_ns if reference_ns is None else reference_ns
-        tested = "not run" if arguments.no_tests else _test(root)
-        good = row.on_time and row.same and "failed" not in tested and "error" not in tested
-        status |= not good
-        print(f"{suite}: {row._asdict()}, tests: {tested}", flush=True)
-        table.add_row(
-            *(suite, row.version, row.kernel, _word(row.on_time), _word(row.same)),
-            format_time_ns(round(row.mean_ns)),
-            f"{row.mean_ns - reference_ns:+.2f} ns",
-            tested,
-        )
-    rich.console.Console(width=160).print(table)
-    return status
+        tried.append(_try(suite, with_tests=not arguments.no_tests))
+        print(f"{suite}: {tried[-1].row}, tests: {tried[-1].tests}", flush=True)
+    reference = next((each.row for each in tried if each.row is not None), None)
+    if reference is not None:
+        columns = ("suite", "QEMU", "guest", "on time", "same", "mean")
+        table = rich.table.Table(*columns, f"to {reference.version}", "tests")
+        for each in tried:
+            table.add_row(*each.cells(reference))
+        rich.console.Console(width=160).print(table)
+    return 0 if all(each.good for each in tried) else 1
 
 
 if __name__ == "__main__":
