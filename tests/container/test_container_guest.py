@@ -242,6 +242,7 @@ TRANSACTIONS = 100
 
 @pytest.mark.guest
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_postgresql_of_a_debian_image(tmp_path: Path) -> None:
     """A saved image with an entrypoint that makes the database on a volume, on two devices.
 
