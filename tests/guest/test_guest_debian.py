@@ -115,7 +115,7 @@ def test_disks_are_mounted_with_what_the_image_has_there() -> None:
     """Before the job, as in the mini guest; content and owner are those of the directory."""
     place, new = "/var/lib/postgresql", "/srv/new/place"
     script = (
-        f"findmnt -n -o SOURCE,FSTYPE,TARGET {place}; findmnt -n -o SOURCE,FSTYPE,TARGET {new}; "
+        f"findmnt -rn -o SOURCE,FSTYPE,TARGET {place}; findmnt -rn -o SOURCE,FSTYPE,TARGET {new}; "
         f"stat -c '%U %a' {place} {place}/15/main {new}; ls -A {place} {new}; "
         f"dd if=/dev/zero of={place}/x bs=4k count=50 oflag=dsync 2>&1"
     )

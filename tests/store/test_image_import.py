@@ -236,7 +236,7 @@ class TestKernelOnTheDisk:
 
 #: A directory whose owner and permissions a disk takes on, and what is seen there.
 MOUNT_POINT = "/var/local"
-MOUNTED = f"findmnt -n -o SOURCE,FSTYPE {MOUNT_POINT}; stat -c '%U:%G %a' {MOUNT_POINT}"
+MOUNTED = f"findmnt -rn -o SOURCE,FSTYPE {MOUNT_POINT}; stat -c '%U:%G %a' {MOUNT_POINT}"
 
 
 def require_mounted(ran: GuestRun) -> None:
