@@ -11,8 +11,9 @@ RUN_PACKAGES := qemu-system-x86 fio gcc libc6-dev python3-venv python3-dev
 TEST_PACKAGES := mmdebstrap qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-dev util-linux strace file cpio lowdown groff-base
 # What `make paper` needs on top: the Debian guest, and what we are compared with.
 PAPER_PACKAGES := mmdebstrap e2fsprogs nbdkit
-# What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk.
-TEST_ALL_PACKAGES := chromium fdisk
+# What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk, and what
+# runs a container image without a daemon.
+TEST_ALL_PACKAGES := chromium fdisk umoci crun
 AGENT_DIR := src/freezingtime/clock/agent
 AGENT := $(sort $(shell find $(AGENT_DIR) -name "*.[ch]"))
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
@@ -23,20 +24,22 @@ PARALLEL := -n auto --dist loadfile
 # The oldest C library that the wheel's agent is for, whatever this machine has: ziglang has them all.
 GLIBC := 2.17
 MANYLINUX := manylinux_$(subst .,_,$(GLIBC))_x86_64
+WHEEL_TOOLS := auditwheel build ziglang
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test test-all test-qemus same-figures cases schema docs man bench paper wheel lint format clean
+.PHONY: help setup setup-test demo check test test-all test-qemus test-installs same-figures cases schema docs man bench paper wheel container lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 # apt-get runs only if something is missing: no root is needed on a machine that has it all.
-.PHONY: packages-run packages-test packages-test-all packages-paper
+.PHONY: packages-run packages-test packages-test-all packages-paper packages-container
 packages-run: PACKAGES = $(RUN_PACKAGES)
 packages-test: PACKAGES = $(RUN_PACKAGES) $(TEST_PACKAGES)
 packages-test-all: PACKAGES = $(RUN_PACKAGES) $(TEST_PACKAGES) $(TEST_ALL_PACKAGES)
 packages-paper: PACKAGES = $(RUN_PACKAGES) $(PAPER_PACKAGES)
-packages-run packages-test packages-test-all packages-paper:
+packages-container: PACKAGES = mmdebstrap python3-venv
+packages-run packages-test packages-test-all packages-paper packages-container:
 	@missing="$$(for p in $(PACKAGES); do \
 	    dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done)"; \
 	if [ -n "$$missing" ]; then \
@@ -54,8 +57,9 @@ $(VENV)/test.stamp: $(VENV)/run.stamp | packages-test
 	@$(BIN)/pip install -q -e '.[dev,docs]'
 	@touch $@
 
-$(VENV)/dist.stamp: $(VENV)/run.stamp
-	@$(BIN)/pip install -q -e '.[dist]'
+$(VENV)/wheel.stamp: Makefile
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install -q $(WHEEL_TOOLS)
 	@touch $@
 
 setup: packages-run $(VENV)/run.stamp ## what a run needs, and the freezingtime command in .venv/bin
@@ -79,6 +83,9 @@ test-qemus: setup-test ## many of the tests with each QEMU of Debian's, and a ta
 same-figures: setup-test ## the demonstration in bare Debian 12 and 13, and without apt and dpkg: the same figures
 	$(BIN)/python -m tests.support.same_figures
 
+test-installs: packages-test-all setup-test ## the wheel, the source archive and the container image where nothing else is
+	REQUIRE_TOOLS=1 $(BIN)/python -m pytest -v -s tests/install
+
 cases: setup-test ## small files that were read wrongly once: each gives what it must
 	$(BIN)/python -m pytest -v tests/trace/test_cases.py
 
@@ -101,7 +108,7 @@ bench: setup ## what exactness costs, how fast a run starts, what a snapshot cos
 	$(BIN)/python bench/models.py
 
 # pip takes the first wheel on Linux on x86-64, and the other one elsewhere: there no guest can run.
-wheel: setup $(VENV)/dist.stamp ## the source archive, and the wheels with the agent and without, in dist/
+wheel: $(VENV)/wheel.stamp ## the source archive, and the wheels with the agent and without, in dist/
 	rm -rf dist
 	CC="$(abspath $(BIN))/python -m ziglang cc -target x86_64-linux-gnu.$(GLIBC)" \
 	    $(BIN)/python -m build -C--build-option=--plat-name=$(MANYLINUX)
@@ -109,25 +116,29 @@ wheel: setup $(VENV)/dist.stamp ## the source archive, and the wheels with the a
 	$(BIN)/auditwheel show dist/*-$(MANYLINUX).whl
 	ls -l dist
 
+container: packages-container wheel ## a container image of the wheel, as an OCI archive in dist/, without a registry
+	$(BIN)/python -m container
+
 SCALE ?= 1
 paper: setup packages-paper ## the paper's experiments beside its figures; SCALE=1
 	@$(BIN)/python -m experiments.paper --scale $(SCALE)
 
 lint: setup-test ## style, types, the dependency rule, the agent under two compilers
-	$(BIN)/ruff check src tests bench demo examples experiments website setup.py
-	$(BIN)/ruff format --check src tests bench demo examples experiments website setup.py
+	$(BIN)/ruff check src tests bench demo examples experiments website container setup.py
+	$(BIN)/ruff format --check src tests bench demo examples experiments website container setup.py
 	$(BIN)/mypy
 	$(BIN)/mypy bench/*.py demo/*.py
 	$(BIN)/mypy -p examples
 	$(BIN)/mypy -p experiments
 	$(BIN)/mypy -p website
+	$(BIN)/mypy -p container
 	$(BIN)/lint-imports --no-logo
 	for cc in gcc clang; do $$cc $(CFLAGS_STRICT) -I$(AGENT_DIR) -shared -o /dev/null $(filter %.c,$(AGENT)) -ldl -lpthread || exit 1; done
 	clang-format --dry-run -Werror $(AGENT)
 
 format: setup-test ## put the code into its canonical form
-	$(BIN)/ruff check --fix src tests bench demo examples experiments website setup.py
-	$(BIN)/ruff format src tests bench demo examples experiments website setup.py
+	$(BIN)/ruff check --fix src tests bench demo examples experiments website container setup.py
+	$(BIN)/ruff format src tests bench demo examples experiments website container setup.py
 	clang-format -i $(AGENT)
 
 clean: ## remove what the build made (not the cache)

@@ -16,7 +16,7 @@ import yaml
 from tests.conftest import require_tool
 from tests.support.doclib import ROOT
 
-_SOURCES = ("src", "tests", "bench", "demo", "examples", "experiments", "website")
+_SOURCES = ("src", "tests", "bench", "container", "demo", "examples", "experiments", "website")
 _LICENCE = "SPDX-License-Identifier: GPL-2.0-or-later"
 
 

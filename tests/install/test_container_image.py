@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The container image runs guests: as its user, without capabilities, network, KVM or a daemon."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from container.oci_archive import write_oci_archive
+
+from tests.conftest import require_root, require_tool
+from tests.support.doclib import ROOT
+
+_RUN = ("run", "--disk", "constant:100us", "--", "dd", "if=/dev/vda", "of=/dev/null", "bs=4k")
+
+
+def unpacked(archive: Path, directory: Path) -> Path:
+    """A bundle for an OCI runtime, unpacked by a program that is not ours."""
+    layout, bundle = directory / "layout", directory / "bundle"
+    layout.mkdir()
+    subprocess.run(["tar", "-xf", archive, "-C", layout], check=True)
+    image = f"{layout}:latest"
+    subprocess.run(["umoci", "unpack", "--image", image, bundle], check=True, capture_output=True)
+    return bundle
+
+
+class Container:
+    """An image's bundle, whose settings are the image's but for the arguments."""
+
+    def __init__(self, bundle: Path) -> None:
+        self.bundle = bundle
+        self._settings = json.loads((bundle / "config.json").read_text())
+        self._count = 0
+
+    @property
+    def process(self) -> dict[str, object]:
+        return dict(self._settings["process"])
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the image's entrypoint with other arguments, and no privileges at all."""
+        settings = json.loads(json.dumps(self._settings))
+        process = settings["process"]
+        entrypoint = process["args"][:1]
+        process |= {"terminal": False, "capabilities": {}, "noNewPrivileges": True}
+        process["args"] = [*entrypoint, *arguments]
+        (self.bundle / "config.json").write_text(json.dumps(settings))
+        self._count += 1
+        name = f"{self.bundle.parent.name}-{self._count}"
+        crun = ["crun", "--cgroup-manager=disabled", f"--root={self.bundle}/state", "run"]
+        return subprocess.run(
+            [*crun, f"--bundle={self.bundle}", name],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Container:
+    """The image that ``make container`` makes."""
+    require_root()
+    for tool in ("make", "mmdebstrap", "umoci", "crun"):
+        require_tool(tool)
+    made = subprocess.run(
+        ["make", "-C", str(ROOT), "container", f"VENV={sys.prefix}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    print(made.stdout.splitlines()[-2])
+    (archive,) = (ROOT / "dist").glob("*-oci.tar")
+    return Container(unpacked(archive, tmp_path_factory.mktemp("image")))
+
+
+@pytest.mark.slow
+@pytest.mark.guest
+def test_the_first_run_is_ready_at_once_and_exact(container: Container) -> None:
+    assert container.process["user"]["uid"] == 1000  # type: ignore[index]
+    start_s = time.monotonic()
+    ran = container.run(*_RUN, "count=1000")
+    print(f"{time.monotonic() - start_s:.1f} s: {ran.stderr}")
+    assert ran.returncode == 0, ran.stderr
+    assert "exact: 1003 of 1003 requests on time" in ran.stderr
+    # Neither fetched, nor built, nor booted:
+    assert not any(word in ran.stderr for word in ("fetch", "build", "unpack", "boot"))
+    assert ran.stdout == ""
+
+
+@pytest.mark.slow
+def test_what_needs_no_guest_works_in_it(container: Container) -> None:
+    replay = "replay --workload randread,bs=4k,qd=4,count=2k --device aws-gp3 --json --quiet"
+    replayed = container.run(*replay.split())
+    assert replayed.returncode == 0, replayed.stderr
+    assert json.loads(replayed.stdout)["devices"][0]["summaries"][0]["count"] == 2000
+
+
+@pytest.mark.slow
+def test_an_archive_is_what_others_read(tmp_path: Path) -> None:
+    """Its layer, its settings, and no more."""
+    for tool in ("umoci", "tar"):
+        require_tool(tool)
+    require_root()
+    root, layer, archive = tmp_path / "root", tmp_path / "root.tar", tmp_path / "image.tar"
+    (root / "srv").mkdir(parents=True)
+    (root / "srv" / "file").write_text("content")
+    subprocess.run(["tar", "-cf", layer, "-C", root, "."], check=True)
+    settings = {"User": "1000:1000", "Env": ["A=b"], "Entrypoint": ["/srv/file"], "Cmd": ["c"]}
+    write_oci_archive(layer, archive, settings, "latest", "2026-01-01T00:00:00+00:00")
+    bundle = unpacked(archive, tmp_path)
+    assert (bundle / "rootfs" / "srv" / "file").read_text() == "content"
+    process = json.loads((bundle / "config.json").read_text())["process"]
+    assert process["args"] == ["/srv/file", "c"]
+    assert "A=b" in process["env"]
+    assert process["user"]["uid"] == 1000
+    assert sorted(path.name for path in tmp_path.glob("image*")) == ["image.tar"]
