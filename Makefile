@@ -1,4 +1,4 @@
-# Everything from a fresh Debian 12 machine: `make demo` and `make test` install what they
+# Everything from a fresh Debian 12 or 13: `make demo` and `make test` install what they
 # need, as root or with sudo, into the system (apt) and into .venv (pip).
 
 VENV ?= .venv
@@ -81,7 +81,7 @@ test-qemus: setup-test ## many of the tests with each QEMU of Debian's, and a ta
 	$(BIN)/python -m tests.support.qemulib $(SUITES)
 
 same-figures: setup-test ## the demonstration in bare Debian 12 and 13, and without apt and dpkg: the same figures
-	$(BIN)/python -m tests.support.same_figures
+	$(BIN)/python -m tests.install.same_figures
 
 test-installs: packages-test-all setup-test ## the wheel, the source archive and the container image where nothing else is
 	REQUIRE_TOOLS=1 $(BIN)/python -m pytest -v -s tests/install

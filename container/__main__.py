@@ -39,7 +39,7 @@ def main() -> int:
         root = Path(scratch, "root.tar")
         _make_root(lines, wheel, root)
         created = datetime.fromtimestamp(root.stat().st_mtime, UTC).isoformat(timespec="seconds")
-        write_oci_archive(root, out, run_settings(lines), "latest", created)
+        write_oci_archive(root, out, run_settings(lines), "freezingtime:latest", created)
     print(f"{out.relative_to(_ROOT)}: {out.stat().st_size / 1e6:.0f} MB")
     print(f"podman load -i {out.relative_to(_ROOT)}, or skopeo copy oci-archive:... to a registry")
     return 0

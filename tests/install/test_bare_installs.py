@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import require_tool
+from tests.install.roots import OpenRoot, debian_root
 from tests.support.doclib import ROOT
-from tests.support.roots import OpenRoot, debian_root
 
 pytestmark = pytest.mark.slow
 

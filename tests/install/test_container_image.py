@@ -23,7 +23,7 @@ def unpacked(archive: Path, directory: Path) -> Path:
     layout, bundle = directory / "layout", directory / "bundle"
     layout.mkdir()
     subprocess.run(["tar", "-xf", archive, "-C", layout], check=True)
-    image = f"{layout}:latest"
+    image = f"{layout}:freezingtime:latest"
     subprocess.run(["umoci", "unpack", "--image", image, bundle], check=True, capture_output=True)
     return bundle
 
@@ -112,7 +112,7 @@ def test_an_archive_is_what_others_read(tmp_path: Path) -> None:
     (root / "srv" / "file").write_text("content")
     subprocess.run(["tar", "-cf", layer, "-C", root, "."], check=True)
     settings = {"User": "1000:1000", "Env": ["A=b"], "Entrypoint": ["/srv/file"], "Cmd": ["c"]}
-    write_oci_archive(layer, archive, settings, "latest", "2026-01-01T00:00:00+00:00")
+    write_oci_archive(layer, archive, settings, "freezingtime:latest", "2026-01-01T00:00:00+00:00")
     bundle = unpacked(archive, tmp_path)
     assert (bundle / "rootfs" / "srv" / "file").read_text() == "content"
     process = json.loads((bundle / "config.json").read_text())["process"]

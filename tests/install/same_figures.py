@@ -17,7 +17,7 @@ from typing import NamedTuple
 import rich.console
 import rich.table
 
-from tests.support.roots import OpenRoot, debian_root
+from tests.install.roots import OpenRoot, debian_root
 
 _REPOSITORY = Path(__file__).parents[2]
 _PACKAGES = ("python3", "python3-venv", "ca-certificates")
