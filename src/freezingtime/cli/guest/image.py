@@ -12,7 +12,7 @@ from freezingtime.cli.options import group_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.skipped import print_skipped
 from freezingtime.errors import InputError
-from freezingtime.host.foreign_text import show
+from freezingtime.host.foreign_text import say, show
 from freezingtime.images.build import build_debian_image, build_mini_image
 from freezingtime.images.debian.image import FILE_SYSTEMS, DebianPlan
 from freezingtime.images.debian.suite import DEFAULT_SUITE, Suite
@@ -156,6 +156,14 @@ def import_command(
     append: Annotated[
         str, Option("ARGUMENTS", "What the kernel is to be told, such as `root=/dev/sdb1`.")
     ] = "",
+    with_qemu: Annotated[
+        bool,
+        Option(
+            "",
+            "Take in the QEMU of an exported file, too. It is a program that runs on this host: "
+            "only if you trust who wrote the file.",
+        ),
+    ] = False,
     *,
     options: Annotated[RunOptions, Only(["allow_backing"])],
 ) -> int:
@@ -172,13 +180,14 @@ def import_command(
         _refuse_system_options(source, kernel, initrd, append, options.allow_backing)
         name = None if name is None else _name(f"--name {name}", name)
         with StepLines() as steps:
-            restored = import_exported(Path(source), name, steps)
+            restored = import_exported(Path(source), name, steps, with_qemu=with_qemu)
+        if restored.left_out_qemu:
+            say(f"left out the QEMU in {source}; --with-qemu takes it in, if you trust that file")
         _show_image(restored.image, "is already there" if restored.was_there else "")
         return 0
-    if name is not None:
-        raise InputError(
-            f"--name {name}: is for an exported image; write the name before --root-disk"
-        )
+    for option, is_given in ((f"--name {name}", name), ("--with-qemu", with_qemu)):
+        if is_given:
+            raise InputError(f"{option}: is for an exported image; leave it out with --root-disk")
     plan = ImportPlan(
         root_disk, kernel, initrd, append, allow_backing=tuple(map(Path, options.allow_backing))
     )

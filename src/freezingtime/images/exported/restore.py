@@ -56,12 +56,18 @@ class Restored:
 
     image: GuestImage
     was_there: bool
+    left_out_qemu: bool
+    """The file has a QEMU, which was not asked for."""
 
 
-def import_exported(path: Path, name: str | None, progress: Progress) -> Restored:
+def import_exported(
+    path: Path, name: str | None, progress: Progress, *, with_qemu: bool = False
+) -> Restored:
     """Take in the image of a file that ``image export`` has written, whole or not at all.
 
-    ``name`` is what it is to be called; None: what it was.
+    ``name`` is what it is to be called; None: what it was. A guest cannot leave its machine, and
+    its content is checked; a QEMU is a program that runs on this host, so the file's is taken in
+    only ``with_qemu``.
 
     Raises:
         InputError: the file is damaged, or holds what cannot be used here; or another image has
@@ -71,15 +77,19 @@ def import_exported(path: Path, name: str | None, progress: Progress) -> Restore
     require_writable_cache()
     with _about(path), PartsReader(path) as parts:
         manifest = _read_manifest(parts, name)
+        if parts.description.qemu is None and with_qemu:
+            raise InputError("has no QEMU in it; leave out --with-qemu")
         with exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)):
             existing = _existing(manifest)
-            qemu = parts.description.qemu
+            qemu = parts.description.qemu if with_qemu else None
             if qemu is not None and not needs_exported_qemu(qemu):
                 qemu = None
             try:
-                _require_room(parts)
+                if existing is None or qemu is not None:
+                    _require_room(parts)
                 image = _restore(parts, manifest, existing, qemu, progress)
-                return Restored(image, was_there=existing is not None)
+                left_out = parts.description.qemu is not None and not with_qemu
+                return Restored(image, existing is not None, left_out)
             except OSError as error:
                 raise RunError(
                     f"cannot store the guest image in {images_directory()} ({error}): "
@@ -232,7 +242,8 @@ def _write_root(parts: PartsReader, path: Path, size_bytes: int, progress: Progr
                 length_bytes = min(len(block), end_bytes - position_bytes)
                 part, block = block[:length_bytes], block[length_bytes:]
                 if part != _ZEROS[: len(part)]:
-                    os.pwrite(file.fileno(), part, position_bytes)
+                    file.seek(position_bytes)
+                    file.write(part)
                 position_bytes += len(part)
             progress("take in the image", position_bytes >> 20, size_bytes >> 20)
         for _ in blocks:  # the last piece has the digest compared
