@@ -8,7 +8,7 @@
     result = ft.run(disks=[ft.Disk("intel-optane-p5800x-1.6tb")], job="fio ...")
     result.summary
 
-What stands in ``__all__`` is stable; docs/reference/python has them. Nothing of it is imported
+The names in ``__all__`` are stable; docs/reference/python has them. Nothing of it is imported
 before it is used, so that the command line starts no slower.
 """
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Annotations: what a device model knows of a request beside its completion time.
 
-A model says what it knows and leaves the rest :data:`UNKNOWN`; it says it in one place,
+A model sets what it knows and leaves the rest :data:`UNKNOWN`; it does so in one place,
 request by request and in whole traces alike (:mod:`freezingtime.device.annotations.columns` has
-the same fields as an array). The numbers of words stand in records: they keep their meaning.
+the same fields as an array). Records contain the words' numbers, so these keep their meaning.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-#: In a field of which the model says nothing.
+#: Value of a field that the model does not annotate.
 UNKNOWN = -1
 
 
@@ -38,7 +38,7 @@ class HeldBy(IntEnum):
 
     NOTHING = 0
     REQUESTS = 1
-    """Other requests that are served where this one is to be."""
+    """Other requests that are served in its place."""
     PROGRAM = 2
     """A flash program of data that the host wrote."""
     COLLECTION = 3
@@ -83,8 +83,8 @@ class Annotation(NamedTuple):
     channel: int = UNKNOWN
     """The channel of that die."""
     member: int = UNKNOWN
-    """Which member of a composition finished last; what else is said is that member's."""
+    """The member of a composition that finished last; the other fields are that member's."""
 
 
-#: What a device says that says nothing.
+#: Annotation of a device that annotates nothing.
 EMPTY_ANNOTATION = Annotation()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from freezingtime.errors import InputError
 
-#: What is said of a disk that turns, if nothing tells how fast.
+#: Rotation rate of a rotational disk whose speed is unknown.
 USUAL_RPM = 7200
 #: What ATA and SCSI can say of a rotation rate (ACS-4, word 217; SBC-4, VPD page B1h).
 RPM_LEAST, RPM_MOST = 1025, 65534
@@ -78,11 +78,11 @@ class DiskTraits:
 
     @property
     def is_rotational(self) -> bool | None:
-        """Return whether the disk turns; None: nothing is said."""
+        """Return whether the disk is rotational; None: unknown."""
         return None if self.rpm is None else self.rpm > 0
 
 
-#: Of a disk of which nothing is said.
+#: Traits of a disk without a description.
 NO_TRAITS = DiskTraits()
 
 
@@ -95,7 +95,7 @@ class TraitOverrides:
     is_rotational: bool | None = None
 
     def applied_to(self, traits: DiskTraits) -> DiskTraits:
-        """The traits with what is said here.
+        """Return the traits with these overrides.
 
         Raises:
             InputError: they do not go together.

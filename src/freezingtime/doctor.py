@@ -36,7 +36,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; ``cure`` says what to do about it if it is missing."""
+    """Result of one check; ``cure`` says what to do if it failed."""
 
     what: str
     state: State

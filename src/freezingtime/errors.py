@@ -62,7 +62,7 @@ class RunError(FreezingTimeError):
 
 
 class GuestError(RunError):
-    """The guest ended before its job, or could not start it; the console says why."""
+    """The guest ended before its job, or could not start it; the console shows why."""
 
 
 class TimeLimitError(RunError):

@@ -71,5 +71,5 @@ def queues_of(frontend: Frontend, depth: int | None = None, count: int | None = 
     return Queues(depth, count)
 
 
-#: Those of virtio-blk, which is what a disk has unless something else is said.
+#: Those of virtio-blk, the default frontend.
 DEFAULT_QUEUES = queues_of(Frontend.VIRTIO_BLK)

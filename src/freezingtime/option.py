@@ -27,7 +27,7 @@ class Option:
     """Help text and metavar of an option."""
 
     metavar: str
-    """What stands for its value in a help text; empty for a flag."""
+    """Placeholder of its value in a help text; empty for a flag."""
     help: str
     flag: str = ""
     """Its name on the command line, where that is not the field's: ``--from``."""
@@ -41,7 +41,7 @@ class Option:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Argument:
-    """What users are told of an argument, which has no name on the command line."""
+    """Help text and metavar of an argument, which has no name on the command line."""
 
     metavar: str
     help: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Exact quantiles of more values than are to be in memory, in two passes over them.
+"""Exact quantiles of more values than fit in memory, in two passes over them.
 
 The first pass counts the values in buckets, 1024 for each power of two, which tells in which
 bucket each wanted rank is. The second keeps the values of those buckets only, and of them each
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
-# A bucket is what the first bits of a double say: the exponent and ten bits behind it.
+# A bucket is given by the first bits of a double: the exponent and ten more bits.
 _DROPPED_BITS = 52 - 10
 _BUCKET_OF_ONE = 1023 << 10
 _BUCKET_COUNT = (64 << 10) + 2

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from freezingtime.annotation import Annotation
 
-#: Bytes to be read or written, whoever holds them.
+#: Bytes to read or write, whoever owns them.
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
@@ -44,7 +44,7 @@ class Request:
     both are 0 for a flush. ``data`` is set for a write and is exactly
     ``length_bytes`` long. ``fua`` (force unit access) asks that the data be durable
     before completion. ``cookie`` is the client's own label and is opaque. ``annotation`` is
-    what the device says of it, set before it completes; None: nothing.
+    the device's annotation, set before it completes; None: none.
     """
 
     operation: Operation

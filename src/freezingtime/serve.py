@@ -23,7 +23,7 @@ from freezingtime.host.poller import Poller
 from freezingtime.host.required_platform import require_linux
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
-from freezingtime.runs.disks import require_in_place
+from freezingtime.runs.disks import check_displacement
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
@@ -47,7 +47,7 @@ def serve(
     """Serve one disk at a Unix socket until SIGINT or SIGTERM; return what happened.
 
     ``on_ready`` is called once clients may connect, ``on_disconnected`` whenever one has
-    gone, with the reason unless it left in order. What a medium fails is told to the client
+    gone, with the reason unless it left in order. A medium's failure is reported to the client
     that asked, and a client waits for a slow medium as long as it likes. ``out`` is where the
     record goes, if any. Main thread only, for the signals.
 
@@ -93,7 +93,7 @@ def serve(
         with _ending_on_signals(clock.end, emulator.totals):
             on_ready()
             emulator.run()
-        require_in_place(medium, written=spec.writable)
+        check_displacement(medium, written=spec.writable)
         return emulator.totals
 
 
@@ -137,7 +137,7 @@ def _make_way(socket_path: Path) -> None:
 
 
 def _is_dead(socket_path: Path) -> bool:
-    """Whether nobody listens at a socket."""
+    """Return whether no process listens on a socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(_CONNECT_DEADLINE_S)
         try:

@@ -81,7 +81,7 @@ def parse_rate_hz(text: str) -> int:
 
 
 class Limits(NamedTuple):
-    """What an option's value may be."""
+    """Limits of an option's value."""
 
     least: int
     most: int

@@ -195,9 +195,9 @@ def no_file_system(path: Path) -> None:
     ("spoil", "said"),
     [
         (other_cpu, "is an image for linux/arm64"),
-        (cut_short, "or a damaged one"),
+        (cut_short, "or is damaged"),
         (damaged_layer, "is damaged"),
-        (no_file_system, "is no directory"),
+        (no_file_system, "is not a directory"),
     ],
 )
 def test_what_is_refused_leaves_nothing(
@@ -218,11 +218,11 @@ def test_what_is_refused_leaves_nothing(
 
 def test_without_anything_to_start(tmp_path: Path) -> None:
     layout = make_layout(tmp_path / "layout", [layer_of("a")])
-    with pytest.raises(InputError, match="neither an entrypoint nor a command of its own; give a"):
+    with pytest.raises(InputError, match="neither an entrypoint nor a command; give a"):
         make_plan(RunOptions(guest=f"oci:{layout}"), disks=[], script=Command())
     with pytest.raises(InputError, match=r"give one of: a COMMAND behind '--'"):
         make_plan(RunOptions(), disks=[], script=Command())
-    with pytest.raises(InputError, match=r"--kernel: is for a system of your own"):
+    with pytest.raises(InputError, match=r"--kernel: only for your own system"):
         make_plan(RunOptions(guest=f"oci:{layout}", kernel="k"), disks=[], script=Command(("a",)))
 
 

@@ -100,7 +100,7 @@ class TestFound:
         make_layout(layout, [UPPER], name="two")
         assert names_in(plan_of(layout, ":two"), tmp_path) == ["c"]
         assert names_in(plan_of(layout, ":one:v1"), tmp_path) == ["a", "b"]
-        assert "name one behind a colon: docker.io/library/one:v1, two" in refused(layout, tmp_path)
+        assert "name one after a colon: docker.io/library/one:v1, two" in refused(layout, tmp_path)
         assert "holds no image called 'three'" in refused(layout, tmp_path, ":three")
 
     def test_the_platform_of_an_index_in_an_index(self, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ class TestRefused:
             parse_container(f"oci:{tmp_path}/none:tag")
         with pytest.raises(InputError, match="no such file or directory"):
             parse_container("oci:")
-        with pytest.raises(InputError, match="is no directory"):
+        with pytest.raises(InputError, match="is not a directory"):
             parse_container(f"dir:{tmp_path}/none")
         assert parse_container("debian") is None
         assert "neither index.json" in refused(tmp_path, tmp_path)
@@ -167,7 +167,7 @@ class TestRefused:
         for content in (whole[: len(whole) // 2], whole[:3000], b"", b"nothing" * 1000):
             path.write_bytes(content)
             text = refused(path, tmp_path)
-            assert "is no OCI layout and no tar archive, or a damaged one" in text
+            assert "is neither an OCI layout nor a tar archive, or is damaged" in text
         path.write_bytes(gzip.compress(whole))
         assert "is compressed; decompress it first" in refused(path, tmp_path)
 

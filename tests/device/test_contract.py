@@ -115,16 +115,16 @@ class CompletesEarly(Device):
 
 READ = "the read of 4096 bytes at 0"
 BROKEN: dict[type[Device], str] = {
-    Stuck: "has had 100000 events at one instant, which completed nothing; guest time is 200 ns",
+    Stuck: "had 100000 events at one instant that completed nothing; guest time is 200 ns",
     Stutters: f"completed {READ}, which it does not have (any more); guest time is 200 ns",
     Repeats: f"completed {READ}, which it does not have (any more); guest time is 300 ns",
     Invents: "completed the flush, which it does not have (any more); guest time is 200 ns",
     Loses: f"has no next event, and yet 1 of its requests is not completed, the oldest {READ}, "
     "which arrived at 100 ns; guest time is 200 ns",
-    SaysNone: "returned a NoneType from advance(), which is to return a list of requests; "
+    SaysNone: "returned a NoneType from advance(); must be a list of requests; "
     "guest time is 100 ns",
-    OffersText: "has its next event at 'soon', which is no whole number of ns; guest time is 100",
-    OffersFractions: "has its next event at 200.5, which is no whole number of ns; guest time",
+    OffersText: "has its next event at 'soon'; must be a whole number of ns; guest time is 100",
+    OffersFractions: "has its next event at 200.5; must be a whole number of ns; guest time",
     GoesBack: "has its next event at 50 ns, which is past; guest time is 100 ns",
     Never: f"has its next event at {2**63} ns, which no clock can reach; guest time is 100 ns",
     CompletesEarly: "failed in submit() at 100 ns of guest time: KeyError: 'read_ns' "
@@ -233,7 +233,7 @@ def test_events_without_end_that_complete_nothing(monkeypatch: pytest.MonkeyPatc
     idle = GuardedDevice(PutsOff())
     for _ in range(200):
         idle.advance(idle.next_event_ns() or 0)
-    with pytest.raises(RunError, match=r"PutsOff has had 100 events, and still 2 of its requests"):
+    with pytest.raises(RunError, match=r"PutsOff had 100 events, and still 2 of its requests"):
         simulate_open_loop(PutsOff(), trace())
 
 
@@ -260,7 +260,7 @@ def test_serve_ends_with_a_device_that_stands_still(tmp_path: Path) -> None:
     with started(command, path) as server:
         qemu_io(server.uri, "read 0 4k", status=1)
         _, said = server.process.communicate(timeout=_DEADLINE_S)
-    assert "freezingtime: the device of disk1 (Stuck) has had 100000 events at one" in said
+    assert "freezingtime: the device of disk1 (Stuck) had 100000 events at one" in said
     assert "Traceback" not in said
     assert server.process.returncode == 1
     assert not path.exists()

@@ -248,7 +248,7 @@ def test_operations_without_tables_take_no_time() -> None:
 
 QUANTILES_HELP = (
     'disk.toml: table[2].quantiles: must be a list such as [[0.0, "60us"], [0.99, "232us"], '
-    '[1.0, "1ms"]]: probabilities that increase from 0 to 1, times that do not decrease'
+    '[1.0, "1ms"]]: increasing probabilities from 0 to 1, non-decreasing times'
 )
 
 

@@ -51,8 +51,8 @@ def refusal(path: Path) -> str:
     ("content", "said"),
     [
         ("capacity = " + "9" * 5000, "has a number with too many digits"),
-        ("x = " + "[" * 100_000, "has more than 32 tables or lists within each other"),
-        ("x = " + "[" * 40 + "]" * 40, "has more than 32 tables or lists within each other"),
+        ("x = " + "[" * 100_000, "has more than 32 nested tables or lists"),
+        ("x = " + "[" * 40 + "]" * 40, "has more than 32 nested tables or lists"),
         ("[notes]\n" + ".".join("a" * 2000) + " = 1", "has more than 32 tables or lists"),
         ("model = " + "9" * 4000, "model = 99999999"),
         ("#" * (SIZE_MAX_BYTES + 1), "has more than 4MiB; name a readable device description"),
@@ -73,7 +73,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     directory.mkdir()
     for path in (zero, pipe, directory):
-        assert refusal(path) == "is no regular file; name a readable device description"
+        assert refusal(path) == "is not a regular file; name a readable device description"
 
 
 def nested(levels: int, count: int, leaf: dict[str, object]) -> dict[str, object]:
@@ -107,8 +107,8 @@ def test_files_that_name_each_other_are_bounded_too(tmp_path: Path) -> None:
 
 def test_a_file_that_names_code_does_not_run_it(code: Path) -> None:
     assert refusal(code) == (
-        "parameters.member[1].device = 'own.py:Own': is Python code, which would be run; if you "
-        "trust the file and the code, say so with --allow-code"
+        "parameters.member[1].device = 'own.py:Own': is Python code; if you "
+        "trust the file and the code, allow it with --allow-code"
     )
     with pytest.raises(InputError, match="is Python code"):
         describe(str(code)).traits()
@@ -133,7 +133,7 @@ def test_the_option(freezingtime: RunProgram, code: Path) -> None:
     trace.write_text("arrival_ns,operation,offset_bytes,length_bytes\n0,read,0,4096\n")
     refused = freezingtime("replay", trace, "--device", code)
     assert refused.returncode == 2
-    assert refused.stderr.endswith("say so with --allow-code\n")
+    assert refused.stderr.endswith("allow it with --allow-code\n")
     assert not (code.parent / "ran").exists()
     allowed = freezingtime("replay", trace, "--device", code, "--allow-code")
     assert allowed.returncode == 0, allowed.stderr
@@ -144,7 +144,7 @@ def test_the_option(freezingtime: RunProgram, code: Path) -> None:
     ("text", "said"),
     [
         ("1 / 0", "cannot load {path}: ZeroDivisionError: division by zero"),
-        ("def X(seed): raise KeyError('a')", "cannot be made with a seed: KeyError: 'a'"),
+        ("def X(seed): raise KeyError('a')", "cannot be constructed with a seed: KeyError: 'a'"),
     ],
 )
 def test_own_code_that_fails(tmp_path: Path, text: str, said: str) -> None:

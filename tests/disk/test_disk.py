@@ -333,5 +333,5 @@ def test_least_capacity_in_the_message_is_the_least() -> None:
 
 
 def test_a_disk_is_not_larger_than_its_drive() -> None:
-    with pytest.raises(ValueError, match="the drive has only 4000000000000"):
+    with pytest.raises(ValueError, match="larger than the drive, which has 4000000000000"):
         DiskDevice(drive(), seed=1, size_bytes=4 * 10**12 + 4096)

@@ -16,7 +16,7 @@ from freezingtime.disk.spec import parse_disk
 from freezingtime.disk_traits import NO_TRAITS, DiskTraits, TraitOverrides, traits_from
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
-from freezingtime.runs.saving import like_saved
+from freezingtime.runs.saving import matching_saved
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.store.saved_machine import MachineDescription, SavedDisk, SavedMachine
 from tests.conftest import RunProgram
@@ -276,12 +276,12 @@ def saved(tmp_path: Path) -> SavedMachine:
 
 def test_a_saved_machine_goes_on_with_the_disk_that_its_guest_knows(saved: SavedMachine) -> None:
     """Also on a device of which another disk would be made."""
-    (spec,) = like_saved([parse_disk(SSD)], saved)
+    (spec,) = matching_saved([parse_disk(SSD)], saved)
     assert spec.traits == saved.description.disks[0].traits
-    (spec,) = like_saved([parse_disk(f"{HARD_DISK},rotational=yes,name=disk1")], saved)
+    (spec,) = matching_saved([parse_disk(f"{HARD_DISK},rotational=yes,name=disk1")], saved)
     assert spec.traits.rpm == 7200
-    with pytest.raises(InputError, match=r"the disk is known to the guest as it was saved; leave"):
-        like_saved([parse_disk(f"{HARD_DISK},block-size=4KiB")], saved)
+    with pytest.raises(InputError, match=r"the disk has the block sizes it was saved with; leave"):
+        matching_saved([parse_disk(f"{HARD_DISK},block-size=4KiB")], saved)
 
 
 def test_a_saved_machine_with_impossible_traits_is_damaged(saved: SavedMachine) -> None:

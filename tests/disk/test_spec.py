@@ -212,7 +212,7 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
             "constant:read=1us,read=2us",
             "read=2us: read= stands twice; keep one of them",
         ),
-        ("constant:1us,size=1G,size=1G", "size=1G: size= stands twice; keep one of them"),
+        ("constant:1us,size=1G,size=1G", "size=1G: size= is given twice; keep one of them"),
         ("constant:1us,fs=ext4", "fs=ext4: is for a disk that is mounted; add mount=PATH"),
         (
             "constant:1us,mount=/a,fs=ntfs",
@@ -245,7 +245,7 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
             "delay=2ms..1ms: the longest delay is below the shortest; write MIN..MAX",
         ),
         ("constant:1us,delay=1ms..", f"delay=1ms..: bad time '': {TIMES}"),
-        ("constant:1us,direct=yes", "direct=yes: is for files; add medium=file:PATH"),
+        ("constant:1us,direct=yes", "direct=yes: only for files; add medium=file:PATH"),
         (
             "constant:1us,name=a b",
             "name=a b: write up to 63 letters, digits, '.', '_' or '-', such as data-1",

@@ -210,7 +210,7 @@ def test_another_seed_gives_another_steady_state() -> None:
 
 def test_requests_outside_the_ssd_are_refused() -> None:
     ssd = small_device("plain", "fresh")
-    with pytest.raises(ValueError, match=r"^a request for bytes 61440 to 69632 of an SSD that has"):
+    with pytest.raises(ValueError, match=r"^a request for bytes 61440 to 69632 of an SSD with"):
         ssd.submit(write(61440, 8192), 0)
     with pytest.raises(ValueError, match=r"^offsets must be inside the SSD's 65536 bytes$"):
         ssd.complete_all([0], [Operation.READ], [65536], [512])

@@ -151,7 +151,7 @@ POINTER_LINE = (
         ),
         (
             [(0, 192 * KIB), (192 * KIB, 4096)],
-            "zone 0 refuses a write of 4096 bytes at 196608: it goes beyond what the zone holds, "
+            "zone 0 refuses a write of 4096 bytes at 196608: it exceeds the zone's capacity, "
             "which ends at 196608",
         ),
         (
@@ -361,11 +361,11 @@ def test_what_the_device_refuses_is_not_predicted(description: Path) -> None:
 def test_disks_that_are_not_made_of_zones_are_refused() -> None:
     with pytest.raises(InputError, match=r"^a disk of 1100000 bytes does not consist of zones of"):
         zoned_device(1_100_000)
-    with pytest.raises(InputError, match=r"^zones: planes = 3: must divide what there is, 2"):
+    with pytest.raises(InputError, match=r"^zones: planes = 3: must divide their number, 2"):
         zoned_device(zone_lanes=3)
     with pytest.raises(InputError, match=r"^write_buffer.size = 32768: holds a program for each"):
         zoned_device(open_limit=9)
-    with pytest.raises(InputError, match=r"^blocks_per_plane = 3: room for 3 zones, and the disk"):
+    with pytest.raises(InputError, match=r"^blocks_per_plane = 3: room for 3 zones, but the disk"):
         zoned_device(blocks_per_plane=3)
     assert zoned_device(None, blocks_per_plane=3).geometry.zones == 3  # type: ignore[arg-type]
 

@@ -63,7 +63,7 @@ def test_a_guest_gets_nothing_but_files_out(tmp_path: Path) -> None:
 def test_a_second_run_does_not_collect_over_what_is_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "collected").mkdir(parents=True)
-    with pytest.raises(InputError, match="holds 'collected', which --collect is to make"):
+    with pytest.raises(InputError, match="holds 'collected', which --collect creates"):
         run_guest("true", collect=["*"], out=out)
 
 

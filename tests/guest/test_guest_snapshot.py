@@ -98,7 +98,7 @@ def test_over_a_file_only_what_changed_is_kept(tmp_path: Path) -> None:
         ran = run_guest("tr -d '\\0' </dev/vda | wc -c", disk, start_from=name)
         assert int(ran.stdout) == (1 << 20) - 4096
         (tmp_path / "disk").write_bytes(b"else" * (1 << 18))
-        with pytest.raises(InputError, match="over a file that differs, or has changed since"):
+        with pytest.raises(InputError, match="over a different file, or one that has changed"):
             run_guest("true", disk, start_from=name)
     finally:
         remove_saved(name)
@@ -152,7 +152,7 @@ def test_a_job_that_fails_is_not_saved() -> None:
         (
             "--from SAVED --disk constant:0 --memory 1GiB -- true",
             "--memory 1GiB: --from SAVED: was "
-            "saved with --memory 512MiB, which it brings along; leave out --memory",
+            "saved with --memory 512MiB, which it keeps; leave out --memory",
         ),
         ("--from SAVED --disk constant:0 --cpus 2 -- true", "saved with --cpus 1, which"),
         ("--from SAVED --disk constant:0 --guest big -- true", "saved with --guest mini, which"),
@@ -160,7 +160,7 @@ def test_a_job_that_fails_is_not_saved() -> None:
         ("--from SAVED --disk constant:0 --boot -- true", "leave out --boot"),
         ("--save SAVED --disk constant:0 -- true", "a snapshot with this name exists"),
         ("--save ../x -- true", "write up to 63 letters"),
-        ("--save x --disk constant:0,medium=file:DISK,writable=yes -- true", "changed in place"),
+        ("--save x --disk constant:0,medium=file:DISK,writable=yes -- true", "modified in place"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -175,7 +175,9 @@ def test_short_files_are_told_apart_as_well() -> None:
 @pytest.mark.parametrize("form", ["vmdk", "vdi", "vpc,subformat=fixed"])
 def test_a_guest_in_another_form_is_refused_with_the_cure(form: str, tmp_path: Path) -> None:
     path = made_by_qemu(form, tmp_path)
-    with pytest.raises(InputError, match=f"is {MADE_BY_QEMU[form]}, not a raw or qcow2 disk; make"):
+    with pytest.raises(
+        InputError, match=f"is {MADE_BY_QEMU[form]}, not a raw or qcow2 disk; convert"
+    ):
         ImportPlan(path).check()
 
 
@@ -196,7 +198,7 @@ def test_the_commands_refuse_in_one_line(tmp_path: Path, freezingtime: RunProgra
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert f"{path}: is a qcow2 image, " in done.stderr
     for wrong, said in {
-        "constant:1us,format=raw": "format=raw: is for files; add medium=file:PATH",
+        "constant:1us,format=raw": "format=raw: only for files; add medium=file:PATH",
         f"constant:1us,medium=file:{path},format=qcow2": "format=qcow2: write raw, or convert the",
     }.items():
         with pytest.raises(InputError, match=said):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.errors import FreezingTimeError, GuestError, InputError, RunError
 from freezingtime.host.foreign_text import printable, say, show
-from freezingtime.vm.job_messages import not_due
+from freezingtime.vm.job_messages import unexpected_message
 from tests.conftest import RunProgram
 
 #: Writes to the clipboard, turns what follows red, goes back to the line's beginning, turns round.
@@ -46,7 +46,9 @@ def test_errors_are_one_printable_line(kind: type[FreezingTimeError]) -> None:
 
 
 def test_a_guest_that_failed_says_it_in_one_line() -> None:
-    assert str(not_due(f"FAILED {HOSTILE}", "EXIT")) == f"the guest: {printable(HOSTILE)}"
+    assert (
+        str(unexpected_message(f"FAILED {HOSTILE}", "EXIT")) == f"the guest: {printable(HOSTILE)}"
+    )
 
 
 def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -151,16 +151,16 @@ def run_with_fault(
 @pytest.mark.parametrize(
     ("path", "job", "error", "words"),
     [
-        (UNNAMED, PRINT, errno.ENOSPC, "the job's output cannot be kept in"),
+        (UNNAMED, PRINT, errno.ENOSPC, "the job's output cannot be stored in"),
         (UNNAMED, COMPLAIN, errno.EIO, "the job's stderr cannot be stored in"),
-        (UNNAMED, SPEAK_ON_CONSOLE, errno.ENOSPC, "the guest's console cannot be kept in"),
+        (UNNAMED, SPEAK_ON_CONSOLE, errno.ENOSPC, "the guest's console cannot be stored in"),
         (UNNAMED, WRITE, errno.ENOSPC, "copy-on-write file in "),
         (UNNAMED, LEAVE_A_FILE, errno.ENOSPC, "files from the guest cannot be stored in"),
-        ("/run/stdout.txt", ALL, errno.ENOSPC, "free some space, or name another --out"),
-        ("/requests.parquet.arrows", ALL, errno.EIO, "free some space, or name another --out"),
-        (".requests.parquet.", ALL, errno.ENOSPC, "free some space, or name another --out"),
-        ("/run/.statistics.parquet.", ALL, errno.EIO, "free some space, or name another --out"),
-        ("/run/.run.json.", ALL, errno.EDQUOT, "free some space, or name another --out"),
+        ("/run/stdout.txt", ALL, errno.ENOSPC, "free space, or name another --out"),
+        ("/requests.parquet.arrows", ALL, errno.EIO, "free space, or name another --out"),
+        (".requests.parquet.", ALL, errno.ENOSPC, "free space, or name another --out"),
+        ("/run/.statistics.parquet.", ALL, errno.EIO, "free space, or name another --out"),
+        ("/run/.run.json.", ALL, errno.EDQUOT, "free space, or name another --out"),
         ("/result", ALL, errno.ENOSPC, "cannot write the collected files"),
     ],
 )

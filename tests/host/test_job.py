@@ -21,7 +21,7 @@ from freezingtime.vm.control_disk import (
     ControlDisk,
 )
 from freezingtime.vm.job import Job, directory_script, pack
-from freezingtime.vm.job_messages import exit_status, first_word, not_due
+from freezingtime.vm.job_messages import exit_status, first_word, unexpected_message
 from freezingtime.vm.qemu.frontends import DriverSetting
 
 
@@ -218,8 +218,8 @@ class TestMessages:
     def test_words(self) -> None:
         assert first_word("READY") == "READY"
         assert first_word("LIMIT") == first_word("EXITED 1") == first_word("") == ""
-        assert "sent 'READY' over" in str(not_due("READY", "EXIT"))
-        assert str(not_due("FAILED no port", "EXIT")) == "the guest: no port"
+        assert "sent 'READY' over" in str(unexpected_message("READY", "EXIT"))
+        assert str(unexpected_message("FAILED no port", "EXIT")) == "the guest: no port"
 
 
 class TestControlDisk:

@@ -81,16 +81,16 @@ def test_a_replay_that_is_killed_leaves_nothing_that_looks_finished(
 
 def test_a_record_has_one_writer(tmp_path: Path) -> None:
     with RecordFile(tmp_path / "record", HEADER):
-        with pytest.raises(OSError, match="another process still writes there") as refused:
+        with pytest.raises(OSError, match="another process is still writing to it") as refused:
             RecordFile(tmp_path / "record", HEADER)
-        assert refused.value.strerror == "another process still writes there"
+        assert refused.value.strerror == "another process is still writing to it"
     with RecordFile(tmp_path / "record", HEADER):
         pass
 
 
 def test_a_directory_has_one_run(tmp_path: Path) -> None:
     with locked_run_directory(tmp_path):
-        again = pytest.raises(InputError, match="another run still writes there")
+        again = pytest.raises(InputError, match="another run is still writing there")
         with again, locked_run_directory(tmp_path):
             pass
     with locked_run_directory(tmp_path):
@@ -120,7 +120,8 @@ def test_a_second_run_into_a_directory_is_refused(freezingtime: RunProgram, tmp_
         second = freezingtime("run", "-q", "--out", out, "--", "true")
         assert second.returncode == 2
         assert second.stderr == (
-            f"freezingtime: --out {out}: another run still writes there; name another directory\n"
+            f"freezingtime: --out {out}: another run is still writing there; "
+            "name another directory\n"
         )
         assert {path: path.stat().st_ino for path in out.iterdir()} == files
         await_value(lambda: (out / "stdout.txt").read_text() or None, 60.0, "stdout.txt")

@@ -320,9 +320,7 @@ def test_blocks_of_4_kib_are_announced(
     odd = f"constant:1ms,block-size=4KiB,medium=file:{tmp_path / 'odd'}"
     ended = freezingtime("serve", odd, "--socket", tmp_path / "other.sock")
     assert ended.returncode == 2
-    assert (
-        "has 1049088 bytes, which is no multiple of its logical block, 4096 bytes" in ended.stderr
-    )
+    assert "has 1049088 bytes, not a multiple of its logical block, 4096 bytes" in ended.stderr
 
 
 def test_a_served_file_is_read_as_it_is(serve: Callable[..., Server], tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def test_devices() -> None:
 
 def test_a_killed_run_is_said_to_be_one(tmp_path: Path) -> None:
     stream_of(tmp_path / "record", [[completed()]])
-    with pytest.warns(UserWarning, match="was killed, or still goes on"):
+    with pytest.warns(UserWarning, match="was killed, or is still running"):
         result = ft.open_run(tmp_path / "record")
     assert result.summary.query("operation == 'read' and disk == 'data'")["count"].item() == 1
 

@@ -78,17 +78,17 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
         ("run --disk constant:1us,size=513 -- true", "must be a positive multiple of 512 bytes"),
         ("run --disk constant:1us,foo=1 -- true", "unknown key 'foo'; the device 'constant' has"),
         ("run --disk aws-gp3,foo=1 -- true", "unknown key 'foo'; a disk has medium, size,"),
-        ("run --disk constant:1us,size=1M,size=2M -- true", "size= stands twice; keep one"),
+        ("run --disk constant:1us,size=1M,size=2M -- true", "size= is given twice; keep one"),
         ("run --disk constant:1us,name=a/b -- true", "name=a/b: write up to 63 letters"),
         ("run --disk constant:1us,medium=tape -- true", "unknown medium; write memory or file:"),
-        ("run --disk constant:1us,writable=yes -- true", "is for files; add medium=file:PATH"),
+        ("run --disk constant:1us,writable=yes -- true", "only for files; add medium=file:PATH"),
         (
             "run --disk constant:1us,name=a --disk constant:2us,name=a -- true",
-            "--disk: two disks have one name: a, a; use name=NAME",
+            "--disk: duplicate disk name: a, a; use name=NAME",
         ),
         (
             "run --disk constant:1us,name=disk2 --disk constant:2us -- true",
-            "--disk: two disks have one name: disk2, disk2; use name=NAME",
+            "--disk: duplicate disk name: disk2, disk2; use name=NAME",
         ),
         (
             f"run{' --disk constant:1us,size=1MiB' * 29} -- true",
@@ -105,23 +105,23 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
         ("run --medium-deadline 0 -- true", "--medium-deadline 0: must be more than 0"),
         ("run --seed -1 -- true", "invalid value for '--seed'"),
         ("run --seed one -- true", "invalid value for '--seed'"),
-        ("run", "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"),
+        ("run", "give one of: a COMMAND behind '--', --script FILE, --job DIR"),
         ("run --script /etc/passwd -- true", "give one of: a COMMAND behind '--', --script FILE"),
         ("run --job /etc -- true", "give one of: a COMMAND behind '--', --script FILE, --job DIR"),
         ("run --job nosuch", "--job nosuch: no such directory; name one with a program 'run'"),
         ("run --job /etc", "--job /etc: run: No such file or directory; put a program or script"),
-        ("run --collect x -- true", "--collect: the files go to the run directory; name it with"),
+        ("run --collect x -- true", "--collect: the files go to the run directory; set it with"),
         ("run --time-limit 0 -- true", "--time-limit 0: must be more than 0, such as 60s"),
         ("run --real-time-limit x -- true", "--real-time-limit: bad time 'x': write a number"),
         ("run --boot-deadline 0 -- true", "--boot-deadline 0: must be more than 0, such as 60s"),
-        ("run --guest nosuch -- true", "--guest nosuch: there is no image 'nosuch', only "),
+        ("run --guest nosuch -- true", "--guest nosuch: no image 'nosuch'; available: "),
         ("run --guest ./nosuch.qcow2 -- true", "--guest nosuch.qcow2: No such file or directory;"),
         ("run --guest /etc/passwd -- true", "--guest /etc/passwd: has "),
         ("run --guest ./x --kernel /k -- true", "--kernel and --initrd go together; leave both"),
-        ("run --kernel k --initrd i -- true", "--kernel: is for a system of your own; name its"),
-        ("run --append x -- true", "--append: is for a system of your own; name its disk with"),
-        ("run --root-device constant:1us,size=1M -- true", "the image gives its name, size and"),
-        ("image build debian --packages a,/b", "--packages: '/b' is no name of a package"),
+        ("run --kernel k --initrd i -- true", "--kernel: only for your own system; name its"),
+        ("run --append x -- true", "--append: only for your own system; name its disk with"),
+        ("run --root-device constant:1us,size=1M -- true", "name, size, medium and contr"),
+        ("image build debian --packages a,/b", "--packages: '/b' is not a package name"),
         ("image build debian --size 1MiB", "--size 1MiB: must be whole MiB, from 512MiB to"),
         (
             "image build debian --file-system fat",
@@ -141,14 +141,17 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
         ("serve constant:1us", "missing option '--socket'; see 'freezingtime serve --help'"),
         ("serve nosuch --socket s", "--disk: unknown device 'nosuch'; 'freezingtime dev"),
         ("serve constant:1us s --socket s", "see 'freezingtime serve --help'"),
-        ("serve constant:1us --socket s --out /dev/null", "--out /dev/null: is no file; name a"),
+        (
+            "serve constant:1us --socket s --out /dev/null",
+            "--out /dev/null: is not a regular file; name a",
+        ),
         ("export", "missing argument 'RUN'; see 'freezingtime export --help'"),
         ("export . --format csv", "missing option '--out'"),
         ("export . --format xml -o x", "--format xml: unknown format; available: csv, fio-lat, "),
-        ("export . --format csv -o x", ".: no run there: it has no requests.parquet; name a run"),
+        ("export . --format csv -o x", ".: is not a run: it has no requests.parquet; name a run"),
         ("export nowhere --format csv -o x", "nowhere: no such file; name a run's directory or"),
         ("replay nowhere --device constant:1us", "nowhere: No such file or directory; name a"),
-        ("replay . --device constant:1us", ".: no run there: it has no requests.parquet; name a"),
+        ("replay . --device constant:1us", ".: is not a run: it has no requests.parquet; name a"),
         ("image", "see 'freezingtime image --help'"),
         (
             "image build nosuch",
@@ -293,7 +296,7 @@ def test_out_keeps_an_earlier_run(freezingtime: RunProgram, tmp_path: Path) -> N
     out.mkdir()
     (out / "run.json").write_text("{}")
     line = complaint(freezingtime, "run", "--out", out, "--", "true")
-    assert line == f"--out {out}: holds a run already; name another directory or remove it"
+    assert line == f"--out {out}: already contains a run; name another directory or remove it"
     assert [path.name for path in out.iterdir()] == ["run.json"]
 
 
@@ -302,8 +305,7 @@ def test_out_on_a_read_only_mount(freezingtime: RunProgram, tmp_path: Path) -> N
     with mounted(directory, "ro"):
         line = complaint(freezingtime, "run", "--out", directory / "out", "--", "true")
         assert line == (
-            f"--out {directory}/out: cannot write there (Read-only file system); "
-            "name another directory"
+            f"--out {directory}/out: not writable (Read-only file system); name another directory"
         )
 
 
@@ -441,7 +443,7 @@ def test_version(freezingtime: RunProgram) -> None:
         ("image", ["build", "list", "remove"]),
         ("image build", ["mini"]),
         ("image list", ["cache"]),
-        ("image remove", ["A name, or the beginning of an id"]),
+        ("image remove", ["Name, or prefix of an id"]),
     ],
 )
 @pytest.mark.parametrize("flag", ["--help", "-h"])

@@ -181,12 +181,12 @@ def test_a_share_is_exact(share: Fraction, a: int) -> None:
     [
         ("p98 > +5%", "unknown metric 'p98'; available: guest_time, requests, count"),
         ("trim.p99 > +5%", "unknown operation 'trim'; available: all, read"),
-        ("p99 > 5%", "5%: a share is a change; write \\+5% or -5%"),
+        ("p99 > 5%", "5%: a percentage is a change; write \\+5% or -5%"),
         ("p99 > 5", "bad time '5'"),
         ("p99 > +5 %", "cannot be read; write"),
         ("p99 ~ 5us", "cannot be read; write"),
         ("bandwidth > 5MB", "bad bandwidth '5MB'"),
-        ("read.guest_time > 5s", "guest_time is of the run as a whole"),
+        ("read.guest_time > 5s", "guest_time belongs to the run as a whole"),
         ("", "cannot be read"),
     ],
 )
@@ -238,9 +238,9 @@ class TestCommand:
         a = a_run(tmp_path / "a", reads(10))
         assert "name two or more" in complaint(freezingtime, "compare", a)
         (tmp_path / "none").mkdir()
-        assert "no run there" in complaint(freezingtime, "compare", a, tmp_path / "none")
+        assert "is not a run" in complaint(freezingtime, "compare", a, tmp_path / "none")
         writes = "--fail-if", "write.p99 > +5%"
-        assert "no such figure" in complaint(freezingtime, "compare", a, a, *writes)
+        assert "no such metric" in complaint(freezingtime, "compare", a, a, *writes)
         damaged = a_run(tmp_path / "damaged", reads(10), job={"guest_ns": "long"})
         said = complaint(freezingtime, "compare", a, damaged)
         assert said == f"{damaged}/run.json: is damaged: job.guest_ns is 'long'; repeat the run"

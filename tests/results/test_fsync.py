@@ -145,7 +145,7 @@ class TestGate:
         ("tables", "said"),
         [
             ({"job": {"exit_status": 3}}, "its job ended with exit status 3"),
-            ({"audit": {"valid": False}}, "NOT VALID: its own figures are not exact"),
+            ({"audit": {"valid": False}}, "NOT VALID: its results are not exact"),
         ],
     )
     @pytest.mark.parametrize("bad_first", [True, False])
@@ -184,7 +184,7 @@ class TestGate:
         with pytest.raises(InputError, match="fsync has no iops; flush has"):
             parse_condition("fsync.iops < 5")
         a = a_run(tmp_path / "a", reads(10))
-        with pytest.raises(InputError, match="no such figure"):
+        with pytest.raises(InputError, match="no such metric"):
             failures([parse_condition("fsync.p99 > +5%")], compared(a, a))
 
 

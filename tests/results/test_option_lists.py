@@ -19,7 +19,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from freezingtime.api import fitting, replays, runs
-from freezingtime.api.keywords import takes_fields_of
+from freezingtime.api.keywords import with_fields_of
 from freezingtime.calibrate.measure.measure import MeasurePlan
 from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_plan
 from freezingtime.cli.declared_options import takes_options
@@ -121,7 +121,7 @@ def test_an_option_that_is_added_to_the_list_is_in_both_interfaces() -> None:
         seen.append(options)
         return 0
 
-    @takes_fields_of(MoreOptions)
+    @with_fields_of(MoreOptions)
     def function(options: MoreOptions) -> int:
         seen.append(options)
         return 0

@@ -86,7 +86,7 @@ def test_no_latency_at_all_can_be_drawn(tmp_path: Path) -> None:
 
 def test_unwritable_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"--plot .*: Not a directory; name a file that can be"):
+    with pytest.raises(InputError, match=r"--plot .*: Not a directory; name a writable file"):
         draw(tmp_path / "file" / "plot.svg", series("a"))
 
 
@@ -108,7 +108,7 @@ def test_several_devices_in_one_figure(freezingtime: RunProgram, tmp_path: Path)
     [
         ("--plot x.svg", "--plot x.svg: name a device to plot, such as aws-gp3"),
         ("aws-gp3 --plot x.bmp", "--plot x.bmp: unknown extension; write .svg, .png, .pdf"),
-        ("aws-gp3 --plot no/x.svg", "--plot no/x.svg: there is no directory no; make it first"),
+        ("aws-gp3 --plot no/x.svg", "--plot no/x.svg: no directory no; create it first"),
         ("aws-gp3 --plot d.svg", "--plot d.svg: is a directory; name a file in it"),
         ("a b c d e f g --plot x.svg", "--plot x.svg: 7 devices; at most 6 fit into one figure"),
         ("nothing --plot x.svg", "unknown device 'nothing'; 'freezingtime devices PATTERN'"),

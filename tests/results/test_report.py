@@ -123,7 +123,7 @@ def cells(page: Page, tag: str) -> list[str]:
 def test_devices_that_say_nothing_have_no_internals(tmp_path: Path) -> None:
     record = write_record(tmp_path / "record", [completed()])
     text = report_page([read(record)])
-    assert "say nothing of what goes on in them" in text
+    assert "These device models report no internals" in text
     assert "figure-internals" not in text
     assert draw_run_figure(INTERNALS, [read(record)], [".svg"]) == []
 
@@ -248,9 +248,9 @@ def test_killed_and_mixed_runs_are_noticed(tmp_path: Path) -> None:
     assert [re.sub(str(tmp_path), "RUN", notice) for notice in found] == [
         "the runs are of different versions of freezingtime (0.0.9, "
         f"{__version__}): what differs may be due to that",
-        "RUN: the run was killed, or still goes on: this is what it had recorded",
+        "RUN: the run was killed, or is still running: this is what it had recorded",
         "RUN/old: not valid: at 1234 ns of guest time an interrupt of the host's reached the guest",
-        "RUN/old: the guest's kernel says: BUG: soft lockup",
+        "RUN/old: kernel message: BUG: soft lockup",
     ]
     page = Page(report_page([killed, read(old)]))
     assert set(found) <= set(cells(page, "p"))
@@ -325,15 +325,21 @@ def test_command_writes_page_and_figures(
         ("", "missing argument 'RUN'; see 'freezingtime report --help'"),
         ("run", "missing option '--out'"),
         ("nowhere -o x.html", "nowhere: no such file; name a run's directory or its requests.parq"),
-        ("empty -o x.html", "empty: no run there: it has no requests.parquet; name a run's direc"),
+        ("empty -o x.html", "empty: is not a run: it has no requests.parquet; name a run's direc"),
         ("bad -o x.html", "bad/requests.parquet: is damaged: "),
         ("future -o x.html", "future/requests.parquet: has record version 3, of freezingtime 0.1"),
         ("run run run run run run run -o x.html", "7 runs; at most 6 fit into one report"),
-        ("run -o empty", "--out empty: is no file, or a record itself; name another one"),
-        ("run -o run/requests.parquet", "is no file, or a record itself; name another one"),
-        ("run -o no/x.html", "--out no/x.html: there is no directory no; make it first"),
-        ("run -o x.html --figures run/run.json", "--figures run/run.json: name a directory, or "),
-        ("run -o x.html --figures no/f", "--figures no/f: name a directory, or one that can be"),
+        (
+            "run -o empty",
+            "--out empty: is not a regular file, or is itself a record; name another file",
+        ),
+        (
+            "run -o run/requests.parquet",
+            "is not a regular file, or is itself a record; name another file",
+        ),
+        ("run -o no/x.html", "--out no/x.html: no directory no; create it first"),
+        ("run -o x.html --figures run/run.json", "--figures run/run.json: name an existing d"),
+        ("run -o x.html --figures no/f", "--figures no/f: name an existing directory, or"),
     ],
 )
 def test_what_cannot_be_reported_is_one_line(

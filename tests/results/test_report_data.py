@@ -296,7 +296,7 @@ def test_what_cannot_be_is_damage(tmp_path: Path, fields: dict[str, int], said: 
         ),
         (
             json.dumps({**DOCUMENT, "format": 2, "versions": {"freezingtime": "9"}}),
-            "run.json: has format 2; this freezingtime reads format 1; use the one of the run, 9",
+            "run.json: has format 2; this freezingtime reads format 1; use the run's version, 9",
         ),
     ],
 )
@@ -308,7 +308,7 @@ def test_a_bad_document_is_one_line(tmp_path: Path, content: str, said: str) -> 
 
 
 def test_no_request_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no request in it; name another record"):
+    with pytest.raises(InputError, match="contains no requests; name another record"):
         read(write_record(tmp_path, []))
 
 

@@ -44,13 +44,13 @@ def test_json(freezingtime: RunProgram, tmp_path: Path) -> None:
     assert (one["path"], one["requests"], one["valid"]) == (str(run), 2, True)
     (figures,) = one["figures"]
     assert (figures["operation"], figures["p99_ns"]) == ("read", 30_000)
-    assert two["damage"].startswith(f"{missing}: no run there")
+    assert two["damage"].startswith(f"{missing}: is not a run")
 
 
 def test_nothing_there(freezingtime: RunProgram, tmp_path: Path) -> None:
     ended = freezingtime("runs", tmp_path)
     assert (ended.returncode, ended.stdout) == (0, "")
-    assert "no run in" in ended.stderr
+    assert "no runs in" in ended.stderr
     assert "no such directory" in complaint(freezingtime, "runs", tmp_path / "none")
 
 
@@ -63,6 +63,6 @@ def test_a_directory_of_runs_is_no_run_but_names_one(
     ended = freezingtime("report", tmp_path / "runs", "-o", tmp_path / "page.html")
     assert ended.returncode == 2
     assert ended.stderr == (
-        f"freezingtime: {tmp_path / 'runs'}: is no run, but has 2 in it; "
-        f"name the one that is meant, such as {tmp_path / 'runs' / 'a'}\n"
+        f"freezingtime: {tmp_path / 'runs'}: is not a run, but contains 2; "
+        f"name one of them, such as {tmp_path / 'runs' / 'a'}\n"
     )

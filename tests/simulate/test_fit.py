@@ -94,7 +94,7 @@ def fitted(paths: list[Path], plan: FitPlan) -> Fit:
         paths,
         LogOptions(),
         notify=pytest.fail,
-        tell=no_notes,
+        on_reading=no_notes,
         progress=lambda *step: None,
     )
     return fit(latencies, sources, plan)
@@ -194,7 +194,7 @@ def test_a_hole_in_the_grid_is_as_the_nearest_depth(tmp_path: Path) -> None:
     grid = {(table["size"], table["depth"]): table["quantiles"] for table in reads}
     assert sorted(grid) == [("4KiB", 1), ("4KiB", 16), ("64KiB", 1), ("64KiB", 16)]
     assert grid["64KiB", 16] == grid["64KiB", 1]
-    hole = "read: 64KiB at depth 16 was not measured; it is as at the nearest depth that was"
+    hole = "read: 64KiB at depth 16 was not measured; the nearest measured depth is used"
     assert hole in found.uncovered
     assert "flush: not in the log; it takes no time" in found.uncovered
 
@@ -277,8 +277,7 @@ def test_too_few_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         fitted(paths, FitPlan())
     assert str(caught.value) == (
-        "too few requests: of write 4KiB depth 1 there are 99, and that is the most of any write; "
-        "100 are needed"
+        "too few requests: write 4KiB depth 1 has 99, the most of any write; 100 are needed"
     )
 
 

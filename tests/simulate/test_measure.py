@@ -48,7 +48,7 @@ def disk_dir(tmp_path: Path) -> Path:
     try:
         os.close(os.open(probe, os.O_RDONLY | os.O_DIRECT))
     except OSError:
-        skip(f"{tmp_path} takes no direct I/O")
+        skip(f"{tmp_path} does not support direct I/O")
     probe.unlink()
     return tmp_path
 
@@ -121,7 +121,7 @@ def test_files_that_must_not_or_cannot_be_measured_are_refused(disk_dir: Path) -
     full = write_full(disk_dir / "full")
     assert refusal(full, write=True).startswith("writing would destroy what is in the file; add")
     with full.open("rb"):
-        assert refusal(full) == "is open elsewhere; close it there"
+        assert refusal(full) == "is open in another process; close it there"
     sparse = disk_dir / "sparse"
     with sparse.open("wb") as file:
         file.truncate(32 * MIB)
@@ -129,11 +129,11 @@ def test_files_that_must_not_or_cannot_be_measured_are_refused(disk_dir: Path) -
     assert refusal(write_full(disk_dir / "small", MIB)).startswith("has 1048576 bytes; 16MiB are")
     assert refusal(disk_dir) == "is neither a file nor a block device"
     assert refusal(disk_dir / "none").startswith("No such file or directory; name a file or")
-    assert refusal(full, create_bytes=32 * MIB).startswith("is there already; --create is for")
+    assert refusal(full, create_bytes=32 * MIB).startswith("already exists; --create needs")
     new = disk_dir / "new"
     assert refusal(new, create_bytes=MIB) == "--create: must be at least 16MiB"
     assert refusal(new, create_bytes=1 << 60).startswith(f"--create: {disk_dir} has room for")
-    assert refusal(disk_dir / "no" / "new", create_bytes=32 * MIB).startswith("cannot be made;")
+    assert refusal(disk_dir / "no" / "new", create_bytes=32 * MIB).startswith("cannot be created;")
     assert not new.exists()
 
 
@@ -193,11 +193,11 @@ def test_a_fio_that_fails_or_does_not_end_leaves_nothing(
         measure(plan, nothing)
     fake.write_text('#!/bin/sh\n[ "$1" = --version ] || { echo "no such engine"; exit 1; }\n')
     fake.chmod(0o755)
-    with pytest.raises(RunError, match="fio failed: no such engine; it was "):
+    with pytest.raises(RunError, match="fio failed: no such engine; command: "):
         measure(plan, nothing)
     fake.write_text('#!/bin/sh\n[ "$1" = --version ] || { sleep 1000 & echo $! >PID; wait; }\n')
     fake.write_text(fake.read_text().replace("PID", str(disk_dir / "pid")))
-    with pytest.raises(RunError, match="fio has not ended after 1 s: the device does not answer"):
+    with pytest.raises(RunError, match="fio did not end within 1 s: the device does not respond"):
         measure(plan, nothing)
     assert not (disk_dir / "out").exists()
     assert _is_gone(int((disk_dir / "pid").read_text()))
@@ -262,10 +262,10 @@ def test_the_command_asks_and_refuses_in_one_line(disk_dir: Path, freezingtime: 
     assert f"EVERYTHING IN {path} WILL BE OVERWRITTEN" in warned.stderr
     for options, expected in {
         ("--sizes", "3k"): "--sizes: 3072: must be a multiple of 4KiB, up to 4MiB",
-        ("--depths", "1,x"): "--depths: 'x': must be whole numbers with commas between them",
+        ("--depths", "1,x"): "--depths: 'x': must be whole numbers separated by commas",
         ("--runtime", "0s"): "--runtime 0s: must be from 10ms to 3600s",
         ("--rounds", "0"): "--rounds 0: must be from 1 to 99",
-        ("--overwrite",): "--overwrite: is for measuring writes; add --write, or leave it out",
+        ("--overwrite",): "--overwrite: only with --write; add it, or leave out --overwrite",
     }.items():
         done = freezingtime("measure", path, "--out", out, "--yes", *options)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)

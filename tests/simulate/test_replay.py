@@ -199,26 +199,26 @@ def test_own_model_and_what_it_says_of_itself(tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (("--workload", "read"), "name at least one --device, such as --device constant:100us"),
-        (("--device", "constant:1us"), "give either a TRACE or --workload LINE, and not both"),
+        (("--device", "constant:1us"), "give either a TRACE or --workload LINE, not both"),
         (
             ("TRACE", "--workload", "read", "--device", "constant:1us"),
-            "give either a TRACE or --workload LINE, and not both",
+            "give either a TRACE or --workload LINE, not both",
         ),
         (
             ("--workload", "read", "--closed-loop", "3", "--device", "constant:1us"),
-            "--closed-loop 3: cannot stand beside --workload; write qd= in the workload",
+            "--closed-loop 3: cannot be combined with --workload; write qd= in the workload",
         ),
         (
             ("--workload", "read", "--speed-up", "3", "--device", "constant:1us"),
-            "--speed-up 3: cannot stand beside --workload; change rate= in the workload",
+            "--speed-up 3: cannot be combined with --workload; change rate= in the workload",
         ),
         (
             ("--workload", "read", "--format", "msr", "--device", "constant:1us"),
-            "--format msr: cannot stand beside --workload; is for traces",
+            "--format msr: cannot be combined with --workload; is for traces",
         ),
         (
             ("TRACE", "--speed-up", "2", "--closed-loop", "3", "--device", "constant:1us"),
-            "--speed-up 2: a closed loop keeps no arrival times; leave one of them out",
+            "--speed-up 2: a closed loop has no arrival times; leave one out",
         ),
         (
             ("TRACE", "--speed-up", "0", "--device", "constant:1us"),
@@ -235,12 +235,12 @@ def test_own_model_and_what_it_says_of_itself(tmp_path: Path) -> None:
         (
             ("TRACE", "--device", "constant:1us,size=64KiB"),
             "--device constant:1us,size=64KiB: has 65536 bytes, but TRACE reaches 409600; "
-            "take a larger device or add size=",
+            "use a larger device or add size=",
         ),
         (
             ("TRACE", "--device", "constant:1us,delay=1ms"),
-            "--device constant:1us,delay=1ms: no bytes are moved here; of a disk's keys keep "
-            "size= only",
+            "--device constant:1us,delay=1ms: replay moves no data; of the disk's "
+            "keys, only size= applies",
         ),
         (
             ("TRACE", "--device", "constant:fast"),
@@ -249,7 +249,7 @@ def test_own_model_and_what_it_says_of_itself(tmp_path: Path) -> None:
         ),
         (
             ("--workload", "read,rate=1,time=1ns,seed=1", "--device", "constant:1us"),
-            "--workload: read,rate=1,time=1ns,seed=1: no request arrives; give more time=",
+            "--workload: read,rate=1,time=1ns,seed=1: no request arrives; raise time=",
         ),
         (
             ("--workload", "read,size=1GiB", "--device", "constant:1us,size=1MiB"),
@@ -271,7 +271,7 @@ def test_bad_input_is_one_clear_line(
 def test_trace_without_times_needs_a_closed_loop(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("fio version 2 iolog\n/f read 0 4096\n/f read 4096 4096\n")
-    with pytest.raises(InputError, match=r"so that it has no times to keep; use --closed-loop QD"):
+    with pytest.raises(InputError, match=r"so there are no times to keep; use --closed-loop QD"):
         replay(log, "--device", "constant:1us")
     [device] = figures(log, "--device", "constant:1us", "--closed-loop", "1")
     assert device["duration_ns"] == 2000

@@ -176,7 +176,7 @@ def test_device_that_takes_no_time() -> None:
     [figures] = summarize(simulation)
     assert figures.iops is None
     assert figures.max_ns == 0
-    with pytest.raises(RunError, match="takes no time, so that no time ends the loop; use count="):
+    with pytest.raises(RunError, match="takes no time, so time= never ends the loop; use count="):
         closed_loop(constant(0, 0), "read,qd=8,time=1s")
 
 
@@ -340,9 +340,7 @@ def test_device_that_stands_still_is_found() -> None:
             return []
 
     device = Stuck(read_ns=10, write_ns=10, flush_ns=10, discard_ns=10)
-    with pytest.raises(
-        RunError, match=r"Stuck has had 100000 events at one instant.*time is 10 ns"
-    ):
+    with pytest.raises(RunError, match=r"Stuck had 100000 events at one instant.*time is 10 ns"):
         simulate_open_loop(device, trace_of((0, R)))
 
 

@@ -12,7 +12,7 @@ import pytest
 import freezingtime as ft
 from freezingtime.calibrate.fit.sources import LogOptions, Source, read_sources
 from freezingtime.calibrate.latency_cells import Cell
-from freezingtime.calibrate.validate.in_guest import DEPTH_MAX, guest_script, why_not
+from freezingtime.calibrate.validate.in_guest import DEPTH_MAX, guest_script, reason_not_comparable
 from freezingtime.calibrate.validate.options import ValidateOptions, make_validate_plan
 from freezingtime.calibrate.validate.validate import ValidatePlan, Validation, validate
 from freezingtime.device.trace_device import OperationClass
@@ -29,7 +29,7 @@ def read(*paths: Path) -> tuple[Latencies, list[Source]]:
         paths,
         LogOptions(),
         notify=pytest.fail,
-        tell=no_notes,
+        on_reading=no_notes,
         progress=lambda *step: None,
     )
 
@@ -153,14 +153,14 @@ def test_the_script_runs_each_cell_on_a_disk_of_its_own() -> None:
 
 def test_what_a_guest_cannot_do_is_left_out() -> None:
     nothing = np.ones(1)
-    assert why_not(Cell(READ, 4096, DEPTH_MAX, nothing)) is None
-    deep = why_not(Cell(READ, 4096, DEPTH_MAX + 1, nothing))
+    assert reason_not_comparable(Cell(READ, 4096, DEPTH_MAX, nothing)) is None
+    deep = reason_not_comparable(Cell(READ, 4096, DEPTH_MAX + 1, nothing))
     assert deep == f"a guest's disk has a queue of {DEPTH_MAX}"
-    assert why_not(Cell(OperationClass.FLUSH, 0, 1, nothing)) == (
-        "only reads and writes are run in the guest"
+    assert reason_not_comparable(Cell(OperationClass.FLUSH, 0, 1, nothing)) == (
+        "the guest only runs reads and writes"
     )
-    assert why_not(Cell(READ, 1000, 1, nothing)) is not None
-    assert why_not(Cell(READ, 2 << 20, 1, nothing)) is not None
+    assert reason_not_comparable(Cell(READ, 1000, 1, nothing)) is not None
+    assert reason_not_comparable(Cell(READ, 2 << 20, 1, nothing)) is not None
 
 
 def refusal(*paths: Path, device: str = "fit") -> str:
@@ -173,12 +173,12 @@ def refusal(*paths: Path, device: str = "fit") -> str:
 def test_too_little_to_hold_out_is_refused(tmp_path: Path) -> None:
     short = write_fio_log(tmp_path / "short_lat.1.log", 10 * draws("uniform")[:150])
     assert refusal(short) == (
-        "nothing of the log can be compared: read 4KiB depth 1: too few requests: 150; 200 are "
-        "needed, half of them to compare with"
+        "the log has nothing to compare: read 4KiB depth 1: too few requests: 150; 200 are "
+        "needed, half of them held out"
     )
     deep = write_fio_log(tmp_path / "deep_lat.1.log", 64 * draws("uniform"), depth=512)
     assert refusal(deep) == (
-        "nothing of the log can be compared: read 4KiB depth 512: a guest's disk has a queue of "
+        "the log has nothing to compare: read 4KiB depth 512: a guest's disk has a queue of "
         f"{DEPTH_MAX}"
     )
     bins = {"80000": 500, "90000": 500}
@@ -186,7 +186,7 @@ def test_too_little_to_hold_out_is_refused(tmp_path: Path) -> None:
     histogram = tmp_path / "fio.json"
     histogram.write_text(json.dumps({"fio version": "fio-3.33", "jobs": [{"read": table}]}))
     assert refusal(histogram).startswith(
-        "nothing of the log can be compared: read 4KiB depth 1: from a histogram: it has no single"
+        "the log has nothing to compare: read 4KiB depth 1: from a histogram, which has no single"
     )
 
 
@@ -196,13 +196,13 @@ def test_the_command_refuses_in_one_line(tmp_path: Path, freezingtime: RunProgra
     other.write_text("hello\n")
     cases = {
         ("nothing", log): "unknown device 'nothing'; 'freezingtime devices",
-        ("constant:1us,size=1GiB", log): "constant:1us,size=1GiB: name a device without a disk's",
+        ("constant:1us,size=1GiB", log): "constant:1us,size=1GiB: name a device without disk",
         ("fit", log, "--cpus", "0"): "--cpus 0: must be numbers from 1 to 16, such as 1,4",
         ("fit", log, "--cpus", "1,2,3,4,5,6"): "--cpus 1,2,3,4,5,6: must be at most 5",
         ("fit", log, "--requests", "1"): "--requests 1: must be from 100 to 10000000",
         ("fit", log, "--delay", "1"): "--delay 1: bad time '1'",
         ("fit", log, "--model", "best"): "--model best: must be one of: empirical, latency",
-        ("fit", other, "--yes"): f"{other}: has 6 bytes; 16MiB are the least to measure",
+        ("fit", other, "--yes"): f"{other}: has 6 bytes; 16MiB is the minimum",
         ("fit", tmp_path / "none", "--yes"): f"{tmp_path}/none: No such file or directory; name",
     }
     for (device, against, *options), expected in cases.items():

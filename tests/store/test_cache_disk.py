@@ -68,6 +68,6 @@ def test_a_full_cache_is_named(
     ran = freezingtime("run", "-q", "--save", "x", "--", "true", environment=environment)
     assert ran.returncode == 1
     assert "No space left on device" in ran.stderr
-    assert "free some space, or set XDG_CACHE_HOME" in ran.stderr
+    assert "free space, or set XDG_CACHE_HOME" in ran.stderr
     assert len(ran.stderr.splitlines()) == 1
     assert os.listdir(cache / "saved") == [".lock"]  # noqa: PTH208

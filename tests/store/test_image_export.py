@@ -222,7 +222,7 @@ class TestBadFiles:
     @pytest.mark.parametrize(
         ("content", "said"),
         [
-            (b"", "is no tar archive, and not what 'image export' writes"),
+            (b"", "is not a tar archive, and not what 'image export' writes"),
             (b"\x28\xb5\x2f\xfd" + bytes(999), "is zstd, and not what"),
             (b"QFI\xfb" + bytes(999), "is a qcow2 image, and not what"),
         ],
@@ -271,7 +271,7 @@ class TestBadFiles:
         other = tarfile.TarInfo("vmlinuz")
         other.type, other.linkname = kind, "/etc/passwd"
         write_members(exported, members_of(exported), other)
-        assert refusal(exported) == "is damaged: 'vmlinuz' in it is no plain file"
+        assert refusal(exported) == "is damaged: 'vmlinuz' in it is not a plain file"
 
     @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "root.sums", "evil.zst"])
     def test_other_names(self, exported: Path, name: str) -> None:

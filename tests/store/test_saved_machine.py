@@ -142,7 +142,7 @@ def test_the_image_it_was_saved_with_is_missing(config: MachineConfig) -> None:
     (image.directory / "vmlinuz").unlink()
     with pytest.raises(
         InputError,
-        match=rf"saved with the image big {image.image_id[:12]}, which is not there any more.*save",
+        match=rf"saved with the image big {image.image_id[:12]}, which no longer exists.*save",
     ):
         run(plan, RunObserver())
 

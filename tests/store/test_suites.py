@@ -142,9 +142,9 @@ class TestBadInput:
     def test_no_such_suite(self, mirror: SmallMirror, tmp_path: Path) -> None:
         said = self.refusal(tmp_path, Suite("gamma"), InputError)
         assert said == (
-            f"suite gamma: there is no file:{mirror.directory}/debian/dists/gamma/InRelease (the "
-            f"mirror's address is from {MIRROR_VARIABLE}); choose another suite, such as bookworm "
-            f"or trixie, or another mirror with {MIRROR_VARIABLE}"
+            f"suite gamma: file:{mirror.directory}/debian/dists/gamma/InRelease does not exist "
+            f"(the mirror's address is from {MIRROR_VARIABLE}); choose another suite, such as "
+            f"bookworm or trixie, or another mirror with {MIRROR_VARIABLE}"
         )
 
     def test_signed_by_somebody_else(
@@ -239,7 +239,7 @@ class TestBadInput:
         mirror.sign(part)
         assert tool_of(tmp_path / "cache", ALPHA)[0] == "2"
         (message,) = caplog.messages
-        assert message.startswith("suite alpha: goes by earlier package lists (file:")
+        assert message.startswith("suite alpha: uses earlier package lists (file:")
         assert message.endswith(" has older ones, of 2026-01-03)")
 
     def test_a_past_day_is_asked_for(
@@ -285,7 +285,7 @@ class TestBadInput:
         (own_mirror("debian-security")).rename(tmp_path / "gone")
         assert tool_of(tmp_path / "cache", ALPHA)[0] == "2"
         (message,) = caplog.messages
-        assert message.startswith("suite alpha: goes by earlier package lists (")
+        assert message.startswith("suite alpha: uses earlier package lists (")
         assert "alpha-security" in self.refusal(tmp_path / "new", ALPHA, InputError)
 
     def test_no_network(

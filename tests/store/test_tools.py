@@ -93,7 +93,7 @@ class TestRunTool:
 
     def test_deadline_ends_all(self, mark: str) -> None:
         command = ["sh", "-c", "sleep 600 & sleep 600"]
-        with pytest.raises(RunError, match=r"^a tool was not done after 0\.2 s: try again$"):
+        with pytest.raises(RunError, match=r"^a tool did not end within 0\.2 s: try again$"):
             run_tool(command, {"MARK": mark}, timeout_s=0.2, name="a tool")
         await_count(mark, 0, 0)
 
@@ -111,7 +111,7 @@ class TestRunTool:
         await_count(mark, 0, 0)
 
     def test_failure_has_the_last_words(self) -> None:
-        with pytest.raises(RunError, match=r"^sh -c failed \(no such thing\): see what it says"):
+        with pytest.raises(RunError, match=r"^sh -c failed \(no such thing\): check its output"):
             run_tool(["sh", "-c", "echo first >&2; echo no such thing >&2; exit 3"])
         result = run_tool(["sh", "-c", "exit 3"], check=False)
         assert result.returncode == 3

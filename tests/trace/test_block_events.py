@@ -63,7 +63,7 @@ def rows(latencies: Latencies) -> list[tuple[Operation, int, int]]:
 def arrivals(path: Path, text: str, **options: str) -> tuple[list[int], Reading]:
     path.write_text(text)
     told: list[Reading] = []
-    trace = read_trace(path, tell=told.append, **options)  # type: ignore[arg-type]
+    trace = read_trace(path, on_reading=told.append, **options)  # type: ignore[arg-type]
     return trace.arrival_ns.tolist(), told[0]
 
 
@@ -103,7 +103,7 @@ def test_a_request_ends_with_its_last_part(tool: str, tmp_path: Path) -> None:
     latencies = latencies_of(tmp_path / "trace", TEXTS[tool](events))
     assert rows(latencies) == [(R, 12288, 50_000), (R, 4096, 10_000)]
     assert latencies.depth.tolist() == [1, 2]
-    assert latencies.notes == ("1 completions were of a part: a request ends with its last one",)
+    assert latencies.notes == ("1 completions were partial: a request ends with its last one",)
 
 
 def test_a_requeued_request_counts_from_its_last_issue(tool: str, tmp_path: Path) -> None:
@@ -122,13 +122,11 @@ def test_a_requeued_request_counts_from_its_last_issue(tool: str, tmp_path: Path
     path, text = tmp_path / "trace", TEXTS[tool](events)
     latencies = latencies_of(path, text)
     assert rows(latencies) == [(W, 4096, 80_000), (R, 4096, 30_000)]
-    assert "2 requests were requeued (R): they count from when they were issued again" in (
-        latencies.notes
-    )
+    assert "2 requests were requeued (R): they count from their last issue" in (latencies.notes)
     # Of the load, it is one request, at the time at which it was issued first.
     at_ns, reading = arrivals(path, text)
     assert at_ns == [0, 200_000]
-    assert reading.notes == ("2 requests were requeued (R), and are taken as first issued",)
+    assert reading.notes == ("2 requests were requeued (R), and count from their first issue",)
 
 
 def test_requests_that_fail_are_no_latencies(tool: str, tmp_path: Path) -> None:
@@ -172,7 +170,7 @@ def test_a_cut_off_last_line_is_left_out_wherever_it_ends(tmp_path: Path) -> Non
         text = kept + last[:length]
         at_ns, reading = arrivals(tmp_path / "trace", text)
         assert at_ns == [0], text
-        said = ("its last line is cut off, and is left out",)
+        said = ("its last line is truncated, and skipped",)
         assert reading.notes == said
         assert latencies_of(tmp_path / "trace", text).notes == said
     assert arrivals(tmp_path / "trace", kept + last)[0] == [0, 200_000]
@@ -278,8 +276,8 @@ def test_a_line_that_is_too_long_for_a_pattern_is_refused_at_once(
     """By the square of its length it would take minutes."""
     path = tmp_path / "trace"
     path.write_text(f"{line}.\n")
-    with pytest.raises(InputError, match="trace: no format begins with"):
+    with pytest.raises(InputError, match="trace: unknown format, begins with"):
         read_trace(path)
     path.write_text(f"cpus=1\n{line}.\n")
-    with pytest.raises(InputError, match=r"no request in it|must be MAJOR,MINOR"):
+    with pytest.raises(InputError, match=r"contains no requests|must be MAJOR,MINOR"):
         read_trace(path)

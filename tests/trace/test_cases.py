@@ -74,12 +74,12 @@ class Refused:
 ROWS: list[tuple[str, Replays | Fits | Refused]] = [
     ("qd1", Fits({R: 100_000}, depth=1)),
     ("iodepth4", Fits({R: 400_000}, depth=4)),
-    ("numjobs4", Fits({R: 400_000}, depth=4, requests=8000, says="4 jobs that ran at once")),
+    ("numjobs4", Fits({R: 400_000}, depth=4, requests=8000, says="4 concurrent jobs")),
     ("issue_clat.1.log", Fits({R: 100_000}, depth=1)),
     ("fio2x_lat.1.log", Refused("fit", "--time-unit us .* or ns")),
     ("fio2x_lat.1.log", Fits({R: 103_000}, depth=1, options=Hinted(time_unit="us"))),
     ("avgqd_lat.1.log", Refused("fit", "all sizes are 0: averages over time")),
-    ("renamed_bw.log", Refused("fit", "is a log of fio's bw by its name")),
+    ("renamed_bw.log", Refused("fit", "by its name is a bw log")),
     (
         "disksim-int.trace",
         Replays(4, 30 * MS, "133.3 per second.*arrival in ms, DiskSim's", operations="RWRR"),
@@ -96,7 +96,7 @@ ROWS: list[tuple[str, Replays | Fits | Refused]] = [
         "ioda.csv",
         Refused(
             "replay",
-            r"ioda.csv:1: op '1': is a code; say which one reads: --read-code",
+            r"ioda.csv:1: op '1': is a code; give the one for reads: --read-code",
             Hinted("csv:time,disk,offset,size,op"),
         ),
     ),
@@ -106,14 +106,14 @@ ROWS: list[tuple[str, Replays | Fits | Refused]] = [
     ("cbs.csv", Replays(3, 4000 * MS, "iotype 1 writes", "WWW", 4096, Hinted(disk="12"))),
     ("spc.spc", Refused("replay", r"has 3 disks; choose with --trace-disk: 0 .*, 1 .*, 2 ")),
     ("spc.spc", Replays(3, 12 * MS, "disk 1 of 3", "WRW", 8192, Hinted(disk="1"))),
-    ("epoch-ms.csv", Replays(2, 100 * MS, "time in ms, going by its size")),
-    ("cat-two.csv", Replays(6, 5 * MS, "taken for 2 traces appended", "RRRWWW")),
+    ("epoch-ms.csv", Replays(2, 100 * MS, "time in ms, inferred from its size")),
+    ("cat-two.csv", Replays(6, 5 * MS, "read as 2 traces in succession", "RRRWWW")),
     ("wrap32.csv", Replays(4, 3 * MS, "a clock of 32 bits of us wraps once", "RRRR")),
-    ("blkparse-f.csv", Replays(1, None, "left out 1 lines of action Q, as only D", "R", 4096)),
+    ("blkparse-f.csv", Replays(1, None, "left out 1 lines with action Q; only D", "R", 4096)),
     (
         "blkparse-f.csv",
         Replays(
-            1, None, "lines of action C", "R", 4096, Hinted("csv:time,action,rwbs,sector,sectors")
+            1, None, "lines with action C", "R", 4096, Hinted("csv:time,action,rwbs,sector,sectors")
         ),
     ),
     ("t-semi.csv", Replays(4, 400_000, operations="RRWR", length_bytes=4096)),
@@ -138,19 +138,19 @@ ROWS: list[tuple[str, Replays | Fits | Refused]] = [
             {R: (299 * 100_000 + 80_000) / 300, W: 20_000},
             depth=1,
             requests=600,
-            says="1 requests were requeued .* count from when they were issued again",
+            says="1 requests were requeued .* count from their last issue",
         ),
     ),
-    ("blkparse-requeue.txt", Replays(600, 2_991_000_000, says="are taken as first issued")),
-    ("blk-partial.txt", Fits({R: 100_000}, depth=1, requests=200, says="completions were of a")),
+    ("blkparse-requeue.txt", Replays(600, 2_991_000_000, says="count from their first issue")),
+    ("blk-partial.txt", Fits({R: 100_000}, depth=1, requests=200, says="completions were partial")),
     ("blkparse-two.txt", Replays(10, 9_000_000, says="2 captures in one file")),
-    ("blkparse-trunc.txt", Replays(5, 4_000_000, says="its last line is cut off")),
+    ("blkparse-trunc.txt", Replays(5, 4_000_000, says="its last line is truncated")),
     ("biosnoop.txt", Fits({R: 100_000, W: 600_000}, depth=None, requests=4)),
     ("biosnoop.txt", Replays(4, 1_500_000, operations="RWWR")),
     ("ftrace.txt", Fits({R: 100_000}, depth=1, requests=1)),
     ("ftrace.txt", Replays(1, None)),
     ("fiu.blkparse", Replays(8, 22_400_000, says="fiu: .*disk 8,1")),
-    ("iolog2-wait.log", Replays(4, 3_000_000_000, says="as fio replays it")),
+    ("iolog2-wait.log", Replays(4, 3_000_000_000, says="as fio replays them")),
 ]
 
 
@@ -196,7 +196,7 @@ def _read(
             [path],
             given,
             notify=told.append,
-            tell=tell,
+            on_reading=tell,
             progress=lambda step, done, total: None,
         )
         if isinstance(expected, Fits):
@@ -213,7 +213,7 @@ def _read(
         disk=options.disk,
         hints=hints,
         notify=told.append,
-        tell=tell,
+        on_reading=tell,
     )
     if isinstance(expected, Replays):
         assert (len(trace), trace.span_ns) == (expected.requests, expected.span_ns)
@@ -241,4 +241,4 @@ def test_the_command_says_what_was_read(freezingtime: RunProgram) -> None:
     assert freezingtime(*command, "-q").stderr == ""
     # What is not as expected is said all the same.
     quiet = freezingtime("replay", CASES / "cat-two.csv", "--device", "constant:10us", "-q")
-    assert "taken for 2 traces appended" in quiet.stderr
+    assert "read as 2 traces in succession" in quiet.stderr

@@ -224,7 +224,7 @@ def test_damaged_binary_trace_is_named(tmp_path: Path) -> None:
     file = exported([completed()], "blktrace", tmp_path)
     content = file.read_bytes()
     file.write_bytes(content + b"\1" * 48)
-    with pytest.raises(InputError, match="is damaged: event 5 of it is none of blktrace's"):
+    with pytest.raises(InputError, match="is damaged: event 5 is not of blktrace"):
         read_trace(file)
     file.write_bytes(content + content[:20])
     assert len(read_trace(file)) == 1
@@ -311,8 +311,8 @@ def test_killed_run_can_be_exported_and_is_said_to_be_one(
     assert export_command(tmp_path / "record", "blkparse", out) == 0
     assert len(read_trace(out)) == len(MIXED)
     assert capsys.readouterr().err.splitlines() == [
-        f"freezingtime: {stream_path(tmp_path / 'record')}: the run was killed, or still goes "
-        f"on: these are the {len(MIXED)} requests up to its last flush",
+        f"freezingtime: {stream_path(tmp_path / 'record')}: the run was killed, or is still "
+        f"running: these are the {len(MIXED)} requests up to its last flush",
         f"freezingtime: wrote {out}",
     ]
 
@@ -323,7 +323,7 @@ def test_killed_run_can_be_exported_and_is_said_to_be_one(
         (("csv", "out", "vda"), "--disk vda: no such disk in DIR/record; available: data, log"),
         (
             ("blkparse", "out", None),
-            "DIR/record: has requests of several disks; choose with --disk: data, log",
+            "DIR/record: contains several disks; choose with --disk: data, log",
         ),
         (
             ("xml", "out", "data"),
@@ -331,21 +331,24 @@ def test_killed_run_can_be_exported_and_is_said_to_be_one(
         ),
         (
             ("csv", "record", None),
-            "--out DIR/record: is no file, or the record itself; name another one",
+            "--out DIR/record: is not a regular file, or is the record itself; name another file",
         ),
-        (("csv", ".", None), "--out DIR: is no file, or the record itself; name another one"),
+        (
+            ("csv", ".", None),
+            "--out DIR: is not a regular file, or is the record itself; name another file",
+        ),
         (
             ("csv", "absent/out", None),
             "--out DIR/absent/out: No such file or directory; name a file in a directory with room",
         ),
         (
             ("blktrace", "out", "log"),
-            "log: the request at byte 100 is not made of whole sectors of 512 bytes, and this "
+            "log: the request at byte 100 is not a multiple of 512 bytes; this "
             "format counts in sectors; export it as csv",
         ),
         (
             ("blktrace", "out", "data"),
-            "data: a request has 8589934592 bytes, and this format has room for less than 4 GiB; "
+            "data: a request has 8589934592 bytes; this format is limited to less than 4 GiB; "
             "export it as blkparse",
         ),
     ],

@@ -14,7 +14,7 @@ from tests.conftest import require_tool
 def arrivals(path: Path, text: str) -> tuple[list[int], Reading]:
     path.write_text(text)
     told: list[Reading] = []
-    return read_trace(path, tell=told.append).arrival_ns.tolist(), told[0]
+    return read_trace(path, on_reading=told.append).arrival_ns.tolist(), told[0]
 
 
 def test_iolog_waits_are_what_fio_does_of_them(tmp_path: Path) -> None:
@@ -37,14 +37,14 @@ def test_iolog_waits_are_what_fio_does_of_them(tmp_path: Path) -> None:
     assert time.monotonic() - begin_s >= 0.3
     at_ns, reading = arrivals(log, log.read_text())
     assert at_ns == [0, *(10**6 * wait for wait in waits)]
-    assert "a wait lasts until so many ms after the start, as fio replays it" in reading.facts
+    assert "waits are ms since the start, as fio replays them" in reading.facts
 
 
 def test_waits_that_are_over_or_of_version_3(tmp_path: Path) -> None:
     text = "fio version 2 iolog\n/f wait 30 0\n/f read 0 512\n/f wait 20 0\n/f read 0 512\n"
     at_ns, reading = arrivals(tmp_path / "log", text)
     assert at_ns == [0, 0]
-    assert reading.notes == ("1 of 2 waits end before the one before, and wait for nothing",)
+    assert reading.notes == ("1 of 2 waits end before the previous one, and do not wait",)
     text = "fio version 3 iolog\n5 /f read 0 512\n6 /f wait 2000 0\n9 /f read 0 512\n"
     at_ns, reading = arrivals(tmp_path / "log", text)
     assert at_ns == [0, 4000]

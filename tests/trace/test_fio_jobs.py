@@ -54,7 +54,7 @@ def read(
         paths,
         LogOptions(depth=depth, time_unit=time_unit),
         notify=pytest.fail,
-        tell=told.append,
+        on_reading=told.append,
         progress=lambda *step: None,
     )
     return latencies, told
@@ -74,8 +74,8 @@ def test_jobs_that_ran_at_once_are_one_load(tmp_path: Path) -> None:
         latencies, told = read(paths)
         assert set(latencies.depth.tolist()) == {4}
         assert told[0].notes == (
-            "q_lat.1.log to q_lat.4.log: 4 jobs that ran at once, which is one load; if they ran "
-            "one after the other, say --depth",
+            "q_lat.1.log to q_lat.4.log: 4 concurrent jobs, which are one load; if they ran "
+            "one after the other, give --depth",
         )
         assert not any(reading.notes for reading in told[1:])
     fitted = fit(latencies, [], FitPlan(missing=parse_missing(["write=read"]), summary="x"))
@@ -105,7 +105,7 @@ def test_jobs_whose_logs_were_written_far_apart_ran_one_after_the_other(tmp_path
     assert set(latencies.depth.tolist()) == {2}
     assert told[0].notes == (
         "q_lat.1.log to q_lat.4.log: written so far apart that 2 of them ran one after the other; "
-        "if all ran at once, say --depth",
+        "if all ran at once, give --depth",
     )
 
 
@@ -205,7 +205,7 @@ def test_a_log_of_bandwidth_of_a_slow_device_is_asked_about(tmp_path: Path) -> N
 def test_other_logs_of_fio_are_known_by_their_names(kind: str, number: str, tmp_path: Path) -> None:
     path = write_log(tmp_path / f"job_{kind}{number}.log", 80, count=1)
     assert complaint(path) == (
-        f"{path.name}: is a log of fio's {kind} by its name; name the _lat or _clat log"
+        f"{path.name}: by its name is a {kind} log; name the _lat or _clat log"
     )
 
 

@@ -266,12 +266,15 @@ def test_percentiles_are_joined_by_lines(tmp_path: Path) -> None:
             "op,size,latency,disk\nread,512,1,a\nread,512,1,b\n",
             "log: has several disks; choose with --trace-disk: a, b",
         ),
-        ("{}", "log: is no JSON of fio's: it has no 'fio version'"),
-        ("{", "log: is no JSON: "),
+        ("{}", "log: is not fio's JSON: it has no 'fio version'"),
+        ("{", "log: is not JSON: "),
         (fio_json(), "log: jobs[0].read: has neither bins nor percentiles"),
-        (fio_json(total_ios="x"), "log: jobs[0].read: total_ios: 'x': must be a number"),
+        (
+            fio_json(total_ios="x"),
+            "log: jobs[0].read: total_ios: 'x': must be a non-negative number",
+        ),
         (fio_json(clat_ns={"bins": {"a": 1}}), "log: jobs[0].read.clat_ns.bins: must be a table"),
-        (BLKPARSE.replace("C", "m").replace("D", "m"), "log: no request with a latency in it"),
+        (BLKPARSE.replace("C", "m").replace("D", "m"), "log: contains no request with a latency"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, expected: str, tmp_path: Path) -> None:
@@ -287,18 +290,18 @@ def test_a_disk_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_latencies_in_an_assumed_unit_are_said_or_refused(tmp_path: Path) -> None:
     text = "op,size,latency,depth\nR,4096,100,1\nR,4096,120,1\n"
     assert complaint(tmp_path, text) == (
-        "log: latency: in seconds, the mean request takes 110 s; say the unit with "
+        "log: latency: in seconds, the mean request takes 110 s; give the unit with "
         "--time-unit ms, us or ns"
     )
     hints = parse_hints(HintOptions(time_unit="us"))
     assert [row.latency_ns for row in read(tmp_path, text, hints=hints)] == [100_000, 120_000]
     (tmp_path / "log").write_text(text.replace("100", "0.1").replace("120", "0.12"))
-    assert "latency in s, as is assumed without a unit (--time-unit)" in (
+    assert "latency in s, assumed without a unit (--time-unit)" in (
         read_latencies(tmp_path / "log").facts
     )
     coded = "op;size;latency_us;depth\n1;4k;100;1\n0;4k;120;1\n"
     assert complaint(tmp_path, coded) == (
-        "log:2: op '1': is a code; say which one reads: --read-code 0 or 1"
+        "log:2: op '1': is a code; give the one for reads: --read-code 0 or 1"
     )
     assert read(tmp_path, coded, hints=parse_hints(HintOptions(read_code="1"))) == [
         Row(R, 4096, 1, 100_000),

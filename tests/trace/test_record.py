@@ -162,7 +162,7 @@ def test_torn_last_batch_is_cut_off_and_said(tmp_path: Path) -> None:
         whole_count = sum(end <= size for end in ends)
         assert rows == as_rows([row for batch in batches[:whole_count] for row in batch])
         assert notices == [
-            f"{stream_path(path)}: the run was killed, or still goes on: these are the "
+            f"{stream_path(path)}: the run was killed, or is still running: these are the "
             f"{len(rows)} requests up to its last flush"
         ]
 
@@ -176,7 +176,7 @@ def test_new_record_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["directory", "device"])
 def test_what_is_no_file_is_left_alone(kind: str, tmp_path: Path) -> None:
     path = tmp_path if kind == "directory" else Path("/dev/null")
-    with pytest.raises(OSError, match="is no file"):
+    with pytest.raises(OSError, match="is not a regular file"):
         RecordFile(path, HEADER)
     assert path.exists()
     assert not stream_path(path).exists()
@@ -202,7 +202,7 @@ def write_much(path: Path) -> None:
 
 def test_disk_that_fills_up_is_said_and_the_rest_kept(tmp_path: Path) -> None:
     full_disk = tmp_path / RECORD_NAME
-    with room_for(4 << 20), pytest.raises(RunError, match="free some space, or name another"):
+    with room_for(4 << 20), pytest.raises(RunError, match="free space, or name another"):
         write_much(full_disk)
     assert not full_disk.exists()
     # How many there were at the last flush depends on the host's speed.
@@ -220,7 +220,7 @@ def test_failure_of_the_flusher_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_disk_that_is_full_from_the_beginning_is_said(tmp_path: Path) -> None:
-    with room_for(100), pytest.raises(RunError, match="free some space, or name another"):
+    with room_for(100), pytest.raises(RunError, match="free space, or name another"):
         write_much(tmp_path / "r")
     assert complaint(tmp_path / "r").startswith("DIR/r.arrows: is damaged: ")
 
@@ -233,7 +233,7 @@ def test_disk_that_fills_up_at_the_end_keeps_the_stream(tmp_path: Path) -> None:
     size_bytes = (tmp_path / "r").stat().st_size
     file = RecordFile(tmp_path / "r", HEADER)
     file.append(file.batches.of_requests(rows, 0))
-    with room_for(size_bytes // 2), pytest.raises(RunError, match="free some space"), file:
+    with room_for(size_bytes // 2), pytest.raises(RunError, match="free space"), file:
         pass
     assert read_rows(tmp_path / "r", []) == as_rows(rows)
     assert [path.name for path in tmp_path.iterdir()] == ["r.arrows"]
@@ -312,14 +312,14 @@ def test_where_there_is_no_run(tmp_path: Path) -> None:
     )
     run.mkdir()
     assert complaint(run) == (
-        "DIR/run: no run there: it has no requests.parquet; name a run's directory"
+        "DIR/run: is not a run: it has no requests.parquet; name a run's directory"
     )
     (run / "requests.parquet.arrows").touch()
     assert complaint(run) == (
-        "DIR/run/requests.parquet.arrows: is empty: the run was killed before it began; repeat it"
+        "DIR/run/requests.parquet.arrows: is empty: the run was killed before it started; repeat it"
     )
     write_record(run, [])
-    assert complaint(run) == "DIR/run/requests.parquet: no request in it; name another record"
+    assert complaint(run) == "DIR/run/requests.parquet: contains no requests; name another record"
 
 
 def test_what_is_no_record(tmp_path: Path) -> None:
@@ -327,19 +327,15 @@ def test_what_is_no_record(tmp_path: Path) -> None:
     path.write_text("disk,operation\n")
     assert complaint(path).startswith("DIR/file: is damaged: ")
     pq.write_table(pa.table({"x": [1]}), path)
-    assert complaint(path) == (
-        "DIR/file: is no record of a run; name a run's directory or its record"
-    )
+    assert complaint(path) == ("DIR/file: is not a record; name a run's directory or its record")
 
 
 def test_choice_of_a_disk(tmp_path: Path) -> None:
     path = write_record(tmp_path / "r", [completed(), completed(disk_index=1)])
-    assert complaint(path) == (
-        "DIR/r: has requests of several disks; choose with --disk: data, log"
-    )
+    assert complaint(path) == ("DIR/r: contains several disks; choose with --disk: data, log")
     assert complaint(path, "vda") == ("--disk vda: no such disk in DIR/r; available: data, log")
     write_record(path, [completed()])
-    assert complaint(path, "log") == "DIR/r: no request of disk log in it; name another record"
+    assert complaint(path, "log") == "DIR/r: contains no requests of disk log; name another record"
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9, 1.0])
@@ -400,7 +396,7 @@ def test_more_requests_than_there_is_memory_for_are_refused(
     rows = [completed(disk_index=number % 10 == 0) for number in range(1000)]
     path = write_record(tmp_path / "record", rows)
     monkeypatch.setattr(record_columns, "free_memory_bytes", lambda: 100 << 10)
-    with pytest.raises(InputError, match=r"has 900 requests, which take up to 0\.0 GiB of"):
+    with pytest.raises(InputError, match=r"has 900 requests, which need up to 0\.0 GiB of"):
         read_trace(path, disk="data")
     with pytest.raises(InputError, match=r"has 1000 requests, .*'freezingtime report' "):
         ft.open_run(path)

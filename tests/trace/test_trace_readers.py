@@ -67,7 +67,7 @@ def read(tmp_path: Path, text: str, **options: Any) -> list[Row]:
 def told(tmp_path: Path, text: str, **options: Any) -> Reading:
     """What is said of how a trace was read."""
     readings: list[Reading] = []
-    read(tmp_path, text, tell=readings.append, **options)
+    read(tmp_path, text, on_reading=readings.append, **options)
     (reading,) = readings
     return reading
 
@@ -296,7 +296,7 @@ def test_foreign_files_are_named_with_their_cure(
             continue
         path.write_bytes((bytes(known.offset_bytes) + known.magic).ljust(4096, b"\0"))
         cure = known.command(path)
-        expected = f"is {known.name}, and no text; make a text of it with '{cure}'"
+        expected = f"is {known.name}, not text; convert it with '{cure}'"
         with pytest.raises(InputError, match=re.escape(f"{path}: {expected}")):
             read_it(path)
 
@@ -352,7 +352,7 @@ def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
         ),
         (
             "Timestamp,Type,Offset,Size\n",
-            "trace: no request in it; name another trace or --format",
+            "trace: contains no requests; name another trace or --format",
         ),
         ("", "trace: is empty; name another trace"),
         (
@@ -422,15 +422,15 @@ def test_malformed_line_is_named(text: str, expected: str, tmp_path: Path) -> No
 
 # Each: what a file has as times, the unit that must be taken, and what of that is said.
 TIME_UNITS_FOUND = [
-    ("time", "1764361234", "1764361235", 10**9, "time in s, going by its size"),
-    ("time", "1764361234123", "1764361234124", 10**6, "time in ms, going by its size"),
-    ("timestamp", "1600000000000000", "1600000000000001", 10**3, "timestamp in us, going by"),
-    ("ts", "1764361234123456789", "1764361234123456790", 1, "ts in ns, going by its size"),
-    ("Timestamp", "128166372003061629", "128166372003061630", 100, "Timestamp in 100ns, going"),
-    ("time", "12.5", "13.5", 10**9, "time in s, as is assumed without a unit (--time-unit)"),
+    ("time", "1764361234", "1764361235", 10**9, "time in s, inferred from its size"),
+    ("time", "1764361234123", "1764361234124", 10**6, "time in ms, inferred from its size"),
+    ("timestamp", "1600000000000000", "1600000000000001", 10**3, "timestamp in us, inferred"),
+    ("ts", "1764361234123456789", "1764361234123456790", 1, "ts in ns, inferred from its size"),
+    ("Timestamp", "128166372003061629", "128166372003061630", 100, "Timestamp in 100ns, inferred"),
+    ("time", "12.5", "13.5", 10**9, "time in s, assumed without a unit (--time-unit)"),
     ("Time (us)", "7", "8", 10**3, ""),
     ("time_sec", "7", "8", 10**9, ""),
-    ("Times", "1764361234123", "1764361234124", 10**6, "Times in ms, going by its size"),
+    ("Times", "1764361234123", "1764361234124", 10**6, "Times in ms, inferred from its size"),
 ]
 
 
@@ -446,13 +446,13 @@ def test_unit_of_times_is_found_and_said(
 def test_unit_of_times_can_be_said(tmp_path: Path) -> None:
     text = "time,op,offset,size\n0,R,0,512\n1000,R,0,512\n"
     assert complaint(tmp_path, text) == (
-        "trace: has a request every 1000 s, if its times are in s; say with --time-unit which "
-        "unit they are in: s, ms, us, 100ns, ns"
+        "trace: has a request every 1000 s, if its times are in s; give their "
+        "unit with --time-unit: s, ms, us, 100ns, ns"
     )
     for unit, unit_ns in {"s": 10**9, "ms": 10**6, "us": 10**3, "100ns": 100, "ns": 1}.items():
         hints = parse_hints(HintOptions(time_unit=unit))
         assert read(tmp_path, text, hints=hints)[1].arrival_ns == 1000 * unit_ns
-        assert f"time in {unit}, as told" in told(tmp_path, text, hints=hints).summary
+        assert f"time in {unit}, as given" in told(tmp_path, text, hints=hints).summary
     with pytest.raises(InputError, match="--time-unit h: must be one of: s, ms, us, 100ns, ns"):
         parse_hints(HintOptions(time_unit="h"))
 
@@ -460,28 +460,28 @@ def test_unit_of_times_can_be_said(tmp_path: Path) -> None:
 def test_unit_in_a_name_is_held_to_the_times(tmp_path: Path) -> None:
     text = "timestamp_ms,op,offset,size\n1600000000000000,R,0,512\n"
     assert complaint(tmp_path, text) == (
-        "trace:2: timestamp_ms '1600000000000000': is a time of our days in us, not in ms; "
-        "call the column by its right unit"
+        "trace:2: timestamp_ms '1600000000000000': is a present-day time in us, not in ms; "
+        "rename the column to its unit"
     )
     far = "timestamp_s,op,offset,size\n0,R,0,512\n200000,R,0,512\n"
-    assert complaint(tmp_path, far).startswith("trace: has a request every 2.315 days, going by")
+    assert complaint(tmp_path, far).startswith("trace: has a request every 2.315 days, by")
 
 
 def test_codes_of_operations_are_asked_for(tmp_path: Path) -> None:
     text = "time_us,op,offset,size\n0,2,0,512\n1,7,0,512\n2,2,0,512\n"
     assert complaint(tmp_path, text) == (
-        "trace:2: op '2': is a code; say which one reads: --read-code 0 or 1"
+        "trace:2: op '2': is a code; give the one for reads: --read-code 0 or 1"
     )
     hints = parse_hints(HintOptions(read_code="2"))
     assert [row.operation for row in read(tmp_path, text, hints=hints)] == [R, W, R]
     assert "op 7 writes" in told(tmp_path, text, hints=hints).summary
     assert complaint(tmp_path, f"{text}3,1,0,512\n", hints=hints) == (
-        "trace:5: op '1': is a third code beside 2, which reads, and 7; write words, such as read, "
+        "trace:5: op '1': is a third code beside 2 for reads and 7; write words, such as read, "
         "write, flush, discard"
     )
     one_kind = "time_us,op,offset,size\n0,7,0,512\n"
     assert told(tmp_path, one_kind, hints=hints).notes == (
-        "nothing has the code 2 that reads: all are writes",
+        "no request has the read code 2: all are writes",
     )
 
 
@@ -500,8 +500,8 @@ def test_of_a_tracers_events_one_is_taken(tmp_path: Path) -> None:
     issued = f"{header}{queued}0.000009,D,WS,8,8\n0.000010,D,N,0,0\n"
     assert read(tmp_path, issued) == [Row(0, W, 4096, 4096)]
     assert set(told(tmp_path, issued).notes) == {
-        "left out 1 lines of action Q, as only D is taken",
-        "left out 1 lines of action G, as only D is taken",
+        "left out 1 lines with action Q; only D is used",
+        "left out 1 lines with action G; only D is used",
         "left out 1 lines that move no blocks",
     }
     assert complaint(tmp_path, f"{header}0.1,C,R,8,8\n").startswith(
@@ -511,7 +511,7 @@ def test_of_a_tracers_events_one_is_taken(tmp_path: Path) -> None:
 
 
 def test_columns_that_are_passed_over_are_named(tmp_path: Path) -> None:
-    assert "; columns passed over: Response; " in told(tmp_path, GOOD["csv"][0]).summary
+    assert "; columns ignored: Response; " in told(tmp_path, GOOD["csv"][0]).summary
 
 
 def test_disksim_is_told_from_mqsim_by_decimals_or_pace(tmp_path: Path) -> None:
@@ -529,23 +529,23 @@ def test_disksim_is_told_from_mqsim_by_decimals_or_pace(tmp_path: Path) -> None:
 
 # Each: times in us, what they are taken for, and what of that is said.
 TIMES_THAT_GO_BACK = {
-    "once more": ([0, 10, 20, 0, 10, 20, 30], [0, 10, 20, 30, 40, 50, 60], "2 traces appended"),
+    "once more": ([0, 10, 20, 0, 10, 20, 30], [0, 10, 20, 30, 40, 50, 60], "2 traces in succ"),
     "thrice": (
         [5, 15, 25, 5, 15, 25, 6, 16, 26],
         [0, 10, 20, 30, 40, 50, 60, 70, 80],
-        "3 traces appended",
+        "3 traces in succession",
     ),
     "in order of completion": (
         [10, 20, 30, 0, 40, 50, 60],
         [0, 10, 20, 30, 40, 50, 60],
-        "sorted by time: 1 requests stood behind later ones, by up to 30 us",
+        "sorted by time: 1 requests came after later ones, by up to 30 us",
     ),
-    "disorder": ([0, 20, 10, 30], [0, 10, 20, 30], "1 requests stood behind later ones, by up to"),
+    "disorder": ([0, 20, 10, 30], [0, 10, 20, 30], "1 requests came after later ones, by up to"),
     "elsewhere": ([100, 120, 10, 20, 30], [0, 10, 20, 90, 110], "sorted by time: 3 requests"),
     "wraps": (
         [2**32 - 20, 2**32 - 10, 0, 10, 5],
         [0, 10, 20, 25, 30],
-        "a clock of 32 bits of us wraps once: time goes on there",
+        "a clock of 32 bits of us wraps once: time continues there",
     ),
     "disorder at the wrap": (
         [2**32 - 20, 0, 2**32 - 10, 10],
@@ -575,16 +575,16 @@ def test_reading_is_summed_up(tmp_path: Path) -> None:
 
 def test_unknown_content_and_unknown_format(tmp_path: Path) -> None:
     assert complaint(tmp_path, "hello world\n").startswith(
-        "trace: no format begins with 'hello world'; name one with --format: record, iolog, "
+        "trace: unknown format, begins with 'hello world'; name one with --format: record, iolog, "
     )
     assert complaint(tmp_path, "x\n", format_name="xyz").startswith(
         "--format xyz: unknown format; available: record, iolog, "
     )
     assert complaint(tmp_path, "x\n", format_name="csv:time,offset,size").startswith(
-        "--format csv:time,offset,size: has no column of operation; it is one of: iotype, "
+        "--format csv:time,offset,size: has no operation column; its names are: iotype, "
     )
     assert complaint(tmp_path, "a,b\n", format_name="csv").startswith(
-        "trace:1: header 'a,b': has no column of time; it is one of: "
+        "trace:1: header 'a,b': has no time column; its names are: "
     )
     assert complaint(tmp_path, "x\n", format_name="iolog") == (
         "trace:1: first line 'x': must be one of: fio version 2 iolog, fio version 3 iolog"
@@ -595,7 +595,7 @@ def test_missing_file_and_endless_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file or directory; name a readable trace"):
         read_trace(tmp_path / "absent")
     assert complaint(tmp_path, "x" * 70000) == (
-        "trace: a line has more than 65536 characters; is it a text?"
+        "trace: a line has more than 65536 characters; is it text?"
     )
 
 
@@ -681,7 +681,7 @@ def test_latency_logs_that_fio_writes_are_read(kind: str, options: str, tmp_path
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "log: no request in it; name a latency log of fio"),
+        ("", "log: contains no requests; name a fio latency log"),
         (
             "1, 2, 0, 4096, 0, 0\n1, 2, 0, 4096, 0\n",
             "log:2: line '1, 2, 0, 4096, 0': must have the same fields as all: "

@@ -211,7 +211,7 @@ def test_a_suite_that_was_not_fetched_is_said_to_be_none(
 
 
 @pytest.mark.parametrize(
-    ("suite", "said"), [("testing", "is one suite today"), ("../x", "must be")]
+    ("suite", "said"), [("testing", "will name another suite later"), ("../x", "must be")]
 )
 def test_a_qemu_of_no_suite_is_refused(suite: str, said: str) -> None:
     with pytest.raises(InputError, match=f"^--qemu debian:{re.escape(suite)}: .*{said}"):

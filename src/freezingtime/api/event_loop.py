@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Work that has an event loop of its own, for callers who have one, as notebooks do."""
+"""Running work with its own event loop for callers that have one, such as notebooks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def outside_of_event_loops(work: Callable[[], Value], cancel: Callable[[], None]) -> Value:
-    """Do the work; in a thread of its own if this one has an event loop, as in a notebook.
+def run_outside_event_loop(work: Callable[[], Value], cancel: Callable[[], None]) -> Value:
+    """Do the work, in another thread if this one has an event loop, as in a notebook.
 
     QEMU's monitor is spoken to with an event loop, and a thread can run one only.
     """

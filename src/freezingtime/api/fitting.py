@@ -11,8 +11,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freezingtime.api.event_loop import outside_of_event_loops
-from freezingtime.api.keywords import takes_fields_of
+from freezingtime.api.event_loop import run_outside_event_loop
+from freezingtime.api.keywords import with_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, show_share
@@ -140,7 +140,7 @@ class FitArguments(FitOptions):
 
 
 @plain_errors
-@takes_fields_of(FitArguments)
+@with_fields_of(FitArguments)
 def fit(arguments: FitArguments) -> FittedDevice:
     """Make a device file of logs of a real device: one log or directory, or several.
 
@@ -173,7 +173,7 @@ class MeasureArguments(MeasureOptions):
 
 
 @plain_errors
-@takes_fields_of(MeasureArguments)
+@with_fields_of(MeasureArguments)
 def measure(arguments: MeasureArguments) -> Path:
     """Measure a block device or a file; return ``out``, for :func:`fit` and :func:`validate`.
 
@@ -205,7 +205,7 @@ class ValidateArguments(ValidateOptions):
 
 
 @plain_errors
-@takes_fields_of(ValidateArguments)
+@with_fields_of(ValidateArguments)
 def validate(arguments: ValidateArguments) -> ValidationResult:
     """Hold a device in a guest to logs of a real one, or to a directory of :func:`measure`.
 
@@ -233,7 +233,7 @@ def validate(arguments: ValidateArguments) -> ValidationResult:
             show_share(line, step, done, total)
 
         latencies, sources = _read(arguments.against, arguments, observer)
-        found = outside_of_event_loops(
+        found = run_outside_event_loop(
             lambda: validate_latencies(
                 latencies, sources, plan, out=output.path, observer=observer
             ),
@@ -247,7 +247,7 @@ def _read(
 ) -> tuple[Latencies, list[Source]]:
     several = [logs] if isinstance(logs, str | os.PathLike) else logs
     paths = [Path(log) for log in several]
-    return read_sources(paths, options, notify=warn, tell=warn_of, progress=observer)
+    return read_sources(paths, options, notify=warn, on_reading=warn_of, progress=observer)
 
 
 def _place_of(cell: Cell) -> dict[str, Any]:

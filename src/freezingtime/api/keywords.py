@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 Fields = TypeVar("Fields")
 
 
-def takes_fields_of(
+def with_fields_of(
     fields: Callable[Parameters, Fields],
 ) -> Callable[[Callable[[Fields], Value]], Callable[Parameters, Value]]:
     """Have a function of one dataclass called as that class is, for editors and type checkers, too.

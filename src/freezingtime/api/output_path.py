@@ -16,7 +16,7 @@ class OutputPath:
     """The path of a result. One that the caller did not name is removed when this object is."""
 
     def __init__(self, out: str | os.PathLike[str] | None, name: str = "") -> None:
-        """``name`` is what to call it within a temporary directory.
+        """``name`` is its name in a temporary directory.
 
         Raises:
             InputError: there can be no temporary directory.

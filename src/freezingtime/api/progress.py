@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One line of progress, where there is somebody to see it: a terminal or a notebook."""
+"""One line of progress on a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from freezingtime.runs.progress.step_lines import SILENCE_S
 from freezingtime.runs.progress.text import JobTimes, running_line, share_line, step_line
 from freezingtime.runs.run import RunObserver
 
-#: A notebook keeps and passes on whatever is shown.
+#: A notebook keeps and forwards all output.
 _PERIOD_S = 0.5
 _BEAT_S = 1.0
 
@@ -96,7 +96,7 @@ class _PlainLines:
 
 
 class _Nowhere:
-    """Nobody is there to see it."""
+    """No output."""
 
     period_s = 0.0
 
@@ -108,7 +108,7 @@ class _Nowhere:
 
 
 class Line:
-    """A line that is renewed, and gone when the block is left; on a pipe, lines that stay.
+    """A line updated in place and cleared at the end of the block; on a pipe, permanent lines.
 
     Threads may share one.
     """
@@ -162,7 +162,7 @@ class LineObserver(RunObserver):
         self._heartbeat.rest()
 
     def preparing(self, step: str, done: int, total: int) -> None:
-        """Show the step, and again while it goes on."""
+        """Show the step, and again while it lasts."""
         self._check()
         self._step = (step, done, total)
         self._show_step()

@@ -72,7 +72,7 @@ def replay(
     with Line(progress) as line:
         observer = partial(show_share, line)
         results = replay_on(
-            source, devices, seed=seed, observer=observer, notify=warn, tell=warn_of
+            source, devices, seed=seed, observer=observer, notify=warn, on_reading=warn_of
         )
         with open_new_record(output.path, texts, seed=seed) as record:
             for index, replayed in enumerate(results):

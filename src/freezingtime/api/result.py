@@ -199,11 +199,11 @@ def open_run(path: str | PathLike[str]) -> Result:
 
 
 def warn(text: str) -> None:
-    """Tell the caller what they should know, as where a run was killed."""
+    """Warn the caller, for example that a run was killed."""
     warnings.warn(printable(text), stacklevel=2)
 
 
 def warn_of(reading: Reading) -> None:
-    """Tell the caller what in a file is not as they may expect."""
+    """Warn the caller of surprises in a file."""
     for line in reading.note_lines:
         warn(line)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from freezingtime.api.event_loop import outside_of_event_loops
-from freezingtime.api.keywords import takes_fields_of
+from freezingtime.api.event_loop import run_outside_event_loop
+from freezingtime.api.keywords import with_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, LineObserver
@@ -33,7 +33,7 @@ class RunArguments(RunOptions):
 
 
 @plain_errors
-@takes_fields_of(RunArguments)
+@with_fields_of(RunArguments)
 def run(arguments: RunArguments) -> Result:
     """Run a job in the guest, whose disks are these; return when it has ended.
 
@@ -51,7 +51,7 @@ def run(arguments: RunArguments) -> Result:
 
     Raises:
         InputError: the run cannot be made; the text names the option.
-        RunError: something failed on the way; GuestError and TimeLimitError say more.
+        RunError: the run failed; GuestError and TimeLimitError are more specific.
     """
     script, job_directory = _script(arguments.job)
     output = OutputPath(arguments.out)
@@ -62,7 +62,7 @@ def run(arguments: RunArguments) -> Result:
         job_directory=job_directory,
     )
     with Line(arguments.progress) as line, LineObserver(line) as observer:
-        outside_of_event_loops(lambda: run_plan(plan, observer), observer.cancelled.set)
+        run_outside_event_loop(lambda: run_plan(plan, observer), observer.cancelled.set)
     stderr = observer.stderr.decode(errors="replace")
     return Result(open_recorded_run(output.path, warn), output=output, stderr=stderr)
 

@@ -27,7 +27,7 @@ _KINDS = {
 
 
 class Only(tuple[str, ...]):
-    """These of a dataclass's fields: ``Annotated[RunOptions, Only(["qemu"])]``."""
+    """Selected fields of a dataclass: ``Annotated[RunOptions, Only(["qemu"])]``."""
 
     __slots__ = ()
 
@@ -122,7 +122,7 @@ def _as_typer_parameter(parameter: Parameter) -> Parameter:
 
 
 def _names(name: str, declared: Option, *, is_on: bool) -> list[str]:
-    """What it is called on the command line; Typer calls one that is on ``--name/--no-name``."""
+    """Return its names on the command line; Typer calls one that is on ``--name/--no-name``."""
     if is_on:
         return []
     return [declared.flag or f"--{name.replace('_', '-')}", *filter(None, [declared.short])]

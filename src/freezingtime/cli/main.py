@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 
 from freezingtime._version import __version__
 from freezingtime.cli import signals
-from freezingtime.cli.output.standard_streams import make_fit_to_write_to
+from freezingtime.cli.output.standard_streams import prepare_standard_streams
 from freezingtime.errors import FreezingTimeError, GuestError, InputError, TimeLimitError
 from freezingtime.host.foreign_text import printable, say
 
@@ -125,10 +125,10 @@ def root(
         ),
     ] = False,
 ) -> None:
-    """Run a real guest on block devices that you do not have.
+    """Run a real guest on block devices you do not have.
 
-    The guest's disks behave, to the nanosecond of guest time, like the device that you
-    name; the bytes live on whatever medium you have. While a slow medium works, guest time
+    The guest's disks behave, to the nanosecond of guest time, like the device you
+    name; the data lives on any medium you have. While a slow medium works, guest time
     stands still.
 
     Start with `freezingtime doctor`, then
@@ -154,10 +154,10 @@ def _run() -> int:
     except signals.Interrupted as interruption:
         return _complain(str(interruption), interruption.status)
     except SystemExit as ended:
-        # Typer ends so after a completion, and when whoever read our output has gone.
+        # Typer exits like this after a completion, and when the reader of our output has gone.
         return ended.code if isinstance(ended.code, int) else EXIT_FAILED
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to tell it.
+        # The reader of our output has gone; there is nowhere to report it.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
         return EXIT_FAILED
     except OSError as error:
@@ -200,7 +200,7 @@ def _show_own_log() -> None:
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
-    make_fit_to_write_to()
+    prepare_standard_streams()
     # What libraries log is not for our user; what matters is raised. Our own lines are.
     logging.getLogger().addHandler(logging.NullHandler())
     _show_own_log()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Options that several commands share, and how functions become commands."""
+"""Options that several commands share, and the wrapper that turns a function into a command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SeedOption: TypeAlias = Annotated[
     int,
     Option(
         "NUMBER",
-        "Seed of the device models' randomness; runs with equal seeds are equal.",
+        "Seed of the device models' random numbers; equal seeds make equal runs.",
         minimum=0,
     ),
 ]
@@ -43,8 +43,8 @@ AllowCodeOption: TypeAlias = Annotated[
     bool,
     Option(
         "",
-        "Run the Python code that device files name as their members. A `FILE.py:CLASS` that "
-        "you name yourself is always run.",
+        "Allow device files to name Python code as members. A `FILE.py:CLASS` that "
+        "you name yourself always runs.",
         at_once=_allow_code,
     ),
 ]

@@ -48,7 +48,7 @@ class _Raiser:
             self._raised_s = time.monotonic()
             raise self.raised
         if time.monotonic() - self._raised_s > _PATIENCE_S:
-            _exit_at_once(number, frame)  # the agent ends QEMU when we are gone
+            _exit_at_once(number, frame)  # the agent ends QEMU once we are gone
 
 
 _raiser = _Raiser()
@@ -65,14 +65,14 @@ def raise_on_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """The work is done and its status stands: let nothing disturb the interpreter's end."""
+    """Ignore signals once the work is done: nothing may disturb the interpreter's exit."""
     _handle(signal.SIG_IGN)
 
 
 def raised() -> Interrupted | None:
     """Return the exception that a signal raised, in case it surfaces as another one.
 
-    Whatever calls our code back may turn an exception into one of its own.
+    Code that calls us back may convert our exception into its own.
     """
     return _raiser.raised
 

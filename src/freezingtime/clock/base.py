@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The clock interface: who owns time, and in what turns the emulator works.
+"""The clock interface: the owner of time, and the emulator's turns.
 
 The emulator's loop is the same under every clock: wait for a moment at which there is
-something to do, do it, and say when the next event is due. What differs is whether time
+something to do, do it, and return when the next event is due. Clocks differ in whether time
 stands still between :meth:`Clock.wait` and :meth:`Clock.resume`.
 """
 
@@ -52,7 +52,7 @@ class Moment:
     arrivals: Sequence[Arrival] = ()
     deliveries: Sequence[Delivery] = ()
     must_drain: bool = False
-    """Time cannot move on: everything in flight is to be answered at once."""
+    """Time cannot advance: everything in flight must be answered at once."""
     warped_ns: int = 0
     """Idle guest time skipped so far."""
     disturbed: bool = False
@@ -68,7 +68,7 @@ class Verdict:
     """The disk of each reply that was sent, in order of sending."""
     stop_machine: bool = False
     rate_hz: int | None = None
-    """From here on the guest executes so many instructions per second."""
+    """Instructions per second that the guest executes from here on."""
 
 
 class Wire(Protocol):

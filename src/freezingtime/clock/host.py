@@ -15,7 +15,7 @@ import time
 from freezingtime.clock.base import Arrival, Clock, Moment, Verdict, Wire
 from freezingtime.host.poller import Poller
 
-#: The kernel wakes sleepers this much late; what is left is waited out awake.
+#: The kernel wakes sleepers this much late; the rest is spent polling.
 _WAKEUP_SLACK_NS = 150_000
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real time as a limit: a guest that somebody is talking to must not run ahead of them."""
+"""Real time as a limit: an interactive guest must not run ahead of its user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RealTimePace:
     def __init__(self) -> None:
         self._least_lead_ns: int | None = None
 
-    def hold_back(self, now_ns: int) -> None:
+    def throttle(self, now_ns: int) -> None:
         """Wait until the host's time is not behind the guest's, which is ``now_ns``."""
         lead_ns = time.monotonic_ns() - now_ns
         if self._least_lead_ns is None or lead_ns > self._least_lead_ns:

@@ -39,7 +39,7 @@ _RECEIVE_POLL_S = 1.0
 #: so a run that goes on can be told from one that hangs. The guest cannot notice.
 _HEARTBEAT_NS = 100_000_000
 
-#: The same of a guest that is kept to real time: what is typed waits no longer than this.
+#: The same for a guest throttled to real time: input waits no longer than this.
 _PACED_HEARTBEAT_NS = 10_000_000
 
 
@@ -115,7 +115,7 @@ class VirtualClock(Clock):
             deliveries,
             bool(report.flags & DRAIN),
             report.warped_ns,
-            # What is typed is the host's, and meant to reach the guest.
+            # Typed input comes from the host and is meant to reach the guest.
             bool(report.flags & DISTURBED) and self._pace is None,
         )
 
@@ -123,7 +123,7 @@ class VirtualClock(Clock):
         if self._agent is None:
             return
         if self._pace is not None:
-            self._pace.hold_back(self._now_ns)
+            self._pace.throttle(self._now_ns)
         heartbeat_ns = self._now_ns + self._heartbeat_ns
         event_ns = verdict.next_event_ns
         order = encode_order(
@@ -142,7 +142,7 @@ class VirtualClock(Clock):
         self._wakeup_sender.send(b"\0")
 
     def hang_up(self) -> None:
-        """Tell the agent that nobody will answer any more; it ends QEMU."""
+        """Disconnect from the agent, which then ends QEMU."""
         if self._agent is not None:
             with contextlib.suppress(OSError):
                 self._agent.shutdown(socket.SHUT_RDWR)

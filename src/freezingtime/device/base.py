@@ -29,7 +29,7 @@ class Device(ABC):
 
     @abstractmethod
     def next_event_ns(self) -> int | None:
-        """When the device next has something to do, or None while it has nothing."""
+        """Return the time of the device's next event, or None while there is none."""
 
     @abstractmethod
     def advance(self, now_ns: int) -> list[Request]:
@@ -40,7 +40,7 @@ class Device(ABC):
 
 
 def statistics_of(device: Device) -> dict[str, float]:
-    """What happened inside a device since it was made, by name.
+    """Return a device's statistics since it was made, by name.
 
     That is its method ``statistics``; a device need not have one, and then says nothing.
     """
@@ -62,7 +62,7 @@ class CompletionQueue:
         heapq.heappush(self._heap, (completion_ns, self._entered_count, request))
 
     def next_ns(self) -> int | None:
-        """When the next request completes, or None if there is none."""
+        """Return the time of the next completion, or None if there is none."""
         return self._heap[0][0] if self._heap else None
 
     def take_until(self, now_ns: int) -> list[Request]:

@@ -44,7 +44,7 @@ def no_match(pattern: str) -> InputError:
 
 
 def nearest(text: str) -> str:
-    """Where to find what ``text`` may have been meant to name."""
+    """Suggest where to find what ``text`` may have been meant to name."""
     names = catalogue_names()
     folded = text.lower()
     near = [name for name in names if folded and folded in name] or difflib.get_close_matches(

@@ -51,10 +51,10 @@ class ConstantDevice(TimedDevice):
 class ConstantParams(ModelParameters, frozen=True, kw_only=True):
     """The same time for every request of a kind."""
 
-    read_ns: Annotated[TimeNs, key("the time of a read")] = 0
-    write_ns: Annotated[TimeNs, key("the time of a write")] = 0
-    flush_ns: Annotated[TimeNs, key("the time of a flush")] = 0
-    discard_ns: Annotated[TimeNs, key("the time of a discard")] = 0
+    read_ns: Annotated[TimeNs, key("service time of a read")] = 0
+    write_ns: Annotated[TimeNs, key("service time of a write")] = 0
+    flush_ns: Annotated[TimeNs, key("service time of a flush")] = 0
+    discard_ns: Annotated[TimeNs, key("service time of a discard")] = 0
 
     def make(self, _making: Making) -> Device:
         return ConstantDevice(**structs.asdict(self))

@@ -64,7 +64,7 @@ class GuardedDevice(Device):
             self._failed("advance", now_ns, error)
         if not isinstance(completed, list):
             kind = type(completed).__name__
-            self._break(f"returned a {kind} from advance(), which is to return a list of requests")
+            self._break(f"returned a {kind} from advance(); must be a list of requests")
         if completed:
             self._stalled_count = self._fruitless_count = 0
             self._now_ns = now_ns
@@ -74,7 +74,7 @@ class GuardedDevice(Device):
         return completed
 
     def statistics(self) -> dict[str, float]:
-        """Those of the device."""
+        """Return the statistics of the device."""
         return statistics_of(self._device)
 
     def _checked_event_ns(self, event_ns: object) -> int | None:
@@ -85,7 +85,7 @@ class GuardedDevice(Device):
         try:
             time_ns = operator.index(event_ns)  # type: ignore[arg-type]  # that is the question
         except TypeError:
-            self._break(f"has its next event at {event_ns!r}, which is no whole number of ns")
+            self._break(f"has its next event at {event_ns!r}; must be a whole number of ns")
         if not self._now_ns <= time_ns <= MAX_VALUE:
             when = "is past" if time_ns < self._now_ns else "no clock can reach"
             self._break(f"has its next event at {time_ns} ns, which {when}")
@@ -105,11 +105,11 @@ class GuardedDevice(Device):
             self._stalled_count = 0
         self._stalled_count += 1
         if self._stalled_count > STALL_MAX:
-            self._break(f"has had {STALL_MAX} events at one instant, which completed nothing")
+            self._break(f"had {STALL_MAX} events at one instant that completed nothing")
         if self._arrival_ns:
             self._fruitless_count += 1
             if self._fruitless_count > FRUITLESS_MAX:
-                self._break(f"has had {FRUITLESS_MAX} events, and still {self._under_way()}")
+                self._break(f"had {FRUITLESS_MAX} events, and still {self._under_way()}")
 
     def _under_way(self) -> str:
         request, arrival_ns = next(iter(self._arrival_ns.items()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is known of a device before it is made, and how to make it."""
+"""Description of a device before it is made, and how to make it."""
 
 from __future__ import annotations
 
@@ -21,23 +21,21 @@ from freezingtime.disk_traits import DiskTraits
 class DeviceFile(Parameters, frozen=True, kw_only=True):
     """A description of a device, as it stands in a file."""
 
-    summary: Annotated[str, key("what it is, in a line", missing="the file's name")] | None = None
+    summary: Annotated[str, key("one-line summary", missing="the file's name")] | None = None
     device_class: Annotated[str, key("for the list of devices")] = field(
         default="other", name="class"
     )
-    capacity_bytes: (
-        Annotated[SizeBytes, key("the disk's size unless one is given", least=512)] | None
-    ) = None
-    model: Annotated[str, key("which model the parameters are for")]
+    capacity_bytes: Annotated[SizeBytes, key("default size of the disk", least=512)] | None = None
+    model: Annotated[str, key("model of the parameters")]
     parameters: Annotated[Table, key("the model's own keys")] | None = None
-    disk: Annotated[DiskTable, key("what it says of itself")] = DiskTable()
+    disk: Annotated[DiskTable, key("traits it reports")] = DiskTable()
     # Where the figures come from; models know nothing of them.
-    published: Annotated[Table, key("figures of data sheets and the like")] | None = None
-    measured: Annotated[Table, key("a curve that somebody has measured")] | None = None
-    sources: Annotated[Table, key("where the figures are from")] | None = None
-    derived: Annotated[Table, key("what follows from the sources, and how")] | None = None
-    fitted: Annotated[Table, key("what was fitted to what was measured")] | None = None
-    assumed: Annotated[Table, key("what nobody has published")] | None = None
+    published: Annotated[Table, key("figures from data sheets and similar sources")] | None = None
+    measured: Annotated[Table, key("a measured load-latency curve")] | None = None
+    sources: Annotated[Table, key("sources of the figures")] | None = None
+    derived: Annotated[Table, key("parameters derived from the sources, and how")] | None = None
+    fitted: Annotated[Table, key("parameters fitted to measurements")] | None = None
+    assumed: Annotated[Table, key("parameters that nobody has published")] | None = None
     notes: Annotated[Table, key("anything else")] | None = None
 
 
@@ -56,7 +54,7 @@ class Description:
     """See :meth:`traits`."""
 
     def traits(self) -> DiskTraits:
-        """What a disk of this device says of itself.
+        """Return the traits of a disk of this device.
 
         Raises:
             InputError: a member's description is not right.
@@ -65,12 +63,12 @@ class Description:
             return self.find_traits()
 
     def settings(self) -> dict[str, Any]:
-        """What it says of the model, for the run's own description; of the user's own, nothing."""
+        """Return the model's settings for the run's description; none for a user's own model."""
         keys = ("model", "capacity", "parameters", DISK_TABLE)
         return {key: self.content[key] for key in keys if key in self.content}
 
     def headline(self) -> dict[str, Any]:
-        """What a list of devices says of it."""
+        """Summary in a list of devices."""
         return {
             "name": self.name,
             "class": self.device_class,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a device model declares: its parameters, which make the device and know its traits."""
+"""Declared parameters of a device model, which make the device and know its traits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STILL_CLASSES = ("flash", "scm", "mobile", "volume")
 
 @dataclass(frozen=True)
 class Making:
-    """What a device is made with, beside its parameters."""
+    """Arguments with which a device is made, beside its parameters."""
 
     table: Table
     """The table of the parameters, for messages."""
@@ -50,5 +50,5 @@ class ModelParameters(Parameters, frozen=True):
         raise NotImplementedError
 
     def traits(self, device_class: str, member_traits: Callable[[Table], DiskTraits]) -> DiskTraits:
-        """What a disk of the model says of itself; ``member_traits`` tells it of a member."""
+        """Return the traits of a disk of the model; ``member_traits`` returns those of a member."""
         return DiskTraits(rpm=0 if device_class in _STILL_CLASSES else None)

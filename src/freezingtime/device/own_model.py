@@ -70,14 +70,14 @@ def build(text: str, factory: Callable[[int], Any], seed: int) -> Device:
         device = factory(seed)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{text}: cannot be made with a seed: {reason}") from error
+        raise InputError(f"{text}: cannot be constructed with a seed: {reason}") from error
     missing = [
         name
         for name in ("submit", "next_event_ns", "advance")
         if not callable(getattr(device, name, None))
     ]
     if missing:
-        raise InputError(f"{text}: is no device: it lacks {', '.join(missing)}")
+        raise InputError(f"{text}: is not a device: it lacks {', '.join(missing)}")
     own: Device = device
     return own
 
@@ -87,7 +87,7 @@ def _load_module(name: str) -> object:
         return importlib.import_module(name)
     spec = importlib.util.spec_from_file_location(f"freezingtime_own_{Path(name).stem}", name)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{name} is no Python file")
+        raise ImportError(f"{name} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)

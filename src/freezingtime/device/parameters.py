@@ -148,7 +148,7 @@ class Table:
 
 
 def content_of(table: Parameters | Table) -> dict[str, Any]:
-    """What :meth:`Table.read` reads a declared table from.
+    """Return the content from which :meth:`Table.read` reads a declared table.
 
     Defaults are written, too, so that what is written keeps its meaning if they change; but for
     those that stand for nothing (None, 0).

@@ -65,7 +65,7 @@ MODELS: dict[str, str] = {
 
 
 def declared_parameters(model: str) -> type[ModelParameters]:
-    """What is declared for a model; see :data:`MODELS`."""
+    """Return the parameters a model declares; see :data:`MODELS`."""
     module, _, name = MODELS[model].partition(":")
     declared: type[ModelParameters] = getattr(importlib.import_module(module), name)
     return declared
@@ -207,7 +207,6 @@ def _describe_member(name: str, table: Table) -> Description:
     if own_model.is_name(name) and not own_model.is_code_allowed():
         raise table.error(
             "device",
-            "is Python code, which would be run; if you trust the file and the code, say so with "
-            "--allow-code",
+            "is Python code; if you trust the file and the code, allow it with --allow-code",
         )
     return describe(name, Path(table.file).parent)

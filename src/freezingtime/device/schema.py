@@ -59,7 +59,7 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename
 
 @dataclass(frozen=True, kw_only=True)
 class Notation:
-    """How a value is written that TOML has no type for."""
+    """Notation of a value that TOML has no type for."""
 
     kind: str
     problem: str
@@ -177,7 +177,7 @@ class Key:
 
     @property
     def kind(self) -> str:
-        """What it is, in a word or two."""
+        """Kind of the value, in a word or two."""
         if self.notation is not None:
             return self.notation.kind + (" or table" if self.tagged_tables else "")
         if self.choices:
@@ -188,7 +188,7 @@ class Key:
 
     @property
     def problem(self) -> str:
-        """What its value must be, the range left out."""
+        """Requirement on the value, without its range."""
         if self.notation is not None:
             return self.notation.problem
         if self.choices:

@@ -112,7 +112,7 @@ class OneAnnotation:
         self.records: Annotations = new_annotations(1)
 
     def take(self) -> Annotation:
-        """What was said; nothing is said again afterwards."""
+        """Take the annotation, which leaves none."""
         annotation = Annotation._make(self.records[0].item())
         self.records[0] = EMPTY_ANNOTATION
         return annotation
@@ -128,7 +128,7 @@ class TraceDevice(TimedDevice):
 
     @abstractmethod
     def complete_trace(self, trace: DeviceTrace) -> NDArray[np.int64]:
-        """What :meth:`completion_ns` would give the requests of ``trace``, one after another."""
+        """Return what :meth:`completion_ns` would for the requests of ``trace``, in order."""
 
     def complete_all(
         self,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a described device says of itself as a disk: its table ``[disk]``, its class, its figures.
+"""Traits of a described device as a disk: its table ``[disk]``, its class, its figures.
 
 ::
 
@@ -40,23 +40,21 @@ Value = TypeVar("Value")
 
 
 class DiskTable(Parameters, frozen=True, kw_only=True):
-    """What a disk says of itself, as far as it does not follow from the rest."""
+    """Table ``[disk]``: traits that do not follow from the rest."""
 
-    logical_block_bytes: Annotated[SizeBytes, key("the unit of addresses")] | None = None
+    logical_block_bytes: Annotated[SizeBytes, key("unit of addresses")] | None = None
     physical_block_bytes: (
-        Annotated[SizeBytes, key("what is read and written at once; 4KiB over 512B: 512e")] | None
+        Annotated[SizeBytes, key("physical unit; 4KiB over 512B: 512e")] | None
     ) = None
-    rotation_rate: Annotated[int, key("revolutions per minute; 0: it does not turn")] | None = None
+    rotation_rate: Annotated[int, key("revolutions per minute; 0: not rotational")] | None = None
     write_cache: (
-        Annotated[bool, key("whether what is acknowledged is safe only after a flush")] | None
+        Annotated[bool, key("whether acknowledged writes are safe only after a flush")] | None
     ) = None
-    discard: Annotated[bool, key("whether it takes discards")] | None = None
+    discard: Annotated[bool, key("whether it supports discard")] | None = None
     discard_granularity_bytes: (
-        Annotated[SizeBytes, key("what is discarded as one; 0: nothing is said")] | None
+        Annotated[SizeBytes, key("granularity of discards; 0: not reported")] | None
     ) = None
-    optimal_io_bytes: (
-        Annotated[SizeBytes, key("what is best written at once; 0: nothing is said")] | None
-    ) = None
+    optimal_io_bytes: Annotated[SizeBytes, key("optimal I/O size; 0: not reported")] | None = None
     model_name: (
         Annotated[str, key("its name", missing="the summary up to its first comma")] | None
     ) = None

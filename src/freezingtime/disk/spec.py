@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a disk means: from what its user gave to a device and a medium.
+"""Meaning of a disk: from its user's options to a device and a medium.
 
 The ``--disk`` option is::
 
@@ -75,12 +75,12 @@ class Given:
         return repr(self.disk) if self.option is None else f"--disk {self.option}"
 
     def key(self, field: str) -> str:
-        """What the user calls a field."""
+        """Name of a field for the user."""
         return field if self.option is None else key_of(field)
 
     @property
     def file_form(self) -> str:
-        """How the user names a file."""
+        """Form in which the user names a file."""
         return "file=PATH" if self.option is None else "medium=file:PATH"
 
     def value(self, field: str) -> str:
@@ -138,7 +138,7 @@ class DiskSpec:
 
 
 def parse_disk(text: str, place: str = "--disk: ") -> DiskSpec:
-    """Parse a ``--disk`` option. Raises :class:`InputError` for whatever it cannot mean.
+    """Parse a ``--disk`` option. Raises :class:`InputError` if it is invalid.
 
     ``place``: how the messages begin.
     """
@@ -181,13 +181,13 @@ def read_option(text: str) -> Disk:
         if not value:
             raise InputError(f"{key}: has no value; write {key}=VALUE")
         if field_of(key) in options:
-            raise InputError(f"{pair}: {key}= stands twice; keep one of them")
+            raise InputError(f"{pair}: {key}= is given twice; keep one")
         options[field_of(key)] = _medium_file(value) if key == MEDIUM else value
     return Disk(device, **options)
 
 
 def _split_fields(text: str) -> list[str]:
-    """Split at commas, but not at those behind a backslash, which goes away."""
+    """Split at commas except those after a backslash, which is removed."""
     fields = [field.replace("\\,", ",") for field in re.split(r"(?<!\\),", text)]
     if "" in fields:
         raise InputError(f"empty field in {text!r}; remove the extra comma, or write {_EXAMPLE}")
@@ -262,7 +262,7 @@ def _mount(given: Given) -> Mount | None:
     if point is not None:
         return Mount(point, file_system or FILE_SYSTEMS[0])
     if file_system is not None:
-        raise InputError(f"{given.value('fs')}: is for a disk that is mounted; add mount=PATH")
+        raise InputError(f"{given.value('fs')}: only for a mounted disk; add mount=PATH")
     return None
 
 
@@ -293,7 +293,7 @@ def _disk_size_bytes(value: str | int) -> int:
 
 
 def _blocks(value: str | int) -> tuple[int, int]:
-    """A logical block, and the physical one: the same unless said."""
+    """Parse the logical and the physical block size, which default to equal."""
     logical, slash, physical = str(value).partition("/")
     logical_bytes = parse_size_bytes(logical)
     physical_bytes = parse_size_bytes(physical) if slash else logical_bytes

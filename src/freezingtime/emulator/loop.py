@@ -5,11 +5,11 @@ One turn, during which guest time stands still under the virtual clock:
 
 1. requests that arrived start their real I/O on the medium, and the device is told, after it
    has been brought to the time of their arrival;
-2. whoever steers the emulator, such as a machine with a job, says what is to change;
-3. the device is brought to the present, event by event, and says what completed;
+2. the emulator's owner, such as a machine with a job, requests changes;
+3. the device is advanced to the present, event by event, and reports completions;
 4. what completed waits for its medium, if it must: the freeze;
 5. its replies go out;
-6. the clock is told when the device's next event is, and time runs again.
+6. the clock gets the time of the device's next event, and time runs again.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Totals:
     frozen_host_ns: int = 0
     turn_count: int = 0
     waiting_for: str | None = None
-    """The medium that guest time stands still for at present."""
+    """The medium for which guest time currently stands still."""
     device_at_work: str | None = None
     """The disk whose device is being called at present: none of its calls may take long."""
     request_count: int = 0
@@ -126,7 +126,7 @@ class Steering:
     replace_disk: EmulatedDisk | None = None
     """Takes the place of the disk with its index, which has nothing under way then."""
     alarm_ns: int | None = None
-    """A guest time that is to have a turn of its own, in place of what was asked before."""
+    """A guest time at which to take a turn, replacing the previous one."""
     end_record: bool = False
     """Count and record no request that is delivered from now on, and let no alarm ring.
 
@@ -154,7 +154,7 @@ class Emulator:
     resolution_ns: int = 1
     """The guest's time between two instructions, rounded up: no interrupt can come between."""
     steer: Callable[[bool], Steering] = lambda alarm_rings: Steering()
-    """Called once a turn, when its requests have been taken in; told whether the alarm rings."""
+    """Called once a turn, after its requests have arrived, with whether the alarm rings."""
     _devices: list[GuardedDevice] = field(init=False)
     _in_device: dict[Request, _Flight] = field(default_factory=dict)
     _queue_depths: Counter[int] = field(default_factory=Counter)
@@ -270,7 +270,7 @@ class Emulator:
             self._awaiting_medium.append(flight)
 
     def _drain(self) -> None:
-        """Time cannot reach the devices' events: answer, and let the devices go on alone."""
+        """Time cannot reach the devices' events: answer, and advance the devices alone."""
         for flight in self._in_device.values():
             if not flight.answered:
                 flight.answered = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Running requests on a medium, in workers, in an order that guest data cannot tell.
+"""Running requests on a medium in workers, in an order that guest data does not reveal.
 
 Requests whose ranges overlap, one of them modifying, reach the medium in order of their
 arrival; everything else may run at once. So what a guest reads never depends on how fast
@@ -96,7 +96,7 @@ class MediumQueue:
         """Wait until the transfer is done; return the host nanoseconds spent waiting.
 
         Raises:
-            RunError: the deadline passed; the text says what the medium was asked. Or
+            RunError: the deadline passed; the message names the request. Or
                 the medium was abandoned.
         """
         if transfer.done and not self._abandoned:

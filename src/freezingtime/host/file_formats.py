@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files of other programs, known by their first or last bytes: what they are, and what to do.
+"""Recognition of other programs' files by their first or last bytes, with a cure for each.
 
 The one table for media, traces and device files alike. Not in it is what is right as the bytes of a
 disk and no trace either: file systems, partition tables, LUKS, ISO 9660. QEMU's "luks" images are
@@ -17,7 +17,7 @@ from enum import Enum
 from itertools import chain, count
 from pathlib import Path
 
-#: What must be given of a file's start and end to tell what it is.
+#: Bytes of a file's start and end needed to recognise it.
 HEAD_BYTES = 512
 TAIL_BYTES = 512
 
@@ -48,7 +48,7 @@ class FileFormat:
     def command(self, path: Path | str) -> str:
         """Return the command that converts a file."""
         file = str(path)
-        if file.startswith("-"):  # an option, to whatever command
+        if file.startswith("-"):  # it would be taken for an option
             file = f"./{file}"
         return self.cure.format(
             file=shlex.quote(file),

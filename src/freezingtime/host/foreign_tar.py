@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
-#: Names and attributes are shorter; so is whatever else tarfile reads in one piece.
+#: Names, attributes and anything else that tarfile reads at once are shorter.
 _READ_BYTES_MAX = 1 << 20
 
 
@@ -28,7 +28,7 @@ def read_members(archive: BinaryIO) -> Iterator[tarfile.TarInfo]:
     """
     fd = archive.fileno()
     try:
-        # tarfile asks of a file no more than what it does of this one.
+        # The methods that tarfile needs of a file.
         with tarfile.open(fileobj=_ShortReads(fd), mode="r:") as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
                 tar.members.clear()  # it would keep them all

@@ -27,7 +27,7 @@ def show(line: str = "") -> None:
 
 
 def say(line: str) -> None:
-    """Print one line on stderr that is ours, whoever wrote what it is about."""
+    """Print one of our lines on stderr, whoever wrote its content."""
     print(f"freezingtime: {printable(line)}", file=sys.stderr, flush=True)  # noqa: T201
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Waiting for several descriptors at once, and who is at the other end of one."""
+"""Waiting for several descriptors at once, and identifying their peers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 
 class Poller:
-    """Calls back whoever's descriptor has become ready, or whose time has come. One thread only."""
+    """Call back when descriptors become ready, or at given times. One thread only."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -110,7 +110,7 @@ class _Alarm:
 def same_user(peer: socket.socket) -> bool:
     """Return whether the process at the other end of a Unix socket runs under our own user.
 
-    Abstract sockets have no permissions; this stands in for them.
+    Replaces the permissions that abstract sockets lack.
     """
     credentials = struct.Struct("iII")  # pid, uid, gid: struct ucred of unix(7)
     raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)

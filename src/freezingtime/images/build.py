@@ -137,7 +137,7 @@ def changing_images(progress: Progress) -> Iterator[Path]:
         except OSError as error:
             raise RunError(
                 f"cannot build the guest image in {root} ({error}): "
-                "free some space, or set XDG_CACHE_HOME to another directory"
+                "free space, or set XDG_CACHE_HOME to another directory"
             ) from error
 
 

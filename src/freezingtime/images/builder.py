@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which sources of ours put an image together: what others build may be another guest."""
+"""Sources of ours that put an image together: other sources may build another guest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ROOT_SOURCES = (
 
 
 def builder_identity(*, has_root: bool, is_container: bool = False) -> str:
-    """What identifies the sources that build images with, or without, a root disk."""
+    """Return the identity of the sources that build images with, or without, a root disk."""
     digest = hashlib.sha256()
     sources = resources.files("freezingtime")
     own = _ROOT_SOURCES if has_root else _MINI_SOURCES

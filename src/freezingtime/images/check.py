@@ -56,7 +56,7 @@ def is_sound(image: GuestImage, *, whole: bool = False) -> bool:
             _check_root(image, image.root_path)
     except DamagedError as error:
         mark_damaged(image, str(error))
-        _log.warning("the image %s is damaged (%s): it is not used", image.directory.name, error)
+        _log.warning("the image %s is damaged (%s): skipped", image.directory.name, error)
         return False
     return True
 

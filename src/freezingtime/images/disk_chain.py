@@ -49,7 +49,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What a qcow2 image says of other files; None where it names none."""
+    """Other files named by a qcow2 image; None where it names none."""
 
     backing: str | None = None
     backing_format: str | None = None
@@ -58,7 +58,7 @@ class _Header:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where files may be; all free of symbolic links."""
+    """Allowed directories of files; all free of symbolic links."""
 
     own: Collection[Path]
     """Not below these: an image in somebody's home is not to read what is in its ``.ssh``."""
@@ -89,7 +89,7 @@ def read_chain(image: Path, about: str, allowed: Sequence[Path] = ()) -> list[La
             data_file = named.resolve()
         resolved = path.resolve()
         if any(layer.path == resolved for layer in layers):
-            raise InputError(f"{about}: is, in the end, its own backing file {str(resolved)!r}")
+            raise InputError(f"{about}: is its own backing file {str(resolved)!r}")
         layers.append(Layer(resolved, kind, data_file))
         if header.backing is None:
             return layers
@@ -123,7 +123,7 @@ def _protocol(path: Path) -> dict[str, str]:
 
 
 def _read_image(path: Path, wanted_format: str | None, about: str) -> tuple[_Header, str]:
-    """What an image says of other files, and its format; None: as its content has it."""
+    """Return the other files that an image names, and its format; None: detect it."""
     _require_file(path, about)
     try:
         with path.open("rb") as file:
@@ -135,8 +135,8 @@ def _read_image(path: Path, wanted_format: str | None, about: str) -> tuple[_Hea
                 return _Header(), kind
             if kind != "qcow2" or found is not QCOW2:
                 raise InputError(
-                    f"{about}: is said to be {kind!r}; it may be raw or qcow2, "
-                    "which 'qemu-img convert -O qcow2' makes of it"
+                    f"{about}: is declared as {kind!r}; it must be raw or qcow2, "
+                    "to which 'qemu-img convert -O qcow2' converts it"
                 )
             return _read_header(file), kind
     except OSError as error:
@@ -149,7 +149,7 @@ def _require_raw(found: FileFormat | None, path: Path, about: str) -> None:
     if found is not None and found.kind in (FileKind.DISK_IMAGE, FileKind.COMPRESSED):
         raise InputError(
             f"{about}: is {found.name}, not a raw or qcow2 disk; "
-            f"make one with '{found.command(path)}'"
+            f"convert it with '{found.command(path)}'"
         )
 
 
@@ -159,7 +159,7 @@ def _require_file(path: Path, about: str) -> None:
     except OSError as error:
         raise InputError(f"{about}: {error.strerror}; name a readable file") from error
     if not stat.S_ISREG(mode):
-        raise InputError(f"{about}: is no regular file")
+        raise InputError(f"{about}: is not a regular file")
 
 
 def _read_header(file: BinaryIO) -> _Header:
@@ -170,7 +170,7 @@ def _read_header(file: BinaryIO) -> _Header:
     if version not in _SHORTEST_HEADER_BYTES:
         raise ValueError(f"its version is {version}, not 2 or 3")
     if cluster_bits not in _CLUSTER_BITS:
-        raise ValueError(f"its clusters are of 2^{cluster_bits} bytes")
+        raise ValueError(f"its clusters have 2^{cluster_bits} bytes")
     header_bytes = _SHORTEST_HEADER_BYTES[version]
     features = 0
     if version > 2:
@@ -178,13 +178,13 @@ def _read_header(file: BinaryIO) -> _Header:
         (header_bytes,) = _HEADER_LENGTH.unpack_from(start, _HEADER_LENGTH_OFFSET)
     end = name_offset or 1 << cluster_bits
     if name_offset and not header_bytes <= name_offset <= len(start) - name_bytes:
-        raise ValueError("the name of its backing file is outside of its first cluster")
+        raise ValueError("the name of its backing file is outside its first cluster")
     if name_bytes > _NAME_BYTES_MAX:
         raise ValueError(f"the name of its backing file has {name_bytes} bytes")
     extensions = dict(_extensions(start[:end], header_bytes))
     has_data_file = features & _HAS_DATA_FILE
     if has_data_file and not extensions.get(_DATA_FILE_NAME):
-        raise ValueError("it has its data in another file, and does not name it")
+        raise ValueError("it has an external data file, and does not name it")
     backing = start[name_offset : name_offset + name_bytes] if name_offset else b""
     return _Header(
         _text(backing),
@@ -215,14 +215,14 @@ def _named_file(image: Path, name: str, what: str, places: _Places) -> Path:
     plain = name.removeprefix("file:")
     if ":" in plain.split("/", 1)[0] or "\0" in plain:
         raise InputError(
-            f"{what} is named {name!r}, which is no plain file; "
+            f"{what} is named {name!r}, which is not a plain file; "
             "'qemu-img rebase -u -b FILE -F FORMAT' names another"
         )
     path = image.parent / plain
     try:
         resolved = path.resolve(strict=True)
     except (OSError, RuntimeError) as error:  # the latter where symbolic links go round
-        reason = error.strerror if isinstance(error, OSError) else "its links go round"
+        reason = error.strerror if isinstance(error, OSError) else "its links form a loop"
         raise InputError(f"{what} {str(path)!r}: {reason}") from error
     if not places.hold(resolved):
         raise InputError(

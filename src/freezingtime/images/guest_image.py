@@ -63,7 +63,7 @@ class RootDisk:
 
 @dataclass(frozen=True, slots=True)
 class ImageContent:
-    """What an image is made of, and the packages that it was made from."""
+    """Content of an image, and the packages it was made from."""
 
     kernel: bytes
     initrd: bytes
@@ -88,7 +88,7 @@ class ImageContent:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an image is: ``image_id`` is the SHA-256 of its kernel, initramfs and root disk.
+    """Description of an image: ``image_id`` is the SHA-256 of its kernel, initramfs and root disk.
 
     ``append`` is part of that. ``builder`` identifies the sources that put the image together.
     """
@@ -196,7 +196,7 @@ class GuestImage:
 
 
 def image_directory(manifest: Manifest) -> Path:
-    """Where in the cache an image belongs."""
+    """Return the directory of an image in the cache."""
     return images_directory() / f"{manifest.name}-{manifest.image_id[:_ID_DIGITS_IN_NAME]}"
 
 
@@ -235,7 +235,7 @@ def content_id(directory: Path, append: str, root_path: Path | None) -> str:
 
 
 def package_version(package: Package) -> PackageVersion:
-    """What is noted of a package."""
+    """Return the recorded version of a package."""
     return PackageVersion(
         package.name,
         package.version,
@@ -334,7 +334,7 @@ def remove_unusable_image(directory_name: str) -> bool:
 
 
 def named(images: Iterable[GuestImage], name: str) -> list[GuestImage]:
-    """Those of ``images`` with this name."""
+    """Return those of ``images`` with this name."""
     return [image for image in images if image.name == name]
 
 
@@ -381,7 +381,7 @@ def mark_damaged(image: GuestImage, reason: str) -> None:
 
 
 def images_directory() -> Path:
-    """Where all images are."""
+    """Return the directory of all images."""
     return cache_directory() / "images"
 
 

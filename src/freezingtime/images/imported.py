@@ -65,16 +65,16 @@ class ImportPlan:
 
     @property
     def named_by(self) -> str:
-        """What named the system, for messages."""
+        """Text that named the system, for messages."""
         return str(self.root_disk)
 
     @property
     def stem(self) -> str:
-        """What it is called, for people."""
+        """Name of the system, for people."""
         return self.root_disk.stem
 
     def identity(self) -> str:
-        """Which files they are, however they change."""
+        """Identity of the files, however they change."""
         files = [self.root_disk, self.kernel, self.initrd]
         return "\n".join([*(str(path and path.resolve()) for path in files), self.append])
 
@@ -97,7 +97,7 @@ class ImportPlan:
         """
         for directory in self.allow_backing:
             if not directory.is_dir():
-                raise InputError(f"--allow-backing {directory}: is no directory")
+                raise InputError(f"--allow-backing {directory}: is not a directory")
         return read_chain(
             self.root_disk, f"{self.disk_option} {self.root_disk}", self.allow_backing
         )
@@ -138,7 +138,7 @@ class ImportPlan:
 
 @dataclass(frozen=True, slots=True)
 class BootFiles:
-    """What a system is booted with, and what its kernel must be told to find its root."""
+    """Files that boot a system, and the kernel arguments that find its root."""
 
     kernel: bytes
     initrd: bytes
@@ -204,7 +204,7 @@ def import_image(
         except OSError as error:
             raise RunError(
                 f"cannot store the guest image in {images_directory()} ({error}): "
-                "free some space, or set XDG_CACHE_HOME to another directory"
+                "free space, or set XDG_CACHE_HOME to another directory"
             ) from error
 
 
@@ -246,7 +246,7 @@ def _reading(option: str, path: Path, read: Callable[[Path], Value]) -> Value:
 def _identity(option: str, path: Path) -> str:
     status = _reading(option, path, Path.stat)
     if not stat.S_ISREG(status.st_mode):
-        raise InputError(f"{option} {path}: is no regular file")
+        raise InputError(f"{option} {path}: is not a regular file")
     return f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
 

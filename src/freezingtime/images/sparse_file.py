@@ -25,7 +25,7 @@ def digest_data(path: Path, digest: hashlib._Hash) -> None:
 
 
 def data_blocks(path: Path, block_bytes: int) -> Iterator[int]:
-    """Where the blocks of a sparse file begin that are not wholly in holes."""
+    """Yield the offsets of a sparse file's blocks that are not wholly in holes."""
     with path.open("rb") as file:
         end_bytes = file.seek(0, os.SEEK_END)
         position_bytes = 0

@@ -87,7 +87,7 @@ def _complain(words: str, size_bytes: int) -> None:
     if "No space left" in words:
         raise InputError(
             f"--size {format_size_bytes(size_bytes)}: the packages do not fit a root disk "
-            "of that size; make it larger"
+            "of that size; enlarge it"
         )
     last_words = (words.strip().splitlines() or ["no reason given"])[-1]
     raise RunError(f"the guest cannot copy the system to XFS: {last_words}")

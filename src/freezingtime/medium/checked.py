@@ -41,7 +41,7 @@ class SumsFile:
 
     @staticmethod
     def write(path: Path, block_count: int, sums: dict[int, bytes]) -> None:
-        """Make the file; ``sums`` are those of the blocks, by number, that are not all zeros."""
+        """Make the file; ``sums`` has those blocks, by number, that are not all zeros."""
         with path.open("wb") as file:
             file.truncate(block_count * _SUM_BYTES)
             for block, digest in sums.items():

@@ -47,7 +47,7 @@ class FileMedium(Medium):
         is_raw: bool = False,
     ) -> None:
         self._path = path
-        self._absolute_path = path.absolute()  # whatever the working directory becomes
+        self._absolute_path = path.absolute()  # the working directory may change
         self.writable = writable
         self._fd = _open(path, writable=writable)
         try:
@@ -151,7 +151,7 @@ def _check_type(path: Path, mode: int) -> None:
 
 
 def _open_cure(path: Path, error: OSError, *, writable: bool) -> str:
-    """Say what is wrong with the file, and what to do about it."""
+    """Describe what is wrong with the file, and the cure."""
     quoted = shlex.quote(str(path))
     needed = "rw" if writable else "r"
     if error.errno == errno.ENOENT:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Keeping others away from a file that is a medium, and keeping away from those that have it.
+"""Locking a medium's file against other users, and respecting theirs.
 
 Two kinds of lock, since neither is seen by whoever takes the other: flock(2), which people's own
 scripts take with flock(1), and the bytes that QEMU's tools lock in a disk image (block/file-posix.c
-in QEMU). There, a byte from 100 on stands for each thing that a process does with an image, and one
+in QEMU). There, a byte from 100 on represents each operation of a process on an image, and one
 from 200 on for each that it does not bear from others; all are locked for reading, so that many may
-do the same. Whoever has its locks looks whether somebody's are in the way.
+do the same. After taking its locks, a process checks for conflicting ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def lock(fd: int, path: Path, *, writable: bool) -> None:
     """Lock out other writers, and readers too if we write, until ``fd`` is closed.
 
     Raises:
-        InputError: somebody has the file, or it cannot be locked.
+        InputError: another process has the file, or it cannot be locked.
     """
     in_use = InputError(
         f"file:{path}: another process {'uses' if writable else 'writes to'} it; "
@@ -52,7 +52,7 @@ def lock(fd: int, path: Path, *, writable: bool) -> None:
 
 
 def _lock_as_qemu(fd: int, *, writable: bool) -> bool:
-    """Take the locks of QEMU's tools; return whether nobody's are in the way."""
+    """Take the locks of QEMU's tools; return whether none conflict."""
     does = (_READ, _WRITE) if writable else (_READ,)
     bears_not = (_READ, _WRITE, _RESIZE) if writable else (_WRITE, _RESIZE)
     own = [_DOES + bit for bit in does] + [_BEARS_NOT + bit for bit in bears_not]
@@ -68,7 +68,7 @@ def _lock_as_qemu(fd: int, *, writable: bool) -> bool:
 
 
 def _is_free(fd: int, byte: int) -> bool:
-    """Whether nobody else has locked that byte."""
+    """Return whether no other process has locked that byte."""
     answer = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _flock(fcntl.F_WRLCK, byte))
     kind: int = _FLOCK.unpack(answer)[0]
     return kind == fcntl.F_UNLCK

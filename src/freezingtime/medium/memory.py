@@ -19,7 +19,7 @@ _MAP_NORESERVE: int = getattr(
 
 
 class MemoryMedium(Medium):
-    """``size_bytes`` of zeros; pages take up memory from when they are first written.
+    """``size_bytes`` of zeros; pages take memory once they are written.
 
     Raises :class:`InputError` for a size that is not a positive multiple of 512, or that
     this machine cannot map.
@@ -52,7 +52,7 @@ class MemoryMedium(Medium):
 
     def write(self, offset_bytes: int, data: Buffer) -> None:
         if not self._is_written:
-            # Before the first page is there, and after whatever else advises on new mappings.
+            # Before the first page exists, and after any other advice on new mappings.
             _keep_pages_small(self._pages)
             self._is_written = True
         self._pages[offset_bytes : offset_bytes + len(data)] = data
@@ -85,7 +85,7 @@ class MemoryMedium(Medium):
 
 
 def _keep_pages_small(pages: mmap.mmap) -> None:
-    """Have a first write take up one page, also where the host gives out huge pages unasked.
+    """Make a first write allocate one page, even if the host defaults to huge pages.
 
     Else each write to a sparse disk would take 2 MiB of the host's memory.
     """

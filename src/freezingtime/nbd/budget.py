@@ -17,20 +17,20 @@ class Budget:
 
     @property
     def is_full(self) -> bool:
-        """Return whether nothing is to be begun that would take more."""
+        """Return whether to begin nothing that needs more."""
         return self.held_bytes >= self._max_bytes
 
     @property
     def is_crowded(self) -> bool:
-        """Return whether so much is held that others may have to wait for it."""
+        """Return whether others may have to wait for memory."""
         return self.held_bytes > self._max_bytes // 2
 
     def has_room(self, size_bytes: int) -> bool:
-        """Return whether so much more may be held; what takes no more always has room."""
+        """Return whether that much more may be held; 0 always fits."""
         return size_bytes <= 0 or self.held_bytes + size_bytes <= self._max_bytes
 
     def change(self, by_bytes: int) -> None:
-        """Hold so much more, or less."""
+        """Change the amount held."""
         was_full = self.is_full
         self.held_bytes += by_bytes
         if was_full and not self.is_full:

@@ -33,7 +33,7 @@ _BACKLOG_REQUESTS_MAX = 1024
 _BACKLOG_BYTES_MAX = 128 * 1024 * 1024
 _OUTBOX_PARTS_MAX = 4096
 
-# How much may be under way or unsent before no more is to be taken.
+# Bytes in flight or unsent above which no more requests are read.
 _UNDER_WAY_REQUESTS_MAX = 1024
 _UNDER_WAY_BYTES_MAX = 128 * 1024 * 1024
 
@@ -98,7 +98,7 @@ class Connection:
         return self._unsent_bytes
 
     @property
-    def is_shaking_hands(self) -> bool:
+    def is_handshaking(self) -> bool:
         """Return whether the client has yet to choose an export."""
         return self._handshake is not None
 
@@ -225,7 +225,7 @@ class Connection:
 
     def _take_in(self, data: Buffer) -> None:
         if self._handshake is not None:
-            data = self._shake_hands(self._handshake, data)
+            data = self._take_handshake(self._handshake, data)
         if self._decoder is None:
             return
         for message in self._decoder.receive(data):
@@ -240,7 +240,7 @@ class Connection:
             elif isinstance(message, Disconnect):
                 self._leaving = True
 
-    def _shake_hands(self, handshake: ServerHandshake, data: Buffer) -> bytes:
+    def _take_handshake(self, handshake: ServerHandshake, data: Buffer) -> bytes:
         answer = handshake.receive(memoryview(data))
         self._leaving = handshake.aborted
         self._send(answer)
@@ -253,7 +253,7 @@ class Connection:
         return handshake.leftover
 
     def _lost(self, error: OSError) -> None:
-        # Whoever only wanted to know who listens may go before the handshake is over.
+        # A client that only probes the listener may leave before the handshake is over.
         curious = self._handshake is not None
         self.close(None if curious else f"the client disconnected: {error.strerror}")
 
@@ -287,7 +287,7 @@ class Connection:
         return self._decoder is not None and self._decoder.held_bytes > 0
 
     def _count_held(self) -> None:
-        """Tell the budget how much is held for this client."""
+        """Report to the budget how much is held for this client."""
         if self._budget is None:
             return
         before_bytes = self._held_bytes
@@ -300,14 +300,12 @@ class Connection:
         if (readable, writable) == self._watched:
             return
         if readable and not self._watched[0]:
-            self._received_s = (
-                time.monotonic()
-            )  # what has not come before is not the client's fault
+            self._received_s = time.monotonic()  # missing data until now is not the client's fault
         fd = self._client.fileno()
         if readable or writable:
             self._poller.register(fd, self._on_ready, readable=readable, writable=writable)
         else:
-            # Not merely muted: a hang-up is always told, over and over.
+            # Not merely muted: poll reports a hang-up over and over.
             self._poller.unregister(fd)
         self._watched = (readable, writable)
 

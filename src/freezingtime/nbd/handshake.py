@@ -76,11 +76,11 @@ class ServerHandshake:
         return bytes(self._received)
 
     def greeting(self) -> bytes:
-        """Return what the server says first."""
+        """Return the server's greeting."""
         return GREETING.pack(NBDMAGIC, IHAVEOPT, NBD_FLAG_FIXED_NEWSTYLE | NBD_FLAG_NO_ZEROES)
 
     def receive(self, data: bytes | memoryview) -> bytes:
-        """Take in what the client sent, in pieces of any size; return what to answer.
+        """Process the client's data, in pieces of any size; return the answer.
 
         Raises :class:`ProtocolError` when the connection must be dropped.
         """
@@ -146,7 +146,7 @@ class ServerHandshake:
         return _reply(option, NBD_REP_ERR_UNSUP, f"option {option.code} is not supported")
 
     def _answer_export_name(self, option: _Option) -> bytes:
-        """Enter the transmission phase; this old option knows no way to say no."""
+        """Enter the transmission phase; this old option has no way to refuse."""
         name = option.data.decode(errors="replace")
         export = self._find_export(name)
         if export is None:
@@ -179,7 +179,7 @@ class ServerHandshake:
         return b"".join(answers) + _reply(option, NBD_REP_ACK)
 
     def _find_export(self, name: str) -> Export | None:
-        """Return the export of that name; the empty name stands for the only one there is."""
+        """Return the export of that name; the empty name means the only one."""
         if name == "" and len(self._exports) == 1:
             return next(iter(self._exports.values()))
         return self._exports.get(name)
@@ -213,7 +213,7 @@ class _InfoQuery(NamedTuple):
 
 
 def _describe(export: Export, query: _InfoQuery) -> list[bytes]:
-    """Return what to tell about ``export``; block sizes always, since they are enforced."""
+    """Return the description of ``export``, always with block sizes, since they are enforced."""
     infos = [
         INFO_EXPORT.pack(NBD_INFO_EXPORT, export.size_bytes, export.transmission_flags),
         INFO_BLOCK_SIZE.pack(

@@ -77,7 +77,7 @@ NBD_CMD_FLAG_DF: Final = 1 << 2
 NBD_CMD_FLAG_REQ_ONE: Final = 1 << 3
 NBD_CMD_FLAG_FAST_ZERO: Final = 1 << 4
 
-# Errors on the wire. Their values are the protocol's, whatever the host's errno has.
+# Errors on the wire, with the protocol's values, not the host's errno.
 NBD_SUCCESS: Final = 0
 NBD_EPERM: Final = 1
 NBD_EIO: Final = 5
@@ -118,5 +118,5 @@ _WIRE_ERRORS: Final = {
 
 
 def wire_error(error: OSError) -> int:
-    """Return the protocol's error for a medium's failure; EIO where it has none that fits."""
+    """Return the protocol's error for a medium's failure; EIO if none fits."""
     return _WIRE_ERRORS.get(error.errno, NBD_EIO) if error.errno else NBD_EIO

@@ -61,7 +61,7 @@ class _Listener:
     address: str
     exports: Mapping[str, tuple[int, Export]]
     inode: int
-    """Tells our socket from one that another server has made there since."""
+    """Distinguishes our socket from one that another server has made there since."""
 
     @property
     def is_abstract(self) -> bool:
@@ -143,7 +143,7 @@ class NbdServer:
         _own(channel).reply(request, data)
 
     def reply_error(self, channel: _Channel, request: Request, error: OSError) -> None:
-        """Send a reply that tells of a failure."""
+        """Send an error reply."""
         _own(channel).reply_error(request, error)
 
     def flush(self) -> None:
@@ -199,7 +199,7 @@ class NbdServer:
     def _make_room(self) -> None:
         """Drop the client that has been shaking hands for the longest."""
         for connection in self._connections:
-            if connection.is_shaking_hands:
+            if connection.is_handshaking:
                 connection.close(
                     "it had not finished its handshake when other clients needed its place"
                 )
@@ -208,7 +208,7 @@ class NbdServer:
     def _settle_listeners(self) -> None:
         """Listen as long as there is room, or may be made."""
         wanted = len(self._connections) < self._connections_max or any(
-            connection.is_shaking_hands for connection in self._connections
+            connection.is_handshaking for connection in self._connections
         )
         if wanted == self._is_listening:
             return
@@ -240,7 +240,7 @@ class NbdServer:
         stall_s = _CROWDED_STALL_DEADLINE_S if self._budget.is_crowded else _STALL_DEADLINE_S
         for connection, since_s in list(self._connections.items()):
             waited_s = min(now_s - since_s, watched_s)
-            if connection.is_shaking_hands and waited_s > HANDSHAKE_DEADLINE_S:
+            if connection.is_handshaking and waited_s > HANDSHAKE_DEADLINE_S:
                 connection.close(f"no handshake within {HANDSHAKE_DEADLINE_S:g} s")
             elif min(connection.stalled_s, watched_s) > stall_s:
                 connection.close(f"it made no progress for {stall_s:g} s")

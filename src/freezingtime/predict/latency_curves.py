@@ -15,7 +15,7 @@ from freezingtime.results.latency_summary import LatencySummary, summarize
 from freezingtime.simulate.simulate import Simulation
 from freezingtime.trace.readers.columns import IntColumn
 
-#: Told how many simulations are done, and of how many in all.
+#: Progress callback: simulations done, and their total.
 Progress: TypeAlias = Callable[[int, int], None]
 
 DEPTHS = tuple(1 << power for power in range(9))

@@ -71,14 +71,14 @@ _WARM_UP_SHARE = 0.2
 
 
 _Latency: TypeAlias = Annotated[TimeNs, key("what was measured", least=1)]
-_Share: TypeAlias = Annotated[float, key("the share of reads", most=1.0)]
+_Share: TypeAlias = Annotated[float, key("share of reads", most=1.0)]
 
 
 class Point(Parameters, frozen=True, kw_only=True):
     """One load: requests per second in all, and the measured percentiles in ns."""
 
     iops: Annotated[int, key("requests per second, in all", least=1)]
-    saturated: Annotated[bool, key("whether the drive is as fast as it can be")] = False
+    saturated: Annotated[bool, key("whether the drive is saturated")] = False
     read_p50_ns: _Latency
     read_p90_ns: _Latency
     read_p99_ns: _Latency
@@ -136,7 +136,7 @@ class FigureComparison:
 
 
 def measured_curve(description: Description) -> Curve | None:
-    """The description's curve, or None if it has none.
+    """Return the description's curve, or None.
 
     Raises:
         InputError: it is not right; the text names file, key and value.
@@ -147,7 +147,7 @@ def measured_curve(description: Description) -> Curve | None:
 
 
 def compare(description: Description, curve: Curve, *, seed: int = 0) -> Iterator[FigureComparison]:
-    """Simulate every point on a device of its own, in the curve's order.
+    """Simulate every point on its own device, in the curve's order.
 
     Raises:
         InputError: the device cannot be built.

@@ -171,11 +171,11 @@ class _Figure(Parameters, frozen=True, kw_only=True):
     block_bytes: (
         Annotated[SizeBytes, key("the requests' length", least=512, missing="the metric's")] | None
     ) = None
-    drained: Annotated[bool, key("whether a volume has used up its credits")] = False
-    bound: Annotated[bool, key("whether the value is the worst that is promised")] = False
+    drained: Annotated[bool, key("whether the volume's credits are used up")] = False
+    bound: Annotated[bool, key("whether the value is a guaranteed bound")] = False
     source: Annotated[str, key("a key of `[sources]`")]
-    condition: Annotated[str, key("what it was measured with")] = ""
-    exception: Annotated[str, key("why a prediction may be far off")] = ""
+    condition: Annotated[str, key("conditions of the measurement")] = ""
+    exception: Annotated[str, key("reason why a prediction may deviate")] = ""
 
 
 class _FigureNs(_Figure, frozen=True, kw_only=True):
@@ -252,7 +252,7 @@ def _count(case: Case, device: Device) -> int:
         return _LATENCY_COUNT * case.depth
     count = max(_RATE_COUNT_LEAST, _RATE_COUNT_PER_DEPTH * case.depth)
     if "write" in METRICS[case.metric].pattern and not isinstance(device, TimedDevice):
-        # There may be a write buffer, and what is sustained shows when it is full.
+        # The sustained rate shows only when a write buffer is full.
         return max(count, _FILL_BYTES // case.block_bytes)
     return count
 

@@ -23,7 +23,7 @@ from freezingtime.trace.record_schema import OPERATION_WORDS
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
 _NEVER_NEGATIVE = ("length_bytes", "warped_ns", "frozen_host_ns", "medium_host_ns", "queue_depth")
-# What the device says; -1 where it says nothing.
+# Annotations of the device; -1 where there is none.
 _SAID = {"held_by": HeldBy, "served_from": ServedFrom}
 _COLUMNS = ("arrival_ns", "completion_ns", "delivery_ns", *_NEVER_NEGATIVE, "on_time")
 _READ = ("disk", "operation", *_COLUMNS, "held_ns", *_SAID)
@@ -35,7 +35,7 @@ def read_batches(
 ) -> Iterator[Mapping[str, Mapping[str, Columns]]]:
     """The requests by disk and operation, and of each disk :data:`ALL`.
 
-    At most ``limit`` in all, as a run that still goes on has ever more.
+    At most ``limit`` in total, since a running run keeps adding requests.
 
     Raises:
         InputError: the record is damaged.
@@ -89,7 +89,7 @@ def _codes(record: Record, column: pa.DictionaryArray, words: type[IntEnum]) -> 
     names = [name.upper() for name in column.dictionary.to_pylist()]
     unknown = set(names) - set(words.__members__)
     if unknown:
-        raise _damaged(record, f"{unknown.pop().lower()} is not known of a request")
+        raise _damaged(record, f"{unknown.pop().lower()} is not a column of a request")
     # The last one is where the index -1 leads.
     codes = np.array([*(words[name] for name in names), UNKNOWN], np.int8)
     found: NDArray[np.int8] = codes[column.indices.fill_null(-1).to_numpy()]
@@ -102,7 +102,7 @@ def _check(record: Record, columns: Columns) -> None:
             raise _damaged(record, f"a request has arrival_ns after {later}")
     for name in _NEVER_NEGATIVE:
         if np.any(columns[name] < 0):
-            raise _damaged(record, f"a request has {name} below 0")
+            raise _damaged(record, f"a request has a negative {name}")
 
 
 def _damaged(record: Record, reason: str) -> InputError:

@@ -67,7 +67,7 @@ class InternalsScan:
                 wait_max_ns=int(found.waits.maxima.max()),
                 latency_mean_ns=found.latency_sum_ns / int(found.waits.counts.sum()),
                 wait_sum_ns=int(found.waits.sums.sum()),
-                # Over all requests that the device says anything of: what it costs.
+                # Mean over all annotated requests.
                 wait_mean_in_bin_ns=ratio(found.waits.sums, self._said.counts),
             )
             for code, found in sorted(self._held.items())

@@ -48,8 +48,8 @@ _INTERNALS_NOTE = (
     "What the device's model says of each request, and of itself. Of several things that a "
     "request waited for, the longest counts; what held it may have been short beside its latency."
 )
-_NO_INTERNALS_NOTE = "The models of these devices say nothing of what goes on in them."
-# One says as much as all; a page is to stay short.
+_NO_INTERNALS_NOTE = "These device models report no internals."
+# One shows as much as all; keep the page short.
 _COMPLAINTS_MAX = 3
 # Control characters have no place in a page; there are pictures of them.
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
@@ -115,7 +115,7 @@ def report_page(runs: Sequence[RunData]) -> str:
 
 
 def notices(runs: Sequence[RunData]) -> Sequence[str]:
-    """Return the warnings that stand above the figures, one line each."""
+    """Return the warnings above the figures, one line each."""
     found = []
     versions = sorted({run.header.tool_version for run in runs})
     if len(versions) > 1:
@@ -124,7 +124,7 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
             "differs may be due to that"
         )
     found += [
-        f"{run.name}: the run was killed, or still goes on: this is what it had recorded"
+        f"{run.name}: the run was killed, or is still running: this is what it had recorded"
         for run in runs
         if not run.is_finished
     ]
@@ -136,7 +136,7 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
         and (disturbed_ns := run.document["audit"].get("disturbed_ns")) is not None
     ]
     found += [
-        f"{run.name}: the guest's kernel says: {complaint}"
+        f"{run.name}: kernel message: {complaint}"
         for run in runs
         if run.document is not None
         for complaint in run.document["audit"].get("kernel_complaints", [])[:_COMPLAINTS_MAX]
@@ -156,7 +156,7 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
     }
     if len(subjects) > subjects_max(runs):
         found.append(
-            f"there are {len(subjects)} pairs of a disk and an operation; figures show those "
+            f"{len(subjects)} pairs of a disk and an operation: figures show those "
             f"with the most requests, at most {subjects_max(runs)}, and tables all"
         )
     return found
@@ -221,8 +221,8 @@ def _output_text(output: GuestOutput | None) -> str:
         return "(none: no guest took part, or the run has not ended)"
     text = output.head
     if output.left_out_bytes:
-        text += f"\n… ({output.left_out_bytes:,} bytes are left out) …\n{output.tail}"
-    return text.translate(_PICTURES) or "(the job has printed nothing)"
+        text += f"\n… ({output.left_out_bytes:,} bytes omitted) …\n{output.tail}"
+    return text.translate(_PICTURES) or "(the job printed nothing)"
 
 
 def _verdict(run: RunData) -> _Verdict:

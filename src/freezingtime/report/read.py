@@ -15,21 +15,21 @@ from freezingtime.trace.run_directory import STDOUT_NAME, document_value, read_d
 _HEAD_BYTES = 48 << 10
 _TAIL_BYTES = 16 << 10
 
-# What a report says of run.json, if it is there: by part and key, its type.
+# Values of run.json in a report, if present: type by part and key.
 _KINDS: Mapping[str, Mapping[str, type[object]]] = {
     "plan": {"script": str, "memory_bytes": int},
     "job": {"guest_ns": int},
     "audit": {"kernel_complaints": list, "disturbed_ns": int},
     "totals": {"warped_ns": int, "frozen_host_ns": int, "job_host_s": float},
 }
-# Null as long as it has not happened.
+# Null until it happens.
 _NULLABLE = {"disturbed_ns"}
 
 
 def read_run(path: Path, notify: Notify) -> RunData:
     """Read a run's directory, or the record at ``path``.
 
-    ``notify`` is told what a user should know of it, in one line.
+    ``notify`` is called with one-line notices for the user.
 
     Raises:
         InputError: there is none, it is damaged or of another version, or has no request.
@@ -50,7 +50,7 @@ def read_run(path: Path, notify: Notify) -> RunData:
         disks=disks,
         statistics=read_device_statistics(path) if path.is_dir() else {},
         document=document,
-        # Of a run that has not ended, the file is empty.
+        # Empty until the run has ended.
         output=None if document is None else _read_output(path / STDOUT_NAME),
     )
 

@@ -19,7 +19,7 @@ class LatencyQuantiles:
 
     latencies_ns: Integers
     shares: Floats
-    """Of the requests, how many took so long or less."""
+    """Number of requests that took that long or less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class HeldData:
     latency_mean_ns: float
     wait_sum_ns: int
     wait_mean_in_bin_ns: Floats
-    """The sum over the number of all requests in the bin that the device says anything of."""
+    """The sum, divided by the number of annotated requests in the bin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class DiskInternals:
     served: Mapping[tuple[str, ServedFrom], ServedData]
     """By operation and place."""
     from_memory_share_in_bin: Floats
-    """Of the reads of which the place is known, those that did not need the medium."""
+    """Fraction of annotated reads that did not need the medium."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class RunData:
     disks: Mapping[str, DiskData]
     """By name, in the record's order; those that had a request."""
     statistics: Mapping[str, DeviceStatistics]
-    """Of the disks whose devices say something of themselves."""
+    """Of the disks whose devices have statistics."""
     document: Mapping[str, Any] | None
     """``run.json``, if there is one."""
     output: GuestOutput | None

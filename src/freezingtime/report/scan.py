@@ -118,7 +118,7 @@ class _DiskScan:
 
 
 def scan(path: Path, notify: Notify) -> tuple[Record, Span, dict[str, DiskData]]:
-    """A record, its span, and what it says of each disk that had a request.
+    """Return a record's span, and the data of each disk that had a request.
 
     Memory: some megabytes for each disk and operation, whatever the number of requests; see
     :mod:`~freezingtime.quantiles` and :mod:`~freezingtime.report.bins`.
@@ -129,7 +129,7 @@ def scan(path: Path, notify: Notify) -> tuple[Record, Span, dict[str, DiskData]]
     record = open_record(path)
     tallies = _tally(record, notify)
     if not tallies:
-        raise InputError(f"{record.path}: no request in it; name another record")
+        raise InputError(f"{record.path}: contains no requests; name another record")
     span = Span(
         min(disk.start_ns for disk in tallies.values()),
         max(disk.end_ns for disk in tallies.values()),

@@ -24,7 +24,7 @@ class ReportTable:
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     label_count: int = 1
-    """How many cells of a row say what the others are of."""
+    """Number of leading cells that label a row."""
     numeric: bool = True
 
 
@@ -81,7 +81,7 @@ def freeze_table(runs: Sequence[RunData]) -> ReportTable:
         "Real time",
         runs,
         {
-            "frozen, in all": lambda data: _seconds(data.frozen_host_ns),
+            "frozen, total": lambda data: _seconds(data.frozen_host_ns),
             "medium, mean of a request": lambda data: f"{data.medium_mean_host_ns / 1000:,.1f} us",
             "medium, longest": lambda data: f"{data.medium_max_host_ns / 1000:,.1f} us",
         },
@@ -156,7 +156,7 @@ def _of(part: str, key: str, show: Callable[[Any], str] = str) -> Callable[[RunD
 
 def _script(script: str) -> str:
     text = script.removeprefix(_EXEC).strip() if script.startswith(_EXEC) else script.strip()
-    return text if len(text) <= _SCRIPT_MAX else f"{text[:_SCRIPT_MAX]}\n… (cut short)"
+    return text if len(text) <= _SCRIPT_MAX else f"{text[:_SCRIPT_MAX]}\n… (truncated)"
 
 
 def _disk_specs(run: RunData) -> str:

@@ -21,7 +21,7 @@ class CatalogueEntry:
 
     path: Path
     written: datetime
-    """When the file system says that ``run.json`` was written: a run itself has no date."""
+    """Modification time of ``run.json``: a run itself has no date."""
     run: RecordedRun | None
     damage: str | None
     """Why the run cannot be read, in one line."""
@@ -49,7 +49,7 @@ def find_runs(directory: Path) -> list[Path]:
         InputError: there is no such directory.
     """
     if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory; name one that has runs in it")
+        raise InputError(f"{directory}: no such directory; name one that contains runs")
     return sorted(path.parent for path in directory.rglob(DOCUMENT_NAME))
 
 

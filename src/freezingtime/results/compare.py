@@ -61,17 +61,17 @@ class Comparison:
 
 def _unfit(run: RecordedRun) -> Iterator[str]:
     if run.document is None and run.path.is_dir():
-        yield "the run was killed, or still goes on"
+        yield "the run was killed, or is still running"
     if run.exit_status:
         yield f"its job ended with exit status {run.exit_status}"
     if run.valid is False:
-        yield "NOT VALID: its own figures are not exact"
+        yield "NOT VALID: its results are not exact"
 
 
 def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
     """Compare two runs.
 
-    Disks of the same name stand side by side; where the names differ and their number does not,
+    Disks are paired by name; where the names differ and their number does not,
     disks in the same place. Figures have the names of the first run's disks.
     """
     compared_count = differing_count = 0

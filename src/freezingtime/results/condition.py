@@ -77,7 +77,7 @@ class Condition:
         """
         chosen = self._chosen(comparison)
         if not chosen:
-            raise self._error(f"{comparison.a.path} and {comparison.b.path} have no such figure")
+            raise self._error(f"{comparison.a.path} and {comparison.b.path} have no such metric")
         for found in chosen:
             for run, value in ((comparison.a, found.a), (comparison.b, found.b)):
                 if value is None:
@@ -133,13 +133,13 @@ def parse_condition(text: str) -> Condition:
     """
     match = _CONDITION.fullmatch(text)
     if match is None:
-        raise InputError(f"{OPTION} {text}: cannot be read; {_FORM}")
+        raise InputError(f"{OPTION} {text}: not understood; {_FORM}")
     disk, operation, metric, relation, sign, amount = match.groups()
     try:
         operation = _checked_operation(metric, operation, disk)
         is_share, magnitude = _parse_amount(amount, UNITS[metric])
         if is_share and not sign:
-            raise InputError(f"{amount}: a share is a change; write +{amount} or -{amount}")
+            raise InputError(f"{amount}: a percentage is a change; write +{amount} or -{amount}")
     except InputError as error:
         raise InputError(f"{OPTION} {text}: {error}") from error
     threshold = -magnitude if sign == "-" else magnitude
@@ -150,7 +150,7 @@ def _checked_operation(metric: str, operation: str | None, disk: str | None) -> 
     """The operation that is meant, if the metric and the prefixes go together."""
     if metric in RUN_METRICS:
         if operation or disk:
-            raise InputError(f"{metric} is of the run as a whole; write it without a prefix")
+            raise InputError(f"{metric} belongs to the run as a whole; write it without a prefix")
         return ""
     if metric not in DISK_METRICS:
         raise InputError(f"unknown metric {metric!r}; available: {', '.join(UNITS)}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from freezingtime.results.recorded_run import RecordedRun
 
-#: Stands for a value that one of the two has not.
+#: Placeholder for a value missing in one of the two.
 ABSENT = "-"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A run that has left its record: the requests of every disk, and what ``run.json`` says."""
+"""A recorded run: the requests of every disk, and the content of ``run.json``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from freezingtime.trace.record_columns import Columns, read_disks
 from freezingtime.trace.record_reader import Notify, Record, open_record
 from freezingtime.trace.run_directory import Value, document_value, read_document
 
-#: What is read of each request; :attr:`RecordedRun.record` has the rest.
+#: Columns read of each request; :attr:`RecordedRun.record` has the rest.
 REQUEST_COLUMNS = (*SUMMARY_COLUMNS, "offset_bytes", "fua", "sequence")
 
 # Of run.json: in which table, under which key, of which type.
@@ -78,7 +78,7 @@ class RecordedRun:
 def open_recorded_run(path: Path, notify: Notify) -> RecordedRun:
     """Read a run directory, or the record at ``path``. Memory: some 60 bytes for each request.
 
-    ``notify`` is told if the run was killed, or still goes on.
+    ``notify`` is called if the run was killed, or is still running.
 
     Raises:
         InputError: there is none, it is damaged, or it is one of another version.
@@ -86,6 +86,6 @@ def open_recorded_run(path: Path, notify: Notify) -> RecordedRun:
     record = open_record(path)
     document = read_document(path) if path.is_dir() else None
     run = RecordedRun(path, record, document, read_disks(record, REQUEST_COLUMNS, notify))
-    # Damage is said now, not when somebody asks.
+    # Report damage now, not on first use.
     _ = run.guest_ns, run.exit_status, run.valid, run.script
     return run

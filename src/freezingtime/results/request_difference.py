@@ -21,7 +21,7 @@ from freezingtime.trace.record_columns import Columns
 _Words: TypeAlias = dict[str, str | int | bool]
 
 _SEEN = ("operation", "offset_bytes", "length_bytes", "fua", "arrival_ns")
-#: Of a disk that a run has not.
+#: Of a disk missing in a run.
 NO_REQUESTS: Columns = {name: np.empty(0, np.int64) for name in (*_SEEN, "delivery_ns", "sequence")}
 
 

@@ -31,7 +31,7 @@ class OpenDisk:
     plan: DiskPlan
     spec: DiskSpec
     layer: OverlayMedium | None = None
-    """Holds all that changes on the medium, if that is to be saved or was loaded."""
+    """Overlay with all changes to the medium, if these are saved or were loaded."""
 
 
 def open_disks(
@@ -54,7 +54,7 @@ def open_disks(
     names = [spec.name or f"disk{number}" for number, spec in enumerate(specs, start=1)]
     taken = [*names, *taken_names]
     if len(set(taken)) < len(taken):
-        raise InputError(f"--disk: two disks have one name: {', '.join(taken)}; use name=NAME")
+        raise InputError(f"--disk: duplicate disk name: {', '.join(taken)}; use name=NAME")
     scratch = Path(tempfile.gettempdir())
     disks = []
     for number, (name, spec) in enumerate(zip(names, specs, strict=True)):
@@ -74,10 +74,10 @@ def open_disks(
     return disks
 
 
-def require_in_place(medium: Medium, *, written: bool) -> None:
-    """Say so if a medium's file was moved or removed while it was in use; before it is closed.
+def check_displacement(medium: Medium, *, written: bool) -> None:
+    """Warn if a medium's file was moved or removed while in use. Call before it is closed.
 
-    ``written``: what was written is in that file, and nowhere else.
+    ``written``: the writes are in that file, and nowhere else.
 
     Raises:
         RunError: it is lost.
@@ -86,8 +86,8 @@ def require_in_place(medium: Medium, *, written: bool) -> None:
     if what is None:
         return
     if written:
-        raise RunError(f"{what}: what was written to it is lost; write it again")
-    _log.warning("%s: what was read is of the file as it was", what)
+        raise RunError(f"{what}: the writes to it are lost; repeat them")
+    _log.warning("%s: reads saw the old file", what)
 
 
 def load_changes(layer: OverlayMedium, path: Path) -> None:

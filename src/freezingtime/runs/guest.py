@@ -42,13 +42,13 @@ def ready_image(name: str, progress: Progress) -> GuestImage:
     """The image that :func:`require_image` has found; a mini image is built if it is not there.
 
     Raises:
-        InputError: it is damaged or gone, and takes more than this to build.
+        InputError: it is damaged or missing, and cannot be built automatically.
     """
     image = find_image(name)
-    problem = f"the image {name!r} is not there any more"
+    problem = f"the image {name!r} no longer exists"
     if image is None:
         for unusable in _unusable(name):
-            _log.warning("passed by the image %s: %s", unusable.directory.name, unusable.advice)
+            _log.warning("skipped the image %s: %s", unusable.directory.name, unusable.advice)
     elif is_sound(image):
         return image
     else:
@@ -56,14 +56,14 @@ def ready_image(name: str, progress: Progress) -> GuestImage:
     suite = mini_suite(name)
     if suite is None:
         raise _no_image(name, problem)
-    # Here, as it takes libraries that a run of an image that is there need not wait for.
+    # Imported here: a run of an existing image need not wait for its libraries.
     from freezingtime.images.build import build_mini_image
 
     return build_mini_image(suite, progress)
 
 
 def require_image(name: str) -> None:
-    """See to it that there is an image called ``name``, or can be.
+    """Require that an image ``name`` exists or can be built.
 
     Raises:
         InputError: there is no such image.
@@ -76,7 +76,7 @@ def require_image(name: str) -> None:
         problem = f"the image {unusable[0].directory.name} cannot be used: {unusable[0].reason}"
     else:
         known = ", ".join(sorted({MINI, *(image.name for image in list_images())}))
-        problem = f"there is no image {name!r}, only {known}"
+        problem = f"no image {name!r}; available: {known}"
     raise _no_image(name, problem)
 
 
@@ -89,7 +89,7 @@ def _no_image(name: str, problem: str) -> InputError:
     of_suite = "" if name == "debian" else " (and --suite, if it is of another than the default)"
     return InputError(
         f"--guest {name}: {problem}; build it with 'freezingtime image build debian{named_so}'"
-        f"{of_suite}, or import it again if it is a system of your own"
+        f"{of_suite}, or import it again if it is your own system"
     )
 
 
@@ -103,7 +103,7 @@ def open_root(
     """The image's root disk with a copy-on-write layer, as the snapshot left it.
 
     ``spec`` says which device it is, and how slow its medium; without one it takes no time,
-    and is part of the machine rather than of what is measured.
+    and is part of the machine rather than of the measurement.
 
     Raises:
         InputError: the image has no root disk, or it cannot be opened.
@@ -130,7 +130,7 @@ def ready_snapshot(
 ) -> Snapshot:
     """The snapshot of a machine of that image, taken if it is not there, telling ``on_boot``.
 
-    It stays in the cache until ``cleanup``. ``waiting`` is told which other process is at it.
+    It stays in the cache until ``cleanup``. ``waiting`` is called with the process waited for.
     """
     key = config.identity().key
     if snapshot := find_snapshot(key, cleanup):

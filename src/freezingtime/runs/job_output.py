@@ -67,5 +67,5 @@ class JobOutput:
         except OSError as error:
             raise RunError(
                 f"cannot write the job's output to {self._stdout_path}: {error.strerror}; "
-                "free some space, or name another --out"
+                "free space, or name another --out"
             ) from error

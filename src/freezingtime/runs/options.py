@@ -45,23 +45,23 @@ class RunOptions:
         str | None,
         Option(
             "NAME|FILE",
-            "The guest: `mini` (`mini-trixie` is built from another Debian suite); an image that "
-            "`freezingtime image list` shows; the disk (raw or qcow2) of your own system, which is "
-            "not changed; `oci:PATH[:NAME]`, a container image (an OCI layout, or what "
-            "`docker save` writes); or `dir:PATH`, a root file system in a directory. By default "
+            "Guest to run: `mini` (`mini-trixie` is built from another Debian suite); an image "
+            "that `freezingtime image list` shows; the disk (raw or qcow2) of your own system, "
+            "which is not changed; `oci:PATH[:NAME]`, a container image (an OCI layout, or what "
+            "`docker save` writes); or `dir:PATH`, a root file system in a directory. Default: "
             "`mini`, or the guest of `--from`.",
         ),
     ] = None
     kernel: Annotated[
         FilePath | None,
-        Option("FILE", "For a system of your own: its kernel. Without it, the one on its disk."),
+        Option("FILE", "For your own system: its kernel. Default: the one on its disk."),
     ] = None
-    initrd: Annotated[FilePath | None, Option("FILE", "The initramfs of `--kernel`.")] = None
+    initrd: Annotated[FilePath | None, Option("FILE", "Initramfs for `--kernel`.")] = None
     append: Annotated[
         str | None,
         Option(
             "ARGUMENTS",
-            "For a system of your own: append to its kernel's command line, "
+            "For your own system: arguments to append to its kernel command line, "
             "for example `root=/dev/sdb1`.",
         ),
     ] = None
@@ -69,7 +69,7 @@ class RunOptions:
         Sequence[FilePath],
         Option(
             "DIR",
-            "Backing and data files of the disk may be in DIR too, not only in the disk's own "
+            "Also allow backing and data files of the disk in DIR, not only in the disk's own "
             "directory. Repeatable.",
         ),
     ] = ()
@@ -82,17 +82,17 @@ class RunOptions:
         ),
     ] = None
     cpu_rate: Annotated[
-        str, Option("RATE", "Instructions per second of guest time that each guest CPU executes.")
+        str, Option("RATE", "Instructions that each guest CPU executes per second of guest time.")
     ] = CPU_RATE
     memory: Annotated[
         str | None,
-        Option("SIZE", f"The guest's memory. By default {MEMORY}, or that of `--from`."),
+        Option("SIZE", f"Memory of the guest. Default: {MEMORY}, or that of `--from`."),
     ] = None
     cpus: Annotated[
         int | None,
         Option(
             "NUMBER",
-            "Number of guest CPUs; each executes at `--cpu-rate`. By default 1, or as many as "
+            "Number of guest CPUs; each executes at `--cpu-rate`. Default: 1, or as many as "
             "`--from` has.",
         ),
     ] = None
@@ -101,7 +101,7 @@ class RunOptions:
         Option(
             "LEVEL",
             "The x86-64 level of the guest's CPU: `v1`, `v2` (RHEL 9) or `v3` "
-            "(RHEL 10, AVX2). By default `v1`, or that of `--from`. `v2` and `v3` need QEMU 10 "
+            "(RHEL 10, AVX2). Default: `v1`, or that of `--from`. `v2` and `v3` need QEMU 10 "
             "or later.",
         ),
     ] = None
@@ -116,7 +116,7 @@ class RunOptions:
     ] = 0
     out: Annotated[
         FilePath | None,
-        Option("DIR", "Write the results there: `run.json`, `stdout.txt` and `requests.parquet`."),
+        Option("DIR", "Write the results to DIR: `run.json`, `stdout.txt` and `requests.parquet`."),
     ] = None
     start_from: Annotated[
         str | None,
@@ -139,10 +139,10 @@ class RunOptions:
     )
     medium_deadline: Annotated[
         str,
-        Option("TIME", "Give up when the medium takes more real time than this for one request."),
+        Option("TIME", "Fail if the medium takes more real time than this for one request."),
     ] = "60s"
     boot_deadline: Annotated[
-        str, Option("TIME", "Give up when the guest takes more real time than this to boot.")
+        str, Option("TIME", "Fail if the guest takes more real time than this to boot.")
     ] = "300s"
     qemu: Annotated[
         str | None,

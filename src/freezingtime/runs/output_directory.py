@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The directory that a run leaves: made ready, ours while the run goes on, and its results."""
+"""The output directory of a run: prepared, locked during the run, and its results."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ def prepared_directory(out: Path, *, collects: bool) -> Iterator[None]:
 
 def _empty_directory(out: Path, *, collects: bool) -> None:
     if (out / DOCUMENT_NAME).exists():
-        raise InputError(f"--out {out}: holds a run already; name another directory or remove it")
+        raise InputError(
+            f"--out {out}: already contains a run; name another directory or remove it"
+        )
     if collects and os.path.lexists(out / COLLECTED_DIRECTORY):
         raise InputError(
-            f"--out {out}: holds {COLLECTED_DIRECTORY!r}, which --collect is to make; "
+            f"--out {out}: holds {COLLECTED_DIRECTORY!r}, which --collect creates; "
             "name another directory or remove it"
         )
     (out / STDOUT_NAME).write_bytes(b"")
@@ -54,7 +56,7 @@ def _empty_directory(out: Path, *, collects: bool) -> None:
 
 
 def cannot_write(out: Path, error: OSError) -> InputError:
-    return InputError(f"--out {out}: cannot write there ({error.strerror}); name another directory")
+    return InputError(f"--out {out}: not writable ({error.strerror}); name another directory")
 
 
 def write_results(out: Path, result: RunResult, sampler: StatisticsSampler) -> None:
@@ -68,5 +70,5 @@ def write_results(out: Path, result: RunResult, sampler: StatisticsSampler) -> N
     except OSError as error:
         raise RunError(
             f"cannot write the results to {out}: {error.strerror or error}; "
-            "free some space, or name another --out"
+            "free space, or name another --out"
         ) from error

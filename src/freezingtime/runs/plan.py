@@ -67,7 +67,7 @@ class RunPlan:
     job_directory: Path | None = None
     """A directory whose files appear in the guest under /job."""
     collect: Sequence[str] = ()
-    """Patterns of files that are to be in the run directory afterwards."""
+    """Patterns of files to copy to the run directory afterwards."""
     collect_limit_bytes: int = COLLECT_LIMIT_BYTES
     """How much those files may have."""
     limit_ns: int | None = None
@@ -82,7 +82,7 @@ class RunPlan:
     fresh_boot: bool = False
     """Boot in place instead of starting from the snapshot."""
     start_from: str | None = None
-    """The snapshot to go on from: a saved machine's name."""
+    """The snapshot to start from: a saved machine's name."""
     save_as: str | None = None
     """The name to save the machine under when its job has ended well."""
     qemu: str | None = None
@@ -205,7 +205,7 @@ def _system(guest: str, options: RunOptions, script: bytes | Command) -> OwnSyst
         _refuse_files(options)
         if script == Command() and not container.settings().starts_something:
             raise InputError(
-                f"--guest {guest}: has neither an entrypoint nor a command of its own; "
+                f"--guest {guest}: has neither an entrypoint nor a command; "
                 "give a COMMAND behind '--'"
             )
         return container
@@ -232,7 +232,7 @@ def _refuse_files(options: RunOptions) -> None:
     for option, value in given.items():
         if value is not None:
             raise InputError(
-                f"{option}: is for a system of your own; name its disk with --guest ./FILE"
+                f"{option}: only for your own system; name its disk with --guest ./FILE"
             )
 
 

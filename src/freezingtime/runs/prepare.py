@@ -26,8 +26,8 @@ from freezingtime.runs.output_directory import prepared_directory
 from freezingtime.runs.own.system import ready_own_image
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.saving import (
-    like_saved,
     load_saved,
+    matching_saved,
     require_machine_fits,
     require_options_fit,
     require_savable,
@@ -139,7 +139,7 @@ def _find_saved(plan: RunPlan) -> SavedMachine | None:
         return None
     saved = find_saved(plan.start_from)
     if plan.fresh_boot:
-        raise InputError(f"--from {saved.name}: goes on from a snapshot; leave out --boot")
+        raise InputError(f"--from {saved.name}: starts from a snapshot; leave out --boot")
     named_by = plan.guest if plan.system is None else plan.system.named_by
     require_options_fit(
         saved, plan.guest, named_by, plan.memory_bytes, plan.cpu_count, plan.cpu_model
@@ -171,7 +171,7 @@ def _snapshot(
 def _open_disks(
     plan: RunPlan, saved: SavedMachine | None, cleanup: contextlib.ExitStack
 ) -> list[OpenDisk]:
-    specs = plan.disks if saved is None else like_saved(plan.disks, saved)
+    specs = plan.disks if saved is None else matching_saved(plan.disks, saved)
     if plan.save_as is not None:
         require_savable(plan.save_as, specs)
     taken = [] if plan.root_device is None else [ROOT_DISK_NAME]
@@ -185,15 +185,15 @@ def _open_disks(
 
 def _make_job(plan: RunPlan, disks: Sequence[OpenDisk], cleanup: contextlib.ExitStack) -> Job:
     if plan.collect and plan.out is None:
-        raise InputError("--collect: the files go to the run directory; name it with --out DIR")
+        raise InputError("--collect: the files go to the run directory; set it with --out DIR")
     if any("\n" in pattern for pattern in plan.collect):
-        raise InputError("--collect: a pattern has a line end in it; give --collect several times")
+        raise InputError("--collect: a pattern contains a newline; repeat --collect instead")
     files = None
     if plan.job_directory is not None:
         files = pack(plan.job_directory)
         cleanup.callback(files.close)
     variables = {"FREEZINGTIME_SEED": str(plan.seed)}
-    # A file that was changed is to be whole for whoever reads it next.
+    # A modified file must be consistent for its next reader.
     is_written = any(spec.writable for spec in plan.disks)
     return Job(
         plan.script,

@@ -32,9 +32,9 @@ class RunResult:
     collected: Sequence[str] = ()
     """The files that came back, relative to ``collected/`` in the run directory."""
     not_collected: Sequence[str] = ()
-    """What was to come back and is no file, such as a symbolic link."""
+    """Matches that were not collected, such as symbolic links."""
     statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """What each disk's device says of itself, such as its write amplification."""
+    """Statistics of each disk's device, such as its write amplification."""
 
     @property
     def totals(self) -> Totals:

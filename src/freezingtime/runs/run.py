@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from freezingtime.emulator.loop import Totals
-from freezingtime.runs.disks import require_in_place
+from freezingtime.runs.disks import check_displacement
 from freezingtime.runs.job_output import JobOutput
 from freezingtime.runs.measurement import Measurement
 from freezingtime.runs.output_directory import COLLECTED_DIRECTORY, write_results
@@ -40,8 +40,8 @@ class RunObserver:
 def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = None) -> RunResult:
     """Run a plan to its end.
 
-    With ``terminal``, somebody types on the guest's serial console: what comes of the plan then
-    depends on what is typed, and when.
+    With ``terminal``, a user types on the guest's serial console: the result then
+    depends on the input and its timing.
 
     Raises:
         InputError: the plan cannot be run.
@@ -59,7 +59,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             collected = _unpack_collected(plan, machine)
             _save(plan, prepared, machine, ended)
             for disk in prepared.disks:
-                require_in_place(disk.plan.medium, written=disk.spec.writable)
+                check_displacement(disk.plan.medium, written=disk.spec.writable)
         # The machine is closed: nothing drives the devices any more.
         measurement.statistics.finish(ended.totals.now_ns)
         result = RunResult(
@@ -124,7 +124,7 @@ def _unpack_collected(plan: RunPlan, machine: Machine) -> Collected:
 
 
 def _save(plan: RunPlan, prepared: Prepared, machine: Machine, ended: JobResult) -> None:
-    """Keep the machine, if it is to be kept and its job has ended well."""
+    """Save the machine if requested and its job succeeded."""
     if plan.save_as is not None and not ended.exit_status:
         disks, root = prepared.disks, prepared.root
         save(plan.save_as, machine, prepared.config, ended.stop_ns, disks, root)

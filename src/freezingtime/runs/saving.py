@@ -35,8 +35,8 @@ from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.machine import Machine
 
 
-def like_saved(specs: Sequence[DiskSpec], saved: SavedMachine) -> list[DiskSpec]:
-    """The disks to go on with: their names and sizes are those that were saved.
+def matching_saved(specs: Sequence[DiskSpec], saved: SavedMachine) -> list[DiskSpec]:
+    """Return the disks with the names and sizes of the saved ones.
 
     Raises:
         InputError: they are not the disks that were saved.
@@ -47,10 +47,10 @@ def like_saved(specs: Sequence[DiskSpec], saved: SavedMachine) -> list[DiskSpec]
             f"--from {saved.name}: was saved with {len(disks)} disks, not {len(specs)}; "
             "give as many --disk"
         )
-    return [_like_saved(spec, disk, saved) for spec, disk in zip(specs, disks, strict=True)]
+    return [_matching_saved(spec, disk, saved) for spec, disk in zip(specs, disks, strict=True)]
 
 
-def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpec:
+def _matching_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpec:
     given = spec.given
     about = f"{given.shown}: --from {saved.name}: the disk"
     if spec.name not in (None, disk.name):
@@ -71,7 +71,7 @@ def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpe
             raise InputError(f"{about} is all in the snapshot; leave out {given.key('file')}=")
         if base is None:
             raise InputError(f"{about} was saved over a file; give that one as {given.file_form}")
-        raise InputError(f"{about} was saved over a file that differs, or has changed since")
+        raise InputError(f"{about} was saved over a different file, or one that has changed since")
     if spec.overrides.applied_to(disk.traits) != disk.traits:
         raise InputError(
             f"{about} is known to the guest as it was saved; "
@@ -81,7 +81,7 @@ def _like_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> DiskSpe
 
 
 def require_savable(name: str, specs: Sequence[DiskSpec]) -> None:
-    """See to it that QEMU can save the state of the disks' controllers.
+    """Require that QEMU can save the state of the disks' controllers.
 
     Raises:
         InputError: it cannot.
@@ -112,7 +112,7 @@ def require_options_fit(
     cpu_count: int,
     cpu_model: str,
 ) -> None:
-    """See to it that the options ask for the machine that was saved.
+    """Require that the options match the saved machine.
 
     ``guest`` is the name of its image, ``named_by`` what was given as ``--guest``.
 
@@ -131,12 +131,12 @@ def require_options_fit(
         if not fits:
             raise InputError(
                 f"{option} {value}: --from {saved.name}: was saved with {option} {value_was}, "
-                f"which it brings along; leave out {option}"
+                f"which it keeps; leave out {option}"
             )
 
 
 def saved_image(saved: SavedMachine, system: OwnSystem | None, progress: Progress) -> GuestImage:
-    """The very image that was saved; ``system`` are the files that it is said to be of, if any.
+    """Return the saved image; ``system`` are the files it was made from, if given.
 
     Raises:
         InputError: the image is no longer there, or damaged, or the files have changed since.
@@ -145,7 +145,7 @@ def saved_image(saved: SavedMachine, system: OwnSystem | None, progress: Progres
     image_id = was.machine.image_id
     image = _sound_image(image_id)
     if image is None and mini_suite(was.guest) is not None:
-        ready_image(was.guest, progress)  # made of the same packages it is the same
+        ready_image(was.guest, progress)  # same packages, same image
         image = _sound_image(image_id)
     if image is None:
         there = ", ".join(f"{each.name} {each.image_id[:12]}" for each in list_images()) or "none"
@@ -156,8 +156,8 @@ def saved_image(saved: SavedMachine, system: OwnSystem | None, progress: Progres
         )
     if system is not None and image.manifest.source != system.source():
         raise InputError(
-            f"--guest {system.named_by}: --from {saved.name}: has changed since that was saved; "
-            "leave out --guest, as the snapshot goes on with what was there"
+            f"--guest {system.named_by}: --from {saved.name}: has changed since the snapshot; "
+            "leave out --guest to use the saved copy"
         )
     return image
 
@@ -168,7 +168,7 @@ def _sound_image(image_id: str) -> GuestImage | None:
 
 
 def require_machine_fits(saved: SavedMachine, config: MachineConfig) -> None:
-    """See to it that the machine is, by its identity, the one that was saved.
+    """Require that the machine has the identity of the saved one.
 
     Raises:
         InputError: it is another machine; the differences are named.
@@ -177,7 +177,7 @@ def require_machine_fits(saved: SavedMachine, config: MachineConfig) -> None:
     differences = config.identity().differences(was.machine)
     if differences:
         raise InputError(
-            f"--from {saved.name}: was saved by another machine: {'; '.join(differences)} "
+            f"--from {saved.name}: was saved by a different machine: {'; '.join(differences)} "
             f"(it was saved with QEMU {was.qemu_version}); {_save_again(saved)}"
         )
 
@@ -239,5 +239,5 @@ def save(
 
 def _layer(disk: OpenDisk) -> OverlayMedium:
     if disk.layer is None:
-        raise RuntimeError(f"the disk {disk.plan.name} was opened without a layer to save")
+        raise RuntimeError(f"the disk {disk.plan.name} was opened without an overlay to save")
     return disk.layer

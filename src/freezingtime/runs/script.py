@@ -48,7 +48,7 @@ def file_script(path: Path) -> bytes:
     except OSError as error:
         raise InputError(f"--script {path}: {error.strerror}; name a readable file") from error
     if len(content) > _SCRIPT_BYTES_MAX:
-        raise InputError(f"--script {path}: is longer than 1 MiB; hand large files over with --job")
+        raise InputError(f"--script {path}: is longer than 1 MiB; pass large files with --job")
     if not content.startswith(b"#!"):
         raise InputError(f"--script {path}: must begin with '#!', such as #!/bin/sh")
     return content

@@ -60,7 +60,7 @@ class Drive:
             event_ns = next_event_ns()
             if event_ns is None or (limit_ns is not None and event_ns > limit_ns):
                 if limit_ns is None:
-                    raise ValueError("without a request and without a limit nothing completes")
+                    raise ValueError("nothing completes without a request or a limit")
                 return limit_ns, 0
             completed_count = self._advance(event_ns)
         while (event_ns := next_event_ns()) is not None and event_ns <= self._now_ns:

@@ -33,16 +33,16 @@ from freezingtime.simulate.simulate import (
     simulate_open_loop,
 )
 from freezingtime.simulate.workload import Workload
-from freezingtime.trace.readers import NO_HINTS, Hints, Tell, Trace, read_trace
-from freezingtime.trace.readers.reading import tell_nobody
+from freezingtime.trace.readers import NO_HINTS, Hints, OnReading, Trace, read_trace
+from freezingtime.trace.readers.reading import ignore_reading
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 from freezingtime.trace.record_paths import stream_path
 
-#: Told what is being done, and how much of it is done, of how much in all.
+#: Progress callback: the step, and how much of how much is done.
 Observer: TypeAlias = Callable[[str, int, int], None]
 
-#: How large a disk is where neither the workload nor the device says.
+#: Disk size if neither the workload nor the device gives one.
 DISK_BYTES_DEFAULT = 16 << 30
 
 # The size of a disk that must only be large enough is a multiple of that.
@@ -64,7 +64,7 @@ class TraceSource:
     speed_up: Fraction = Fraction(1)
     """Open loop only: arrival times are divided by it."""
     hints: Hints = NO_HINTS
-    """What the trace does not say of itself."""
+    """Units and codes missing in the trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Replayed:
     device: str
     simulation: Simulation
     statistics: dict[str, float]
-    """What the device says of itself, if it does: write amplification, cache hits."""
+    """Statistics of the device, if any: write amplification, cache hits."""
     host_s: float
     """Host time of the simulation alone."""
 
@@ -95,12 +95,13 @@ def replay(
     seed: int,
     observer: Observer,
     notify: Callable[[str], None],
-    tell: Tell = tell_nobody,
+    on_reading: OnReading = ignore_reading,
 ) -> Iterator[Replayed]:
     """Run the requests on each device; the results come as they are ready.
 
     ``devices`` are as in the option ``--device``. ``seed`` feeds the devices, and the
-    workload where it has no seed of its own. ``notify`` and ``tell`` are as in :func:`read_trace`.
+    workload where it has no seed of its own. ``notify`` and ``on_reading`` are those of
+    :func:`read_trace`.
 
     Raises:
         InputError: a device, the trace or the workload is not right, or they do not go
@@ -112,7 +113,7 @@ def replay(
     if isinstance(source, Workload):
         load = _workload_load(source, candidates, seed)
     else:
-        load = _trace_load(source, candidates, observer, notify, tell)
+        load = _trace_load(source, candidates, observer, notify, on_reading)
     return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
 
 
@@ -120,7 +121,7 @@ def _check_device(device: Disk | str) -> DiskSpec:
     """Check a ``--device`` option: a ``--disk`` option without the keys for guests."""
     spec = check_disk(device, f"--device {device}: ")
     if spec.delay or spec.name or spec.mount or spec.file:
-        problem = "no bytes are moved here; of a disk's keys keep size= only"
+        problem = "replay moves no data; of the disk's keys, only size= applies"
         raise InputError(f"{spec.given.place}{problem}")
     return spec
 
@@ -130,13 +131,13 @@ def _workload_load(workload: Workload, candidates: Sequence[DiskSpec], seed: int
     generator = partial(RequestGenerator, workload, seed=seed)
     needed_bytes = workload.offset_bytes + (workload.size_bytes or workload.longest_bytes)
     for candidate in candidates:
-        # Says now, not when its turn comes, what is wrong.
+        # Report errors now rather than when its turn comes.
         generator(disk_bytes=candidate.capacity_bytes or needed_bytes)
 
     def run_open(device: Device, disk_bytes: int, progress: Progress) -> Simulation:
         trace = generator(disk_bytes=disk_bytes).trace()
         if not len(trace):
-            raise InputError(f"--workload: {workload.text}: no request arrives; give more time=")
+            raise InputError(f"--workload: {workload.text}: no request arrives; raise time=")
         return simulate_open_loop(device, trace, progress)
 
     def run_closed(device: Device, disk_bytes: int, progress: Progress) -> Simulation:
@@ -158,7 +159,7 @@ def _trace_load(
     candidates: Sequence[DiskSpec],
     observer: Observer,
     notify: Callable[[str], None],
-    tell: Tell,
+    on_reading: OnReading,
 ) -> _Load:
     """A recorded trace, on devices that are large enough for it."""
     trace = read_trace(
@@ -168,7 +169,7 @@ def _trace_load(
         hints=source.hints,
         progress=partial(observer, f"reading {source.path}"),
         notify=notify,
-        tell=tell,
+        on_reading=on_reading,
     )
     for candidate in candidates:
         _check_fits(trace, source, candidate)
@@ -176,18 +177,21 @@ def _trace_load(
     queue_depth = source.queue_depth
     if queue_depth is not None:
         return _Load(
-            lambda device, _size, tell: simulate_closed_loop(
-                device, [trace], queue_depth, count=len(trace), progress=tell
+            lambda device, _size, progress: simulate_closed_loop(
+                device, [trace], queue_depth, count=len(trace), progress=progress
             ),
             disk_bytes,
         )
     if not trace.has_arrival_times:
         raise InputError(
-            f"{source.path}: all requests arrive at once, so that it has no times to keep; "
+            f"{source.path}: all requests arrive at once, so there are no times to keep; "
             "use --closed-loop QD"
         )
     sped_up = trace if source.speed_up == 1 else trace.sped_up(source.speed_up)
-    return _Load(lambda device, _size, tell: simulate_open_loop(device, sped_up, tell), disk_bytes)
+    return _Load(
+        lambda device, _size, on_reading: simulate_open_loop(device, sped_up, on_reading),
+        disk_bytes,
+    )
 
 
 def _check_fits(trace: Trace, source: TraceSource, candidate: DiskSpec) -> None:
@@ -195,7 +199,7 @@ def _check_fits(trace: Trace, source: TraceSource, candidate: DiskSpec) -> None:
     if capacity_bytes is not None and trace.end_bytes > capacity_bytes:
         raise InputError(
             f"{candidate.given.place}has {capacity_bytes} bytes, but {source.path} "
-            f"reaches {trace.end_bytes}; take a larger device or add size="
+            f"reaches {trace.end_bytes}; use a larger device or add size="
         )
 
 
@@ -227,7 +231,7 @@ def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> Iterato
     """
     header = RecordHeader([RecordedDisk(device, device) for device in devices], seed)
     if path.exists() and not path.is_file():
-        raise InputError(f"--out {path}: is no file; name a file in a directory")
+        raise InputError(f"--out {path}: is not a regular file; name a file in a directory")
     with replaced_path(path) as partial:
         try:
             record = RecordFile(partial, header, shown_path=path)

@@ -36,7 +36,7 @@ _OPERATIONS = {operation.value: operation.name.lower() for operation in Operatio
 _Row: TypeAlias = tuple[int, int, int, bool]
 
 _PROGRESS_PERIOD = 1 << 14
-#: More requests than that at one instant of guest time: it does not go on.
+#: More requests than that at one instant of guest time: it is stuck.
 _STALL_MAX = 1_000_000
 
 
@@ -55,7 +55,7 @@ class CompletesAll(Protocol):
     ) -> IntColumn:
         """The completion times that :meth:`submit` and :meth:`advance` would give, in ns.
 
-        The annotations, which say nothing, are filled in.
+        The initially empty annotations are filled in.
         """
 
 
@@ -100,7 +100,7 @@ class Simulation:
     trace: Trace
     completion_ns: IntColumn
     annotations: Annotations
-    """What the device says of each request."""
+    """The device's annotation of each request."""
     host_ns: IntColumn | None = None
     """How long they were in the host, before and after the device; None: no time."""
 
@@ -134,7 +134,7 @@ def simulate_open_loop(device: Device, trace: Trace, progress: Progress = _ignor
     """Submit each request at its arrival time; return when all have completed.
 
     Uses the device's ``complete_all`` where it has one and no request has FUA, which that
-    does not know. ``progress`` is told requests submitted and in all.
+    does not know. ``progress`` gets the requests submitted, and their total.
 
     Raises:
         RunError: the device broke a promise: lost a request, completed one twice or before
@@ -167,11 +167,11 @@ def simulate_closed_loop(
     until they end or at ``end_ns``, when no further one is issued. Uses the device's
     ``complete_closed`` where it has one, the host is transparent, no time ends the loop, and
     no request has FUA.
-    ``progress`` is told requests issued and ``count``, or, without a count, guest time and
+    ``progress`` gets the requests issued and ``count``, or, without a count, guest time and
     ``end_ns``.
 
     Raises:
-        RunError: as for :func:`simulate_open_loop`; or guest time does not go on, since
+        RunError: as for :func:`simulate_open_loop`; or guest time does not advance, since
             the device takes no time at all, and only ``end_ns`` would end the loop.
     """
     host = ClosedLoopHost(host) if isinstance(host, int) else host
@@ -268,7 +268,7 @@ def _run_closed_loop(
         if now_ns > instant_ns:
             first_of_instant = len(arrival_ns)
         elif count is None and len(arrival_ns) - first_of_instant > _STALL_MAX:
-            raise RunError("the device takes no time, so that no time ends the loop; use count=")
+            raise RunError("the device takes no time, so time= never ends the loop; use count=")
         if len(arrival_ns) % _PROGRESS_PERIOD < free_count:
             progress(*((now_ns, end_ns or 0) if count is None else (len(arrival_ns), count)))
     trace = concatenate(issued).rows(0, len(arrival_ns))

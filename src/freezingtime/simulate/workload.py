@@ -69,7 +69,7 @@ class Workload:
     block_sizes: tuple[BlockSize, ...]
     queue_depth: int | None
     device_depth: int | None
-    """The most that the device is given at once; None: whatever is in flight."""
+    """Maximum of requests in the device at once; None: all in flight."""
     think_ns: int
     """What a request costs the host's only CPU before the application sees it completed."""
     rate_hz: int | None
@@ -101,7 +101,7 @@ def parse_workload(text: str) -> Workload:
     """Parse a workload.
 
     Raises:
-        InputError: for whatever it cannot mean, with key, value and what is allowed.
+        InputError: it is invalid; names key, value and what is allowed.
     """
     name, *fields = text.split(",")
     pattern = PATTERNS.get(name)
@@ -147,7 +147,7 @@ class _Values:
             if not value:
                 raise _error(key, f"has no value; write {key}=VALUE")
             if key in self._values:
-                raise _error(field, f"{key}= stands twice; keep one of them")
+                raise _error(field, f"{key}= is given twice; keep one")
             self._values[key] = value
 
     def __contains__(self, key: str) -> bool:
@@ -189,7 +189,7 @@ def _check(workload: Workload, values: _Values) -> None:
     """Refuse what makes no sense together."""
     pattern = workload.pattern
     if workload.queue_depth is not None and workload.rate_hz is not None:
-        raise values.error("qd", "cannot stand beside rate=; keep one of them")
+        raise values.error("qd", "cannot be combined with rate=; keep one")
     for key in ("queue", "think"):
         if key in values and workload.rate_hz is not None:
             raise values.error(key, "is for closed loops; write qd= instead of rate=")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The cache directory: where it is, who may change it now, and how changes appear at once.
 
-What is cached can be rebuilt. Whoever changes the cache holds its lock; whoever reads it
+The cache can be rebuilt. Writers hold its lock; readers
 needs none, since a directory is built under a temporary name and renamed into place. So
 nothing but taking a lock needs a cache that can be written to.
 """
@@ -33,7 +33,7 @@ _TELL_PERIOD_S = 1.0
 _REMOVE_DEADLINE_S = 10.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
-#: Told whom a lock waits for: at first, and again about once a second.
+#: Called with the lock's holder: at first, and again about once a second.
 Waiting = Callable[[str], None]
 
 
@@ -52,7 +52,7 @@ def cache_directory() -> Path:
             "set XDG_CACHE_HOME to a directory that you own"
         ) from error
     except OSError:
-        pass  # it is yet to be made, which says why if it cannot be
+        pass  # it does not exist yet; creating it reports errors
     return root
 
 
@@ -170,7 +170,7 @@ def _remove_leftover(directory: Path) -> None:
             if not directory.exists():
                 return
         except OSError as error:
-            # It takes room, and no more: nobody else ever looks at it.
+            # Harmless but for its space: nobody else ever reads it.
             if error.errno != errno.ENOTEMPTY or time.monotonic() > deadline_s:
                 _log.warning("cannot remove %s, left by a killed build: %s", directory, error)
                 return
@@ -197,7 +197,7 @@ def publish(built: Path, final: Path) -> None:
     """
     if final.exists():
         withdraw(final)
-    # mkdtemp makes private directories; what is published follows the user's umask.
+    # mkdtemp makes private directories; published ones follow the user's umask.
     umask = os.umask(0)
     os.umask(umask)
     built.chmod(0o777 & ~umask)
@@ -205,7 +205,7 @@ def publish(built: Path, final: Path) -> None:
 
 
 def withdraw(directory: Path) -> None:
-    """Remove a published ``directory`` so that nobody sees it half removed."""
+    """Remove a published ``directory`` atomically for its users."""
     doomed = Path(tempfile.mkdtemp(prefix=_UNFINISHED_PREFIX, dir=directory.parent))
     directory.rename(doomed / directory.name)
     shutil.rmtree(doomed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Checksums of what is cached, so that a flipped bit is told from what was written.
+"""Checksums of cached files, to detect flipped bits.
 
 XXH3 with 128 bits: it is about damage, not about people, and it has to keep up with the page
 cache, as all that a run starts from is read once more for it.
@@ -23,7 +23,7 @@ _BUFFER_BYTES = 1 << 18
 
 
 class DamagedError(Exception):
-    """Something in the cache is not what was written; the text says which file, and how."""
+    """Raised for a damaged cache entry; the message names the file and the damage."""
 
 
 def digest_file(path: Path) -> str:
@@ -40,7 +40,7 @@ def digest_file(path: Path) -> str:
 
 
 def write_checksums(directory: Path, names: Collection[str] | None = None) -> None:
-    """Write down what is in files of a directory (in all, if None); OSError if that fails."""
+    """Write the checksums of files of a directory (all, if None); OSError if that fails."""
     if names is None:
         names = {path.name for path in directory.iterdir()} - {CHECKSUMS}
     sums = {name: digest_file(directory / name) for name in sorted(names)}
@@ -49,7 +49,7 @@ def write_checksums(directory: Path, names: Collection[str] | None = None) -> No
 
 
 def check_files(directory: Path, names: Collection[str] | None = None) -> None:
-    """See to it that files of a directory (all, if None) are what they were.
+    """Verify files of a directory (all, if None) against their checksums.
 
     Raises:
         DamagedError: one is not, or cannot be read.

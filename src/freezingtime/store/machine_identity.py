@@ -15,7 +15,7 @@ _ID_DIGITS_SHOWN = 12
 
 @dataclass(frozen=True, slots=True)
 class MachineIdentity:
-    """All that makes a machine, by content: whatever was only installed again is the same."""
+    """Identity of a machine by content: reinstalling its parts does not change it."""
 
     version: str
     """Of freezingtime."""
@@ -24,7 +24,7 @@ class MachineIdentity:
     memory_bytes: int
     cpu_count: int
     board: str
-    """Machine type, and what the kernel and the image's system are told."""
+    """Machine type, kernel arguments, and settings of the image's system."""
     qemu: str
     """The digest of QEMU's binary."""
     agent: str

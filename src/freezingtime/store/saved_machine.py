@@ -57,7 +57,7 @@ class SavedDisk:
     write_cache: bool = True
     queues: Queues = DEFAULT_QUEUES
     traits: DiskTraits = NO_TRAITS
-    """What it said of itself; the guest goes by it."""
+    """The traits it reported, on which the guest relies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class MachineDescription:
     guest: str
     """The name of its image."""
     qemu_version: str
-    """As QEMU says it."""
+    """As reported by QEMU."""
     saved_ns: int
     """The guest time at which it was saved."""
     disks: tuple[SavedDisk, ...]
@@ -112,7 +112,7 @@ class SavedMachine:
         return disk_changes_path(self.directory, number)
 
     def check(self, cleanup: contextlib.ExitStack) -> None:
-        """See to it that it is what was saved, and stays until ``cleanup``.
+        """Verify the snapshot, and keep it until ``cleanup``.
 
         Raises:
             InputError: it is damaged, or has just been removed.

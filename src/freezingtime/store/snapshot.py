@@ -28,7 +28,7 @@ from freezingtime.store.checksums import DamagedError, check_files, write_checks
 from freezingtime.store.use_lock import hold, while_unused
 from freezingtime.units import parse_option, parse_size_bytes
 
-#: How much snapshots may take together, unless this variable of the environment says otherwise.
+#: Default limit of all snapshots together; this environment variable overrides it.
 LIMIT_VARIABLE = "FREEZINGTIME_SNAPSHOT_LIMIT"
 DEFAULT_LIMIT = "4GiB"
 
@@ -65,7 +65,7 @@ def find_snapshot(key: str, cleanup: contextlib.ExitStack) -> Snapshot | None:
     try:
         return _open(key, cleanup)
     except DamagedError:
-        return None  # whoever takes it anew says so
+        return None  # taking it again reports it
 
 
 def take_snapshot(

@@ -13,7 +13,7 @@ class OtherFormatError(ValueError):
 
 
 def require_format(found: object, known: int) -> None:
-    """Raise OtherFormatError unless what was found is the format that is known."""
+    """Raise OtherFormatError unless ``found`` is the known format."""
     if found != known:
         raise OtherFormatError(
             f"its format is {found!r}, not {known}: written by another version of freezingtime"

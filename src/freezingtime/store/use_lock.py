@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Shared locks on directories of the cache, so that none in use is removed.
 
-A user holds a shared lock (flock) on one of the directory's files, whoever removes it an
+A user holds a shared lock (flock) on one of the directory's files, its remover an
 exclusive one. Both end with their process at latest.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def hold(path: Path, cleanup: contextlib.ExitStack) -> bool:
-    """Keep what the file ``path`` stands for until ``cleanup``; False if it is gone, or going."""
+    """Lock the entry that ``path`` represents until ``cleanup``; False if it is being removed."""
     try:
         file = cleanup.enter_context(path.open("rb"))
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -27,14 +27,14 @@ def hold(path: Path, cleanup: contextlib.ExitStack) -> bool:
 
 @contextlib.contextmanager
 def while_unused(path: Path) -> Iterator[bool]:
-    """Yield whether ``path`` is unused; if so, nobody begins to use it within the block."""
+    """Yield whether ``path`` is unused; if so, it stays unused within the block."""
     with contextlib.ExitStack() as opened:
         try:
             # For writing, as some file systems (NFS) want for an exclusive lock.
             file = opened.enter_context(path.open("r+b"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
-            pass  # nothing to hold, so nobody holds it
+            pass  # nothing to lock, so nobody holds it
         except BlockingIOError:
             yield False
             return

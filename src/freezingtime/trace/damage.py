@@ -14,7 +14,7 @@ from freezingtime.errors import InputError
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Make of what Arrow says of a bad file one line for a user."""
+    """Turn Arrow's error about a damaged file into one line for the user."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

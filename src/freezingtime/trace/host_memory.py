@@ -15,7 +15,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory_bytes() -> int:
-    """Return the bytes that can be taken without swapping; no limit where the host tells none."""
+    """Return the bytes available without swapping; no limit if the host reports none."""
     return min(_available_bytes(), _cgroup_bytes())
 
 

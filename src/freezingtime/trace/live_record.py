@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The record of a run while it goes on: requests in as they complete, flushed each second."""
+"""The record of a run in progress: requests as they complete, flushed each second."""
 
 from __future__ import annotations
 

@@ -103,10 +103,10 @@ def _joined(parts: Sequence[dict[str, NDArray[Any]]], columns: Sequence[str]) ->
 
 
 def _require_room(record: Record, disk: str | None) -> None:
-    """See to it that the requests have room in memory: a small file may hold very many.
+    """Require enough memory for the requests: a small file may hold very many.
 
     Raises:
-        InputError: they have none.
+        InputError: there is not enough.
     """
     free_bytes = free_memory_bytes()
     if record.request_count * _BYTES_PER_REQUEST <= free_bytes:
@@ -122,7 +122,7 @@ def _require_room(record: Record, disk: str | None) -> None:
         sizes_bytes = (count * _BYTES_PER_REQUEST, free_bytes)
         needed, free = (f"{size_bytes / 2**30:.1f} GiB" for size_bytes in sizes_bytes)
         raise InputError(
-            f"{record.path}: has {count} requests, which take up to {needed} of memory, and {free} "
+            f"{record.path}: has {count} requests, which need up to {needed} of memory; {free} "
             "are free; 'freezingtime report' needs no memory for each"
         )
 
@@ -162,10 +162,10 @@ def _only(seen: set[str], record: Record, disk: str | None, option: str) -> str:
     """The one disk that there were requests of."""
     if not seen:
         of_disk = "" if disk is None else f" of disk {disk}"
-        raise InputError(f"{record.path}: no request{of_disk} in it; name another record")
+        raise InputError(f"{record.path}: contains no requests{of_disk}; name another record")
     if len(seen) > 1:
         raise InputError(
-            f"{record.path}: has requests of several disks; "
+            f"{record.path}: contains several disks; "
             f"choose with {option}: {', '.join(sorted(seen))}"
         )
     return next(iter(seen))

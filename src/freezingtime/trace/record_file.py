@@ -41,7 +41,7 @@ class RecordFile:
                 process still writes it.
         """
         if path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "is no file")
+            raise OSError(errno.EINVAL, "is not a regular file")
         self.path = path
         self._shown_path = shown_path or path
         self._header = header
@@ -85,7 +85,7 @@ class RecordFile:
         """Append requests and flush.
 
         Raises:
-            OSError: the file cannot be written; :meth:`cannot_write` says so to a user.
+            OSError: the file cannot be written; :meth:`cannot_write` makes the user's message.
         """
         self.begin()
         self._is_whole = False
@@ -97,7 +97,7 @@ class RecordFile:
         """Return the error to raise when :meth:`append` failed."""
         return RunError(
             f"cannot write {self._shown_path}: {failure.strerror or failure}; "
-            "free some space, or name another --out"
+            "free space, or name another --out"
         )
 
     def _close(self) -> None:
@@ -127,7 +127,7 @@ def _open_alone(path: Path) -> BinaryIO:
         except BaseException:
             file.close()
             raise
-        file.close()  # whoever had it has removed it meanwhile
+        file.close()  # its owner removed it meanwhile
 
 
 def _is_at(file: BinaryIO, path: Path) -> bool:
@@ -142,7 +142,7 @@ def _lock(file: BinaryIO) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise OSError(errno.EBUSY, "another process still writes there") from error
+        raise OSError(errno.EBUSY, "another process is still writing to it") from error
     except OSError:
         return False
     return True

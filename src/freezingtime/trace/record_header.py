@@ -48,7 +48,7 @@ def parse_header(file: str, metadata: Mapping[bytes, bytes] | None) -> RecordHea
     """
     text = (metadata or {}).get(_KEY)
     if text is None:
-        raise InputError(f"{file}: is no record of a run; name a run's directory or its record")
+        raise InputError(f"{file}: is not a record; name a run's directory or its record")
     try:
         document = json.loads(text)
         version = document.pop("record_version")

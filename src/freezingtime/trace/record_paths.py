@@ -40,10 +40,10 @@ def find_record(path: Path) -> Path:
         runs = sorted(below.parent for below in path.glob(f"*/{RECORD_NAME}*"))
         if runs:
             raise InputError(
-                f"{path}: is no run, but has {len(set(runs))} in it; name the one that is meant, "
+                f"{path}: is not a run, but contains {len(set(runs))}; name one of them, "
                 f"such as {runs[0]}"
             )
-        raise InputError(f"{path}: no run there: it has no {RECORD_NAME}; name a run's directory")
+        raise InputError(f"{path}: is not a run: it has no {RECORD_NAME}; name a run's directory")
     raise InputError(f"{path}: no such file; name a run's directory or its {RECORD_NAME}")
 
 

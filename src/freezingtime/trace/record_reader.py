@@ -18,7 +18,7 @@ from freezingtime.trace.record_header import RecordHeader, parse_header
 from freezingtime.trace.record_paths import find_record, is_parquet
 from freezingtime.trace.record_schema import COLUMNS
 
-#: Told what a user should know of what was read, in one line.
+#: Called with a one-line notice for the user about what was read.
 Notify: TypeAlias = Callable[[str], None]
 
 _BATCH_ROWS = 1 << 16
@@ -31,7 +31,7 @@ class Record:
     path: Path
     header: RecordHeader
     is_finished: bool
-    """False: the run was killed, or still goes on."""
+    """False: the run was killed, or is still running."""
     size_bytes: int
     request_count: int
     """As the file says at its end; 0 of a stream, which does not say, and is not compressed."""
@@ -41,7 +41,7 @@ class Record:
     ) -> Iterator[pa.RecordBatch]:
         """The requests in order of delivery, some columns of them.
 
-        ``notify`` is told if this is all that a killed run has left; ``progress`` is told
+        ``notify`` is called if a killed run left no more than this; ``progress`` gets
         bytes read and in all.
 
         Raises:
@@ -58,7 +58,7 @@ class Record:
                 progress(min(source.tell(), self.size_bytes), self.size_bytes)
         if not self.is_finished:
             notify(
-                f"{self.path}: the run was killed, or still goes on: these are the "
+                f"{self.path}: the run was killed, or is still running: these are the "
                 f"{row_count} requests up to its last flush"
             )
 
@@ -73,7 +73,7 @@ def open_record(path: Path) -> Record:
     is_finished = is_parquet(file)
     size_bytes = file.stat().st_size
     if not size_bytes:
-        raise InputError(f"{file}: is empty: the run was killed before it began; repeat it")
+        raise InputError(f"{file}: is empty: the run was killed before it started; repeat it")
     with damage_named(file), pa.OSFile(os.fsencode(file)) as source:
         if is_finished:
             metadata = pq.read_metadata(source)

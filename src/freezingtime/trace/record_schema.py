@@ -18,7 +18,7 @@ from freezingtime.trace.record_header import RecordHeader
 #: The type of a column with few different words.
 WORDS = pa.dictionary(pa.int16(), pa.string())
 
-#: What a device says of a request; null where it says nothing.
+#: Annotations of a request; null where the device has none.
 ANNOTATION_COLUMNS = (
     pa.field("service_start_ns", pa.int64()),
     pa.field("held_ns", pa.int64()),
@@ -56,7 +56,7 @@ COLUMNS = pa.schema(
     ]
 )
 
-# All but the disk, the operation, and what the device says.
+# All but the disk, the operation, and the annotations.
 _OTHERS = list(COLUMNS)[2 : -len(ANNOTATION_COLUMNS)]
 
 OPERATION_WORDS = tuple(operation.name.lower() for operation in Operation)
@@ -89,7 +89,7 @@ class Batches:
         columns: Mapping[str, NDArray[np.generic]],
         annotations: Annotations,
     ) -> pa.RecordBatch:
-        """Requests of one disk as columns, named as in the record; what the device says apart."""
+        """Return requests of one disk as columns, named as in the record; annotations apart."""
         disks = np.full(len(operations), disk_index, np.int16)
         others = [columns[field.name] for field in _OTHERS]
         return self._batch(disks, operations, others, annotations)
@@ -113,7 +113,7 @@ class Batches:
 
 
 def _said(values: NDArray[np.generic], field: pa.Field) -> pa.Array:
-    """A column of what a device says: null where it says nothing."""
+    """Return a column of annotations: null where there is none."""
     is_null = values == UNKNOWN
     words = _ANNOTATION_WORDS.get(field.name)
     if words is None:

@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 DOCUMENT_NAME = "run.json"
 #: What the job has printed.
 STDOUT_NAME = "stdout.txt"
-#: What the devices said of themselves over guest time; not there if none says anything.
+#: Statistics of the devices over guest time; absent if none has any.
 STATISTICS_NAME = "statistics.parquet"
 #: Changes whenever a reader of the version before would misread ``run.json``.
 DOCUMENT_FORMAT = 1
@@ -51,7 +51,7 @@ def read_document(directory: Path) -> dict[str, Any] | None:
     if document.get("format") != DOCUMENT_FORMAT:
         raise InputError(
             f"{path}: has format {document.get('format')}; this freezingtime reads format "
-            f"{DOCUMENT_FORMAT}; use the one of the run, "
+            f"{DOCUMENT_FORMAT}; use the run's version, "
             f"{document['versions'].get('freezingtime')}"
         )
     return document
@@ -77,7 +77,7 @@ def locked_run_directory(directory: Path) -> Iterator[None]:
     """Keep other runs from writing into ``directory``, which is there, while the block lasts.
 
     The lock (flock) is on the directory itself: it leaves no file, and ends with the process. Where
-    a file system has no such locks, nobody is kept out.
+    a file system has no such locks, there is no protection.
 
     Raises:
         InputError: another run writes there.
@@ -89,7 +89,7 @@ def locked_run_directory(directory: Path) -> Iterator[None]:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(
-                f"--out {directory}: another run still writes there; name another directory"
+                f"--out {directory}: another run is still writing there; name another directory"
             ) from error
         except OSError as error:
             if error.errno not in _NO_LOCKS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Making a system run jobs that has nothing of ours in it.
+"""Making an unmodified system run jobs.
 
 The kernel's command line has systemd (242 or newer) start a shell, which reads a script from
 the control disk; the script starts the job runner, from memory. Nothing is written to the
@@ -20,7 +20,7 @@ _READ_AND_RUN = (
     "count=1 iflag=direct | sh"
 )
 
-#: What the kernel of such a system is told. cloud-init would look for a cloud, and wait for it.
+#: Kernel arguments of such a system. cloud-init would look for a cloud, and wait for it.
 KERNEL_ARGUMENTS = (
     f"systemd.run=\"/bin/sh -c '{_READ_AND_RUN}'\" "
     "systemd.run_success_action=none systemd.run_failure_action=none cloud-init=disabled"

@@ -64,9 +64,9 @@ class Capture:
         return f"/proc/self/fd/{self.fileno()}"
 
     def take(self) -> None:
-        """Take what is in the pipe. Any thread.
+        """Drain the pipe. Any thread.
 
-        Where it cannot be kept, it is dropped, so that nobody has to wait for us any more, and
+        If it cannot be stored, it is dropped, so that no writer waits for us any more, and
         :meth:`check` raises.
         """
         with self._lock, contextlib.suppress(BlockingIOError):
@@ -156,7 +156,7 @@ class Capture:
 class Captures:
     """Captures that one thread empties as something comes. A context manager: ends them.
 
-    Whoever writes must have ended, or not mind, when the block is left.
+    Writers must have ended, or not mind, when the block ends.
     """
 
     def __init__(self) -> None:

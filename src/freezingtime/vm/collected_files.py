@@ -20,7 +20,7 @@ from freezingtime.errors import RunError
 from freezingtime.host.foreign_tar import read_members
 from freezingtime.units import format_size_bytes
 
-#: More files than that are nobody's results, but would use up a file system's inodes.
+#: More files than that are no results, but would use up a file system's inodes.
 FILES_MAX = 100_000
 
 _UNPACK_DEADLINE_S = 600.0
@@ -38,7 +38,7 @@ class Collected:
     names: list[str] = field(default_factory=list)
     """The files, relative to the directory, sorted."""
     left_out: list[str] = field(default_factory=list)
-    """What is neither a file nor a directory, such as a symbolic link."""
+    """Matches that are neither files nor directories, such as symbolic links."""
 
 
 def unpack_collected(archive: BinaryIO, directory: Path, *, limit_bytes: int) -> Collected:
@@ -64,7 +64,7 @@ def unpack_collected(archive: BinaryIO, directory: Path, *, limit_bytes: int) ->
     except RunError as error:
         raise _failure(directory, str(error)) from error
     finally:
-        with contextlib.suppress(OSError):  # the reason is told already
+        with contextlib.suppress(OSError):  # the reason is already reported
             _remove(unfinished)
     return collected
 

@@ -33,7 +33,7 @@ _COMPLAINT = re.compile(
 
 _COMPLAINTS_MAX = 1000
 _LINE_BYTES_MAX = 4096
-#: What ``vm/guest/job-runner`` prints when all that it could say it over has gone.
+#: Printed by ``vm/guest/job-runner`` when its control disk is gone.
 _CANNOT_REPORT = b"job-runner: cannot report: "
 _TIMESTAMP = re.compile(r"^\[\s*\d+\.\d+\]\s*")
 
@@ -59,10 +59,10 @@ class ConsoleWatch:
         self._rest = b""
 
     def read(self, console: Capture) -> None:
-        """Look at what is new.
+        """Check the new output.
 
         Raises:
-            GuestError: the job runner says that it cannot reach the control disk.
+            GuestError: the job runner reports that it cannot reach the control disk.
             RunError: the console could not be kept.
         """
         while new := console.read_new():

@@ -69,7 +69,7 @@ class ControlDisk(Medium):
     def set_job(
         self, job: Job, *, disk_count: int, driver_settings: Sequence[DriverSetting] = ()
     ) -> None:
-        """Put a job where the guest will look for it when the machine goes on.
+        """Store a job for the guest to read when the machine continues.
 
         Its archive of files must stay open until the job has ended. ``driver_settings`` is what
         the disks' drivers do not find by themselves.
@@ -94,7 +94,7 @@ class ControlDisk(Medium):
             f"collect_bytes={len(patterns)}\nfiles_bytes={files_bytes}\ndisks={disk_count}\n"
             f"sync={job.sync:d}\nunmount={job.unmount:d}\n"
         ) + "".join(f"{one.key}:{one.serial}={one.value}\n" for one in driver_settings)
-        # What is mounted in another's directory comes behind that.
+        # A mount inside another one's directory comes after it.
         for name, mount in sorted(job.mounts.items(), key=lambda item: item[1].point):
             header += f"mount:{name}={mount.file_system}:{mount.point}\n"
         if len(header) > BLOCK_BYTES:
@@ -107,7 +107,7 @@ class ControlDisk(Medium):
         self._collected_max_bytes = job.collect_limit_bytes
 
     def take_messages(self) -> Sequence[str]:
-        """Return what the guest has said since the last call. Emulator's thread."""
+        """Return the guest's messages since the last call. Emulator's thread."""
         messages, self._messages = self._messages, []
         return messages
 

@@ -8,7 +8,7 @@ from freezingtime.units import format_time_ns
 from freezingtime.vm.capture import Capture
 from freezingtime.vm.console import complaints, is_panic
 from freezingtime.vm.job_messages import DONE, EXIT
-from freezingtime.vm.qemu.process import QemuProcess, how_it_ended
+from freezingtime.vm.qemu.process import QemuProcess, describe_exit
 from freezingtime.vm.service import EmulatorService
 
 
@@ -21,7 +21,7 @@ class Endings:
         self._console = console
 
     def over_time(self, limit_ns: int, guest_ns: int) -> TimeLimitError:
-        """Return what to raise of a job that has had all its guest time."""
+        """Return the error of a job that used up its guest time."""
         limit = format_time_ns(limit_ns)
         error = TimeLimitError(
             f"the job did not end within its limit of {limit} of guest time; raise it with "
@@ -31,7 +31,7 @@ class Endings:
         return error
 
     def silence(self, silence_s: float) -> RunError:
-        """Return what to raise of a machine that has not reported for so long."""
+        """Return the error of a machine that has been silent for that long."""
         stands = f"guest time stands at {self._guest_time()}"
         if disk := self._service.totals.device_at_work:
             return RunError(
@@ -42,7 +42,7 @@ class Endings:
         )
 
     def too_late(self, word: str, deadline_s: float) -> RunError:
-        """Return what to raise of a guest that has not said ``word`` in that real time."""
+        """Return the error of a guest that did not send ``word`` in that real time."""
         if word == EXIT:
             return TimeLimitError(
                 f"the job did not end within its limit of {deadline_s:g}s of real time; "
@@ -62,10 +62,10 @@ class Endings:
         return format_time_ns(self._service.totals.now_ns)
 
     def failure(self) -> BaseException:
-        """Return what to raise now that the emulator or QEMU has ended before the job."""
+        """Return the error when the emulator or QEMU ended before the job."""
         status = self._qemu.await_exit()
         error = self._service.error
-        killed = status is not None and status < 0  # not the agent's way: nobody told it to end
+        killed = status is not None and status < 0  # killed from outside, not ended by the agent
         if isinstance(error, OSError) and not killed:
             return RunError(f"the emulator failed: {error}")
         if error is not None and not killed:
@@ -73,13 +73,12 @@ class Endings:
         words = self._qemu.last_words()
         if status == 0 and not words:
             return GuestError(
-                f"the guest {self._how_the_guest_ended()} before the job ended; "
-                f"{self._console_tail()}"
+                f"the guest {self._guest_end()} before the job ended; {self._console_tail()}"
             )
         words = words or self._console_tail()
-        return RunError(f"QEMU {how_it_ended(status)} before the job ended: {words}")
+        return RunError(f"QEMU {describe_exit(status)} before the job ended: {words}")
 
-    def _how_the_guest_ended(self) -> str:
+    def _guest_end(self) -> str:
         if is_panic(self._console.lines()):
             return f"died of {complaints(self._console.lines())[0]!r}"
         return "shut down or rebooted"

@@ -15,7 +15,7 @@ from freezingtime.disk.mount import Mount
 from freezingtime.emulator.loop import Totals
 from freezingtime.errors import InputError
 
-#: How much the host takes of what a guest hands over, if nothing else is said.
+#: Default limit of the files that a guest hands over.
 COLLECT_LIMIT_BYTES = 4 << 30
 
 #: What a job directory's program is called.
@@ -39,11 +39,11 @@ class Job:
     collect_limit_bytes: int = COLLECT_LIMIT_BYTES
     """How much of them the host takes."""
     sync: bool = False
-    """When the job has ended, all that it wrote is to be on the disks."""
+    """Whether to write back everything to the disks after the job."""
     unmount: bool = False
-    """After that, the disks' file systems are to be unmounted, as far as nobody uses them."""
+    """Whether to unmount the disks' file systems after that, unless in use."""
     mounts: Mapping[str, Mount] = field(default_factory=dict)
-    """Where disks are to be mounted before the job, by their names."""
+    """Mount points of disks before the job, by their names."""
 
     @property
     def has_post_job_work(self) -> bool:
@@ -59,7 +59,7 @@ class JobResult:
     start_ns: int
     end_ns: int
     stop_ns: int
-    """Where the machine stands, having written out and handed over what it was to."""
+    """Guest time at which the machine is stopped, with its data written back and handed over."""
     host_s: float
     """Host time from the job's start to its end."""
     totals: Totals
@@ -91,7 +91,7 @@ def directory_script(directory: Path) -> bytes:
 
 
 def pack(directory: Path) -> BinaryIO:
-    """A directory as a tar archive; equal content gives equal bytes, whoever owns it.
+    """Pack a directory into a tar archive; equal content gives equal bytes, whoever owns it.
 
     Raises:
         InputError: something in it cannot be read.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Messages of the guest's job runner over the control disk; ``guest/job-runner`` sends them.
 
-Any process of the guest that may write to that disk can say anything; so a message is believed
+Any process of the guest that may write to that disk can send anything; so a message is accepted
 only where its word is due.
 """
 
@@ -22,7 +22,7 @@ _SHOWN_LENGTH = 80
 
 
 def first_word(text: str) -> str:
-    """The word that a message begins with; empty if no job runner says such a thing."""
+    """Return the first word of a message; empty if no job runner sends such a message."""
     word = text.partition(" ")[0]
     return word if word in _WORDS else ""
 
@@ -35,18 +35,18 @@ def exit_status(text: str) -> int:
     """
     match = _EXIT_MESSAGE.fullmatch(text)
     if match is None or int(match[1]) > _EXIT_STATUS_MAX:
-        raise _unbelievable(text, f"'EXIT <0 to {_EXIT_STATUS_MAX}>'")
+        raise _unexpected(text, f"'EXIT <0 to {_EXIT_STATUS_MAX}>'")
     return int(match[1])
 
 
-def not_due(text: str, word: str) -> GuestError:
+def unexpected_message(text: str, word: str) -> GuestError:
     """The error of a message that came where the one with ``word`` was due."""
     if first_word(text) == FAILED:
         return GuestError(f"the guest: {text.removeprefix(FAILED).strip()}")
-    return _unbelievable(text, repr(word))
+    return _unexpected(text, repr(word))
 
 
-def _unbelievable(text: str, due: str) -> GuestError:
+def _unexpected(text: str, due: str) -> GuestError:
     shown = text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}..."
     return GuestError(
         f"the guest sent {shown!r} over the control disk, expected {due}; "

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The virtual machine: booted or restored, its disks plugged in, one job run.
 
-Every machine goes the same way: it is brought to the point where the guest says READY and
+Every machine follows the same path: it is brought to the point where the guest sends READY and
 stopped there, by booting or from a snapshot; then the disks are plugged in and the job is
 put on the control disk; then it goes on. So what the job sees cannot depend on which of
 the two it was.
@@ -36,7 +36,7 @@ from freezingtime.vm.job_messages import (
     READY,
     STARTED,
     exit_status,
-    not_due,
+    unexpected_message,
 )
 from freezingtime.vm.machine_state import save_state
 from freezingtime.vm.qemu.command import (
@@ -57,7 +57,7 @@ from freezingtime.vm.service import (
     GuestMessage,
 )
 
-#: The guest's speed while it boots, whatever it is to be later: one snapshot serves all.
+#: The guest's speed while it boots, whatever the run's: one snapshot serves all.
 BOOT_RATE_HZ = 4_000_000_000
 
 _STOP_DEADLINE_S = 30.0
@@ -74,7 +74,7 @@ _TICK_S = 0.05
 
 
 class Machine:
-    """A guest and its emulator. A context manager: both are gone when the block is left."""
+    """A guest and its emulator. A context manager: both end with the block."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Machine:
         with contextlib.ExitStack() as on_error:
             on_error.push(self._cleanup)
             self._captures = self._cleanup.enter_context(Captures())
-            self.stdout = self._captures.add("the job's stdout")
+            self.stdout = self._captures.add("the job's output")
             self.stderr = self._captures.add("the job's stderr")
             self._console = self._captures.add("the guest's console")
             self._watch = ConsoleWatch()
@@ -159,12 +159,12 @@ class Machine:
         """Bring the machine to the point where it takes a job; return that guest time.
 
         Raises:
-            RunError: the guest did not get there; the console's last lines say why.
+            RunError: the guest did not get there; the console's last lines show why.
         """
         if self._snapshot is None:
             return self._boot(on_tick)
         if self._snapshot.has_disks:
-            self._plug_disks()  # what is restored must be there before
+            self._plug_disks()  # restored disks must be plugged in first
         state_path = self._snapshot.state_path
         self._execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state_path))}")
         self._await_status(
@@ -359,11 +359,11 @@ class Machine:
         if message.word == LIMIT:
             raise self._endings.over_time(self._limit_ns or 0, message.totals.now_ns)
         if message.word != word:
-            raise not_due(message.text, word)
+            raise unexpected_message(message.text, word)
         return message
 
     def _next_message(self) -> GuestMessage | None:
-        """Return what the guest has said, or None after a tick in which it has said nothing."""
+        """Return the guest's next message, or None after a tick without one."""
         try:
             message = self._service.messages.get(timeout=_TICK_S)
         except queue.Empty:
@@ -373,7 +373,7 @@ class Machine:
         return message
 
     def _require_sound(self) -> None:
-        """Raise what ends the run although nobody has said so."""
+        """Raise the error of a run that has ended silently."""
         if self._qemu.exit_status() is not None:
             raise self._endings.failure()  # the emulator, in a freeze, may not know yet
         self._captures.check()

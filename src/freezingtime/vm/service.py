@@ -51,7 +51,7 @@ class DiskPlan:
     queues: Queues = DEFAULT_QUEUES
     traits: DiskTraits = NO_TRAITS
     internal: bool = False
-    """Part of the machine, not of what is measured: in no figure and no record."""
+    """Part of the machine, not of the measurement: in no metric and no record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class GuestMessage:
     """Message of the guest over the control disk, with its time; or ``LIMIT``."""
 
     word: str
-    """What it begins with; empty if that is nothing that a job runner says."""
+    """Its first word; empty if no job runner sends such a message."""
     text: str
     totals: Totals
     """What had happened by then; its ``now_ns`` is the guest time."""
@@ -91,7 +91,7 @@ class EmulatorService:
         ahead of the host's.
         """
         self.totals = Totals()
-        #: What the guest says; None once the service has ended.
+        #: Messages of the guest; None once the service has ended.
         self.messages: queue.SimpleQueue[GuestMessage | None] = queue.SimpleQueue()
         self.error: BaseException | None = None
         self.control = ControlDisk(bootstrap)
@@ -160,7 +160,7 @@ class EmulatorService:
         self._stop_machine_at[word] = then_rate_hz
 
     def limit_job(self, limit_ns: int) -> None:
-        """Stop the machine this much guest time after STARTED, and say ``LIMIT``."""
+        """Stop the machine this much guest time after STARTED, with the message ``LIMIT``."""
         self._job_limit_ns = limit_ns
 
     def close(self) -> None:
@@ -190,7 +190,7 @@ class EmulatorService:
             self.messages.put(None)
 
     def _steer(self, alarm_rings: bool) -> Steering:
-        """Pass on what the guest has said in this turn; return what is to change for it."""
+        """Forward the guest's messages of this turn; return the changes they require."""
         steering = Steering()
         for text in self.control.take_messages():
             self._hear(text, steering)

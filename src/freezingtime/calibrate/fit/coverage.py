@@ -50,7 +50,7 @@ def _grid(cells: LatencyCells, operation_class: OperationClass) -> Iterator[str]
         if holes:
             yield (
                 f"{name}: {format_size_bytes(size)} at depth {', '.join(holes)} was not measured; "
-                "it is as at the nearest depth that was"
+                "the nearest measured depth is used"
             )
 
 
@@ -75,6 +75,6 @@ def _thin(cells: LatencyCells) -> Iterator[str]:
     if cells.thin:
         count = sum(len(cell.latency_ns) for cell in cells.thin)
         yield (
-            f"left out: {count} requests in {len(cells.thin)} cells of fewer than {CELL_MIN}, "
+            f"skipped: {count} requests in {len(cells.thin)} cells with fewer than {CELL_MIN}, "
             f"such as {cells.thin[0].name}"
         )

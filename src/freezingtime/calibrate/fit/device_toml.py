@@ -80,7 +80,7 @@ def _value(value: Any) -> str:
         return f"{{{', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())}}}"
     if isinstance(value, Sequence):
         return f"[{', '.join(map(_value, value))}]"
-    raise TypeError(f"{value!r} has no place in a device's description")
+    raise TypeError(f"{value!r} cannot be written to a device file")
 
 
 def _text(text: str) -> str:

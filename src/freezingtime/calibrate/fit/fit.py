@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""From measured latencies to a device's description, and how well it says what was measured."""
+"""Fitting a device description to measured latencies, and judging the fit."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from freezingtime.units import format_time_ns, parse_time_ns
 EMPIRICAL, LATENCY = "empirical", "latency"
 MODELS = (EMPIRICAL, LATENCY)
 
-#: What must be there for a device to work; the others take no time if nobody knows better.
+#: Operations that a device requires; by default the others take no time.
 _REQUIRED = (OperationClass.READ, OperationClass.WRITE)
 _NAMES = {operation_class.name.lower(): operation_class for operation_class in OperationClass}
 #: The fitted device's file in messages, before it has one.
@@ -64,7 +64,7 @@ class FitPlan:
     missing: Mapping[OperationClass, OperationClass | int] = field(default_factory=dict)
     """Instead of what the log lacks: another operation, or a time in ns."""
     with_correlation: bool = True
-    """Whether successive requests are to be as alike as in the log (empirical only)."""
+    """Whether successive requests are correlated as in the log (empirical only)."""
     summary: str = ""
     """What the device is; empty: where it is from."""
 
@@ -145,9 +145,9 @@ def check_out(path: Path) -> None:
         InputError: it cannot.
     """
     if path.suffix != ".toml":
-        raise InputError(f"--out {path}: must end in .toml, by which devices are known")
+        raise InputError(f"--out {path}: must end in .toml")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"--out {path}: cannot be written; name a file in a directory of yours")
+        raise InputError(f"--out {path}: cannot be written; name a file in a writable directory")
 
 
 def fit(
@@ -194,7 +194,7 @@ def _lacking(cells: LatencyCells, operation_class: OperationClass) -> InputError
     if thin:
         most = max(thin, key=lambda cell: len(cell.latency_ns))
         return InputError(
-            f"too few requests: of {most.name} there are {len(most.latency_ns)}, and that is the "
+            f"too few requests: {most.name} has {len(most.latency_ns)}, the "
             f"most of any {name}; {CELL_MIN} are needed"
         )
     other = "write=read" if name == "write" else f"{name}=write"
@@ -252,7 +252,7 @@ def _empirical(cells: LatencyCells, plan: FitPlan) -> tuple[EmpiricalParams, lis
     ]
     found = correlation(ordered) if plan.with_correlation and ordered else 0.0
     if found:
-        choices.append(f"correlation {found}: slow requests come in clusters")
+        choices.append(f"correlation {found}: slow requests are clustered")
     return EmpiricalParams(tables=tuple(tables), correlation=found), choices
 
 

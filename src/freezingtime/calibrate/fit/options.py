@@ -15,7 +15,7 @@ from freezingtime.option import Option
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitOptions(LogOptions):
-    """How a device is fitted to logs, as text that a user writes."""
+    """Options of a fit, as text that a user writes."""
 
     model: Annotated[
         str,

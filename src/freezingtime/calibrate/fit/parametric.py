@@ -35,7 +35,7 @@ class OperationFit:
 
     time: ServiceTime
     distributions: Sequence[FittedDistribution]
-    """The one that was taken, and those that were not."""
+    """The chosen distribution, and the others."""
     servers: float | None
     """How many requests were served at once, on average; None: one depth only."""
     rate_hz: float

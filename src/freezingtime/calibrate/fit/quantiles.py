@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Quantile tables for the ``empirical`` model: few points that say what many requests did.
+"""Quantile tables for the ``empirical`` model: few points that represent many requests.
 
-The i-th smallest of n latencies stands at the probability (i - 0.5) / n (Hazen's plotting
+The i-th smallest of n latencies has the probability (i - 0.5) / n (Hazen's plotting
 position): linear between these points, and flat at both ends, the table's mean is exactly the
 sample's. Of these points as few are kept as keep every quantile within half a per cent of its
 time (2 % in the slowest and the fastest per cent), and one for each per cent of the requests

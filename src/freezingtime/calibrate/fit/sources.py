@@ -12,11 +12,11 @@ from typing import Annotated
 from freezingtime.calibrate.measure.measurement import MANIFEST_NAME, read_measurement
 from freezingtime.errors import InputError
 from freezingtime.option import Option
-from freezingtime.trace.readers import HintOptions, Hints, Reading, Tell, parse_hints
+from freezingtime.trace.readers import HintOptions, Hints, OnReading, Reading, parse_hints
 from freezingtime.trace.readers.fio.jobs import job_runs, read_fio_jobs
 from freezingtime.trace.readers.latencies import Latencies, join
 from freezingtime.trace.readers.read_latencies import read_latencies, recognizes
-from freezingtime.trace.readers.reading import span_text, tell_nobody
+from freezingtime.trace.readers.reading import ignore_reading, span_text
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 
 #: Which files of a directory are taken: the first of these patterns that any of them matches.
@@ -25,7 +25,7 @@ _PATTERNS = ("*_lat.*.log*", "*_clat.*.log*", "*.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions(HintOptions):
-    """How logs are read: what they do not say."""
+    """Options of reading logs: what these lack."""
 
     depth: Annotated[
         int | None,
@@ -71,12 +71,12 @@ def read_sources(
     options: LogOptions,
     *,
     notify: Callable[[str], None],
-    tell: Tell = tell_nobody,
+    on_reading: OnReading = ignore_reading,
     progress: Callable[[str, int, int], None],
 ) -> tuple[Latencies, list[Source]]:
     """Read all logs; a directory is one of ``measure``, a run's, or one with logs of fio.
 
-    ``tell`` is told what was read of each source, and how.
+    ``on_reading`` is called with how each source was read.
 
     Raises:
         InputError: there is none, or one cannot be read.
@@ -96,7 +96,7 @@ def read_sources(
         else:
             latencies = join([read[log] for log in logs[path]])
             source = Source(path, _written(path), "", len(latencies))
-        tell(_reading(path, latencies, disk))
+        on_reading(_reading(path, latencies, disk))
         parts.append(latencies)
         sources.append(source)
     return join(parts), sources
@@ -147,8 +147,8 @@ def _logs_of(path: Path) -> list[Path]:
         if found := sorted(file for file in path.glob(pattern) if file.is_file()):
             return found
     raise InputError(
-        f"{path}: has no logs; name a directory of 'freezingtime measure', a run's, or one with "
-        f"fio's {' or '.join(_PATTERNS)}"
+        f"{path}: contains no logs; name a directory made by 'freezingtime measure' "
+        f"or a run, or one with fio's {' or '.join(_PATTERNS)}"
     )
 
 

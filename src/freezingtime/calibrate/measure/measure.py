@@ -29,7 +29,7 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.host.required_platform import require_linux
 from freezingtime.units import format_size_bytes
 
-#: Told what is being done, and how much of it is done, of how much in all.
+#: Progress callback: the step, and how much of how much is done.
 Observer: TypeAlias = Callable[[str, int, int], None]
 
 #: The fio that is run.
@@ -93,7 +93,7 @@ def measure(plan: MeasurePlan, observer: Observer) -> MeasurementManifest:
     """Measure, and leave the directory ``plan.out`` for ``fit``; all of it, or nothing.
 
     Raises:
-        InputError: the target may not be measured, the directory is there already, or there is
+        InputError: the target may not be measured, the directory already exists, or there is
             no fio.
         RunError: fio failed or did not end in time.
     """
@@ -121,9 +121,9 @@ def check(plan: MeasurePlan) -> None:
     """
     require_linux("measuring a device")
     if plan.out.exists():
-        raise InputError(f"--out {plan.out}: is there already; name a new directory")
+        raise InputError(f"--out {plan.out}: already exists; name a new directory")
     if plan.overwrite and not plan.write:
-        raise InputError("--overwrite: is for measuring writes; add --write, or leave it out")
+        raise InputError("--overwrite: only with --write; add it, or leave out --overwrite")
     for size_bytes in plan.sizes_bytes:
         if size_bytes % 4096 or not 4096 <= size_bytes <= 4 << 20:
             raise InputError(f"--sizes: {size_bytes}: must be a multiple of 4KiB, up to 4MiB")
@@ -219,7 +219,7 @@ def _keep(job: MeasuredJob, scratch: Path, out: Path) -> None:
             shutil.copyfileobj(source, sink)
         log.unlink()
     except OSError as error:
-        raise RunError(f"cannot keep fio's log in {out}: {error.strerror}") from error
+        raise RunError(f"cannot store fio's log in {out}: {error.strerror}") from error
 
 
 def _nothing() -> None:
@@ -238,8 +238,8 @@ def _run(
         while fio.poll() is None:
             if time.monotonic() > until_s:
                 raise RunError(
-                    f"fio has not ended after {deadline_s:.0f} s: the device does not answer; "
-                    f"it was {' '.join(command)}"
+                    f"fio did not end within {deadline_s:.0f} s: the device does not respond; "
+                    f"command: {' '.join(command)}"
                 )
             watch()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -247,7 +247,7 @@ def _run(
         if fio.returncode:
             said.seek(0)
             lines = said.read().strip().splitlines() or [f"exit status {fio.returncode}"]
-            raise RunError(f"fio failed: {lines[0]}; it was {' '.join(command)}")
+            raise RunError(f"fio failed: {lines[0]}; command: {' '.join(command)}")
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class MeasuredJob:
-    """One run of fio: its round, from 0, what it did, and the file that says how long it took."""
+    """One run of fio: its round, from 0, its load, and the file with its latencies."""
 
     round: int
     operation: str

@@ -25,7 +25,7 @@ _RUNTIME_LIMITS = Limits(10 * 10**6, 3600 * 10**9, "from 10ms to 3600s")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureOptions:
-    """What is measured, as a user writes it; Python callers have lists of numbers, too."""
+    """Options of a measurement, as a user writes them; Python callers may give lists."""
 
     sizes: Annotated[str | Sequence[int], Option("SIZE,...", "Request sizes to measure.")] = (
         "4KiB,64KiB"
@@ -76,9 +76,7 @@ def _list(option: str, given: str | Sequence[int], parse: Callable[[str], int]) 
 
 def _whole(text: str) -> int:
     if not text.isdecimal() or len(text) > 6:
-        raise InputError(
-            f"{text!r}: must be whole numbers with commas between them, such as 1,4,16"
-        )
+        raise InputError(f"{text!r}: must be whole numbers separated by commas, such as 1,4,16")
     return int(text)
 
 
@@ -92,7 +90,7 @@ def describe_plan(plan: MeasurePlan) -> list[str]:
     ]
     if plan.create_bytes is not None:
         size = format_size_bytes(plan.create_bytes)
-        lines.append(f"a new file of {size} is written there, and removed afterwards")
+        lines.append(f"a new file of {size} is created there, and removed afterwards")
     elif plan.write:
         lines.append(f"EVERYTHING IN {plan.path} WILL BE OVERWRITTEN")
     return lines

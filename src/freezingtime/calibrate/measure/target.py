@@ -45,7 +45,7 @@ def opened_target(
 ) -> Iterator[Target]:
     """Check a target, and keep others from mounting a block device meanwhile.
 
-    ``overwrite`` permits writing over what is there; ``create_bytes`` makes a new file.
+    ``overwrite`` permits overwriting existing data; ``create_bytes`` creates a new file.
 
     Raises:
         InputError: it may not or cannot be measured.
@@ -71,22 +71,20 @@ def opened_target(
     with open_checked(path, write) as target:
         if target.size_bytes < SIZE_MIN_BYTES:
             least = format_size_bytes(SIZE_MIN_BYTES)
-            raise InputError(
-                f"{path}: has {target.size_bytes} bytes; {least} are the least to measure"
-            )
+            raise InputError(f"{path}: has {target.size_bytes} bytes; {least} is the minimum")
         yield target
 
 
 def _new_file(path: Path, size_bytes: int) -> Target:
     if path.exists() or path.is_symlink():
-        raise InputError(f"{path}: is there already; --create is for a new file")
+        raise InputError(f"{path}: already exists; --create needs a new file")
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: cannot be made; name a file in a directory of yours")
+        raise InputError(f"{path}: cannot be created; name a file in a writable directory")
     if size_bytes < SIZE_MIN_BYTES:
         raise InputError(f"--create: must be at least {format_size_bytes(SIZE_MIN_BYTES)}")
     free_bytes = shutil.disk_usage(path.parent).free
     if size_bytes + _SPARE_BYTES > free_bytes:
-        raise InputError(f"--create: {path.parent} has room for {free_bytes} bytes only")
+        raise InputError(f"--create: {path.parent} has only {free_bytes} bytes free")
     return Target(path, _what(path.parent.stat().st_dev), size_bytes, is_created=True)
 
 
@@ -116,13 +114,13 @@ def _file(path: Path, write: bool) -> Iterator[Target]:
 
 
 def _require_idle(path: Path, fd: int) -> None:
-    """A lease is given only to who alone has a file open (fcntl(2), "Leases")."""
+    """Only the sole opener of a file gets a lease (fcntl(2), "Leases")."""
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
     except OSError as error:
         if error.errno in (errno.EAGAIN, errno.EBUSY):
-            raise InputError(f"{path}: is open elsewhere; close it there") from error
-        return  # a file of somebody else's, or a file system without leases: not known
+            raise InputError(f"{path}: is open in another process; close it there") from error
+        return  # another user's file, or a file system without leases: unknown
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
@@ -142,8 +140,8 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.EBUSY:
         return "is in use: mounted, or part of a volume, an array or swap; free it"
     if error.errno == errno.EINVAL:
-        return "takes no direct I/O, without which the page cache is measured"
-    return f"{error.strerror}; name one that you may open"
+        return "does not support direct I/O, and would measure the page cache"
+    return f"{error.strerror}; name one that you have access to"
 
 
 def remove_created(target: Target) -> None:
@@ -162,7 +160,7 @@ def remove_created(target: Target) -> None:
 def _what(number: int) -> str:
     """A block device in words: its model or name, and what file system is on it."""
     block = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
-    name = block.resolve().name if block.exists() else "no block device"
+    name = block.resolve().name if block.exists() else "not a block device"
     with contextlib.suppress(OSError):
         name = f"{(block / 'device' / 'model').read_text().strip()} {name}"
     mounts = [

@@ -71,10 +71,10 @@ class GuestLatencies:
     """How long guest time stood still for the medium."""
 
 
-def why_not(cell: Cell) -> str | None:
+def reason_not_comparable(cell: Cell) -> str | None:
     """Explain why a cell cannot be run in a guest; return None if it can."""
     if cell.operation_class not in _OPERATIONS:
-        return "only reads and writes are run in the guest"
+        return "the guest only runs reads and writes"
     if cell.depth > DEPTH_MAX:
         return f"a guest's disk has a queue of {DEPTH_MAX}"
     if cell.size_bytes > SIZE_MAX_BYTES or cell.size_bytes % 512:
@@ -121,14 +121,14 @@ def _run(
     result = run(plan, progress)
     if result.job.exit_status:
         said = bytes(progress.said).decode(errors="replace").strip().splitlines()
-        raise RunError(f"fio failed in the guest: {said[-1] if said else 'without a word'}")
+        raise RunError(f"fio failed in the guest: {said[-1] if said else 'without output'}")
     if not result.valid:
         raise RunError(f"the run was not exact; its record is in {out}")
     return result.totals
 
 
 class _JobProgress(RunObserver):
-    """A run's progress as a step of ours."""
+    """Progress of a run as a step of the validation."""
 
     def __init__(self, step: str, request_count: int, observer: Observer) -> None:
         self.said = bytearray()
@@ -151,7 +151,7 @@ class _JobProgress(RunObserver):
 
 
 def guest_script(cells: Sequence[Cell], counts: Sequence[int], seed: int) -> str:
-    """The job: fio for one cell after the other, each on a disk of its own."""
+    """Return the job: fio for one cell after the other, each on its own disk."""
     size_bytes = _DISK_BYTES - 2 * _MARGIN_BYTES
     lines = ["#!/bin/sh", "set -e"]
     for number, (cell, count) in enumerate(zip(cells, counts, strict=True)):
@@ -185,7 +185,7 @@ def _name(number: int) -> str:
 
 
 def _latencies(cell: Cell, columns: Columns) -> IntColumn:
-    """A cell's requests, without those that the guest's kernel makes by itself."""
+    """Return a cell's requests, without the guest kernel's own."""
     offset_bytes = columns["offset_bytes"]
     ours = (
         (columns["operation"] == _OPERATIONS[cell.operation_class])

@@ -19,17 +19,17 @@ from freezingtime.runs.options import RunOptions
 from freezingtime.units import Limits
 from freezingtime.vm.qemu.command import CPUS_MAX
 
-#: What is measured where nobody says otherwise: the paper's requests, and many of them.
+#: Default measurement: the paper's requests, and many of them.
 MEASURING = MeasureOptions(sizes="4KiB", depths="1", rounds=16)
 
-# More lines than that in one figure cannot be told apart.
+# More lines than that in one figure are indistinguishable.
 _GUESTS_MAX = 5
 _REQUESTS_LIMITS = Limits(100, 10_000_000, "from 100 to 10000000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidateOptions(LogOptions):
-    """How a device is validated, as a user writes it; Python callers have lists, too."""
+    """Options of a validation, as a user writes them; Python callers may give lists."""
 
     cpus: Annotated[
         str | Sequence[int], Option("NUMBER,...", "Numbers of CPUs, one guest for each.")
@@ -80,7 +80,7 @@ def make_validate_plan(
 def _check_device(text: str) -> None:
     spec = parse_disk(text, place="")
     if spec.delay or spec.name or spec.mount or spec.size_bytes or spec.file:
-        raise InputError(f"{text}: name a device without a disk's options; there is --delay")
+        raise InputError(f"{text}: name a device without disk options; use --delay for the medium")
 
 
 def _check_delay(text: str | None) -> None:

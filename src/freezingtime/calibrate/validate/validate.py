@@ -26,8 +26,8 @@ from freezingtime.calibrate.latency_cells import CELL_MIN, Cell, LatencyCells, s
 from freezingtime.calibrate.validate.in_guest import (
     GuestLoad,
     Observer,
+    reason_not_comparable,
     run_in_guest,
-    why_not,
 )
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.disk.disk import Disk
@@ -40,7 +40,7 @@ from freezingtime.trace.readers.latencies import Latencies
 #: The device that is fitted to the first half.
 FIT = "fit"
 CPUS = (1, 4)
-#: So many at most are made of each kind where nobody says how many.
+#: Default maximum of requests per class.
 REQUESTS_MAX = 100_000
 #: How near a held-out figure should come.
 AIMS = {"mean": 0.03, "p99": 0.10}
@@ -183,23 +183,23 @@ def _comparable(cells: LatencyCells) -> tuple[list[Cell], list[str]]:
     """The cells that can be held out and run in a guest, and why the others cannot."""
     kept, left_out = [], []
     for cell in [*cells.cells, *cells.thin]:
-        reason = _why_not_held_out(cell) or why_not(cell)
+        reason = _reason_not_held_out(cell) or reason_not_comparable(cell)
         if reason is None:
             kept.append(cell)
         else:
             left_out.append(f"{cell.name}: {reason}")
     if not kept:
-        reasons = "; ".join(left_out) or "it has no request"
-        raise InputError(f"nothing of the log can be compared: {reasons}")
+        reasons = "; ".join(left_out) or "it has no requests"
+        raise InputError(f"the log has nothing to compare: {reasons}")
     return kept, left_out
 
 
-def _why_not_held_out(cell: Cell) -> str | None:
+def _reason_not_held_out(cell: Cell) -> str | None:
     count = len(cell.latency_ns)
     if count < 2 * CELL_MIN:
-        return f"too few requests: {count}; {2 * CELL_MIN} are needed, half of them to compare with"
+        return f"too few requests: {count}; {2 * CELL_MIN} are needed, half of them held out"
     if not cell.is_ordered:
-        return "from a histogram: it has no single requests, of which half could be held out"
+        return "from a histogram, which has no single requests to hold out"
     return None
 
 
@@ -210,7 +210,7 @@ def _disk(
     if plan.device != FIT:
         return read_option(plan.device)
     cells = LatencyCells(first, [])
-    # What was not measured is not run, either; a device must know it all the same.
+    # Unmeasured operations are not run, but a device still needs them.
     missing: dict[OperationClass, OperationClass | int] = {}
     for lacking, other in (
         (OperationClass.READ, OperationClass.WRITE),

@@ -54,7 +54,7 @@ def accuracy_command(
     """Compare models with measured load-latency curves of the real drives.
 
     Each row is a load; each cell has the prediction, the measurement and the difference.
-    An exclamation mark stands at differences beyond the aim: 15 % for medians and
+    An exclamation mark flags differences beyond the aim: 15 % for medians and
     saturation, 40 % for 99th percentiles.
     """
     curves = _curves(names)
@@ -83,7 +83,7 @@ def _curves(names: Sequence[str]) -> list[tuple[Description, Curve]]:
         if curve is not None:
             curves.append((description, curve))
         elif names:
-            raise InputError(f"{name}: has no [measured] curve to compare the model with")
+            raise InputError(f"{name}: has no [measured] curve")
     return curves
 
 

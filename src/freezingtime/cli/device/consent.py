@@ -16,10 +16,10 @@ YesOption: TypeAlias = Annotated[bool, Option("", "Do not ask before measuring."
 
 
 def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> None:
-    """Say what will be done, and go on only if the user agrees.
+    """Describe the measurement, and continue only if the user agrees.
 
     Raises:
-        InputError: they do not, or there is nobody to ask.
+        InputError: they do not, or there is no terminal to ask on.
     """
     lines = describe_plan(plan)
     if not quiet or not yes:
@@ -29,7 +29,7 @@ def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> Non
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InputError(f"{plan.path}: nothing was measured: add --yes")
-    sys.stderr.write("freezingtime: go on? [y/N] ")
+    sys.stderr.write("freezingtime: continue? [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InputError(f"{plan.path}: nothing was measured")

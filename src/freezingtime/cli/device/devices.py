@@ -25,7 +25,7 @@ _PREDICTED_HEADER = ("figure", "predicted", "published", "difference", "source",
 _TEXTS = (
     ("sources", "Sources"),
     ("derived", "Derived from the sources"),
-    ("fitted", "Fitted to what was measured"),
+    ("fitted", "Fitted to measurements"),
     ("assumed", "Assumed"),
     ("notes", "Notes"),
 )
@@ -46,7 +46,7 @@ def devices_command(
         Argument(
             "NAME|PATTERN",
             "A device of the catalogue, a file `NAME.toml`, your own `module:Class`, or "
-            "`constant:TIME`; or a pattern for names, classes and summaries of the catalogue.",
+            "`constant:TIME`; or a pattern to match names, classes and summaries in the catalogue.",
         ),
     ] = (),
     plot: Annotated[
@@ -66,7 +66,7 @@ def devices_command(
 ) -> int:
     """List the catalogue's devices, or show some: parameters, sources, predictions.
 
-    With a PATTERN, such as `optane` or `samsung-*`, list those that match. Predictions are
+    With a PATTERN, such as `optane` or `samsung-*`, list the matching devices. Predictions are
     simulations of the model itself, beside the published figures.
 
     Example: `freezingtime devices samsung-pm883-960gb aws-gp3 --plot latency.svg`
@@ -158,7 +158,7 @@ def _show(description: Description, predictions: list[Prediction]) -> None:
     if defaults := list(defaults_of(description)):
         _heading("Defaults of the model")
         print_columns(defaults)
-    _heading("Predicted by the model, and published")
+    _heading("Predicted and published figures")
     print_columns([_PREDICTED_HEADER, *(_prediction_row(p) for p in predictions)])
     for prediction in predictions:
         if prediction.published is not None and prediction.published.exception:

@@ -78,7 +78,7 @@ def fit_command(
             logs,
             options,
             notify=progress.notify,
-            tell=progress.tell,
+            on_reading=progress.on_reading,
             progress=progress,
         )
         fitted = fit(latencies, sources, plan, seed=seed, progress=progress)

@@ -62,9 +62,7 @@ def replay_command(
     trace: Annotated[Path | None, Argument("TRACE", "Trace to replay.")] = None,
     device: Annotated[
         Sequence[str],
-        Option(
-            "DEVICE", "A device as in `run --disk`, such as `constant:100us`. Repeat to compare."
-        ),
+        Option("DEVICE", "Device as in `run --disk`, such as `constant:100us`. Repeat to compare."),
     ] = (),
     workload: Annotated[
         str | None,
@@ -82,7 +80,7 @@ def replay_command(
         int | None,
         Option(
             "QD",
-            "Keep QD requests of the trace in flight instead of its arrival times.",
+            "Keep QD requests in flight instead of using the trace's arrival times.",
             minimum=1,
             maximum=QUEUE_DEPTH_MAX,
         ),
@@ -124,7 +122,7 @@ def replay_command(
     if not device:
         raise InputError("name at least one --device, such as --device constant:100us")
     if (trace is None) == (workload is None):
-        raise InputError("give either a TRACE or --workload LINE, and not both")
+        raise InputError("give either a TRACE or --workload LINE, not both")
     source: TraceSource | Workload
     if trace is not None:
         factor = _speed_up(speed_up, closed_loop)
@@ -161,7 +159,7 @@ def replay_command(
             seed=seed,
             observer=progress,
             notify=progress.notify,
-            tell=progress.tell,
+            on_reading=progress.on_reading,
         )
         record = (
             None if out is None else cleanup.enter_context(open_new_record(out, device, seed=seed))
@@ -183,16 +181,14 @@ def replay_command(
 def _refuse_with_workload(options: Mapping[str, tuple[object, str]]) -> None:
     for option, (value, cure) in options.items():
         if value is not None:
-            raise InputError(f"{option} {value}: cannot stand beside --workload; {cure}")
+            raise InputError(f"{option} {value}: cannot be combined with --workload; {cure}")
 
 
 def _speed_up(text: str | None, closed_loop: int | None) -> Fraction:
     if text is None:
         return Fraction(1)
     if closed_loop is not None:
-        raise InputError(
-            f"--speed-up {text}: a closed loop keeps no arrival times; leave one of them out"
-        )
+        raise InputError(f"--speed-up {text}: a closed loop has no arrival times; leave one out")
     factor = Fraction(text) if _FACTOR.fullmatch(text) else Fraction(0)
     if not factor:
         raise InputError(

@@ -30,7 +30,7 @@ class ReplayProgress:
         self._quiet = quiet
         self._console = Console(stderr=True)
         self._status: Status | None = None
-        self._shown_s = time.monotonic()
+        self._printed_s = time.monotonic()
         self._line = ""
         self._lock = threading.Lock()
         self._is_drawn = is_drawn_on(self._console)
@@ -50,8 +50,8 @@ class ReplayProgress:
             f"freezingtime: {printable(notice)}", markup=False, highlight=False, soft_wrap=True
         )
 
-    def tell(self, reading: Reading) -> None:
-        """Say what was read of a file, and how; what is not as expected, also if quiet."""
+    def on_reading(self, reading: Reading) -> None:
+        """Print how a file was read; surprises even if quiet."""
         for line in reading.note_lines if self._quiet else reading.lines:
             self.notify(line)
 
@@ -61,14 +61,14 @@ class ReplayProgress:
             return
         self._line = share_line(step, done, total)
         period_s = _TERMINAL_PERIOD_S if self._is_drawn else _PLAIN_PERIOD_S
-        if time.monotonic() - self._shown_s >= period_s:
+        if time.monotonic() - self._printed_s >= period_s:
             self._show()
-        if not self._is_drawn:  # what is drawn moves by itself
+        if not self._is_drawn:  # the display animates itself
             self._heartbeat.start()
 
     def _show(self) -> None:
         with self._lock:
-            self._shown_s = time.monotonic()
+            self._printed_s = time.monotonic()
             if not self._is_drawn:
                 say(self._line)
             elif self._status is None:

@@ -39,8 +39,7 @@ def validate_command(
         str,
         Argument(
             "DEVICE",
-            "`fit`: a device fitted to the first half of what was measured; or any device as "
-            "in `run --disk`.",
+            "`fit`: a device fitted to half of the measurement; or any device as in `run --disk`.",
         ),
     ],
     against: Annotated[
@@ -74,7 +73,7 @@ def validate_command(
     """Measure a real device, emulate it in a guest over a slower medium, and compare.
 
     Fits the device to every other block of the measurement, and compares the guest's latencies,
-    from doorbell to interrupt, with the other half. An exclamation mark stands at errors beyond
+    from doorbell to interrupt, with the other half. An exclamation mark flags errors beyond
     the aim (3 % for means, 10 % for 99th percentiles), beside the measurement's difference
     from itself.
 
@@ -99,7 +98,7 @@ def validate_command(
             [log],
             options,
             notify=progress.notify,
-            tell=progress.tell,
+            on_reading=progress.on_reading,
             progress=progress,
         )
         validation = validate(latencies, sources, plan, out=place, observer=progress)

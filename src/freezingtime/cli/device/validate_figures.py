@@ -20,7 +20,7 @@ FIGURES_OPTION = "--figures"
 
 
 def draw_validation(validation: Validation, directory: Path) -> None:
-    """Draw all of them into a directory that is there.
+    """Draw all figures into an existing directory.
 
     Raises:
         InputError: one cannot be written.

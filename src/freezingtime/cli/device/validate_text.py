@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A validation as tables, and what is to be said of what is beyond the aim."""
+"""A validation as tables, with explanations of errors beyond the aim."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`freezingtime doctor`: is everything there, and if not, what to install."""
+"""`freezingtime doctor`: checks for what is missing, and how to install it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIGNS = {
 
 @takes_options()
 def doctor_command(options: Annotated[RunOptions, Only(["qemu"])]) -> int:
-    """Check what a run needs, and say exactly what to install.
+    """Check what a run needs, and name what to install.
 
     Exit status 1 if something is missing.
     """

@@ -42,16 +42,14 @@ _SIZE_LIMITS = Limits(512 << 20, 16 << 40, "whole MiB, from 512MiB to 16TiB", un
 
 
 def build_command(
-    kind: Annotated[str, Argument("KIND", "Which kind of image: `mini` or `debian`.")] = MINI,
-    suite: Annotated[
-        str, Option("NAME", "The suite of Debian's, such as `trixie`.")
-    ] = DEFAULT_SUITE,
+    kind: Annotated[str, Argument("KIND", "Kind of image: `mini` or `debian`.")] = MINI,
+    suite: Annotated[str, Option("NAME", "Debian suite, such as `trixie`.")] = DEFAULT_SUITE,
     packages: Annotated[
-        str, Option("NAME,...", "For debian: packages beside the base system.")
+        str, Option("NAME,...", "For debian: packages to add to the base system.")
     ] = "",
-    size: Annotated[str, Option("SIZE", "For debian: the root disk's size.")] = _SIZE,
+    size: Annotated[str, Option("SIZE", "For debian: size of the root disk.")] = _SIZE,
     file_system: Annotated[
-        str, Option("TYPE", f"For debian: of the root disk: {', '.join(FILE_SYSTEMS)}.")
+        str, Option("TYPE", f"For debian: file system of the root disk: {', '.join(FILE_SYSTEMS)}.")
     ] = "ext4",
     name: Annotated[
         str | None,
@@ -107,7 +105,7 @@ def _packages(text: str) -> tuple[str, ...]:
     names = tuple(sorted({name.strip() for name in text.split(",")} - {""}))
     for name in names:
         if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
-            raise InputError(f"--packages: {name!r} is no name of a package, such as postgresql")
+            raise InputError(f"--packages: {name!r} is not a package name, such as postgresql")
     return names
 
 
@@ -148,13 +146,14 @@ def import_command(
         Option("FILE", "The disk with a system of your own: raw or qcow2. It is copied."),
     ] = None,
     kernel: Annotated[
-        Path | None, Option("FILE", "The system's kernel. Without it, the one on its disk.")
+        Path | None, Option("FILE", "Kernel of the system. Default: the one on its disk.")
     ] = None,
     initrd: Annotated[
-        Path | None, Option("FILE", "Its initramfs, with drivers for virtio-scsi and virtio-blk.")
+        Path | None,
+        Option("FILE", "Initramfs with drivers for virtio-scsi and virtio-blk."),
     ] = None,
     append: Annotated[
-        str, Option("ARGUMENTS", "What the kernel is to be told, such as `root=/dev/sdb1`.")
+        str, Option("ARGUMENTS", "Kernel command line arguments, such as `root=/dev/sdb1`.")
     ] = "",
     with_qemu: Annotated[
         bool,
@@ -216,7 +215,7 @@ def _show_image(image: GuestImage, note: str = "") -> None:
 
 def export_command(
     name_or_id: Annotated[
-        str, Argument("NAME", "A name, or the beginning of an id, that `image list` shows.")
+        str, Argument("NAME", "Name, or prefix of an id, as shown by `image list`.")
     ],
     file: Annotated[Path, Argument("FILE", "The file to write.")],
     qemu: Annotated[
@@ -238,7 +237,7 @@ def export_command(
 
 
 def runner_command(
-    directory: Annotated[Path, Argument("DIR", "Where to write the tree.")],
+    directory: Annotated[Path, Argument("DIR", "Directory to write the tree to.")],
 ) -> int:
     """Write what a system without systemd 242 needs to run jobs: a tree to copy onto its root.
 
@@ -268,7 +267,7 @@ def list_command() -> int:
 
 def remove_command(
     name_or_id: Annotated[
-        str, Argument("NAME", "A name, or the beginning of an id, that `image list` shows.")
+        str, Argument("NAME", "Name, or prefix of an id, as shown by `image list`.")
     ],
 ) -> int:
     """Remove images from the cache; the next run builds what it needs."""

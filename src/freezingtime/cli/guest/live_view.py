@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A run on a terminal while it goes on: times, and a line for each disk; drawn over and over."""
+"""Live view of a run on a terminal: times, and a line for each disk, redrawn in place."""
 
 from __future__ import annotations
 

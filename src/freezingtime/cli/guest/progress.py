@@ -55,7 +55,7 @@ class RunProgress(RunObserver):
         self._histories: list[DiskHistory] = []
         self._start_s = time.monotonic()
         self._job_times = JobTimes()
-        self._shown_s = self._start_s
+        self._printed_s = self._start_s
         self._step = ("", 0, 0)
         self._lines = StepLines()
         self._lock = threading.Lock()
@@ -73,7 +73,7 @@ class RunProgress(RunObserver):
             sys.stderr.write("\n")
 
     def preparing(self, step: str, done: int, total: int) -> None:
-        """Show a step of the preparation, and that it goes on if it does for long."""
+        """Show a step of the preparation, and a sign of life if it takes long."""
         if self._quiet:
             return
         if self._view is None:
@@ -90,9 +90,9 @@ class RunProgress(RunObserver):
         times = self._job_times.since_start(totals.now_ns)
         if not self._histories:
             self._histories = [DiskHistory(meter, totals.now_ns) for meter in meters]
-        if self._quiet or now_s - self._shown_s < self._period_s:
+        if self._quiet or now_s - self._printed_s < self._period_s:
             return
-        self._shown_s = now_s
+        self._printed_s = now_s
         for history in self._histories:
             history.advance(totals.now_ns)
         line = running_line(totals, *times)
@@ -122,8 +122,8 @@ class RunProgress(RunObserver):
             self.stderr.write(stderr)
         except OSError as error:
             raise RunError(
-                f"the job's output cannot be kept in {tempfile.gettempdir()}: {error.strerror}; "
-                "free some space there, or set TMPDIR to another directory"
+                f"the job's output cannot be stored in {tempfile.gettempdir()}: {error.strerror}; "
+                "free space there, or set TMPDIR to another directory"
             ) from error
 
     def _draw_step(self) -> None:
@@ -133,7 +133,7 @@ class RunProgress(RunObserver):
                 self._view.show_step(step_line(*self._step, host_s))
 
     def _rest(self) -> None:
-        """No step goes on any more."""
+        """End the current step."""
         self._heartbeat.rest()
         self._lines.rest()
 
@@ -148,7 +148,7 @@ def _pass_on(data: bytes, stream: TextIO) -> None:
         stream.buffer.write(data)
         stream.buffer.flush()
     except BrokenPipeError:
-        raise  # whoever read it has gone, which is no failure of the host
+        raise  # the reader has gone, which is no host failure
     except OSError as error:
         raise RunError(
             f"the job's output cannot be written to {stream.name.strip('<>')}: {error.strerror}"
@@ -156,5 +156,5 @@ def _pass_on(data: bytes, stream: TextIO) -> None:
 
 
 def _new_store() -> BinaryIO:
-    # Ends with the process, or when nobody has it any more.
+    # Lives as long as the process or its last user.
     return cast("BinaryIO", tempfile.SpooledTemporaryFile(_STORE_BYTES, prefix="freezingtime-"))

@@ -36,14 +36,14 @@ def run_command(
         Sequence[str],
         Argument(
             "-- COMMAND",
-            "Run this in the guest, with its arguments; one argument with spaces is a shell "
-            "command line. In a container image: the arguments of its entrypoint; by "
-            "default the image's own.",
+            "Command to run in the guest, with its arguments; a single argument with "
+            "spaces is a shell command line. In a container image: the arguments of its "
+            "entrypoint. Default: the image's own.",
         ),
     ] = (),
     disk: DisksOption = (),
     script: Annotated[
-        Path | None, Option("FILE", "Run this script, a file on the host, instead of COMMAND.")
+        Path | None, Option("FILE", "Run this script from the host instead of COMMAND.")
     ] = None,
     job: Annotated[
         Path | None,
@@ -56,19 +56,21 @@ def run_command(
         Option("", "Print one JSON document instead, with the job's output in it.", flag="--json"),
     ] = False,
     allow_late: Annotated[
-        bool, Option("", "Exit with 0 even if the figures are not valid (else 3).")
+        bool, Option("", "Exit with 0 even if the results are not valid (instead of 3).")
     ] = False,
-    quiet: Annotated[bool, Option("", "No progress and no summary on stderr.", short="-q")] = False,
+    quiet: Annotated[
+        bool, Option("", "Suppress progress and summary on stderr.", short="-q")
+    ] = False,
     allow_code: AllowCodeOption = False,
 ) -> int:
-    """Run a command in a guest whose disks are the devices that you name.
+    """Run a command in a guest whose disks are the devices you name.
 
     The first disk is `/dev/vda`, the second `/dev/vdb`; by name they are
     `/dev/disk/by-id/virtio-NAME` (`scsi-NAME`, `ata-NAME` or `nvme-NAME` with another frontend).
     The job's output goes to stdout unchanged; progress and summary go to stderr.
 
     The exit status is the job's; 1: something failed; 2: bad input; 3: the job ended with 0, but
-    its figures are not valid; 4: the guest died or never became ready; 124: a time limit was
+    its results are not valid; 4: the guest died or never became ready; 124: a time limit was
     reached.
 
     Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
@@ -104,9 +106,7 @@ def _print_document(document: Mapping[str, Any], progress: RunProgress) -> None:
 
 def _script(command: Sequence[str], script: Path | None, job: Path | None) -> bytes | Command:
     if bool(command) + (script is not None) + (job is not None) > 1:
-        raise InputError(
-            "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"
-        )
+        raise InputError("give one of: a COMMAND behind '--', --script FILE, --job DIR")
     if job is not None:
         return directory_script(job)
     if script is not None:
@@ -134,13 +134,13 @@ def _print_summary(result: RunResult) -> None:
             f"NOT VALID: at guest time {format_time_ns(totals.disturbed_ns)} an interrupt reached "
             "the guest that was of the host's making, and came at a time of the host's"
         )
-    lines += [f"NOT VALID: the guest's kernel says: {line}" for line in job.complaints[:_LINES_MAX]]
+    lines += [f"NOT VALID: kernel message: {line}" for line in job.complaints[:_LINES_MAX]]
     for disk, statistics in result.statistics.items():
         lines += discard_notices(disk, statistics)
     if result.plan.collect:
         lines.append(f"collected {len(result.collected)} files")
         lines += [
-            f"not collected, as it is no file: {name}" for name in result.not_collected[:_LINES_MAX]
+            f"not collected, not a file: {name}" for name in result.not_collected[:_LINES_MAX]
         ]
     if result.plan.save_as is not None:
         saved = "" if job.exit_status == 0 else "not "

@@ -66,11 +66,11 @@ def shell_command(
     options: Annotated[RunOptions, Only(_MACHINE)],
     allow_code: AllowCodeOption = False,
 ) -> int:
-    """Open a shell in a guest whose disks are the devices that you name.
+    """Open a shell in a guest whose disks are the devices you name.
 
-    The machine is that of `run`, but for its clock: guest time does not run ahead of real
-    time while the guest idles. What comes of it depends on when you type: it is not
-    reproducible. `exit` ends the shell, and the machine, which `--save` then keeps; Ctrl-]
+    The machine is that of `run`, except for its clock: guest time does not run ahead of real
+    time while the guest idles. Results depend on when you type: they are not
+    reproducible. `exit` ends the shell and the machine, which `--save` then keeps; Ctrl-]
     ends the machine at once. The exit status is the shell's.
 
     Example: `freezingtime shell --disk samsung-870-evo-1tb`

@@ -15,7 +15,7 @@ from freezingtime.units import format_size_bytes, format_time_ns
 
 
 def list_command() -> int:
-    """List the snapshots: what `run --from` can go on from."""
+    """List the snapshots that `run --from` can start from."""
     rows = [("name", "guest", "memory", "cpus", "cpu", "guest time", "size", "disks")]
     usable, unusable = list_saved()
     for saved in usable:

@@ -67,7 +67,7 @@ class RawTerminal:
         self.left.set()
 
     def _pass_on(self, ready: set[object]) -> bool:
-        """Pass on what is there; return whether there may be more."""
+        """Forward available data; return whether there may be more."""
         if self._ours in ready:
             printed = self._ours.recv(_READ_BYTES)
             _write_all(self._output, printed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""JSON documents on stdout, also with texts that are larger than memory is to be used for."""
+"""JSON documents on stdout, including texts too large to hold in memory."""
 
 from __future__ import annotations
 

@@ -10,6 +10,6 @@ from freezingtime.store.unusable import Unusable
 
 
 def print_skipped(unusable: Iterable[Unusable]) -> None:
-    """Say on stderr what was skipped, why, and how to remove it."""
+    """Print on stderr what was skipped, why, and how to remove it."""
     for each in unusable:
         say(f"skipped {each.directory.name}: {each.advice}")

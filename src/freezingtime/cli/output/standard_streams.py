@@ -12,17 +12,17 @@ import os
 import sys
 
 
-def make_fit_to_write_to() -> None:
-    """Have all that is printed go somewhere, whatever it is. Before files are opened."""
+def prepare_standard_streams() -> None:
+    """Make stdout and stderr accept any text. Call before files are opened."""
     open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A letter that the locale has not, such as of a path in LANG=de_DE.ISO-8859-1.
+            # A character missing in the locale, such as in a path under LANG=de_DE.ISO-8859-1.
             stream.reconfigure(errors="backslashreplace")
 
 
 def open_closed_streams() -> None:
-    """Have what would go to a closed stdout or stderr go nowhere. Before files are opened."""
+    """Open closed standard streams on /dev/null. Call before files are opened."""
     for fd in (0, 1, 2):
         try:
             os.fstat(fd)

@@ -41,7 +41,7 @@ def compare_command(
         Sequence[str],
         Option(
             "CONDITION",
-            "Exit with status 1 if this is met, or a run is not valid, or its job failed: "
+            "Exit with status 1 if this is met, a run is not valid, or its job failed: "
             "`[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as `read.p99 > +5%` (a change) or "
             "`data:write.mean > 100us` (a value). Repeatable.",
         ),
@@ -55,7 +55,7 @@ def compare_command(
     Example: `freezingtime compare main branch --fail-if "p99 > +5%" --fail-if "guest_time > +1%"`
     """
     if len(run) < _RUNS_MIN:
-        raise InputError(f"{run[0]}: one run only; name two or more")
+        raise InputError(f"{run[0]}: only one run; name two or more")
     conditions = [parse_condition(text) for text in fail_if]
     first, *others = (open_recorded_run(path, say) for path in run)
     comparisons = [compare(first, other) for other in others]
@@ -74,7 +74,7 @@ def compare_command(
             if number:
                 show()
             _show(comparison, failed[number])
-    # What cannot be judged has not passed.
+    # A run that cannot be judged has not passed.
     is_unfit = bool(conditions) and any(comparison.unfit for comparison in comparisons)
     return EXIT_FAILED_IF if any(failed) or is_unfit else 0
 
@@ -136,7 +136,7 @@ def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
             show(f"{left_out} more; --json lists all")
     elif not comparison.is_identical:
         show(
-            "Configuration and versions are equal: the cause is outside of them, such as the "
+            "Configuration and versions are equal: the cause lies outside, such as the "
             "content of a medium, of a job directory, or of a device's Python file"
         )
     if comparison.first_differing:
@@ -181,7 +181,7 @@ def _differing_rows(request: DifferingRequest) -> Iterator[tuple[str, ...]]:
 
 
 def _changed(comparison: Comparison) -> Iterator[MetricDifference]:
-    """The figures that differ; those of all operations only where there are several."""
+    """Return the differing metrics; those of all operations only if there are several."""
     kinds = {
         (found.key.disk, found.key.operation)
         for found in comparison.metrics

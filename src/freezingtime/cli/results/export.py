@@ -22,9 +22,9 @@ def export_command(
     ],
     disk: Annotated[str | None, Option("NAME", "Disk to export from a run with several.")] = None,
 ) -> int:
-    """Export the record of a run to the format of another tool.
+    """Export the record of a run in the format of another tool.
 
-    `csv` has all of it; `fio-lat` is a latency log and `fio-iolog` an I/O log of fio;
+    `csv` is complete; `fio-lat` is a latency log and `fio-iolog` an I/O log of fio;
     `blkparse` is text as blkparse prints it; `blktrace` is a binary trace for blkparse
     and btt.
 

@@ -27,8 +27,8 @@ def report_command(
 ) -> int:
     """Write a report of a run, or of several side by side.
 
-    One page of HTML that needs nothing else: what was run, rates and latencies of each disk
-    and operation, their distribution and course, and the audit.
+    A self-contained HTML page: configuration, rates and latencies of each disk
+    and operation, their distribution and course over time, and the audit.
 
     Example: `freezingtime report RUN -o report.html`
     """
@@ -37,7 +37,7 @@ def report_command(
         read = []
         for number, run in enumerate(runs):
             progress(f"reading {run}", number, len(runs))
-            # What is said of a run that was killed stands in the notices, too.
+            # The notices also mention a killed run.
             read.append(read_run(run, lambda notice: None))
         for notice in notices(read):
             progress.notify(notice)
@@ -61,13 +61,17 @@ def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
         raise InputError(f"{len(runs)} runs; at most {RUNS_MAX} fit into one report")
     records = [find_record(run) for run in runs]
     if out.exists() and (not out.is_file() or any(out.samefile(record) for record in records)):
-        raise InputError(f"--out {out}: is no file, or a record itself; name another one")
+        raise InputError(
+            f"--out {out}: is not a regular file, or is itself a record; name another file"
+        )
     if not out.parent.is_dir():
-        raise InputError(f"--out {out}: there is no directory {out.parent}; make it first")
+        raise InputError(f"--out {out}: no directory {out.parent}; create it first")
     if figures is not None and (
         not figures.parent.is_dir() or (figures.exists() and not figures.is_dir())
     ):
-        raise InputError(f"--figures {figures}: name a directory, or one that can be made")
+        raise InputError(
+            f"--figures {figures}: name an existing directory, or one that can be created"
+        )
 
 
 app = command_app(report_command)

@@ -30,7 +30,7 @@ def runs_command(
 ) -> int:
     """List runs (`run --out`) in directories, with their main metrics.
 
-    A run that cannot be read has a line that says why. Runs can be repeated, so they have no
+    For a run that cannot be read, the line says why. Runs can be repeated, so they have no
     date; `--json` has the time of the file, `written`.
 
     Example: `freezingtime runs results`
@@ -43,7 +43,7 @@ def runs_command(
     elif entries:
         print_columns([_HEADER, *(_row(entry) for entry in entries)])
     else:
-        say(f"no run in {', '.join(map(str, places))}; 'freezingtime run --out DIR' leaves one")
+        say(f"no runs in {', '.join(map(str, places))}; 'freezingtime run --out DIR' creates one")
     return 0
 
 

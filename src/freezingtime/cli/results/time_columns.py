@@ -15,7 +15,7 @@ def time_cell(time_ns: float) -> str:
 
 
 def four_digits(value: float) -> str:
-    """A number in four digits, or all of those before its point."""
+    """Format a number to four digits, or to all before its point."""
     return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
 
 

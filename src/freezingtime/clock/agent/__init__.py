@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from freezingtime.clock.agent.digest import is_made_of, sources_digest
+from freezingtime.clock.agent.digest import is_built_from, sources_digest
 from freezingtime.errors import InputError
 from freezingtime.host.required_platform import require_guest_platform
 
@@ -35,7 +35,7 @@ def agent_path() -> Path:
         )
     # One of another version fails in ways that do not tell: after an update of sources that
     # were installed with `pip install -e`, say.
-    if not is_made_of(built, directory):
+    if not is_built_from(built, directory):
         raise InputError(
             f"the agent {built} was built from different sources than those beside it: rebuild it "
             "with 'make setup', or reinstall freezingtime with pip"

@@ -19,6 +19,6 @@ def sources_digest(directory: Path) -> str:
     return digest.hexdigest()
 
 
-def is_made_of(agent: Path, directory: Path) -> bool:
+def is_built_from(agent: Path, directory: Path) -> bool:
     """Whether a compiled agent was made of the sources that are in a directory now."""
     return MARK + sources_digest(directory).encode() in agent.read_bytes()

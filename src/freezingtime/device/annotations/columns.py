@@ -25,5 +25,5 @@ def new_annotations(count: int) -> Annotations:
 
 
 def annotations_or_empty(annotations: Annotations | None) -> Annotations:
-    """What a kernel is given to write into: an empty array if nobody wants them."""
+    """Return the array that a kernel writes into: an empty one if nobody wants annotations."""
     return new_annotations(0) if annotations is None else annotations

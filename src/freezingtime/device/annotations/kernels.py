@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What kernels write into an annotation while they serve a request. Compiled."""
+"""Annotations that kernels write while they serve a request. Compiled."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ Phase: TypeAlias = Sequence[Part]
 
 @dataclass(slots=True)
 class Plan:
-    """How a request to the whole is carried out. Empty phases are skipped."""
+    """Plan of a request to the whole, in phases. Empty phases are skipped."""
 
     phases: Sequence[Phase]
     background: Sequence[Phase] = ()
@@ -76,7 +76,7 @@ class CompositeDevice(Device):
 
     @abstractmethod
     def plan(self, request: Request) -> Plan:
-        """How to carry out ``request``, which arrives now."""
+        """Plan how to carry out ``request``, which arrives now."""
 
     def submit(self, request: Request, now_ns: int) -> None:
         plan = self.plan(request)
@@ -157,7 +157,7 @@ class CompositeDevice(Device):
 
 
 def _annotation_of(progress: _Progress) -> Annotation:
-    """What is said of a request: of its last part, but when the first one began."""
+    """Return a request's annotation: that of its last part, but with the first part's start."""
     annotation = progress.annotation._replace(service_start_ns=progress.service_start_ns)
     if progress.served_from != UNKNOWN:
         annotation = annotation._replace(served_from=progress.served_from)
@@ -216,7 +216,7 @@ class MirrorParams(Members, frozen=True, kw_only=True):
 class ConcatenationParams(Composition, frozen=True, kw_only=True):
     """Members one behind the other."""
 
-    member: Annotated[tuple[SizedMemberTable, ...], key("the devices, one behind the other")] = ()
+    member: Annotated[tuple[SizedMemberTable, ...], key("the devices, in order of address")] = ()
 
     @property
     def tables(self) -> Sequence[MemberTable]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How large a composition may be: a file of a few lines can ask for billions of members."""
+"""Limits of a composition: a file of a few lines can ask for billions of members."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a composition names its members: a device, or a model in place."""
+"""Members of a composition: a named device, or a model in place."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters, SizeBytes, key
 from freezingtime.disk_traits import DiskTraits
 
-Chunk: TypeAlias = Annotated[
-    SizeBytes, key("how much goes to one device before the next", least=512)
-]
+Chunk: TypeAlias = Annotated[SizeBytes, key("bytes on one device before the next", least=512)]
 
 
 class Member(Parameters, frozen=True, kw_only=True):
     """A member: a name, or a model and its parameters."""
 
-    device: Annotated[str, key("a name of the catalogue, a file or a class")] | None = None
+    device: Annotated[str, key("a catalogue entry, a file or a class")] | None = None
     model: Annotated[str, key("or a model in place")] | None = None
     parameters: Annotated[Table, key("and its parameters")] | None = None
 
@@ -35,7 +33,7 @@ class Member(Parameters, frozen=True, kw_only=True):
 class SizedMember(Member, frozen=True, kw_only=True):
     """A member with a size of its own."""
 
-    size_bytes: Annotated[SizeBytes, key("its part of the whole", least=512)]
+    size_bytes: Annotated[SizeBytes, key("its share of the whole", least=512)]
 
 
 class MemberTable(Table):
@@ -51,7 +49,7 @@ class SizedMemberTable(MemberTable):
 
 
 def member_of(table: Table) -> Member:
-    """What the table of a member says.
+    """Parse the table of a member.
 
     Raises:
         InputError: it is not right.
@@ -68,7 +66,7 @@ class Composition(ModelParameters, frozen=True):
         raise NotImplementedError
 
     def row_bytes(self) -> int | None:
-        """What is best written at once, if that is known."""
+        """Bytes best written at once, if that is known."""
         return None
 
     def make_members(self, making: Making, sizes_bytes: Iterable[int | None]) -> list[Device]:
@@ -92,7 +90,7 @@ class Members(Composition, frozen=True, kw_only=True):
     least: ClassVar[int] = 1
     """How many there must be."""
     member: Annotated[tuple[MemberTable, ...], key("the devices; one is enough with `count`")] = ()
-    count: Annotated[int, key("how many devices, all like the one `member`", least=1, most=64)] = 1
+    count: Annotated[int, key("number of devices, all like the one `member`", least=1, most=64)] = 1
 
     @property
     def tables(self) -> Sequence[MemberTable]:

@@ -32,18 +32,16 @@ class PerturbParams(Composition, frozen=True, kw_only=True):
     """All off by default. A request's own time on the device comes first."""
 
     hiccup_probability: Annotated[
-        float, key("the share of requests that take `hiccup` longer", most=1.0)
+        float, key("fraction of requests that take `hiccup` longer", most=1.0)
     ] = 0.0
     hiccup_ns: Annotated[TimeNs, key("how much longer")] = 0
     slow_factor: Annotated[
-        float, key("how many times as long requests take in the slow span", least=1.0, most=1e6)
+        float, key("factor on service times in the slow span", least=1.0, most=1e6)
     ] = 1.0
-    slow_from_ns: Annotated[TimeNs, key("where the slow span begins", most=MAX_VALUE)] = 0
-    slow_until_ns: Annotated[
-        TimeNs, key("where the slow span ends; never if 0", most=MAX_VALUE)
-    ] = 0
-    pause_every_ns: Annotated[TimeNs, key("every so often nothing completes; never if 0")] = 0
-    pause_ns: Annotated[TimeNs, key("for so long")] = 0
+    slow_from_ns: Annotated[TimeNs, key("start of the slow span", most=MAX_VALUE)] = 0
+    slow_until_ns: Annotated[TimeNs, key("end of the slow span; never if 0", most=MAX_VALUE)] = 0
+    pause_every_ns: Annotated[TimeNs, key("period of pauses without completions; never if 0")] = 0
+    pause_ns: Annotated[TimeNs, key("length of a pause")] = 0
 
     def check(self, table: Table) -> None:
         if self.pause_every_ns and self.pause_ns >= self.pause_every_ns:
@@ -53,7 +51,7 @@ class PerturbParams(Composition, frozen=True, kw_only=True):
 class PerturbedParams(PerturbParams, frozen=True, kw_only=True):
     """A device, and how it misbehaves."""
 
-    device: Annotated[MemberTable, key("the device that misbehaves")]
+    device: Annotated[MemberTable, key("the device to perturb")]
 
     @property
     def tables(self) -> Sequence[MemberTable]:
@@ -93,7 +91,7 @@ class Perturb(Device):
         return self._held.take_until(now_ns)
 
     def statistics(self) -> dict[str, float]:
-        """Those of the device inside."""
+        """Return the statistics of the device inside."""
         return statistics_of(self._inner)
 
     def _hold(self, request: Request, done_ns: int) -> None:

@@ -123,7 +123,7 @@ class ParityRaid(CompositeDevice):
 
 
 def _missing(piece: tuple[int, int] | None, span: tuple[int, int]) -> tuple[int, int] | None:
-    """What of ``span`` a column's new data does not cover (the hull of it), or None."""
+    """Return the part of ``span`` that a column's new data does not cover (its hull), or None."""
     if piece is None:
         return span
     if piece == span:

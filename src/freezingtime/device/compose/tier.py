@@ -32,12 +32,12 @@ class CacheParams(Composition, frozen=True, kw_only=True):
 
     fast: Annotated[MemberTable, key("the device that holds the blocks")]
     slow: Annotated[MemberTable, key("the device behind it")]
-    cache_bytes: Annotated[SizeBytes, key("how much of the fast device is used", least=4096)]
+    cache_bytes: Annotated[SizeBytes, key("size of the cache on the fast device", least=4096)]
     block_bytes: Annotated[
-        SizeBytes, key("what is cached as one", least=SECTOR_BYTES, most=_BLOCK_BYTES_MOST)
+        SizeBytes, key("unit of allocation", least=SECTOR_BYTES, most=_BLOCK_BYTES_MOST)
     ] = 64 * 1024
     write_back: Annotated[
-        bool, key("whether a write is done when the fast device has it, or when both have")
+        bool, key("whether a write completes on the fast device, or only on both")
     ] = True
 
     @property
@@ -63,7 +63,7 @@ class CacheParams(Composition, frozen=True, kw_only=True):
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """What the cache has of one block: bit n of a mask is the block's sector n."""
+    """Cached sectors of one block: bit n of a mask is the block's sector n."""
 
     slot: int
     """Where on the fast device."""
@@ -276,7 +276,7 @@ class CacheTier(CompositeDevice):
     def _parts(
         self, member: int, request: Request, number: int, place: int, sectors: int
     ) -> Iterator[Part]:
-        """What of the request lies in those sectors of a block, which is at ``place`` there."""
+        """Return the request's parts in those sectors of a block, which is at ``place`` there."""
         low, high = self._inside(request, number)
         for first, count in _runs(sectors):
             start_bytes = max(low, first * SECTOR_BYTES)

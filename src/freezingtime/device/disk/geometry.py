@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a sector is: zones, tracks, cylinders, heads and angles, in exact integers.
+"""Position of a sector: zones, tracks, cylinders, heads and angles, in exact integers.
 
 Sectors are laid out along a track, then over the heads of a cylinder, then cylinder by cylinder
 from the outer edge inwards. Each track starts later in the turn than the one before by the

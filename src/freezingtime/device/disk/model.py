@@ -40,7 +40,7 @@ class DiskDevice(Device):
     def __init__(self, params: DiskParams, seed: int, size_bytes: int | None = None) -> None:
         if size_bytes is not None and size_bytes > params.capacity_bytes:
             raise ValueError(
-                f"the disk is to have {size_bytes} bytes, but the drive has only "
+                f"a disk of {size_bytes} bytes is larger than the drive, which has "
                 f"{params.capacity_bytes}"
             )
         # Compiled code takes long to import: only for those who have a disk.
@@ -90,7 +90,7 @@ class DiskDevice(Device):
         lengths_bytes: Int64s,
         annotations: Annotations | None = None,
     ) -> Int64s:
-        """When the requests of a trace complete; ``arrivals_ns`` never decreases.
+        """Return the completion times of a trace's requests; ``arrivals_ns`` never decreases.
 
         ``annotations`` get what the drive says of each, if they are given. Exactly what
         :meth:`submit` and :meth:`advance` would give, where requests that arrive at the very time

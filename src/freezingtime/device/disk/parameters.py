@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What describes a hard disk: the parameters, and how they are read from TOML."""
+"""Parameters of a hard disk, and how they are read from TOML."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
         SizeBytes, key("the drive's; a smaller disk lies on its outermost tracks", least=1)
     ]
     rpm: Annotated[int, key("revolutions per minute", least=60, most=100_000)]
-    heads: Annotated[int, key("surfaces that are used", least=1, most=64)]
+    heads: Annotated[int, key("used surfaces", least=1, most=64)]
     track_to_track_ns: Annotated[
         TimeNs, key("the time of a seek to the next track, for reads", least=1)
     ]
@@ -52,12 +52,12 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
     seek_crossover: Annotated[
         float,
         key(
-            "where the seek curve turns from a square root into a line, as a share of all tracks",
+            "fraction of all tracks at which the seek curve turns from square root to linear",
             least=0.01,
             most=0.9,
         ),
     ] = 0.3
-    write_settle_ns: Annotated[TimeNs, key("how much longer seeks are for writes")] = 500_000
+    write_settle_ns: Annotated[TimeNs, key("extra seek time of writes")] = 500_000
     head_switch: (
         Annotated[
             TimeNs,
@@ -65,7 +65,7 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
         ]
         | None
     ) = None
-    outer_rate_bytes_per_s: Annotated[Bandwidth, key("the rate of the outermost zone")]
+    outer_rate_bytes_per_s: Annotated[Bandwidth, key("media rate of the outermost zone")]
     inner_rate: (
         Annotated[Bandwidth, key("the rate of the innermost zone", missing="0.48 of `outer_rate`")]
         | None
@@ -90,31 +90,29 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
     overhead_ns: Annotated[TimeNs, key("the controller's time for each command")] = 50_000
     queue_depth: Annotated[
         int,
-        key("commands that the drive has at most; others wait outside", least=1, most=1024),
+        key("queue depth of the drive; further commands wait outside", least=1, most=1024),
     ] = field(default=32, name="queue")
     scheduler: Annotated[
         Literal["sptf", "fcfs"],
         key("shortest positioning time first, or first come first served"),
     ] = "sptf"
-    age_limit_ns: Annotated[TimeNs, key("a command that has waited so long goes first")] = (
+    age_limit_ns: Annotated[TimeNs, key("a command that has waited this long goes first")] = (
         500_000_000
     )
     cache_bytes: Annotated[SizeBytes, key("the drive's memory")] = 64 << 20
     segment_count: Annotated[
         int,
-        key("into how many parts the memory for reads is divided; 0: no reading ahead", most=1024),
+        key("segments of the read cache; 0: no read-ahead", most=1024),
     ] = field(default=16, name="segments")
     read_ahead_bytes: (
-        Annotated[SizeBytes, key("how far the drive reads on by itself", missing="a segment")]
-        | None
+        Annotated[SizeBytes, key("length of the read-ahead", missing="a segment")] | None
     ) = None
     write_cache: Annotated[bool, key("whether writes complete when they are in memory")] = True
     write_buffer_bytes: (
-        Annotated[SizeBytes, key("how much of the memory holds writes", missing="half of `cache`")]
-        | None
+        Annotated[SizeBytes, key("memory for writes", missing="half of `cache`")] | None
     ) = None
     write_extents: Annotated[
-        int, key("how many separate runs of sectors it holds", least=1, most=65536)
+        int, key("maximum of separate runs of sectors in it", least=1, most=65536)
     ] = 128
     shingles: Shingles | None = field(default=None, name="smr")
 
@@ -161,7 +159,7 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
 
     @property
     def write_buffer_size_bytes(self) -> int:
-        """What the cache holds of writes at most: half of it unless said otherwise."""
+        """Maximum of writes in the cache: half of it by default."""
         if not self.write_cache:
             return 0
         if self.write_buffer_bytes is None:
@@ -177,7 +175,7 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
 
     @property
     def read_ahead_size_bytes(self) -> int:
-        """How far reading goes on by itself: a segment unless said otherwise."""
+        """Maximum of read-ahead: a segment by default."""
         if self.read_ahead_bytes is None:
             return self.segment_bytes
         return self.read_ahead_bytes

@@ -20,7 +20,7 @@ _INT = np.int64
 
 
 class Cleaning(IntEnum):
-    """What becomes of the band that is cleaned."""
+    """Step of cleaning a band."""
 
     NONE = 0
     READ = 1

@@ -24,7 +24,7 @@ Records: TypeAlias = Any
 
 
 class Phase(IntEnum):
-    """Where a request is on its way through the drive."""
+    """Stage of a request on its way through the drive."""
 
     FREE = 0
     """The slot holds no request."""
@@ -43,7 +43,7 @@ class Phase(IntEnum):
 
 
 class Activity(IntEnum):
-    """What the arm does until ``end_ns``."""
+    """Activity of the arm until ``end_ns``."""
 
     IDLE = 0
     MEDIA = 1

@@ -116,7 +116,7 @@ def complete(
     size_bytes: int,
     probability: float,
 ) -> int:
-    """When the next request completes."""
+    """Return the completion time of the next request."""
     _retire(flight, arrival_ns)
     depth = flight.status[IN_FLIGHT] + 1
     time_ns = quantile_ns(grid, float(size_bytes), float(depth), probability)
@@ -139,7 +139,7 @@ def complete_all(
     probabilities: NDArray[np.float64],
     loop_ns: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """When each of the next requests completes; a closed loop sets when they arrive."""
+    """Set the completion times of the next requests; a closed loop also sets their arrivals."""
     completions_ns = np.empty_like(arrivals_ns)
     for request in range(arrivals_ns.size):
         if loop_ns.size:

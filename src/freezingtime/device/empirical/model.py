@@ -68,7 +68,7 @@ _CLASS_NAMES = {operation_class.name.lower(): operation_class for operation_clas
 _SIZE_MISSING = 'is missing; it must be a size such as "16KiB"'
 _QUANTILES_HELP = (
     'must be a list such as [[0.0, "60us"], [0.99, "232us"], [1.0, "1ms"]]: '
-    "probabilities that increase from 0 to 1, times that do not decrease"
+    "increasing probabilities from 0 to 1, non-decreasing times"
 )
 
 
@@ -105,14 +105,14 @@ Quantiles: TypeAlias = Annotated[
 class QuantileTable(Parameters, frozen=True, kw_only=True):
     """The distribution of one operation's times at one size and depth."""
 
-    operation: Annotated[Literal["read", "write", "flush", "discard"], key("what was measured")]
-    size_bytes: Annotated[SizeBytes, key("the length of its requests; not for a flush")] = 0
-    depth: Annotated[int, key("how many requests were in flight", least=1, most=_MAX_DEPTH)] = 1
+    operation: Annotated[
+        Literal["read", "write", "flush", "discard"], key("the measured operation")
+    ]
+    size_bytes: Annotated[SizeBytes, key("length of its requests; not for a flush")] = 0
+    depth: Annotated[int, key("requests in flight", least=1, most=_MAX_DEPTH)] = 1
     points: Annotated[
         Quantiles,
-        key(
-            "pairs of a probability, from 0 to 1, and the time that so many requests do not exceed"
-        ),
+        key("pairs of a probability, from 0 to 1, and its quantile"),
     ] = field(name="quantiles")
 
     @property
@@ -140,7 +140,7 @@ class EmpiricalParams(ModelParameters, frozen=True, kw_only=True):
     correlation: Annotated[
         float,
         key(
-            "of successive requests of an operation: above 0, slow ones come in clusters",
+            "of successive requests of an operation: above 0, slow ones cluster",
             most=_MAX_CORRELATION,
         ),
     ] = 0.0
@@ -159,7 +159,7 @@ class EmpiricalParams(ModelParameters, frozen=True, kw_only=True):
 
 
 def _grid_fault(tables: Sequence[QuantileTable]) -> str | None:
-    """What keeps an operation's tables from being a full grid."""
+    """Return what keeps an operation's tables from being a full grid."""
     seen = [(table.size_bytes, table.depth) for table in tables]
     for size_bytes in sorted({size_bytes for size_bytes, _ in seen}):
         for depth in sorted({depth for _, depth in seen}):

@@ -66,12 +66,12 @@ class FlashGeometry:
 
     @property
     def lanes(self) -> int:
-        """How many write frontiers there are."""
+        """Number of write frontiers."""
         return int(self.channel_of_lane.size)
 
     @property
     def slots(self) -> int:
-        """How many mapping units the flash holds, spare ones included."""
+        """Number of mapping units that the flash holds, spare ones included."""
         return self.lanes * self.blocks_per_lane * self.slots_per_block
 
 
@@ -147,7 +147,7 @@ def _zoned(params: FlashParams, declared: Zones, size_bytes: int | None) -> Flas
     lanes = _lane_count(params)
     zone_lanes = lanes if declared.zone_lanes is None else declared.zone_lanes
     if lanes % zone_lanes:
-        raise InputError(f"zones: planes = {zone_lanes}: must divide what there is, {lanes}")
+        raise InputError(f"zones: planes = {zone_lanes}: must divide their number, {lanes}")
     slots_per_block = params.array.pages_per_block * _slots_per_page(params)
     zone_slots = declared.zone_capacity_bytes // params.mapping.mapping_unit_bytes
     slots_per_program = params.cells.pages_per_program * _slots_per_page(params)
@@ -160,7 +160,7 @@ def _zoned(params: FlashParams, declared: Zones, size_bytes: int | None) -> Flas
         if zones > zones_max:
             raise InputError(
                 f"blocks_per_plane = {params.array.blocks_per_plane}: room for {zones_max} zones, "
-                f"and the disk has {zones}"
+                f"but the disk has {zones}"
             )
     elif size_bytes is None:
         raise InputError("the SSD has no size: give the disk a size, or blocks_per_plane")
@@ -236,7 +236,7 @@ def _geometry(
         raise InputError(
             f"the SSD has {geometry.slots} mapping units of {params.mapping.mapping_unit_bytes} "
             "bytes; "
-            f"at most {_SLOTS_MAX} can be kept: use a larger mapping unit"
+            f"at most {_SLOTS_MAX} are supported: use a larger mapping unit"
         )
     return geometry
 

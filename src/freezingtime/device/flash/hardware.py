@@ -31,7 +31,7 @@ def _parse_page_times_ns(text: object) -> tuple[int, ...]:
     except InputError as error:
         raise InputError(_PAGE_TIMES_PROBLEM) from error
     if len(times_ns) > PAGE_KINDS_MAX or not all(0 < time <= _MINUTE_NS for time in times_ns):
-        raise InputError(f"must be 1 to {PAGE_KINDS_MAX} times of more than 0, up to 60s")
+        raise InputError(f"must be 1 to {PAGE_KINDS_MAX} times above 0, up to 60s")
     return times_ns
 
 
@@ -53,7 +53,7 @@ DurationNs: TypeAlias = Annotated[TimeNs, key("", most=_MINUTE_NS)]
 
 
 class Array(Parameters, frozen=True, kw_only=True):
-    """How the flash is laid out."""
+    """Layout of the flash array."""
 
     channels: Annotated[int, key("buses between the controller and the flash", least=1, most=256)]
     chips_per_channel: Annotated[int, key("chips on each", least=1, most=256)] = 1
@@ -71,12 +71,12 @@ class Cells(Parameters, frozen=True, kw_only=True):
 
     read_ns: Annotated[
         PageTimesNs,
-        key('reading a page: one time, or one for each kind of page, as in `"40us, 60us, 80us"`'),
+        key('time to read a page, or one for each kind of page, as in `"40us, 60us, 80us"`'),
     ] = field(name="t_read")
-    program_ns: Annotated[PageTimesNs, key("programming a page, likewise")] = field(
+    program_ns: Annotated[PageTimesNs, key("time to program a page, likewise")] = field(
         name="t_program"
     )
-    erase_ns: Annotated[DurationNs, key("erasing a block")] = field(name="t_erase")
+    erase_ns: Annotated[DurationNs, key("time to erase a block")] = field(name="t_erase")
     pages_per_program: Annotated[
         int,
         key("pages of one plane that are programmed at once (3: one-shot TLC)", least=1, most=16),
@@ -85,13 +85,14 @@ class Cells(Parameters, frozen=True, kw_only=True):
         bool, key("whether the planes of a die work in lockstep on one wide page")
     ] = False
     scheduler: Annotated[
-        Literal["plane", "die", "chip"], key("what does one thing at a time (chip: as in MQSim)")
+        Literal["plane", "die", "chip"],
+        key("unit with one operation at a time (chip: as in MQSim)"),
     ] = "die"
     plane_reads: Annotated[
         bool, key("whether the planes of a die read for the host independently of each other")
     ] = False
     read_priority: Annotated[
-        bool, key("whether the host's reads pass programs, erases and collection that wait")
+        bool, key("whether the host's reads overtake waiting programs, erases and collection")
     ] = True
     suspend_ns: (
         Annotated[
@@ -103,11 +104,9 @@ class Cells(Parameters, frozen=True, kw_only=True):
         ]
         | None
     ) = field(default=None, name="t_suspend")
-    resume_ns: Annotated[DurationNs, key("the time to go on with it")] = field(
-        default=0, name="t_resume"
-    )
+    resume_ns: Annotated[DurationNs, key("time to resume it")] = field(default=0, name="t_resume")
     suspensions_per_operation: Annotated[
-        int, key("how often one program or erase may be suspended", least=1, most=100)
+        int, key("maximum suspensions of one program or erase", least=1, most=100)
     ] = field(default=4, name="suspensions")
 
 
@@ -134,25 +133,22 @@ class Host(Parameters, frozen=True, kw_only=True):
     )
     link_transfer: Annotated[
         Literal["pipelined", "whole"],
-        key("whether a read's data go to the host page by page, or once all of it is there"),
+        key("whether read data goes to the host page by page, or once complete"),
     ] = field(default="pipelined", name="transfer")
-    queue_depth: Annotated[
-        int, key("commands that the controller takes at most", least=1, most=65536)
-    ] = 1024
+    queue_depth: Annotated[int, key("queue depth of the controller", least=1, most=65536)] = 1024
     writes_waiting_max: Annotated[
         int,
         key(
-            "while so many writes wait for room in the write buffer, no command is taken up; "
-            "0: always",
+            "while that many writes wait for buffer space, no command is fetched; 0: always",
             most=65536,
         ),
     ] = field(default=0, name="writes_waiting")
     submission_ns: Annotated[
         DurationNs, key("from the doorbell until the controller has the command")
     ] = field(default=0, name="t_submission")
-    command_interval_ns: Annotated[
-        DurationNs, key("the least time between two commands that it takes up")
-    ] = field(default=0, name="t_command_interval")
+    command_interval_ns: Annotated[DurationNs, key("minimum time between two fetched commands")] = (
+        field(default=0, name="t_command_interval")
+    )
     read_overhead_ns: Annotated[DurationNs, key("the controller's time for a read")] = field(
         default=0, name="t_read"
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the SSD's state consists of: one record for each part. ``NONE`` stands for no element.
+"""Layout of the SSD's state: one record for each part. ``NONE`` stands for no element.
 
 Times are in ns of guest time, addresses in bytes, units or slots (see :mod:`.geometry`).
 """
@@ -18,7 +18,7 @@ NONE = -1
 
 
 class EventKind(IntEnum):
-    """What happens at an event's time."""
+    """Kind of an event."""
 
     SERVER = 0
     """A server ends a phase."""
@@ -35,7 +35,7 @@ class EventKind(IntEnum):
 
 
 class ServerPhase(IntEnum):
-    """What a server (a chip, die or plane) does."""
+    """Activity of a server (a chip, die or plane)."""
 
     IDLE = 0
     DECIDING = 1
@@ -57,7 +57,7 @@ class ServerPhase(IntEnum):
 
 
 class ReadPhase(IntEnum):
-    """What a reader does."""
+    """Stage of a reader."""
 
     IDLE = 0
     SENSE = 1
@@ -67,7 +67,7 @@ class ReadPhase(IntEnum):
 
 
 class Role(IntEnum):
-    """What a block is for."""
+    """Use of a block."""
 
     FREE = 0
     HOST = 1
@@ -78,7 +78,7 @@ class Role(IntEnum):
 
 
 class Refusal(IntEnum):
-    """Why a zone does not take a write."""
+    """Reason why a zone refuses a write."""
 
     NONE = 0
     POINTER = 1
@@ -90,7 +90,7 @@ class Refusal(IntEnum):
 
 
 class Residence(IntEnum):
-    """Where a translation page is."""
+    """Location of a translation page."""
 
     FLASH = 0
     LOADING = 1

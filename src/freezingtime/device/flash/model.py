@@ -82,7 +82,7 @@ class FlashDevice(Device):
         if not 0 <= request.offset_bytes <= request.end_bytes <= self._capacity_bytes:
             raise ValueError(
                 f"a request for bytes {request.offset_bytes} to {request.end_bytes} "
-                f"of an SSD that has {self._capacity_bytes}"
+                f"of an SSD with {self._capacity_bytes}"
             )
         if len(self._in_service) == self._queue_depth:
             self._waiting.append((request, now_ns))
@@ -115,7 +115,7 @@ class FlashDevice(Device):
         lengths_bytes: ArrayLike,
         annotations: Annotations | None = None,
     ) -> NDArray[np.int64]:
-        """When each request of an open-loop trace completes, in ns; all arrays of 64-bit integers.
+        """Return the completion times of an open-loop trace, in ns; all arrays of 64-bit integers.
 
         ``annotations`` get what the SSD says of each, if they are given. The same as submitting
         and advancing, only faster. Raises ValueError if the device is not idle, or the trace is
@@ -145,7 +145,7 @@ class FlashDevice(Device):
         return completions_ns
 
     def statistics(self) -> dict[str, float]:
-        """What happened inside since the SSD was made; see :mod:`.statistics`."""
+        """Return statistics since the SSD was made; see :mod:`.statistics`."""
         return statistics(self._state)
 
     def _start(self, request: Request, arrival_ns: int, now_ns: int) -> None:

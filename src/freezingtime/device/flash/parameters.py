@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an SSD is made of: its parameters, and how a TOML table describes them.
+"""Parameters of an SSD, and how a TOML table describes them.
 
 What a drive with TLC flash may look like; much has a default::
 
@@ -83,7 +83,7 @@ class WriteBuffer(Parameters, frozen=True, kw_only=True):
         default=0, name="t_access"
     )
     power_loss_protection: Annotated[
-        bool, key("whether what is in it counts as stable, so that flushes need not wait")
+        bool, key("whether its content survives a power loss, so that flushes need not wait")
     ] = False
 
 
@@ -92,18 +92,18 @@ class SlcCache(Parameters, frozen=True, kw_only=True):
 
     slc_cache_share: Annotated[
         float,
-        key("what fits into it, as a share of the disk; 0: there is none", least=0.0, most=1.0),
+        key("its capacity as a fraction of the disk; 0: no SLC cache", least=0.0, most=1.0),
     ] = field(default=0.0, name="share")
     slc_bits_per_cell: Annotated[int, key("bits of a cell that is not in it", least=2, most=5)] = (
         field(default=3, name="bits_per_cell")
     )
-    slc_read_ns: Annotated[DurationNs, key("reading a page of it")] = field(
+    slc_read_ns: Annotated[DurationNs, key("time to read one of its pages")] = field(
         default=25_000, name="t_read"
     )
-    slc_program_ns: Annotated[DurationNs, key("programming a page of it")] = field(
+    slc_program_ns: Annotated[DurationNs, key("time to program one of its pages")] = field(
         default=200_000, name="t_program"
     )
-    slc_idle_ns: Annotated[DurationNs, key("a die that has been idle for so long folds")] = field(
+    slc_idle_ns: Annotated[DurationNs, key("idle time after which a die folds")] = field(
         default=100_000_000, name="t_idle"
     )
 
@@ -114,14 +114,14 @@ class Translation(Parameters, frozen=True, kw_only=True):
     mapping_unit_bytes: Annotated[
         SizeBytes,
         key(
-            "what is mapped as one; a power of two",
+            "mapping granularity; a power of two",
             least=_SECTOR_BYTES,
             most=_MAPPING_UNIT_BYTES_MAX,
         ),
     ] = field(default=4096, name="unit")
     allocation: Annotated[
         Literal["static", "dynamic"],
-        key("whether an address has a fixed die, or goes where the next program is"),
+        key("whether an address has a fixed die, or goes to the next program's die"),
     ] = "dynamic"
     allocation_order: Annotated[
         str,
@@ -133,12 +133,10 @@ class Translation(Parameters, frozen=True, kw_only=True):
     over_provisioning: Annotated[
         float, key("spare capacity over the disk's", least=0.01, most=10.0)
     ] = 0.07
-    gc_policy: Annotated[Literal["greedy", "cost-benefit"], key("which block is collected")] = (
-        "greedy"
-    )
+    gc_policy: Annotated[Literal["greedy", "cost-benefit"], key("victim selection")] = "greedy"
     gc_free_blocks: Annotated[
         int,
-        key("garbage is collected where a plane has fewer free blocks", least=2, most=4096),
+        key("free blocks of a plane below which garbage is collected", least=2, most=4096),
     ] = 2
     gc_pacing: Annotated[
         Literal["spread", "burst"],
@@ -148,9 +146,7 @@ class Translation(Parameters, frozen=True, kw_only=True):
         int,
         key("free blocks of a plane up to which an idle die collects; 0: it does not", most=2**24),
     ] = 0
-    gc_idle_ns: Annotated[DurationNs, key("a die that has been idle for so long collects")] = (
-        50_000_000
-    )
+    gc_idle_ns: Annotated[DurationNs, key("idle time after which a die collects")] = 50_000_000
     wear_spread: (
         Annotated[
             int,
@@ -194,7 +190,7 @@ class Zones(Parameters, frozen=True, kw_only=True):
     writable_bytes: (
         Annotated[
             SizeBytes,
-            key("what of it can be written", least=_SECTOR_BYTES, missing="`size`"),
+            key("writable part of a zone", least=_SECTOR_BYTES, missing="`size`"),
         ]
         | None
     ) = field(default=None, name="capacity")
@@ -211,19 +207,19 @@ class Zones(Parameters, frozen=True, kw_only=True):
         | None
     ) = None
     active_limit: (
-        Annotated[int, key("the same: of both the smaller counts", least=1, most=2**24)] | None
+        Annotated[int, key("likewise; the smaller of both applies", least=1, most=2**24)] | None
     ) = None
     zone_lanes: (
         Annotated[
             int,
-            key("over how many dies or planes a zone lies", least=1, most=65536, missing="all"),
+            key("number of dies or planes that a zone spans", least=1, most=65536, missing="all"),
         ]
         | None
     ) = field(default=None, name="planes")
 
     @property
     def zone_capacity_bytes(self) -> int:
-        """What may be written of a zone."""
+        """Writable bytes of a zone."""
         return self.zone_bytes if self.writable_bytes is None else self.writable_bytes
 
     @property
@@ -247,8 +243,7 @@ class FlashParams(ModelParameters, frozen=True, kw_only=True):
     precondition: Annotated[
         Literal["fresh", "sequential", "steady"],
         key(
-            "whether nothing has been written, everything once in order, or so much that "
-            "collection is steady"
+            "whether the SSD is empty, written once in order, or in the steady state of collection"
         ),
     ] = "fresh"
 

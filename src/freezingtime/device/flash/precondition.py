@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an SSD has been through before time 0: nothing, a sequential fill, or long random use.
+"""History of an SSD before time 0: nothing, a sequential fill, or long random use.
 
 The steady state of random overwriting is not reached by writing for hours but put there: in
 it, the share of a block that is still valid falls exponentially with the block's age, from 1

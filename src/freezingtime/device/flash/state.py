@@ -153,7 +153,7 @@ def _config(params: FlashParams, geometry: FlashGeometry) -> Records:
 
 
 def _translation_jobs(params: FlashParams, geometry: FlashGeometry) -> int:
-    """How many translation pages may be on their way at once.
+    """Return the maximum number of translation pages in flight.
 
     More than can lie in open slots and wait for company: some of them always come to an end.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What happened inside an SSD, in numbers."""
+"""Statistics of an SSD."""
 
 from __future__ import annotations
 

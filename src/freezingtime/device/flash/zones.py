@@ -41,7 +41,7 @@ def refused(state: FlashState, offset_bytes: int, length_bytes: int) -> RefusalE
         )
     why = {
         Refusal.POINTER: where,
-        Refusal.CAPACITY: f"it goes beyond what the zone holds, which ends at {end_bytes}",
+        Refusal.CAPACITY: f"it exceeds the zone's capacity, which ends at {end_bytes}",
         Refusal.OPEN_ZONES: f"{int(state.ftl['open_zones'][0])} zones are open, and no more "
         "may be; fill one, or reset it by a discard of all of it",
     }[Refusal(int(state.queue["refusal"][0]))]

@@ -42,7 +42,7 @@ class Distribution(Parameters, frozen=True, kw_only=True, tag_field="kind"):
 
     @property
     def kind(self) -> str:
-        """What a description calls it."""
+        """Name in a description."""
         return str(self.__struct_config__.tag)
 
     @property
@@ -94,8 +94,8 @@ class TruncatedNormal(Distribution, frozen=True, tag="normal"):
     so that at least half of the draws are kept.
     """
 
-    location_ns: Annotated[TimeNs, key("the mean, before it is cut")] = field(name="mean")
-    sd_ns: Annotated[TimeNs, key("the standard deviation, likewise", least=1)]
+    location_ns: Annotated[TimeNs, key("mean before truncation")] = field(name="mean")
+    sd_ns: Annotated[TimeNs, key("standard deviation, likewise", least=1)]
     least_ns: Annotated[TimeNs, key("the shortest; at most the mean")] = 0
 
     @property
@@ -247,7 +247,7 @@ DescribedTime: TypeAlias = TimeNs | AnyDistribution
 
 def _weighted(kind: Any) -> Any:
     """A part of a mixture: a distribution's keys, and a weight beside them."""
-    weight: Any = Annotated[float, key("how often, against the others", least=1e-9, most=1e9)]
+    weight: Any = Annotated[float, key("relative frequency", least=1e-9, most=1e9)]
     return defstruct(
         f"Weighted{kind.__name__}",
         [("weight", weight)],

@@ -54,7 +54,7 @@ class ServedTimes(ServiceTimes, frozen=True, kw_only=True):
         Annotated[
             int,
             key(
-                "how many requests are in service at once",
+                "requests in service at once",
                 least=1,
                 most=2**20,
                 missing="any number",
@@ -91,7 +91,7 @@ class LatencyParams(ServedTimes, frozen=True, kw_only=True):
 
     @property
     def queues(self) -> QueueParams:
-        """What the requests wait for."""
+        """Queues that requests wait in."""
         return QueueParams(
             servers=self.servers,
             shared=_buckets(self.iops_limit, self.bandwidth_limit),

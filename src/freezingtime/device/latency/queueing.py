@@ -43,7 +43,7 @@ MAX_RATE_PER_S = 10**15
 
 
 class Unit(IntEnum):
-    """What a token stands for."""
+    """Unit of a token."""
 
     IOS = 0
     BYTES = 1
@@ -89,7 +89,7 @@ class TokenBucket:
 
     @property
     def held_by(self) -> HeldBy:
-        """What a request is held by that waits for this bucket."""
+        """Return the cause of waiting for this bucket."""
         if self.unit is Unit.IOS:
             return HeldBy.IOPS_CREDITS if self.saves else HeldBy.IOPS_LIMIT
         return HeldBy.THROUGHPUT_CREDITS if self.saves else HeldBy.THROUGHPUT_LIMIT

@@ -52,7 +52,7 @@ class QueueState(NamedTuple):
 
 @njit(cache=True)
 def earning_time(tokens: int, rate: int) -> tuple[int, int]:
-    """How long ``tokens`` take to earn: whole nanoseconds, and a fraction over ``rate``.
+    """Return the time to earn ``tokens``: whole nanoseconds, and a fraction over ``rate``.
 
     A long division in three digits of base 1000: no product leaves 64 bits.
     """
@@ -141,7 +141,7 @@ def complete(
     annotations: Annotations,
     place: int,
 ) -> int:
-    """When the next request completes; ``annotations[place]`` says more of it."""
+    """Return the completion time of the next request; annotate it in ``annotations[place]``."""
     progress = queues.progress
     progress[NOW_NS] = arrival_ns
     if operation_class == OperationClass.FLUSH:
@@ -187,7 +187,7 @@ def complete_all(
     loop_ns: NDArray[np.int64],
     annotations: Annotations,
 ) -> NDArray[np.int64]:
-    """When each of the next requests completes; a closed loop sets when they arrive."""
+    """Set the completion times of the next requests; a closed loop also sets their arrivals."""
     completions_ns = np.empty_like(arrivals_ns)
     for request in range(arrivals_ns.size):
         if loop_ns.size:

@@ -47,7 +47,7 @@ class FlushTime(Parameters, frozen=True, kw_only=True):
 
     @property
     def distribution(self) -> Distribution:
-        """What the fixed part is drawn from."""
+        """Distribution of the fixed part."""
         return Constant(self.fixed) if isinstance(self.fixed, int) else self.fixed
 
     def transfer_ns(self, _length_bytes: int) -> int:

@@ -33,7 +33,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         text = content.decode("utf-8-sig")  # some editors begin it with a byte order mark
     except UnicodeDecodeError as error:
         known = recognize(content[:HEAD_BYTES], content[-TAIL_BYTES:])
-        what = "is no UTF-8 text" if known is None else f"is {known.name}"
+        what = "is not UTF-8 text" if known is None else f"is {known.name}"
         raise _unreadable(path, what) from error
     return parse_toml(text, str(path))
 
@@ -61,7 +61,7 @@ def _read(path: Path) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise _unreadable(path, "is no regular file")
+            raise _unreadable(path, "is not a regular file")
         with open(fd, "rb", closefd=False) as file:
             content = file.read(SIZE_MAX_BYTES + 1)
     finally:
@@ -90,4 +90,4 @@ def _check_depth(content: dict[str, Any], file: str) -> None:
 
 
 def _too_deep(file: str) -> InputError:
-    return InputError(f"{file}: has more than {DEPTH_MAX} tables or lists within each other")
+    return InputError(f"{file}: has more than {DEPTH_MAX} nested tables or lists")

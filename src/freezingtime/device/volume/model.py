@@ -22,7 +22,7 @@ TOML, Amazon's gp2::
     baseline_most = 16_000
     burst = 3000                       # or burst_per_gib, burst_least, burst_most
     credits = 5_400_000                # or credits_per_gib, ...: the cap
-    start_credits = 5_400_000          # the balance at time 0; full if missing
+    start_credits = 5_400_000          # balance at time 0; full if missing
 
     [throughput]
     baseline = "250MiB/s"              # the same keys, as bandwidths and sizes
@@ -148,18 +148,18 @@ def _limit(name: str, limit_unit: Unit, rate: Any, tokens: Any, text: str) -> ty
             MAX_RATE_PER_S,
             "earned per second; this or `baseline_per_gib` is needed",
         ),
-        ("burst", rate, MAX_RATE_PER_S, "the rate while there are credits; goes with `credits`"),
-        ("credits", tokens, _MAX_CREDITS, "the most that can be saved"),
+        ("burst", rate, MAX_RATE_PER_S, "rate while credits last; goes with `credits`"),
+        ("credits", tokens, _MAX_CREDITS, "maximum balance"),
     ):
         for suffix, doc in (
             ("", meaning),
             ("_per_gib", "the same, for each GiB of the volume"),
-            ("_least", "what `_per_gib` comes to at least"),
-            ("_most", "what `_per_gib` comes to at most"),
+            ("_least", "lower bound of `_per_gib`"),
+            ("_most", "upper bound of `_per_gib`"),
         ):
             declared: Any = Annotated[unit, key(doc, least=1, most=most)]
             fields.append((f"{amount}{suffix}", declared | None, None))
-    start: Any = Annotated[tokens, key("the balance at time 0", missing="full")]
+    start: Any = Annotated[tokens, key("balance at time 0", missing="full")]
     fields.append((_START, start | None, None))
     limit: Any = defstruct(
         name,
@@ -188,7 +188,7 @@ else:
 
 
 class VolumeParams(ServedTimes, frozen=True, kw_only=True):
-    """What a volume may do, and how long it takes."""
+    """Limits and service times of a volume."""
 
     iops: IopsLimit | None = None
     throughput: ThroughputLimit | None = None
@@ -210,7 +210,7 @@ class VolumeParams(ServedTimes, frozen=True, kw_only=True):
 
     @property
     def limits(self) -> tuple[BurstLimit, ...]:
-        """What it is limited by."""
+        """Limits of the volume."""
         return tuple(limit for limit in (self.iops, self.throughput) if limit is not None)
 
     def make(self, making: Making) -> Device:

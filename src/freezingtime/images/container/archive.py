@@ -66,7 +66,7 @@ class VerifiedSection:
         while self.read(_READ_BYTES):
             pass
         if self._sha256.hexdigest() != hex_digest(self._digest):
-            raise InputError(f"the blob {self._digest} is damaged: its digest is another")
+            raise InputError(f"the blob {self._digest} is damaged: its digest differs")
 
 
 class ImageFiles:
@@ -116,7 +116,7 @@ class ImageFiles:
         """
         section = self.section(name)
         if section.size_bytes > _DOCUMENT_BYTES_MAX:
-            raise InputError(f"{name!r} has {section.size_bytes} bytes, which is no image's")
+            raise InputError(f"{name!r} has {section.size_bytes} bytes, too many for an image")
         return section.read(_DOCUMENT_BYTES_MAX)
 
     def blob_document(self, digest: str) -> bytes:
@@ -127,7 +127,7 @@ class ImageFiles:
         """
         content = self.document(blob_name(digest))
         if hashlib.sha256(content).hexdigest() != hex_digest(digest):
-            raise InputError(f"the blob {digest} is damaged: its digest is another")
+            raise InputError(f"the blob {digest} is damaged: its digest differs")
         return content
 
     def _find_members(self, archive: BinaryIO) -> None:
@@ -138,7 +138,7 @@ class ImageFiles:
         try:
             for count, member in enumerate(read_members(archive), start=1):
                 if count > _MEMBERS_MAX:
-                    raise InputError(f"has more than {_MEMBERS_MAX} members, which is no image's")
+                    raise InputError(f"has more than {_MEMBERS_MAX} members, too many for an image")
                 name = str(PurePosixPath(member.name))
                 if member.isreg() and not member.issparse():
                     self._places[name] = (member.offset_data, member.size)
@@ -149,7 +149,7 @@ class ImageFiles:
                     self._links[name] = str(PurePosixPath(member.linkname))
         except tarfile.ReadError as error:
             raise InputError(
-                f"is no OCI layout and no tar archive, or a damaged one ({error})"
+                f"is neither an OCI layout nor a tar archive, or is damaged ({error})"
             ) from error
 
     def _resolved(self, name: str) -> str:
@@ -162,7 +162,7 @@ class ImageFiles:
 
 
 def blob_name(digest: str) -> str:
-    """Where a layout has the blob with this digest.
+    """Return the name of the blob with this digest in a layout.
 
     Raises:
         InputError: it is none of SHA-256.
@@ -186,14 +186,14 @@ def _inner(name: str) -> PurePosixPath:
     """A name that a document of the image uses for one of its files."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise InputError(f"the name {name[:80]!r} leads elsewhere")
+        raise InputError(f"the name {name[:80]!r} leads outside")
     return path
 
 
 def _open_file(path: Path, cleanup: contextlib.ExitStack) -> BinaryIO:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError("is no regular file and no directory")
+            raise InputError("is neither a regular file nor a directory")
         return cleanup.enter_context(path.open("rb", buffering=0))
     except OSError as error:
         raise InputError(f"{error.strerror}; name a readable file or directory") from error

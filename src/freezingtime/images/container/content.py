@@ -61,7 +61,7 @@ class Content:
 
 
 def file_identity(status: os.stat_result) -> tuple[int, ...]:
-    """What tells that a file of the host's is as it was."""
+    """Return what changes when a host file does."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
@@ -69,8 +69,8 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; it must be readable for you") from error
+        raise InputError(f"{path}: {error.strerror}; you need read permission") from error
 
 
 def _has_changed(name: str) -> InputError:
-    return InputError(f"{name} has changed while it was read; stop what writes there")
+    return InputError(f"{name} changed while it was read; stop what writes to it")

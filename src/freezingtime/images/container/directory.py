@@ -54,7 +54,7 @@ def read_directory(path: Path) -> tuple[Tree, str]:
                     waiting.append((f"{name}/", item.path))
     except OSError as error:
         where = error.filename or path
-        raise InputError(f"{where}: {error.strerror}; it must be readable for you") from error
+        raise InputError(f"{where}: {error.strerror}; you need read permission") from error
     return tree, f"sha256:{digest.hexdigest()}"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the JSON documents of a container image say: its layers, and how it is to be started.
+"""JSON documents of a container image: its layers, and how to start it.
 
 An OCI layout has them by digest, from ``index.json`` on (the OCI image specification: image-layout,
 image-index, manifest, config); ``docker save`` has ``manifest.json``. Where both are there, the
@@ -32,7 +32,7 @@ _LAYERS_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
-    """How a container of the image is started, as far as a guest can honour it."""
+    """Settings of the image's containers, as far as a guest can honour them."""
 
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ def _manifests(
 ) -> Iterator[tuple[str | None, str | None, str]]:
     """Of each image in an index, and in the indexes in it: its name, platform and digest."""
     if depth >= _INDEX_DEPTH_MAX:
-        raise InputError(f"{about} has indexes in indexes, {depth} deep")
+        raise InputError(f"{about} nests indexes {depth} deep")
     for descriptor in _get(_of_type(index, dict, "all of it", about), "manifests", list, about):
         digest = _text(_of_type(descriptor, dict, "manifests", about), "digest", about)
         annotations = descriptor.get("annotations")
@@ -163,7 +163,7 @@ def _only_one(named: Mapping[str, str], others: set[str], reference: str | None)
         return next(iter(named))
     if named:
         names = ", ".join(sorted(named.values()))
-        raise InputError(f"holds several images; name one behind a colon: {names}")
+        raise InputError(f"holds several images; name one after a colon: {names}")
     real = sorted(others - {"unknown/unknown"})  # BuildKit's attestations
     if real:
         raise _wrong_platform(", ".join(real))
@@ -173,7 +173,7 @@ def _only_one(named: Mapping[str, str], others: set[str], reference: str | None)
 
 def _wrong_platform(platform: str) -> InputError:
     return InputError(
-        f"is an image for {platform}, and the guest's CPU is an x86-64; "
+        f"is an image for {platform}, but the guest's CPU is x86-64; "
         f"get it for {SYSTEM}/{ARCHITECTURE}, as 'docker pull --platform' does"
     )
 
@@ -199,7 +199,7 @@ def _settings(config: Any, about: str) -> ImageSettings:
     for assignment in environment:
         name, equals, _ = assignment.partition("=")
         if not name or not equals:
-            raise InputError(f"{about}: Env has {assignment[:80]!r}, which is no NAME=value")
+            raise InputError(f"{about}: Env has {assignment[:80]!r}, not NAME=value")
     working_directory = config.get("WorkingDir") or "/"
     return ImageSettings(
         _texts(config, "Entrypoint", about),
@@ -218,7 +218,7 @@ def _parsed(text: bytes, about: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{about} is damaged, or no JSON: {error}") from error
+        raise InputError(f"{about} is damaged, or not JSON: {error}") from error
 
 
 def _get(document: Any, key: str, kind: type[Value], about: str) -> Value:
@@ -240,7 +240,7 @@ def _checked(value: Any, key: str, about: str) -> str:
     """A text that a guest can be given."""
     text = _of_type(value, str, key, about)
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise InputError(f"{about}: {key} has a character in it that no argument can have")
+        raise InputError(f"{about}: {key} has a character that is invalid in an argument")
     return text
 
 

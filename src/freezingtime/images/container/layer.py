@@ -54,7 +54,7 @@ def unpack_layer(blob: Blob, target: Path, limit_bytes: int) -> str:
     source = _Joined(first, blob)
     for magic, name in _OTHER_COMPRESSIONS.items():
         if first.startswith(magic):
-            raise InputError(f"is compressed by {name}; layers are by gzip or zstd, or not at all")
+            raise InputError(f"is compressed by {name}; layers must use gzip or zstd, or none")
     compression = next((_COMPRESSIONS[m] for m in _COMPRESSIONS if first.startswith(m)), None)
     with target.open("xb") as file:
         if compression is None:
@@ -95,7 +95,7 @@ def add_layer(tree: Tree, archive: BinaryIO, layer: int) -> list[str]:
             elif name.startswith(_HIDDEN):
                 hidden = name.removeprefix(_HIDDEN)
                 if hidden in ("", ".", ".."):
-                    raise InputError(f"{member.name!r} hides nothing that can be")
+                    raise InputError(f"{member.name!r} is an invalid whiteout")
                 tree.hide(f"{directory}/{hidden}", layer)
             elif member.islnk():
                 tree.link(member.name, member.linkname, layer)
@@ -115,7 +115,7 @@ def _node(member: tarfile.TarInfo, archive: BinaryIO) -> Node | None:
     elif member.issym():
         kind, target = stat.S_IFLNK, member.linkname
         if not 0 < len(target.encode(errors="surrogateescape")) <= _TARGET_BYTES_MAX:
-            raise InputError(f"{member.name!r} is a link to nowhere, or too long")
+            raise InputError(f"{member.name!r} is an invalid or too long link")
     elif member.isfifo():
         kind = stat.S_IFIFO
     elif member.issparse():
@@ -126,7 +126,7 @@ def _node(member: tarfile.TarInfo, archive: BinaryIO) -> Node | None:
         content = Content(archive, member.offset_data, member.size)
     owners = (member.uid, member.gid)
     if not all(0 <= owner <= _ID_MAX for owner in owners):
-        raise InputError(f"{member.name!r} belongs to {member.uid}:{member.gid}, who cannot be")
+        raise InputError(f"{member.name!r} belongs to {member.uid}:{member.gid}, an invalid owner")
     time_s = min(max(int(member.mtime), 0), _TIME_MAX_S)
     return Node(kind, Attributes(member.mode & 0o7777, *owners, time_s), content, target)
 
@@ -145,7 +145,7 @@ def _copy(source: Blob, target: BinaryIO, limit_bytes: int) -> str:
 
 
 class _Joined:
-    """What was read of a blob already, and the rest; its errors pass through Arrow by name."""
+    """Blob whose beginning was already read; its errors pass through Arrow by name."""
 
     closed = False
 

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ContainerPlan:
-    """Which image it is. Every :class:`InputError` of its methods names the option."""
+    """Choice of an image. Every :class:`InputError` of its methods names the option."""
 
     text: str
     """What ``--guest`` says."""
@@ -41,16 +41,16 @@ class ContainerPlan:
 
     @property
     def named_by(self) -> str:
-        """What named it, for messages."""
+        """Text that named the image, for messages."""
         return self.text
 
     @property
     def stem(self) -> str:
-        """What it is called, for people."""
+        """Name of the image, for people."""
         return self.path.stem
 
     def identity(self) -> str:
-        """Which image it is, however it changes."""
+        """Identity of the image, however it changes."""
         kind = DIRECTORY if self.is_directory else OCI
         return f"{kind}{self.path.resolve()}\n{self.reference or ''}"
 
@@ -63,7 +63,7 @@ class ContainerPlan:
         self.source()
 
     def source(self) -> str:
-        """What the image is made of: another text if that has changed.
+        """Return the image's content as a text that changes when the content does.
 
         Raises:
             InputError: it cannot be read.
@@ -74,7 +74,7 @@ class ContainerPlan:
             return f"container {self._find().digest}"
 
     def settings(self) -> ImageSettings:
-        """How a container of it is started.
+        """Return the settings of the image's containers.
 
         Raises:
             InputError: it cannot be read.
@@ -128,7 +128,7 @@ class ContainerPlan:
         left_out = [name for name in left_out if not name.lstrip("./").startswith("dev/")]
         if left_out:
             _log.warning(
-                "%s: left out %d device nodes and the like, such as %r",
+                "%s: skipped %d device nodes and the like, such as %r",
                 self.text,
                 len(left_out),
                 left_out[0],
@@ -151,7 +151,7 @@ def parse_container(text: str) -> ContainerPlan | None:
     if text.startswith(DIRECTORY):
         path = Path(text.removeprefix(DIRECTORY))
         if not path.is_dir():
-            raise InputError(f"--guest {text}: is no directory; name the root of a system")
+            raise InputError(f"--guest {text}: is not a directory; name the root of a system")
         return ContainerPlan(text, path, is_directory=True)
     if not text.startswith(OCI):
         return None
@@ -165,7 +165,7 @@ def parse_container(text: str) -> ContainerPlan | None:
     if not name or not path.exists():
         raise InputError(
             f"--guest {text}: no such file or directory; name an OCI layout, or an archive that "
-            "'docker save IMAGE -o FILE' has written"
+            "'docker save IMAGE -o FILE' writes"
         )
     return ContainerPlan(text, path, reference)
 

@@ -72,7 +72,7 @@ def prepare_root(tree: Tree, settings: ImageSettings) -> None:
 
 
 def guest_files(tree: Tree, settings: ImageSettings) -> bytes:
-    """What is put behind the mini guest's initramfs to make it the guest of this image.
+    """Return the files that turn the mini guest's initramfs into this image's guest.
 
     Raises:
         InputError: the image's user is not in it.
@@ -110,7 +110,7 @@ def _words(words: list[str] | tuple[str, ...]) -> str:
 
 
 def _find_user(tree: Tree, text: str) -> _User:
-    """What ``USER`` of an image means: ``NAME``, ``UID``, ``NAME:GROUP``, ``UID:GID``, or root.
+    """Resolve ``USER`` of an image: ``NAME``, ``UID``, ``NAME:GROUP``, ``UID:GID``, or root.
 
     Raises:
         InputError: the image knows no such user or group.
@@ -141,7 +141,7 @@ def _find_user(tree: Tree, text: str) -> _User:
 
 def _id(text: str, name: str) -> int:
     if not text.isdecimal() or not text.isascii() or len(text) > 10 or int(text) > _ID_MAX:
-        raise InputError(f"{name!r} of its /etc/passwd or /etc/group has no number that can be")
+        raise InputError(f"{name!r} of its /etc/passwd or /etc/group has an invalid number")
     return int(text)
 
 

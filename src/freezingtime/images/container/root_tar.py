@@ -35,7 +35,7 @@ def write_root_tar(tree: Tree, target: BinaryIO) -> None:
     _write_member(tree.root, "./", None, target)
     for path, node in tree.walk():
         if len(path.encode(errors="surrogateescape")) > _PATH_BYTES_MAX:
-            raise InputError(f"the name {path[:40]!r}... is longer than a name can be")
+            raise InputError(f"the name {path[:40]!r}... is too long")
         first = None if node.is_directory else names.setdefault(id(node), path)
         _write_member(node, path, first if first != path else None, target)
     end_bytes = target.tell() + 2 * tarfile.BLOCKSIZE

@@ -29,7 +29,7 @@ _DEPTH_MAX = 256
 
 @dataclass(slots=True)
 class Attributes:
-    """Who may do what with a file, and when it was changed."""
+    """Owner, permissions and time of change of a file."""
 
     permissions: int = 0o755
     """Twelve bits."""
@@ -97,7 +97,7 @@ class Tree:
         names = _names(path)
         if not names:
             if not node.is_directory:
-                raise InputError("its root is no directory")
+                raise InputError("its root is not a directory")
             self.root.attributes = node.attributes
             return
         parent = self.directory(names[:-1], layer)
@@ -117,7 +117,7 @@ class Tree:
         parent = self.find(names[:-1])
         entry = None if parent is None or not names else parent.entries.get(names[-1])
         if entry is None or entry.node.is_directory:
-            raise InputError(f"{path!r} is a link to {target!r}, which is no file of it")
+            raise InputError(f"{path!r} is a link to {target!r}, which is not a file in it")
         self.add(path, entry.node, layer)
 
     def hide(self, path: str, layer: int) -> None:
@@ -143,11 +143,11 @@ class Tree:
         """
         node = self._walk(names, layer, make=True)
         if node is None or not node.is_directory:
-            raise InputError(f"{'/'.join(names)!r} is no directory, but has files in it")
+            raise InputError(f"{'/'.join(names)!r} is not a directory, but has files in it")
         return node
 
     def find(self, path: str | list[str]) -> Node | None:
-        """What a path leads to, all links followed; None if that is nothing."""
+        """Follow a path and all its links; None if it leads nowhere."""
         return self._walk(_names(path) if isinstance(path, str) else path, 0, make=False)
 
     def walk(self) -> Iterator[tuple[str, Node]]:
@@ -162,7 +162,7 @@ class Tree:
                     waiting.append((f"{path}/", entry.node))
 
     def content_bytes(self) -> int:
-        """How much the files have, each counted once."""
+        """Total size of the files, each counted once."""
         sizes = {id(node): node.size_bytes for _, node in self.walk()}
         return sum(sizes.values())
 
@@ -223,8 +223,8 @@ def _names(path: str) -> list[str]:
     """
     names = _parts(path)
     if ".." in names:
-        raise InputError(f"the name {path!r} leads elsewhere")
+        raise InputError(f"the name {path!r} leads outside")
     encoded = [len(name.encode(errors="surrogateescape")) for name in names]
     if max(encoded, default=0) > _NAME_BYTES_MAX or sum(encoded) + len(names) > _PATH_BYTES_MAX:
-        raise InputError(f"the name {path[:40]!r}... is longer than a name can be")
+        raise InputError(f"the name {path[:40]!r}... is too long")
     return names

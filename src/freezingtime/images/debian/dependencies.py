@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which packages it takes to have some: what they depend on, and so on; none is recommended only.
+"""Packages that some packages need: their dependencies, and so on, without recommendations.
 
 Of alternatives it is one that is there already, else the first that can be had and goes with what
 is there; of packages that provide a name, the one that a system rather has. What was taken stays:
@@ -62,7 +62,7 @@ class Closure:
         """Take packages, all of them before anything that they need.
 
         Raises:
-            InputError: something that they need cannot be had, or does not go with the rest.
+            InputError: something that they need cannot be had, or conflicts with the rest.
         """
         for entry in entries:
             self._take(entry)
@@ -73,7 +73,7 @@ class Closure:
 
     @property
     def entries(self) -> list[Entry]:
-        """What is taken, by name."""
+        """Chosen packages, by name."""
         return [self._taken[name] for name in sorted(self._taken)]
 
     def _meet(self, entry: Entry, alternatives: Sequence[Relation]) -> None:
@@ -88,7 +88,7 @@ class Closure:
         needs = f"{entry.name} needs {' or '.join(map(str, alternatives))}"
         if rival is None:
             raise InputError(f"{needs}, which the suite does not have")
-        raise InputError(f"{needs}, but {rival[0].name} does not go with {rival[1].name}")
+        raise InputError(f"{needs}, but {rival[0].name} conflicts with {rival[1].name}")
 
     def _candidates(self, alternatives: Sequence[Relation]) -> Iterator[Entry]:
         for relation in alternatives:
@@ -104,14 +104,14 @@ class Closure:
         if entry.name in self._taken:
             return
         if (rival := self._rival(entry)) is not None:
-            raise InputError(f"{entry.name} does not go with {rival.name}")
+            raise InputError(f"{entry.name} conflicts with {rival.name}")
         self._taken[entry.name] = entry
         for name in (entry.name, *entry.package.provides):
             self._meeting.setdefault(name, []).append(entry)
         self._open.append(entry)
 
     def _rival(self, entry: Entry) -> Entry | None:
-        """What is taken and cannot be beside a package."""
+        """Return the chosen package that conflicts with a package."""
         for relation in _conflicts(entry):
             for other in self._meeting.get(relation.name, ()):
                 if other.name != entry.name and relation.is_met_by(other):

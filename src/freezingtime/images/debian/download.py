@@ -41,7 +41,7 @@ class NotThereError(RunError):
 
 
 class UnreachableError(RunError):
-    """What a mirror has cannot be found out."""
+    """Raised when a mirror's content cannot be determined."""
 
 
 class NotAsAnnouncedError(RunError):
@@ -71,7 +71,7 @@ def fetch_file(address: str, path: Path, size_bytes: int, sha256: str) -> None:
             digest.update(chunk)
             file.write(chunk)
         if digest.hexdigest() != sha256:
-            raise NotAsAnnouncedError(f"{address}: its SHA-256 is not {sha256} as was announced")
+            raise NotAsAnnouncedError(f"{address}: its SHA-256 is not {sha256} as announced")
 
 
 def _chunks(address: str, size_max_bytes: int) -> Iterator[bytes]:
@@ -86,14 +86,14 @@ def _chunks(address: str, size_max_bytes: int) -> Iterator[bytes]:
                 read_bytes += len(chunk)
                 if read_bytes > size_max_bytes:
                     raise NotAsAnnouncedError(
-                        f"{address}: has more than the {size_max_bytes} bytes that were announced"
+                        f"{address}: has more than the {size_max_bytes} announced bytes"
                     )
                 if time.monotonic() > deadline_s:
-                    raise UnreachableError(f"{address}: was not there after {_DEADLINE_S:g} s")
+                    raise UnreachableError(f"{address}: was not received within {_DEADLINE_S:g} s")
                 yield chunk
             return
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise NotThereError(f"there is no {address}") from error
+            raise NotThereError(f"{address} does not exist") from error
         except OSError as error:
             raise UnreachableError(f"{address}: {error.strerror or error}") from error
         except urllib3.exceptions.HTTPError as error:
@@ -133,7 +133,7 @@ def _read(address: str, start_bytes: int) -> Iterator[bytes]:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """Describe the failure in one line."""
     reason: object = error
     while isinstance(nested := getattr(reason, "reason", None), Exception):
         reason = nested

@@ -32,7 +32,7 @@ from freezingtime.vm.qemu.frontends import DRIVERS
 
 
 class FileSystem(NamedTuple):
-    """What it takes to have a root disk of a kind."""
+    """Requirements of a root disk's file system."""
 
     maker: str
     """The program that makes it on the host."""
@@ -67,7 +67,7 @@ _FORMAT_DEADLINE_S = 1200.0
 
 @dataclass(frozen=True, slots=True)
 class DebianPlan:
-    """What is to be in the image beside the base system, on what root disk, of which suite."""
+    """Plan of an image: packages beside the base system, root disk, suite."""
 
     packages: tuple[str, ...]
     root: RootDisk
@@ -109,7 +109,7 @@ def require_tools(plan: DebianPlan) -> None:
 
 
 def packages(archive: PackageArchive, plan: DebianPlan) -> DebianPackages:
-    """What it takes to have what the plan wants.
+    """Return the packages that the plan needs.
 
     Raises:
         InputError: the suite has no such package.
@@ -271,6 +271,6 @@ def _format(become_root: Sequence[str], tree: Path, root: RootDisk, root_file: P
         if "Could not allocate" in str(error):
             raise InputError(
                 f"--size {format_size_bytes(root.size_bytes)}: the packages do not fit a root disk "
-                "of that size; make it larger"
+                "of that size; enlarge it"
             ) from error
         raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which mirror Debian's packages come from: the user's, else the host's, else Debian's.
+"""Choice of the mirror for Debian's packages: the user's, else the host's, else Debian's.
 
 The host's apt is asked for no more than that. What it reaches, this reaches as well: it may be
 all that a network lets through.
@@ -36,7 +36,7 @@ _LIST = "mirror+file:"
 
 
 class DebianMirror(NamedTuple):
-    """Where Debian's archive is, and its security archive; ``said_by`` tells who says so."""
+    """Addresses of Debian's archive and security archive; ``said_by`` names their origin."""
 
     archive: str
     security: str
@@ -51,8 +51,8 @@ def find_mirror() -> DebianMirror:
     named = os.environ.get(MIRROR_VARIABLE, "").split()
     if len(named) > 2 or not all(map(_URI.fullmatch, named)):
         raise InputError(
-            f"{MIRROR_VARIABLE}: must be the address of a mirror of Debian's archive, and behind a "
-            f"space that of its security archive, such as '{_DEBIANS_MIRROR} "
+            f"{MIRROR_VARIABLE}: must be the address of a mirror of Debian's archive, then a "
+            f"space and that of its security archive, such as '{_DEBIANS_MIRROR} "
             f"{_DEBIANS_SECURITY_MIRROR}'"
         )
     hosts_archive, hosts_security = ("", "") if len(named) == 2 else _hosts_mirror()

@@ -98,7 +98,7 @@ def _extract(tar: tarfile.TarFile, directory: Path) -> None:
 
 def _require_inside(directory: Path, place: Path, member: tarfile.TarInfo) -> None:
     if not place.resolve().is_relative_to(directory):
-        raise tarfile.ExtractError(f"{member.name} leads out of it")
+        raise tarfile.ExtractError(f"{member.name} leads outside")
 
 
 def control_of(deb: Path) -> str:

@@ -52,7 +52,7 @@ class PackageIndex:
         return [self._entry(start) for start in self._starts.get(name.encode(), ())]
 
     def essential(self) -> Iterator[Entry]:
-        """What every system has."""
+        """Return the essential packages."""
         return map(self._entry, map(self._start, _ESSENTIAL.finditer(self._content)))
 
     def providers(self, name: str) -> list[Entry]:
@@ -65,7 +65,7 @@ class PackageIndex:
         return [self._entry(start) for start in self._providers.get(name, ())]
 
     def _start(self, found: re.Match[bytes]) -> int:
-        """Where the paragraph begins that something was found in."""
+        """Return the start of the paragraph around a match."""
         before = self._content.rfind(b"\n\n", 0, found.start())
         return 0 if before < 0 else before + len(b"\n\n")
 
@@ -103,7 +103,7 @@ class PackageLists:
         return sorted(found, key=_rank)
 
     def essential(self) -> list[Entry]:
-        """What every system has, by name."""
+        """Return the essential packages, by name."""
         names = {entry.name for part in self._parts.values() for entry in part.essential()}
         candidates = (self.candidate(name) for name in sorted(names))
         return [entry for entry in candidates if entry is not None]

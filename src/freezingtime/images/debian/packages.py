@@ -66,7 +66,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the packages of a suite come from: archives' addresses, and which part of each.
+    """Sources of a suite's packages: archives' addresses, and which part of each.
 
     All parts are signed with one of ``keys``, which are those of ``keyring``. ``said_by`` tells
     whose choice the addresses are; the packages of ``preferred`` are taken before those of other
@@ -112,7 +112,7 @@ class PackageArchive:
             except (InputError, RunError) as error:
                 if not self._has_all_lists():
                     raise
-                _log.warning("suite %s: goes by earlier package lists (%s)", suite, error)
+                _log.warning("suite %s: uses earlier package lists (%s)", suite, error)
                 return
 
     def candidates(self, names: Iterable[str]) -> dict[str, Package]:
@@ -129,7 +129,7 @@ class PackageArchive:
         return self._candidate(name).package
 
     def with_dependencies(self, names: Iterable[str]) -> list[Package]:
-        """What it takes to have ``names`` (or ``?essential``) on an empty system, by name.
+        """Return ``names`` (or ``?essential``) with their dependencies, by name.
 
         Raises:
             InputError: there is no such package, or something that one needs cannot be had.
@@ -278,7 +278,7 @@ class PackageArchive:
             try:
                 packed = fetch_bytes(f"{address}/{name}", announced.size_bytes)
                 if not _is(packed, announced):
-                    raise NotAsAnnouncedError(f"{address}/{name}: is not what was announced")
+                    raise NotAsAnnouncedError(f"{address}/{name}: differs from the announcement")
                 content = unpack(packed)
             except NotAsAnnouncedError as error:
                 raise self._cannot_fetch(NotAsAnnouncedError, error) from error

@@ -26,7 +26,7 @@ class UnsignedError(ReleaseError):
 
 
 class Announced(NamedTuple):
-    """What a file is to be."""
+    """Expected size and digest of a file."""
 
     sha256: str
     size_bytes: int
@@ -34,7 +34,7 @@ class Announced(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What a suite's signed list says."""
+    """Content of a suite's signed list."""
 
     names: frozenset[str]
     """What the suite is called: its code name, and what it is at present."""

@@ -21,7 +21,7 @@ _REMOVE_DEADLINE_S = 300.0
 
 
 def as_root() -> Sequence[str]:
-    """What to put before a command that must be root, or be taken for it.
+    """Return the prefix of a command that must be root, or be taken for it.
 
     Raises:
         InputError: this host lets the caller become root of nothing.
@@ -44,7 +44,7 @@ def as_root() -> Sequence[str]:
 
 
 def _refusal(prefix: Sequence[str]) -> str | None:
-    """Why a command cannot run behind ``prefix``; None if it can."""
+    """Return why a command cannot run behind ``prefix``; None if it can."""
     try:
         result = subprocess.run(
             [*prefix, "true"], capture_output=True, text=True, check=False, timeout=_DEADLINE_S

@@ -33,12 +33,12 @@ class Suite:
         """Raise InputError, which calls the text ``option``, if no suite can be called so."""
         if text.removesuffix(_BACKPORTS) in _ALIASES:
             raise InputError(
-                f"{option}: {text} is one suite today and another later; "
+                f"{option}: {text} will name another suite later; "
                 f"give its code name, such as {DEFAULT_SUITE} or trixie"
             )
         if not re.fullmatch(r"[a-z]+(-[a-z]+)*", text):
             raise InputError(
-                f"{option}: must be the code name of a suite of Debian's, such as "
+                f"{option}: must be the code name of a Debian suite, such as "
                 f"{DEFAULT_SUITE} or trixie"
             )
         return cls(text)
@@ -49,7 +49,7 @@ class Suite:
 
     @property
     def main_parts(self) -> list[str]:
-        """Its parts on a mirror of Debian's archive."""
+        """Parts of the suite on a mirror of Debian's archive."""
         base = self._base
         if base == _UNSTABLE:
             return [self.name]
@@ -57,7 +57,7 @@ class Suite:
 
     @property
     def security_parts(self) -> list[str]:
-        """Its parts on a mirror of Debian's security archive."""
+        """Parts of the suite on a mirror of Debian's security archive."""
         return [] if self._base == _UNSTABLE else [f"{self._base}-security"]
 
     @property

@@ -59,7 +59,7 @@ def run_tool(
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             raise RunError(
-                f"{name or command[0]} was not done after {timeout_s:g} s: try again"
+                f"{name or command[0]} did not end within {timeout_s:g} s: try again"
             ) from error
     result = subprocess.CompletedProcess(command, tool.returncode, output, errors)
     if check and result.returncode != 0:
@@ -87,14 +87,14 @@ def _guarded_group() -> Iterator[int]:
 def tool_failure(
     command: list[str], result: subprocess.CompletedProcess[str], name: str | None = None
 ) -> RunError:
-    """What to raise of a command that failed: its last words, and a cure."""
+    """Return the error of a command that failed: its last lines, and a cure."""
     lines = result.stderr.strip().splitlines()
     # apt, in mmdebstrap, begins with what is wrong, and goes on about it.
     wrong = [line for line in lines if line.startswith("E: ")] or lines[-1:]
     message = wrong[0] if wrong else f"exit status {result.returncode}"
-    cure = "see what it says, and try again"
+    cure = "check its output, and try again"
     if is_out_of_space(result):
-        cure = "free some space, or set XDG_CACHE_HOME to a directory on a larger disk"
+        cure = "free space, or set XDG_CACHE_HOME to a directory on a larger disk"
     return RunError(f"{name or ' '.join(command[:2])} failed ({message}): {cure}")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an exported image's file says of itself: which parts it has, and what is in them."""
+"""Description of an exported image's file: its parts, and their content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Extent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Where data is in a sparse file."""
+    """Extent of data in a sparse file."""
 
     start_bytes: _Count
     length_bytes: _Count
@@ -69,7 +69,7 @@ class ExportDescription(
 
 
 class _Envelope(msgspec.Struct):
-    """What every version's description has."""
+    """Fields common to every version's description."""
 
     format: int
     freezingtime: str

@@ -44,7 +44,7 @@ def export_image(
         InputError: the image is damaged, or nothing can be written there.
     """
     if target.exists() and not target.is_file():
-        raise InputError(f"{target}: is no regular file; name another one")
+        raise InputError(f"{target}: is not a regular file; name another file")
     progress("check the image", 0, 1)
     if not is_sound(image, whole=True):
         raise InputError(f"image export {image.name}: the image is damaged; build it anew")
@@ -88,7 +88,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _extents(path: Path) -> Iterator[Extent]:
-    """Where a sparse file has blocks that are not all zeros, whichever of them are holes."""
+    """Yield the extents of a sparse file that are not all zeros, holes or not."""
     with path.open("rb") as file:
         size_bytes = os.fstat(file.fileno()).st_size
         start_bytes = end_bytes = 0

@@ -119,7 +119,7 @@ class PartsReader:
         self._file.close()
 
     def part(self, name: str) -> Part:
-        """What is said of a part.
+        """Return the description of a part.
 
         Raises:
             InputError: there is none of that name.
@@ -174,24 +174,24 @@ class PartsReader:
 def _open(path: Path) -> BinaryIO:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError("is no regular file")
+            raise InputError("is not a regular file")
         return path.open("rb", buffering=0)
     except OSError as error:
         raise InputError(f"{error.strerror}; name a readable file") from error
 
 
 def _members(file: BinaryIO) -> dict[str, tuple[int, int]]:
-    """Where the members are, by name, and how long."""
+    """Return the offsets and lengths of the members, by name."""
     found = recognize_open(file.fileno(), os.fstat(file.fileno()).st_size)
     if found is None or found.magic != b"ustar":
-        what = "is no tar archive" if found is None else f"is {found.name}"
+        what = "is not a tar archive" if found is None else f"is {found.name}"
         raise InputError(f"{what}, and not what 'image export' writes")
     places: dict[str, tuple[int, int]] = {}
     try:
         for member in read_members(file):
             # Others are for an archive's files; this one has content, and no files.
             if not member.isreg() or member.issparse():
-                raise InputError(f"is damaged: {member.name!r} in it is no plain file")
+                raise InputError(f"is damaged: {member.name!r} in it is not a plain file")
             if member.name in places or len(places) == _MEMBERS_MAX:
                 raise InputError(f"is damaged: {member.name!r} in it is one too many")
             places[member.name] = (member.offset_data, member.size)

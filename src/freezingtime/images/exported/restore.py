@@ -93,7 +93,7 @@ def import_exported(
             except OSError as error:
                 raise RunError(
                     f"cannot store the guest image in {images_directory()} ({error}): "
-                    "free some space, or set XDG_CACHE_HOME to another directory"
+                    "free space, or set XDG_CACHE_HOME to another directory"
                 ) from error
 
 
@@ -180,7 +180,7 @@ def _require_room(parts: PartsReader) -> None:
     if needed_bytes > free_bytes:
         raise RunError(
             f"cannot store the guest image in {directory}: it takes {_mib(needed_bytes)}, and "
-            f"{_mib(free_bytes)} are free; free some space, or set XDG_CACHE_HOME to another "
+            f"{_mib(free_bytes)} are free; free space, or set XDG_CACHE_HOME to another "
             "directory"
         )
 

@@ -101,7 +101,7 @@ class LockedArchive(PackageArchive):
 
     @cached_property
     def _packages(self) -> PackageLists:
-        """What the packages say of themselves, as a list of the archive's would."""
+        """Return the packages' control data, as in an archive's list."""
         paragraphs = []
         for package, locked in zip(
             map(_as_package, self._locked.values()), self._locked.values(), strict=True
@@ -137,7 +137,7 @@ def _as_package(locked: LockedPackage) -> Package:
 
 
 def _metapackage(kernel: str) -> str:
-    """What leads to the kernel's package; itself it is in no image, and in no lock."""
+    """Return the metapackage of the kernel; it is in no image, and in no lock."""
     return (
         f"Package: {KERNEL_METAPACKAGE}\nVersion: 0\nArchitecture: amd64\nDepends: {kernel}\n"
         f"Filename: -\nSize: 0\nSHA256: -\n"

@@ -77,7 +77,7 @@ class LockedQemu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What runs are to be made with."""
+    """Locked packages of a guest and its QEMU."""
 
     format: int = msgspec.field(default_factory=lambda: FORMAT)
     freezingtime: str
@@ -97,7 +97,7 @@ class Lock(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class _LockEnvelope(msgspec.Struct):
-    """What every version's lock has."""
+    """Fields common to every version's lock."""
 
     format: int
     freezingtime: str
@@ -170,7 +170,7 @@ def _require_packages(room: str, packages: tuple[LockedPackage, ...]) -> None:
 
 
 def _with_number(said: str, document: Any) -> str:
-    """What is wrong, with the package's number where msgspec only says that it is one of them."""
+    """Add the package's number to an error in which msgspec only says that it is one of them."""
     for room in ("guest", "qemu"):
         if f"`$.{room}.packages[...]" not in said:
             continue

@@ -21,7 +21,7 @@ from freezingtime.images.locked.lock_file import (
 
 
 def lock_guest(image: GuestImage) -> LockedGuest:
-    """What an image is made of.
+    """Return the locked packages of an image.
 
     Raises:
         InputError: it is not made of packages alone.

@@ -27,7 +27,7 @@ _ID_DIGITS = 12
 
 
 def lock_qemu(name: str | None, progress: Progress) -> LockedQemu | None:
-    """What the QEMU of this name is made of, which is fetched if need be; None: it is no such.
+    """Return the locked packages of this QEMU, fetching it if need be; None: not a suite's.
 
     Raises:
         InputError: there is no such suite, or runs here have another.
@@ -88,7 +88,7 @@ def _find(locked: LockedQemu) -> Path | None:
 
 
 def _places(locked: LockedQemu) -> tuple[Path, Path]:
-    """Where it may be: that of its suite, or one of its own."""
+    """Return its possible directories: that of its suite, or one of its own."""
     digests = sorted(package.sha256 for package in locked.packages)
     own = hashlib.sha256("".join(digests).encode()).hexdigest()[:_ID_DIGITS]
     return debian_directory(locked.suite), debian_directory(f"{locked.suite}-{own}")

@@ -112,7 +112,7 @@ def _complete_libraries(packages: UnpackedPackages) -> LibraryClosure:
 
 
 def _providers(sonames: Iterable[str], packages: list[Package]) -> list[Package]:
-    """Those of ``packages`` that should have one of ``sonames``; if none, all libraries."""
+    """Return the ``packages`` that should have one of ``sonames``; if none, all libraries."""
     prefixes = {prefix for soname in sonames for prefix in _package_names(soname)}
     matching = [
         package
@@ -123,7 +123,7 @@ def _providers(sonames: Iterable[str], packages: list[Package]) -> list[Package]
 
 
 def _package_names(soname: str) -> Iterator[str]:
-    """What Debian's policy (8.1) calls the package of ``libfoo.so.1``: libfoo1 or libfoo-1.
+    """Return the package names of ``libfoo.so.1`` by Debian policy 8.1: libfoo1 or libfoo-1.
 
     A transition may have added a suffix, as in libaio1t64.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the mini images are called: one for each suite of Debian's."""
+"""Names of the mini images: one for each Debian suite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from freezingtime.images.guest_image import MINI
 
 
 def mini_name(suite: Suite) -> str:
-    """What the mini image of a suite is called: mini, or such as mini-trixie."""
+    """Return the name of a suite's mini image: mini, or such as mini-trixie."""
     return MINI if suite.is_default else f"{MINI}-{suite.name}"
 
 

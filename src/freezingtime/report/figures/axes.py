@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Axes of times and of shares, and legends that say what lines of a kind mean."""
+"""Axes of times and of shares, and legends of line styles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-#: Of what is the same for all series.
+#: Colour of elements common to all series.
 NEUTRAL = "#404040"
 
 _SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
@@ -66,17 +66,17 @@ def time_unit(duration_ns: int) -> tuple[int, str]:
     return next((unit for unit in _TIME_UNITS_NS if duration_ns >= unit[0]), _TIME_UNITS_NS[-1])
 
 
-def legend_of_lines(axes: Axes, looks: Mapping[str, Mapping[str, Any]]) -> None:
+def line_legend(axes: Axes, styles: Mapping[str, Mapping[str, Any]]) -> None:
     """Add a legend of the line styles, whatever their colour."""
     axes.legend(
-        handles=line_handles(looks), loc="best", frameon=True, framealpha=0.85, edgecolor="none"
+        handles=line_handles(styles), loc="best", frameon=True, framealpha=0.85, edgecolor="none"
     )
 
 
-def line_handles(looks: Mapping[str, Mapping[str, Any]]) -> list[Line2D]:
+def line_handles(styles: Mapping[str, Mapping[str, Any]]) -> list[Line2D]:
     """For a legend: a line for each look, in no series' colour unless it has one."""
     from matplotlib.lines import Line2D
 
     return [
-        Line2D([], [], **{"color": NEUTRAL, "label": name, **look}) for name, look in looks.items()
+        Line2D([], [], **{"color": NEUTRAL, "label": name, **look}) for name, look in styles.items()
     ]

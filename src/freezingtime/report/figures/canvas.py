@@ -16,7 +16,7 @@ from freezingtime.report.figures.style import STYLE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A file that says when it was made would differ each time.
+# A creation date would make each file differ.
 _METADATA: dict[str, dict[str, None]] = {
     ".svg": {"Date": None},
     ".png": {},
@@ -37,7 +37,7 @@ def new_figure(width_in: float, height_in: float, **settings: Any) -> Iterator[F
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # Whatever the user's own settings are.
+    # Independent of the user's settings.
     complete: Any = {**matplotlib.rcParamsDefault, **STYLE, **settings}
     with matplotlib.rc_context(complete), warnings.catch_warnings():
         # A letter in a user's name that the font lacks is no news.
@@ -63,6 +63,4 @@ def write_file(path: Path, content: bytes, option: str) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise InputError(
-            f"{option} {path}: {error.strerror}; name a file that can be written"
-        ) from error
+        raise InputError(f"{option} {path}: {error.strerror}; name a writable file") from error

@@ -16,7 +16,7 @@ from freezingtime.report.figures.axes import (
     NEUTRAL,
     cdf_of,
     label_times,
-    legend_of_lines,
+    line_legend,
     share_axis,
     visible,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: More devices than that in one figure cannot be told apart.
+#: More devices than that in one figure are indistinguishable.
 DEVICES_MAX = len(COLORS)
 
 _STATISTICS: dict[str, Any] = {"mean": "-", "p50": "--", "p99": "-.", "p99.9": ":"}
@@ -84,7 +84,7 @@ def check_figure_path(path: Path, option: str) -> None:
     if path.is_dir():
         raise InputError(f"{option} {path}: is a directory; name a file in it")
     if not path.parent.is_dir():
-        raise InputError(f"{option} {path}: there is no directory {path.parent}; make it first")
+        raise InputError(f"{option} {path}: no directory {path.parent}; create it first")
 
 
 def draw_latency(rows: Sequence[LatencyRow], path: Path, option: str) -> None:
@@ -100,7 +100,7 @@ def draw_latency(rows: Sequence[LatencyRow], path: Path, option: str) -> None:
         for row, (over_depth, distribution) in zip(rows, panels, strict=True):
             _draw_over_depth(over_depth, row)
             _draw_distribution(distribution, row)
-        _legend_of_devices(figure, rows)
+        _device_legend(figure, rows)
         write_file(path, figure_bytes(figure, path.suffix), option)
 
 
@@ -126,7 +126,7 @@ def _draw_over_depth(axes: Axes, row: LatencyRow) -> None:
     label_times(axes.yaxis)
     axes.set_title(f"{row.title}: latency")
     axes.set_xlabel("queue depth")
-    legend_of_lines(axes, {name: {"linestyle": line} for name, line in _STATISTICS.items()})
+    line_legend(axes, {name: {"linestyle": line} for name, line in _STATISTICS.items()})
 
 
 def _draw_distribution(axes: Axes, row: LatencyRow) -> None:
@@ -141,10 +141,10 @@ def _draw_distribution(axes: Axes, row: LatencyRow) -> None:
     label_times(axes.xaxis)
     axes.set_title(f"{row.title}: distribution")
     axes.set_xlabel("latency")
-    legend_of_lines(axes, {f"depth {depth}": {"linestyle": line} for depth, line in lines.items()})
+    line_legend(axes, {f"depth {depth}": {"linestyle": line} for depth, line in lines.items()})
 
 
-def _legend_of_devices(figure: Figure, rows: Sequence[LatencyRow]) -> None:
+def _device_legend(figure: Figure, rows: Sequence[LatencyRow]) -> None:
     """Above the panels: which colour is which device, and what the marks are."""
     from matplotlib.lines import Line2D
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A figure's SVG made fit to stand in a page: its colours are the page's, its text is text."""
+"""Adapting a figure's SVG to a page: the page's colours, text as text."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def inline_svg(svg: bytes, name: str, title: str, description: str) -> str:
 
 
 def _remove_page_wide(root: ElementTree.Element) -> None:
-    """A style that would hold for the whole page, and what says which program has drawn this."""
+    """Remove styles that would apply to the whole page, and the drawing program's name."""
     for child in root.findall(f"{{{_SVG}}}metadata"):
         root.remove(child)
     for definitions in root.findall(f"{{{_SVG}}}defs"):

@@ -60,7 +60,7 @@ def _rate(counter: Floats, times_ns: Floats) -> Floats:
 
 
 def _utilisation(shares: Floats, times_ns: Floats) -> Floats:
-    """Of shares of all the time so far, those of the time since the sample before."""
+    """Convert fractions of all time so far to those since the previous sample."""
     return np.clip(_difference_ratio(shares * times_ns, times_ns), 0, 1)
 
 

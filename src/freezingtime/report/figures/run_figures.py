@@ -20,7 +20,7 @@ from freezingtime.report.run_data import RunData
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: More runs than that in one figure cannot be told apart.
+#: More runs than that in one figure are indistinguishable.
 RUNS_MAX = len(COLORS)
 
 _WIDTH_IN = 9.0
@@ -39,15 +39,14 @@ class RunFigure:
     description: str
     """What it shows, in sentences: its caption."""
     panels: Callable[[Sequence[RunData]], Iterable[Panel]]
-    looks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What its kinds of line mean, whatever their colour."""
+    styles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Meaning of its line styles, whatever their colour."""
 
 
 LATENCY_DISTRIBUTION = RunFigure(
     "latency-distribution",
     "Latency distribution",
-    "The share of requests that took so long or less, from exact quantiles, on a scale that "
-    "shows the tails.",
+    "Share of requests within each latency, from exact quantiles, on a scale that shows the tails.",
     run_panels.latency_distribution,
 )
 LATENCY_OVER_TIME = RunFigure(
@@ -138,7 +137,7 @@ def draw_run_figure(
         for axes, panel in zip(grid.flat, panels, strict=False):
             panel.draw(axes)
             axes.set_title(run_panels.panel_title(panel.title), parse_math=False)
-        _legend(figure, runs, kind.looks)
+        _legend(figure, runs, kind.styles)
         return [figure_bytes(figure, extension) for extension in extensions]
 
 
@@ -152,7 +151,7 @@ def write_run_figures(runs: Sequence[RunData], directory: Path, option: str) -> 
         directory.mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"{option} {directory}: {error.strerror}; name a directory that can be made"
+            f"{option} {directory}: {error.strerror}; name a directory that can be created"
         ) from error
     paths = []
     for kind in RUN_FIGURES:
@@ -164,10 +163,10 @@ def write_run_figures(runs: Sequence[RunData], directory: Path, option: str) -> 
 
 
 def _legend(
-    figure: Figure, runs: Sequence[RunData], looks: Mapping[str, Mapping[str, Any]]
+    figure: Figure, runs: Sequence[RunData], styles: Mapping[str, Mapping[str, Any]]
 ) -> None:
     """Above the panels: which colour is which run, if there are several, and what lines mean."""
-    handles = line_handles(looks)
+    handles = line_handles(styles)
     if len(runs) > 1:
         handles += line_handles(
             {

@@ -178,7 +178,7 @@ def subjects_max(runs: Runs) -> int:
 
 
 def operations_shown(runs: Runs) -> list[tuple[str, str]]:
-    """Disks and operations in the record's order, those with the most requests."""
+    """Return the disks and operations with the most requests, in the record's order."""
     counts: dict[tuple[str, str], int] = {}
     for run in runs:
         for disk, data in run.disks.items():
@@ -189,7 +189,7 @@ def operations_shown(runs: Runs) -> list[tuple[str, str]]:
 
 
 def disks_shown(runs: Runs) -> list[str]:
-    """Disks in the record's order, those with the most requests."""
+    """Return the disks with the most requests, in the record's order."""
     counts: dict[str, int] = {}
     for run in runs:
         for disk, data in run.disks.items():
@@ -218,7 +218,7 @@ class TimeAxis:
         self._axes.stairs(values, edges, baseline=None, **look)
 
     def between(self, run: RunData, times_ns: Integers, values: Floats, **look: Any) -> None:
-        """A value between each two of some guest times, one less than those."""
+        """Draw a value between each two guest times, one fewer than the times."""
         edges = (times_ns - run.span.start_ns) / self._unit_ns
         self._axes.stairs(values, edges, baseline=None, **look)
 
@@ -278,7 +278,7 @@ def linear_times(axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter
 
     top_ns = max(_SCALE_MIN_NS, axes.get_ylim()[1])
-    axes.set_ylim(-0.03 * top_ns, top_ns)  # a line at 0 is to be seen
+    axes.set_ylim(-0.03 * top_ns, top_ns)  # a line at 0 must be visible
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value_ns, _position: time_text(value_ns)))
 
 

@@ -53,7 +53,7 @@ def make_directory(directory: Path, option: str) -> None:
 
 
 def draw_quantiles(panels: Sequence[SamplePanel], path: Path, option: str) -> None:
-    """Quantile against quantile: on the diagonal, both say the same."""
+    """Draw a Q-Q plot: on the diagonal, both agree."""
 
     def draw(axes: Axes, panel: SamplePanel) -> None:
         for number, (name, other_ns) in enumerate(panel.others_ns.items(), start=1):

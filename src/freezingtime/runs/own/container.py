@@ -2,7 +2,7 @@
 """A container's image as a guest: its files on a root disk, the mini guest beside it.
 
 The root disk is made in the mini guest, where files can be given to whomever they belong to, of one
-archive with nothing in it but what was checked. So this takes no root, no mount, no tools.
+archive with only checked content. So this takes no root, no mount, no tools.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from freezingtime.vm.job import Job
 
 _FILE_SYSTEM = "ext4"
 _FILE_SYSTEM_ID = "4ee5e1a6-7d0c-4b5e-8f0a-66726f7a656e"
-#: Room for what jobs write there: twice what is in it, and as much as a small volume.
+#: Space for jobs to write: twice the content, and at least a small volume.
 _FREE_BYTES = 4 << 30
 _SIZE_UNIT_BYTES = 1 << 30
 _FILE_OVERHEAD_BYTES = 4096
@@ -44,7 +44,7 @@ def import_container(
         InputError: the container's image is damaged, or is none that a guest can have.
         RunError: the cache takes no more.
     """
-    # Here, as it takes libraries that a run of an image that is there need not wait for.
+    # Imported here: a run of an existing image need not wait for its libraries.
     from freezingtime.images.build import publish_image
 
     plan.check()
@@ -58,7 +58,7 @@ def import_container(
     except OSError as error:
         raise RunError(
             f"cannot store the guest image in {images_directory()} ({error}): "
-            "free some space, or set XDG_CACHE_HOME to another directory"
+            "free space, or set XDG_CACHE_HOME to another directory"
         ) from error
 
 
@@ -72,14 +72,14 @@ def _content(
         prepare_root(tree, settings)
         additions = guest_files(tree, settings)
         size_bytes = _root_size_bytes(tree)
-        progress("put the files together", 0, 1)
+        progress("pack the files", 0, 1)
         with archive.open("wb") as file:
             write_root_tar(tree, file)
         if plan.source() != source:
-            raise InputError("has changed while it was read; stop what writes there")
+            raise InputError("changed while it was read; stop what writes to it")
     with root_file.open("wb") as file:
         file.truncate(size_bytes)
-    progress("make the file system, in the guest", 0, 1)
+    progress("make the file system in the guest", 0, 1)
     job = Job(guest_script("make-container-root"), {"FILE_SYSTEM_ID": _FILE_SYSTEM_ID}, sync=True)
     disks = [DiskFile("source", archive), DiskFile("target", root_file, writable=True)]
     with plan.told(), mini_job(job, disks, _MAKE_DEADLINE_S, progress, qemu) as (mini, _):

@@ -33,7 +33,7 @@ class DiskFile(NamedTuple):
     name: str
     path: Path
     writable: bool = False
-    """Else what is written to it is forgotten."""
+    """Else writes to it are discarded."""
 
 
 def guest_script(name: str) -> bytes:
@@ -75,7 +75,7 @@ def mini_job(
     progress: Progress,
     qemu: str | None,
 ) -> Iterator[tuple[GuestImage, Machine]]:
-    """Run a job in the mini guest with these disks; the machine stands until the block is left.
+    """Run a job in the mini guest with these disks; the machine stays until the block ends.
 
     ``qemu`` is the one of the run that it is done for; None: the one that is found without a name.
     All that it takes is there if :func:`ready_mini_guest` was called before the images were locked.
@@ -92,7 +92,7 @@ def mini_job(
         ended = machine.run_job(job, host_limit_s=deadline_s)
         words = machine.stderr.read_all().decode(errors="replace").strip()
         if ended.exit_status:
-            raise InputError(words.splitlines()[-1] if words else "it cannot be looked into")
+            raise InputError(words.splitlines()[-1] if words else "it cannot be inspected")
         yield mini, machine
 
 

@@ -107,4 +107,4 @@ def _find_boot_files(disk: Path, progress: Progress, qemu: str | None) -> BootFi
                 (found / "vmlinuz").read_bytes(), (found / "initrd").read_bytes(), values["append"]
             )
         except (OSError, KeyError) as error:
-            raise RunError(f"the mini guest has not handed over a kernel: {error}") from error
+            raise RunError(f"the mini guest handed over no kernel: {error}") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Signs of life: what is shown of a step is shown again while nothing else is."""
+"""Signs of life: a step's line is repeated while nothing else is shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Heartbeat:
     def __init__(self, beat: Callable[[], None], period_s: float) -> None:
         self._beat = beat
         self._period_s = period_s
-        self._shown_s = 0.0
+        self._printed_s = 0.0
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -31,14 +31,14 @@ class Heartbeat:
         self.rest()
 
     def shown(self) -> None:
-        """Something has just been shown of a step that goes on."""
-        self._shown_s = time.monotonic()
+        """Note that the current step's line was just shown."""
+        self._printed_s = time.monotonic()
         self.start()
 
     def start(self) -> None:
         """Beat from now on; does nothing the second time."""
         if self._thread is None:
-            self._shown_s = time.monotonic()
+            self._printed_s = time.monotonic()
             self._end.clear()
             self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
             self._thread.start()
@@ -51,7 +51,7 @@ class Heartbeat:
             self._thread = None
 
     def _run(self) -> None:
-        while not self._end.wait(max(0.0, self._shown_s + self._period_s - time.monotonic())):
-            if time.monotonic() >= self._shown_s + self._period_s:
-                self._shown_s = time.monotonic()
+        while not self._end.wait(max(0.0, self._printed_s + self._period_s - time.monotonic())):
+            if time.monotonic() >= self._printed_s + self._period_s:
+                self._printed_s = time.monotonic()
                 self._beat()

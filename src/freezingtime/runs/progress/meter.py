@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Figures of a run's disks while it goes on, for whoever shows them."""
+"""Live counters of a run's disks, for any display."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NS_PER_S = 10**9
 class DiskMeter:
     """Counters of one disk. Written by the emulator's thread, read by any.
 
-    Whoever reads may see a count that is one request behind its sum, or the other way.
+    A reader may see a count that is one request behind its sum, or vice versa.
     """
 
     name: str

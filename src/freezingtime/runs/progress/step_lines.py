@@ -11,12 +11,12 @@ from freezingtime.host.foreign_text import say
 from freezingtime.runs.progress.heartbeat import Heartbeat
 from freezingtime.runs.progress.text import step_line
 
-#: Nobody is to wait for 5 s without a sign of life.
+#: Never leave the user for 5 s without a sign of life.
 SILENCE_S = 4.0
 
 
 class StepLines:
-    """Prints each step once, and that it goes on if it does for long. A context manager."""
+    """Print each step once, and again if it takes long. A context manager."""
 
     def __init__(self) -> None:
         self._start_s = time.monotonic()

@@ -15,7 +15,7 @@ _TIME_UNITS_NS = ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
 
 
 def step_line(step: str, done: int, total: int, host_s: float) -> str:
-    """A step of the preparation, after so many seconds of host time."""
+    """Format a step of the preparation with its host time."""
     amount = f" {done}/{total}" if total > 1 else ""
     return f"{step}{amount} ({host_s:.0f} s)"
 
@@ -34,7 +34,7 @@ class JobTimes:
 
 
 def running_line(totals: Totals, guest_ns: int, host_s: float) -> str:
-    """A job that has run for so long, and how much faster guest time goes than real time."""
+    """Format a job's times, and the ratio of guest time to real time."""
     speed = f" ({guest_ns / 1e9 / host_s:.3g}x)" if host_s > 0 else ""
     line = (
         f"guest {guest_ns / 1e9:.3f} s, real {host_s:.1f} s{speed}, "

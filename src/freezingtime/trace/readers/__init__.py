@@ -11,15 +11,15 @@ from freezingtime.trace.readers.columns import Trace
 from freezingtime.trace.readers.formats import FORMAT_NAMES
 from freezingtime.trace.readers.hints import NO_HINTS, HintOptions, Hints, parse_hints
 from freezingtime.trace.readers.read import read_trace
-from freezingtime.trace.readers.reading import Reading, Tell
+from freezingtime.trace.readers.reading import OnReading, Reading
 
 __all__ = [
     "FORMAT_NAMES",
     "NO_HINTS",
     "HintOptions",
     "Hints",
+    "OnReading",
     "Reading",
-    "Tell",
     "Trace",
     "parse_hints",
     "read_trace",

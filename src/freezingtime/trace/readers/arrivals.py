@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Times of arrival that go back: a clock that wraps, traces one after another, or mere disorder.
 
-What a jump backwards means is told by where it leads:
+The target of a jump backwards shows its meaning:
 
-- by about 2**32 ns, us or ms: a clock of 32 bits has wrapped, and time goes on;
+- by about 2**32 ns, us or ms: a 32-bit clock has wrapped, and time continues;
 - to where the trace began, time after time, with all in order between: traces are appended, each
   with a clock of its own. Each begins one mean gap after the one before has ended;
 - anywhere else: requests are out of order, as several CPUs write them, and are sorted.
@@ -37,7 +37,7 @@ class Ordered(NamedTuple):
     """Times as they are meant, and how to put them into order."""
 
     arrival_ns: IntColumn
-    """Of each request as it stands in the file, from the first arrival on."""
+    """Of each request in file order, from the first arrival on."""
     order: IntColumn | None
     """None: they are in order."""
     facts: tuple[str, ...]
@@ -47,7 +47,7 @@ class Ordered(NamedTuple):
 def put_in_order(
     file: str, start_ns: int, arrival_ns: IntColumn, *, is_one_clock: bool = False
 ) -> Ordered:
-    """Say what times that go back mean; ``arrival_ns`` counts from ``start_ns``.
+    """Interpret times that go back; ``arrival_ns`` counts from ``start_ns``.
 
     ``is_one_clock``: they can be nothing but out of order.
 
@@ -64,7 +64,7 @@ def put_in_order(
     if late_ns.any():
         order = np.argsort(arrival_ns, kind="stable")
         notes.append(
-            f"sorted by time: {np.count_nonzero(late_ns)} requests stood behind later ones, by up "
+            f"sorted by time: {np.count_nonzero(late_ns)} requests came after later ones, by up "
             f"to {span_text(int(late_ns.max()))}"
         )
     facts = () if notes else ("in order of arrival",)
@@ -72,7 +72,7 @@ def put_in_order(
 
 
 def _unwrapped(start_ns: int, arrival_ns: IntColumn) -> tuple[IntColumn, str]:
-    """Times of a clock of 32 bits go on where it wraps; and what is said of that."""
+    """Continue a 32-bit clock's times where it wraps; describe that."""
     backward_ns = -np.diff(arrival_ns)
     for unit in _CLOCK_UNITS:
         range_ns = 2**32 * 10 ** TIME_UNITS[unit]
@@ -87,15 +87,15 @@ def _unwrapped(start_ns: int, arrival_ns: IntColumn) -> tuple[IntColumn, str]:
             back = -backward_ns >= range_ns * (1 - _WRAP_GAP_SHARE)
             turns = np.concatenate([[0], np.cumsum(wraps.astype(np.int64) - back)])
             return arrival_ns + turns * range_ns, (
-                f"a clock of 32 bits of {unit} wraps {count} times: time goes on there"
+                f"a clock of 32 bits of {unit} wraps {count} times: time continues there"
                 if count > 1
-                else f"a clock of 32 bits of {unit} wraps once: time goes on there"
+                else f"a clock of 32 bits of {unit} wraps once: time continues there"
             )
     return arrival_ns, ""
 
 
 def _one_after_another(file: str, arrival_ns: IntColumn) -> tuple[IntColumn, str]:
-    """Appended traces follow one another; and what is said of that."""
+    """Put concatenated traces one after another; describe that."""
     starts = np.concatenate([[0], np.flatnonzero(np.diff(arrival_ns) < 0) + 1, [len(arrival_ns)]])
     counts, firsts_ns = np.diff(starts), arrival_ns[starts[:-1]]
     lasts_ns = arrival_ns[starts[1:] - 1]
@@ -116,11 +116,13 @@ def _one_after_another(file: str, arrival_ns: IntColumn) -> tuple[IntColumn, str
         return arrival_ns, ""
     gaps_ns = spans_ns // (counts - 1)
     if sum(spans_ns.tolist()) + sum(gaps_ns.tolist()) > MAX_VALUE // 2:
-        raise InputError(f"{file}: appended traces are together too long; read them one by one")
+        raise InputError(
+            f"{file}: the concatenated traces are too long together; read them one by one"
+        )
     begins_ns = np.concatenate([[0], np.cumsum(spans_ns + gaps_ns)[:-1]])
     return arrival_ns + np.repeat(begins_ns - firsts_ns, counts), (
-        f"time goes back to the start at {len(counts) - 1} places: taken for {len(counts)} traces "
-        "appended, one after the other (if it is one, sort the file by time)"
+        f"time goes back to the start at {len(counts) - 1} places: read as {len(counts)} traces "
+        "in succession (if it is one trace, sort the file by time)"
     )
 
 

@@ -24,7 +24,7 @@ class Format:
 
 
 def _begins(recognizes: Callable[[str], bool]) -> Callable[[Sequence[str]], bool]:
-    """For formats that the first line tells."""
+    """Recognise a format by its first line."""
     return lambda lines: bool(lines) and recognizes(lines[0])
 
 
@@ -58,7 +58,7 @@ FORMAT_NAMES = (RECORD_FORMAT, *_FORMATS)
 _CSV_PREFIX = "csv:"
 
 
-def format_named(name: str) -> Format:
+def format_by_name(name: str) -> Format:
     """The format of text that the user asked for; ``csv:HEADER`` is CSV without a header line.
 
     Raises:
@@ -85,6 +85,6 @@ def format_of(file: str, lines: Sequence[str]) -> Format:
     known = ", ".join(FORMAT_NAMES)
     first_line = lines[0] if lines else ""
     raise InputError(
-        f"{file}: no format begins with {first_line[:60]!r}; name one with --format: "
+        f"{file}: unknown format, begins with {first_line[:60]!r}; name one with --format: "
         f"{known}, or csv:HEADER with the columns' names"
     )

@@ -39,7 +39,7 @@ class Hints:
     """Values that are given and not guessed. Made by :func:`parse_hints`."""
 
     time_digits: int | None = None
-    """The unit of times and latencies is 10**digits ns; None: as the file says."""
+    """The unit of times and latencies is 10**digits ns; None: as in the file."""
     read_code: str | None = None
     """Of two codes for operations, the one that reads."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Captures that stand one after another in a file, each with a clock of its own, as one time."""
+"""Joining consecutive captures in a file, each with its own clock, into one time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 class JoinedTimes:
     """Each capture begins one mean gap between events after the one before has ended.
 
-    How long it really was from one to the next, no such file says.
+    The file does not contain the real time between two captures.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Parts that all text formats share: numbered lines, fields, errors that say where."""
+"""Parts that all text formats share: numbered lines, fields, errors with their place."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TraceRequest(NamedTuple):
 class Lines:
     """The lines of a trace, without their ends; blank ones and comments are left out, but counted.
 
-    Readers leave here what a user is told of how they read: facts, such as a unit, and notes,
+    Readers report here how they read: facts, such as a unit, and notes,
     such as what was left out.
     """
 
@@ -87,22 +87,22 @@ class Lines:
         return [stripped for line in self._ahead if (stripped := _content(line))]
 
     def leave_out(self, what: str, count: int = 1) -> None:
-        """Count what is not read, named in the plural, such as "lines without a latency"."""
+        """Count skipped items, named in the plural, such as "lines without a latency"."""
         self._left_out[what] += count
 
     def note(self, text: str) -> None:
-        """Say what is not as a user may expect; the same thing is said once."""
+        """Note a surprise for the user; each only once."""
         self._told[text] = None
 
     def refuse_unless_cut(self, error: InputError) -> None:
-        """Raise what is wrong with the present line, unless it is the rest of one: then say so."""
+        """Raise the error of the present line, unless the line is truncated: then note it."""
         if not self.is_cut or self.number == 1:
             raise error
-        self.note("its last line is cut off, and is left out")
+        self.note("its last line is truncated, and skipped")
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what was left out, with counts, and what was noted."""
+        """Return the skipped items, with counts, and the notes."""
         counted = (f"left out {count} {what}" for what, count in self._left_out.items() if count)
         return (*counted, *self._told)
 
@@ -168,7 +168,7 @@ class Lines:
         return offset_bytes, length_bytes
 
 
-def until_cut(lines: Lines, items: Iterator[Item]) -> Iterator[Item]:
+def until_truncated(lines: Lines, items: Iterator[Item]) -> Iterator[Item]:
     """Yield the items of lines, but for a last line that is cut off and wrong."""
     while True:
         try:

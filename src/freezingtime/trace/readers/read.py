@@ -15,10 +15,10 @@ import numpy as np
 from freezingtime.errors import InputError
 from freezingtime.trace.readers.arrivals import Ordered, put_in_order
 from freezingtime.trace.readers.columns import Trace
-from freezingtime.trace.readers.formats import RECORD_FORMAT, format_named, format_of
+from freezingtime.trace.readers.formats import RECORD_FORMAT, format_by_name, format_of
 from freezingtime.trace.readers.hints import NO_HINTS, TIME_UNITS, Hints
-from freezingtime.trace.readers.lines import Lines, TraceRequest, until_cut
-from freezingtime.trace.readers.reading import Reading, Tell, span_text, tell_nobody
+from freezingtime.trace.readers.lines import Lines, TraceRequest, until_truncated
+from freezingtime.trace.readers.reading import OnReading, Reading, ignore_reading, span_text
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
 from freezingtime.units import MAX_VALUE
@@ -42,15 +42,15 @@ def read_trace(
     hints: Hints = NO_HINTS,
     progress: Progress = lambda done, total: None,
     notify: Callable[[str], None] = lambda notice: None,
-    tell: Tell = tell_nobody,
+    on_reading: OnReading = ignore_reading,
 ) -> Trace:
     """Read a trace of a format that is named or found by its content; text may be gzipped.
 
     ``disk`` picks the requests of one disk, by the trace's own name for it; it may be left
     out where there is one only. Times start at the first arrival, except those of a run's
-    record. ``hints`` say what the file does not. ``progress`` is told bytes of the file read and
-    in all. ``notify`` is told, in one line, if a record is one that a killed run has left;
-    ``tell``, what was read and how.
+    record. ``hints`` add what the file lacks. ``progress`` gets the bytes of the file read and
+    in total. ``notify`` is called with one line if a killed run left the record;
+    ``on_reading``, what was read and how.
 
     Raises:
         InputError: the file cannot be read, a line is wrong, there are several disks to
@@ -61,10 +61,10 @@ def read_trace(
         from freezingtime.trace.readers.record import read_record
 
         trace, name = read_record(path, disk, notify, progress)
-        tell(Reading(path, RECORD_FORMAT, len(trace), trace.span_ns, name))
+        on_reading(Reading(path, RECORD_FORMAT, len(trace), trace.span_ns, name))
         return trace
     trace, reading = _read_text(path, format_name, disk, hints, progress)
-    tell(reading)
+    on_reading(reading)
     return trace
 
 
@@ -79,9 +79,9 @@ def _read_text(
         sample = lines.peek()
         if not sample:
             raise InputError(f"{file}: is empty; name another trace")
-        chosen = format_of(file, sample) if format_name is None else format_named(format_name)
+        chosen = format_of(file, sample) if format_name is None else format_by_name(format_name)
         columns = _ColumnBuilder(file, disk)
-        for number, record in enumerate(until_cut(lines, chosen.parse(lines))):
+        for number, record in enumerate(until_truncated(lines, chosen.parse(lines))):
             columns.append(record, lines)
             if number % _PROGRESS_PERIOD == 0 and total_bytes:
                 progress(binary.tell(), total_bytes)
@@ -137,7 +137,7 @@ class _ColumnBuilder:
         return ", ".join([*named, f"and {rest} more"] if rest else named)
 
     def trace(self, *, is_one_clock: bool) -> tuple[Trace, Ordered]:
-        """The requests in order, and what was made of their times."""
+        """Return the requests in order, and how their times were interpreted."""
         if self._wanted is None and len(self._counts) > 1:
             raise InputError(
                 f"{self._file}: has {len(self._counts)} disks; "
@@ -149,7 +149,7 @@ class _ColumnBuilder:
                     f"--trace-disk {self._wanted}: no such disk in {self._file}; "
                     f"available: {self._names()}"
                 )
-            raise InputError(f"{self._file}: no request in it; name another trace or --format")
+            raise InputError(f"{self._file}: contains no requests; name another trace or --format")
         arrival_ns = np.frombuffer(self._arrival_ns, dtype=np.int64)
         ordered = put_in_order(
             self._file, self._start_ns or 0, arrival_ns, is_one_clock=is_one_clock
@@ -168,15 +168,15 @@ def _check_pace(lines: Lines, trace: Trace) -> None:
     """Refuse a pace that no disk's load has, and that another unit of time would explain.
 
     Raises:
-        InputError: requests are too far apart, and nobody has said the unit.
+        InputError: requests are too far apart, and no unit was given.
     """
     if trace.span_ns is None or lines.hints.time_digits is not None:
         return
     assumed = lines.assumed_unit
     gap_ns = trace.span_ns / (len(trace) - 1)
     if gap_ns > (_GAP_MAX_NS if assumed is None else _GAP_ASSUMED_MAX_NS):
-        why = "going by its units" if assumed is None else f"if its times are in {assumed}"
+        why = "by its units" if assumed is None else f"if its times are in {assumed}"
         raise InputError(
             f"{lines.file}: has a request every {span_text(gap_ns)}, {why}; "
-            f"say with --time-unit which unit they are in: {', '.join(TIME_UNITS)}"
+            f"give their unit with --time-unit: {', '.join(TIME_UNITS)}"
         )

@@ -71,7 +71,7 @@ def read_latencies(
         else _read_text(path, disk, depth, hints)
     )
     if not len(latencies):
-        raise InputError(f"{path}: no request with a latency in it; name another log")
+        raise InputError(f"{path}: contains no request with a latency; name another log")
     if depth is None:
         return latencies
     return replace(latencies, depth=np.full(len(latencies), depth, np.int64))

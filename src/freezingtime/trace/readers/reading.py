@@ -30,7 +30,7 @@ class Reading:
     facts: tuple[str, ...] = ()
     """How it was read: units, order, what was assumed."""
     notes: tuple[str, ...] = ()
-    """What is not as a user may expect: left out, sorted, joined."""
+    """Surprises for the user: items skipped, sorted, joined."""
 
     @property
     def summary(self) -> str:
@@ -56,12 +56,12 @@ class Reading:
         return (self.summary, *self.note_lines)
 
 
-#: Told of each file that was read.
-Tell: TypeAlias = Callable[[Reading], None]
+#: Called for each file that was read.
+OnReading: TypeAlias = Callable[[Reading], None]
 
 
-def tell_nobody(_reading: Reading) -> None:
-    """For those that have no one to tell."""
+def ignore_reading(_reading: Reading) -> None:
+    """Ignore the reading."""
 
 
 def span_text(span_ns: float) -> str:

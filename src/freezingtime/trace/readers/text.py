@@ -24,7 +24,7 @@ from freezingtime.host.file_formats import FileFormat, recognize
 
 #: No line is longer, in characters.
 LINE_MAX = 1 << 16
-# What is peeked at; the smallest of all buffers is larger.
+# Bytes peeked at; every buffer is larger.
 _BUFFER_BYTES = 1 << 16
 _BYTE_ORDER_MARKS = {
     b"\xff\xfe\0\0": "utf-32",
@@ -58,8 +58,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, TextIO]]:
                 return
             if known is not None:
                 raise InputError(
-                    f"{path}: is {known.name}, and no text; "
-                    f"make a text of it with '{known.command(path)}'"
+                    f"{path}: is {known.name}, not text; convert it with '{known.command(path)}'"
                 )
             with io.TextIOWrapper(content, encoding=_encoding(head), errors="replace") as text:
                 yield binary, text
@@ -75,7 +74,7 @@ def bounded_lines(file: str, text: TextIO, begun: Sequence[str] = ()) -> Iterato
     """
     for line in chain(begun, iter(lambda: text.readline(LINE_MAX), "")):
         if len(line) == LINE_MAX and not line.endswith("\n"):
-            raise InputError(f"{file}: a line has more than {LINE_MAX} characters; is it a text?")
+            raise InputError(f"{file}: a line has more than {LINE_MAX} characters; is it text?")
         if line:
             yield line
 
@@ -100,7 +99,7 @@ def _unpack_zstd(binary: BinaryIO) -> IO[bytes]:
 def _unpack_zip(binary: BinaryIO) -> IO[bytes]:
     cure = f"unpack it with '{file_formats.ZIP.command(binary.name)}'"
     if not binary.seekable():
-        raise InputError(f"{binary.name}: is a zip archive in a pipe; unpack it before")
+        raise InputError(f"{binary.name}: is a zip archive in a pipe; unpack it first")
     archive = zipfile.ZipFile(binary)
     members = [member for member in archive.infolist() if not member.is_dir()]
     if len(members) != 1:

@@ -58,8 +58,8 @@ def blktrace_binary(requests: DiskRequests) -> Iterator[bytes]:
     longest_bytes = int(requests.columns["length_bytes"].max())
     if longest_bytes > np.iinfo(np.uint32).max:
         raise InputError(
-            f"{requests.name}: a request has {longest_bytes} bytes, and this format has room "
-            "for less than 4 GiB; export it as blkparse"
+            f"{requests.name}: a request has {longest_bytes} bytes; this format is limited "
+            "to less than 4 GiB; export it as blkparse"
         )
     yield _process_notice(int(requests.columns["arrival_ns"].min()))
     for events in block_events(requests):
@@ -67,7 +67,7 @@ def blktrace_binary(requests: DiskRequests) -> Iterator[bytes]:
 
 
 def _process_notice(time_ns: int) -> bytes:
-    """The name of the process that the events are said to be of."""
+    """Return a notice with the process name of the events."""
     notice = np.zeros(1, layout.EVENT)
     notice["magic"], notice["time"] = layout.MAGIC, time_ns
     notice["action"] = layout.NOTIFY << layout.CATEGORY_SHIFT

@@ -83,6 +83,6 @@ def _check_sectors(requests: DiskRequests) -> None:
     if uneven.any():
         at = int(offsets_bytes[np.argmax(uneven)])
         raise InputError(
-            f"{requests.name}: the request at byte {at} is not made of whole sectors of "
-            f"{SECTOR_BYTES} bytes, and this format counts in sectors; export it as csv"
+            f"{requests.name}: the request at byte {at} is not a multiple of "
+            f"{SECTOR_BYTES} bytes; this format counts in sectors; export it as csv"
         )

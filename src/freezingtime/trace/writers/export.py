@@ -20,7 +20,7 @@ _DISK_OPTION = "--disk"
 _CSV = "csv"
 _BLKTRACE = "blktrace"
 
-# What each needs of the requests of one disk, and what it makes of them.
+# Columns that each format needs, and its writer.
 _WRITERS: dict[str, tuple[Sequence[str], Callable[[DiskRequests], Iterator[bytes]]]] = {
     "fio-lat": (fio.LATENCY_COLUMNS, fio.fio_latency_log),
     "fio-iolog": (fio.IOLOG_COLUMNS, fio.fio_iolog),
@@ -46,7 +46,9 @@ def export(path: Path, format_name: str, out: Path, *, disk: str | None, notify:
         raise InputError(f"--format {format_name}: unknown format; available: {known}")
     target = out.with_name(f"{out.name}{SUFFIX}") if format_name == _BLKTRACE else out
     if target.exists() and (not target.is_file() or target.samefile(find_record(path))):
-        raise InputError(f"--out {target}: is no file, or the record itself; name another one")
+        raise InputError(
+            f"--out {target}: is not a regular file, or is the record itself; name another file"
+        )
     chunks = _chunks(path, format_name, disk, notify)
     try:
         with replaced(target) as file:

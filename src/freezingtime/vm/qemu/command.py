@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's command line, as a pure function of what the machine is to be."""
+"""QEMU's command line, as a pure function of the machine's configuration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KERNEL_ARGUMENTS = (
 # What QEMU itself calls the memory of this machine type, and so snapshots do.
 _MEMORY = "pc.ram"
 
-#: QEMU's round robin could take more; guests of this size are what it is for.
+#: QEMU's round robin could take more, but is meant for guests of this size.
 CPUS_MAX = 16
 
 #: How many disks of the user the machine's PCI bus has slots for.
@@ -60,9 +60,9 @@ class MachineFiles:
     stderr: str
     control: DiskSocket
     terminal_fd: int | None = None
-    """The serial console's other end, where somebody types; what it prints is kept as well."""
+    """The serial console's interactive end; its output is kept as well."""
     append: str = ""
-    """What the kernel is told beside :data:`KERNEL_ARGUMENTS`."""
+    """Kernel arguments beside :data:`KERNEL_ARGUMENTS`."""
     root: DiskSocket | None = None
     """The root disk's, if the guest has one."""
 

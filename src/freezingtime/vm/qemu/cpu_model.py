@@ -59,7 +59,7 @@ def parse_cpu_model(text: str) -> CpuModel:
 
 
 def require_sound_cpu(model: CpuModel, qemu: Path) -> None:
-    """See to it that a QEMU's binary emulates a level without known faults.
+    """Require a QEMU that emulates the level without known faults.
 
     Raises:
         InputError: it does not.

@@ -2,8 +2,8 @@
 """QMP commands that plug a disk into a running QEMU behind each frontend.
 
 Every disk has a controller of its own, plugged in while the machine stands still. Where QEMU
-has no setting for the depth of its queues, or for what the disk is to say of itself, the guest's
-driver is told by the job runner. A disk of which nothing is said has QEMU's defaults.
+has no setting for its queue depth, or for a trait of the disk, the job runner sets the guest's
+driver. A disk without traits has QEMU's defaults.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ATA_SECTOR_BYTES = 512
 #: Room in SCSI's INQUIRY data (SPC-4, 6.6.2).
 _VENDOR_LENGTH, _PRODUCT_LENGTH = 8, 16
 
-#: What a SCSI or ATA disk says that does not turn.
+#: Rotation rate of a SCSI or ATA disk that is not rotational.
 _DOES_NOT_TURN = 1
 
 #: QEMU's own; can_queue of Linux's driver.
@@ -81,7 +81,7 @@ def driver_settings(
 
 
 def require_possible(frontend: Frontend, traits: DiskTraits) -> None:
-    """See to it that the controller can have such a disk.
+    """Require that the controller supports such a disk.
 
     Raises:
         InputError: it cannot.
@@ -95,7 +95,7 @@ def require_possible(frontend: Frontend, traits: DiskTraits) -> None:
 
 
 def ring_query(frontend: Frontend, node: str) -> QmpCommand | None:
-    """The command that says how long a plugged disk's queue is (``vring-num-default``)."""
+    """Return the command that queries a plugged disk's queue length (``vring-num-default``)."""
     if frontend is not Frontend.VIRTIO_BLK:
         return None
     path = f"/machine/peripheral/{_controller(node)}/virtio-backend"
@@ -136,7 +136,7 @@ def plug_commands(
 
 
 def _block_properties(frontend: Frontend, traits: DiskTraits) -> dict[str, object]:
-    """QEMU's properties of a disk that say what differs from its defaults."""
+    """Return the QEMU properties of a disk that differ from the defaults."""
     properties: dict[str, object] = {}
     if traits.logical_block_bytes != NO_TRAITS.logical_block_bytes:
         properties["logical_block_size"] = traits.logical_block_bytes
@@ -149,7 +149,7 @@ def _block_properties(frontend: Frontend, traits: DiskTraits) -> dict[str, objec
             properties["rotation_rate"] = traits.rpm or _DOES_NOT_TURN
         if not traits.discards:
             properties["discard_granularity"] = 0
-    # A disk on SATA discards sectors, whatever it makes of them.
+    # A SATA disk discards sectors, whatever its granularity.
     if traits.discards and traits.discard_granularity_bytes and frontend is not Frontend.SATA:
         properties["discard_granularity"] = traits.discard_granularity_bytes
     return properties

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether a QEMU will do, found out in a fraction of a second: the agent looks for its hooks in it.
+"""Probing a QEMU in a fraction of a second: the agent looks for its hooks in it.
 
 QEMU is started with the agent in it, builds a machine like that of a run, and ends before that
 executes anything. What the host has beside that QEMU is looked through only if it will not do.
@@ -29,7 +29,7 @@ CURE = "use the qemu-system-x86_64 of Debian 12 or later"
 
 _DEADLINE_S = 30.0
 
-#: Where QEMUs of a user's own are, beside PATH.
+#: Places of a user's own QEMUs, beside PATH.
 _PLACES = ("/usr/bin", "/usr/local/bin", "/opt/qemu/bin")
 
 
@@ -63,7 +63,7 @@ def probe(qemu: QemuProgram, cpu_model: CpuModel = CpuModel.V1) -> Probe:
 
 
 def require_qemu(name: str | None, cpu_model: CpuModel = CpuModel.V1) -> Probe:
-    """The QEMU of this name or path, which will do for a machine with such a CPU.
+    """Return the QEMU of this name or path, if usable for a machine with such a CPU.
 
     Raises:
         InputError: it is not there, or will not do; the message names those here that would.

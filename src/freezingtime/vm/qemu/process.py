@@ -45,7 +45,7 @@ class QemuProcess:
     ) -> None:
         """Start ``command``, whose QMP chardev is the descriptor of ``qmp_peer``.
 
-        ``name`` is what messages call it. What QEMU and the agent say goes to ``log``;
+        ``name`` is its name in messages. Output of QEMU and the agent goes to ``log``;
         ``inherit`` are further descriptors that the command line speaks of.
         ``answer_deadline_s`` bounds :meth:`execute`.
 
@@ -89,8 +89,8 @@ class QemuProcess:
         """Wait for QMP's greeting: the machine is built, and stopped.
 
         Raises:
-            InputError: it is no QEMU for us, with what the agent said.
-            RunError: QEMU did not start, with what it said.
+            InputError: the QEMU is unusable, with the agent's message.
+            RunError: QEMU did not start, with its output.
         """
         try:
             self._qmp = QEMUMonitorProtocol(self._qmp_socket)
@@ -107,7 +107,7 @@ class QemuProcess:
         """Run a QMP command and return its result.
 
         Raises:
-            RunError: QEMU said no, is gone, or did not answer within the deadline.
+            RunError: QEMU refused, died, or did not answer within the deadline.
         """
         if self._qmp is None:
             raise RuntimeError("call connect() first")
@@ -124,7 +124,7 @@ class QemuProcess:
         return self._process.poll()
 
     def await_exit(self) -> int | None:
-        """As :meth:`exit_status`, of a QEMU that is about to end if it has not."""
+        """Return :meth:`exit_status`, waiting for a QEMU that is about to end."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_EXIT_DEADLINE_S)
         return self.exit_status()
@@ -132,7 +132,7 @@ class QemuProcess:
     def last_words(self) -> str:
         """The last line that QEMU or the agent printed, or an empty text.
 
-        A warning says nothing of an end: newer QEMUs have one for each old machine type.
+        Warnings are skipped: newer QEMUs have one for each old machine type.
         """
         lines = [line for line in self._log.last_lines(_LAST_LINES) if ": warning: " not in line]
         return lines[-1] if lines else ""
@@ -151,10 +151,10 @@ class QemuProcess:
     def _failure(self, what: str, error: BaseException) -> RunError:
         status = self.await_exit()
         words = self.last_words() or str(error) or type(error).__name__
-        return RunError(f"{what}; it {how_it_ended(status)}: {words}")
+        return RunError(f"{what}; it {describe_exit(status)}: {words}")
 
 
-def how_it_ended(status: int | None) -> str:
+def describe_exit(status: int | None) -> str:
     """Put an exit status into words, to follow a name."""
     if status is None:
         return "does not answer"

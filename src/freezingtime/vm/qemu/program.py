@@ -21,7 +21,7 @@ from freezingtime.store.cache import cache_directory
 
 PROGRAM_NAME = "qemu-system-x86_64"
 
-#: The environment variable that says which QEMU it is where no --qemu does.
+#: Environment variable that names the QEMU if no --qemu does.
 VARIABLE = "FREEZINGTIME_QEMU"
 
 #: The pinned QEMU, and the one that is installed.
@@ -76,14 +76,14 @@ class QemuProgram:
 
     @property
     def options(self) -> list[str]:
-        """QEMU's options that say where its firmware is."""
+        """QEMU options for the location of its firmware."""
         if self.root is None:
             return []
         return [word for name in _FIRMWARE for word in ("-L", str(self.root / name))]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables that say where its modules are."""
+        """Environment variables for the location of its modules."""
         return {} if self.root is None else {"QEMU_MODULE_DIR": str(self.root / _MODULES)}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What becomes of a command: answered from memory, or left to wait for the arm. Compiled."""
+"""Handling of a command: answered from memory, or queued for the arm. Compiled."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _serve_from_segment(disk: DiskState, slot: Record, index: int, now_ns: int) 
 
 @njit(cache=True)
 def serve_pending_from_segment(disk: DiskState, index: int, now_ns: int) -> None:
-    """What was just read may answer others."""
+    """Serve pending commands with what was just read."""
     segment = disk.segments[index]
     for number in range(len(disk.slots)):
         slot = disk.slots[number]
@@ -175,7 +175,7 @@ def complete(slot: Record, time_ns: int) -> None:
 
 @njit(cache=True)
 def use_link(disk: DiskState, sectors: int, from_ns: int) -> int:
-    """When the link has carried so much, beginning at ``from_ns`` or when it is free."""
+    """Return the end of a transfer over the link, begun at ``from_ns`` or when the link is free."""
     drive, arm = disk.core[0].drive, disk.core[0].arm
     begin_ns = max(from_ns, arm.link_free_ns)
     arm.link_free_ns = begin_ns + link_ns(drive, sectors)

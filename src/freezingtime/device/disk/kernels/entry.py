@@ -79,7 +79,7 @@ def admit(
 
 @njit(cache=True)
 def next_event_ns(disk: DiskState) -> int:
-    """When the drive next has something to do; NEVER_NS if it has not."""
+    """Return the time of the drive's next event; NEVER_NS if there is none."""
     arm = disk.core[0].arm
     event_ns = int(arm.end_ns if arm.activity != Activity.IDLE else disk.core[0].shingles.clean_ns)
     for index in range(len(disk.slots)):

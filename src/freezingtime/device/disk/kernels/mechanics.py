@@ -20,7 +20,7 @@ _track_angle = njit(cache=True)(geometry.track_angle)
 
 @njit(cache=True)
 def _shift(drive: Record, lba: int) -> int:
-    """How far a sector lies behind its number: persistent cache and safe copy lie between.
+    """Return how far a sector lies behind its number: persistent cache and safe copy lie between.
 
     These two have the numbers beyond the logical sectors.
     """
@@ -67,7 +67,7 @@ def move_ns(disk: DiskState, cylinder: int, head: int, is_write: bool) -> int:
 
 @njit(cache=True)
 def start_ns(disk: DiskState, item: Record, is_write: bool, now_ns: int, bound_ns: int) -> int:
-    """When a transfer at the place of a slot or extent would begin.
+    """Return the time at which a transfer at the place of a slot or extent would begin.
 
     Anything from ``bound_ns`` on may come out as ``bound_ns``, which spares most of the work.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the arm does next. Compiled.
+"""Choice of the arm's next action. Compiled.
 
 Shortest positioning time first (Jacobson and Wilkes, HPL-CSP-91-7, 1991; Worthington, Ganger
 and Patt, "Scheduling Algorithms for Modern Disk Drives", SIGMETRICS 1994) with a time limit
@@ -65,7 +65,7 @@ def _buffer_fills(disk: DiskState) -> bool:
 
 @njit(cache=True)
 def _survey(disk: DiskState) -> tuple[int, int, int]:
-    """How many requests wait for the arm, how many for the write buffer, and the oldest."""
+    """Count the requests that wait for the arm and for the write buffer; find the oldest."""
     pending, waiting, oldest = 0, 0, -1
     for index in range(len(disk.slots)):
         slot = disk.slots[index]

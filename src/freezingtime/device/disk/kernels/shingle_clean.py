@@ -64,7 +64,7 @@ def end_step(disk: DiskState) -> None:
 
 @njit(cache=True)
 def _next_address(disk: DiskState) -> int:
-    """Where the next step is; sets how many sectors it has."""
+    """Return the address of the next step; set its number of sectors."""
     shingles = disk.core[0].shingles
     length = _band_length(disk)
     if shingles.cleaning == Cleaning.READ and shingles.clean_done == length:

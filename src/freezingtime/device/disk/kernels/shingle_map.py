@@ -60,7 +60,7 @@ def forget(disk: DiskState, lba: int, end_lba: int, limit: int) -> None:
 
 @njit(cache=True)
 def row_of(shingles: Record, number: int) -> int:
-    """Where entry ``number`` stands in the map."""
+    """Return the row of entry ``number`` in the map."""
     return int(shingles.bands + number % shingles.entries)
 
 
@@ -72,7 +72,7 @@ def oldest(disk: DiskState) -> Record:
 
 @njit(cache=True)
 def locate(disk: DiskState, lba: int, sectors: int) -> tuple[int, int]:
-    """Where ``lba`` is, and how many of ``sectors`` follow it there without a gap."""
+    """Return the place of ``lba``, and how many of ``sectors`` follow it there without a gap."""
     shingles = disk.core[0].shingles
     number = lba // shingles.band_sectors
     band_end_lba = (number + 1) * shingles.band_sectors
@@ -126,6 +126,6 @@ def log_address(disk: DiskState, place: int) -> int:
 
 @njit(cache=True)
 def _fitting_place(shingles: Record, sectors: int) -> int:
-    """Where the log goes on; at the cache's beginning if its end would cut the sectors in two."""
+    """Return the log's next place: the cache's beginning if its end would split the sectors."""
     left = shingles.cache_sectors - shingles.place % shingles.cache_sectors
     return int(shingles.place + (left if sectors > left else 0))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where a shingled drive writes: to its persistent cache, or in a stream to a band. Compiled.
+"""Writes of a shingled drive: to its persistent cache, or in a stream to a band. Compiled.
 
 What is appended to the cache is one transfer: a sector of map, then the data of as many
 extents of the write buffer as there are, up to a limit. Composing it takes the controller's
@@ -141,7 +141,7 @@ def _will_stream(shingles: Record, lba: int, sectors: int) -> bool:
 
 @njit(cache=True)
 def _piece(disk: DiskState, lba: int, sectors: int) -> int:
-    """How many of the sectors go at once: within the band, and not too many."""
+    """Return how many of the sectors go at once: within the band, and not too many."""
     shingles = disk.core[0].shingles
     in_band = shingles.band_sectors - lba % shingles.band_sectors
     return int(min(sectors, in_band, shingles.append_sectors))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a command waits for, and when the drive begins to serve it, for its annotation. Compiled."""
+"""Annotation of a command: its cause of waiting and its start of service. Compiled."""
 
 from __future__ import annotations
 

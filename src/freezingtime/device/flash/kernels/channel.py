@@ -12,7 +12,7 @@ _NS_PER_S = 1_000_000_000
 
 @njit()
 def transfer_ns(length_bytes: int, bytes_per_s: int) -> int:
-    """How long bytes take, to the nearest nanosecond."""
+    """Return the transfer time of bytes, to the nearest nanosecond."""
     return (length_bytes * _NS_PER_S + bytes_per_s // 2) // bytes_per_s
 
 

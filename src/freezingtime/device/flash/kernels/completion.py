@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How requests end: their parts, the link to the host, the buffer memory. Compiled."""
+"""Completion of requests: their parts, the link to the host, the buffer memory. Compiled."""
 
 from __future__ import annotations
 

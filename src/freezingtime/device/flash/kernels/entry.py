@@ -111,7 +111,7 @@ def complete_all(
     completions_ns: NDArray[np.int64],
     annotations: Annotations,
 ) -> int:
-    """When each request of an open-loop trace completes; ends at one that is refused.
+    """Complete each request of an open-loop trace; end at one that is refused.
 
     ``annotations`` may be empty, if nobody wants them. Returns how many requests were taken in.
     """
@@ -161,7 +161,7 @@ def _completion_due_ns(ssd: int, place: int) -> int:
 
 @njit()
 def _least_read_ns(ssd: int, reader_id: int) -> int:
-    """How long after the end of a reader's phase a read can complete at the earliest."""
+    """Return the least time from the end of a reader's phase to the completion of its read."""
     config = memory.config(ssd)
     reader = memory.readers(ssd)[reader_id]
     command = memory.commands(ssd)[reader.read]

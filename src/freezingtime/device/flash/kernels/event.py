@@ -11,7 +11,7 @@ from freezingtime.units import NEVER_NS
 
 @njit()
 def next_time_ns(ssd: int) -> int:
-    """When the next event is; NEVER_NS if there is none."""
+    """Return the time of the next event; NEVER_NS if there is none."""
     if memory.queue(ssd).events == 0:
         return NEVER_NS
     return int(memory.events(ssd)[0].time_ns)

@@ -118,7 +118,7 @@ def append_collection(ssd: int, lane_id: int, command_id: int) -> None:
 
 @njit()
 def _old_reads(ssd: int, lane_id: int) -> int:
-    """How many open slots need the rest of their unit from the cells."""
+    """Count the open slots that need the rest of their unit from the cells."""
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]
     whole = (1 << (config.unit_bytes // config.sector_bytes)) - 1

@@ -156,7 +156,7 @@ def _may_read(ssd: int) -> bool:
 
 @njit()
 def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
-    """Where a read from ``unit`` on leaves its page or the order of the page's slots."""
+    """Return where a read from ``unit`` on leaves its page or the order of the page's slots."""
     config = memory.config(ssd)
     page = slot // config.slots_per_read
     if config.cached_pages_max:

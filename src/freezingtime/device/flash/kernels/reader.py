@@ -38,7 +38,7 @@ def append_read(ssd: int, command_id: int, now_ns: int) -> int:
 
 @njit()
 def _held_by(ssd: int, server_id: int) -> int:
-    """What a read waits for that comes to a server now."""
+    """Return the cause of waiting of a read that comes to a server now."""
     server = memory.servers(ssd)[server_id]
     phase = server.suspended_phase if server.phase == ServerPhase.SUSPENDING else server.phase
     if phase >= ServerPhase.GC_SENSE:

@@ -72,7 +72,7 @@ def admit_piece(ssd: int, now_ns: int) -> None:
 
 @njit()
 def program_done(ssd: int, command_id: int, now_ns: int) -> None:
-    """What the host wrote is in the cells: note it, make room, tell who waits."""
+    """Finish a program of host data: note it, free its buffer, notify those waiting."""
     queue = memory.queue(ssd)
     ftl = memory.ftl(ssd)
     command = memory.commands(ssd)[command_id]

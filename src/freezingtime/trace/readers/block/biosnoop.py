@@ -86,7 +86,7 @@ def _rows(lines: Lines) -> Iterator[tuple[TraceRequest, int]]:
 
 
 def _fields(lines: Lines, line: str, names: Sequence[str]) -> dict[str, str]:
-    """The fields by their names; what is too much or too little is the task's name."""
+    """Return the fields by name; the task's name absorbs extra or missing blanks."""
     fields = line.split()
     place = names.index(_TASK)
     task_count = 1 + len(fields) - len(names)

@@ -70,7 +70,7 @@ def events(lines: Lines, actions: Collection[str]) -> Iterator[BlockEvent]:
 
 
 class _Captures:
-    """Tells events from summaries, and counts the captures."""
+    """Separates events from summaries, and counts the captures."""
 
     def __init__(self) -> None:
         self.number = 0

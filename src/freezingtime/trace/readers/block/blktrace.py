@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """blktrace's binary trace, as the text that blkparse makes of it by default.
 
-blktrace writes a file for each CPU, ``NAME.blktrace.CPU``; any of them stands for all, as a single
+blktrace writes a file for each CPU, ``NAME.blktrace.CPU``; any of them represents all, as a single
 one is only a part of the requests. Events are put into order of time. Packet commands, and what
 concerns no request, are left out.
 """
@@ -75,7 +75,7 @@ def _siblings(path: Path) -> list[Path]:
 
 
 def _events(path: Path, content: BinaryIO) -> np.ndarray:
-    """All events of one file, without what is behind some of them."""
+    """Return all events of one file, without their payloads."""
     events = bytearray()
     size_bytes = layout.EVENT.itemsize
     while len(event := content.read(size_bytes)) == size_bytes:
@@ -83,12 +83,12 @@ def _events(path: Path, content: BinaryIO) -> np.ndarray:
         (payload_bytes,) = _PAYLOAD_LENGTH.unpack(event)
         if payload_bytes:
             content.read(payload_bytes)
-    # A tracer that was killed may leave a part of an event, which says nothing.
+    # A killed tracer may leave a partial event, which is useless.
     found = np.frombuffer(events, layout.EVENT)
     wrong = np.flatnonzero(found["magic"] != layout.MAGIC)
     if len(wrong):
         raise InputError(
-            f"{path}: is damaged: event {wrong[0] + 1} of it is none of blktrace's version 7; "
+            f"{path}: is damaged: event {wrong[0] + 1} is not of blktrace version 7; "
             f"try 'blkparse -i {path}'"
         )
     return found

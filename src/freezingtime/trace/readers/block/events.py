@@ -59,28 +59,28 @@ def requests(lines: Lines, events: Events, action: str) -> Iterator[TraceRequest
     A request that was requeued is taken when it was issued first: then the load wanted it.
     """
     times = JoinedTimes()
-    taken_back: Counter[_Key] = Counter()
+    requeued: Counter[_Key] = Counter()
     capture = reissued_count = 0
     for event in events(lines, (action, REQUEUED)):
         if event.capture != capture:
             capture = event.capture
             times.restart()
-            taken_back.clear()
+            requeued.clear()
         record = event.record
         if event.action == REQUEUED:
-            taken_back[_key(record)] += action == ISSUED
-        elif taken_back and taken_back[_key(record)]:
-            taken_back[_key(record)] -= 1
+            requeued[_key(record)] += action == ISSUED
+        elif requeued and requeued[_key(record)]:
+            requeued[_key(record)] -= 1
             reissued_count += 1
         else:
             yield record._replace(arrival_ns=times.at(record.arrival_ns))
     note_captures(lines, times)
     if reissued_count:
-        lines.note(f"{reissued_count} requests were requeued (R), and are taken as first issued")
+        lines.note(f"{reissued_count} requests were requeued (R), and count from their first issue")
 
 
 def note_captures(lines: Lines, times: JoinedTimes) -> None:
-    """Say it if there are several captures in a file."""
+    """Note if a file has several captures."""
     if times.capture_count > 1:
         lines.note(f"{times.capture_count} captures in one file are read one after the other")
 

@@ -75,7 +75,7 @@ def _events(lines: Lines, line: str) -> Iterator[BlockEvent]:
         raise lines.error("event", line.partition("block_rq_")[2], _FORM)
     action = _ACTIONS[match["event"]]
     at_ns = lines.time_ns("seconds", match["seconds"], SECOND_DIGITS)
-    # A flush has no blocks, and where it is says nothing.
+    # A flush has no blocks, and its sector is meaningless.
     sectors = (match["sector"], match["count"]) if int(match["count"][:18]) else None
     failed = action == COMPLETED and match["tail"] != NO_ERROR
     for record in records_of(lines, match["disk"], at_ns, match["rwbs"], sectors):

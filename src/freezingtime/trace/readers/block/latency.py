@@ -125,18 +125,18 @@ class _Latencies:
             self.columns.add(issued.at_ns, took_ns, record.operation, issued.length_bytes)
 
     def tell(self, lines: Lines) -> None:
-        """Leave notes of what was not read as it stands there."""
+        """Note what was not read as is."""
         lines.leave_out("requests whose completion is not in the trace", self.incomplete_count)
         lines.leave_out("completions whose request is not in the trace", self.unknown_count)
         lines.leave_out("requests that failed", self.failed_count)
         if self.requeued_count:
             lines.note(
                 f"{self.requeued_count} requests were requeued (R): "
-                "they count from when they were issued again"
+                "they count from their last issue"
             )
         if self.parts_count:
             lines.note(
-                f"{self.parts_count} completions were of a part: a request ends with its last one"
+                f"{self.parts_count} completions were partial: a request ends with its last one"
             )
 
 

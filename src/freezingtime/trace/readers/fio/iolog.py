@@ -59,10 +59,10 @@ def _parse_2(lines: Lines, texts: Iterator[str]) -> Iterator[TraceRequest]:
         else:
             yield from _record(lines, line, fields, now_ns, _COLUMNS)
     if wait_count:
-        lines.facts.append("a wait lasts until so many ms after the start, as fio replays it")
+        lines.facts.append("waits are ms since the start, as fio replays them")
     if late_count:
         lines.note(
-            f"{late_count} of {wait_count} waits end before the one before, and wait for nothing"
+            f"{late_count} of {wait_count} waits end before the previous one, and do not wait"
         )
 
 

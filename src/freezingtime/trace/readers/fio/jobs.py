@@ -24,7 +24,7 @@ from freezingtime.trace.readers.fio.latency_log import (
     LatencyLog,
     parse_latency_log,
     read_latency_log,
-    refuse_what_is_no_latency,
+    refuse_other_logs,
 )
 from freezingtime.trace.readers.hints import Hints
 from freezingtime.trace.readers.latencies import Latencies, likely_depth
@@ -33,7 +33,7 @@ from freezingtime.trace.readers.lines import Lines
 _NAME = re.compile(r"(?P<run>.+_c?lat)\.(?P<job>\d+)\.log(?P<packed>\.\w+)?")
 # Logs of fio that look like latency logs, and are none.
 _OTHER_NAME = re.compile(r"_(?P<kind>bw|iops|slat|clat_hist)(\.\d+)?\.log(\.\w+)?$")
-# Below that, a log of ms says nothing about how many requests were in flight.
+# Below that, a log in ms cannot tell how many requests were in flight.
 _SPAN_MIN_NS = 50 * 10**6
 _IDLE_SHARE = 0.2
 # Of a job's time, what its file is at least written after the one of the job before it.
@@ -103,12 +103,12 @@ def _of_jobs(jobs: Sequence[_Job], depth: int | None) -> list[Latencies]:
 def _refuse_other_name(path: Path) -> None:
     if other := _OTHER_NAME.search(path.name):
         raise InputError(
-            f"{path}: is a log of fio's {other['kind']} by its name; name the _lat or _clat log"
+            f"{path}: by its name is a {other['kind']} log; name the _lat or _clat log"
         )
 
 
 def _job(path: Path, log: LatencyLog, depth: int | None) -> _Job:
-    refuse_what_is_no_latency(path, log, depth)
+    refuse_other_logs(path, log, depth)
     return _Job(path, log, path.stat().st_mtime_ns)
 
 
@@ -129,17 +129,17 @@ def _taken(jobs: Sequence[_Job], groups: Sequence[Sequence[_Job]]) -> str:
     names = f"{jobs[0].path.name} to {jobs[-1].path.name}"
     if len(groups) == 1:
         return (
-            f"{names}: {len(jobs)} jobs that ran at once, which is one load; if they ran one after "
-            "the other, say --depth"
+            f"{names}: {len(jobs)} concurrent jobs, which are one load; if they ran one after "
+            "the other, give --depth"
         )
     return (
         f"{names}: written so far apart that {len(groups)} of them ran one after the other; if all "
-        "ran at once, say --depth"
+        "ran at once, give --depth"
     )
 
 
 def _depths(group: Sequence[_Job], depth: int | None) -> tuple[list[IntColumn], list[str]]:
-    """The depth at each request of each job, and what is to be said of it."""
+    """Return the depth at each request of each job, and its description."""
     if depth is not None:
         return [np.full(len(job.log.latency_ns), depth, np.int64) for job in group], []
     if all(job.log.issue_ns is not None for job in group):
@@ -150,7 +150,7 @@ def _depths(group: Sequence[_Job], depth: int | None) -> tuple[list[IntColumn], 
     if span_ns < _SPAN_MIN_NS:
         in_flight = len(group)
         notes.append(
-            f"too short to say how many requests were in flight: depth {len(group)} is assumed"
+            f"too short to tell how many requests were in flight: depth {len(group)} is assumed"
         )
     elif in_flight < _IDLE_SHARE:
         notes.append(f"on average {in_flight:.2g} requests were in flight: a load with pauses")
@@ -167,7 +167,7 @@ def _shared(job: _Job) -> str:
     return (
         f"{job.path.name}: its times begin again at {len(begins)} places: {len(begins) + 1} jobs "
         "that share a log, taken to have run at once, which is one load; if they ran one after "
-        "the other, say --depth"
+        "the other, give --depth"
     )
 
 

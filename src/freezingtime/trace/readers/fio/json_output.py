@@ -62,7 +62,7 @@ def read_fio_json(path: Path, text: str, depth: int | None) -> Latencies:
         for cell, histogram in _job(path, number, job, depth or likely):
             histograms.setdefault(cell, []).append(histogram)
     if not histograms:
-        raise InputError(f"{path}: no latency in it; let fio write --output-format=json+")
+        raise InputError(f"{path}: contains no latencies; run fio with --output-format=json+")
     latencies = join([_latencies(cell, parts) for cell, parts in histograms.items()])
     return replace(latencies, facts=tuple(_facts(jobs, in_flight)))
 
@@ -76,7 +76,7 @@ class _Cell(NamedTuple):
 
 
 class _Histogram(NamedTuple):
-    """Latencies, and how many requests each of them stands for."""
+    """Latencies, and the number of requests of each."""
 
     values_ns: NDArray[np.float64]
     counts: NDArray[np.float64]
@@ -116,10 +116,10 @@ def _document(path: Path, text: str) -> Mapping[str, Any]:
         document = json.loads(text[max(start, 0) :])
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: is no JSON: {error}; name fio's --output-format=json+"
+            f"{path}: is not JSON: {error}; name fio's --output-format=json+"
         ) from error
     if not isinstance(document, dict) or "fio version" not in document:
-        raise InputError(f"{path}: is no JSON of fio's: it has no 'fio version'")
+        raise InputError(f"{path}: is not fio's JSON: it has no 'fio version'")
     return document
 
 
@@ -167,7 +167,7 @@ def _latencies(cell: _Cell, histograms: Sequence[_Histogram]) -> Latencies:
 
 
 def _values_ns(histograms: Sequence[_Histogram]) -> IntColumn:
-    """As many latencies as there were, or so many that more would say nothing.
+    """Return as many latencies as there were, up to a useful maximum.
 
     They are the quantiles at equal distances, so that each bin has its share to within one
     value, however rare it is: nothing is rounded up, and no quantile moves.
@@ -201,14 +201,14 @@ def _histogram(where: str, table: Mapping[str, Any], names: Sequence[str]) -> _H
         if percentiles := latencies.get("percentile"):
             return _from_percentiles(f"{where}.{name}", latencies, percentiles)
     raise InputError(
-        f"{where}: has neither bins nor percentiles; let fio write --output-format=json+"
+        f"{where}: has neither bins nor percentiles; run fio with --output-format=json+"
     )
 
 
 def _from_bins(where: str, bins: Any) -> _Histogram:
     values_ns, counts = _numbers(where, bins)
     if not counts.sum():
-        raise InputError(f"{where}: counts no request")
+        raise InputError(f"{where}: has no requests")
     return _Histogram(values_ns, counts, is_rough=False)
 
 
@@ -233,7 +233,7 @@ def _numbers(where: str, table: Any) -> tuple[NDArray[np.float64], NDArray[np.fl
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{where}: must be a table of numbers") from error
     if not pairs or not all(0 <= number <= MAX_VALUE for pair in pairs for number in pair):
-        raise InputError(f"{where}: must be a table of numbers from 0 on")
+        raise InputError(f"{where}: must be a table of non-negative numbers")
     keys, values = zip(*pairs, strict=True)
     return np.array(keys), np.array(values)
 
@@ -249,5 +249,5 @@ def _table(where: str, table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _number(where: str, table: Mapping[str, Any], key: str) -> float:
     value = table.get(key, 0)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_VALUE:
-        raise InputError(f"{where}: {key}: {value!r}: must be a number from 0 on")
+        raise InputError(f"{where}: {key}: {value!r}: must be a non-negative number")
     return float(value)

@@ -9,7 +9,7 @@ writes, 2 for trims, and bytes. Offsets are there with ``log_offset``, and with
 Four columns are of fio 2, whose latencies are microseconds, or of fio 3.0 to 3.16, without
 priorities, whose are ns: only the user knows. Averages (``log_avg_msec``) have sizes of 0, and
 are refused: they say nothing of single requests. So are logs of IOPS and of bandwidth, which
-look the same but for their names, by their values: see :func:`refuse_what_is_no_latency`.
+look the same but for their names, by their values: see :func:`refuse_other_logs`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.readers.hints import NO_HINTS, TIME_UNITS, Hints
-from freezingtime.trace.readers.lines import Lines, until_cut
+from freezingtime.trace.readers.lines import Lines, until_truncated
 from freezingtime.trace.readers.text import bounded_lines, opened
 
 _REQUIRED = ("time", "value", "direction", "size")
@@ -46,7 +46,7 @@ _NAME_OF_LATENCIES = re.compile(r"_c?lat(\.\d+)?\.log(\.|$)")
 _IDLE_SHARE = 0.2
 # Of a power of two, what a closed loop of that depth has in flight.
 _LOOP_LEAST, _LOOP_MOST = 0.8, 1.05
-# What is less likely than exp(-30) by chance is none.
+# Anything less likely than exp(-30) is no coincidence.
 _SURE_NATS = 30.0
 # A byte takes that many ns at 1 kB/s.
 _KB_PER_S_NS = 10**6
@@ -115,11 +115,11 @@ def parse_latency_log(path: Path, lines: Lines) -> LatencyLog:
             layout = layout or _layout(lines, fields)
             yield _values(lines, fields, layout)
 
-    for row in until_cut(lines, rows()):
+    for row in until_truncated(lines, rows()):
         for column, value in zip(columns, row, strict=True):
             column.append(value)
     if layout is None or not columns[0]:
-        raise InputError(f"{path}: no request in it; name a latency log of fio")
+        raise InputError(f"{path}: contains no requests; name a fio latency log")
     time_ms, values, operation, length_bytes, offset_bytes, issue_ns = (
         np.frombuffer(column, dtype=np.int64) for column in columns
     )
@@ -179,7 +179,7 @@ def _unit_ns(
     """The unit of the latencies."""
     if layout.width > len(_REQUIRED):
         if hints.time_digits not in (None, TIME_UNITS["ns"]):
-            raise InputError(f"--time-unit: {path} is a log of fio 3, whose latencies are ns")
+            raise InputError(f"--time-unit: {path} is a fio 3 log, whose latencies are in ns")
         return 1
     if hints.time_digits in _UNIT_DIGITS:
         return int(10**hints.time_digits)
@@ -192,10 +192,10 @@ def _unit_ns(
     )
 
 
-def refuse_what_is_no_latency(path: Path, log: LatencyLog, depth: int | None) -> None:
+def refuse_other_logs(path: Path, log: LatencyLog, depth: int | None) -> None:
     """Refuse logs of averages, of IOPS, and of bandwidth, whatever their names.
 
-    Nothing is concluded from the number in flight with ``depth``, which the user said, or where
+    The number in flight is not checked if the user gave ``depth``, or where
     the name is one that fio gives to a log of latencies: a slow host leaves a device idle as well.
 
     Raises:

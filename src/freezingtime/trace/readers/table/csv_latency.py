@@ -36,7 +36,7 @@ from freezingtime.units import MAX_VALUE
 _START_NAME = ("arrivalns",)
 _DEPTH_NAMES = ("queuedepth", "depth", "qd", "iodepth")
 _DEPTH_MAX = 2**20
-_ASSUMED_NOTE = "says neither depths nor times of arrival: depth 1 is assumed (--depth)"
+_ASSUMED_NOTE = "has neither queue depths nor arrival times: depth 1 is assumed (--depth)"
 # No unit is assumed that makes the mean request take longer.
 _MEAN_ASSUMED_MAX_NS = 10 * 10**9
 
@@ -136,7 +136,7 @@ def _check_unit(lines: Lines, columns: _Columns, latency_ns: IntColumn) -> None:
     if mean_ns > _MEAN_ASSUMED_MAX_NS:
         raise InputError(
             f"{lines.file}: {columns.latency.name}: in seconds, the mean request takes "
-            f"{span_text(mean_ns)}; say the unit with --time-unit ms, us or ns"
+            f"{span_text(mean_ns)}; give the unit with --time-unit ms, us or ns"
         )
 
 

@@ -68,23 +68,23 @@ class TimeField:
         if named is not None:
             if by_size is not None and by_size < named:
                 raise lines.error(
-                    name, text, f"is a time of our days in {_UNIT_NAMES[by_size]}, not in "
-                    f"{_UNIT_NAMES[named]}; call the column by its right unit"
+                    name, text, f"is a present-day time in {_UNIT_NAMES[by_size]}, not in "
+                    f"{_UNIT_NAMES[named]}; rename the column to its unit"
                 )  # fmt: skip
             return named
         if lines.hints.time_digits is not None:
-            lines.facts.append(f"{name} in {_UNIT_NAMES[lines.hints.time_digits]}, as told")
+            lines.facts.append(f"{name} in {_UNIT_NAMES[lines.hints.time_digits]}, as given")
             return lines.hints.time_digits
         if by_size is not None:
-            lines.facts.append(f"{name} in {_UNIT_NAMES[by_size]}, going by its size")
+            lines.facts.append(f"{name} in {_UNIT_NAMES[by_size]}, inferred from its size")
             return by_size
         lines.assumed_unit = "s"
-        lines.facts.append(f"{name} in s, as is assumed without a unit (--time-unit)")
+        lines.facts.append(f"{name} in s, assumed without a unit (--time-unit)")
         return TIME_UNITS["s"]
 
 
 class LatencyField:
-    """A column of latencies, in seconds where nothing says otherwise."""
+    """A column of latencies, in seconds by default."""
 
     def __init__(self, lines: Lines, column: Column) -> None:
         self._column = column
@@ -93,7 +93,7 @@ class LatencyField:
         self.is_assumed = digits is None
         self._digits = TIME_UNITS["s"] if digits is None else digits
         if self.is_assumed:
-            lines.facts.append(f"{column.name} in s, as is assumed without a unit (--time-unit)")
+            lines.facts.append(f"{column.name} in s, assumed without a unit (--time-unit)")
 
     def ns(self, lines: Lines, fields: list[str]) -> int | None:
         """The latency in a line, in ns; None: there is none."""
@@ -131,21 +131,23 @@ class OperationField:
             yield self._coded(lines, text), False
 
     def finish(self, lines: Lines) -> None:
-        """Say, at the end of the file, what was made of codes."""
+        """Describe, at the end of the file, how codes were interpreted."""
         if self._other_code is not None:
             lines.facts.append(f"{self._column.name} {self._other_code} writes")
             if not self._saw_read_code:
-                lines.note(f"nothing has the code {self._read_code} that reads: all are writes")
+                lines.note(f"no request has the read code {self._read_code}: all are writes")
 
     def _coded(self, lines: Lines, text: str) -> Operation:
         name = self._column.name
         if self._read_code is None:
             if text.isdecimal():
-                raise lines.error(name, text, "is a code; say which one reads: --read-code 0 or 1")
+                raise lines.error(
+                    name, text, "is a code; give the one for reads: --read-code 0 or 1"
+                )
             raise lines.error(name, text, f"must be one of: {', '.join(WORDS)}, or --read-code")
         if self._other_code not in (None, text):
             raise lines.error(
-                name, text, f"is a third code beside {self._read_code}, which reads, and "
+                name, text, f"is a third code beside {self._read_code} for reads and "
                 f"{self._other_code}; write words, such as read, write, flush, discard"
             )  # fmt: skip
         self._other_code = text

@@ -32,7 +32,7 @@ def _with_units(*bases: str) -> dict[str, int | None]:
     return named
 
 
-#: Names of columns, and the unit that each says.
+#: Names of columns, and the unit in each.
 Names: TypeAlias = Mapping[str, int | None]
 
 TIMES: Names = {
@@ -40,7 +40,7 @@ TIMES: Names = {
     "filetime": 2,
 }
 LATENCIES: Names = _with_units("latency", "response", "responsetime")
-# The plural of a name, or the name and "s" for seconds: only a mark between them tells.
+# The plural of a name, or the name and "s" for seconds: only a separator tells them apart.
 _PLURALS = {"timestamps", "times", "arrivals", "responses"}
 _PLURAL_MARK = re.compile(r"[ _\-(\[]s[)\]]?$")
 
@@ -70,7 +70,7 @@ class Column:
     index: int
     name: str
     unit: int | None = None
-    """Digits of ns of a time, bytes of a size; None: the name says none."""
+    """Digits of ns of a time, bytes of a size; None: not in the name."""
 
     def of(self, fields: list[str]) -> str:
         """Return the column's field of a line."""
@@ -99,16 +99,16 @@ class Header:
         """Describe the columns that are not used; None if all are."""
         indices = {column.index for column in used if column is not None}
         rest = [name for index, name in enumerate(self.names) if index not in indices]
-        return f"columns passed over: {', '.join(rest)}" if rest else None
+        return f"columns ignored: {', '.join(rest)}" if rest else None
 
 
 def plain_name(name: str) -> str:
-    """A column's name as the tables here have it."""
+    """Normalise a column's name for the tables here."""
     return re.sub(r"[ _\-()\[\]\"]", "", name.lower())
 
 
 def parse_header(line: str, missing: Callable[[Header], str | None]) -> Header:
-    """The header in a line, divided by whatever leaves nothing missing, else by commas."""
+    """Parse a header line with the separator that leaves nothing missing, else with commas."""
     found = [
         Header([name.strip() for name in next(csv.reader([line], delimiter=separator))], separator)
         for separator in _SEPARATORS
@@ -120,7 +120,7 @@ def lacking(header: Header, needed: Mapping[str, Collection[str]]) -> str | None
     """Name the columns of ``needed`` (by purpose) that a header lacks, or return None."""
     for what, known in needed.items():
         if header.find(known) is None:
-            return f"has no column of {what}; it is one of: {', '.join(_short(known))}"
+            return f"has no {what} column; its names are: {', '.join(_short(known))}"
     return None
 
 

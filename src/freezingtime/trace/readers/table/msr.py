@@ -36,7 +36,7 @@ def parse(lines: Lines) -> Iterator[TraceRequest]:
 
 
 def parse_line(lines: Lines, line: str) -> tuple[TraceRequest, str]:
-    """The request of one line, and its ResponseTime as it stands there."""
+    """Parse one line into a request and its raw ResponseTime."""
     ticks, host, disk, word, offset, size, response = lines.split(line, ",", COLUMNS)
     record = TraceRequest(
         f"{host}.{disk}",

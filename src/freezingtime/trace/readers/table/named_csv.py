@@ -114,7 +114,7 @@ def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[Tra
     action = header.find(names.ACTIONS)
     kind = header.find(names.OPERATIONS)
     if kind is None:
-        # Somebody's word for the operation.
+        # Another tool's word for the operation.
         kind, action = need(header, names.ACTIONS), None
     time, place, length = (
         need(header, names.TIMES),
@@ -131,7 +131,7 @@ def _records(lines: Lines, texts: Iterator[str], header: Header) -> Iterator[Tra
     for line in texts:
         fields = lines.split(line, header.separator, header.names)
         if action is not None and (happened := action.of(fields)) != wanted:
-            lines.leave_out(f"lines of action {happened}, as only {wanted} is taken")
+            lines.leave_out(f"lines with action {happened}; only {wanted} is used")
             continue
         name = "" if disk is None else disk.of(fields)
         arrival_ns = times.ns(lines, fields)
@@ -159,8 +159,8 @@ def _wanted_action(lines: Lines, header: Header, action: Column) -> str:
             return wanted
     raise InputError(
         f"{lines.file}: {action.name}: neither D (issued) nor Q (queued) among "
-        f"{', '.join(sorted(seen)[:10])}; leave the column out of --format csv:HEADER by another "
-        "name, such as x"
+        f"{', '.join(sorted(seen)[:10])}; ignore the column by giving it another "
+        "name in --format csv:HEADER, such as x"
     )
 
 

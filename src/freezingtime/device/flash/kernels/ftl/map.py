@@ -11,7 +11,7 @@ from freezingtime.device.flash.layout import NONE
 
 @njit()
 def slot_of(ssd: int, unit: int) -> int:
-    """Where a unit is, or NONE."""
+    """Return the slot of a unit, or NONE."""
     return int(memory.slot_of_unit(ssd)[unit]) - 1
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an SSD has been through before time 0, without its time passing. Compiled."""
+"""History of an SSD before time 0, applied without its time passing. Compiled."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _write(ssd: int, unit: int) -> None:
 
 @njit()
 def _member_count(ssd: int, lane_id: int) -> int:
-    """How many units are striped to a lane."""
+    """Return the number of units striped to a lane."""
     config = memory.config(ssd)
     stripe = config.slots_per_sense
     rows = config.units // (stripe * config.lanes)

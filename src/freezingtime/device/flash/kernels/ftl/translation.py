@@ -27,7 +27,7 @@ from freezingtime.device.flash.layout import NONE, Residence
 
 @njit()
 def page_end_bytes(ssd: int, offset_bytes: int) -> int:
-    """Where the range ends whose map is in the same translation page as that of an offset."""
+    """Return the end of the range mapped by the same translation page as an offset."""
     config = memory.config(ssd)
     page_bytes = config.translation_entries * config.unit_bytes
     return int((offset_bytes // page_bytes + 1) * page_bytes)
