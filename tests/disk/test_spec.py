@@ -212,8 +212,8 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
             "constant:read=1us,read=2us",
             "read=2us: read= stands twice; keep one of them",
         ),
-        ("constant:1us,size=1G,size=1G", "size=1G: size= is given twice; keep one of them"),
-        ("constant:1us,fs=ext4", "fs=ext4: is for a disk that is mounted; add mount=PATH"),
+        ("constant:1us,size=1G,size=1G", "size=1G: size= is given twice; keep one"),
+        ("constant:1us,fs=ext4", "fs=ext4: only for a mounted disk; add mount=PATH"),
         (
             "constant:1us,mount=/a,fs=ntfs",
             "fs=ntfs: unknown file system; write one of ext4, xfs, btrfs",
@@ -280,7 +280,7 @@ def test_a_bad_disk_is_refused_with_the_cure(text: str, said: str) -> None:
         ({"block_size": 1000}, "block_size=1000: a logical block of 1000 bytes: must be a power"),
         ({"rotational": 2}, "rotational=2: write yes or no"),
         ({"mount": "data"}, "mount='data': write an absolute path"),
-        ({"fs": "xfs"}, "fs='xfs': is for a disk that is mounted; add mount=PATH"),
+        ({"fs": "xfs"}, "fs='xfs': only for a mounted disk; add mount=PATH"),
     ],
 )
 def test_a_python_caller_is_told_the_keyword(wrong: dict[str, Any], said: str) -> None:

@@ -201,7 +201,7 @@ class TestTheSameImage:
         for call, said in (
             (lambda: export_command("nosuch", exported), "no image has the name or id prefix"),
             (lambda: export_command("team", nowhere), f"{nowhere}: No such file or directory; "),
-            (lambda: export_command("team", tmp_path), f"{tmp_path}: is no regular file"),
+            (lambda: export_command("team", tmp_path), f"{tmp_path}: is not a regular file"),
             (
                 lambda: import_command(source="nosuch"),
                 "nosuch: there is no such file; name one that ",
@@ -233,7 +233,7 @@ class TestBadFiles:
         use_cache("second")
         (tmp_path / "file").write_bytes(content)
         assert refusal(tmp_path / "file").startswith(said)
-        assert refusal(tmp_path) == "is no regular file"
+        assert refusal(tmp_path) == "is not a regular file"
 
     def test_another_tar_archive(self, use_cache: UseCache, tmp_path: Path) -> None:
         use_cache("second")
@@ -471,7 +471,7 @@ class TestFullDisk:
 
     def test_of_the_cache(self, small: Path, exported: Path, use_cache: UseCache) -> None:
         use_cache("small")
-        with pytest.raises(RunError, match=r"it takes 0 MiB, and 0 MiB are free; free some space"):
+        with pytest.raises(RunError, match=r"it takes 0 MiB, and 0 MiB are free; free space"):
             import_exported(exported, None, silent)
         assert list(images_directory().glob("*")) == []
 

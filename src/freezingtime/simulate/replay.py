@@ -189,7 +189,7 @@ def _trace_load(
         )
     sped_up = trace if source.speed_up == 1 else trace.sped_up(source.speed_up)
     return _Load(
-        lambda device, _size, on_reading: simulate_open_loop(device, sped_up, on_reading),
+        lambda device, _size, progress: simulate_open_loop(device, sped_up, progress),
         disk_bytes,
     )
 
