@@ -125,7 +125,7 @@ def test_mistakes_are_named_with_file_and_key(tmp_path: Path, text: str, said: s
         ),
         ("OPTANE", "unknown device 'OPTANE'; did you mean intel-optane-p4800x-750gb or intel-opta"),
         ("constant", "device 'constant' needs a time: constant:10us, or constant:read=10us"),
-        ("constant:10us,10us", "10us: a time stands twice; keep one of them"),
+        ("constant:10us,10us", "10us: a time is given twice; keep one"),
         ("constant:read=10us,size=1us", "unknown key 'size'; the device 'constant' has read"),
         ("constant:read=1h", "read=1h: bad time '1h': write a number and a unit"),
         ("constant:2000000s", "2000000s: a device's time must be at most 1000000s"),

@@ -210,7 +210,7 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
         ),
         (
             "constant:read=1us,read=2us",
-            "read=2us: read= stands twice; keep one of them",
+            "read=2us: read= is given twice; keep one",
         ),
         ("constant:1us,size=1G,size=1G", "size=1G: size= is given twice; keep one"),
         ("constant:1us,fs=ext4", "fs=ext4: only for a mounted disk; add mount=PATH"),

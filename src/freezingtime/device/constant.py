@@ -84,7 +84,7 @@ def constant_content(text: str) -> dict[str, Any]:
             known = ", ".join(CONSTANT_KEYS)
             raise InputError(f"unknown key {name!r}; the device 'constant' has {known}")
         if name in times_ns:
-            raise InputError(f"{field}: {name}{equals or 'a time'} stands twice; keep one of them")
+            raise InputError(f"{field}: {name}{equals or 'a time'} is given twice; keep one")
         with about(f"{field}: " if equals else ""):
             times_ns[name] = parse_time_ns(value)
         if times_ns[name] > TIME_NS_MOST:

@@ -234,7 +234,7 @@ def _checked(given: Given) -> DiskSpec:
 def _refuse_what_is_for_files(given: Given) -> None:
     for field in ("writable", "direct", "format"):
         if getattr(given.disk, field) not in (None, False):
-            raise InputError(f"{given.value(field)}: is for files; add {given.file_form}")
+            raise InputError(f"{given.value(field)}: only for files; add {given.file_form}")
 
 
 def _write_cache(given: Given, frontend: Frontend, traits: DiskTraits) -> bool:
