@@ -263,8 +263,8 @@ def test_a_bad_disk_is_refused_with_the_cure(text: str, said: str) -> None:
     [
         ({"size": 1000}, "size=1000: must be a positive multiple of 512 bytes, such as 1GiB"),
         ({"size": "0"}, "size='0': must be a positive multiple of 512 bytes, such as 1GiB"),
-        ({"direct": True}, "direct=True: is for files; add file=PATH"),
-        ({"format": "raw"}, "format='raw': is for files; add file=PATH"),
+        ({"direct": True}, "direct=True: only for files; add file=PATH"),
+        ({"format": "raw"}, "format='raw': only for files; add file=PATH"),
         ({"file": "x", "writable": "maybe"}, "writable='maybe': write yes or no"),
         ({"delay": -1}, f"delay=-1: bad time '-1': {TIMES}"),
         ({"delay": "2ms..1ms"}, "delay='2ms..1ms': the longest delay is below the shortest"),
