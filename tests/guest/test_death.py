@@ -77,7 +77,7 @@ class Run:
         for directory in Path("/proc").glob("[0-9]*"):
             try:
                 if self.mark.encode() in (directory / "environ").read_bytes():
-                    found[int(directory.name)] = (directory / "comm").read_text().strip()
+                    found[int(directory.name)] = program_name(directory)
             except OSError:
                 continue  # it has ended meanwhile, or is somebody else's
         return found
@@ -138,6 +138,16 @@ class Run:
         assert self.last_line().startswith("freezingtime: "), text
         for word in words:
             assert word in self.last_line()
+
+
+def program_name(process: Path) -> str:
+    """What a process executes; a QEMU that was unpacked is started by its own loader."""
+    name = (process / "comm").read_text().strip()
+    if name.startswith("ld-linux"):
+        words = (process / "cmdline").read_text(errors="replace").split("\0")
+        names = [Path(word).name for word in words]
+        return next((each for each in names if each.startswith("qemu-system")), name)
+    return name
 
 
 Value = TypeVar("Value")
