@@ -64,17 +64,17 @@ def ready_locked_qemu(locked: LockedQemu, progress: Progress) -> str:
         if (there := _find(locked)) is not None:
             return str(there)
         archive = LockedArchive(root / "debian", suite, find_mirror(), locked.packages)
-        archive.fetch("", progress)
-        packages = [archive.candidate(package.name) for package in locked.packages]
         suite_place, own_place = _places(locked)
         final = own_place if suite_place.exists() else suite_place
-        progress("unpack the locked QEMU", 0, 1)
         try:
+            archive.fetch("", progress)
+            packages = [archive.candidate(package.name) for package in locked.packages]
+            progress("unpack the locked QEMU", 0, 1)
             unpack_qemu(archive, packages, final, locked.sha256)
         except OSError as error:
             raise RunError(
-                f"cannot unpack the locked QEMU in {final.parent} ({error}): free some space, or "
-                "set XDG_CACHE_HOME to another directory"
+                f"cannot store the locked QEMU in {root} ({error}): free some space, or set "
+                "XDG_CACHE_HOME to another directory"
             ) from error
     return str(final)
 
