@@ -75,13 +75,13 @@ def test_late_run_exits_3_and_marks_its_record(
 ) -> None:
     out = tmp_path / "run"
     command = ["sh", "-c", JOB]
-    assert run_command(command=command, disk=["constant:100us"], out=out) == EXIT_INVALID
+    assert run_command(command=command, disks=["constant:100us"], out=out) == EXIT_INVALID
     assert "NOT EXACT: " in capsys.readouterr().err
     record = json.loads((out / "run.json").read_text())
     assert record["audit"]["valid"] is False
     assert record["audit"]["late"] >= 50
     assert sum(not row["on_time"] for row in read_record(out)) == record["audit"]["late"]
-    assert run_command(command=command, disk=["constant:100us"], allow_late=True, quiet=True) == 0
+    assert run_command(command=command, disks=["constant:100us"], allow_late=True, quiet=True) == 0
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_what_the_host_does_to_the_guest_is_caught(
     """No request is late, and the guest's kernel has nothing to complain about."""
     out = tmp_path / "run"
     command = ["sh", "-c", "echo begun; i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"]
-    assert run_command(command=command, disk=["constant:100us"], out=out) == EXIT_INVALID
+    assert run_command(command=command, disks=["constant:100us"], out=out) == EXIT_INVALID
     assert "NOT VALID: at guest time " in capsys.readouterr().err
     document = json.loads((out / "run.json").read_text())
     audit = document["audit"]
@@ -142,7 +142,7 @@ def test_a_guest_does_not_notice_that_nobody_takes_its_output(
 
 def test_sound_run_is_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
-        run_command(command=["sh", "-c", JOB], disk=["constant:100us"], out=tmp_path / "run") == 0
+        run_command(command=["sh", "-c", JOB], disks=["constant:100us"], out=tmp_path / "run") == 0
     )
     requests = json.loads((tmp_path / "run" / "run.json").read_text())["audit"]["requests"]
     assert requests >= 50

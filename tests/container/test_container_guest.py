@@ -41,7 +41,7 @@ def run_container(
     guest: str, command: Command | bytes, *disks: str, exit_status: int = 0, **options: Any
 ) -> GuestRun:
     """Run a job in a container's image; it must end so, exactly."""
-    plan = make_plan(RunOptions(guest=guest, **options), disks=disks, script=command)
+    plan = make_plan(RunOptions(guest=guest, disks=disks, **options), script=command)
     output = Output()
     result = run(plan, output)
     ran = GuestRun(result, bytes(output.stdout), bytes(output.stderr))
@@ -51,7 +51,7 @@ def run_container(
 
 
 def remove_guest(guest: str) -> None:
-    plan = make_plan(RunOptions(guest=guest), disks=[], script=Command(("x",)))
+    plan = make_plan(RunOptions(guest=guest), script=Command(("x",)))
     assert plan.system is not None
     name = own_name(plan.system)
     if find_image(name) is not None:
@@ -219,11 +219,11 @@ def test_what_is_refused_leaves_nothing(
 def test_without_anything_to_start(tmp_path: Path) -> None:
     layout = make_layout(tmp_path / "layout", [layer_of("a")])
     with pytest.raises(InputError, match="neither an entrypoint nor a command; give a"):
-        make_plan(RunOptions(guest=f"oci:{layout}"), disks=[], script=Command())
+        make_plan(RunOptions(guest=f"oci:{layout}"), script=Command())
     with pytest.raises(InputError, match=r"give one of: a COMMAND behind '--'"):
-        make_plan(RunOptions(), disks=[], script=Command())
+        make_plan(RunOptions(), script=Command())
     with pytest.raises(InputError, match=r"--kernel: only for your own system"):
-        make_plan(RunOptions(guest=f"oci:{layout}", kernel="k"), disks=[], script=Command(("a",)))
+        make_plan(RunOptions(guest=f"oci:{layout}", kernel="k"), script=Command(("a",)))
 
 
 ENTRYPOINT = rb"""#!/bin/sh

@@ -103,4 +103,4 @@ def test_four_busy_cpus_do_four_times_the_work() -> None:
 @pytest.mark.parametrize("count", [0, 17])
 def test_number_of_cpus_is_checked(count: int) -> None:
     with pytest.raises(InputError, match=rf"--cpus {count}: must be from 1 to 16"):
-        make_plan(RunOptions(cpus=count), disks=[], script=b"#!/bin/sh\n")
+        make_plan(RunOptions(cpus=count), script=b"#!/bin/sh\n")

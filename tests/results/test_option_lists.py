@@ -32,7 +32,7 @@ from freezingtime.cli.guest import run as cli_run
 from freezingtime.cli.guest import shell as cli_shell
 from freezingtime.cli.options import command_app
 from freezingtime.option import FilePath, Option, list_options
-from freezingtime.runs.options import RunOptions
+from freezingtime.runs.options import MachineOptions, RunOptions
 from freezingtime.runs.plan import RunPlan, make_plan
 
 #: How a run is shown, and not what is run; code is allowed by a call of its own in Python.
@@ -40,8 +40,8 @@ SHOWN_BY_CLI = {"as_json", "quiet", "allow_late", "allow_code"}
 SHOWN_BY_API = {"progress"}
 #: Python measures by a call of its own.
 MEASURING_BY_CLI = {"yes", *list_options(MeasureOptions)}
-JOB_OF_CLI = {"command", "disk", "script", "job"}
-JOB_OF_API = {"disks", "job"}
+JOB_OF_CLI = {"command", "script", "job"}
+JOB_OF_API = {"job"}
 
 
 def defaults(function: Callable[..., object]) -> dict[str, object]:
@@ -63,13 +63,13 @@ OPTIONS = defaults(RunOptions)
 def test_a_run_has_one_list_of_options() -> None:
     assert without(defaults(cli_run.run_command), JOB_OF_CLI | SHOWN_BY_CLI) == OPTIONS
     assert without(defaults(runs.run), JOB_OF_API | SHOWN_BY_API) == OPTIONS
-    shell = without(defaults(cli_shell.shell_command), {"disk", "allow_code"})
-    assert shell == {name: OPTIONS[name] for name in shell}
+    shell = without(defaults(cli_shell.shell_command), {"allow_code"})
+    assert shell == defaults(MachineOptions)
 
 
 def test_a_plan_of_no_options_is_a_plan_with_its_own_defaults() -> None:
     script = b"#!/bin/sh\n"
-    assert make_plan(RunOptions(), disks=[], script=script) == RunPlan([], script)
+    assert make_plan(RunOptions(), script=script) == RunPlan([], script)
 
 
 def test_a_measurement_of_no_options_is_one_with_its_own_defaults() -> None:
@@ -175,7 +175,7 @@ def planned(module: Any, monkeypatch: pytest.MonkeyPatch, call: Callable[[], obj
 
 def distinct(name: str) -> Any:
     """Return a value that no other option has."""
-    if name in ("collect", "allow_backing"):
+    if name in ("disks", "collect", "allow_backing"):
         return [Path(f"/{name}")] if name == "allow_backing" else [name]
     return Path(f"/{name}") if name in ("kernel", "initrd", "out") else name
 
@@ -183,7 +183,7 @@ def distinct(name: str) -> Any:
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_of_a_run_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {name: distinct(name)}
-    by_api = planned(runs, monkeypatch, lambda: runs.run([], "true", **given))
+    by_api = planned(runs, monkeypatch, lambda: runs.run(job="true", **given))
     by_cli = planned(cli_run, monkeypatch, lambda: cli_run.run_command(command=["true"], **given))
     assert getattr(by_api, name) == getattr(by_cli, name) == distinct(name)
 

@@ -118,7 +118,7 @@ class TestIdentity:
 
 
 def planned(options: RunOptions) -> RunPlan:
-    return make_plan(options, disks=[], script=b"#!/bin/sh\n")
+    return make_plan(options, script=b"#!/bin/sh\n")
 
 
 @pytest.mark.usefixtures("cache")

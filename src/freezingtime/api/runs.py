@@ -14,7 +14,6 @@ from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import Line, LineObserver
 from freezingtime.api.result import Result, warn
-from freezingtime.disk.disk import Disk
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
@@ -27,7 +26,6 @@ from freezingtime.vm.job import directory_script
 class RunArguments(RunOptions):
     """The arguments of :func:`run`: what is run, and how."""
 
-    disks: Sequence[Disk | str] = ()
     job: str | Sequence[str] | os.PathLike[str] = "true"
     progress: bool | None = field(default=None, kw_only=True)
 
@@ -57,7 +55,6 @@ def run(arguments: RunArguments) -> Result:
     output = OutputPath(arguments.out)
     plan = make_plan(
         replace(arguments, out=output.path),
-        disks=arguments.disks,
         script=script,
         job_directory=job_directory,
     )

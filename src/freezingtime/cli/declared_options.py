@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 import typer
 
+from freezingtime.disk.disk import Disk
 from freezingtime.option import Argument, FilePath, Option, list_options
 
 Command: TypeAlias = Callable[..., int]
@@ -21,6 +22,7 @@ _KINDS = {
     FilePath | None: Path | None,
     str | Sequence[int]: str,
     Sequence[str]: list[str] | None,
+    Sequence[Disk | str]: list[str] | None,
     Sequence[FilePath]: list[Path] | None,
     Sequence[Path]: list[Path] | None,
 }

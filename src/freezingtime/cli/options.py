@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -48,22 +48,6 @@ AllowCodeOption: TypeAlias = Annotated[
         at_once=_allow_code,
     ),
 ]
-
-# No word is longer than a narrow terminal's column, where it would be cut short.
-DISK_HELP = (
-    "`DEVICE[,KEY=VALUE...]`. DEVICE: a name that `freezingtime devices` lists, a file "
-    "`NAME.toml`, your own `FILE.py:CLASS`, `constant:10us` or `constant:read=10us,write=20us`. "
-    "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
-    "`format=raw`, `delay=TIME` or `delay=MIN..MAX` (slows the medium, not the device), "
-    "`name=NAME`, "
-    "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
-    "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`, "
-    "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`, "
-    "`mount=DIRECTORY` (formatted and mounted before the job), `fs=ext4|xfs|btrfs`. "
-    "A file is never changed unless `writable=yes`."
-)
-
-DisksOption: TypeAlias = Annotated[Sequence[str], Option("SPEC", DISK_HELP, flag="--disk")]
 
 
 def command_app(command: Command, **context_settings: object) -> typer.Typer:

@@ -7,40 +7,37 @@ What they mean is in :mod:`freezingtime.runs.plan`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
+from freezingtime.disk.disk import Disk
 from freezingtime.option import FilePath, Option
 
 CPU_RATE = "4G"
 MEMORY = "512MiB"
 
+# No word is longer than a narrow terminal's column, where it would be cut short.
+DISK_HELP = (
+    "`DEVICE[,KEY=VALUE...]`. DEVICE: a name that `freezingtime devices` lists, a file "
+    "`NAME.toml`, your own `FILE.py:CLASS`, `constant:10us` or `constant:read=10us,write=20us`. "
+    "KEY: `medium=memory` or `medium=file:PATH`, `size=SIZE`, `writable=yes`, `direct=yes`, "
+    "`format=raw`, `delay=TIME` or `delay=MIN..MAX` (slows the medium, not the device), "
+    "`name=NAME`, "
+    "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
+    "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`, "
+    "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`, "
+    "`mount=DIRECTORY` (formatted and mounted before the job), `fs=ext4|xfs|btrfs`. "
+    "A file is never changed unless `writable=yes`."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """Options of a run, as text that a user writes: guest, job, limits, results.
+class MachineOptions:
+    """The machine that a job runs in, as a user writes it."""
 
-    The fields are named as the command line's options, but for ``start_from``: ``--from`` is a
-    word of Python's.
-    """
-
-    collect: Annotated[
-        Sequence[str],
-        Option(
-            "PATTERN",
-            "Copy the guest's files that match, such as `*.log`, to `collected/` in `--out`. "
-            "Repeatable.",
-        ),
-    ] = ()
-    collect_limit: Annotated[
-        str, Option("SIZE", "Limit the total size of the collected files; more ends the run.")
-    ] = "4GiB"
-    time_limit: Annotated[str | None, Option("TIME", "End the job after this much guest time.")] = (
-        None
+    disks: Annotated[Sequence[Disk | str], Option("SPEC", DISK_HELP, flag="--disk")] = field(
+        default=(), kw_only=False
     )
-    real_time_limit: Annotated[
-        str | None, Option("TIME", "End the job after this much real time.")
-    ] = None
     guest: Annotated[
         str | None,
         Option(
@@ -81,9 +78,6 @@ class RunOptions:
             "Unless named, it takes no time.",
         ),
     ] = None
-    cpu_rate: Annotated[
-        str, Option("RATE", "Instructions that each guest CPU executes per second of guest time.")
-    ] = CPU_RATE
     memory: Annotated[
         str | None,
         Option("SIZE", f"Memory of the guest. Default: {MEMORY}, or that of `--from`."),
@@ -105,19 +99,6 @@ class RunOptions:
             "or later.",
         ),
     ] = None
-    seed: Annotated[
-        int,
-        Option(
-            "NUMBER",
-            "Seed of all randomness in the device models: the same seed, the same run. "
-            "The job finds it in `FREEZINGTIME_SEED`.",
-            minimum=0,
-        ),
-    ] = 0
-    out: Annotated[
-        FilePath | None,
-        Option("DIR", "Write the results to DIR: `run.json`, `stdout.txt` and `requests.parquet`."),
-    ] = None
     start_from: Annotated[
         str | None,
         Option(
@@ -134,16 +115,6 @@ class RunOptions:
             "If the job exits with 0, save machine and disks as a snapshot of this name.",
         ),
     ] = None
-    boot: Annotated[bool, Option("", "Boot the guest instead of starting from its snapshot.")] = (
-        False
-    )
-    medium_deadline: Annotated[
-        str,
-        Option("TIME", "Fail if the medium takes more real time than this for one request."),
-    ] = "60s"
-    boot_deadline: Annotated[
-        str, Option("TIME", "Fail if the guest takes more real time than this to boot.")
-    ] = "300s"
     qemu: Annotated[
         str | None,
         Option(
@@ -163,3 +134,56 @@ class RunOptions:
             "written; what is not there is built of the very packages.",
         ),
     ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(MachineOptions):
+    """How a job is run, as text that a user writes: in which guest, how long, with what results.
+
+    The fields are named as the command line's options, but for ``disks``, which repeat
+    ``--disk``, and ``start_from``: ``--from`` is a word of Python's.
+    """
+
+    collect: Annotated[
+        Sequence[str],
+        Option(
+            "PATTERN",
+            "Copy the guest's files that match, such as `*.log`, to `collected/` in `--out`. "
+            "Repeatable.",
+        ),
+    ] = ()
+    collect_limit: Annotated[
+        str, Option("SIZE", "Limit the total size of the collected files; more ends the run.")
+    ] = "4GiB"
+    time_limit: Annotated[str | None, Option("TIME", "End the job after this much guest time.")] = (
+        None
+    )
+    real_time_limit: Annotated[
+        str | None, Option("TIME", "End the job after this much real time.")
+    ] = None
+    cpu_rate: Annotated[
+        str, Option("RATE", "Instructions that each guest CPU executes per second of guest time.")
+    ] = CPU_RATE
+    seed: Annotated[
+        int,
+        Option(
+            "NUMBER",
+            "Seed of all randomness in the device models: the same seed, the same run. "
+            "The job finds it in `FREEZINGTIME_SEED`.",
+            minimum=0,
+        ),
+    ] = 0
+    out: Annotated[
+        FilePath | None,
+        Option("DIR", "Write the results to DIR: `run.json`, `stdout.txt` and `requests.parquet`."),
+    ] = None
+    boot: Annotated[bool, Option("", "Boot the guest instead of starting from its snapshot.")] = (
+        False
+    )
+    medium_deadline: Annotated[
+        str,
+        Option("TIME", "Fail if the medium takes more real time than this for one request."),
+    ] = "60s"
+    boot_deadline: Annotated[
+        str, Option("TIME", "Fail if the guest takes more real time than this to boot.")
+    ] = "300s"

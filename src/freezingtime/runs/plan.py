@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from freezingtime.disk.disk import Disk
 from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
@@ -106,7 +105,6 @@ class _Machine(NamedTuple):
 def make_plan(
     options: RunOptions,
     *,
-    disks: Sequence[Disk | str],
     script: bytes | Command,
     job_directory: Path | None = None,
 ) -> RunPlan:
@@ -128,7 +126,7 @@ def make_plan(
     memory = machine.memory if options.memory is None else options.memory
     deadline = options.medium_deadline
     return RunPlan(
-        disks=[check_disk(disk) for disk in disks],
+        disks=[check_disk(disk) for disk in options.disks],
         script=_script(script, guest, system, start_from),
         guest=guest if system is None else own_name(system),
         system=system,

@@ -111,9 +111,9 @@ def _run(
     out: Path,
     observer: Observer,
 ) -> Totals:
+    disks = [_disk(load, number, cell) for number, cell in enumerate(cells)]
     plan = make_plan(
-        replace(load.run, cpus=load.cpus, out=out),
-        disks=[_disk(load, number, cell) for number, cell in enumerate(cells)],
+        replace(load.run, disks=disks, cpus=load.cpus, out=out),
         script=guest_script(cells, counts, load.run.seed).encode(),
     )
     step = f"guest with {load.cpus} CPU{'s' if load.cpus > 1 else ''}"

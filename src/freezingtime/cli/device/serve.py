@@ -8,7 +8,6 @@ from typing import Annotated
 from urllib.parse import quote
 
 from freezingtime.cli.options import (
-    DISK_HELP,
     AllowCodeOption,
     RecordOption,
     SeedOption,
@@ -17,6 +16,7 @@ from freezingtime.cli.options import (
 from freezingtime.disk.spec import parse_disk
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option
+from freezingtime.runs.options import DISK_HELP
 from freezingtime.serve import serve
 
 

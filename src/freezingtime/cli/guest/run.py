@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.guest.progress import RunProgress
-from freezingtime.cli.options import AllowCodeOption, DisksOption, command_app
+from freezingtime.cli.options import AllowCodeOption, command_app
 from freezingtime.cli.output.json_stream import print_document
 from freezingtime.device.discard_notice import discard_notices
 from freezingtime.errors import InputError, RunError
@@ -30,7 +30,12 @@ EXIT_INVALID = 3
 _LINES_MAX = 3
 
 
-@takes_options(then={"as_json": "out", "allow_late": "as_json", "quiet": "boot"})
+@takes_options(
+    then={
+        **{"script": "disks", "job": "script"},
+        **{"as_json": "out", "allow_late": "as_json", "quiet": "boot"},
+    }
+)
 def run_command(
     command: Annotated[
         Sequence[str],
@@ -41,7 +46,6 @@ def run_command(
             "entrypoint. Default: the image's own.",
         ),
     ] = (),
-    disk: DisksOption = (),
     script: Annotated[
         Path | None, Option("FILE", "Run this script from the host instead of COMMAND.")
     ] = None,
@@ -78,7 +82,6 @@ def run_command(
     """
     plan = make_plan(
         options,
-        disks=disk,
         script=_script(command, script, job),
         job_directory=job,
     )

@@ -11,10 +11,11 @@ from typing import Annotated
 
 from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.guest.terminal import RawTerminal
-from freezingtime.cli.options import AllowCodeOption, DisksOption, command_app
+from freezingtime.cli.options import AllowCodeOption, command_app
 from freezingtime.emulator.loop import Totals
 from freezingtime.host.foreign_text import say
-from freezingtime.runs.options import RunOptions
+from freezingtime.option import list_options
+from freezingtime.runs.options import MachineOptions, RunOptions
 from freezingtime.runs.plan import make_plan
 from freezingtime.runs.progress.meter import DiskMeter
 from freezingtime.runs.progress.step_lines import StepLines
@@ -28,12 +29,6 @@ export TERM={term}
 shell=$(command -v bash || echo /bin/sh)
 exec setsid -c "$shell" -i
 """
-
-#: The options that say what machine it is; the others are of a job and its results.
-_MACHINE = (
-    *("guest", "kernel", "initrd", "append", "allow_backing", "root_device", "memory", "cpus"),
-    *("cpu_model", "start_from", "save", "qemu", "locked"),
-)
 
 
 class _LeftError(Exception):
@@ -61,9 +56,8 @@ class _Console(RunObserver):
 
 @takes_options()
 def shell_command(
-    disk: DisksOption = (),
     *,
-    options: Annotated[RunOptions, Only(_MACHINE)],
+    options: Annotated[RunOptions, Only(list_options(MachineOptions))],
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Open a shell in a guest whose disks are the devices you name.
@@ -76,7 +70,7 @@ def shell_command(
     Example: `freezingtime shell --disk samsung-870-evo-1tb`
     """
     with RawTerminal() as terminal:
-        plan = make_plan(options, disks=disk, script=_script())
+        plan = make_plan(options, script=_script())
         say("'exit' or Ctrl-] ends the guest")
         with StepLines() as steps:
             try:
