@@ -19,6 +19,7 @@ from freezingtime.disk.spec import DiskSpec
 from freezingtime.emulator.loop import EmulatedDisk, Emulator, Totals
 from freezingtime.emulator.medium_queue import MediumQueue, new_workers
 from freezingtime.errors import InputError, RunError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.host.poller import Poller
 from freezingtime.host.required_platform import require_linux
 from freezingtime.nbd.export import Export
@@ -78,32 +79,21 @@ def serve(
             min_block_bytes=spec.traits.logical_block_bytes,
         )
         _make_way(socket_path)
-        try:
+        about = f"--socket {socket_path}"
+        with os_errors_as(InputError, about, "name a path in a writable directory"):
             server.listen(str(socket_path), {name: (0, export)})
-        except OSError as error:
-            raise InputError(
-                f"--socket {socket_path}: {error.strerror or error}; "
-                "name a path in a writable directory"
-            ) from error
 
         emulator = Emulator([disk], clock, server)
         if out is not None:
-            file = _begin_record(out, RecordHeader([RecordedDisk(name, spec.text)], seed))
+            header = RecordHeader([RecordedDisk(name, spec.text)], seed)
+            with os_errors_as(InputError, f"--out {out}", "name a file in a directory"):
+                file = RecordFile(out, header)
             emulator.on_completed = cleanup.enter_context(LiveRecord(file, disk.index)).write
         with _ending_on_signals(clock.end, emulator.totals):
             on_ready()
             emulator.run()
         check_displacement(medium, written=spec.writable)
         return emulator.totals
-
-
-def _begin_record(out: Path, header: RecordHeader) -> RecordFile:
-    try:
-        return RecordFile(out, header)
-    except OSError as error:
-        raise InputError(
-            f"--out {out}: {error.strerror or error}; name a file in a directory"
-        ) from error
 
 
 def _stop(workers: ThreadPoolExecutor) -> None:
@@ -117,23 +107,16 @@ def _stop(workers: ThreadPoolExecutor) -> None:
 
 def _make_way(socket_path: Path) -> None:
     """Remove a socket that a killed server has left; refuse anything else."""
-    try:
+    about = f"--socket {socket_path}"
+    with os_errors_as(InputError, about, "name another path"):
         if not socket_path.exists():
             return
         if not socket_path.is_socket():
-            raise InputError(
-                f"--socket {socket_path}: exists and is not a socket; name another path"
-            )
+            raise InputError(f"{about}: exists and is not a socket; name another path")
         if _is_dead(socket_path):
             socket_path.unlink()
             return
-    except OSError as error:
-        raise InputError(
-            f"--socket {socket_path}: {error.strerror or error}; name another path"
-        ) from error
-    raise InputError(
-        f"--socket {socket_path}: another server listens there; stop it or name another path"
-    )
+    raise InputError(f"{about}: another server listens there; stop it or name another path")
 
 
 def _is_dead(socket_path: Path) -> bool:

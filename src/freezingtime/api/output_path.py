@@ -10,6 +10,7 @@ import weakref
 from pathlib import Path
 
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 
 
 class OutputPath:
@@ -24,9 +25,7 @@ class OutputPath:
         if out is not None:
             self.path = Path(out)
             return
-        try:
+        with os_errors_as(InputError, "no temporary directory", "set TMPDIR"):
             scratch = tempfile.mkdtemp(prefix="freezingtime-")
-        except OSError as error:
-            raise InputError(f"no temporary directory: {error.strerror}; set TMPDIR") from error
         self.path = Path(scratch, name)
         weakref.finalize(self, shutil.rmtree, scratch, ignore_errors=True)

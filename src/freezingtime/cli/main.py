@@ -31,6 +31,12 @@ EXIT_BAD_INPUT = 2
 EXIT_GUEST_FAILED = 4
 EXIT_TIME_LIMIT = 124  # as timeout(1) has it
 
+_STATUSES = {
+    InputError: EXIT_BAD_INPUT,
+    GuestError: EXIT_GUEST_FAILED,
+    TimeLimitError: EXIT_TIME_LIMIT,
+}
+
 # What Typer raises for wrong usage. It has no public name: older versions take the class from
 # Click, newer ones from a copy of Click of their own.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -143,14 +149,9 @@ def _run() -> int:
         sys.stdout.flush()
     except _UsageError as error:
         return _complain(_usage_line(error), EXIT_BAD_INPUT)
-    except InputError as error:
-        return _complain(str(error), EXIT_BAD_INPUT)
-    except GuestError as error:
-        return _complain(str(error), EXIT_GUEST_FAILED)
-    except TimeLimitError as error:
-        return _complain(str(error), EXIT_TIME_LIMIT)
     except FreezingTimeError as error:
-        return _complain(str(error), EXIT_FAILED)
+        statuses = (status for kind, status in _STATUSES.items() if isinstance(error, kind))
+        return _complain(str(error), next(statuses, EXIT_FAILED))
     except signals.Interrupted as interruption:
         return _complain(str(interruption), interruption.status)
     except SystemExit as ended:

@@ -138,7 +138,7 @@ class MachineOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(MachineOptions):
-    """How a job is run, as text that a user writes: in which guest, how long, with what results.
+    """Options of a run, as text that a user writes: guest, job, limits, results.
 
     The fields are named as the command line's options, but for ``disks``, which repeat
     ``--disk``, and ``start_from``: ``--from`` is a word of Python's.

@@ -23,6 +23,7 @@ from freezingtime.device.base import Device, statistics_of
 from freezingtime.disk.disk import Disk
 from freezingtime.disk.spec import DiskSpec, check_disk
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.host.replaced_file import replaced_path
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import (
@@ -233,11 +234,8 @@ def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> Iterato
     if path.exists() and not path.is_file():
         raise InputError(f"--out {path}: is not a regular file; name a file in a directory")
     with replaced_path(path) as partial:
-        try:
+        with os_errors_as(InputError, f"--out {path}", "name a file in a directory"):
             record = RecordFile(partial, header, shown_path=path)
-        except OSError as error:
-            cure = "name a file in a directory"
-            raise InputError(f"--out {path}: {error.strerror}; {cure}") from error
         try:
             with record:
                 yield record

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 
 RECORD_NAME = "requests.parquet"
 
@@ -60,8 +61,5 @@ def is_record(path: Path) -> bool:
 
 
 def _magic(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(4)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name a readable record") from error
+    with os_errors_as(InputError, path, "name a readable record"), path.open("rb") as file:
+        return file.read(4)

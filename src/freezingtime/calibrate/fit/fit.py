@@ -30,6 +30,7 @@ from freezingtime.device.parameters import Table, content_of
 from freezingtime.device.registry import from_content
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.host.replaced_file import replaced
 from freezingtime.request import Operation
 from freezingtime.simulate.simulate import simulate_closed_loop
@@ -110,11 +111,11 @@ class Fit:
         Raises:
             InputError: it cannot be written.
         """
-        try:
-            with replaced(path) as file:
-                file.write(self.toml.encode())
-        except OSError as error:
-            raise InputError(f"--out {path}: {error.strerror}; name a file to write") from error
+        with (
+            os_errors_as(InputError, f"--out {path}", "name a file to write"),
+            replaced(path) as file,
+        ):
+            file.write(self.toml.encode())
 
 
 def parse_missing(texts: Sequence[str]) -> dict[OperationClass, OperationClass | int]:

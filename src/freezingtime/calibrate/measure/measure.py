@@ -26,6 +26,7 @@ from typing import TypeAlias
 from freezingtime.calibrate.measure.measurement import MeasuredJob, MeasurementManifest
 from freezingtime.calibrate.measure.target import Target, opened_target, remove_created
 from freezingtime.errors import InputError, RunError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.host.required_platform import require_linux
 from freezingtime.units import format_size_bytes
 
@@ -102,10 +103,8 @@ def measure(plan: MeasurePlan, observer: Observer) -> MeasurementManifest:
         plan.path, write=plan.write, overwrite=plan.overwrite, create_bytes=plan.create_bytes
     ) as target:
         version = _version()
-        try:
+        with os_errors_as(InputError, f"--out {plan.out}", "name a new directory"):
             plan.out.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(f"--out {plan.out}: {error.strerror}; name a new directory") from error
         try:
             return _measure(plan, target, version, observer)
         except BaseException:

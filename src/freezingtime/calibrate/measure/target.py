@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.errors import InputError, RunError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.units import format_size_bytes
 
 #: Fewer bytes would measure a cache.
@@ -53,12 +54,8 @@ def opened_target(
     if create_bytes is not None:
         yield _new_file(path, create_bytes)
         return
-    try:
+    with os_errors_as(InputError, path, "name a file or block device, or add --create SIZE"):
         mode = path.stat().st_mode
-    except OSError as error:
-        raise InputError(
-            f"{path}: {error.strerror}; name a file or block device, or add --create SIZE"
-        ) from error
     if not stat.S_ISBLK(mode) and not stat.S_ISREG(mode):
         raise InputError(f"{path}: is neither a file nor a block device")
     if write and not overwrite:

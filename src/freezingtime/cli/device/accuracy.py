@@ -27,15 +27,6 @@ from freezingtime.predict.load_curve import (
     measured_curve,
 )
 
-_FIGURES = {
-    SATURATION: "requests/s",
-    "read_p50": "read p50",
-    "read_p90": "read p90",
-    "read_p99": "read p99",
-    "read_p99_9": "read p99.9",
-    "write_p50": "write p50",
-    "write_p99": "write p99",
-}
 _MISS = "!"
 _NS_PER_US = 1000
 
@@ -91,12 +82,17 @@ def _show(description: Description, curve: Curve, comparisons: list[FigureCompar
     show(f"{description.name}: {description.summary}")
     show(f"measured [{curve.source}]: {curve.condition}")
     show("Cells are predicted/measured, us; ! is beyond the aim")
-    header = ("requests/s", *(_FIGURES[figure] for figure in PERCENTILES))
+    header = ("requests/s", *map(_title, PERCENTILES))
     print_columns([header, *(_row(point, comparisons) for point in curve.points)])
     aimed = [comparison for comparison in comparisons if comparison.figure in AIMS]
     missed = [comparison for comparison in aimed if comparison.missed]
     show(f"{len(aimed) - len(missed)} of {len(aimed)} figures within the aim")
     show()
+
+
+def _title(figure: str) -> str:
+    """Such as "read p99.9", of ``read_p99_9``."""
+    return figure.replace("_", " ", 1).replace("_", ".")
 
 
 def _row(point: Point, comparisons: list[FigureComparison]) -> tuple[str, ...]:

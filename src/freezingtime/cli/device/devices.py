@@ -12,6 +12,7 @@ from freezingtime.cli.device.devices_plot import check_plot, plot_devices
 from freezingtime.cli.options import AllowCodeOption, JsonOption, command_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
+from freezingtime.cli.results.time_columns import difference
 from freezingtime.device.catalogue_search import catalogue_names
 from freezingtime.device.description import Description
 from freezingtime.device.registry import defaults_of, describe, is_device, search_catalogue
@@ -191,20 +192,11 @@ def _prediction_row(prediction: Prediction) -> tuple[str, ...]:
     if published is None or prediction.difference is None:
         return (figure, predicted, _NONE, _NONE, _NONE, "")
     value = _quantity(published.value, prediction.case.unit)
+    verdict = difference(prediction.difference)
     if published.bound:
         relation = "at most" if prediction.case.unit is FigureUnit.NS else "at least"
-        met = "met" if prediction.holds else "not met"
-        return (
-            figure,
-            predicted,
-            f"{relation} {value}",
-            met,
-            published.source,
-            published.condition,
-        )
-    # Adding 0.0 makes the -0.0 that rounding may leave a 0.0.
-    difference = f"{round(prediction.difference, 3) + 0.0:+.1%}"
-    return (figure, predicted, value, difference, published.source, published.condition)
+        value, verdict = f"{relation} {value}", "met" if prediction.holds else "not met"
+    return (figure, predicted, value, verdict, published.source, published.condition)
 
 
 def _figure(case: Case) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import command_app
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.option import Argument, Option
 from freezingtime.report.figures.run_figures import RUNS_MAX, write_run_figures
 from freezingtime.report.page import notices, write_report
@@ -42,12 +43,8 @@ def report_command(
         for notice in notices(read):
             progress.notify(notice)
         progress("drawing", 0, 0)
-        try:
+        with os_errors_as(InputError, f"--out {out}", "name a file in a directory with room"):
             write_report(read, out)
-        except OSError as error:
-            raise InputError(
-                f"--out {out}: {error.strerror or error}; name a file in a directory with room"
-            ) from error
         progress.notify(f"wrote {out}")
         if figures is not None:
             written = write_run_figures(read, figures, "--figures")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.report.figures.style import STYLE
 
 if TYPE_CHECKING:
@@ -60,7 +61,5 @@ def write_file(path: Path, content: bytes, option: str) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    try:
+    with os_errors_as(InputError, f"{option} {path}", "name a writable file"):
         path.write_bytes(content)
-    except OSError as error:
-        raise InputError(f"{option} {path}: {error.strerror}; name a writable file") from error

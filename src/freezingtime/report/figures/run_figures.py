@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.report.figures import run_panels
 from freezingtime.report.figures.axes import line_handles
 from freezingtime.report.figures.canvas import figure_bytes, new_figure, write_file
@@ -147,12 +148,9 @@ def write_run_figures(runs: Sequence[RunData], directory: Path, option: str) -> 
     Raises:
         InputError: they cannot be written.
     """
-    try:
+    cure = "name a directory that can be created"
+    with os_errors_as(InputError, f"{option} {directory}", cure):
         directory.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{option} {directory}: {error.strerror}; name a directory that can be created"
-        ) from error
     paths = []
     for kind in RUN_FIGURES:
         contents = draw_run_figure(kind, runs, _EXTENSIONS)

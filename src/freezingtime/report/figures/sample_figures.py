@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.report.figures.axes import NEUTRAL, cdf_of, label_times, share_axis, visible
 from freezingtime.report.figures.canvas import figure_bytes, new_figure, write_file
 from freezingtime.report.figures.cdf import cdf_ranks
@@ -46,10 +47,8 @@ def make_directory(directory: Path, option: str) -> None:
     Raises:
         InputError: they cannot.
     """
-    try:
+    with os_errors_as(InputError, f"{option} {directory}", "name a directory"):
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{option} {directory}: {error.strerror}; name a directory") from error
 
 
 def draw_quantiles(panels: Sequence[SamplePanel], path: Path, option: str) -> None:

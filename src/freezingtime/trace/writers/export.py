@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.host.replaced_file import replaced
 from freezingtime.trace.record_columns import DiskRequests, read_disk
 from freezingtime.trace.record_paths import find_record
@@ -50,13 +51,9 @@ def export(path: Path, format_name: str, out: Path, *, disk: str | None, notify:
             f"--out {target}: is not a regular file, or is the record itself; name another file"
         )
     chunks = _chunks(path, format_name, disk, notify)
-    try:
-        with replaced(target) as file:
-            file.writelines(chunks)
-    except OSError as error:
-        raise InputError(
-            f"--out {target}: {error.strerror or error}; name a file in a directory with room"
-        ) from error
+    cure = "name a file in a directory with room"
+    with os_errors_as(InputError, f"--out {target}", cure), replaced(target) as file:
+        file.writelines(chunks)
     return target
 
 
