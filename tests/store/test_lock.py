@@ -278,7 +278,7 @@ class TestRuns:
 
     def test_are_in_the_image_of_the_lock(self, lock_path: Path, cache: Path) -> None:
         """Whatever else has its name."""
-        plan = make_plan(RunOptions(locked=lock_path), disks=[], script=b"")
+        plan = make_plan(RunOptions(locked=lock_path), script=b"")
         assert plan.guest == "img"
         assert plan.lock == read_lock(lock_path)
         locked = find_image("img")
@@ -305,7 +305,7 @@ class TestRuns:
     def test_options_that_do_not_fit(self, lock_path: Path) -> None:
         options = RunOptions(locked=lock_path, guest="mini")
         with pytest.raises(InputError, match=r"--guest mini: --locked \S+ is of the guest img; "):
-            make_plan(options, disks=[], script=b"")
+            make_plan(options, script=b"")
         with pytest.raises(InputError, match=r"--packages: --locked \S+ says all of the image"):
             build_command(packages="fio", locked=lock_path)
 
@@ -381,7 +381,7 @@ class TestQemu:
         name = ready_qemu_of_lock(lock, None, silent)
         assert find_qemu(name).sha256 == locked.sha256
         with pytest.raises(InputError, match=r"--qemu system: --locked \S+ has a QEMU; leave out"):
-            make_plan(RunOptions(locked=file, qemu="system"), disks=[], script=b"")
+            make_plan(RunOptions(locked=file, qemu="system"), script=b"")
 
 
 @pytest.mark.guest
