@@ -47,7 +47,7 @@ PAGES = {
     "how-to/regression-test": GUEST,
     "how-to/replay-a-trace": GUEST,
     "how-to/serve": (),
-    "how-to/share": GUEST,
+    "how-to/share": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/sweep": GUEST,
     "how-to/which-drive": GUEST,
     "tutorial": GUEST,

@@ -73,8 +73,10 @@ def exported(use_cache: UseCache, tmp_path: Path) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[GuestImage, Path]:
     """An image and its file, never to be changed."""
     place = tmp_path_factory.mktemp("whole")
-    image = store(place, "img")
-    export_image(image, place / "img.tar", silent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(place))
+        image = store(cache_directory(), "img")
+        export_image(image, place / "img.tar", silent)
     return image, place / "img.tar"
 
 
