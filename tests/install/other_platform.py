@@ -26,6 +26,7 @@ from typing import Any
 _DEPENDENCIES = (
     *("numba", "pandas", "pyarrow.parquet", "scipy.optimize", "matplotlib.pyplot"),
     "platformdirs",  # and the cache stays where it is
+    "urllib.request",  # asks macOS for proxies by a module that Python has there
 )
 #: What the documentation of each module has as Linux's, or as not macOS's.
 _GONE: dict[Any, tuple[str, ...]] = {
@@ -89,6 +90,8 @@ def _become_another_platform() -> None:
     for name in ("open", "stat", "readlink", "listdir", "scandir"):
         setattr(os, name, _without_directories(getattr(os, name)))
     tempfile._O_TMPFILE_WORKS = False  # type: ignore[attr-defined]
+    # Compiled, and only installed where guests can run.
+    sys.modules["pysequoia"] = None  # type: ignore[assignment]
     sys.platform = "darwin"
     platform.system = lambda: "Darwin"
     platform.machine = lambda: "arm64"
