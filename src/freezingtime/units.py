@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, about
 
 #: The largest time, size or rate: what a signed 64-bit integer holds (292 years, 8 EiB).
 MAX_VALUE = 2**63 - 1
@@ -101,10 +101,8 @@ def parse_option(
     option: str, text: str, parse: Callable[[str], int], limits: Limits | None = None
 ) -> int:
     """Parse an option's value; an InputError begins with the option."""
-    try:
+    with about(f"{option}: "):
         value = parse(text)
-    except InputError as error:
-        raise InputError(f"{option}: {error}") from error
     return value if limits is None else limits.check(option, text, value)
 
 

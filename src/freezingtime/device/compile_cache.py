@@ -5,7 +5,7 @@ Numba keeps the machine code of an entry point until *its* file changes; that th
 which it calls, in other files, have changed is not seen. So a model whose kernels are spread
 over the files of a package has what is older than any source of it thrown away before use: any
 source of the package and of the packages below its ``kernels``, and of what all models share
-(annotations).
+(annotations, records).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def forget_stale(*packages: Path) -> bool:
     for package in packages:
         folders += package.glob("kernels/**/")
     sources = [source for folder in folders for source in folder.glob("*.py")]
+    sources += [Path(__file__).with_name("records.py")]
     sources += Path(__file__).parent.glob("annotations/*.py")
     newest_ns = max(source.stat().st_mtime_ns for source in sources)
     kept = False

@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from freezingtime.device.base import Device
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters
 from freezingtime.disk_traits import DiskTraits
-from freezingtime.errors import InputError
 
 #: Devices of these classes do not turn.
 _STILL_CLASSES = ("flash", "scm", "mobile", "volume")
@@ -28,14 +26,6 @@ class Making:
     """The disk's size; None: the device's own."""
     make_member: Callable[[Table, int, int | None], Device]
     """Makes a member of a composition: of its table, a seed and its size."""
-
-    @contextmanager
-    def named(self) -> Iterator[None]:
-        """Say of an InputError, which a model finds out while it is made, what it is about."""
-        try:
-            yield
-        except InputError as error:
-            raise InputError(f"{self.table.file}: {error}") from error
 
 
 class ModelParameters(Parameters, frozen=True):

@@ -29,7 +29,7 @@ from freezingtime.device.latency.service_time import FlushTime, ServiceTime
 from freezingtime.device.parameters import Table, content_of
 from freezingtime.device.registry import from_content
 from freezingtime.device.trace_device import OperationClass
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, about
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.host.replaced_file import replaced
 from freezingtime.request import Operation
@@ -132,10 +132,8 @@ def parse_missing(texts: Sequence[str]) -> dict[OperationClass, OperationClass |
                 f"--missing {text}: must be OPERATION=TIME or OPERATION=OPERATION, such as "
                 f"write=20us or write=read; operations are {', '.join(_NAMES)}"
             )
-        try:
+        with about(f"--missing {text}: "):
             missing[_NAMES[name]] = _NAMES[value] if value in _NAMES else parse_time_ns(value)
-        except InputError as error:
-            raise InputError(f"--missing {text}: {error}") from error
     return missing
 
 

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.disk.parameters import DiskParams
+from freezingtime.device.records import record as record_type
 from freezingtime.units import NEVER_NS
-
-_INT = np.int64
 
 
 class Cleaning(IntEnum):
@@ -33,57 +32,47 @@ class Cleaning(IntEnum):
     """The band is written."""
 
 
-SHINGLES = np.dtype(
-    [
-        (name, _INT)
-        for name in (
-            "bands",  # how many
-            "band_sectors",
-            "cache_sectors",
-            "append_sectors",  # the most that is appended at once
-            "stream_sectors",
-            "unit_sectors",
-            "safe_copy",
-            "clean_idle_ns",
-            "entries",  # how many the map has room for
-            "tail",  # the number of the oldest entry of the map that counts
-            "head",  # the number of the next one
-            "place",  # where the log goes on
-            "append_ns",  # when the next append is composed
-            "direct",  # whether the write under way goes past the cache
-            "write_place",  # where its data begins in the log
-            "run_lba",  # the latest run of writes that continue each other
-            "run_end_lba",
-            "stream_lba",  # where the open stream goes on, or -1
-            "stream_number",  # its entry in the map
-            "clean_ns",  # when idle time has been long enough
-            "cleaning",
-            "clean_lba",
-            "clean_limit",  # entries from this number on are newer than the cleaning
-            "clean_done",
-            "clean_place",  # up to where the log has been merged
-            "step_sectors",
-            "step_place",
-        )
-    ]
+SHINGLES = record_type(
+    "bands",  # how many
+    "band_sectors",
+    "cache_sectors",
+    "append_sectors",  # the most that is appended at once
+    "stream_sectors",
+    "unit_sectors",
+    "safe_copy",
+    "clean_idle_ns",
+    "entries",  # how many the map has room for
+    "tail",  # the number of the oldest entry of the map that counts
+    "head",  # the number of the next one
+    "place",  # where the log goes on
+    "append_ns",  # when the next append is composed
+    "direct",  # whether the write under way goes past the cache
+    "write_place",  # where its data begins in the log
+    "run_lba",  # the latest run of writes that continue each other
+    "run_end_lba",
+    "stream_lba",  # where the open stream goes on, or -1
+    "stream_number",  # its entry in the map
+    "clean_ns",  # when idle time has been long enough
+    "cleaning",
+    "clean_lba",
+    "clean_limit",  # entries from this number on are newer than the cleaning
+    "clean_done",
+    "clean_place",  # up to where the log has been merged
+    "step_sectors",
+    "step_place",
 )
 
 #: A run of sectors of one band that is newer than the band. A stream's entry is at home: its
 #: address is its lba. Before the entries, the map has a row for each band, the head of the list
 #: of its entries, oldest first.
-ENTRY = np.dtype(
-    [
-        (name, _INT)
-        for name in (
-            "sectors",  # 0: superseded
-            "lba",
-            "address",
-            "place",
-            "number",
-            "next",  # the row of the band's next newer entry, or -1
-            "last",  # of a band: the row of its newest entry, or its own
-        )
-    ]
+ENTRY = record_type(
+    "sectors",  # 0: superseded
+    "lba",
+    "address",
+    "place",
+    "number",
+    "next",  # the row of the band's next newer entry, or -1
+    "last",  # of a band: the row of its newest entry, or its own
 )
 
 

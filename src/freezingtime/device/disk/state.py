@@ -17,6 +17,7 @@ from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.rotation import TURN
 from freezingtime.device.disk.seek import SeekCurve
 from freezingtime.device.disk.shingle_state import SHINGLES, cache_at_lba, fill_shingles, new_map
+from freezingtime.device.records import fill, record
 
 #: One element of a record array; the type checker knows no fields.
 Record: TypeAlias = Any
@@ -58,149 +59,117 @@ class Activity(IntEnum):
     """A step of cleaning a band of a shingled drive."""
 
 
-_INT = np.int64
-_FLOAT = np.float64
-
-DRIVE = np.dtype(
-    [
-        (name, _INT)
-        for name in (
-            "rpm",
-            "phase",
-            "heads",
-            "track_skew",
-            "cylinder_skew",
-            "head_switch_ns",
-            "cylinder_switch_ns",
-            "write_settle_ns",
-            "overhead_ns",
-            "link_bytes_per_s",
-            "sector_bytes",
-            "sectors",
-            "shingled",
-            "cache_at_lba",  # the persistent cache lies before this sector's place
-            "persistent_sectors",  # the room of persistent cache and safe copy
-            "shortest_positioning_first",
-            "age_limit_ns",
-            "write_buffer_sectors",
-            "extent_sectors",
-            "segment_sectors",
-            "read_ahead_sectors",
-        )
-    ]
+DRIVE = record(
+    "rpm",
+    "phase",
+    "heads",
+    "track_skew",
+    "cylinder_skew",
+    "head_switch_ns",
+    "cylinder_switch_ns",
+    "write_settle_ns",
+    "overhead_ns",
+    "link_bytes_per_s",
+    "sector_bytes",
+    "sectors",
+    "shingled",
+    "cache_at_lba",  # the persistent cache lies before this sector's place
+    "persistent_sectors",  # the room of persistent cache and safe copy
+    "shortest_positioning_first",
+    "age_limit_ns",
+    "write_buffer_sectors",
+    "extent_sectors",
+    "segment_sectors",
+    "read_ahead_sectors",
 )
 
-SEEK = np.dtype([(name, _FLOAT) for name in SeekCurve._fields])
+SEEK = np.dtype([(name, np.float64) for name in SeekCurve._fields])
 
-ARM = np.dtype(
-    [
-        (name, _INT)
-        for name in (
-            "activity",
-            "target",
-            "end_ns",
-            "cylinder",
-            "head",
-            "next_lba",  # the sector after the last one that was transferred
-            "ahead_segment",  # where reading ahead would go on, or -1
-            "ahead_lba",  # the next sector that reading ahead gets
-            "ahead_end_lba",  # where reading ahead stops by itself
-            "ahead_ns",  # when the head came to ahead_lba
-            "link_free_ns",
-            "sequence",
-            "buffered_sectors",
-            "buffered_extents",
-        )
-    ]
+ARM = record(
+    "activity",
+    "target",
+    "end_ns",
+    "cylinder",
+    "head",
+    "next_lba",  # the sector after the last one that was transferred
+    "ahead_segment",  # where reading ahead would go on, or -1
+    "ahead_lba",  # the next sector that reading ahead gets
+    "ahead_end_lba",  # where reading ahead stops by itself
+    "ahead_ns",  # when the head came to ahead_lba
+    "link_free_ns",
+    "sequence",
+    "buffered_sectors",
+    "buffered_extents",
 )
 
-SLOT = np.dtype(
-    [
-        (name, _INT)
-        for name in (
-            "phase",
-            "tag",
-            "operation",
-            "fua",
-            "sequence",
-            "admitted_ns",
-            "waiting_since_ns",  # for what is next in held_by
-            "held_by",
-            "time_ns",
-            "lba",
-            "sectors",
-            "media_lba",  # what is left to be done by the arm
-            "media_sectors",
-            "arm_sectors",  # how many of them the arm is at
-            "eligible_ns",  # the transfer may not begin before
-            "cylinder",
-            "head",
-            "angle",
-        )
-    ]
-    + [("annotation", ANNOTATION)]
+SLOT = record(
+    "phase",
+    "tag",
+    "operation",
+    "fua",
+    "sequence",
+    "admitted_ns",
+    "waiting_since_ns",  # for what is next in held_by
+    "held_by",
+    "time_ns",
+    "lba",
+    "sectors",
+    "media_lba",  # what is left to be done by the arm
+    "media_sectors",
+    "arm_sectors",  # how many of them the arm is at
+    "eligible_ns",  # the transfer may not begin before
+    "cylinder",
+    "head",
+    "angle",
+    annotation=ANNOTATION,
 )
 
-EXTENT = np.dtype(
-    [
-        (name, _INT)
-        for name in (
-            "sectors",  # 0: unused
-            "lba",
-            "active",  # how many of its sectors the arm is at
-            "sequence",
-            "eligible_ns",
-            "cylinder",
-            "head",
-            "angle",
-        )
-    ]
+EXTENT = record(
+    "sectors",  # 0: unused
+    "lba",
+    "active",  # how many of its sectors the arm is at
+    "sequence",
+    "eligible_ns",
+    "cylinder",
+    "head",
+    "angle",
 )
 
-SEGMENT = np.dtype(
-    [
-        ("lba", _INT),
-        ("end_lba", _INT),
-        ("used", _INT),
-        ("asked_end_lba", _INT),  # what is behind was read ahead and nobody has asked for it
-    ]
+SEGMENT = record(
+    "lba",
+    "end_lba",
+    "used",
+    "asked_end_lba",  # what is behind was read ahead and nobody has asked for it
 )
 
-COUNTERS = np.dtype(
-    [
-        (name, _INT)
-        for name in (
-            "media_operations",
-            "seeks",
-            "seek_ns",
-            "rotation_ns",
-            "transfer_ns",
-            "read_hits",
-            "read_misses",
-            "writes_buffered",
-            "writes_absorbed",
-            "writes_stalled",
-            "destaged_extents",
-            "destaged_sectors",
-            "sectors_read_ahead",
-            "sectors_cached",  # written to the persistent cache
-            "sectors_streamed",  # written past it
-            "bands_cleaned",
-        )
-    ]
+COUNTERS = record(
+    "media_operations",
+    "seeks",
+    "seek_ns",
+    "rotation_ns",
+    "transfer_ns",
+    "read_hits",
+    "read_misses",
+    "writes_buffered",
+    "writes_absorbed",
+    "writes_stalled",
+    "destaged_extents",
+    "destaged_sectors",
+    "sectors_read_ahead",
+    "sectors_cached",  # written to the persistent cache
+    "sectors_streamed",  # written past it
+    "bands_cleaned",
 )
 
 
 #: What there is one of. One array, since each one more makes every call of a kernel dearer.
-CORE = np.dtype(
-    [
-        ("drive", DRIVE),
-        ("seek", SEEK),
-        ("arm", ARM),
-        ("counters", COUNTERS),
-        ("shingles", SHINGLES),
-        ("cleaner", EXTENT),  # the extent that cleaning is at
-    ]
+CORE = record(
+    drive=DRIVE,
+    seek=SEEK,
+    arm=ARM,
+    counters=COUNTERS,
+    shingles=SHINGLES,
+    cleaner=EXTENT,  # the extent that cleaning is at
 )
 
 
@@ -221,31 +190,21 @@ def new_state(params: DiskParams, seed: int) -> DiskState:
     geometry = params.geometry
     sector_bytes = params.sector_bytes
     core = np.zeros(1, CORE)
-    drive = core["drive"]
-    drive["rpm"] = params.rpm
-    drive["phase"] = generator.integers(TURN)
-    drive["heads"] = geometry.heads
-    drive["track_skew"] = geometry.track_skew
-    drive["cylinder_skew"] = geometry.cylinder_skew
-    drive["head_switch_ns"] = params.head_switch_ns
-    drive["cylinder_switch_ns"] = params.cylinder_switch_ns
-    drive["write_settle_ns"] = params.write_settle_ns
-    drive["overhead_ns"] = params.overhead_ns
-    drive["link_bytes_per_s"] = params.link_bytes_per_s
-    drive["sector_bytes"] = sector_bytes
-    drive["sectors"] = drive["cache_at_lba"] = geometry.sectors
-    if params.shingles is not None:
-        drive["sectors"] = params.logical_sectors
-        drive["shingled"] = True
-        drive["cache_at_lba"] = cache_at_lba(params)
-        drive["persistent_sectors"] = params.shingles.persistent_bytes // sector_bytes
-    drive["shortest_positioning_first"] = params.shortest_positioning_first
-    drive["age_limit_ns"] = params.age_limit_ns
-    drive["write_buffer_sectors"] = params.write_buffer_size_bytes // sector_bytes
-    # An extent keeps the arm from reads for as long as it is: some tracks at most.
-    drive["extent_sectors"] = max(1, params.write_buffer_size_bytes // sector_bytes // 16)
-    drive["segment_sectors"] = params.segment_bytes // sector_bytes
-    drive["read_ahead_sectors"] = params.read_ahead_size_bytes // sector_bytes
+    shingles = params.shingles
+    buffer_sectors = params.write_buffer_size_bytes // sector_bytes
+    values = {
+        "phase": generator.integers(TURN),
+        "sectors": geometry.sectors if shingles is None else params.logical_sectors,
+        "shingled": shingles is not None,
+        "cache_at_lba": geometry.sectors if shingles is None else cache_at_lba(params),
+        "persistent_sectors": shingles.persistent_bytes // sector_bytes if shingles else 0,
+        "write_buffer_sectors": buffer_sectors,
+        # An extent keeps the arm from reads for as long as it is: some tracks at most.
+        "extent_sectors": max(1, buffer_sectors // 16),
+        "segment_sectors": params.segment_bytes // sector_bytes,
+        "read_ahead_sectors": params.read_ahead_size_bytes // sector_bytes,
+    }
+    fill(core["drive"], values, geometry, params)
     core["seek"] = np.array(params.seek_curve, SEEK)
     arm = core["arm"]
     arm["cylinder"] = generator.integers(geometry.cylinders)

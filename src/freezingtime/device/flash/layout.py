@@ -7,12 +7,12 @@ Times are in ns of guest time, addresses in bytes, units or slots (see :mod:`.ge
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
 
 from freezingtime.device.annotations.columns import ANNOTATION
 from freezingtime.device.flash.hardware import PAGE_KINDS_MAX
+from freezingtime.device.records import record
 
 NONE = -1
 
@@ -98,84 +98,70 @@ class Residence(IntEnum):
     """On flash too, unless it was never written; up to date there unless it is dirty."""
 
 
-_INT = np.int64
-
-
-def _record(*names: str) -> np.dtype[Any]:
-    return np.dtype([(name, _INT) for name in names])
-
-
-CONFIG = np.dtype(
-    [
-        *(
-            (name, _INT)
-            for name in (
-                "unit_bytes",
-                "page_bytes",
-                "units",  # the host's, then the translation pages
-                "host_units",
-                "translation_entries",  # units that a translation page maps
-                "cached_pages_max",  # 0: the whole map is in memory
-                "translation_jobs_max",
-                "sector_bytes",  # what partial writes of a unit are tracked in
-                "lanes",
-                "slots_per_sense",
-                "slots_per_read",  # of them, those that one reader reads
-                "readers_per_server",
-                "slots_per_program",
-                "slots_per_block",
-                "blocks_per_lane",
-                "slc_slots_per_block",
-                "slc_blocks",  # of a lane, at most
-                "lane_slots_max",  # valid slots that a lane may have
-                "dynamic",
-                "cost_benefit",
-                "gc_free_blocks",
-                "gc_burst",
-                "gc_idle_ns",
-                "gc_idle_free_blocks",  # 0: garbage is not collected in idle time
-                "wear_spread",  # NONE: cold blocks are not moved
-                "zone_bytes",  # 0: there are no zones
-                "zone_capacity_bytes",
-                "zone_blocks",  # of each of its lanes
-                "zone_lanes",
-                "open_zones_max",
-                "read_kinds",
-                "program_kinds",
-                "gc_read_ns",
-                "gc_program_ns",
-                "erase_ns",
-                "slc_read_ns",
-                "slc_program_ns",
-                "slc_idle_ns",
-                "read_priority",
-                "suspend_ns",  # NONE: programs and erases are not suspended
-                "resume_ns",
-                "suspensions_max",
-                "channel_bytes_per_s",
-                "read_command_ns",
-                "transfer_setup_ns",
-                "program_command_ns",
-                "link_bytes_per_s",
-                "link_whole",
-                "submission_ns",
-                "writes_waiting_max",
-                "command_interval_ns",
-                "read_overhead_ns",
-                "write_overhead_ns",
-                "flush_ns",
-                "discard_ns",
-                "honours_discard",
-                "buffered",
-                "staging_units",  # room for units on their way to the flash
-                "buffer_bytes_per_s",
-                "buffer_access_ns",
-                "power_loss_protection",
-            )
-        ),
-        ("read_ns", _INT, (PAGE_KINDS_MAX,)),
-        ("program_ns", _INT, (PAGE_KINDS_MAX,)),
-    ]
+CONFIG = record(
+    "unit_bytes",
+    "page_bytes",
+    "units",  # the host's, then the translation pages
+    "host_units",
+    "translation_entries",  # units that a translation page maps
+    "cached_pages_max",  # 0: the whole map is in memory
+    "translation_jobs_max",
+    "sector_bytes",  # what partial writes of a unit are tracked in
+    "lanes",
+    "slots_per_sense",
+    "slots_per_read",  # of them, those that one reader reads
+    "readers_per_server",
+    "slots_per_program",
+    "slots_per_block",
+    "blocks_per_lane",
+    "slc_slots_per_block",
+    "slc_blocks",  # of a lane, at most
+    "lane_slots_max",  # valid slots that a lane may have
+    "dynamic",
+    "cost_benefit",
+    "gc_free_blocks",
+    "gc_burst",
+    "gc_idle_ns",
+    "gc_idle_free_blocks",  # 0: garbage is not collected in idle time
+    "wear_spread",  # NONE: cold blocks are not moved
+    "zone_bytes",  # 0: there are no zones
+    "zone_capacity_bytes",
+    "zone_blocks",  # of each of its lanes
+    "zone_lanes",
+    "open_zones_max",
+    "read_kinds",
+    "program_kinds",
+    "gc_read_ns",
+    "gc_program_ns",
+    "erase_ns",
+    "slc_read_ns",
+    "slc_program_ns",
+    "slc_idle_ns",
+    "read_priority",
+    "suspend_ns",  # NONE: programs and erases are not suspended
+    "resume_ns",
+    "suspensions_max",
+    "channel_bytes_per_s",
+    "read_command_ns",
+    "transfer_setup_ns",
+    "program_command_ns",
+    "link_bytes_per_s",
+    "link_whole",
+    "submission_ns",
+    "writes_waiting_max",
+    "command_interval_ns",
+    "read_overhead_ns",
+    "write_overhead_ns",
+    "flush_ns",
+    "discard_ns",
+    "honours_discard",
+    "buffered",
+    "staging_units",  # room for units on their way to the flash
+    "buffer_bytes_per_s",
+    "buffer_access_ns",
+    "power_loss_protection",
+    read_ns=(np.int64, PAGE_KINDS_MAX),
+    program_ns=(np.int64, PAGE_KINDS_MAX),
 )
 
 BLOCK = np.dtype(
@@ -192,10 +178,10 @@ BLOCK = np.dtype(
             "erase_due",  # counted already, but not yet done
         )
     ]
-    + [("closed_at", _INT)]  # in units that the host had written
+    + [("closed_at", np.int64)]  # in units that the host had written
 )
 
-LANE = _record(
+LANE = record(
     "server",
     "reader",  # the first one of those that read it
     "channel",
@@ -224,9 +210,9 @@ LANE = _record(
 )
 
 #: A slot that is filled but not yet given to a program.
-OPEN_SLOT = _record("sectors", "old_on_flash")
+OPEN_SLOT = record("sectors", "old_on_flash")
 
-SERVER = _record(
+SERVER = record(
     "phase",
     "done_ns",
     "generation",  # tells events that were overtaken by a suspension
@@ -248,7 +234,7 @@ SERVER = _record(
     "idle_work",  # what it does or did last is not for the host
 )
 
-READER = _record(
+READER = record(
     "server",
     "phase",
     "head",  # the reads that wait for it
@@ -257,9 +243,9 @@ READER = _record(
     "bytes_left",
 )
 
-CHANNEL = _record("free_ns", "busy_ns")
+CHANNEL = record("free_ns", "busy_ns")
 
-COMMAND = _record(
+COMMAND = record(
     "next",
     "sequence",
     "lane",
@@ -287,27 +273,22 @@ COMMAND = _record(
     "erases",
 )
 
-REQUEST = np.dtype(
-    [
-        (name, _INT)
-        for name in (
-            "next",
-            "tag",
-            "operation",
-            "begin",
-            "end",
-            "cursor",
-            "remaining",
-            "data_ns",  # when the data that have been sent are at the host
-            "through",
-            "translation_page",  # the last one that was looked up
-            "waiting_since_ns",  # for what it was put into a list for
-        )
-    ]
-    + [("annotation", ANNOTATION)]
+REQUEST = record(
+    "next",
+    "tag",
+    "operation",
+    "begin",
+    "end",
+    "cursor",
+    "remaining",
+    "data_ns",  # when the data that have been sent are at the host
+    "through",
+    "translation_page",  # the last one that was looked up
+    "waiting_since_ns",  # for what it was put into a list for
+    annotation=ANNOTATION,
 )
 
-TRANSLATION = _record(
+TRANSLATION = record(
     "residence",
     "dirty",
     "newer",  # in order of use
@@ -316,19 +297,19 @@ TRANSLATION = _record(
     "wait_tail",
 )
 
-ZONE = _record(
+ZONE = record(
     "accepted_bytes",  # by the write pointer that the host sees
     "filled_bytes",  # of them in the controller's memory or in the cells
     "taken_bytes",  # of them that programs have taken
 )
 
-PIECE = _record("request", "begin", "end")
-EVENT = _record("time_ns", "order", "kind", "target", "generation")
-EPOCH = _record("outstanding", "request")
-DONE = np.dtype([("tag", _INT), ("time_ns", _INT), ("annotation", ANNOTATION)])
+PIECE = record("request", "begin", "end")
+EVENT = record("time_ns", "order", "kind", "target", "generation")
+EPOCH = record("outstanding", "request")
+DONE = record("tag", "time_ns", annotation=ANNOTATION)
 
 #: What goes on, and what waits for it.
-QUEUE = _record(
+QUEUE = record(
     "now_ns",
     "order",
     "sequence",
@@ -357,7 +338,7 @@ QUEUE = _record(
 )
 
 #: When each of what all requests share is free.
-LINK = _record(
+LINK = record(
     "controller_free_ns",
     "in_free_ns",
     "out_free_ns",
@@ -365,7 +346,7 @@ LINK = _record(
 )
 
 #: What the translation layer knows besides its maps.
-FTL = _record(
+FTL = record(
     "stripe_lane",
     "open_zones",
     "cached_pages",
@@ -376,7 +357,7 @@ FTL = _record(
 )
 
 #: What :mod:`.statistics` tells of; preconditioning leaves them at 0.
-COUNTERS = _record(
+COUNTERS = record(
     "host_units",  # blocks count their age in them, too
     "host_bytes",
     "programmed_slots",

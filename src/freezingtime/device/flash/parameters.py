@@ -44,9 +44,9 @@ What a drive with TLC flash may look like; much has a default::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from msgspec import field, structs
+from msgspec import field
 
 from freezingtime.device.base import Device
 from freezingtime.device.flash.hardware import Array, Cells, Channel, DurationNs, Host
@@ -60,6 +60,7 @@ from freezingtime.device.schema import (
     keys_of,
 )
 from freezingtime.disk_traits import DiskTraits
+from freezingtime.errors import about
 
 WRITE_BUFFER_BYTES_MAX = 2**32
 
@@ -250,7 +251,7 @@ class FlashParams(ModelParameters, frozen=True, kw_only=True):
     def make(self, making: Making) -> Device:
         from freezingtime.device.flash.model import FlashDevice
 
-        with making.named():
+        with about(f"{making.table.file}: "):
             return FlashDevice(self, making.seed, making.size_bytes)
 
     def traits(
@@ -316,8 +317,3 @@ class FlashParams(ModelParameters, frozen=True, kw_only=True):
         buffer = self.write_buffer
         if not (buffer.write_buffer_bytes and buffer.power_loss_protection):
             raise table.error("write_buffer", "zones need one with power_loss_protection = true")
-
-    def config_values(self) -> dict[str, Any]:
-        """The values of all tables by their fields' names, which no two of them share."""
-        parts = [part for part in structs.asdict(self).values() if isinstance(part, Parameters)]
-        return {name: value for part in parts for name, value in structs.asdict(part).items()}

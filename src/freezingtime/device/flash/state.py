@@ -7,6 +7,7 @@ means unmapped: memory that nobody has written to is zero and costs nothing unti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from freezingtime.device.flash import layout
 from freezingtime.device.flash.geometry import FlashGeometry, frontiers
+from freezingtime.device.flash.hardware import PAGE_KINDS_MAX
 from freezingtime.device.flash.layout import NONE, Role
 from freezingtime.device.flash.parameters import FlashParams
+from freezingtime.device.records import fill
 
 #: A record array; the type checker knows no fields.
 Records: TypeAlias = Any
@@ -102,23 +105,13 @@ def _config(params: FlashParams, geometry: FlashGeometry) -> Records:
     reserved_blocks = geometry.slc_blocks_per_lane + params.mapping.gc_free_blocks
     reserved_blocks += frontiers(params)
     usable_blocks = geometry.blocks_per_lane - reserved_blocks
-    config = np.zeros(1, layout.CONFIG)
     values = {
         "unit_bytes": unit_bytes,
         "units": geometry.units + geometry.translation_pages,
         "host_units": geometry.units,
-        "translation_entries": geometry.translation_entries,
         "cached_pages_max": (params.mapping.mapping_cache_bytes or 0) // unit_bytes,
         "translation_jobs_max": _translation_jobs(params, geometry),
         "sector_bytes": max(_SECTOR_BYTES, unit_bytes // _SECTORS_PER_UNIT_MAX),
-        "lanes": geometry.lanes,
-        "slots_per_sense": geometry.slots_per_sense,
-        "slots_per_read": geometry.slots_per_read,
-        "readers_per_server": geometry.readers_per_server,
-        "slots_per_program": geometry.slots_per_program,
-        "slots_per_block": geometry.slots_per_block,
-        "blocks_per_lane": geometry.blocks_per_lane,
-        "slc_slots_per_block": geometry.slc_slots_per_block,
         "slc_blocks": geometry.slc_blocks_per_lane,
         "lane_slots_max": usable_blocks * geometry.slots_per_block,
         "dynamic": params.mapping.allocation == "dynamic",
@@ -127,29 +120,30 @@ def _config(params: FlashParams, geometry: FlashGeometry) -> Records:
         "wear_spread": NONE if params.mapping.wear_spread is None else params.mapping.wear_spread,
         "zone_bytes": params.zones.zone_bytes if params.zones else 0,
         "zone_capacity_bytes": params.zones.zone_capacity_bytes if params.zones else 0,
-        "zone_blocks": geometry.zone_blocks,
-        "zone_lanes": geometry.zone_lanes,
-        "open_zones_max": geometry.open_zones_max,
         "read_kinds": len(params.cells.read_ns),
         "program_kinds": len(params.cells.program_ns),
         "gc_read_ns": sum(params.cells.read_ns) // len(params.cells.read_ns),
         "gc_program_ns": sum(params.cells.program_ns) // len(params.cells.program_ns),
-        "erase_ns": geometry.erase_ns,
         "suspend_ns": NONE if params.cells.suspend_ns is None else params.cells.suspend_ns,
         "writes_waiting_max": params.host.writes_waiting_max or _UNLIMITED,
         "suspensions_max": params.cells.suspensions_per_operation,
+        "read_ns": _by_kind(params.cells.read_ns),
+        "program_ns": _by_kind(params.cells.program_ns),
         "honours_discard": params.mapping.honours_discard,
         "link_whole": params.host.link_transfer == "whole",
         "buffered": buffer_units > 0,
         "staging_units": buffer_units or _UNBUFFERED_UNITS,
     }
-    of_parameters = params.config_values()
-    for name in layout.CONFIG.names or ():
-        if name not in ("read_ns", "program_ns"):
-            config[name] = values[name] if name in values else of_parameters[name]
-    config["read_ns"][0, : len(params.cells.read_ns)] = params.cells.read_ns
-    config["program_ns"][0, : len(params.cells.program_ns)] = params.cells.program_ns
+    config = np.zeros(1, layout.CONFIG)
+    # What the geometry says of erasing and zones goes before what was declared.
+    parts = (params.array, params.cells, params.channel, params.host, params.write_buffer)
+    fill(config, values, geometry, *parts, params.slc_cache, params.mapping)
     return config
+
+
+def _by_kind(times_ns: Sequence[int]) -> NDArray[np.int64]:
+    """Times of the kinds of pages, as the record has them."""
+    return np.pad(np.array(times_ns, np.int64), (0, PAGE_KINDS_MAX - len(times_ns)))
 
 
 def _translation_jobs(params: FlashParams, geometry: FlashGeometry) -> int:
@@ -168,8 +162,6 @@ def _reset(state: FlashState, geometry: FlashGeometry) -> None:
     state.lanes["channel"] = geometry.channel_of_lane
     state.lanes["reader"] = geometry.reader_of_lane
     state.readers["server"] = np.arange(state.readers.size) // geometry.readers_per_server
-    for name in ("host_block", "gc_block", "cold_block", "through"):
-        state.lanes[name] = NONE
     blocks = geometry.blocks_per_lane
     first = np.arange(geometry.lanes) * blocks
     state.lanes["free_head"] = first
@@ -179,21 +171,15 @@ def _reset(state: FlashState, geometry: FlashGeometry) -> None:
         records["next"] = np.arange(1, records.size + 1)
         records["next"][-1] = NONE
     state.blocks["next"][first + blocks - 1] = NONE
-    for name in ("newer", "older", "wait_head", "wait_tail"):
-        state.translations[name] = NONE
-    for name in ("newest_page", "oldest_page"):
-        state.ftl[name] = NONE
-    for name in ("job_head", "job_tail", "job"):
-        state.servers[name] = NONE
-    for name in ("head", "tail", "read"):
-        state.readers[name] = NONE
     state.queue["free_commands"] = state.commands.size
-    for name in (
-        "command_head",
-        "command_tail",
-        "write_head",
-        "write_tail",
-        "read_wait_head",
-        "read_wait_tail",
+    for records, names in (
+        (state.lanes, ("host_block", "gc_block", "cold_block", "through")),
+        (state.translations, ("newer", "older", "wait_head", "wait_tail")),
+        (state.ftl, ("newest_page", "oldest_page")),
+        (state.servers, ("job_head", "job_tail", "job")),
+        (state.readers, ("head", "tail", "read")),
+        (state.queue, ("command_head", "command_tail", "write_head", "write_tail")),
+        (state.queue, ("read_wait_head", "read_wait_tail")),
     ):
-        state.queue[name] = NONE
+        for name in names:
+            records[name] = NONE

@@ -63,7 +63,7 @@ from freezingtime.device.trace_device import (
     OneAnnotation,
     TraceDevice,
 )
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, about
 from freezingtime.request import Request
 
 _GIB = 2**30
@@ -214,7 +214,7 @@ class VolumeParams(ServedTimes, frozen=True, kw_only=True):
         return tuple(limit for limit in (self.iops, self.throughput) if limit is not None)
 
     def make(self, making: Making) -> Device:
-        with making.named():
+        with about(f"{making.table.file}: "):
             return VolumeDevice(self, making.seed, making.size_bytes)
 
     def check(self, table: Table) -> None:
