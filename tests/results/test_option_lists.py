@@ -31,6 +31,7 @@ from freezingtime.cli.guest import doctor as cli_doctor
 from freezingtime.cli.guest import run as cli_run
 from freezingtime.cli.guest import shell as cli_shell
 from freezingtime.cli.options import command_app
+from freezingtime.errors import InputError
 from freezingtime.option import FilePath, Option, list_options
 from freezingtime.runs.options import MachineOptions, RunOptions
 from freezingtime.runs.plan import RunPlan, make_plan
@@ -142,6 +143,21 @@ def test_an_option_that_is_added_to_the_list_is_in_both_interfaces() -> None:
         MoreOptions(),
     ]
     assert list(inspect.signature(function).parameters) == [*OPTIONS, "colour", "lamps", "bright"]
+
+
+def test_a_path_is_not_empty() -> None:
+    """Of ``--out "$VARIABLE"``; what is empty would be the current directory."""
+
+    @takes_options()
+    def command(options: RunOptions) -> int:
+        raise AssertionError(options)
+
+    for option in ("--out", "--kernel", "--allow-backing"):
+        ended = CliRunner().invoke(command_app(command), [option, ""])
+        assert ended.exit_code == 2
+        assert "is empty; name a file or directory" in " ".join(ended.output.split())
+    with pytest.raises(InputError, match=r"^out: is empty; name a file or directory$"):
+        runs.run(out="", job="true")
 
 
 def test_an_option_that_is_not_declared_is_an_error() -> None:

@@ -20,8 +20,10 @@ class OutputPath:
         """``name`` is its name in a temporary directory.
 
         Raises:
-            InputError: there can be no temporary directory.
+            InputError: ``out`` is empty, or there can be no temporary directory.
         """
+        if out == "":
+            raise InputError("out: is empty; name a file or directory")
         if out is not None:
             self.path = Path(out)
             return

@@ -102,8 +102,11 @@ def _as_typer_parameter(parameter: Parameter) -> Parameter:
     kind, declared = _split(parameter)
     default = parameter.default
     is_shown = default is not False and default not in (Parameter.empty, None, "", ())
+    parser = _parse_path if _is_path(_KINDS.get(kind, kind)) else None
     if isinstance(declared, Argument):
-        info = typer.Argument(metavar=declared.metavar, help=declared.help, show_default=is_shown)
+        info = typer.Argument(
+            metavar=declared.metavar, help=declared.help, show_default=is_shown, parser=parser
+        )
     elif isinstance(declared, Option):
         info = typer.Option(
             *_names(parameter.name, declared, is_on=default is True),
@@ -114,6 +117,7 @@ def _as_typer_parameter(parameter: Parameter) -> Parameter:
             callback=declared.at_once,
             is_eager=declared.at_once is not None,
             show_default=is_shown,
+            parser=parser,
         )
     else:
         return parameter
@@ -121,6 +125,17 @@ def _as_typer_parameter(parameter: Parameter) -> Parameter:
         default=None if default == () else default,
         annotation=Annotated[_KINDS.get(kind, kind), info],
     )
+
+
+def _is_path(kind: Any) -> bool:
+    return kind is Path or any(map(_is_path, get_args(kind)))
+
+
+def _parse_path(text: str) -> Path:
+    """Refuse an empty text, as of a shell's variable that is not set: it is no directory's name."""
+    if not text:
+        raise typer.BadParameter("is empty; name a file or directory")
+    return Path(text)
 
 
 def _names(name: str, declared: Option, *, is_on: bool) -> list[str]:
