@@ -94,9 +94,10 @@ def _probe(found: QemuProgram, what: str, hooks: str) -> list[Finding]:
     digest = f"SHA-256 {found.sha256[:12]}"
     if found.sha256 == PINNED_SHA256:
         digest += ", the pinned one"
+    places = f"all places that the agent needs, and how found: {probed.hooks}"
     return [
         Finding(what, State.GOOD, f"{found.path}, {probed.version}, {digest}"),
-        Finding(hooks, State.GOOD, probed.hooks),
+        Finding(hooks, State.GOOD, places),
     ]
 
 

@@ -85,7 +85,9 @@ def test_what_the_agent_finds_is_named(host: Path, monkeypatch: pytest.MonkeyPat
     (host / QEMU).symlink_to(INSTALLED_QEMU)
     found = finding("QEMU's hooks")
     assert found.state is State.GOOD
-    names = [hook.split()[0] for hook in found.detail.split(", ")]
+    said, _, hooks = found.detail.partition(": ")
+    assert said == "all places that the agent needs, and how found"
+    names = [hook.split()[0] for hook in hooks.split(", ")]
     assert names == HOOKS
     assert len(names) == len(set(names)) > 10
     assert "not found" not in found.detail

@@ -35,6 +35,7 @@ from freezingtime.store.cache import (
     cache_directory,
     exclusive_lock,
     publish,
+    storing,
     unfinished_directory,
     unfinished_in,
     withdraw,
@@ -131,14 +132,11 @@ def changing_images(progress: Progress) -> Iterator[Path]:
         RunError: it takes no more.
     """
     root = cache_directory()
-    with exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)):
-        try:
-            yield root
-        except OSError as error:
-            raise RunError(
-                f"cannot build the guest image in {root} ({error}): "
-                "free space, or set XDG_CACHE_HOME to another directory"
-            ) from error
+    with (
+        exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)),
+        storing(f"build the guest image in {root}"),
+    ):
+        yield root
 
 
 def _current(name: str) -> list[GuestImage]:

@@ -28,7 +28,7 @@ from freezingtime.images.guest_image import (
     images_directory,
     images_lock_path,
 )
-from freezingtime.store.cache import exclusive_lock, unfinished_directory
+from freezingtime.store.cache import exclusive_lock, storing, unfinished_directory
 
 Value = TypeVar("Value")
 
@@ -199,13 +199,8 @@ def import_image(
             imported=True,
             source=source,
         )
-        try:
+        with storing(f"store the guest image in {images_directory()}"):
             return publish_image(name, content, building)
-        except OSError as error:
-            raise RunError(
-                f"cannot store the guest image in {images_directory()} ({error}): "
-                "free space, or set XDG_CACHE_HOME to another directory"
-            ) from error
 
 
 def write_runner(directory: Path) -> list[Path]:

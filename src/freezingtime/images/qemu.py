@@ -25,6 +25,7 @@ from freezingtime.store.cache import (
     exclusive_lock,
     publish,
     require_writable_cache,
+    storing,
     unfinished_directory,
 )
 from freezingtime.vm.qemu.program import (
@@ -94,13 +95,8 @@ def fetch_qemu(suite: Suite, report: Progress) -> Path:
     require_writable_cache()
     with exclusive_lock(images_lock_path(), lambda holder: report(holder, 0, 1)):
         if not final.is_dir():  # another process may have fetched it meanwhile
-            try:
+            with storing(f"unpack the QEMU of {suite.name} in {final.parent}"):
                 _fetch(suite, final, report)
-            except OSError as error:
-                raise RunError(
-                    f"cannot unpack the QEMU of {suite.name} in {final.parent} ({error}): free "
-                    "some space, or set XDG_CACHE_HOME to another directory"
-                ) from error
     return final
 
 

@@ -178,6 +178,17 @@ def _remove_leftover(directory: Path) -> None:
 
 
 @contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Raise an OSError of the block as a RunError: "cannot WHAT", why, and what would do."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot {what} ({error}): free space, or set XDG_CACHE_HOME to another directory"
+        ) from error
+
+
+@contextmanager
 def _full_disk_named(directory: Path) -> Iterator[None]:
     try:
         yield

@@ -145,10 +145,6 @@ class Machine:
         """Tar archive that the guest handed over after its job, or nothing."""
         return self._service.control.collected
 
-    @property
-    def qemu_pid(self) -> int:
-        return self._qemu.pid
-
     def qemu_version(self) -> str:
         version = self._qemu.execute("query-version")
         numbers = version["qemu"]

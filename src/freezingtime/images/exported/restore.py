@@ -37,6 +37,7 @@ from freezingtime.store.cache import (
     exclusive_lock,
     publish,
     require_writable_cache,
+    storing,
     unfinished_directory,
 )
 from freezingtime.vm.qemu.program import debian_directory
@@ -84,17 +85,12 @@ def import_exported(
             qemu = parts.description.qemu if with_qemu else None
             if qemu is not None and not needs_exported_qemu(qemu):
                 qemu = None
-            try:
+            with storing(f"store the guest image in {images_directory()}"):
                 if existing is None or qemu is not None:
                     _require_room(parts)
                 image = _restore(parts, manifest, existing, qemu, progress)
                 left_out = parts.description.qemu is not None and not with_qemu
                 return Restored(image, existing is not None, left_out)
-            except OSError as error:
-                raise RunError(
-                    f"cannot store the guest image in {images_directory()} ({error}): "
-                    "free space, or set XDG_CACHE_HOME to another directory"
-                ) from error
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from freezingtime.errors import InputError, RunError
+from freezingtime.errors import InputError
 from freezingtime.images.container.plan import ContainerPlan
 from freezingtime.images.container.prepare import guest_files, prepare_root
 from freezingtime.images.container.root_tar import write_root_tar
@@ -23,7 +23,7 @@ from freezingtime.images.guest_image import (
     images_lock_path,
 )
 from freezingtime.runs.own.mini_job import DiskFile, guest_script, mini_job, ready_mini_guest
-from freezingtime.store.cache import exclusive_lock, unfinished_directory
+from freezingtime.store.cache import exclusive_lock, storing, unfinished_directory
 from freezingtime.vm.job import Job
 
 _FILE_SYSTEM = "ext4"
@@ -49,17 +49,12 @@ def import_container(
 
     plan.check()
     ready_mini_guest(progress, qemu)  # now, as the images are locked while one is being made
-    try:
-        with (
-            exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)),
-            unfinished_directory(images_directory()) as building,
-        ):
-            return publish_image(name, _content(plan, building, progress, qemu), building)
-    except OSError as error:
-        raise RunError(
-            f"cannot store the guest image in {images_directory()} ({error}): "
-            "free space, or set XDG_CACHE_HOME to another directory"
-        ) from error
+    with (
+        storing(f"store the guest image in {images_directory()}"),
+        exclusive_lock(images_lock_path(), lambda holder: progress(holder, 0, 1)),
+        unfinished_directory(images_directory()) as building,
+    ):
+        return publish_image(name, _content(plan, building, progress, qemu), building)
 
 
 def _content(
