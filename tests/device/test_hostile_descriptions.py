@@ -53,7 +53,7 @@ def refusal(path: Path) -> str:
         ("capacity = " + "9" * 5000, "has a number with too many digits"),
         ("x = " + "[" * 100_000, "has more than 32 nested tables or lists"),
         ("x = " + "[" * 40 + "]" * 40, "has more than 32 nested tables or lists"),
-        ("[notes]\n" + ".".join("a" * 2000) + " = 1", "has more than 32 tables or lists"),
+        ("[notes]\n" + ".".join("a" * 2000) + " = 1", "has more than 32 nested tables"),
         ("model = " + "9" * 4000, "model = 99999999"),
         ("#" * (SIZE_MAX_BYTES + 1), "has more than 4MiB; name a readable device description"),
         ("model = ", "not TOML: "),

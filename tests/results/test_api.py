@@ -135,7 +135,7 @@ class TestReplay:
         ("source", "options", "problem"),
         [
             (WORKLOAD, {"devices": []}, "devices: must be a non-empty list"),
-            (WORKLOAD, {"devices": FAST}, "devices: must be a list"),
+            (WORKLOAD, {"devices": FAST}, "devices: must be a non-empty list"),
             (WORKLOAD, {"devices": [FAST, FAST]}, "without duplicates"),
             (WORKLOAD, {"devices": ["none-such"]}, "--device none-such: "),
             (WORKLOAD, {"devices": [FAST], "closed_loop": 3}, "are for traces; leave them out"),

@@ -271,7 +271,7 @@ def test_many_disks_are_drawn_in_part_and_listed_in_full(
     shown = run_panels.operations_shown([data])
     assert sorted(counts[subject] for subject in shown) == sorted(counts.values())[-2:]
     assert notices([data]) == [
-        "there are 6 pairs of a disk and an operation; figures show those with the most requests, "
+        "6 pairs of a disk and an operation: figures show those with the most requests, "
         "at most 2, and tables all"
     ]
 

@@ -101,7 +101,9 @@ class TestIdentity:
             assert other.identity().key != machine.key
             with pytest.raises(InputError) as caught:
                 require_machine_fits(saved, other)
-            assert f"another machine: {said} (it was saved with QEMU 7.2.0); " in str(caught.value)
+            assert f"a different machine: {said} (it was saved with QEMU 7.2.0); " in str(
+                caught.value
+            )
             assert "save it again after 'freezingtime snapshot remove x'" in str(caught.value)
         for said, was in {
             f"freezingtime is {machine.version}, not 9": replace(machine, version="9"),
