@@ -332,8 +332,8 @@ class TestImages:
         assert [line.split()[0] for line in listed.stdout.splitlines()] == ["name", "big"]
         removal = f"freezingtime image remove {bad.directory.name}"
         assert listed.stderr == (
-            f"freezingtime: skipped {bad.directory.name}: its format is 2, not 1: written by another "
-            f"version of freezingtime; remove it with '{removal}'\n"
+            f"freezingtime: skipped {bad.directory.name}: its format is 2, not 1: written "
+            f"by another version of freezingtime; remove it with '{removal}'\n"
         )
         removed = freezingtime(*removal.split()[1:], environment=environment)
         assert removed.stdout == f"removed {bad.directory.name}\n"

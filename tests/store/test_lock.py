@@ -134,7 +134,10 @@ class TestPackages:
         tool = locked_tool(tmp_path / "first")
         for changes, said in (
             ({"sha256": "0" * 64}, f"its SHA-256 is not {'0' * 64}"),
-            ({"size_bytes": tool.size_bytes - 1}, f"more than the {tool.size_bytes - 1} bytes"),
+            (
+                {"size_bytes": tool.size_bytes - 1},
+                f"more than the {tool.size_bytes - 1} announced bytes",
+            ),
         ):
             with pytest.raises(InputError) as refused:
                 fetch(tmp_path / "second", msgspec.structs.replace(tool, **changes))

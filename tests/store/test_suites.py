@@ -184,7 +184,7 @@ class TestBadInput:
         said = self.refusal(tmp_path, ALPHA)
         assert said.startswith("suite alpha: cannot fetch its package lists (file:")
         assert "Packages.gz: " in said
-        assert "announced" in said
+        assert "announce" in said
 
     def test_index_that_was_damaged_here_is_fetched_anew(
         self, mirror: SmallMirror, tmp_path: Path
@@ -196,7 +196,7 @@ class TestBadInput:
     def test_no_signature(self, own_mirror: Callable[[str], Path], tmp_path: Path) -> None:
         own_mirror("debian-security/dists/alpha-security/InRelease").unlink()
         said = self.refusal(tmp_path, ALPHA, InputError)
-        assert "/debian-security/dists/alpha-security/InRelease (" in said
+        assert "/debian-security/dists/alpha-security/InRelease does not exist (" in said
 
     @pytest.mark.parametrize(
         ("replaced", "said"),
@@ -305,7 +305,7 @@ class TestBadInput:
         environment = {"XDG_CACHE_HOME": str(tmp_path)}
         ended = freezingtime("image", "build", "--suite", "gamma", environment=environment)
         assert ended.returncode == 2
-        assert ended.stderr.splitlines()[-1].startswith("freezingtime: suite gamma: there is no ")
+        assert ended.stderr.splitlines()[-1].startswith("freezingtime: suite gamma: ")
         assert list((tmp_path / "freezingtime").glob("images/*")) == []
 
 
