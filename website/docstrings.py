@@ -44,7 +44,7 @@ def _functions(scope: griffe.Object) -> Iterator[griffe.Function]:
 
 def _take_fields(function: griffe.Function) -> None:
     """Give a function that ``with_fields_of`` a dataclass the parameters that it has in use."""
-    if not any("takes_fields_of" in str(decorator.value) for decorator in function.decorators):
+    if not any("with_fields_of" in str(decorator.value) for decorator in function.decorators):
         return
     module = importlib.import_module(function.module.path)
     signature = inspect.signature(getattr(module, function.name))

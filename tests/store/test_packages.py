@@ -91,7 +91,7 @@ class TestClosure:
     )
     def test_is_what_it_takes(self, packages: str, found: str) -> None:
         if "InputError" in found:
-            with pytest.raises(InputError, match=r"^\w needs \w.*, (which the suite|but \w conflicts)"):
+            with pytest.raises(InputError, match=r"^\w needs \w.*, (which the s|but \w conflicts)"):
                 closure(lists(packages), "a")
         else:
             assert closure(lists(packages), "a") == found
@@ -168,8 +168,8 @@ class TestDownload:
 
         with server(Refusing) as address:
             for status, kind, said in (
-                (404, NotThereError, f"there is no {address}/404"),
-                (410, NotThereError, f"there is no {address}/410"),
+                (404, NotThereError, f"{address}/404 does not exist"),
+                (410, NotThereError, f"{address}/410 does not exist"),
                 (403, UnreachableError, f"{address}/403: the server says 403 Forbidden"),
                 (503, UnreachableError, f"{address}/503: the server says 503 Service Unavailable"),
             ):

@@ -243,7 +243,7 @@ def _root_device(text: str | None) -> DiskSpec | None:
     )
     if spec.name or spec.mount or spec.size_bytes or "medium=" in text or not attached:
         raise InputError(
-            f"{spec.given.place}the image gives its name, size and medium, and no controller; "
+            f"{spec.given.place}name, size, medium and controller come from the image; "
             "write DEVICE or DEVICE,delay=TIME"
         )
     return spec

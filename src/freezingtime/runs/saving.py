@@ -74,7 +74,7 @@ def _matching_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> Dis
         raise InputError(f"{about} was saved over a different file, or one that has changed since")
     if spec.overrides.applied_to(disk.traits) != disk.traits:
         raise InputError(
-            f"{about} is known to the guest as it was saved; "
+            f"{about} has the block sizes it was saved with; "
             f"leave out {given.key('block_size')}= and rotational="
         )
     return dataclasses.replace(spec, name=disk.name, size_bytes=disk.size_bytes, traits=disk.traits)
