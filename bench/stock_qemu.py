@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 
 from freezingtime.images.guest_image import GuestImage
+from freezingtime.images.qemu import ready_qemu
 from freezingtime.vm import control_disk
 from freezingtime.vm.job import Job
 from freezingtime.vm.qemu.command import KERNEL_ARGUMENTS, MACHINE_TYPE
 from freezingtime.vm.qemu.cpu_model import CpuModel
+from freezingtime.vm.qemu.program import find_qemu
 
 #: A disk that takes no time.
 NULL_DISK = "driver=null-co,size=1073741824,read-zeroes=on"
@@ -42,8 +44,11 @@ def stock_s(
         path = Path(directory) / "control"
         path.write_bytes(bytes(control.read(0, 16 * control_disk.BLOCK_BYTES)))
         os.truncate(path, control_disk.SIZE_BYTES)
+        ready_qemu(None, lambda *_: None)
+        stock = find_qemu()
         command = [
-            *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
+            *(*stock.command, *stock.options),
+            *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-machine", MACHINE_TYPE, "-accel", "tcg,thread=single"),
             *(("-icount", "shift=0,sleep=off") if is_virtual else ()),
             *("-cpu", CpuModel.V1.qemu_argument, "-m", "512M"),
@@ -62,7 +67,8 @@ def stock_s(
             *("-blockdev", f"node-name=disk,{disk}"),
             *("-device", "virtio-blk-pci,drive=disk"),
         ]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as qemu:
+        environment = {**os.environ, **stock.environment}
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment) as qemu:
             try:
                 start_s = _await_message(path, b"STARTED", qemu)
                 return _await_message(path, b"DONE 0", qemu) - start_s

@@ -310,8 +310,30 @@ def test_out_on_a_read_only_mount(freezingtime: RunProgram, tmp_path: Path) -> N
 
 
 def test_without_qemu_the_cure_is_named(freezingtime: RunProgram, tmp_path: Path) -> None:
-    line = complaint(freezingtime, "run", "--", "true", environment={"PATH": str(tmp_path)})
+    environment = {"PATH": str(tmp_path)}
+    line = complaint(freezingtime, "run", "--qemu", "system", "--", "true", environment=environment)
     assert line.startswith("qemu-system-x86_64 is not installed; install it with 'apt-get install")
+
+
+def test_without_network_another_qemu_is_taken_only_when_asked_for(
+    freezingtime: RunProgram, tmp_path: Path
+) -> None:
+    """The one that is installed here is not the pinned one."""
+    (tmp_path / "qemu-system-x86_64").symlink_to("/bin/true")
+    environment = {
+        "PATH": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "FREEZINGTIME_DEBIAN_MIRROR": "http://127.0.0.1:1/debian http://127.0.0.1:1/security",
+        "FREEZINGTIME_QEMU": "",
+    }
+    ended = freezingtime("run", "-q", "--", "true", environment=environment)
+    assert ended.returncode == 1
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(
+        "freezingtime: cannot fetch the pinned QEMU (suite bookworm: cannot fetch its package lists"
+    )
+    assert line.endswith("; --qemu system takes the one that is installed")
+    assert not (tmp_path / "cache/freezingtime/qemus").exists()
 
 
 @pytest.mark.guest
@@ -468,7 +490,8 @@ def test_what_follows_the_command_is_the_commands_own(
     environment = {"PATH": str(tmp_path)}
     for between in ([], ["--"]):
         line = complaint(
-            freezingtime, "run", *between, "fio", "--seed", "x", environment=environment
+            *(freezingtime, "run", "--qemu", "system", *between, "fio", "--seed", "x"),
+            environment=environment,
         )
         assert line.startswith("qemu-system-x86_64 is not installed")
 
