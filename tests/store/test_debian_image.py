@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,7 +86,11 @@ class TestFormat:
         directory = tmp_path / "build"
         directory.mkdir()
         tree = directory / "system.tar"
-        tree.write_bytes(bytes(10240))  # what tar takes for an empty archive
+        with tarfile.open(tree, "w") as archive:
+            for name, kind in (("./a", tarfile.DIRTYPE), ("./a/b", tarfile.REGTYPE)):
+                member = tarfile.TarInfo(name)
+                member.type, member.mode, member.mtime = kind, 0o755, 1_577_836_800
+                archive.addfile(member)
         return tree
 
     def test_nothing_is_left_but_the_file_system(self, tree: Path, tmp_path: Path) -> None:
@@ -98,6 +104,7 @@ class TestFormat:
         content = tree.read_bytes()
         made = []
         for name in ("one", "two"):
+            time.sleep(1.1)  # what is unpacked now was changed a second later
             tree.write_bytes(content)
             debian_image._format((), tree, PLAN.root, tmp_path / name)
             made.append((tmp_path / name).read_bytes())
