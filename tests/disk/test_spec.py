@@ -306,7 +306,7 @@ def test_a_mediums_errors_name_it_as_it_was_given(disk_path: Path, tmp_path: Pat
     disk = Disk("constant:1us", file=disk_path, writable=True)
     with pytest.raises(InputError) as caught:
         open_layered(check_disk(disk), tmp_path)
-    said = "a file that is changed in place is not kept; leave out writable=True"
+    said = "a file that is modified in place is not saved; leave out writable=True"
     assert str(caught.value) == f"{disk!r}: {said}"
     FileMedium(disk_path, writable=True).close()
 

@@ -35,7 +35,7 @@ def _require_whole_blocks(spec: DiskSpec, medium: Medium) -> None:
     block_bytes = spec.traits.logical_block_bytes
     if medium.size_bytes % block_bytes:
         raise InputError(
-            f"{spec.given.shown}: has {medium.size_bytes} bytes, which is no multiple of its "
+            f"{spec.given.shown}: has {medium.size_bytes} bytes, not a multiple of its "
             f"logical block, {block_bytes} bytes; give size=, or {spec.given.key('block_size')}=512"
         )
 

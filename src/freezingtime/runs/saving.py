@@ -150,8 +150,8 @@ def saved_image(saved: SavedMachine, system: OwnSystem | None, progress: Progres
     if image is None:
         there = ", ".join(f"{each.name} {each.image_id[:12]}" for each in list_images()) or "none"
         raise InputError(
-            f"--from {saved.name}: was saved with the image {was.guest} {image_id[:12]}, which is "
-            f"not there any more, is damaged, or was built by another version (there are: "
+            f"--from {saved.name}: was saved with the image {was.guest} {image_id[:12]}, which "
+            f"no longer exists, is damaged, or was built by another version (available: "
             f"{there}); {_save_again(saved)}"
         )
     if system is not None and image.manifest.source != system.source():
