@@ -49,7 +49,7 @@ def open_layered(spec: DiskSpec, scratch_dir: Path) -> tuple[Medium, OverlayMedi
     """
     if spec.writable:
         raise InputError(
-            f"{spec.given.shown}: a file that is changed in place is not kept; "
+            f"{spec.given.shown}: a file that is modified in place is not saved; "
             f"leave out {spec.given.value('writable')}"
         )
     medium = _open_bytes(spec, scratch_dir)
