@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the host refuses, in one line for a user."""
+"""Errors of the host, in one line for a user."""
 
 from __future__ import annotations
 
