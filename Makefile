@@ -13,7 +13,7 @@ TEST_PACKAGES := qemu-system-x86 mmdebstrap qemu-utils libnbd-bin nbdkit blktrac
 PAPER_PACKAGES := mmdebstrap e2fsprogs nbdkit
 # What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk, and what
 # runs a container image without a daemon.
-TEST_ALL_PACKAGES := chromium fdisk umoci crun
+TEST_ALL_PACKAGES := chromium fdisk umoci bubblewrap
 AGENT_DIR := src/freezingtime/clock/agent
 AGENT := $(sort $(shell find $(AGENT_DIR) -name "*.[ch]"))
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
