@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from freezingtime.errors import InputError
-from freezingtime.images.debian.package_index import Entry, PackageLists, is_version
+from freezingtime.images.debian.package_index import ListedPackage, PackageLists, is_version
 
 
 class Relation(NamedTuple):
@@ -24,7 +24,7 @@ class Relation(NamedTuple):
     relation: str | None = None
     version: str | None = None
 
-    def is_met_by(self, entry: Entry) -> bool:
+    def is_met_by(self, entry: ListedPackage) -> bool:
         """Whether a package is that, or provides it."""
         if entry.name == self.name and self._fits(entry.version):
             return True
@@ -53,12 +53,12 @@ class Closure:
 
     def __init__(self, lists: PackageLists) -> None:
         self._lists = lists
-        self._taken: dict[str, Entry] = {}
-        self._meeting: dict[str, list[Entry]] = {}
+        self._taken: dict[str, ListedPackage] = {}
+        self._meeting: dict[str, list[ListedPackage]] = {}
         """By name, what has or provides it."""
-        self._open: deque[Entry] = deque()
+        self._open: deque[ListedPackage] = deque()
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, entries: Iterable[ListedPackage]) -> None:
         """Take packages, all of them before anything that they need.
 
         Raises:
@@ -72,14 +72,14 @@ class Closure:
                 self._meet(entry, alternatives)
 
     @property
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ListedPackage]:
         """Chosen packages, by name."""
         return [self._taken[name] for name in sorted(self._taken)]
 
-    def _meet(self, entry: Entry, alternatives: Sequence[Relation]) -> None:
+    def _meet(self, entry: ListedPackage, alternatives: Sequence[Relation]) -> None:
         if any(self._is_met(relation) for relation in alternatives):
             return
-        rival: tuple[Entry, Entry] | None = None
+        rival: tuple[ListedPackage, ListedPackage] | None = None
         for candidate in self._candidates(alternatives):
             if (against := self._rival(candidate)) is None:
                 self._take(candidate)
@@ -90,7 +90,7 @@ class Closure:
             raise InputError(f"{needs}, which the suite does not have")
         raise InputError(f"{needs}, but {rival[0].name} conflicts with {rival[1].name}")
 
-    def _candidates(self, alternatives: Sequence[Relation]) -> Iterator[Entry]:
+    def _candidates(self, alternatives: Sequence[Relation]) -> Iterator[ListedPackage]:
         for relation in alternatives:
             named = self._lists.candidate(relation.name)
             if named is not None and relation.is_met_by(named):
@@ -100,7 +100,7 @@ class Closure:
     def _is_met(self, relation: Relation) -> bool:
         return any(map(relation.is_met_by, self._meeting.get(relation.name, ())))
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: ListedPackage) -> None:
         if entry.name in self._taken:
             return
         if (rival := self._rival(entry)) is not None:
@@ -110,7 +110,7 @@ class Closure:
             self._meeting.setdefault(name, []).append(entry)
         self._open.append(entry)
 
-    def _rival(self, entry: Entry) -> Entry | None:
+    def _rival(self, entry: ListedPackage) -> ListedPackage | None:
         """Return the chosen package that conflicts with a package."""
         for relation in _conflicts(entry):
             for other in self._meeting.get(relation.name, ()):
@@ -122,12 +122,12 @@ class Closure:
         return None
 
 
-def _conflicts(entry: Entry) -> Iterator[Relation]:
+def _conflicts(entry: ListedPackage) -> Iterator[Relation]:
     for alternatives in _relations_of(entry, "Conflicts", "Breaks"):
         yield from alternatives
 
 
-def _relations_of(entry: Entry, *fields: str) -> Iterator[Sequence[Relation]]:
+def _relations_of(entry: ListedPackage, *fields: str) -> Iterator[Sequence[Relation]]:
     for field in fields:
         if field in entry.fields:
             yield from _relations(entry.fields[field])

@@ -21,7 +21,7 @@ _VERSION = re.compile(r"[\w.+:~-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ListedPackage:
     """A package of a list, with all that its paragraph says."""
 
     package: Package
@@ -47,15 +47,15 @@ class PackageIndex:
             self._starts.setdefault(found[1], []).append(found.start())
         self._providers: dict[str, list[int]] | None = None
 
-    def entries(self, name: str) -> list[Entry]:
+    def entries(self, name: str) -> list[ListedPackage]:
         """The versions of a package."""
         return [self._entry(start) for start in self._starts.get(name.encode(), ())]
 
-    def essential(self) -> Iterator[Entry]:
+    def essential(self) -> Iterator[ListedPackage]:
         """Return the essential packages."""
         return map(self._entry, map(self._start, _ESSENTIAL.finditer(self._content)))
 
-    def providers(self, name: str) -> list[Entry]:
+    def providers(self, name: str) -> list[ListedPackage]:
         """The packages that provide a name which is not theirs."""
         if self._providers is None:
             self._providers = {}
@@ -69,12 +69,12 @@ class PackageIndex:
         before = self._content.rfind(b"\n\n", 0, found.start())
         return 0 if before < 0 else before + len(b"\n\n")
 
-    def _entry(self, start: int) -> Entry:
+    def _entry(self, start: int) -> ListedPackage:
         end = self._content.find(b"\n\n", start)
         paragraph = self._content[start : end if end >= 0 else None].decode()
         fields = dict(re.findall(r"^([\w-]+): *(.*)$", paragraph, re.MULTILINE))
         try:
-            return Entry(_package(fields, self._base), fields)
+            return ListedPackage(_package(fields, self._base), fields)
         except (KeyError, ValueError) as error:
             line = paragraph.partition("\n")[0]
             raise RunError(f"{self._base}: its list of packages is wrong at {line!r}") from error
@@ -87,7 +87,7 @@ class PackageLists:
         self._parts = parts
         self._preferred = preferred
 
-    def candidate(self, name: str) -> Entry | None:
+    def candidate(self, name: str) -> ListedPackage | None:
         """The version to take: the newest, of the preferred part if that has one."""
         parts: Iterable[PackageIndex] = self._parts.values()
         if self._preferred is not None and self._parts[self._preferred].entries(name):
@@ -95,14 +95,14 @@ class PackageLists:
         found = [entry for part in parts for entry in part.entries(name)]
         return max(found, key=_newness, default=None)
 
-    def providers(self, name: str) -> list[Entry]:
+    def providers(self, name: str) -> list[ListedPackage]:
         """Packages to take that provide a name: those first that a system rather has."""
         names = {entry.name for part in self._parts.values() for entry in part.providers(name)}
         candidates = (self.candidate(provider) for provider in names)
         found = [entry for entry in candidates if entry and name in entry.package.provides]
         return sorted(found, key=_rank)
 
-    def essential(self) -> list[Entry]:
+    def essential(self) -> list[ListedPackage]:
         """Return the essential packages, by name."""
         names = {entry.name for part in self._parts.values() for entry in part.essential()}
         candidates = (self.candidate(name) for name in sorted(names))
@@ -120,13 +120,13 @@ def is_version(version: str, relation: str, other: str) -> bool:
     }.get(relation, False)
 
 
-def _newness(entry: Entry) -> Any:
+def _newness(entry: ListedPackage) -> Any:
     from debian.debian_support import Version
 
     return Version(entry.version)
 
 
-def _rank(entry: Entry) -> tuple[int, str]:
+def _rank(entry: ListedPackage) -> tuple[int, str]:
     priority = entry.fields.get("Priority", "")
     known = priority in _PRIORITIES
     return (_PRIORITIES.index(priority) if known else len(_PRIORITIES), entry.name)

@@ -32,7 +32,7 @@ from freezingtime.images.debian.download import (
 )
 from freezingtime.images.debian.mirror import KEYRING_VARIABLE, MIRROR_VARIABLE
 from freezingtime.images.debian.package import Package, control_of
-from freezingtime.images.debian.package_index import Entry, PackageIndex, PackageLists
+from freezingtime.images.debian.package_index import ListedPackage, PackageIndex, PackageLists
 from freezingtime.images.debian.release import (
     Announced,
     Release,
@@ -135,7 +135,7 @@ class PackageArchive:
             InputError: there is no such package, or something that one needs cannot be had.
         """
         closure = Closure(self._packages)
-        wanted: list[Entry] = []
+        wanted: list[ListedPackage] = []
         for name in names:
             wanted += self._packages.essential() if name == ESSENTIAL else [self._candidate(name)]
         try:
@@ -184,7 +184,7 @@ class PackageArchive:
             fetch_file(package.address, deb, package.size_bytes, package.sha256)
         return deb
 
-    def _candidate(self, name: str) -> Entry:
+    def _candidate(self, name: str) -> ListedPackage:
         entry = self._packages.candidate(name)
         if entry is None:
             raise InputError(f"suite {self._sources.suite}: there is no package {name} for amd64")
