@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from freezingtime.device.discard_notice import discard_notices
+from freezingtime.report.discard_notice import discard_notices
 from freezingtime.request import Operation
 from tests.support.flashlib import (
     MIB,

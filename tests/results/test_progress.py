@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from freezingtime.api import progress as progress_module
-from freezingtime.api.progress import Line, LineObserver
+from freezingtime.api.progress import LineObserver, ProgressLine
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.guest.progress import RunProgress
 from freezingtime.emulator.loop import Totals
@@ -26,8 +26,8 @@ _DEADLINE_S = 20.0
 #: For 2.2 s, faster than anybody reads, in the cell's thread and in another.
 NOTEBOOK = """
 import threading, time
-from freezingtime.api.progress import Line
-with Line(None) as line:
+from freezingtime.api.progress import ProgressLine
+with ProgressLine(None) as line:
     def show(name):
         for number in range(55):
             line.show(name, f"<{name}> {number}")
@@ -77,13 +77,13 @@ class TestNotebook:
 
         monkeypatch.setitem(sys.modules, "ipykernel", IPython)
         monkeypatch.setitem(sys.modules, "IPython", IPython)
-        with Line(True) as line:
+        with ProgressLine(True) as line:
             assert isinstance(line._surface, progress_module._PlainLines)
 
 
 class TestPipe:
     def test_has_lines_that_stay(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with Line(True) as line:
+        with ProgressLine(True) as line:
             for number in range(100):
                 line.show("reading", f"reading: {number}%")
             line.show("running", "running: 0%")
@@ -92,7 +92,7 @@ class TestPipe:
 
     def test_has_none_unless_wanted(self, capsys: pytest.CaptureFixture[str]) -> None:
         for wanted in (None, False):
-            with Line(wanted) as line:
+            with ProgressLine(wanted) as line:
                 line.show("reading", "reading: 0%")
         assert capsys.readouterr().err == ""
 
@@ -181,7 +181,7 @@ class TestNoSilence:
             await_text(capsys, "freezingtime: reading: 25%\n")
 
     def test_in_python(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with Line(True) as line, LineObserver(line) as observer:
+        with ProgressLine(True) as line, LineObserver(line) as observer:
             observer.preparing("boot", 0, 1)
             await_text(capsys, "freezingtime: boot (0 s)\nfreezingtime: boot (0 s)\n")
             observer.running(Totals(), [])

@@ -15,7 +15,7 @@ from freezingtime.api.event_loop import run_outside_event_loop
 from freezingtime.api.keywords import with_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
-from freezingtime.api.progress import Line, show_share
+from freezingtime.api.progress import ProgressLine, show_share
 from freezingtime.api.result import warn, warn_of
 from freezingtime.calibrate.distance import FIGURES, Distance
 from freezingtime.calibrate.fit.fit import Fit, check_out
@@ -154,7 +154,7 @@ def fit(arguments: FitArguments) -> FittedDevice:
     plan = make_fit_plan(arguments)
     output = OutputPath(arguments.out, "fitted.toml")
     check_out(output.path)
-    with Line(arguments.progress) as line:
+    with ProgressLine(arguments.progress) as line:
         observer = partial(show_share, line)
         latencies, sources = _read(arguments.logs, arguments, observer)
         fitted = fit_latencies(latencies, sources, plan, seed=arguments.seed, progress=observer)
@@ -185,7 +185,7 @@ def measure(arguments: MeasureArguments) -> Path:
     """
     paths = Path(arguments.path), Path(arguments.out)
     plan = make_measure_plan(*paths, arguments, seed=arguments.seed)
-    with Line(arguments.progress) as line:
+    with ProgressLine(arguments.progress) as line:
         measure_plan(plan, partial(show_share, line))
     return plan.out
 
@@ -225,7 +225,7 @@ def validate(arguments: ValidateArguments) -> ValidationResult:
     plan = make_validate_plan(arguments.device, arguments, run)
     output = OutputPath(arguments.out)
     cancelled = threading.Event()
-    with Line(arguments.progress) as line:
+    with ProgressLine(arguments.progress) as line:
 
         def observer(step: str, done: int, total: int) -> None:
             if cancelled.is_set():

@@ -107,7 +107,7 @@ class _Nowhere:
         """Leave nothing."""
 
 
-class Line:
+class ProgressLine:
     """A line updated in place and cleared at the end of the block; on a pipe, permanent lines.
 
     Threads may share one.
@@ -145,7 +145,7 @@ class Line:
 class LineObserver(RunObserver):
     """Shows a run's progress and keeps what the job prints on stderr. A context manager."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: ProgressLine) -> None:
         self.stderr = bytearray()
         self.cancelled = threading.Event()
         """Set by whoever no longer wants the run."""
@@ -188,7 +188,7 @@ class LineObserver(RunObserver):
             raise RunError("the run was interrupted")
 
 
-def show_share(line: Line, step: str, done: int, total: int) -> None:
+def show_share(line: ProgressLine, step: str, done: int, total: int) -> None:
     """Show how far a replay is."""
     line.show(step, share_line(step, done, total))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
-from freezingtime.api.progress import Line, show_share
+from freezingtime.api.progress import ProgressLine, show_share
 from freezingtime.api.result import Result, warn, warn_of
 from freezingtime.disk.disk import Disk
 from freezingtime.errors import InputError
@@ -69,7 +69,7 @@ def replay(
     refuse_to_overwrite(source, output.path)
     summaries: dict[str, list[LatencySummary]] = {}
     statistics: dict[str, dict[str, float]] = {}
-    with Line(progress) as line:
+    with ProgressLine(progress) as line:
         observer = partial(show_share, line)
         results = replay_on(
             source, devices, seed=seed, observer=observer, notify=warn, on_reading=warn_of

@@ -12,7 +12,7 @@ from freezingtime.api.event_loop import run_outside_event_loop
 from freezingtime.api.keywords import with_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
-from freezingtime.api.progress import Line, LineObserver
+from freezingtime.api.progress import LineObserver, ProgressLine
 from freezingtime.api.result import Result, warn
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
@@ -58,7 +58,7 @@ def run(arguments: RunArguments) -> Result:
         script=script,
         job_directory=job_directory,
     )
-    with Line(arguments.progress) as line, LineObserver(line) as observer:
+    with ProgressLine(arguments.progress) as line, LineObserver(line) as observer:
         run_outside_event_loop(lambda: run_plan(plan, observer), observer.cancelled.set)
     stderr = observer.stderr.decode(errors="replace")
     return Result(open_recorded_run(output.path, warn), output=output, stderr=stderr)

@@ -11,8 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 
 from freezingtime._version import __version__
-from freezingtime.device.discard_notice import discard_notices
 from freezingtime.host.replaced_file import replaced
+from freezingtime.report.discard_notice import discard_notices
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
 from freezingtime.report.figures.run_figures import (
     FREEZE,

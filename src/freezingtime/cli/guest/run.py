@@ -12,10 +12,10 @@ from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.guest.progress import RunProgress
 from freezingtime.cli.options import AllowCodeOption, command_app
 from freezingtime.cli.output.json_stream import print_document
-from freezingtime.device.discard_notice import discard_notices
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option
+from freezingtime.report.discard_notice import discard_notices
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
 from freezingtime.runs.result import RunResult
