@@ -183,11 +183,11 @@ def test_a_share_is_exact(share: Fraction, a: int) -> None:
         ("trim.p99 > +5%", "unknown operation 'trim'; available: all, read"),
         ("p99 > 5%", "5%: a percentage is a change; write \\+5% or -5%"),
         ("p99 > 5", "bad time '5'"),
-        ("p99 > +5 %", "cannot be read; write"),
-        ("p99 ~ 5us", "cannot be read; write"),
+        ("p99 > +5 %", "not understood; write"),
+        ("p99 ~ 5us", "not understood; write"),
         ("bandwidth > 5MB", "bad bandwidth '5MB'"),
         ("read.guest_time > 5s", "guest_time belongs to the run as a whole"),
-        ("", "cannot be read"),
+        ("", "not understood"),
     ],
 )
 def test_what_is_no_condition(condition: str, problem: str) -> None:

@@ -277,7 +277,7 @@ def test_output_is_kept_short(tmp_path: Path) -> None:
     [
         ({"arrival_ns": 20_000}, "a request has arrival_ns after completion_ns; repeat the run"),
         ({"delivery_ns": 10}, "a request has arrival_ns after delivery_ns; repeat the run"),
-        ({"frozen_host_ns": -1}, "a request has frozen_host_ns below 0; repeat the run"),
+        ({"frozen_host_ns": -1}, "a request has a negative frozen_host_ns; repeat the run"),
     ],
 )
 def test_what_cannot_be_is_damage(tmp_path: Path, fields: dict[str, int], said: str) -> None:

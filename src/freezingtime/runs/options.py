@@ -118,7 +118,7 @@ class MachineOptions:
     qemu: Annotated[
         str | None,
         Option(
-            "auto|system|PROGRAM|DIR",
+            "NAME|PATH",
             "The QEMU to run. `auto`: the pinned one, the same on every host, which is fetched "
             "into the cache once unless it is installed; `system`: the one that is installed; a "
             "program, or a directory into which its packages were unpacked with all that it needs; "
