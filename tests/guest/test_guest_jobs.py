@@ -121,7 +121,7 @@ def test_only_the_jobs_own_idle_time_is_warped() -> None:
 
 
 def test_the_limit_of_real_time() -> None:
-    with pytest.raises(TimeLimitError, match=r"limit of 2s of real time, .* --real-time-limit$"):
+    with pytest.raises(TimeLimitError, match=r"limit of 2s of real time; .* --real-time-limit$"):
         run_guest("while :; do :; done", host_limit_s=2.0)
 
 

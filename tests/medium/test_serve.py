@@ -623,8 +623,8 @@ def test_a_file_that_was_replaced_meanwhile_is_told(
     disk.unlink()
     server.process.terminate()
     _, said = server.process.communicate(timeout=_CLIENT_DEADLINE_S)
-    fate = "was deleted while it was in use: what was"
-    assert f"freezingtime: file:{disk} {fate} {'written' if writable else 'read'}" in said
+    fate = "the writes to it are lost" if writable else "reads saw the old file"
+    assert f"freezingtime: file:{disk} was deleted while it was in use: {fate}" in said
     assert server.process.returncode == (1 if writable else 0)
 
 

@@ -126,13 +126,13 @@ def test_files_that_must_not_or_cannot_be_measured_are_refused(disk_dir: Path) -
     with sparse.open("wb") as file:
         file.truncate(32 * MIB)
     assert refusal(sparse).startswith("has holes, and reading them asks no device; write")
-    assert refusal(write_full(disk_dir / "small", MIB)).startswith("has 1048576 bytes; 16MiB are")
+    assert refusal(write_full(disk_dir / "small", MIB)).startswith("has 1048576 bytes; 16MiB is")
     assert refusal(disk_dir) == "is neither a file nor a block device"
     assert refusal(disk_dir / "none").startswith("No such file or directory; name a file or")
     assert refusal(full, create_bytes=32 * MIB).startswith("already exists; --create needs")
     new = disk_dir / "new"
     assert refusal(new, create_bytes=MIB) == "--create: must be at least 16MiB"
-    assert refusal(new, create_bytes=1 << 60).startswith(f"--create: {disk_dir} has room for")
+    assert refusal(new, create_bytes=1 << 60).startswith(f"--create: {disk_dir} has only ")
     assert refusal(disk_dir / "no" / "new", create_bytes=32 * MIB).startswith("cannot be created;")
     assert not new.exists()
 

@@ -9,16 +9,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from freezingtime.cli.device.replay import replay_command
+from freezingtime.cli.device.replay import app
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.errors import InputError
 from freezingtime.trace.readers import read_trace
-
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(replay_command)
 
 MQSIM = "".join(f"{n * 50_000} 0 {n * 8} 8 {n % 2}\n" for n in range(100))
 

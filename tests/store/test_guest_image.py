@@ -231,7 +231,9 @@ class TestRootDisks:
         store_with_root(cache, b"data")
         require_image("big")
         require_image("mini")
-        with pytest.raises(InputError, match=r"no image .debian.; available: big, mini; build it with"):
+        with pytest.raises(
+            InputError, match=r"no image .debian.; available: big, mini; build it with"
+        ):
             require_image("debian")
 
     def test_a_guest_of_other_sources(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -346,7 +346,26 @@ class TestMirror:
         self, host: Callable[[str], None], archive: str, security: str
     ) -> None:
         host(self.HOSTS.format(archive=archive, security=security))
-        assert find_mirror() == (archive, security, "the host's apt sources")
+        assert find_mirror()[:3] == (archive, security, "the host's apt sources")
+
+    @pytest.mark.parametrize(
+        ("setting", "expired"), [("'false'", True), ("'true'", False), ("", False)]
+    )
+    def test_its_lists_may_have_expired_if_the_hosts_apt_takes_them(
+        self,
+        host: Callable[[str], None],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        setting: str,
+        expired: bool,
+    ) -> None:
+        host(self.HOSTS.format(archive="http://m/debian", security="http://m/debian-security"))
+        config = tmp_path / "apt-config"
+        config.write_text(f'#!/bin/sh\n[ -z "{setting}" ] || echo "$2={setting}"\n')
+        config.chmod(0o755)
+        assert find_mirror().may_be_expired is expired
+        monkeypatch.setenv(MIRROR_VARIABLE, "http://mine/x")
+        assert find_mirror().may_be_expired is False
 
     def test_may_be_in_a_list(self, host: Callable[[str], None], tmp_path: Path) -> None:
         lists = [tmp_path / "debian.list", tmp_path / "debian-security.list"]
@@ -377,9 +396,14 @@ class TestMirror:
     ) -> None:
         host(self.HOSTS.format(archive="http://m/debian", security="http://m/debian-security"))
         monkeypatch.setenv(MIRROR_VARIABLE, "http://mine/x/")
-        assert find_mirror() == ("http://mine/x", "http://m/debian-security", MIRROR_VARIABLE)
+        assert find_mirror() == (
+            "http://mine/x",
+            "http://m/debian-security",
+            MIRROR_VARIABLE,
+            False,
+        )
         monkeypatch.setenv(MIRROR_VARIABLE, "http://mine/x file:/y")
-        assert find_mirror() == ("http://mine/x", "file:/y", MIRROR_VARIABLE)
+        assert find_mirror() == ("http://mine/x", "file:/y", MIRROR_VARIABLE, False)
 
     @pytest.mark.parametrize(
         "text",

@@ -39,6 +39,12 @@ def open_archive(directory: Path, suite: Suite) -> PackageArchive:
         with resources.as_file(resources.files(__package__) / _KEYRING) as path:
             keys = read_keyring(path, str(path))
     sources = Sources(
-        suite.name, tuple(parts), tuple(keys), keyring, mirror.said_by, suite.preferred_part
+        suite.name,
+        tuple(parts),
+        tuple(keys),
+        keyring,
+        mirror.said_by,
+        suite.preferred_part,
+        mirror.may_be_expired,
     )
     return PackageArchive(directory / suite.name, sources)

@@ -41,6 +41,8 @@ class DebianMirror(NamedTuple):
     archive: str
     security: str
     said_by: str
+    may_be_expired: bool = False
+    """Whether lists of packages count beyond their time, as in a mirror that stands still."""
 
 
 def find_mirror() -> DebianMirror:
@@ -56,14 +58,16 @@ def find_mirror() -> DebianMirror:
             f"{_DEBIANS_SECURITY_MIRROR}'"
         )
     hosts_archive, hosts_security = ("", "") if len(named) == 2 else _hosts_mirror()
+    may_be_expired = False
     if named:
         archive, said_by = named[0], MIRROR_VARIABLE
     elif hosts_archive:
         archive, said_by = hosts_archive, "the host's apt sources"
+        may_be_expired = _host_takes_expired_lists()
     else:
         archive, said_by = _DEBIANS_MIRROR, "default"
     security = named[1] if len(named) == 2 else hosts_security or _DEBIANS_SECURITY_MIRROR
-    return DebianMirror(archive.rstrip("/"), security.rstrip("/"), said_by)
+    return DebianMirror(archive.rstrip("/"), security.rstrip("/"), said_by, may_be_expired)
 
 
 def _hosts_mirror() -> tuple[str, str]:
@@ -77,6 +81,12 @@ def _hosts_mirror() -> tuple[str, str]:
         if usable := _usable(uri):
             found.setdefault(bool(security), usable)
     return found.get(False, ""), found.get(True, "")
+
+
+def _host_takes_expired_lists() -> bool:
+    """Whether the host's administrator has told apt that its mirror may stand still."""
+    question = ["apt-config", "shell", "checks", "Acquire::Check-Valid-Until/b"]
+    return run_tool(question, check=False).stdout.strip() == "checks='false'"
 
 
 def _usable(uri: str) -> str:

@@ -79,6 +79,8 @@ class Sources:
     keyring: str
     said_by: str
     preferred: str | None = None
+    may_be_expired: bool = False
+    """Whether lists count beyond their time."""
 
 
 class PackageArchive:
@@ -243,7 +245,7 @@ class PackageArchive:
         now = datetime.strptime(day[1] + "+0000", "%Y%m%dT%H%M%SZ%z") if day else datetime.now(UTC)
         try:
             release = read_release(signed, self._keys)
-            require_current(release, part, now)
+            require_current(release, part, None if self._sources.may_be_expired else now)
         except UnsignedError as error:
             raise UnsignedError(
                 f"suite {suite}: {base} {part} is not signed with a key of {keyring} ({error}): "

@@ -85,11 +85,11 @@ def read_release(signed: bytes, keys: Sequence[Cert]) -> Release:
         raise ReleaseError(f"it is signed, but cannot be read: {error}") from error
 
 
-def require_current(release: Release, suite: str, now: datetime) -> None:
-    """Raise ReleaseError if a list is another suite's, or one that should be in use no more."""
+def require_current(release: Release, suite: str, now: datetime | None) -> None:
+    """Raise ReleaseError if a list is another suite's, or has expired, unless ``now`` is None."""
     if suite not in release.names:
         raise ReleaseError(f"it is the list of {' or '.join(sorted(release.names))}")
-    if release.valid_until is not None and release.valid_until < now:
+    if now is not None and release.valid_until is not None and release.valid_until < now:
         raise ReleaseError(f"it is of {release.date:%Y-%m-%d}, and has expired")
 
 
