@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,7 @@ class Container:
         # What a runtime mounts on: the archive has no devices.
         for name in ("dev", "proc", "tmp"):
             (bundle / "rootfs" / name).mkdir(exist_ok=True)
-        for directory in (bundle, *bundle.parents[:2]):
+        for directory in (bundle, bundle.parent):
             directory.chmod(0o755)
         self._settings = json.loads((bundle / "config.json").read_text())
 
@@ -78,8 +80,8 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def container(tmp_path_factory: pytest.TempPathFactory) -> Container:
-    """The image that ``make container`` makes."""
+def container() -> Iterator[Container]:
+    """The image that ``make container`` makes, where others may reach it: pytest's are private."""
     require_root()
     for tool in ("make", "mmdebstrap", "umoci", "bwrap"):
         require_tool(tool)
@@ -92,7 +94,8 @@ def container(tmp_path_factory: pytest.TempPathFactory) -> Container:
     assert made.returncode == 0, made.stdout + made.stderr
     print(made.stdout.splitlines()[-2])
     (archive,) = (ROOT / "dist").glob("*-oci.tar")
-    return Container(unpacked(archive, tmp_path_factory.mktemp("image")))
+    with tempfile.TemporaryDirectory() as directory:
+        yield Container(unpacked(archive, Path(directory)))
 
 
 @pytest.mark.slow

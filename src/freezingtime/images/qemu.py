@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from freezingtime.clock.agent import agent_path
 from freezingtime.errors import FreezingTimeError, RunError
 from freezingtime.images.debian.archive import open_archive
 from freezingtime.images.debian.package import Package, unpack
@@ -53,9 +54,10 @@ def ready_qemu(name: str | None, report: Progress) -> None:
     """See to it that what is asked for is there, if it is the pinned QEMU or named by its suite.
 
     Raises:
-        InputError: there is no such suite.
+        InputError: there is no such suite, or no agent that a QEMU could run with.
         RunError: its packages cannot be fetched or unpacked.
     """
+    agent_path()  # before anything is fetched in vain
     requested = requested_qemu(name)
     if requested == AUTO:
         if pinned_qemu() is None:
