@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Everything from a fresh Debian 12 or 13: `make demo` and `make test` install what they
 # need, as root or with sudo, into the system (apt) and into .venv (pip).
 
