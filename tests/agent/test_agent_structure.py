@@ -10,7 +10,9 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
+from freezingtime.clock.agent import agent_path
 from tests.conftest import require_tool
 from tests.support.agentlib import AGENT_DIRECTORY, AGENT_SOURCES, END_DEADLINE_S
 
@@ -107,3 +109,17 @@ def test_headers_can_be_included_by_themselves(tmp_path: Path) -> None:
             check=True,
             timeout=END_DEADLINE_S,
         )
+
+
+def test_it_needs_no_newer_c_library_than_the_pinned_qemu_brings() -> None:
+    """Whatever compiled it: a QEMU unpacked from Debian 12's packages has glibc 2.36."""
+    with agent_path().open("rb") as file:
+        needed = ELFFile(file).get_section_by_name(".gnu.version_r")
+        names = [version.name for _, versions in needed.iter_versions() for version in versions]
+    versions = [
+        tuple(map(int, name.removeprefix("GLIBC_").split(".")))
+        for name in names
+        if name.startswith("GLIBC_")
+    ]
+    assert versions
+    assert max(versions) <= (2, 36)

@@ -72,7 +72,7 @@ static uint64_t number_setting(const char *name, uint64_t least, uint64_t most)
     const char *text = required_setting(name);
     char *end;
     errno = 0;
-    uint64_t value = strtoull(text, &end, 10);
+    uint64_t value = ft_strtoull(text, &end, 10);
     if (errno || *end || value < least || value > most) {
         ft_die(FT_EXIT_REFUSED, "%s=%s: expected a number from %llu to %llu", name, text,
                (unsigned long long)least, (unsigned long long)most);

@@ -31,6 +31,10 @@ _Noreturn void ft_die(int status, const char *format, ...) __attribute__((format
 /* Monotonic time of the host. Any thread, no lock. */
 int64_t ft_host_now_ns(void);
 
+/* strtoull by the name that it always had. Newer headers of the C library lead it to a new one,
+ * which the C library of an unpacked QEMU need not have. Any thread, no lock. */
+unsigned long long ft_strtoull(const char *text, char **end, int base) __asm__("strtoull");
+
 /* The function of this name that an exported one of ours stands before. Any thread, no lock. */
 void *ft_next_symbol(const char *name);
 

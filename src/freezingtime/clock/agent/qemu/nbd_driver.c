@@ -13,7 +13,6 @@
 #include "qemu/nbd_driver.h"
 
 #include <link.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ours/base.h"
@@ -52,10 +51,10 @@ static uint32_t disk_of(const BlockDriverState *bs)
     const char *node_name = bdrv_get_node_name(bs);
     const char *number = node_name + strlen(NODE_PREFIX);
     char *end = NULL;
-    unsigned long disk = 0;
+    unsigned long long disk = 0;
     bool is_ours = strncmp(node_name, NODE_PREFIX, strlen(NODE_PREFIX)) == 0;
     if (is_ours) {
-        disk = strtoul(number, &end, 10);
+        disk = ft_strtoull(number, &end, 10);
     }
     if (!is_ours || end == number || *end || disk > UINT32_MAX) {
         ft_die(FT_EXIT_REFUSED, "the NBD node '%s' is not one of ours; disk N's is called %sN",

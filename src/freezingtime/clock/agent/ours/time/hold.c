@@ -61,7 +61,7 @@ static size_t delivering_count;
 static int64_t fault_late_ns(void)
 {
     const char *text = getenv("FREEZINGTIME_FAULT_LATE_NS");
-    return text ? strtoll(text, NULL, 10) : 0;
+    return text ? (int64_t)ft_strtoull(text, NULL, 10) : 0;
 }
 #else
 static int64_t fault_late_ns(void)

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -64,7 +63,7 @@ static bool parse_disk(const struct sockaddr *address, socklen_t bytes, uint32_t
     if (strncmp(name, name_prefix, prefix_bytes) != 0) {
         return false;
     }
-    *disk = (uint32_t)strtoul(name + prefix_bytes, NULL, 10);
+    *disk = (uint32_t)ft_strtoull(name + prefix_bytes, NULL, 10);
     return true;
 }
 
