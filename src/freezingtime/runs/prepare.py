@@ -8,9 +8,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from freezingtime.clock.agent import agent_path
 from freezingtime.disk.mount import Mount
 from freezingtime.errors import InputError
-from freezingtime.host.required_platform import require_guest_platform
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import GuestImage, find_image, find_image_by_id
 from freezingtime.runs.disks import OpenDisk, open_disks
@@ -67,7 +67,7 @@ def prepare(
         InputError: the plan cannot be run.
         RunError: something failed on the way.
     """
-    require_guest_platform()
+    agent_path()  # without one no guest can run, so nothing is fetched in vain
     saved = _find_saved(plan)
     _require_guest(plan, saved)
     plan = dataclasses.replace(plan, qemu=ready_qemu_of_lock(plan.lock, plan.qemu, report))
