@@ -55,7 +55,9 @@ def requests() -> Iterator[CompletedRequest]:
 def record_s(path: Path) -> float:
     """Seconds to write the record, the Parquet file included."""
     start_s = time.perf_counter()
-    header = RecordHeader([RecordedDisk("disk1", "constant:80us")], seed=0, cpu_rate_hz=4 * 10**9)
+    header = RecordHeader(
+        disks=[RecordedDisk("disk1", "constant:80us")], seed=0, cpu_rate_hz=4 * 10**9
+    )
     with LiveRecord(RecordFile(path, header), first_disk_index=1) as record:
         _each(record.write)
     return time.perf_counter() - start_s

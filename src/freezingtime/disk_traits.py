@@ -7,8 +7,10 @@ The terms are those of Linux's ``/sys/block/*/queue``: see Documentation/ABI/sta
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
 
 from freezingtime.errors import InputError
 
@@ -23,8 +25,7 @@ PHYSICAL_BLOCK_BYTES_MOST = 2 << 20
 _MODEL_NAME = re.compile(r"[ -~]{1,40}")
 
 
-@dataclass(frozen=True, slots=True)
-class DiskTraits:
+class DiskTraits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Traits that a disk reports. Where one is None, QEMU's default holds.
 
     Raises InputError where the traits do not go together.
@@ -115,19 +116,6 @@ class TraitOverrides:
         if self.is_rotational is not None and self.is_rotational is not traits.is_rotational:
             changed = replace(changed, rpm=USUAL_RPM if self.is_rotational else 0)
         return changed
-
-
-def traits_from(fields: Mapping[str, object]) -> DiskTraits:
-    """The traits of which ``dataclasses.asdict`` has made ``fields``.
-
-    Raises:
-        TypeError: they are none.
-        ValueError: they do not go together.
-    """
-    try:
-        return DiskTraits(**fields)  # type: ignore[arg-type]
-    except InputError as error:
-        raise ValueError(str(error)) from error
 
 
 def _rounded_up(size_bytes: int | None, unit_bytes: int) -> int | None:

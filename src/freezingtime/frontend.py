@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from freezingtime.errors import InputError
 
 
@@ -18,8 +20,7 @@ class Frontend(StrEnum):
     NVME = "nvme"
 
 
-@dataclass(frozen=True, slots=True)
-class Queues:
+class Queues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Queues of a controller: their number and depth."""
 
     depth: int

@@ -85,7 +85,7 @@ def serve(
 
         emulator = Emulator([disk], clock, server)
         if out is not None:
-            header = RecordHeader([RecordedDisk(name, spec.text)], seed)
+            header = RecordHeader(disks=[RecordedDisk(name, spec.text)], seed=seed)
             with os_errors_as(InputError, f"--out {out}", "name a file in a directory"):
                 file = RecordFile(out, header)
             emulator.on_completed = cleanup.enter_context(LiveRecord(file, disk.index)).write

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from msgspec.structs import replace
 
 from freezingtime.device.registry import describe, from_content
 from freezingtime.disk.spec import parse_disk
-from freezingtime.disk_traits import NO_TRAITS, DiskTraits, TraitOverrides, traits_from
+from freezingtime.disk_traits import NO_TRAITS, DiskTraits, TraitOverrides
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend
+from freezingtime.host.json_document import parse_document
 from freezingtime.runs.saving import matching_saved
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.store.saved_machine import MachineDescription, SavedDisk, SavedMachine
@@ -178,11 +180,7 @@ def test_a_file_system_on_blocks_of_4_kib(tmp_path: Path) -> None:
 def test_what_the_catalogue_says(name: str, traits: DiskTraits) -> None:
     found = describe(name).traits()
     named = {} if traits.model_name else {"model_name": found.model_name}
-    assert found == traits_from({**as_dict(traits), **named})
-
-
-def as_dict(traits: DiskTraits) -> dict[str, Any]:
-    return {name: getattr(traits, name) for name in DiskTraits.__dataclass_fields__}
+    assert found == replace(traits, **named)
 
 
 def test_a_disk_of_disks() -> None:
@@ -209,7 +207,7 @@ def test_a_disk_of_disks() -> None:
 )
 def test_the_user_has_the_last_word(text: str, traits: DiskTraits) -> None:
     found = parse_disk(text).traits
-    assert found == traits_from({**as_dict(traits), "model_name": found.model_name})
+    assert found == replace(traits, model_name=found.model_name)
 
 
 @pytest.mark.parametrize(
@@ -270,8 +268,12 @@ def saved(tmp_path: Path) -> SavedMachine:
     traits = DiskTraits(physical_block_bytes=4096, rpm=7200, discards=False)
     disk = SavedDisk("disk1", 1 << 20, traits=traits)
     machine = MachineIdentity("0.1", "1" * 64, 512 << 20, 1, "board", "qemu", "agent")
-    text = json.dumps(asdict(MachineDescription(machine, "mini", "7.2.0", 42, (disk,))))
-    return SavedMachine(tmp_path / "x", MachineDescription.from_json(text))
+    description = MachineDescription(machine, "mini", "7.2.0", 42, (disk,))
+    return SavedMachine(tmp_path / "x", parse(msgspec.to_builtins(description)))
+
+
+def parse(fields: dict[str, Any]) -> MachineDescription:
+    return parse_document(json.dumps(fields), MachineDescription, fields["format"])
 
 
 def test_a_saved_machine_goes_on_with_the_disk_that_its_guest_knows(saved: SavedMachine) -> None:
@@ -285,10 +287,19 @@ def test_a_saved_machine_goes_on_with_the_disk_that_its_guest_knows(saved: Saved
 
 
 def test_a_saved_machine_with_impossible_traits_is_damaged(saved: SavedMachine) -> None:
-    fields = asdict(saved.description)
+    fields = msgspec.to_builtins(saved.description)
     fields["disks"][0]["traits"]["rpm"] = 1
-    with pytest.raises(ValueError, match=r"rotation rate 1: must be 0, or"):
-        MachineDescription.from_json(json.dumps(fields))
+    with pytest.raises(InputError, match=r"rotation rate 1: must be 0, or"):
+        parse(fields)
+
+
+@pytest.mark.parametrize("part", ["traits", "queues", "base"])
+def test_a_saved_machine_with_an_unknown_key_is_damaged(saved: SavedMachine, part: str) -> None:
+    fields = msgspec.to_builtins(saved.description)
+    fields["disks"][0]["base"] = {"size_bytes": 1, "mtime_ns": 1}
+    fields["disks"][0][part]["colour"] = 1
+    with pytest.raises(ValueError, match=rf"`colour` - at `\$.disks\[0\].{part}`"):
+        parse(fields)
 
 
 STEADY = """

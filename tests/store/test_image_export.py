@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from freezingtime.cli.guest.image import export_command, import_command
 from freezingtime.errors import InputError, RunError
+from freezingtime.host.json_document import write_document
 from freezingtime.images.build import publish_image
 from freezingtime.images.check import is_sound
 from freezingtime.images.exported.export import QemuToExport, export_image
@@ -347,8 +348,8 @@ class TestBadFiles:
     ) -> None:
         """Of whoever knows how such a file is made."""
         image = store(use_cache("first"), "img")
-        manifest = dataclasses.replace(image.manifest, **change)
-        image.manifest_path.write_text(manifest.to_json())
+        manifest = msgspec.structs.replace(image.manifest, **change)
+        write_document(image.manifest_path, manifest)
         (image.directory / "checksums.json").unlink()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("freezingtime.images.exported.export.is_sound", lambda *_, **__: True)

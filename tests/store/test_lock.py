@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -17,6 +16,7 @@ import pytest
 
 from freezingtime.cli.guest.image import build_command
 from freezingtime.errors import InputError, RunError
+from freezingtime.host.json_document import write_document
 from freezingtime.images.check import seal_image
 from freezingtime.images.debian.archive import open_archive
 from freezingtime.images.debian.mirror import KEYRING_VARIABLE, MIRROR_VARIABLE, find_mirror
@@ -164,14 +164,14 @@ def with_packages(image: GuestImage) -> GuestImage:
         PackageVersion(name, "1.0", "0" * 64, "amd64", 7, f"pool/main/x/{name}_1.0_amd64.deb")
         for name in (f"linux-image-{release}", "busybox-static")
     )
-    manifest = dataclasses.replace(
+    manifest = msgspec.structs.replace(
         image.manifest, packages=packages, suite="bookworm", not_installed=("busybox-static",)
     )
     return with_manifest(image, manifest)
 
 
 def with_manifest(image: GuestImage, manifest: Manifest) -> GuestImage:
-    image.manifest_path.write_text(manifest.to_json())
+    write_document(image.manifest_path, manifest)
     changed = GuestImage(image.directory, manifest)
     seal_image(changed)
     return changed
@@ -260,11 +260,11 @@ class TestLockFile:
 
     def test_of_what_is_not_made_of_packages(self, cache: Path) -> None:
         image = store(cache, "img")
-        own = dataclasses.replace(image.manifest, source="container sha256:0")
+        own = msgspec.structs.replace(image.manifest, source="container sha256:0")
         with pytest.raises(InputError, match="'freezingtime image export img FILE' keeps all"):
             lock_guest(GuestImage(image.directory, own))
         packages = (PackageVersion("fio", "1", "0" * 64),)
-        older = dataclasses.replace(image.manifest, packages=packages)
+        older = msgspec.structs.replace(image.manifest, packages=packages)
         with pytest.raises(InputError, match="did not write down where its packages are; remove"):
             lock_guest(GuestImage(image.directory, older))
 
@@ -287,7 +287,7 @@ class TestRuns:
         locked = find_image("img")
         assert locked is not None
         newer = store(cache, "newer")
-        with_manifest(newer, dataclasses.replace(newer.manifest, name="img"))
+        with_manifest(newer, msgspec.structs.replace(newer.manifest, name="img"))
         assert find_image("img") != locked
         assert plan.lock is not None
         assert ready_locked_image(plan.lock, silent) == locked
@@ -297,7 +297,7 @@ class TestRuns:
         locked = find_image("img")
         assert locked is not None
         other = store(cache, "other")
-        other.manifest_path.write_text(dataclasses.replace(other.manifest, name="img").to_json())
+        write_document(other.manifest_path, msgspec.structs.replace(other.manifest, name="img"))
         locked.manifest_path.touch()
         assert find_image("img") == locked
         let_others_be_newer(locked)

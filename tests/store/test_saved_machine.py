@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from freezingtime.clock import agent
 from freezingtime.errors import InputError
@@ -106,13 +107,13 @@ class TestIdentity:
             )
             assert "save it again after 'freezingtime snapshot remove x'" in str(caught.value)
         for said, was in {
-            f"freezingtime is {machine.version}, not 9": replace(machine, version="9"),
-            f"image is {machine.image_id[:12]}, not 000000000000": replace(
+            f"freezingtime is {machine.version}, not 9": structs.replace(machine, version="9"),
+            f"image is {machine.image_id[:12]}, not 000000000000": structs.replace(
                 machine, image_id="0" * 64
             ),
-            "agent was built from different sources": replace(machine, agent="other"),
-            "its CPU is v1, not v3": replace(machine, cpu_model="v3"),
-            "kernel arguments": replace(machine, board="other"),
+            "agent was built from different sources": structs.replace(machine, agent="other"),
+            "its CPU is v1, not v3": structs.replace(machine, cpu_model="v3"),
+            "kernel arguments": structs.replace(machine, board="other"),
         }.items():
             (difference,) = machine.differences(was)
             assert said in difference
@@ -125,7 +126,7 @@ def planned(options: RunOptions) -> RunPlan:
 
 @pytest.mark.usefixtures("cache")
 def test_the_options_of_a_run_are_the_saved_machines_unless_named() -> None:
-    save("x", replace(MACHINE, memory_bytes=1 << 30, cpu_count=3, cpu_model="v2"))
+    save("x", structs.replace(MACHINE, memory_bytes=1 << 30, cpu_count=3, cpu_model="v2"))
     plan = planned(RunOptions(start_from="x"))
     assert (plan.guest, plan.memory_bytes, plan.cpu_count) == ("mini", 1 << 30, 3)
     assert plan.cpu_model is CpuModel.V2

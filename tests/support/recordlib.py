@@ -20,7 +20,10 @@ from freezingtime.trace.record_reader import open_record
 from freezingtime.trace.record_schema import COLUMNS
 
 HEADER = RecordHeader(
-    [RecordedDisk("data", "constant:10us,name=data"), RecordedDisk("log", "log.toml,name=log")],
+    disks=[
+        RecordedDisk("data", "constant:10us,name=data"),
+        RecordedDisk("log", "log.toml,name=log"),
+    ],
     seed=7,
     cpu_rate_hz=4_000_000_000,
 )

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from freezingtime.errors import InputError
+from freezingtime.host.json_document import parse_document, write_document
 from freezingtime.images.builder import builder_identity
 from freezingtime.images.debian.package import Package
 from freezingtime.images.sparse_file import digest_data
 from freezingtime.store.cache import cache_directory, exclusive_lock, withdraw
 from freezingtime.store.checksums import DamagedError
-from freezingtime.store.unusable import Unusable, require_format
+from freezingtime.store.unusable import Unusable
 
 MINI = "mini"
 
@@ -38,23 +39,18 @@ _ID_DIGITS_IN_NAME = 12
 _ID_DIGITS_MIN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class PackageVersion:
-    """One Debian package that an image was made from, and where mirrors have it.
-
-    Two are equal if they are the same package, wherever that is.
-    """
+class PackageVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One Debian package that an image was made from, and where mirrors have it."""
 
     name: str
     version: str
     sha256: str
-    architecture: str = field(default="", compare=False)
-    size_bytes: int = field(default=0, compare=False)
-    path: str = field(default="", compare=False)
+    architecture: str = ""
+    size_bytes: int = 0
+    path: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RootDisk:
+class RootDisk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The root disk of an image: a raw, sparse file of ``size_bytes``."""
 
     file_system: str
@@ -86,8 +82,9 @@ class ImageContent:
     """Those of the packages that are not installed in the system on the root disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True
+):
     """Description of an image: ``image_id`` is the SHA-256 of its kernel, initramfs and root disk.
 
     ``append`` is part of that. ``builder`` identifies the sources that put the image together.
@@ -105,31 +102,12 @@ class Manifest:
     suite: str = ""
     source: str = ""
     not_installed: tuple[str, ...] = ()
-    format: int = _MANIFEST_FORMAT
-
-    def to_json(self) -> str:
-        fields = asdict(self)
-        if self.root is None:
-            del fields["root"]
-        for name in ("append", "suite", "source", "not_installed"):
-            if not fields[name]:
-                del fields[name]
-        return json.dumps(fields, indent=2) + "\n"
+    format: int = msgspec.field(default_factory=lambda: _MANIFEST_FORMAT)
 
     @classmethod
-    def from_json(cls, text: str) -> Manifest:
-        """Raises ValueError, TypeError or KeyError when ``text`` is no manifest."""
-        fields: dict[str, Any] = json.loads(text)
-        require_format(fields["format"], _MANIFEST_FORMAT)
-        packages = tuple(PackageVersion(**package) for package in fields.pop("packages"))
-        root = fields.pop("root", None)
-        not_installed = tuple(fields.pop("not_installed", ()))
-        return cls(
-            packages=packages,
-            root=root and RootDisk(**root),
-            not_installed=not_installed,
-            **fields,
-        )
+    def parse(cls, text: bytes) -> Manifest:
+        """Raise ValueError when ``text`` is no manifest, or one of another version."""
+        return parse_document(text, cls, _MANIFEST_FORMAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +170,9 @@ class GuestImage:
 
     def is_made_from(self, packages: Iterable[Package]) -> bool:
         """Whether these versions of these packages, and no others, are in it."""
-        return set(self.manifest.packages) == {package_version(package) for package in packages}
+        return {(each.name, each.version, each.sha256) for each in self.manifest.packages} == {
+            (package.name, package.version, package.sha256) for package in packages
+        }
 
 
 def image_directory(manifest: Manifest) -> Path:
@@ -221,7 +201,7 @@ def store_image(directory: Path, name: str, content: ImageContent) -> Manifest:
         source=content.source,
         not_installed=content.not_installed,
     )
-    (directory / _MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    write_document(directory / _MANIFEST, manifest)
     return manifest
 
 
@@ -357,7 +337,7 @@ def _names(images: Iterable[GuestImage]) -> str:
 
 def _load(directory: Path) -> GuestImage | Unusable:
     try:
-        manifest = Manifest.from_json((directory / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = Manifest.parse((directory / _MANIFEST).read_bytes())
         image = GuestImage(directory, manifest)
         files = [image.kernel_path, image.initrd_path, *filter(None, [image.root_path])]
         sizes = [file.stat().st_size for file in files]
@@ -368,7 +348,7 @@ def _load(directory: Path) -> GuestImage | Unusable:
             raise DamagedError(f"files of {sizes} bytes, not {wanted}")
         if (mark := directory / _DAMAGED).exists():
             raise DamagedError(mark.read_text(encoding="utf-8").strip())
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, DamagedError) as error:
+    except (OSError, ValueError, DamagedError) as error:
         return Unusable.because(error, directory, f"freezingtime image remove {directory.name}")
     return image
 

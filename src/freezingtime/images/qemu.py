@@ -8,14 +8,15 @@ build of QEMU, and another build is a few nanoseconds off.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
+
+import msgspec
 
 from freezingtime.clock.agent import agent_path
 from freezingtime.errors import FreezingTimeError, RunError
+from freezingtime.host.json_document import write_document
 from freezingtime.images.debian.archive import open_archive
 from freezingtime.images.debian.package import Package, unpack
 from freezingtime.images.debian.packages import PackageArchive, Progress
@@ -132,17 +133,15 @@ def unpack_qemu(
             unpack(deb, building)
         if sha256 is not None and (found := find_qemu(str(building)).sha256) != sha256:
             raise RunError(f"the QEMU of the locked packages is {found}, not {sha256}")
-        noted = [asdict(package_version(package)) for package in ordered]
-        (building / _PACKAGES).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
+        write_document(building / _PACKAGES, [package_version(package) for package in ordered])
         publish(building, final)
 
 
 def read_qemu_packages(root: Path) -> list[PackageVersion]:
     """The packages of a QEMU that was fetched; none, if nothing was noted of them."""
     try:
-        noted = json.loads((root / _PACKAGES).read_text(encoding="utf-8"))
-        return [PackageVersion(**package) for package in noted]
-    except (OSError, ValueError, TypeError):
+        return msgspec.json.decode((root / _PACKAGES).read_bytes(), type=list[PackageVersion])
+    except (OSError, ValueError):
         return []
 
 

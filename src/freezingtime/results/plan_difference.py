@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from freezingtime.results.recorded_run import RecordedRun
@@ -47,10 +47,10 @@ def _of_document(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _of_header(run: RecordedRun) -> dict[str, str]:
-    header = asdict(run.record.header)
-    disks = [disk.spec for disk in run.record.header.disks]
-    plan = {"disks": disks, "cpu_rate_hz": header["cpu_rate_hz"], "seed": header["seed"]}
-    versions = {"freezingtime": header["tool_version"]}
+    header = run.record.header
+    disks = [disk.spec for disk in header.disks]
+    plan = {"disks": disks, "cpu_rate_hz": header.cpu_rate_hz, "seed": header.seed}
+    versions = {"freezingtime": header.tool_version}
     return dict(_leaves("", {"plan": plan, "versions": versions}))
 
 

@@ -58,7 +58,7 @@ def _recorded_disks(plan: RunPlan, disks: Sequence[OpenDisk]) -> list[RecordedDi
 def _open_record(plan: RunPlan, recorded: Sequence[RecordedDisk]) -> LiveRecord | None:
     if plan.out is None:
         return None
-    header = RecordHeader(recorded, plan.seed, plan.rate_hz)
+    header = RecordHeader(disks=recorded, seed=plan.seed, cpu_rate_hz=plan.rate_hz)
     try:
         file = RecordFile(plan.out / RECORD_NAME, header)
     except OSError as error:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from freezingtime._version import __version__
 from freezingtime.disk.spec import DiskSpec
@@ -121,5 +123,5 @@ def _controller(spec: DiskSpec) -> dict[str, object]:
         "write_cache": spec.write_cache,
         "queue_depth": spec.queues.depth,
         "queues": spec.queues.count,
-        "traits": asdict(spec.traits),
+        "traits": msgspec.structs.asdict(spec.traits),
     }

@@ -230,7 +230,7 @@ def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> Iterato
         InputError: it cannot be written there.
         RunError: it could not be completed.
     """
-    header = RecordHeader([RecordedDisk(device, device) for device in devices], seed)
+    header = RecordHeader(disks=[RecordedDisk(device, device) for device in devices], seed=seed)
     if path.exists() and not path.is_file():
         raise InputError(f"--out {path}: is not a regular file; name a file in a directory")
     with replaced_path(path) as partial:

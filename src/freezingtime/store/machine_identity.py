@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+
+import msgspec
+from msgspec.structs import asdict
 
 from freezingtime.units import format_size_bytes
 
@@ -13,8 +15,7 @@ _KEY_DIGITS = 16
 _ID_DIGITS_SHOWN = 12
 
 
-@dataclass(frozen=True, slots=True)
-class MachineIdentity:
+class MachineIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Identity of a machine by content: reinstalling its parts does not change it."""
 
     version: str

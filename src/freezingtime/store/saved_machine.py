@@ -9,16 +9,17 @@ booted machines they are kept until they are removed, and one that is damaged is
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from freezingtime.disk_traits import NO_TRAITS, DiskTraits, traits_from
+import msgspec
+
+from freezingtime.disk_traits import NO_TRAITS, DiskTraits
 from freezingtime.errors import InputError, RunError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
+from freezingtime.host.json_document import parse_document, write_document
 from freezingtime.store.cache import (
     cache_directory,
     exclusive_lock,
@@ -30,7 +31,7 @@ from freezingtime.store.cache import (
 from freezingtime.store.checksums import DamagedError, check_files, write_checksums
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.store.snapshot import Snapshot
-from freezingtime.store.unusable import Unusable, require_format
+from freezingtime.store.unusable import Unusable
 from freezingtime.store.use_lock import hold, while_unused
 
 _DESCRIPTION = "saved.json"
@@ -38,16 +39,14 @@ _FORMAT = 3
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
-@dataclass(frozen=True, slots=True)
-class BaseFile:
+class BaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file under a disk, as it was."""
 
     size_bytes: int
     mtime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class SavedDisk:
+class SavedDisk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One of the user's disks; ``base`` is None if all of it is in the snapshot."""
 
     name: str
@@ -60,8 +59,7 @@ class SavedDisk:
     """The traits it reported, on which the guest relies."""
 
 
-@dataclass(frozen=True, slots=True)
-class MachineDescription:
+class MachineDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Identity and disks of a saved machine; only the same, with the same sizes, restores it."""
 
     machine: MachineIdentity
@@ -73,22 +71,6 @@ class MachineDescription:
     """The guest time at which it was saved."""
     disks: tuple[SavedDisk, ...]
     format: int = _FORMAT
-
-    @classmethod
-    def from_json(cls, text: str) -> MachineDescription:
-        """Raises ValueError, TypeError or KeyError when ``text`` is no description."""
-        fields: dict[str, Any] = json.loads(text)
-        require_format(fields["format"], _FORMAT)
-        machine = MachineIdentity(**fields.pop("machine"))
-        disks = tuple(_saved_disk(disk) for disk in fields.pop("disks"))
-        return cls(machine=machine, disks=disks, **fields)
-
-
-def _saved_disk(fields: dict[str, Any]) -> SavedDisk:
-    base, queues = fields.pop("base"), Queues(**fields.pop("queues"))
-    traits = traits_from(fields.pop("traits", {}))
-    base_file = None if base is None else BaseFile(**base)
-    return SavedDisk(base=base_file, queues=queues, traits=traits, **fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +148,7 @@ def save_machine(
         try:
             with unfinished_directory(_saved()) as building:
                 write_files(Snapshot(building, description.saved_ns, has_disks=True))
-                text = json.dumps(asdict(description), indent=2) + "\n"
-                (building / _DESCRIPTION).write_text(text, encoding="utf-8")
+                write_document(building / _DESCRIPTION, description)
                 write_checksums(building)
                 publish(building, final)
         except OSError as error:
@@ -220,10 +201,10 @@ def _unknown(name: str) -> InputError:
 
 def _load(directory: Path) -> SavedMachine | Unusable:
     try:
-        text = (directory / _DESCRIPTION).read_text(encoding="utf-8")
-        machine = SavedMachine(directory, MachineDescription.from_json(text))
+        text = (directory / _DESCRIPTION).read_bytes()
+        machine = SavedMachine(directory, parse_document(text, MachineDescription, _FORMAT))
         check_files(directory, [_DESCRIPTION])
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, DamagedError) as error:
+    except (OSError, ValueError, InputError, DamagedError) as error:
         return Unusable.because(error, directory, f"freezingtime snapshot remove {directory.name}")
     return machine
 

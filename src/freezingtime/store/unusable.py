@@ -7,17 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-
-class OtherFormatError(ValueError):
-    """Raised for an entry that another version of freezingtime wrote."""
-
-
-def require_format(found: object, known: int) -> None:
-    """Raise OtherFormatError unless ``found`` is the known format."""
-    if found != known:
-        raise OtherFormatError(
-            f"its format is {found!r}, not {known}: written by another version of freezingtime"
-        )
+from freezingtime.host.json_document import OtherFormatError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +24,7 @@ class Unusable:
         """Describe an entry that ``error`` makes unusable: damaged, or of another format."""
         if isinstance(error, OtherFormatError):
             return cls(directory, str(error), removal)
-        said = f"has no {error}" if isinstance(error, KeyError) else str(error)
-        return cls(directory, f"it is damaged ({said})", removal)
+        return cls(directory, f"it is damaged ({error})", removal)
 
     @property
     def advice(self) -> str:

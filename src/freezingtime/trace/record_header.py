@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+
+import msgspec
 
 from freezingtime._version import __version__
 from freezingtime.errors import InputError
+from freezingtime.host.json_document import OtherFormatError, parse_document
 
 #: Changes whenever a reader of the version before would misread or miss something.
 RECORD_VERSION = 2
@@ -16,18 +18,17 @@ RECORD_VERSION = 2
 _KEY = b"freezingtime"
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedDisk:
+class RecordedDisk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One disk of a run: its name in the record, and the option that described it."""
 
     name: str
     spec: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordHeader:
+class RecordHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Properties that all requests of a record share."""
 
+    record_version: int = RECORD_VERSION
     disks: Sequence[RecordedDisk]
     seed: int
     cpu_rate_hz: int | None = None
@@ -36,8 +37,7 @@ class RecordHeader:
 
     def metadata(self) -> dict[bytes, bytes]:
         """For the schema of an Arrow table."""
-        document = {"record_version": RECORD_VERSION, **asdict(self)}
-        return {_KEY: json.dumps(document).encode()}
+        return {_KEY: json.dumps(msgspec.to_builtins(self)).encode()}
 
 
 def parse_header(file: str, metadata: Mapping[bytes, bytes] | None) -> RecordHeader:
@@ -50,18 +50,12 @@ def parse_header(file: str, metadata: Mapping[bytes, bytes] | None) -> RecordHea
     if text is None:
         raise InputError(f"{file}: is not a record; name a run's directory or its record")
     try:
-        document = json.loads(text)
-        version = document.pop("record_version")
-        tool_version = document["tool_version"]
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"{file}: its header is damaged: {error!r}; repeat the run") from error
-    if version != RECORD_VERSION:
+        return parse_document(text, RecordHeader, RECORD_VERSION, format_key="record_version")
+    except OtherFormatError as error:
         raise InputError(
-            f"{file}: has record version {version}, of freezingtime {tool_version}; this is "
+            f"{file}: has record version {error.found}, of freezingtime "
+            f"{error.document.get('tool_version')}; this is "
             f"{__version__}, which reads version {RECORD_VERSION}; read it with the other"
-        )
-    try:
-        disks = [RecordedDisk(**disk) for disk in document.pop("disks")]
-        return RecordHeader(disks, **document)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{file}: its header is damaged: {error!r}; repeat the run") from error
+        ) from error
+    except ValueError as error:
+        raise InputError(f"{file}: its header is damaged: {error}; repeat the run") from error

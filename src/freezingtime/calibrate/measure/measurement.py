@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from freezingtime._version import __version__
 from freezingtime.errors import InputError
+from freezingtime.host.json_document import OtherFormatError, parse_document, write_document
 from freezingtime.request import Operation
 from freezingtime.trace.readers.latencies import Latencies, join
 from freezingtime.trace.readers.read_latencies import read_latencies
@@ -22,8 +22,7 @@ MANIFEST_NAME = "measurement.json"
 _FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class MeasuredJob:
+class MeasuredJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One run of fio: its round, from 0, its load, and the file with its latencies."""
 
     round: int
@@ -34,10 +33,11 @@ class MeasuredJob:
     file: str
 
 
-@dataclass(frozen=True, slots=True)
-class MeasurementManifest:
+class MeasurementManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Manifest of a measurement: target, time, fio's jobs."""
 
+    format: int = _FORMAT
+    freezingtime: str = __version__
     path: str
     what: str
     """The device, as far as the host knows it."""
@@ -52,8 +52,7 @@ class MeasurementManifest:
 
     def write(self, directory: Path) -> None:
         """Write it: the directory is complete then."""
-        document = {"format": _FORMAT, "freezingtime": __version__, **asdict(self)}
-        (directory / MANIFEST_NAME).write_text(json.dumps(document, indent=2) + "\n")
+        write_document(directory / MANIFEST_NAME, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +94,14 @@ def read_measurement(directory: Path, progress: Callable[[str, int, int], None])
 def _read_manifest(path: Path) -> MeasurementManifest:
     damaged = f"{path}: is damaged; measure again"
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
-        version = document.pop("format")
-        document.pop("freezingtime")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{damaged} ({error!r})") from error
-    if version != _FORMAT:
-        raise InputError(f"{path}: has format {version}; this freezingtime reads format {_FORMAT}")
-    try:
-        jobs = [MeasuredJob(**job) for job in document.pop("jobs")]
-        manifest = MeasurementManifest(**document, jobs=jobs)
-    except (KeyError, TypeError) as error:
+        manifest = parse_document(path.read_bytes(), MeasurementManifest, _FORMAT)
+    except OtherFormatError as error:
+        raise InputError(
+            f"{path}: has format {error.found}; this freezingtime reads format {_FORMAT}"
+        ) from error
+    except (OSError, ValueError) as error:
         raise InputError(f"{damaged} ({error})") from error
-    if not jobs or not all(isinstance(job.file, str) and "/" not in job.file for job in jobs):
+    if not manifest.jobs or any("/" in job.file for job in manifest.jobs):
         raise InputError(damaged)
     return manifest
 

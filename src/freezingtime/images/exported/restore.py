@@ -8,15 +8,16 @@ becomes an image when its content has the identity that it says.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from freezingtime.errors import InputError, RunError
+from freezingtime.host.json_document import write_document
 from freezingtime.images.check import seal_image
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.exported.description import ExportedQemu
@@ -51,7 +52,7 @@ _BLOCK_BYTES = 1 << 16
 _ZEROS = bytes(_BLOCK_BYTES)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Restored:
     """The image that a file holds, and whether it was in the cache already."""
 
@@ -107,11 +108,10 @@ def _read_manifest(parts: PartsReader, name: str | None) -> Manifest:
         raise InputError("is damaged (its manifest is longer than any)")
     text = b"".join(parts.pieces("manifest.json"))
     try:
-        manifest = Manifest.from_json(text.decode())
-        msgspec.convert(dataclasses.asdict(manifest), Manifest)  # dataclasses check no types
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        manifest = Manifest.parse(text)
+    except ValueError as error:
         raise InputError(f"is damaged (its manifest: {error})") from error
-    manifest = dataclasses.replace(manifest, name=name or manifest.name)
+    manifest = msgspec.structs.replace(manifest, name=name or manifest.name)
     _require_name(manifest)
     _require_sizes(parts, manifest)
     if not manifest.append.isprintable():
@@ -219,7 +219,7 @@ def _unpack(parts: PartsReader, image: GuestImage, progress: Progress) -> None:
     progress("check the image", 0, 1)
     if content_id(image.directory, manifest.append, image.root_path) != manifest.image_id:
         raise InputError(f"is damaged: its content is not that of {manifest.image_id[:12]}")
-    image.manifest_path.write_text(manifest.to_json(), encoding="utf-8")
+    write_document(image.manifest_path, manifest)
     seal_image(image)
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
 
 import msgspec
 
@@ -34,7 +33,7 @@ def lock_guest(image: GuestImage) -> LockedGuest:
         )
     root = None
     if manifest.root is not None:
-        root = msgspec.convert(asdict(manifest.root), LockedRoot)
+        root = msgspec.convert(msgspec.to_builtins(manifest.root), LockedRoot)
     return LockedGuest(
         name=image.name,
         image_id=image.image_id,
