@@ -47,6 +47,11 @@ class Argument:
     help: str
 
 
+def flag_of(name: str, declared: Option) -> str:
+    """Return the option's name on the command line, by its field's name."""
+    return declared.flag or f"--{name.replace('_', '-')}"
+
+
 class DeclaredOption(NamedTuple):
     """An option as a field of a dataclass declares it."""
 

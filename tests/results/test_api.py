@@ -138,7 +138,11 @@ class TestReplay:
             (WORKLOAD, {"devices": FAST}, "devices: must be a non-empty list"),
             (WORKLOAD, {"devices": [FAST, FAST]}, "without duplicates"),
             (WORKLOAD, {"devices": ["none-such"]}, "--device none-such: "),
-            (WORKLOAD, {"devices": [FAST], "closed_loop": 3}, "are for traces; leave them out"),
+            (
+                WORKLOAD,
+                {"devices": [FAST], "closed_loop": 3},
+                "--closed-loop 3: cannot be combined with a workload; write qd=",
+            ),
             ("none.trace", {"devices": [FAST]}, "none.trace: "),
             ("randread,count=x", {"devices": [FAST]}, "count=x"),
             (WORKLOAD, {"devices": [FAST], "out": "/none/such"}, "--out /none/such: "),

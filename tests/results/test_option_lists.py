@@ -210,9 +210,9 @@ def test_every_option_of_a_run_arrives(name: str, monkeypatch: pytest.MonkeyPatc
         (
             cli_replay.replay_command,
             replays.replay,
-            {"trace", "workload", "device", "format_name"},
-            {"trace_or_workload", "devices", "format"},
-            {"speed_up"},
+            {"trace", "workload", "device"},
+            {"trace_or_workload", "devices"},
+            set(),
         ),
         (cli_fit.fit_command, fitting.fit, {"figures"}, set(), {"out"}),
         (cli_measure.measure_command, fitting.measure, {"yes"}, set(), set()),

@@ -202,15 +202,15 @@ def test_own_model_and_what_it_says_of_itself(tmp_path: Path) -> None:
         ),
         (
             ("--workload", "read", "--closed-loop", "3", "--device", "constant:1us"),
-            "--closed-loop 3: cannot be combined with --workload; write qd= in the workload",
+            "--closed-loop 3: cannot be combined with a workload; write qd= in the workload",
         ),
         (
             ("--workload", "read", "--speed-up", "3", "--device", "constant:1us"),
-            "--speed-up 3: cannot be combined with --workload; change rate= in the workload",
+            "--speed-up 3: cannot be combined with a workload; change rate= in the workload",
         ),
         (
             ("--workload", "read", "--format", "msr", "--device", "constant:1us"),
-            "--format msr: cannot be combined with --workload; is for traces",
+            "--format msr: cannot be combined with a workload; is for traces",
         ),
         (
             ("TRACE", "--speed-up", "2", "--closed-loop", "3", "--device", "constant:1us"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
@@ -13,7 +14,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin
 import typer
 
 from freezingtime.disk.disk import Disk
-from freezingtime.option import Argument, FilePath, Option, list_options
+from freezingtime.option import Argument, FilePath, Option, flag_of, list_options
 
 Command: TypeAlias = Callable[..., int]
 
@@ -21,6 +22,7 @@ Command: TypeAlias = Callable[..., int]
 _KINDS = {
     FilePath | None: Path | None,
     str | Sequence[int]: str,
+    str | int | Fraction | None: str | None,
     Sequence[str]: list[str] | None,
     Sequence[Disk | str]: list[str] | None,
     Sequence[FilePath]: list[Path] | None,
@@ -142,7 +144,7 @@ def _names(name: str, declared: Option, *, is_on: bool) -> list[str]:
     """Return its names on the command line; Typer calls one that is on ``--name/--no-name``."""
     if is_on:
         return []
-    return [declared.flag or f"--{name.replace('_', '-')}", *filter(None, [declared.short])]
+    return [flag_of(name, declared), *filter(None, [declared.short])]
 
 
 def _split(parameter: Parameter) -> tuple[Any, Any]:

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,18 +25,15 @@ from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option
 from freezingtime.results.latency_summary import LatencySummary, summarize
+from freezingtime.simulate.options import ReplayOptions, trace_source, workload_source
 from freezingtime.simulate.replay import (
     Replayed,
-    TraceSource,
     open_new_record,
     refuse_to_overwrite,
     replay,
     write_record,
 )
-from freezingtime.simulate.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
-from freezingtime.trace.readers import FORMAT_NAMES, HintOptions, parse_hints
 
-_FACTOR = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 _HEADER = (
     "device",
     "operation",
@@ -57,7 +52,7 @@ _HEADER = (
 _TEXT_COLUMNS = 2
 
 
-@takes_options()
+@takes_options(then={"time_unit": "trace_disk", "read_code": "time_unit"})
 def replay_command(
     trace: Annotated[Path | None, Argument("TRACE", "Trace to replay.")] = None,
     device: Annotated[
@@ -76,32 +71,8 @@ def replay_command(
             "`size` (else all of each device), `offset`, `seed`, `fsync`, `zipf`.",
         ),
     ] = None,
-    closed_loop: Annotated[
-        int | None,
-        Option(
-            "QD",
-            "Keep QD requests in flight instead of using the trace's arrival times.",
-            minimum=1,
-            maximum=QUEUE_DEPTH_MAX,
-        ),
-    ] = None,
-    speed_up: Annotated[
-        str | None, Option("FACTOR", "Divide arrival times by this, such as `10` or `0.5`.")
-    ] = None,
-    format_name: Annotated[
-        str | None,
-        Option(
-            "FORMAT",
-            f"Trace format: {', '.join(FORMAT_NAMES)}, or `csv:HEADER` for CSV "
-            "without a header line. Default: detected.",
-            flag="--format",
-        ),
-    ] = None,
-    trace_disk: Annotated[
-        str | None, Option("NAME", "Disk to replay from a trace of several.")
-    ] = None,
     *,
-    hints: HintOptions,
+    options: ReplayOptions,
     seed: SeedOption = 0,
     out: RecordOption = None,
     as_json: JsonOption = False,
@@ -123,29 +94,9 @@ def replay_command(
         raise InputError("name at least one --device, such as --device constant:100us")
     if (trace is None) == (workload is None):
         raise InputError("give either a TRACE or --workload LINE, not both")
-    source: TraceSource | Workload
-    if trace is not None:
-        factor = _speed_up(speed_up, closed_loop)
-        source = TraceSource(
-            trace,
-            format_name,
-            trace_disk,
-            closed_loop,
-            factor,
-            parse_hints(hints),
-        )
-    else:
-        _refuse_with_workload(
-            {
-                "--closed-loop": (closed_loop, "write qd= in the workload"),
-                "--speed-up": (speed_up, "change rate= in the workload"),
-                "--format": (format_name, "is for traces"),
-                "--trace-disk": (trace_disk, "is for traces"),
-                "--time-unit": (hints.time_unit, "is for traces"),
-                "--read-code": (hints.read_code, "is for traces"),
-            }
-        )
-        source = parse_workload(workload or "")
+    source = (
+        workload_source(workload or "", options) if trace is None else trace_source(trace, options)
+    )
     if out is not None:
         refuse_to_overwrite(source, out)
 
@@ -176,25 +127,6 @@ def replay_command(
         _print_table(rows)
         _print_statistics(documents)
     return 0
-
-
-def _refuse_with_workload(options: Mapping[str, tuple[object, str]]) -> None:
-    for option, (value, cure) in options.items():
-        if value is not None:
-            raise InputError(f"{option} {value}: cannot be combined with --workload; {cure}")
-
-
-def _speed_up(text: str | None, closed_loop: int | None) -> Fraction:
-    if text is None:
-        return Fraction(1)
-    if closed_loop is not None:
-        raise InputError(f"--speed-up {text}: a closed loop has no arrival times; leave one out")
-    factor = Fraction(text) if _FACTOR.fullmatch(text) else Fraction(0)
-    if not factor:
-        raise InputError(
-            f"--speed-up {text}: must be a number from 0.000001 to 999999, such as 10 or 0.5"
-        )
-    return factor
 
 
 def _document(result: Replayed, summaries: Sequence[LatencySummary]) -> dict[str, Any]:
