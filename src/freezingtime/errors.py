@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -42,6 +43,12 @@ def about(prefix: str) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{prefix}{error}") from error
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Suggest what a misspelt name was meant to be, for a message; empty where nothing is near."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 class RunError(FreezingTimeError):

@@ -14,9 +14,15 @@ the command line has is declared in the same way, by parameters of the command's
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias, get_args, get_type_hints
+from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args, get_type_hints
+
+from freezingtime.errors import did_you_mean
+
+Class = TypeVar("Class", bound=type)
 
 #: A file, as Python callers name it.
 FilePath: TypeAlias = str | os.PathLike[str]
@@ -78,3 +84,40 @@ def _declared(hint: Any, field: dataclasses.Field[Any]) -> DeclaredOption:
     if len(found) != 1 or field.default is dataclasses.MISSING:
         raise TypeError(f"{field.name}: annotate it with one Option and give it a default")
     return DeclaredOption(found[0], get_args(hint)[0], field.default)
+
+
+def require_arguments(
+    callee: str, signature: inspect.Signature, *arguments: object, **keywords: object
+) -> None:
+    """Require what a Python function takes; ``callee`` is its name for users.
+
+    Raises:
+        TypeError: an argument is unknown, missing or there twice; the text names the nearest.
+    """
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError as error:
+        known = [*signature.parameters]
+        unknown = [name for name in keywords if name not in known]
+        hint = did_you_mean(unknown[0], known).rstrip() if unknown else ""
+        if unknown and not hint:
+            hint = f"it takes {', '.join(known)}"
+        raise TypeError("; ".join(filter(None, [f"{callee}() {error}", hint]))) from None
+
+
+def with_clear_arguments(name: str) -> Callable[[Class], Class]:
+    """Have a class that is called ``name`` say which argument is not right, and the nearest."""
+
+    def decorate(made: Class) -> Class:
+        init = made.__init__  # type: ignore[misc]
+        signature = inspect.signature(made)
+
+        @functools.wraps(init)
+        def checked(self: object, *arguments: object, **keywords: object) -> None:
+            require_arguments(name, signature, *arguments, **keywords)
+            init(self, *arguments, **keywords)
+
+        made.__init__ = checked  # type: ignore[misc]
+        return made
+
+    return decorate

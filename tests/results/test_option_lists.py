@@ -18,6 +18,7 @@ import typer
 import typer.main
 from typer.testing import CliRunner
 
+import freezingtime as ft
 from freezingtime.api import fitting, replays, runs
 from freezingtime.api.keywords import with_fields_of
 from freezingtime.calibrate.measure.measure import MeasurePlan
@@ -237,3 +238,29 @@ def test_other_commands_and_their_functions_take_the_same(
     api = without(defaults(function), of_api | SHOWN_BY_API)
     assert set(cli) == set(api)
     assert without(cli, other_form) == without(api, other_form)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: ft.run("true", memry="1GiB"), r"ft\.run\(\) .* 'memry'; did you mean memory\?"),
+        (lambda: ft.fit("x", sed=1), r"ft\.fit\(\) .* 'sed'; did you mean seed\?"),
+        (lambda: ft.measure("x"), r"ft\.measure\(\) missing a required argument: 'out'"),
+        (
+            lambda: ft.replay("read", ["constant:1us"], speedup=2),
+            r"ft\.replay\(\) .* 'speedup'; did you mean speed_up\?",
+        ),
+        (
+            lambda: ft.validate(against="x", colour=1),
+            r"ft\.validate\(\) .* 'colour'; it takes device, .*, progress",
+        ),
+        (lambda: ft.Disk("x", qeue_depth=1), r"ft\.Disk\(\) .*; did you mean queue_depth\?"),
+        (ft.Disk, r"ft\.Disk\(\) missing a required argument: 'device'"),
+    ],
+)
+def test_an_argument_that_is_none_is_named_with_the_nearest(
+    call: Callable[[], object], said: str
+) -> None:
+    """By the function's name, and not by that of a class within."""
+    with pytest.raises(TypeError, match=f"^{said}$"):
+        call()

@@ -88,7 +88,9 @@ def test_another_device_is_judged_and_its_misses_are_told(
 @pytest.mark.guest
 def test_from_python(tmp_path: Path) -> None:
     logs = write_log_pair(tmp_path, "normal")
-    found = ft.validate("constant:read=100us,write=20us", against=logs, cpus=[1], requests=100)
+    device = ft.Disk("constant:read=100us,write=20us", write_cache=False)
+    found = ft.validate(device, against=logs, cpus=[1], requests=100)
+    assert found.validation.device == device.spec
     assert found.summary.against.tolist() == 2 * ["halves", "in time", "guest with 1 CPU"]
     guest = found.summary.query("against == 'guest with 1 CPU'")
     assert (guest.mean_error.abs() < 0.01).all()

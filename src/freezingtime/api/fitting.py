@@ -28,6 +28,7 @@ from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_
 from freezingtime.calibrate.validate.options import ValidateOptions, make_validate_plan
 from freezingtime.calibrate.validate.validate import FIT, Validation
 from freezingtime.calibrate.validate.validate import validate as validate_latencies
+from freezingtime.disk.disk import Disk
 from freezingtime.errors import RunError
 from freezingtime.option import FilePath
 from freezingtime.runs.options import CPU_RATE, RunOptions
@@ -194,7 +195,7 @@ def measure(arguments: MeasureArguments) -> Path:
 class ValidateArguments(ValidateOptions):
     """The arguments of :func:`validate`."""
 
-    device: str = FIT
+    device: Disk | str = FIT
     against: Logs = field(kw_only=True)
     cpu_rate: str = field(default=CPU_RATE, kw_only=True)
     qemu: str | None = field(default=None, kw_only=True)

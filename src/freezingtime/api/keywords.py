@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, get_type_hints
 
+from freezingtime.option import require_arguments
+
 Parameters = ParamSpec("Parameters")
 Value = TypeVar("Value")
 Fields = TypeVar("Fields")
@@ -21,13 +23,16 @@ def with_fields_of(
     """
 
     def decorate(function: Callable[[Fields], Value]) -> Callable[Parameters, Value]:
+        signature = _signature(fields, function)
+
         def call(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Value:
+            require_arguments(f"ft.{function.__name__}", signature, *arguments, **keywords)
             return function(fields(*arguments, **keywords))
 
         call.__doc__ = function.__doc__
         call.__name__, call.__qualname__ = function.__name__, function.__qualname__
         call.__module__ = function.__module__
-        call.__signature__ = _signature(fields, function)  # type: ignore[attr-defined]
+        call.__signature__ = signature  # type: ignore[attr-defined]
         return call
 
     return decorate

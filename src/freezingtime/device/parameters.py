@@ -6,12 +6,11 @@ Errors say where.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from freezingtime.device.schema import Key, Parameters, keys_of
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, did_you_mean
 
 Declared = TypeVar("Declared", bound=Parameters)
 
@@ -69,11 +68,9 @@ class Table:
     def _refuse_unknown(self, allowed: Sequence[str]) -> None:
         for name in self._content:
             if name not in allowed:
-                near = difflib.get_close_matches(name, allowed, 1)
-                hint = f"did you mean {near[0]}? " if near else ""
                 raise InputError(
-                    f"{self._file}: {self._path}{name}: unknown key; {hint}allowed: "
-                    f"{', '.join(sorted(allowed))}"
+                    f"{self._file}: {self._path}{name}: unknown key; {did_you_mean(name, allowed)}"
+                    f"allowed: {', '.join(sorted(allowed))}"
                 )
 
     def _is_read(self, key: Key) -> bool:

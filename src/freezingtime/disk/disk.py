@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.device.constant import is_constant
+from freezingtime.option import with_clear_arguments
 
 #: The option's name of a field that has another there.
 MEDIUM = "medium"
@@ -23,6 +24,7 @@ DISK_KEYS = (
 )
 
 
+@with_clear_arguments("ft.Disk")
 @dataclass(frozen=True, slots=True, repr=False)
 class Disk:
     """A disk of a run: a device, which decides when, and a medium, which decides what.

@@ -12,7 +12,8 @@ from freezingtime.calibrate.fit.options import checked_model
 from freezingtime.calibrate.fit.sources import LogOptions
 from freezingtime.calibrate.measure.options import MeasureOptions
 from freezingtime.calibrate.validate.validate import FIT, ValidatePlan
-from freezingtime.disk.spec import parse_disk, read_delay
+from freezingtime.disk.disk import Disk
+from freezingtime.disk.spec import DiskSpec, check_disk, read_delay
 from freezingtime.errors import InputError, about
 from freezingtime.option import Option
 from freezingtime.runs.options import RunOptions
@@ -52,7 +53,7 @@ class ValidateOptions(LogOptions):
 
 
 def make_validate_plan(
-    device: str = FIT,
+    device: Disk | str = FIT,
     options: ValidateOptions = ValidateOptions(),
     run: RunOptions = RunOptions(),  # noqa: B008 - frozen
 ) -> ValidatePlan:
@@ -64,11 +65,9 @@ def make_validate_plan(
     requests = options.requests
     if requests is not None:
         _REQUESTS_LIMITS.check("--requests", requests, requests)
-    if device != FIT:
-        _check_device(device)
     _check_delay(options.delay)
     return ValidatePlan(
-        device,
+        None if device == FIT else _checked_device(device),
         checked_model(options.model),
         _cpu_counts(options.cpus),
         requests,
@@ -77,10 +76,13 @@ def make_validate_plan(
     )
 
 
-def _check_device(text: str) -> None:
-    spec = parse_disk(text, place="")
+def _checked_device(device: Disk | str) -> DiskSpec:
+    spec = check_disk(device, place="")
     if spec.delay or spec.name or spec.mount or spec.size_bytes or spec.file:
-        raise InputError(f"{text}: name a device without disk options; use --delay for the medium")
+        raise InputError(
+            f"{spec.text}: name a device without disk options; use --delay for the medium"
+        )
+    return spec
 
 
 def _check_delay(text: str | None) -> None:

@@ -31,7 +31,7 @@ from freezingtime.calibrate.validate.in_guest import (
 )
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.disk.disk import Disk
-from freezingtime.disk.spec import read_option
+from freezingtime.disk.spec import DiskSpec
 from freezingtime.errors import InputError
 from freezingtime.runs.options import RunOptions
 from freezingtime.trace.readers.columns import IntColumn
@@ -52,8 +52,8 @@ FITTED_NAME = "fitted.toml"
 class ValidatePlan:
     """Options of a validation."""
 
-    device: str = FIT
-    """``fit``, or a device as in ``--disk``, without what is for media."""
+    device: DiskSpec | None = None
+    """Without what is for media; None: the one that is fitted."""
     model: str = EMPIRICAL
     """Of the fitted device."""
     cpus: Sequence[int] = CPUS
@@ -170,7 +170,7 @@ def validate(
         apart = {cpus: distance(held_out_ns, found_ns) for cpus, found_ns in given_ns.items()}
         validated.append(ValidatedCell(cell, first_ns, held_out_ns, drift(cell), given_ns, apart))
     return Validation(
-        plan.device,
+        FIT if plan.device is None else plan.device.text,
         sources,
         validated,
         left_out,
@@ -207,8 +207,8 @@ def _disk(
     plan: ValidatePlan, first: Sequence[Cell], sources: Sequence[Source], place: Path
 ) -> Disk:
     """The disk of the device; a fitted one is written to its file."""
-    if plan.device != FIT:
-        return read_option(plan.device)
+    if plan.device is not None:
+        return plan.device.given.disk
     cells = LatencyCells(first, [])
     # Unmeasured operations are not run, but a device still needs them.
     missing: dict[OperationClass, OperationClass | int] = {}
