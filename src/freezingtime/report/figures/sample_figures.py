@@ -66,7 +66,7 @@ def draw_quantiles(panels: Sequence[SamplePanel], path: Path, option: str) -> No
                 color=COLORS[number],
                 label=name,
             )
-        ends = [panel.measured_ns.min(), panel.measured_ns.max()]
+        ends = [float(panel.measured_ns.min()), float(panel.measured_ns.max())]
         axes.plot(visible(ends), visible(ends), "-", color=NEUTRAL, linewidth=0.8)
         axes.set_xscale("log")
         axes.set_yscale("log")
