@@ -47,12 +47,13 @@ struct reply_header {
     uint64_t cookie;
 } __attribute__((packed));
 
-static struct disk {
+struct disk {
     bool connected;
     int fd;
     size_t next; /* cookie to try next */
     struct ft_request *under_way[UNDER_WAY_MAX];
-} * disks[DISKS_MAX];
+};
+static struct disk *disks[DISKS_MAX];
 
 _Noreturn static void disk_lost(uint32_t disk)
 {

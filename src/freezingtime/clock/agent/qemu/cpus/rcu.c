@@ -9,16 +9,18 @@
 #include "qemu/exports.h"
 #include "qemu/hooks.h"
 
+struct rcu_notifier {
+    void (*notify)(struct rcu_notifier *notifier, void *data);
+    struct rcu_notifier *next;
+};
+
 /* The head of what QEMU keeps of a thread for RCU. */
 struct rcu_reader {
     unsigned long counter;
     bool waiting;
     unsigned depth;
     void *node[2];
-    struct rcu_notifier {
-        void (*notify)(struct rcu_notifier *notifier, void *data);
-        struct rcu_notifier *next;
-    } * first_notifier;
+    struct rcu_notifier *first_notifier;
 };
 
 static const void *round_robin_address;
