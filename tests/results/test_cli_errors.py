@@ -336,6 +336,27 @@ def test_without_network_another_qemu_is_taken_only_when_asked_for(
     assert not (tmp_path / "cache/freezingtime/qemus").exists()
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_run_that_comes_to_nothing_leaves_out_as_it_was(
+    freezingtime: RunProgram, tmp_path: Path, there: bool
+) -> None:
+    """Its guest cannot be built, which it learns when the directory is made."""
+    require_tool("qemu-system-x86_64")
+    out = tmp_path / "some/out"
+    if there:
+        out.mkdir(parents=True)
+        (out / "notes").write_text("mine")
+    environment = {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "FREEZINGTIME_DEBIAN_MIRROR": "http://127.0.0.1:1/debian http://127.0.0.1:1/security",
+    }
+    run = ("run", "-q", "--qemu", "system", "--out", out, "--", "true")
+    line = complaint(freezingtime, *run, status=FAILED, environment=environment)
+    assert line.startswith("suite bookworm: cannot fetch its package lists")
+    assert out.parent.exists() == there
+    assert not there or [path.name for path in out.iterdir()] == ["notes"]
+
+
 @pytest.mark.guest
 @pytest.mark.parametrize(
     ("program", "said"),

@@ -20,8 +20,9 @@ from freezingtime.images.qemu import ready_qemu
 from freezingtime.vm.qemu import probe as qemu_probe
 from freezingtime.vm.qemu import program
 from freezingtime.vm.qemu.probe import probe, require_qemu
-from freezingtime.vm.qemu.program import QemuProgram, debian_directory, find_qemu
+from freezingtime.vm.qemu.program import VARIABLE, QemuProgram, debian_directory, find_qemu
 from tests.conftest import RunProgram, require_tool
+from tests.store import imagelib
 from tests.support.agentlib import AGENT_DIRECTORY, CURE
 from tests.support.suitelib import SmallMirror
 
@@ -195,6 +196,102 @@ def test_a_run_with_one_that_will_not_do_ends_before_anything_is_fetched_or_writ
     assert line.endswith(" works")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [program]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--boot"]], ids=" ".join)
+def test_so_does_one_of_an_image_that_it_has_never_booted(
+    freezingtime: RunProgram,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    imagelib.store(tmp_path / "cache/freezingtime", "mine")
+    before = sorted(tmp_path.rglob("*"))
+    ended = freezingtime(
+        *("run", "--quiet", "--guest", "mine", "--qemu", "/bin/true", *options),
+        *("--out", tmp_path / "some/out", "--", "true"),
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("freezingtime: /bin/true: this QEMU does not export ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["image", "import", "mine", "--root-disk", "{disk}"],
+        ["image", "build", "debian", "--file-system", "xfs"],
+        ["run", "--guest", "{disk}", "--", "true"],
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_what_else_takes_a_guest_ends_before_anything_is_fetched(
+    freezingtime: RunProgram, tmp_path: Path, arguments: list[str]
+) -> None:
+    """What would be fetched first is behind an address that nothing answers at."""
+    for tool in ("mmdebstrap", "qemu-img"):
+        require_tool(tool)
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(bytes(1 << 20))
+    unreachable = "http://127.0.0.1:1/debian"
+    ended = freezingtime(
+        *(argument.format(disk=disk) for argument in arguments),
+        environment={
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            VARIABLE: "/bin/true",
+            MIRROR_VARIABLE: f"{unreachable} {unreachable}",
+        },
+    )
+    assert (ended.returncode, ended.stdout) == (2, "")
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith("freezingtime: /bin/true: this QEMU does not export ")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [disk]
+
+
+def test_a_system_is_taken_in_by_the_pinned_one_which_is_fetched(
+    freezingtime: RunProgram, tmp_path: Path
+) -> None:
+    """As the first thing ever done on a host: the QEMU is fetched before the guest is."""
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(bytes(1 << 20))
+    unreachable = "http://127.0.0.1:1/debian"
+    ended = freezingtime(
+        *("image", "import", "mine", "--root-disk", disk),
+        environment={
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "PATH": str(tmp_path),
+            VARIABLE: "",
+            MIRROR_VARIABLE: f"{unreachable} {unreachable}",
+        },
+    )
+    assert ended.returncode == 1
+    line = ended.stderr.splitlines()[-1]
+    assert line.startswith("freezingtime: cannot fetch the pinned QEMU (suite bookworm: ")
+
+
+def test_one_that_will_do_is_started_once_in_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refusal is not kept: its cause may be gone."""
+    started: list[list[str]] = []
+    run = qemu_probe._run
+
+    def counting(
+        qemu: QemuProgram, command: list[str], agent: Path | None
+    ) -> subprocess.CompletedProcess[str]:
+        started.append(command)
+        return run(qemu, command, agent)
+
+    monkeypatch.setattr(qemu_probe, "_run", counting)
+    qemu_probe._probe_started.cache_clear()
+    installed = QemuProgram(Path(require_tool("qemu-system-x86_64")))
+    assert probe(installed) == probe(installed)
+    assert len(started) == 2  # once for its version, once for its hooks
+    other = compile_program(tmp_path / "qemu", "")
+    for _ in range(2):
+        refusal(other)
+    assert len(started) == 6
 
 
 @pytest.mark.parametrize("name", ["debian:nosuch", "debian:../images", "debian:..", "debian:"])

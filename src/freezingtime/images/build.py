@@ -40,6 +40,7 @@ from freezingtime.store.cache import (
     unfinished_in,
     withdraw,
 )
+from freezingtime.vm.qemu.probe import require_qemu
 
 
 def _no_progress(_step: str, _done: int, _total: int) -> None:
@@ -85,7 +86,9 @@ def build_debian_image(
     become_root = as_root()
     debian_image.require_tools(plan)
     if plan.root.file_system == "xfs":
-        ready_qemu(None, progress)  # a guest makes it
+        # A guest makes it, at the end: one that cannot is to be known now.
+        ready_qemu(None, progress)
+        require_qemu(None)
 
     def find_or_build(archive: PackageArchive) -> GuestImage:
         progress("resolve dependencies", 0, 1)

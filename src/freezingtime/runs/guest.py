@@ -27,15 +27,31 @@ from freezingtime.medium.delay import delayed
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.runs.disks import NO_TIME, OpenDisk, load_changes
 from freezingtime.store.cache import Waiting
-from freezingtime.store.snapshot import Snapshot, find_snapshot, take_snapshot
+from freezingtime.store.snapshot import Snapshot, find_snapshot, has_snapshot, take_snapshot
 from freezingtime.store.unusable import Unusable
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.machine import Machine
+from freezingtime.vm.qemu.cpu_model import CpuModel
+from freezingtime.vm.qemu.probe import require_qemu
 from freezingtime.vm.service import DiskPlan
 
 ROOT_DISK_NAME = "root"
 
 _log = logging.getLogger(__name__)
+
+
+def require_usable_qemu(
+    name: str | None, cpu_model: CpuModel, booted_before: MachineConfig | None
+) -> None:
+    """Require that a QEMU will do, before anything is fetched, built or written for it in vain.
+
+    A snapshot of a machine like ``booted_before`` shows that it did, so none is probed twice.
+
+    Raises:
+        InputError: it is not there, or will not do.
+    """
+    if booted_before is None or not has_snapshot(booted_before.identity().key):
+        require_qemu(name, cpu_model)
 
 
 def ready_image(name: str, progress: Progress) -> GuestImage:

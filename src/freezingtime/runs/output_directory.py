@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from freezingtime.errors import InputError, RunError
@@ -26,16 +26,28 @@ COLLECTED_DIRECTORY = "collected"
 
 
 @contextlib.contextmanager
-def prepared_directory(out: Path, *, collects: bool) -> Iterator[None]:
-    """The run's directory, with nothing in it of another run's; ours until the block is left."""
+def prepared_directory(out: Path, *, collects: bool) -> Iterator[Callable[[], None]]:
+    """The run's directory, with nothing in it of another run's; ours until the block is left.
+
+    Yields what removes again all that was made for it, for a run that comes to nothing.
+    """
+    absent: list[Path] = []
+
+    def remove() -> None:
+        for path in absent:
+            # Whatever else is there by now is somebody's.
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+
     with contextlib.ExitStack() as ours:
         try:
+            absent += (path for path in (out / STDOUT_NAME, out, *out.parents) if not path.exists())
             out.mkdir(parents=True, exist_ok=True)
             ours.enter_context(locked_run_directory(out))
             _empty_directory(out, collects=collects)
         except OSError as error:
             raise cannot_write(out, error) from error
-        yield
+        yield remove
 
 
 def _empty_directory(out: Path, *, collects: bool) -> None:

@@ -20,6 +20,7 @@ from freezingtime.runs.guest import (
     ready_image,
     ready_snapshot,
     require_image,
+    require_usable_qemu,
 )
 from freezingtime.runs.locked import ready_locked_image, ready_qemu_of_lock
 from freezingtime.runs.output_directory import prepared_directory
@@ -37,7 +38,6 @@ from freezingtime.store.saved_machine import SavedMachine, find_saved, require_f
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.job import Job, pack
-from freezingtime.vm.qemu.probe import require_qemu
 from freezingtime.vm.qemu.program import find_qemu
 
 
@@ -71,22 +71,32 @@ def prepare(
     saved = _find_saved(plan)
     _require_guest(plan, saved)
     plan = dataclasses.replace(plan, qemu=ready_qemu_of_lock(plan.lock, plan.qemu, report))
-    find_qemu(plan.qemu)
-    if saved is None and _find_image(plan) is None:
-        # Before anything is fetched and built for it in vain.
-        require_qemu(plan.qemu, plan.cpu_model)
+    _require_usable_qemu(plan, saved)
     if plan.save_as is not None:
         require_free_name(plan.save_as)
     image = None if saved is None else _saved_image(plan, saved, report)
     disks = _open_disks(plan, saved, cleanup)
     job = _make_job(plan, disks, cleanup)
-    if plan.out is not None:
-        ownership.enter_context(prepared_directory(plan.out, collects=bool(plan.collect)))
-    image = image or _ready_image(plan, report)
-    config = _config(plan, image)
-    snapshot = _snapshot(plan, saved, image, config, report, cleanup)
-    root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
+    with contextlib.ExitStack() as on_error:
+        if plan.out is not None:
+            directory = prepared_directory(plan.out, collects=bool(plan.collect))
+            on_error.callback(ownership.enter_context(directory))
+        image = image or _ready_image(plan, report)
+        config = _config(plan, image)
+        snapshot = _snapshot(plan, saved, image, config, report, cleanup)
+        root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
+        on_error.pop_all()
     return Prepared(image, config, disks, root, snapshot, job)
+
+
+def _require_usable_qemu(plan: RunPlan, saved: SavedMachine | None) -> None:
+    if saved is not None:
+        # It did when the machine was saved, and another is refused.
+        find_qemu(plan.qemu)
+        return
+    image = _find_image(plan)
+    booted_before = None if image is None else _config(plan, image)
+    require_usable_qemu(plan.qemu, plan.cpu_model, booted_before)
 
 
 def _find_image(plan: RunPlan) -> GuestImage | None:

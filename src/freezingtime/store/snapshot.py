@@ -60,6 +60,11 @@ class Snapshot:
         return self.directory / _ROOT_CHANGES
 
 
+def has_snapshot(key: str) -> bool:
+    """Whether the snapshot of that key has been taken; it may be damaged."""
+    return (_snapshots() / key / _DESCRIPTION).exists()
+
+
 def find_snapshot(key: str, cleanup: contextlib.ExitStack) -> Snapshot | None:
     """The snapshot of that key, if it has been taken and is whole; it stays until ``cleanup``."""
     try:

@@ -31,6 +31,7 @@ from freezingtime.images.locked.lock_file import LockedGuest, LockedRoot
 from freezingtime.images.mini import image as mini_image
 from freezingtime.images.qemu import ready_qemu
 from freezingtime.store.cache import unfinished_in
+from freezingtime.vm.qemu.probe import require_qemu
 
 _AGE_NS = 1_000_000_000
 
@@ -46,7 +47,9 @@ def build_locked_image(guest: LockedGuest, progress: Progress) -> GuestImage:
     """
     suite = Suite.parse(guest.suite, "guest.suite")
     if guest.root is not None and guest.root.file_system == "xfs":
-        ready_qemu(None, progress)  # a guest makes it
+        # A guest makes it, at the end: one that cannot is to be known now.
+        ready_qemu(None, progress)
+        require_qemu(None)
     with changing_images(progress) as root:
         if (there := find_image_by_id(guest.image_id)) is not None:
             return there

@@ -12,16 +12,18 @@ from typing import NamedTuple
 
 from freezingtime.errors import InputError
 from freezingtime.images.debian.packages import Progress
-from freezingtime.images.guest_image import MINI, GuestImage
+from freezingtime.images.guest_image import MINI, GuestImage, find_image
+from freezingtime.images.qemu import ready_qemu
 from freezingtime.medium.base import Medium
 from freezingtime.medium.file import FileMedium
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.runs.disks import NO_TIME
-from freezingtime.runs.guest import ready_image, ready_snapshot
+from freezingtime.runs.guest import ready_image, ready_snapshot, require_usable_qemu
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.job import Job
 from freezingtime.vm.machine import BOOT_RATE_HZ, Machine
+from freezingtime.vm.qemu.cpu_model import CpuModel
 from freezingtime.vm.service import DiskPlan
 
 _MEMORY_BYTES = 512 << 20
@@ -55,8 +57,12 @@ def ready_mini_guest(progress: Progress, qemu: str | None) -> None:
 def _ready(
     progress: Progress, qemu: str | None, cleanup: contextlib.ExitStack
 ) -> tuple[GuestImage, MachineConfig, Snapshot]:
+    ready_qemu(qemu, progress)
+    there = find_image(MINI)
+    booted_before = None if there is None else _config(there, qemu)
+    require_usable_qemu(qemu, CpuModel.V1, booted_before)
     mini = ready_image(MINI, progress)
-    config = MachineConfig(mini, _MEMORY_BYTES, BOOT_RATE_HZ, qemu=qemu)
+    config = _config(mini, qemu)
     snapshot = ready_snapshot(
         mini,
         config,
@@ -65,6 +71,10 @@ def _ready(
         lambda holder: progress(holder, 0, 1),
     )
     return mini, config, snapshot
+
+
+def _config(image: GuestImage, qemu: str | None) -> MachineConfig:
+    return MachineConfig(image, _MEMORY_BYTES, BOOT_RATE_HZ, qemu=qemu)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from elftools.common.exceptions import ELFError
@@ -47,12 +48,19 @@ class Probe:
 def probe(qemu: QemuProgram, cpu_model: CpuModel = CpuModel.V1) -> Probe:
     """Look for the agent's hooks in a QEMU, and whether it has such a CPU.
 
+    One that will do is started for this once in a process, whoever asks.
+
     Raises:
         InputError: it will not do; why, and what would.
     """
     agent = agent_path()
     _require_fit(qemu.path)
     require_sound_cpu(cpu_model, qemu.path)
+    return _probe_started(qemu, qemu.sha256, agent, cpu_model)
+
+
+@lru_cache  # a refusal is not kept
+def _probe_started(qemu: QemuProgram, _sha256: str, agent: Path, cpu_model: CpuModel) -> Probe:
     version = _version(qemu)
     ended = _run(qemu, probe_command(qemu.command + qemu.options, cpu_model), agent)
     found = [line for line in ended.stdout.splitlines() if line.startswith(WORDS_OF_AGENT)]
