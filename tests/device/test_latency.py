@@ -20,7 +20,7 @@ from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
 from tests.support.modellib import assert_flushes_follow_writes
 
-LOADS = [0.3, 0.6, 0.9]
+LOADS = [pytest.param(0.3, marks=pytest.mark.slow), 0.6, 0.9]
 MEAN_NS = 100_000
 S = 10**9
 
@@ -91,7 +91,7 @@ def test_m_m_1_waits_as_theory_says(load: float) -> None:
 
 
 @pytest.mark.parametrize("load", LOADS)
-@pytest.mark.parametrize("servers", [2, 8])
+@pytest.mark.parametrize("servers", [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_m_m_k_waits_as_erlang_says(servers: int, load: float) -> None:
     expected_ns = erlang_c(servers, load) * MEAN_NS / (servers * (1 - load))
     assert mean_wait_ns(queue_text("M", servers), servers, load, 8_000_000) == pytest.approx(

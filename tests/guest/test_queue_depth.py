@@ -106,7 +106,7 @@ def read_deeply(frontend: Frontend, options: str, depth: int, out: Path) -> list
 
 
 @pytest.mark.guest
-@pytest.mark.parametrize("depth", [32, 128])
+@pytest.mark.parametrize("depth", [pytest.param(32, marks=pytest.mark.slow), 128])
 @every_frontend
 def test_the_device_has_as_many_requests_as_the_guest_gives(
     frontend: Frontend, depth: int, tmp_path: Path

@@ -489,8 +489,7 @@ def test_version(freezingtime: RunProgram) -> None:
         ("image remove", ["Name, or prefix of an id"]),
     ],
 )
-@pytest.mark.parametrize("flag", ["--help", "-h"])
-@pytest.mark.parametrize("columns", ["80", "200"])
+@pytest.mark.parametrize(("flag", "columns"), [("--help", "80"), ("-h", "200")])
 def test_help_mentions_everything_and_cuts_nothing_short(
     freezingtime: RunProgram, command: str, words: list[str], flag: str, columns: str
 ) -> None:

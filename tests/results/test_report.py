@@ -364,6 +364,7 @@ def test_what_cannot_be_reported_is_one_line(
     assert (run / RECORD_NAME).read_bytes() == record
 
 
+@pytest.mark.slow
 @pytest.mark.guest
 def test_two_runs_of_a_guest_make_the_same_figures(
     freezingtime: RunProgram, tmp_path: Path
