@@ -69,6 +69,7 @@ def ready_qemu(name: str | None, report: Progress) -> None:
 
 
 def _fetch_pinned(report: Progress) -> None:
+    require_writable_cache()  # no other QEMU would help with one that is not
     try:
         root = fetch_qemu(Suite(PINNED_SUITE), report)
     except FreezingTimeError as error:
