@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -144,6 +145,19 @@ class TestPackages:
             assert "the lock's package tool 2 is not what the mirror has: " in str(refused.value)
             assert said in str(refused.value)
             assert list((tmp_path / "second").glob("**/*.deb")) == []
+
+    def test_without_a_network(
+        self, mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tool = locked_tool(tmp_path / "first")
+        monkeypatch.setenv(MIRROR_VARIABLE, "http://127.0.0.1:1/debian http://127.0.0.1:1/x")
+        with pytest.raises(RunError) as refused:
+            fetch(tmp_path / "second", tool)
+        assert re.fullmatch(
+            r"cannot fetch the package tool 2 \(http://127.0.0.1:1/\S+: .* refused\): check the "
+            rf"network and the mirror \(the mirror's address is from {MIRROR_VARIABLE}\)",
+            str(refused.value),
+        )
 
     def test_under_another_name(self, mirror: Path, tmp_path: Path) -> None:
         tool = msgspec.structs.replace(locked_tool(tmp_path / "first"), name="fio")

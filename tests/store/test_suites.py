@@ -269,7 +269,11 @@ class TestBadInput:
         content = deb.read_bytes()
         deb.write_bytes(content[:-1] + b"x")
         said = self.refusal(tmp_path, ALPHA)
+        assert said.startswith("cannot fetch the package tool 2 (file:")
         assert "tool_2_all.deb: its SHA-256 is not" in said
+        assert said.endswith(
+            f"): check the network and the mirror (the mirror's address is from {MIRROR_VARIABLE})"
+        )
         deb.write_bytes(content)
         assert tool_of(tmp_path, ALPHA)[0] == "2"
 

@@ -27,6 +27,7 @@ from freezingtime.images.debian.download import (
     CONNECTIONS,
     NotAsAnnouncedError,
     NotThereError,
+    UnreachableError,
     fetch_bytes,
     fetch_file,
 )
@@ -181,6 +182,15 @@ class PackageArchive:
                 deb.unlink()
 
     def _download(self, package: Package) -> Path:
+        try:
+            return self._fetch(package)
+        except (NotThereError, UnreachableError, NotAsAnnouncedError) as error:
+            raise type(error)(
+                f"cannot fetch the package {package.name} {package.version} ({error}): check the "
+                f"network and the mirror (the mirror's address is from {self._sources.said_by})"
+            ) from error
+
+    def _fetch(self, package: Package) -> Path:
         deb = self._debs / package.file_name
         if not (deb.exists() and _sha256(deb) == package.sha256):
             fetch_file(package.address, deb, package.size_bytes, package.sha256)

@@ -75,17 +75,17 @@ class LockedArchive(PackageArchive):
                 f"or name a mirror of that day with {MIRROR_VARIABLE}"
             )
 
-    def _download(self, package: Package) -> Path:
+    def _fetch(self, package: Package) -> Path:
         """Fetch a package from wherever the mirrors may have it by now."""
         *others, last = self._addresses(self._locked[package.name].path)
         for address in others:
             with contextlib.suppress(NotThereError):
-                return self._download_from(address, package)
-        return self._download_from(last, package)
+                return self._fetch_from(address, package)
+        return self._fetch_from(last, package)
 
-    def _download_from(self, address: str, package: Package) -> Path:
+    def _fetch_from(self, address: str, package: Package) -> Path:
         try:
-            return super()._download(dataclasses.replace(package, address=address))
+            return super()._fetch(dataclasses.replace(package, address=address))
         except NotAsAnnouncedError as error:
             raise InputError(
                 f"the lock's package {package.name} {package.version} is not what the mirror has: "
