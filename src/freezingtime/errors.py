@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -45,7 +45,7 @@ def about(prefix: str) -> Iterator[None]:
         raise InputError(f"{prefix}{error}") from error
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Suggest what a misspelt name was meant to be, for a message; empty where nothing is near."""
     near = difflib.get_close_matches(name, known, 1)
     return f"did you mean {near[0]}? " if near else ""

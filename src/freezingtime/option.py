@@ -14,6 +14,7 @@ the command line has is declared in the same way, by parameters of the command's
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import inspect
 import os
@@ -23,6 +24,20 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args, get_type_hints
 from freezingtime.errors import did_you_mean
 
 Class = TypeVar("Class", bound=type)
+
+
+class Values(enum.Enum):
+    """Kinds of things that an option's values name, for who completes them."""
+
+    DEVICE = enum.auto()
+    DEVICE_CLASS = enum.auto()
+    GUEST = enum.auto()
+    IMAGE = enum.auto()
+    SNAPSHOT = enum.auto()
+    RUN = enum.auto()
+    TRACE_FORMAT = enum.auto()
+    EXPORT_FORMAT = enum.auto()
+
 
 #: A file, as Python callers name it.
 FilePath: TypeAlias = str | os.PathLike[str]
@@ -43,6 +58,7 @@ class Option:
     maximum: int | None = None
     at_once: Callable[[bool], None] | None = None
     """Called with a flag when it is parsed, so that its command need not look at it."""
+    values: Values | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +67,7 @@ class Argument:
 
     metavar: str
     help: str
+    values: Values | None = None
 
 
 def flag_of(name: str, declared: Option) -> str:

@@ -202,7 +202,7 @@ TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"
             "constant:reed=10us",
             "unknown key 'reed'; the device 'constant' has read, write, flush, discard",
         ),
-        ("constant:1us,medum=memory", f"unknown key 'medum'; {THERE_ARE}"),
+        ("constant:1us,medum=memory", f"unknown key 'medum'; did you mean medium? {THERE_ARE}"),
         ("constant:1us,2us", f"unknown key '2us'; {THERE_ARE}"),
         (
             "constant:1us,medium=memory,read=2us",

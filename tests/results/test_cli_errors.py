@@ -153,7 +153,6 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
         ("export nowhere --format csv -o x", "nowhere: no such file; name a run's directory or"),
         ("replay nowhere --device constant:1us", "nowhere: No such file or directory; name a"),
         ("replay . --device constant:1us", ".: is not a run: it has no requests.parquet; name a"),
-        ("image", "see 'freezingtime image --help'"),
         (
             "image build nosuch",
             "image build nosuch: unknown kind of image; available: mini, debian",
@@ -163,7 +162,6 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
         ("doctor extra", "(extra); see 'freezingtime doctor --help'"),
         ("nosuch", "no such command 'nosuch'; see 'freezingtime --help'"),
         ("--nosuch", "no such option: --nosuch"),
-        ("", "missing command; see 'freezingtime --help'"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import subprocess
+import termios
 from pathlib import Path
 
-from tests.conftest import RunProgram
+from tests.conftest import PROGRAM, RunProgram
 from tests.results.test_cli_errors import complaint
 from tests.results.test_compare import a_run, reads
 
@@ -34,6 +39,32 @@ def test_text(freezingtime: RunProgram, tmp_path: Path) -> None:
     assert worse.startswith("worse     DAMAGED")
     assert worse.endswith("; repeat the run")
     assert "worse/run.json: is damaged" in worse
+
+
+def test_on_a_terminal_the_table_fits_its_width(freezingtime: RunProgram, tmp_path: Path) -> None:
+    a_run(tmp_path / "one", reads(10_000, 30_000))
+    width = 75
+    header, one = on_terminal(tmp_path, columns=width)
+    assert header.split()[0] == "run"
+    assert len(one) <= width
+    assert one.startswith("one  yes    1ms         2")
+    assert "\N{HORIZONTAL ELLIPSIS}" in one
+    assert len(freezingtime("runs", cwd=tmp_path).stdout.splitlines()[1]) > width
+
+
+def on_terminal(directory: Path, columns: int) -> list[str]:
+    """Run `freezingtime runs` on a terminal of so many columns; return the lines on it."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (50, columns))
+    environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "TERM": "xterm"}
+    subprocess.run([PROGRAM, "runs"], cwd=directory, stdout=theirs, env=environment, check=True)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # so a terminal ends that nobody writes to any more
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    return [line.rstrip() for line in shown.decode().splitlines()]
 
 
 def test_json(freezingtime: RunProgram, tmp_path: Path) -> None:

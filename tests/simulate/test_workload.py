@@ -70,7 +70,7 @@ def test_defaults() -> None:
     ("text", "expected"),
     [
         ("", "empty: unknown pattern; available: read, write, rw, randread, randwrite, randrw"),
-        ("seqread", "seqread: unknown pattern; available: read, write, rw, "),
+        ("seqread", "seqread: unknown pattern; did you mean read? available: read, write, rw, "),
         ("read,qq=1", "qq=1: unknown key; available: bs, qd, queue, think, rate, "),
         ("read,", "empty field: unknown key; available: bs, "),
         ("read,bs", "bs: has no value; write bs=VALUE"),

@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 import typer
 
+from freezingtime.cli.completion import completer
 from freezingtime.disk.disk import Disk
 from freezingtime.option import Argument, FilePath, Option, flag_of, list_options
 
@@ -107,7 +108,11 @@ def _as_typer_parameter(parameter: Parameter) -> Parameter:
     parser = _parse_path if _is_path(_KINDS.get(kind, kind)) else None
     if isinstance(declared, Argument):
         info = typer.Argument(
-            metavar=declared.metavar, help=declared.help, show_default=is_shown, parser=parser
+            metavar=declared.metavar,
+            help=declared.help,
+            show_default=is_shown,
+            parser=parser,
+            autocompletion=completer(declared.values),
         )
     elif isinstance(declared, Option):
         info = typer.Option(
@@ -120,6 +125,7 @@ def _as_typer_parameter(parameter: Parameter) -> Parameter:
             is_eager=declared.at_once is not None,
             show_default=is_shown,
             parser=parser,
+            autocompletion=completer(declared.values),
         )
     else:
         return parameter

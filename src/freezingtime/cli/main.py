@@ -12,16 +12,19 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import sys
 import threading
-from typing import Annotated, Any, NoReturn
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand
 
 from freezingtime._version import __version__
 from freezingtime.cli import signals
+from freezingtime.cli.options import Group
 from freezingtime.cli.output.standard_streams import prepare_standard_streams
 from freezingtime.errors import FreezingTimeError, GuestError, InputError, TimeLimitError
 from freezingtime.host.foreign_text import printable, say
@@ -41,47 +44,134 @@ _STATUSES = {
 # Click, newer ones from a copy of Click of their own.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
-#: The commands and the modules that define them, imported when asked for: a run on a
-#: simple device need not wait for what simulations are made of.
+# What Typer, or Click below it, writes behind a name that it does not know.
+_SUGGESTION = re.compile(
+    r"\.? (?:Did you mean (?P<one>[^?]*)\?|\(Possible options: (?P<some>[^)]*)\))$"
+)
+
+
+class _Listed(NamedTuple):
+    """A command as a list has it, before the module that defines it is imported."""
+
+    module: str
+    summary: str
+    """The first sentence of its help text."""
+
+
+#: The commands in the order of the help text.
 _COMMANDS = {
-    "run": "freezingtime.cli.guest.run",
-    "serve": "freezingtime.cli.device.serve",
-    "devices": "freezingtime.cli.device.devices",
-    "replay": "freezingtime.cli.device.replay",
-    "measure": "freezingtime.cli.device.measure",
-    "fit": "freezingtime.cli.device.fit",
-    "validate": "freezingtime.cli.device.validate",
-    "accuracy": "freezingtime.cli.device.accuracy",
-    "export": "freezingtime.cli.results.export",
-    "report": "freezingtime.cli.results.report",
-    "compare": "freezingtime.cli.results.compare",
-    "runs": "freezingtime.cli.results.runs",
-    "doctor": "freezingtime.cli.guest.doctor",
-    "shell": "freezingtime.cli.guest.shell",
-    "image": "freezingtime.cli.guest.image",
-    "lock": "freezingtime.cli.guest.lock",
-    "snapshot": "freezingtime.cli.guest.snapshot",
+    "run": _Listed(
+        "freezingtime.cli.guest.run",
+        "Run a command in a guest whose disks are the devices you name.",
+    ),
+    "serve": _Listed(
+        "freezingtime.cli.device.serve",
+        "Serve a disk to any NBD client, in real time, until Ctrl-C.",
+    ),
+    "devices": _Listed(
+        "freezingtime.cli.device.devices",
+        "List the catalogue's devices, or show some: parameters, sources, predictions.",
+    ),
+    "replay": _Listed(
+        "freezingtime.cli.device.replay",
+        "Replay a trace or a synthetic workload on devices, without a guest.",
+    ),
+    "measure": _Listed(
+        "freezingtime.cli.device.measure",
+        "Measure a real device with fio: a directory for `fit` and `validate`.",
+    ),
+    "fit": _Listed(
+        "freezingtime.cli.device.fit",
+        "Fit a device to measured latencies, and write its device file.",
+    ),
+    "validate": _Listed(
+        "freezingtime.cli.device.validate",
+        "Measure a real device, emulate it in a guest over a slower medium, and compare.",
+    ),
+    "accuracy": _Listed(
+        "freezingtime.cli.device.accuracy",
+        "Compare models with measured load-latency curves of the real drives.",
+    ),
+    "export": _Listed(
+        "freezingtime.cli.results.export",
+        "Export the record of a run in the format of another tool.",
+    ),
+    "report": _Listed(
+        "freezingtime.cli.results.report",
+        "Write a report of a run, or of several side by side.",
+    ),
+    "compare": _Listed(
+        "freezingtime.cli.results.compare",
+        "Compare runs: configuration, the first differing requests, and every metric.",
+    ),
+    "runs": _Listed(
+        "freezingtime.cli.results.runs",
+        "List runs (`run --out`) in directories, with their main metrics.",
+    ),
+    "doctor": _Listed(
+        "freezingtime.cli.guest.doctor",
+        "Check what a run needs, and name what to install.",
+    ),
+    "shell": _Listed(
+        "freezingtime.cli.guest.shell",
+        "Open a shell in a guest whose disks are the devices you name.",
+    ),
+    "image": _Listed(
+        "freezingtime.cli.guest.image",
+        "Build, list and remove guest images.",
+    ),
+    "lock": _Listed(
+        "freezingtime.cli.guest.lock",
+        "Write down every package that runs are made with: of the guest, and of QEMU.",
+    ),
+    "snapshot": _Listed(
+        "freezingtime.cli.guest.snapshot",
+        "List and remove snapshots that `run --save` made.",
+    ),
 }
 
 
-class _Commands(TyperGroup):
-    """The commands, each a module's ``app``."""
+class _Commands(Group):
+    """The commands, each a module's ``app``, which is imported when its command is asked for.
+
+    Lists of them, as in the help text, need no module: some take seconds to import.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
+        self.commands = {
+            name: TyperCommand(name, help=listed.summary) for name, listed in _COMMANDS.items()
+        }
+        self._is_listing = False
         _show_flags_without_a_type(self)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if self._is_listing or cmd_name not in _COMMANDS:
+            return self.commands.get(cmd_name)
+        module = importlib.import_module(_COMMANDS[cmd_name].module)
+        command = typer.main.get_command(module.app)
+        command.name = cmd_name
+        _show_flags_without_a_type(command)
+        return command
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(_COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        module_name = _COMMANDS.get(cmd_name)
-        if module_name is None:
-            return None
-        command = typer.main.get_command(importlib.import_module(module_name).app)
-        command.name = cmd_name
-        _show_flags_without_a_type(command)
-        return command
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        with self._listing():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        with self._listing():
+            return super().shell_complete(ctx, incomplete)
+
+    @contextlib.contextmanager
+    def _listing(self) -> Iterator[None]:
+        self._is_listing = True
+        try:
+            yield
+        finally:
+            self._is_listing = False
 
 
 def _show_flags_without_a_type(command: Any) -> None:
@@ -174,9 +264,14 @@ def _run() -> int:
 
 def _usage_line(error: Any) -> str:
     """Typer's complaint in one line, and where to read on."""
-    text = " ".join(error.format_message().split()).rstrip(".")
+    text = " ".join(error.format_message().split())
+    suggestion = _SUGGESTION.search(text)
+    if suggestion:
+        names = " or ".join((suggestion["one"] or suggestion["some"]).split(", "))
+        text = f"{text[: suggestion.start()]}; did you mean {names}?"
     command = error.ctx.command_path if error.ctx is not None else "freezingtime"
-    return f"{text[:1].lower()}{text[1:]}; see '{command} --help'"
+    text = f"{text[:1].lower()}{text[1:]}"
+    return f"{text if suggestion else text.rstrip('.') + ';'} see '{command} --help'"
 
 
 def _complain(text: str, status: int) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
+from typer.core import TyperGroup
 
 from freezingtime.cli.declared_options import Command, as_typer_command
 from freezingtime.device.own_model import allow_code
@@ -50,6 +51,16 @@ AllowCodeOption: TypeAlias = Annotated[
 ]
 
 
+class Group(TyperGroup):
+    """Commands below one name; the name alone prints what there is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help(), color=ctx.color)
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+
 def command_app(command: Command, **context_settings: object) -> typer.Typer:
     """A Typer app of one command, for :mod:`freezingtime.cli.main` to take in."""
     app = _app()
@@ -59,7 +70,7 @@ def command_app(command: Command, **context_settings: object) -> typer.Typer:
 
 def group_app(help_text: str, commands: Mapping[str, Command]) -> typer.Typer:
     """A Typer app of commands below one name, such as ``image list``."""
-    app = _app(help=help_text)
+    app = _app(help=help_text, cls=Group)
     for name, command in commands.items():
         app.command(name)(as_typer_command(command))
     return app

@@ -47,7 +47,7 @@ from freezingtime.device.registry import describe
 from freezingtime.disk.disk import DISK_KEYS, MEDIUM, Disk, field_of, key_of
 from freezingtime.disk.mount import FILE_SYSTEMS, Mount, parse_mount_point
 from freezingtime.disk_traits import DiskTraits, TraitOverrides
-from freezingtime.errors import InputError, about
+from freezingtime.errors import InputError, about, did_you_mean
 from freezingtime.frontend import Frontend, Queues, queues_of
 from freezingtime.medium.base import SECTOR_BYTES
 from freezingtime.medium.delay import Delay
@@ -177,7 +177,10 @@ def read_option(text: str) -> Disk:
             continue
         if key not in DISK_KEYS:
             own = f"the device 'constant' has {', '.join(CONSTANT_KEYS)}; " if takes_times else ""
-            raise InputError(f"unknown key {key!r}; {own}a disk has {', '.join(DISK_KEYS)}")
+            raise InputError(
+                f"unknown key {key!r}; {did_you_mean(key, DISK_KEYS)}{own}a disk has "
+                f"{', '.join(DISK_KEYS)}"
+            )
         if not value:
             raise InputError(f"{key}: has no value; write {key}=VALUE")
         if field_of(key) in options:

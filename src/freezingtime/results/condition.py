@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, did_you_mean
 from freezingtime.request import Operation
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference
@@ -153,10 +153,13 @@ def _checked_operation(metric: str, operation: str | None, disk: str | None) -> 
             raise InputError(f"{metric} belongs to the run as a whole; write it without a prefix")
         return ""
     if metric not in DISK_METRICS:
-        raise InputError(f"unknown metric {metric!r}; available: {', '.join(UNITS)}")
+        raise InputError(
+            f"unknown metric {metric!r}; {did_you_mean(metric, UNITS)}available: {', '.join(UNITS)}"
+        )
     if operation is not None and operation not in _OPERATIONS:
         known = ", ".join(_OPERATIONS)
-        raise InputError(f"unknown operation {operation!r}; available: {known}")
+        suggestion = did_you_mean(operation, _OPERATIONS)
+        raise InputError(f"unknown operation {operation!r}; {suggestion}available: {known}")
     if operation == FSYNC and metric in _WITHOUT_FSYNC:
         raise InputError(f"{FSYNC} has no {metric}; flush has")
     return operation or ALL

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from freezingtime.disk.spec import DiskSpec
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, did_you_mean
 from freezingtime.images.check import is_sound, open_root_disk
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import (
@@ -91,8 +91,8 @@ def require_image(name: str) -> None:
     elif unusable := _unusable(name):
         problem = f"the image {unusable[0].directory.name} cannot be used: {unusable[0].reason}"
     else:
-        known = ", ".join(sorted({MINI, *(image.name for image in list_images())}))
-        problem = f"no image {name!r}; available: {known}"
+        names = sorted({MINI, *(image.name for image in list_images())})
+        problem = f"no image {name!r}; {did_you_mean(name, names)}available: {', '.join(names)}"
     raise _no_image(name, problem)
 
 

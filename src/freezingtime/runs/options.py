@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from freezingtime.disk.disk import Disk
-from freezingtime.option import FilePath, Option
+from freezingtime.option import FilePath, Option, Values
 
 CPU_RATE = "4G"
 MEMORY = "512MiB"
@@ -35,9 +35,9 @@ DISK_HELP = (
 class MachineOptions:
     """The machine that a job runs in, as a user writes it."""
 
-    disks: Annotated[Sequence[Disk | str], Option("SPEC", DISK_HELP, flag="--disk")] = field(
-        default=(), kw_only=False
-    )
+    disks: Annotated[
+        Sequence[Disk | str], Option("SPEC", DISK_HELP, flag="--disk", values=Values.DEVICE)
+    ] = field(default=(), kw_only=False)
     guest: Annotated[
         str | None,
         Option(
@@ -47,6 +47,7 @@ class MachineOptions:
             "which is not changed; `oci:PATH[:NAME]`, a container image (an OCI layout, or what "
             "`docker save` writes); or `dir:PATH`, a root file system in a directory. Default: "
             "`mini`, or the guest of `--from`.",
+            values=Values.GUEST,
         ),
     ] = None
     kernel: Annotated[
@@ -76,6 +77,7 @@ class MachineOptions:
             "DEVICE",
             "The device of the guest's root disk, if the guest has one: `DEVICE[,delay=TIME]`. "
             "Unless named, it takes no time.",
+            values=Values.DEVICE,
         ),
     ] = None
     memory: Annotated[
@@ -106,6 +108,7 @@ class MachineOptions:
             "Start from a snapshot that `--save` made: same guest, memory, CPUs and number of "
             "disks, on any devices.",
             flag="--from",
+            values=Values.SNAPSHOT,
         ),
     ] = None
     save: Annotated[

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from freezingtime.errors import InputError
-from freezingtime.option import Option, flag_of, list_options
+from freezingtime.option import Option, Values, flag_of, list_options
 from freezingtime.simulate.replay import TraceSource
 from freezingtime.simulate.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
 from freezingtime.trace.readers import FORMAT_NAMES, HintOptions, parse_hints
@@ -43,6 +43,7 @@ class ReplayOptions(HintOptions):
             "FORMAT",
             f"Trace format: {', '.join(FORMAT_NAMES)}, or `csv:HEADER` for CSV "
             "without a header line. Default: detected.",
+            values=Values.TRACE_FORMAT,
         ),
     ] = None
     trace_disk: Annotated[str | None, Option("NAME", "Disk to replay from a trace of several.")] = (

@@ -8,11 +8,11 @@ the line; :mod:`freezingtime.simulate.generator` makes the requests.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, did_you_mean
 from freezingtime.request import Operation
 from freezingtime.units import MAX_VALUE, parse_rate_hz, parse_size_bytes, parse_time_ns
 
@@ -106,7 +106,7 @@ def parse_workload(text: str) -> Workload:
     name, *fields = text.split(",")
     pattern = PATTERNS.get(name)
     if pattern is None:
-        raise _error(name or "empty", f"unknown pattern; available: {', '.join(PATTERNS)}")
+        raise _error(name or "empty", f"unknown pattern; {_known(name, PATTERNS)}")
     values = _Values(fields)
     read_percent = values.parsed("rwmixread", _whole(0, 100))
     workload = Workload(
@@ -135,6 +135,10 @@ def parse_workload(text: str) -> Workload:
     return workload
 
 
+def _known(text: str, names: Collection[str]) -> str:
+    return f"{did_you_mean(text, names)}available: {', '.join(names)}"
+
+
 class _Values:
     """The ``KEY=VALUE`` fields."""
 
@@ -143,7 +147,7 @@ class _Values:
         for field in fields:
             key, _, value = field.partition("=")
             if key not in _KEYS:
-                raise _error(field or "empty field", f"unknown key; available: {', '.join(_KEYS)}")
+                raise _error(field or "empty field", f"unknown key; {_known(key, _KEYS)}")
             if not value:
                 raise _error(key, f"has no value; write {key}=VALUE")
             if key in self._values:

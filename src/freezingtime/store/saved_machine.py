@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from freezingtime.disk_traits import NO_TRAITS, DiskTraits
-from freezingtime.errors import InputError, RunError
+from freezingtime.errors import InputError, RunError, did_you_mean
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend, Queues
 from freezingtime.host.json_document import parse_document, write_document
 from freezingtime.store.cache import (
@@ -195,8 +195,12 @@ def remove_saved(name: str) -> None:
 
 
 def _unknown(name: str) -> InputError:
-    known = ", ".join(saved.name for saved in list_saved()[0]) or "none"
-    return InputError(f"there is no snapshot {name!r}, only: {known}; 'run --save' makes one")
+    names = [saved.name for saved in list_saved()[0]]
+    known = ", ".join(names) or "none"
+    return InputError(
+        f"there is no snapshot {name!r}, only: {known}; {did_you_mean(name, names)}"
+        "'run --save' makes one"
+    )
 
 
 def _load(directory: Path) -> SavedMachine | Unusable:

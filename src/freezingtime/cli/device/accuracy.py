@@ -15,7 +15,7 @@ from freezingtime.device.description import Description
 from freezingtime.device.registry import describe
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
-from freezingtime.option import Argument
+from freezingtime.option import Argument, Values
 from freezingtime.predict.load_curve import (
     AIMS,
     PERCENTILES,
@@ -35,7 +35,9 @@ def accuracy_command(
     names: Annotated[
         Sequence[str],
         Argument(
-            "NAME", "Devices with a measured curve. Default: all such entries of the catalogue."
+            "NAME",
+            "Devices with a measured curve. Default: all such entries of the catalogue.",
+            Values.DEVICE,
         ),
     ] = (),
     seed: SeedOption = 0,

@@ -23,7 +23,7 @@ from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.time_columns import four_digits, time_cell
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
-from freezingtime.option import Argument, Option
+from freezingtime.option import Argument, Option, Values
 from freezingtime.results.latency_summary import LatencySummary, summarize
 from freezingtime.simulate.options import ReplayOptions, trace_source, workload_source
 from freezingtime.simulate.replay import (
@@ -57,7 +57,11 @@ def replay_command(
     trace: Annotated[Path | None, Argument("TRACE", "Trace to replay.")] = None,
     device: Annotated[
         Sequence[str],
-        Option("DEVICE", "Device as in `run --disk`, such as `constant:100us`. Repeat to compare."),
+        Option(
+            "DEVICE",
+            "Device as in `run --disk`, such as `constant:100us`. Repeat to compare.",
+            values=Values.DEVICE,
+        ),
     ] = (),
     workload: Annotated[
         str | None,

@@ -15,13 +15,13 @@ from freezingtime.cli.options import (
 )
 from freezingtime.disk.spec import parse_disk
 from freezingtime.host.foreign_text import say
-from freezingtime.option import Argument, Option
+from freezingtime.option import Argument, Option, Values
 from freezingtime.runs.options import DISK_HELP
 from freezingtime.serve import serve
 
 
 def serve_command(
-    spec: Annotated[str, Argument("SPEC", DISK_HELP)],
+    spec: Annotated[str, Argument("SPEC", DISK_HELP, Values.DEVICE)],
     socket: Annotated[Path, Option("PATH", "Unix socket to listen on.")],
     seed: SeedOption = 0,
     out: RecordOption = None,

@@ -11,7 +11,7 @@ from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.options import group_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.skipped import print_skipped
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.foreign_text import say, show
 from freezingtime.images.build import build_debian_image, build_mini_image
 from freezingtime.images.debian.image import FILE_SYSTEMS, DebianPlan
@@ -30,7 +30,7 @@ from freezingtime.images.guest_image import (
     remove_unusable_image,
 )
 from freezingtime.images.imported import ImportPlan, write_runner
-from freezingtime.option import Argument, Option
+from freezingtime.option import Argument, Option, Values
 from freezingtime.runs.locked import build_from_lock
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.own.system import import_system
@@ -86,7 +86,10 @@ def build_command(
             _show_image(build_from_lock(locked, steps))
         return 0
     if kind not in (MINI, "debian"):
-        raise InputError(f"image build {kind}: unknown kind of image; available: mini, debian")
+        raise InputError(
+            f"image build {kind}: unknown kind of image; {did_you_mean(kind, (MINI, 'debian'))}"
+            "available: mini, debian"
+        )
     wanted = Suite.parse(suite, f"--suite {suite}")
     with StepLines() as steps:
         if kind == MINI:
@@ -215,7 +218,8 @@ def _show_image(image: GuestImage, note: str = "") -> None:
 
 def export_command(
     name_or_id: Annotated[
-        str, Argument("NAME", "Name, or prefix of an id, as shown by `image list`.")
+        str,
+        Argument("NAME", "Name, or prefix of an id, as shown by `image list`.", Values.IMAGE),
     ],
     file: Annotated[Path, Argument("FILE", "The file to write.")],
     qemu: Annotated[
@@ -267,7 +271,8 @@ def list_command() -> int:
 
 def remove_command(
     name_or_id: Annotated[
-        str, Argument("NAME", "Name, or prefix of an id, as shown by `image list`.")
+        str,
+        Argument("NAME", "Name, or prefix of an id, as shown by `image list`.", Values.IMAGE),
     ],
 ) -> int:
     """Remove images from the cache; the next run builds what it needs."""

@@ -9,7 +9,7 @@ from freezingtime.cli.options import group_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.skipped import print_skipped
 from freezingtime.host.foreign_text import show
-from freezingtime.option import Argument
+from freezingtime.option import Argument, Values
 from freezingtime.store.saved_machine import list_saved, remove_saved
 from freezingtime.units import format_size_bytes, format_time_ns
 
@@ -36,7 +36,7 @@ def list_command() -> int:
 
 
 def remove_command(
-    name: Annotated[str, Argument("NAME", "Which snapshot.")],
+    name: Annotated[str, Argument("NAME", "Which snapshot.", Values.SNAPSHOT)],
 ) -> int:
     """Remove a snapshot."""
     remove_saved(name)

@@ -12,7 +12,7 @@ from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say, show
-from freezingtime.option import Argument, Option
+from freezingtime.option import Argument, Option, Values
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference, compare
 from freezingtime.results.condition import Failure, failures, parse_condition
@@ -35,6 +35,7 @@ def compare_command(
             "RUN",
             "Two or more runs: directories (`run --out`), or records (`replay --out`). "
             "Each is compared with the first.",
+            Values.RUN,
         ),
     ],
     fail_if: Annotated[

@@ -8,15 +8,26 @@ from typing import Annotated
 
 from freezingtime.cli.options import command_app
 from freezingtime.host.foreign_text import say
-from freezingtime.option import Argument, Option
+from freezingtime.option import Argument, Option, Values
 from freezingtime.trace.writers.export import EXPORT_FORMATS, export
 
 
 def export_command(
     run: Annotated[
-        Path, Argument("RUN", "A run's directory (`run --out`), or a record (`replay --out`).")
+        Path,
+        Argument(
+            "RUN", "A run's directory (`run --out`), or a record (`replay --out`).", Values.RUN
+        ),
     ],
-    format_name: Annotated[str, Option("FORMAT", ", ".join(EXPORT_FORMATS), flag="--format")],
+    format_name: Annotated[
+        str,
+        Option(
+            "FORMAT",
+            ", ".join(EXPORT_FORMATS),
+            flag="--format",
+            values=Values.EXPORT_FORMAT,
+        ),
+    ],
     out: Annotated[
         Path, Option("FILE", "File to write; `blktrace` appends `.blktrace.0`.", short="-o")
     ],

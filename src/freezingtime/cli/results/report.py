@@ -10,7 +10,7 @@ from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import command_app
 from freezingtime.errors import InputError
 from freezingtime.host.os_errors import os_errors_as
-from freezingtime.option import Argument, Option
+from freezingtime.option import Argument, Option, Values
 from freezingtime.report.figures.run_figures import RUNS_MAX, write_run_figures
 from freezingtime.report.page import notices, write_report
 from freezingtime.report.read import read_run
@@ -19,7 +19,12 @@ from freezingtime.trace.record_paths import find_record
 
 def report_command(
     runs: Annotated[
-        list[Path], Argument("RUN", "Runs' directories (`run --out`), or records (`replay --out`).")
+        list[Path],
+        Argument(
+            "RUN",
+            "Runs' directories (`run --out`), or records (`replay --out`).",
+            Values.RUN,
+        ),
     ],
     out: Annotated[Path, Option("FILE", "HTML file to write.", short="-o")],
     figures: Annotated[

@@ -19,6 +19,8 @@ from freezingtime.units import format_time_ns
 
 _HEADER = ("run", "valid", "guest time", "requests", "p50, p99", "disks", "job")
 _JOB_WIDTH = 60
+#: What is cut short on a narrow terminal, the first one first.
+_SHRINK = tuple(map(_HEADER.index, ("job", "disks", "run", "p50, p99")))
 
 
 def runs_command(
@@ -41,7 +43,7 @@ def runs_command(
     if as_json:
         print_json([_document(entry) for entry in entries])
     elif entries:
-        print_columns([_HEADER, *(_row(entry) for entry in entries)])
+        print_columns([_HEADER, *(_row(entry) for entry in entries)], shrink=_SHRINK)
     else:
         say(f"no runs in {', '.join(map(str, places))}; 'freezingtime run --out DIR' creates one")
     return 0

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, did_you_mean
 from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
 from freezingtime.trace.readers.fio import iolog
 from freezingtime.trace.readers.lines import Lines, TraceRequest
@@ -69,7 +69,10 @@ def format_by_name(name: str) -> Format:
         return Format("csv", _begins(named_csv.recognizes), named_csv.parser(header))
     if name not in _FORMATS:
         known = ", ".join(FORMAT_NAMES)
-        raise InputError(f"--format {name}: unknown format; available: {known}, csv:HEADER")
+        raise InputError(
+            f"--format {name}: unknown format; {did_you_mean(name, FORMAT_NAMES)}"
+            f"available: {known}, csv:HEADER"
+        )
     return _FORMATS[name]
 
 

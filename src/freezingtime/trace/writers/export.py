@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.host.replaced_file import replaced
 from freezingtime.trace.record_columns import DiskRequests, read_disk
@@ -44,7 +44,10 @@ def export(path: Path, format_name: str, out: Path, *, disk: str | None, notify:
     """
     if format_name not in EXPORT_FORMATS:
         known = ", ".join(EXPORT_FORMATS)
-        raise InputError(f"--format {format_name}: unknown format; available: {known}")
+        raise InputError(
+            f"--format {format_name}: unknown format; "
+            f"{did_you_mean(format_name, EXPORT_FORMATS)}available: {known}"
+        )
     target = out.with_name(f"{out.name}{SUFFIX}") if format_name == _BLKTRACE else out
     if target.exists() and (not target.is_file() or target.samefile(find_record(path))):
         raise InputError(
