@@ -23,6 +23,7 @@
 #include "ours/emulator/control.h"
 #include "ours/emulator/nbd_client.h"
 #include "ours/emulator/output.h"
+#include "ours/time/deferred.h"
 #include "ours/time/hold.h"
 #include "ours/time/outside.h"
 #include "ours/time/time.h"
@@ -90,6 +91,7 @@ static void start(void)
         .may_kick = ft_turns_may_kick,
     };
     static const struct ft_round_robin_calls round_robin = {
+        .before_timers = ft_deferred_expect,
         .begin_round = ft_turns_begin_round,
         .begin_turn = ft_turns_begin_turn,
         .budget = ft_turns_budget,

@@ -30,6 +30,7 @@ void ft_exports_require(void)
         NEED(icount_get_raw),
         NEED(icount_update),
         NEED(qemu_clock_deadline_ns_all),
+        NEED(qemu_clock_run_timers),
         NEED(timer_init_full),
         NEED(timer_mod_ns),
         NEED(timer_del),

@@ -14,8 +14,9 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define QEMU_CLOCK_VIRTUAL 1     /* QEMUClockType */
-#define QEMU_TIMER_NS 1          /* SCALE_NS */
+#define QEMU_CLOCK_VIRTUAL 1 /* QEMUClockType */
+#define QEMU_TIMER_NS 1      /* SCALE_NS */
+#define QEMU_TIMER_ALL (~0)
 #define QEMU_TIMER_INTERNAL (~1) /* every timer but QEMU_TIMER_ATTR_EXTERNAL */
 
 /* MachineInitPhase: all devices are there. In some QEMUs it is complete as well; in the others
@@ -48,6 +49,7 @@ WEAK int64_t icount_get(void);
 WEAK int64_t icount_get_raw(void);
 WEAK void icount_update(CPUState *cpu); /* count what it has executed so far */
 WEAK int64_t qemu_clock_deadline_ns_all(int type, int attr_mask);
+WEAK bool qemu_clock_run_timers(int type); /* of the main loop's list */
 WEAK void timer_init_full(void *timer, void *group, int type, int scale, int attributes,
                           qemu_timer_cb *cb, void *opaque);
 WEAK void timer_mod_ns(void *timer, int64_t expire_ns);

@@ -32,15 +32,22 @@ static bool may_keep(int64_t tried_ns)
            tried_ns > YIELD_DEADLINE_NS;
 }
 
+void ft_deferred_expect(void)
+{
+    if (!pending) {
+        pending = true; /* before the timer is armed: where all CPUs idle, that notifies, too */
+        pending = arrange_run();
+    }
+}
+
 /* Any thread; only the vCPU's, with the BQL held, leaves work that must not wait. */
 static void on_notify(void *unused, int clock)
 {
     (void)unused;
     (void)clock;
     ft_hook_called(FT_HOOK_DEFER);
-    if (qemu_in_vcpu_thread() && ft_lock_is_held() && !pending) {
-        pending = true; /* before the timer is armed: where all CPUs idle, that notifies, too */
-        pending = arrange_run();
+    if (qemu_in_vcpu_thread() && ft_lock_is_held()) {
+        ft_deferred_expect();
     }
 }
 

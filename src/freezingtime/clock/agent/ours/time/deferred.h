@@ -12,6 +12,10 @@
  * (false). Main thread, BQL held, once the machine is built. */
 void ft_deferred_start(bool (*run_before_next_instruction)(void));
 
+/* Devices may leave work from here on, as their timers are about to be run: it is done behind
+ * those. vCPU thread, BQL held. */
+void ft_deferred_expect(void);
+
 /* vCPU thread in a hold, BQL held. */
 void ft_deferred_run(void);
 

@@ -12,6 +12,9 @@ enum { EXCP_INTERRUPT = 0x10000, EXCP_HLT = 0x10001, EXCP_HALTED = 0x10003 };
 
 /* All in the vCPU thread. */
 struct ft_round_robin_calls {
+    /* Timers are due and about to be run. BQL held. */
+    void (*before_timers)(void);
+
     /* QEMU has handled the timers that are due and is about to go a round. BQL held. */
     void (*begin_round)(void);
 
