@@ -90,7 +90,7 @@ test-installs: packages-test-all setup-test ## the wheel, the source archive and
 cases: setup-test ## small files that were read wrongly once: each gives what it must
 	$(BIN)/python -m pytest -v tests/trace/test_cases.py
 
-schema: setup ## what editors with Taplo check the catalogue's files by
+schema: setup ## write anew what editors check the catalogue's files by, when a key has changed
 	$(BIN)/freezingtime devices --schema > src/freezingtime/device/catalogue/device.schema.json
 
 docs: setup-test ## the documentation site, in build/site; broken links are errors

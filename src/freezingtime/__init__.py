@@ -35,28 +35,22 @@ if TYPE_CHECKING:
     )
     from freezingtime.results.compare import Comparison
 
-_MODULES = {
-    "Comparison": "freezingtime.results.compare",
-    "Disk": "freezingtime.disk.disk",
-    "FittedDevice": "freezingtime.api.fitting",
-    "FreezingTimeError": "freezingtime.errors",
-    "GuestError": "freezingtime.errors",
-    "InputError": "freezingtime.errors",
-    "Result": "freezingtime.api.result",
-    "RunError": "freezingtime.errors",
-    "TimeLimitError": "freezingtime.errors",
-    "ValidationResult": "freezingtime.api.fitting",
-    "__version__": "freezingtime._version",
-    "allow_code": "freezingtime.device.own_model",
-    "compare": "freezingtime.api.comparison",
-    "devices": "freezingtime.api.catalogue",
-    "fit": "freezingtime.api.fitting",
-    "measure": "freezingtime.api.fitting",
-    "open_run": "freezingtime.api.result",
-    "replay": "freezingtime.api.replays",
-    "run": "freezingtime.api.runs",
-    "validate": "freezingtime.api.fitting",
+_NAMES = {
+    "freezingtime._version": ["__version__"],
+    "freezingtime.api.catalogue": ["devices"],
+    "freezingtime.api.comparison": ["compare"],
+    "freezingtime.api.fitting": ["FittedDevice", "ValidationResult", "fit", "measure", "validate"],
+    "freezingtime.api.replays": ["replay"],
+    "freezingtime.api.result": ["Result", "open_run"],
+    "freezingtime.api.runs": ["run"],
+    "freezingtime.device.own_model": ["allow_code"],
+    "freezingtime.disk.disk": ["Disk"],
+    "freezingtime.errors": [
+        *("FreezingTimeError", "GuestError", "InputError", "RunError", "TimeLimitError"),
+    ],
+    "freezingtime.results.compare": ["Comparison"],
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Comparison",

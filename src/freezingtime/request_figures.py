@@ -14,6 +14,7 @@ import numpy as np
 
 from freezingtime.percentile import percentile_rank
 from freezingtime.quantiles import Histogram, Integers, RankedValues
+from freezingtime.units import NS_PER_S
 
 #: The word for all operations of a disk together.
 ALL = "all"
@@ -27,7 +28,6 @@ PERCENTILES: Mapping[str, int] = {
     "p99.99": 99_990,
 }
 
-_NS_PER_S = 10**9
 _HALF_BITS = 32
 
 
@@ -115,4 +115,4 @@ def _exact_sum(values: Integers) -> int:
 
 
 def _rate(amount: int, duration_ns: int) -> float | None:
-    return amount * _NS_PER_S / duration_ns if duration_ns else None
+    return amount * NS_PER_S / duration_ns if duration_ns else None

@@ -17,6 +17,8 @@ from freezingtime.errors import InputError, about
 #: The largest time, size or rate: what a signed 64-bit integer holds (292 years, 8 EiB).
 MAX_VALUE = 2**63 - 1
 
+NS_PER_S: Final = 10**9
+
 #: When something happens that does not: no time is later, and nothing may be added to it.
 NEVER_NS: Final = MAX_VALUE
 
@@ -110,14 +112,17 @@ def format_time_ns(time_ns: int) -> str:
     """Write a time exactly, in the largest unit that is not more than it: ``12.345us``."""
     sign = "-" if time_ns < 0 else ""
     magnitude_ns = abs(time_ns)
-    for unit in ("s", "ms", "us"):
-        unit_ns = _TIME_UNITS_NS[unit]
-        if magnitude_ns >= unit_ns:
-            whole, rest = divmod(magnitude_ns, unit_ns)
-            digits = len(str(unit_ns)) - 1
-            decimals = f".{rest:0{digits}}".rstrip("0") if rest else ""
-            return f"{sign}{whole}{decimals}{unit}"
-    return f"{sign}{magnitude_ns}ns"
+    unit, unit_ns = largest_time_unit(magnitude_ns)
+    whole, rest = divmod(magnitude_ns, unit_ns)
+    digits = len(str(unit_ns)) - 1
+    decimals = f".{rest:0{digits}}".rstrip("0") if rest else ""
+    return f"{sign}{whole}{decimals}{unit}"
+
+
+def largest_time_unit(time_ns: float) -> tuple[str, int]:
+    """Return the largest unit that is not more than a time, ns for less, and its nanoseconds."""
+    units = ((unit, _TIME_UNITS_NS[unit]) for unit in ("s", "ms", "us"))
+    return next((each for each in units if time_ns >= each[1]), ("ns", 1))
 
 
 def format_size_bytes(size_bytes: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,7 +28,7 @@ from freezingtime.device.registry import (
     from_content,
 )
 from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, TimeNs, key
-from freezingtime.device.toml.json_schema import SCHEMA_LINE, device_schema
+from freezingtime.device.toml.json_schema import SCHEMA_FILE, SCHEMA_LINE, device_schema
 from freezingtime.device.toml.toml_file import parse_toml
 from freezingtime.errors import InputError
 
@@ -79,6 +80,13 @@ def described(**parameters: Any) -> dict[str, Any]:
 def property_of(schema: Mapping[str, Any], table: str, name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = schema["definitions"][table]["properties"][name]
     return found
+
+
+def test_the_catalogue_has_the_schema_that_its_files_name() -> None:
+    """A clone and an installed package have it, as it is now: ``make schema`` writes it."""
+    directory = resources.files("freezingtime.device.catalogue")
+    written = directory.joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
+    assert written == json.dumps(device_schema(), indent=2) + "\n", "run 'make schema'"
 
 
 @pytest.mark.parametrize(

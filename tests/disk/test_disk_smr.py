@@ -14,7 +14,15 @@ from freezingtime.device.disk import DiskDevice, DiskParams
 from freezingtime.device.disk.state import new_state
 from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
-from tests.support.disklib import BLOCK_BYTES, TURN_NS, closed_loop, drive, iops, random_offsets
+from tests.support.disklib import (
+    BLOCK_BYTES,
+    TURN_NS,
+    closed_loop,
+    drive,
+    iops,
+    lba_at,
+    random_offsets,
+)
 
 MIB = 1 << 20
 BAND_BYTES = 32 * MIB
@@ -265,7 +273,7 @@ def test_bands_cache_and_safe_copy_do_not_overlap() -> None:
             cylinder, head = mechanics.track_of(disk, lba)
             mechanics.place(disk, disk.slots[0], lba)
             slot = disk.slots[0]
-            at = params.geometry.lba_at(int(cylinder), int(head), int(slot["angle"]))
+            at = lba_at(params.geometry, int(cylinder), int(head), int(slot["angle"]))
             assert at not in seen.values()
             assert 0 <= at < total
             seen[lba] = at

@@ -190,9 +190,21 @@ def test_a_full_stdout_ends_the_run_with_one_line(freezingtime: RunProgram) -> N
     to_full_disk = ["sh", "-c", 'exec "$@" >/dev/full', "sh"]
     ended = freezingtime("run", "-q", "--", "echo hi; sleep 1000000", prefix=to_full_disk)
     assert ended.returncode == 1
-    assert ended.stderr == (
-        "freezingtime: the job's output cannot be written to stdout: No space left on device\n"
-    )
+    assert ended.stderr == "freezingtime: cannot write to stdout: No space left on device\n"
+
+
+def test_a_full_stderr_leaves_the_status(freezingtime: RunProgram) -> None:
+    ended = freezingtime("none-such", prefix=["sh", "-c", 'exec "$@" 2>/dev/full', "sh"])
+    assert (ended.returncode, ended.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("arguments", [("devices",), ("--version",), ("runs", ".")])
+def test_a_full_stdout_is_named_by_every_command(
+    freezingtime: RunProgram, arguments: tuple[str, ...]
+) -> None:
+    ended = freezingtime(*arguments, prefix=["sh", "-c", 'exec "$@" >/dev/full', "sh"])
+    assert ended.returncode == 1
+    assert ended.stderr == "freezingtime: cannot write to stdout: No space left on device\n"
 
 
 def test_writes_that_are_short_or_interrupted_change_nothing(

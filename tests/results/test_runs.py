@@ -10,7 +10,11 @@ import pty
 import subprocess
 import termios
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from freezingtime.results.catalogue import find_runs
 from tests.conftest import PROGRAM, RunProgram
 from tests.results.test_cli_errors import complaint
 from tests.results.test_compare import a_run, reads
@@ -76,6 +80,23 @@ def test_json(freezingtime: RunProgram, tmp_path: Path) -> None:
     (figures,) = one["figures"]
     assert (figures["operation"], figures["p99_ns"]) == ("read", 30_000)
     assert two["damage"].startswith(f"{missing}: is not a run")
+
+
+def test_a_directory_that_is_removed_meanwhile_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = a_run(tmp_path / "one", reads(10_000))
+    (tmp_path / "gone").mkdir()
+    scandir = os.scandir
+
+    def scandir_after_removal(path: Path) -> Any:
+        if Path(path).name == "gone":
+            Path(path).rmdir()
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir_after_removal)
+    assert find_runs(tmp_path) == [run]
+    assert not (tmp_path / "gone").exists()
 
 
 def test_nothing_there(freezingtime: RunProgram, tmp_path: Path) -> None:

@@ -9,6 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.disk import DiskDevice, DiskParams
+from freezingtime.device.disk.geometry import (
+    FIRST_LBA,
+    FIRST_TRACK,
+    SECTORS_PER_TRACK,
+    Geometry,
+    track_angle,
+)
+from freezingtime.device.disk.rotation import TURN
 from freezingtime.device.parameters import Table
 from freezingtime.request import Operation
 
@@ -60,3 +68,21 @@ def closed_loop(
 
 def iops(completions_ns: Int64s) -> float:
     return len(completions_ns) / (int(completions_ns.max()) / 1e9)
+
+
+def lba_at(geometry: Geometry, cylinder: int, head: int, angle: int) -> int:
+    """The sector that starts at exactly this place: the inverse of ``geometry.locate``.
+
+    Raises ValueError if none does.
+    """
+    track = cylinder * geometry.heads + head
+    first_tracks = geometry.zones[:, FIRST_TRACK]
+    zone = geometry.zones[np.searchsorted(first_tracks, track, side="right") - 1]
+    sectors_per_track = int(zone[SECTORS_PER_TRACK])
+    skew = track_angle(track, geometry.heads, geometry.track_skew, geometry.cylinder_skew)
+    # The start of a sector is rounded down to a whole angle: rounding up undoes it.
+    sector = -(-((angle - skew) % TURN) * sectors_per_track // TURN)
+    lba = int(zone[FIRST_LBA]) + (track - int(zone[FIRST_TRACK])) * sectors_per_track + sector
+    if not 0 <= lba < geometry.sectors or geometry.locate(lba) != (cylinder, head, angle):
+        raise ValueError(f"no sector starts at cylinder {cylinder}, head {head}, angle {angle}")
+    return lba

@@ -275,7 +275,8 @@ def _usage_line(error: Any) -> str:
 
 
 def _complain(text: str, status: int) -> int:
-    say(text)
+    with contextlib.suppress(FreezingTimeError):  # stderr takes no more: the status tells
+        say(text)
     return status
 
 

@@ -24,7 +24,10 @@ whole row. Of all others nothing is said.
 from __future__ import annotations
 
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated
+
+from msgspec import field
+from msgspec.structs import asdict
 
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters, SizeBytes, key
@@ -36,8 +39,6 @@ DISK_TABLE = "disk"
 
 _MODEL_NAME_LENGTH = 40
 
-Value = TypeVar("Value")
-
 
 class DiskTable(Parameters, frozen=True, kw_only=True):
     """Table ``[disk]``: traits that do not follow from the rest."""
@@ -46,11 +47,15 @@ class DiskTable(Parameters, frozen=True, kw_only=True):
     physical_block_bytes: (
         Annotated[SizeBytes, key("physical unit; 4KiB over 512B: 512e")] | None
     ) = None
-    rotation_rate: Annotated[int, key("revolutions per minute; 0: not rotational")] | None = None
+    rpm: Annotated[int, key("revolutions per minute; 0: not rotational")] | None = field(
+        default=None, name="rotation_rate"
+    )
     write_cache: (
         Annotated[bool, key("whether acknowledged writes are safe only after a flush")] | None
     ) = None
-    discard: Annotated[bool, key("whether it supports discard")] | None = None
+    discards: Annotated[bool, key("whether it supports discard")] | None = field(
+        default=None, name="discard"
+    )
     discard_granularity_bytes: (
         Annotated[SizeBytes, key("granularity of discards; 0: not reported")] | None
     ) = None
@@ -66,28 +71,18 @@ def describe_traits(table: Table, own: DiskTable, summary: str, traits: DiskTrai
     Raises:
         InputError: the values do not go together.
     """
-    logical_bytes = _or(own.logical_block_bytes, traits.logical_block_bytes)
-    least_bytes = max(traits.physical_block_bytes, logical_bytes)
+    described = {
+        **asdict(traits),
+        "physical_block_bytes": max(traits.physical_block_bytes, own.logical_block_bytes or 0),
+        "model_name": _short_name(summary),
+        **{name: value for name, value in asdict(own).items() if value is not None},
+    }
+    for name in ("discard_granularity_bytes", "optimal_io_bytes", "model_name"):
+        described[name] = described[name] or None
     try:
-        return DiskTraits(
-            logical_block_bytes=logical_bytes,
-            physical_block_bytes=_or(own.physical_block_bytes, least_bytes),
-            rpm=_or(own.rotation_rate, traits.rpm),
-            discards=_or(own.discard, traits.discards),
-            discard_granularity_bytes=_or(
-                own.discard_granularity_bytes, traits.discard_granularity_bytes
-            )
-            or None,
-            optimal_io_bytes=_or(own.optimal_io_bytes, traits.optimal_io_bytes) or None,
-            model_name=_or(own.model_name, _short_name(summary)) or None,
-            write_cache=_or(own.write_cache, traits.write_cache),
-        )
+        return DiskTraits(**described)
     except InputError as error:
         raise table.error(DISK_TABLE, str(error)) from error
-
-
-def _or(value: Value | None, otherwise: Value) -> Value:
-    return otherwise if value is None else value
 
 
 def _short_name(summary: str) -> str:

@@ -216,14 +216,7 @@ def content_id(directory: Path, append: str, root_path: Path | None) -> str:
 
 def package_version(package: Package) -> PackageVersion:
     """Return the recorded version of a package."""
-    return PackageVersion(
-        package.name,
-        package.version,
-        package.sha256,
-        package.architecture,
-        package.size_bytes,
-        package.path,
-    )
+    return msgspec.convert(package, PackageVersion, from_attributes=True)
 
 
 def list_images() -> list[GuestImage]:

@@ -59,13 +59,11 @@ def ready_qemu(name: str | None, report: Progress) -> None:
         RunError: its packages cannot be fetched or unpacked.
     """
     agent_path()  # before anything is fetched in vain
-    requested = requested_qemu(name)
-    if requested == AUTO:
-        if pinned_qemu() is None:
-            _fetch_pinned(report)
-    elif requested.startswith(DEBIAN):
-        option = "--qemu" if name else VARIABLE
-        fetch_qemu(Suite.parse(requested.removeprefix(DEBIAN), f"{option} {requested}"), report)
+    suite = requested_suite(name)
+    if requested_qemu(name) != AUTO and suite is not None:
+        fetch_qemu(suite, report)
+    elif suite is not None and pinned_qemu() is None:
+        _fetch_pinned(report)
 
 
 def _fetch_pinned(report: Progress) -> None:

@@ -41,10 +41,8 @@ NBD_FLAG_SEND_CACHE: Final = 1 << 10
 NBD_OPT_EXPORT_NAME: Final = 1
 NBD_OPT_ABORT: Final = 2
 NBD_OPT_LIST: Final = 3
-NBD_OPT_STARTTLS: Final = 5
 NBD_OPT_INFO: Final = 6
 NBD_OPT_GO: Final = 7
-NBD_OPT_STRUCTURED_REPLY: Final = 8
 
 # Option replies.
 NBD_REP_ACK: Final = 1
@@ -68,14 +66,10 @@ NBD_CMD_FLUSH: Final = 3
 NBD_CMD_TRIM: Final = 4
 NBD_CMD_CACHE: Final = 5
 NBD_CMD_WRITE_ZEROES: Final = 6
-NBD_CMD_BLOCK_STATUS: Final = 7
 
 # Command flags.
 NBD_CMD_FLAG_FUA: Final = 1 << 0
 NBD_CMD_FLAG_NO_HOLE: Final = 1 << 1
-NBD_CMD_FLAG_DF: Final = 1 << 2
-NBD_CMD_FLAG_REQ_ONE: Final = 1 << 3
-NBD_CMD_FLAG_FAST_ZERO: Final = 1 << 4
 
 # Errors on the wire, with the protocol's values, not the host's errno.
 NBD_SUCCESS: Final = 0

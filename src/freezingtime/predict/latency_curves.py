@@ -14,6 +14,7 @@ from freezingtime.predict.predict import Case, published_figures, simulate_case
 from freezingtime.results.latency_summary import LatencySummary, summarize
 from freezingtime.simulate.simulate import Simulation
 from freezingtime.trace.readers.columns import IntColumn
+from freezingtime.units import NS_PER_S
 
 #: Progress callback: simulations done, and their total.
 Progress: TypeAlias = Callable[[int, int], None]
@@ -28,7 +29,6 @@ _RATE_METRICS = {"read": "read_iops", "write": "write_iops"}
 _LATENCY_METRICS = {"read": "read_latency", "write": "write_latency"}
 # So many requests at least, that there is a 99.9th percentile.
 _COUNT_LEAST = 12_000
-_NS_PER_S = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,6 @@ def _published(description: Description) -> dict[str, list[PublishedLatency]]:
             if case.metric == _LATENCY_METRICS[operation]:
                 marks.append(PublishedLatency(case.depth, figure.value, figure.bound, False))
             elif case.metric == _RATE_METRICS[operation]:
-                latency_ns = case.depth * _NS_PER_S / figure.value
+                latency_ns = case.depth * NS_PER_S / figure.value
                 marks.append(PublishedLatency(case.depth, latency_ns, figure.bound, True))
     return found

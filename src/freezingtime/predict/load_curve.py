@@ -46,6 +46,7 @@ from freezingtime.simulate.simulate import (
     simulate_open_loop,
 )
 from freezingtime.trace.readers.columns import IntColumn, Trace
+from freezingtime.units import NS_PER_S
 
 #: The percentiles of a point: operation, and the percentile in thousandths of a per cent.
 PERCENTILES = {
@@ -62,9 +63,8 @@ SATURATION = "iops"
 AIMS = {"read_p50": 0.15, "write_p50": 0.15, SATURATION: 0.15, "read_p99": 0.40, "write_p99": 0.40}
 
 _LENGTH_BYTES = 4096
-_NS_PER_S = 10**9
 #: Guest time of an open loop: some 25,000 reads of a probe that reads 5,000 times a second.
-_DURATION_NS = 5 * _NS_PER_S
+_DURATION_NS = 5 * NS_PER_S
 _CLOSED_PER_DEPTH = 600
 #: What the first part of the requests sees does not count: buffers fill.
 _WARM_UP_SHARE = 0.2
@@ -197,8 +197,8 @@ def _arrivals(
     if point.saturated:
         count = _CLOSED_PER_DEPTH * curve.depth
         return np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
-    probe_ns = np.arange(0, _DURATION_NS, _NS_PER_S // curve.probe_iops, dtype=np.int64)
-    rest_count = generator.poisson((point.iops - curve.probe_iops) * _DURATION_NS / _NS_PER_S)
+    probe_ns = np.arange(0, _DURATION_NS, NS_PER_S // curve.probe_iops, dtype=np.int64)
+    rest_count = generator.poisson((point.iops - curve.probe_iops) * _DURATION_NS / NS_PER_S)
     rest_ns = generator.integers(0, _DURATION_NS, rest_count)
     arrival_ns = np.concatenate([probe_ns, rest_ns])
     order = np.argsort(arrival_ns, kind="stable")

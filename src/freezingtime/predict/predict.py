@@ -38,11 +38,11 @@ from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import Simulation, simulate_closed_loop
 from freezingtime.simulate.workload import parse_workload
 from freezingtime.trace.readers.columns import IntColumn
+from freezingtime.units import NS_PER_S
 
 #: A prediction that is farther from the published figure is a miss.
 TOLERANCE = 0.10
 
-_NS_PER_S = 10**9
 _DISK_BYTES_DEFAULT = 16 << 30
 _LATENCY_COUNT = 2000
 _RATE_COUNT_LEAST = 4000
@@ -190,6 +190,13 @@ class _FigureBytesPerS(_Figure, frozen=True, kw_only=True):
     value: Annotated[Bandwidth, key("the figure")]
 
 
+_FIGURES: dict[FigureUnit, type[_FigureNs | _FigureIops | _FigureBytesPerS]] = {
+    FigureUnit.NS: _FigureNs,
+    FigureUnit.IOPS: _FigureIops,
+    FigureUnit.BYTES_PER_S: _FigureBytesPerS,
+}
+
+
 def _parse_figure(name: str, published: Table) -> Published:
     metric_name = next(
         (known for known in METRICS if name == known or name.startswith(f"{known}_")), None
@@ -197,13 +204,7 @@ def _parse_figure(name: str, published: Table) -> Published:
     if metric_name is None:
         raise published.error(name, f"must begin with one of: {', '.join(METRICS)}")
     metric, table = METRICS[metric_name], published.below(name)
-    figure: _FigureNs | _FigureIops | _FigureBytesPerS
-    if metric.unit is FigureUnit.NS:
-        figure = table.read(_FigureNs)
-    elif metric.unit is FigureUnit.IOPS:
-        figure = table.read(_FigureIops)
-    else:
-        figure = table.read(_FigureBytesPerS)
+    figure = table.read(_FIGURES[metric.unit])
     return Published(
         name=name,
         case=Case(
@@ -267,7 +268,7 @@ def rate_between_hz(completion_ns: IntColumn, first: int, last: int) -> float:
     """Completions per second from the ``first`` to the ``last`` of those in order, by index."""
     count = len(completion_ns)
     duration_ns = int(completion_ns[last] - completion_ns[first])
-    return (last % count - first % count) * _NS_PER_S / duration_ns if duration_ns else float("inf")
+    return (last % count - first % count) * NS_PER_S / duration_ns if duration_ns else float("inf")
 
 
 def _without_credits(description: Description) -> Description:

@@ -18,8 +18,7 @@ from freezingtime.report.run_data import DiskData, LatencyQuantiles, OperationDa
 from freezingtime.request_figures import ALL, RequestRanking, RequestTally
 from freezingtime.trace.record_reader import Notify, Record, open_record
 from freezingtime.trace.record_schema import OPERATION_WORDS
-
-_NS_PER_S = 10**9
+from freezingtime.units import NS_PER_S
 
 
 @dataclass(slots=True)
@@ -50,7 +49,7 @@ class _OperationScan:
     def result(self) -> OperationData:
         self._in_bins.finish()
         figures, at_cdf_ranks_ns = self._ranking.result(self._duration_ns)
-        per_bin = np.float64(_NS_PER_S / self._span.bin_ns)
+        per_bin = np.float64(NS_PER_S / self._span.bin_ns)
         return OperationData(
             figures=figures,
             distribution=LatencyQuantiles(

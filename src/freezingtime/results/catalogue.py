@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +51,8 @@ def find_runs(directory: Path) -> list[Path]:
     """
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory; name one that contains runs")
-    return sorted(path.parent for path in directory.rglob(DOCUMENT_NAME))
+    # Unlike Path.rglob(), which raises, os.walk() passes over what is removed meanwhile.
+    return sorted(Path(place) for place, _, files in os.walk(directory) if DOCUMENT_NAME in files)
 
 
 def read_entry(path: Path, notify: Notify) -> CatalogueEntry:

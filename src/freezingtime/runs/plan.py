@@ -16,12 +16,11 @@ from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
 from freezingtime.images.container.plan import ContainerPlan, parse_container
 from freezingtime.images.guest_image import MINI, find_image, find_image_by_id
-from freezingtime.images.imported import ImportPlan
 from freezingtime.images.locked.lock_file import Lock, read_lock
 from freezingtime.option import FilePath
 from freezingtime.runs.locked import require_options_of_lock
 from freezingtime.runs.options import MEMORY, RunOptions
-from freezingtime.runs.own.system import OwnSystem, is_disk_file, own_name
+from freezingtime.runs.own.system import OwnSystem, import_plan, is_disk_file, own_name
 from freezingtime.runs.script import Command
 from freezingtime.store.saved_machine import find_saved
 from freezingtime.units import (
@@ -208,29 +207,17 @@ def _system(guest: str, options: RunOptions, script: bytes | Command) -> OwnSyst
             )
         return container
     if is_disk_file(guest):
-        return ImportPlan(
-            Path(guest),
-            _path(options.kernel),
-            _path(options.initrd),
-            options.append or "",
-            disk_option="--guest",
-            allow_backing=tuple(Path(directory) for directory in options.allow_backing),
-        )
+        return import_plan(Path(guest), options, "--guest")
     _refuse_files(options)
     return None
 
 
 def _refuse_files(options: RunOptions) -> None:
-    given = {
-        "--kernel": options.kernel,
-        "--initrd": options.initrd,
-        "--append": options.append,
-        "--allow-backing": options.allow_backing or None,
-    }
-    for option, value in given.items():
-        if value is not None:
+    for option in ("kernel", "initrd", "append", "allow_backing"):
+        if getattr(options, option) not in (None, ()):
             raise InputError(
-                f"{option}: only for your own system; name its disk with --guest ./FILE"
+                f"--{option.replace('_', '-')}: only for your own system; "
+                "name its disk with --guest ./FILE"
             )
 
 

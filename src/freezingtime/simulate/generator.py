@@ -18,10 +18,9 @@ from freezingtime.request import Operation
 from freezingtime.simulate.workload import Workload
 from freezingtime.simulate.zipf import ZipfSlots
 from freezingtime.trace.readers.columns import Trace, concatenate
-from freezingtime.units import MAX_VALUE
+from freezingtime.units import MAX_VALUE, NS_PER_S
 
 _BATCH_COUNT = 1 << 16
-_NS_PER_S = 10**9
 # Keeps the workload's randomness apart from that of a device with the same seed.
 _SEED_DOMAIN = 0x776F726B
 # Arrivals that fit into memory: 26 bytes each, and as much again for the results.
@@ -78,7 +77,7 @@ class RequestGenerator:
         rate_hz = workload.rate_hz or 1
         end_ns = MAX_VALUE if workload.time_ns is None else workload.time_ns
         most = math.inf if workload.count is None else workload.count
-        if min(most, end_ns * rate_hz / _NS_PER_S) > _OPEN_LOOP_MAX:
+        if min(most, end_ns * rate_hz / NS_PER_S) > _OPEN_LOOP_MAX:
             raise InputError(
                 f"--workload: {workload.text}: makes more than {_OPEN_LOOP_MAX} requests; "
                 "lower time=, count= or rate="
@@ -87,13 +86,13 @@ class RequestGenerator:
         while made < most:
             count = int(min(most - made, _BATCH_COUNT))
             if workload.poisson:
-                gaps_ns = self._random.exponential(_NS_PER_S / rate_hz, count)
+                gaps_ns = self._random.exponential(NS_PER_S / rate_hz, count)
                 times_ns = clock_ns + np.cumsum(gaps_ns)
                 clock_ns = float(times_ns[-1])
                 arrival_ns = times_ns.astype(np.int64)
             else:
                 index = np.arange(made, made + count, dtype=np.int64)
-                arrival_ns = index * _NS_PER_S // rate_hz
+                arrival_ns = index * NS_PER_S // rate_hz
             within = arrival_ns[arrival_ns < end_ns]
             yield within
             if len(within) < count:

@@ -23,6 +23,7 @@ from freezingtime.host.poller import Poller
 from freezingtime.medium.base import Medium
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
+from freezingtime.units import NS_PER_S
 from freezingtime.vm.control_disk import ControlDisk
 from freezingtime.vm.job_messages import EXIT, READY, STARTED, first_word
 
@@ -35,7 +36,6 @@ _JOB_IS_OVER = (EXIT, LIMIT)
 #: EmulatedDisk 0 is the control disk; the user's disks follow, and the root disk if there is one.
 CONTROL_DISK_INDEX = 0
 
-_NS_PER_S = 1_000_000_000
 _JOIN_DEADLINE_S = 5.0
 
 
@@ -134,7 +134,7 @@ class EmulatorService:
             self._server,
             on_completed,
             self.totals,
-            resolution_ns=-(-_NS_PER_S // rate_hz),
+            resolution_ns=-(-NS_PER_S // rate_hz),
             steer=self._steer,
         )
         self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)

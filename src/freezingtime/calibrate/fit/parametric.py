@@ -23,8 +23,8 @@ from freezingtime.calibrate.fit.distributions import FittedDistribution, fit_dis
 from freezingtime.calibrate.latency_cells import Cell
 from freezingtime.device.latency.service_time import ServiceTime
 from freezingtime.trace.readers.columns import IntColumn
+from freezingtime.units import NS_PER_S
 
-_NS_PER_S = 10**9
 _LIMIT_SHARE = 0.9
 _BANDWIDTH_MAX = 10**15
 
@@ -56,7 +56,7 @@ def fit_operation(cells: Sequence[Cell]) -> OperationFit:
     small = [cell for cell in cells if cell.size_bytes == smallest]
     rate_hz = max(_rate_hz(cell) for cell in small)
     alone_ns = next(float(cell.latency_ns.mean()) for cell in small if cell.depth == least)
-    servers = rate_hz * alone_ns / _NS_PER_S if len(small) > 1 else None
+    servers = rate_hz * alone_ns / NS_PER_S if len(small) > 1 else None
     return OperationFit(time, distributions, servers, rate_hz)
 
 
@@ -79,19 +79,19 @@ def _bandwidth_bytes_per_s(cells: Sequence[Cell]) -> int | None:
     medians_ns = np.array([np.median(cell.latency_ns) for cell in cells])
     weights = np.sqrt([len(cell.latency_ns) for cell in cells])
     ns_per_byte = float(np.polyfit(sizes, medians_ns, 1, w=weights)[0])
-    if ns_per_byte <= _NS_PER_S / _BANDWIDTH_MAX:
+    if ns_per_byte <= NS_PER_S / _BANDWIDTH_MAX:
         return None
-    return max(1, round(_NS_PER_S / ns_per_byte))
+    return max(1, round(NS_PER_S / ns_per_byte))
 
 
 def _fixed_ns(cell: Cell, bandwidth_bytes_per_s: int | None) -> IntColumn:
     if bandwidth_bytes_per_s is None:
         return cell.latency_ns
-    transfer_ns = cell.size_bytes * _NS_PER_S // bandwidth_bytes_per_s
+    transfer_ns = cell.size_bytes * NS_PER_S // bandwidth_bytes_per_s
     fixed_ns: IntColumn = np.maximum(cell.latency_ns - transfer_ns, 1)
     return fixed_ns
 
 
 def _rate_hz(cell: Cell) -> float:
     """Requests per second with that many in flight (Little's law)."""
-    return cell.depth * _NS_PER_S / max(float(cell.latency_ns.mean()), 1.0)
+    return cell.depth * NS_PER_S / max(float(cell.latency_ns.mean()), 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.options import group_app
@@ -29,16 +29,20 @@ from freezingtime.images.guest_image import (
     remove_image,
     remove_unusable_image,
 )
-from freezingtime.images.imported import ImportPlan, write_runner
+from freezingtime.images.imported import write_runner
 from freezingtime.option import Argument, Option, Values
 from freezingtime.runs.locked import build_from_lock
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.own.system import import_system
+from freezingtime.runs.own.system import import_plan, import_system
 from freezingtime.runs.progress.step_lines import StepLines
 from freezingtime.units import Limits, parse_option, parse_size_bytes
 
 _SIZE = "8GiB"
 _SIZE_LIMITS = Limits(512 << 20, 16 << 40, "whole MiB, from 512MiB to 16TiB", unit=1 << 20)
+
+NameArgument: TypeAlias = Annotated[
+    str, Argument("NAME", "Name, or prefix of an id, as shown by `image list`.", Values.IMAGE)
+]
 
 
 def build_command(
@@ -148,16 +152,8 @@ def import_command(
         Path | None,
         Option("FILE", "The disk with a system of your own: raw or qcow2. It is copied."),
     ] = None,
-    kernel: Annotated[
-        Path | None, Option("FILE", "Kernel of the system. Default: the one on its disk.")
-    ] = None,
-    initrd: Annotated[
-        Path | None,
-        Option("FILE", "Initramfs with drivers for virtio-scsi and virtio-blk."),
-    ] = None,
-    append: Annotated[
-        str, Option("ARGUMENTS", "Kernel command line arguments, such as `root=/dev/sdb1`.")
-    ] = "",
+    *,
+    options: Annotated[RunOptions, Only(["kernel", "initrd", "append", "allow_backing"])],
     with_qemu: Annotated[
         bool,
         Option(
@@ -166,8 +162,6 @@ def import_command(
             "only if you trust who wrote the file.",
         ),
     ] = False,
-    *,
-    options: Annotated[RunOptions, Only(["allow_backing"])],
 ) -> int:
     """Take in an exported image, or a system of your own under a name.
 
@@ -179,7 +173,7 @@ def import_command(
     `freezingtime image import mine --root-disk disk.qcow2`
     """
     if root_disk is None:
-        _refuse_system_options(source, kernel, initrd, append, options.allow_backing)
+        _refuse_system_options(source, options)
         name = None if name is None else _name(f"--name {name}", name)
         with StepLines() as steps:
             restored = import_exported(Path(source), name, steps, with_qemu=with_qemu)
@@ -190,17 +184,15 @@ def import_command(
     for option, is_given in ((f"--name {name}", name), ("--with-qemu", with_qemu)):
         if is_given:
             raise InputError(f"{option}: is for an exported image; leave it out with --root-disk")
-    plan = ImportPlan(
-        root_disk, kernel, initrd, append, allow_backing=tuple(map(Path, options.allow_backing))
-    )
+    plan = import_plan(root_disk, options, "--root-disk")
     with StepLines() as steps:
         image = import_system(_name(f"image import {source}", source), plan, steps)
     _show_image(image)
     return 0
 
 
-def _refuse_system_options(source: str, *options: object) -> None:
-    if any(options):
+def _refuse_system_options(source: str, options: RunOptions) -> None:
+    if options != RunOptions():
         raise InputError(
             f"image import {source}: --kernel, --initrd, --append and --allow-backing are for a "
             "system of your own; name its disk with --root-disk"
@@ -217,10 +209,7 @@ def _show_image(image: GuestImage, note: str = "") -> None:
 
 
 def export_command(
-    name_or_id: Annotated[
-        str,
-        Argument("NAME", "Name, or prefix of an id, as shown by `image list`.", Values.IMAGE),
-    ],
+    name_or_id: NameArgument,
     file: Annotated[Path, Argument("FILE", "The file to write.")],
     qemu: Annotated[
         str | None,
@@ -269,12 +258,7 @@ def list_command() -> int:
     return 0
 
 
-def remove_command(
-    name_or_id: Annotated[
-        str,
-        Argument("NAME", "Name, or prefix of an id, as shown by `image list`.", Values.IMAGE),
-    ],
-) -> int:
+def remove_command(name_or_id: NameArgument) -> int:
     """Remove images from the cache; the next run builds what it needs."""
     if remove_unusable_image(name_or_id):
         show(f"removed {name_or_id}")

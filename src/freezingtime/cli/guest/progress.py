@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
-from typing import BinaryIO, Self, TextIO, cast
+from typing import BinaryIO, Self, cast
 
 from rich.console import Console
 
@@ -112,7 +112,9 @@ class RunProgress(RunObserver):
             self._clear()
         for data, stream in ((stdout, sys.stdout), (stderr, sys.stderr)):
             if data:
-                _pass_on(data, stream)
+                stream.flush()
+                stream.buffer.write(data)
+                stream.buffer.flush()
                 if self._view is not None and stream.isatty():
                     self._in_a_line = not data.endswith(b"\n")
 
@@ -140,19 +142,6 @@ class RunProgress(RunObserver):
     def _clear(self) -> None:
         if self._view is not None:
             self._view.clear()
-
-
-def _pass_on(data: bytes, stream: TextIO) -> None:
-    try:
-        stream.flush()
-        stream.buffer.write(data)
-        stream.buffer.flush()
-    except BrokenPipeError:
-        raise  # the reader has gone, which is no host failure
-    except OSError as error:
-        raise RunError(
-            f"the job's output cannot be written to {stream.name.strip('<>')}: {error.strerror}"
-        ) from error
 
 
 def _new_store() -> BinaryIO:

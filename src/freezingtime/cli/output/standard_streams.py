@@ -10,15 +10,51 @@ from __future__ import annotations
 import io
 import os
 import sys
+from typing import Any
+
+from freezingtime.errors import RunError
 
 
 def prepare_standard_streams() -> None:
     """Make stdout and stderr accept any text. Call before files are opened."""
     open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            # A character missing in the locale, such as in a path under LANG=de_DE.ISO-8859-1.
-            stream.reconfigure(errors="backslashreplace")
+            named = io.TextIOWrapper(
+                io.BufferedWriter(_StandardStream(stream.fileno(), name)),
+                encoding=stream.encoding,
+                # A character missing in the locale, such as in a path under LANG=de_DE.ISO-8859-1.
+                errors="backslashreplace",
+                line_buffering=stream.line_buffering,
+            )
+            setattr(sys, name, named)
+
+
+class _StandardStream(io.FileIO):
+    """The file below stdout or stderr, which names itself where nothing can be written."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        super().__init__(fd, "wb", closefd=False)
+        self._shown_name = name
+        self._has_failed = False
+
+    def write(self, data: Any, /) -> int:
+        """Write; where that has failed, what is still buffered goes nowhere, and so unsaid.
+
+        Raises:
+            RunError: the file takes no more.
+            BrokenPipeError: its reader has gone.
+        """
+        if self._has_failed:
+            return memoryview(data).nbytes
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self._has_failed = True
+            raise RunError(f"cannot write to {self._shown_name}: {error.strerror}") from error
 
 
 def open_closed_streams() -> None:

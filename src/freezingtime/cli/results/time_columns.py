@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-_UNITS_NS = {"s": 10**9, "ms": 10**6, "us": 10**3}
+from freezingtime.units import largest_time_unit
 
 
 def time_cell(time_ns: float) -> str:
     """A time in four digits, in the largest unit that is not more than it."""
-    for unit, unit_ns in _UNITS_NS.items():
-        if time_ns >= unit_ns:
-            return f"{four_digits(time_ns / unit_ns)}{unit}"
-    return f"{four_digits(time_ns)}ns"
+    unit, unit_ns = largest_time_unit(time_ns)
+    return f"{four_digits(time_ns / unit_ns)}{unit}"
 
 
 def four_digits(value: float) -> str:

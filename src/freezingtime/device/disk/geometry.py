@@ -49,22 +49,6 @@ class Geometry:
         angle = (skew + sector * TURN // sectors_per_track) % TURN
         return track // self.heads, track % self.heads, angle
 
-    def lba_at(self, cylinder: int, head: int, angle: int) -> int:
-        """The sector that starts at exactly this place: the inverse of :meth:`locate`.
-
-        Raises ValueError if none does.
-        """
-        track = cylinder * self.heads + head
-        zone = self.zones[np.searchsorted(self.zones[:, FIRST_TRACK], track, side="right") - 1]
-        sectors_per_track = int(zone[SECTORS_PER_TRACK])
-        skew = track_angle(track, self.heads, self.track_skew, self.cylinder_skew)
-        # The start of a sector is rounded down to a whole angle: rounding up undoes it.
-        sector = -(-((angle - skew) % TURN) * sectors_per_track // TURN)
-        lba = int(zone[FIRST_LBA]) + (track - int(zone[FIRST_TRACK])) * sectors_per_track + sector
-        if not 0 <= lba < self.sectors or self.locate(lba) != (cylinder, head, angle):
-            raise ValueError(f"no sector starts at cylinder {cylinder}, head {head}, angle {angle}")
-        return lba
-
 
 def locate_sector(zones: NDArray[np.int64], lba: int) -> tuple[int, int, int]:
     """The track of ``lba`` counted from the outer edge, its place on it, the track's sectors."""

@@ -30,8 +30,3 @@ def wait_ns(angle: int, target: int, rpm: int) -> int:
     if distance >= 60_000_000_000 - 2 * rpm:
         return 0
     return (distance + rpm - 1) // rpm
-
-
-def turn_ns(rpm: int) -> float:
-    """The time of one turn."""
-    return TURN / rpm

@@ -52,17 +52,17 @@ class FlashGeometry:
     """Slots of a block that is used with one bit a cell."""
     slc_blocks_per_lane: int
     erase_ns: int
-    zones: int
-    """0 if there are none, but a flash translation layer."""
-    zone_lanes: int
-    """Lanes over which a zone lies; zones go round over groups of so many."""
-    zone_blocks: int
-    """Blocks of each of its lanes that a zone has."""
-    open_zones_max: int
     channel_of_lane: NDArray[np.int64]
     server_of_lane: NDArray[np.int64]
     reader_of_lane: NDArray[np.int64]
     """The first one of those that read the lane."""
+    zones: int = 0
+    """0 if there are none, but a flash translation layer."""
+    zone_lanes: int = 0
+    """Lanes over which a zone lies; zones go round over groups of so many."""
+    zone_blocks: int = 0
+    """Blocks of each of its lanes that a zone has."""
+    open_zones_max: int = 0
 
     @property
     def lanes(self) -> int:
@@ -202,12 +202,9 @@ def _geometry(
     slots_per_block: int,
     blocks_per_lane: int,
     erase_ns: int,
-    *,
-    zones: int = 0,
-    zone_lanes: int = 0,
-    zone_blocks: int = 0,
-    open_zones_max: int = 0,
+    **of_zones: int,
 ) -> FlashGeometry:
+    """The shape of these blocks; ``of_zones`` are fields of what has zones."""
     channel_of_lane, server_of_lane, reader_of_lane = _lane_tables(params)
     readers_per_server = params.array.planes_per_die if params.cells.plane_reads else 1
     geometry = FlashGeometry(
@@ -224,13 +221,10 @@ def _geometry(
         slc_slots_per_block=_slc_slots_per_block(params, slots_per_block),
         slc_blocks_per_lane=_slc_blocks_per_lane(params, units, slots_per_block),
         erase_ns=erase_ns,
-        zones=zones,
-        zone_lanes=zone_lanes,
-        zone_blocks=zone_blocks,
-        open_zones_max=open_zones_max,
         channel_of_lane=channel_of_lane,
         server_of_lane=server_of_lane,
         reader_of_lane=reader_of_lane,
+        **of_zones,
     )
     if geometry.slots > _SLOTS_MAX:
         raise InputError(

@@ -31,11 +31,11 @@ from numpy.typing import NDArray
 
 from freezingtime.annotation import HeldBy
 from freezingtime.errors import InputError
+from freezingtime.units import NS_PER_S
 
 if TYPE_CHECKING:
     from freezingtime.device.latency.queueing_kernels import QueueState
 
-_NS_PER_S = 10**9
 #: How long a bucket may take to fill (31 years): sums of times stay inside 64 bits.
 MAX_FILL_S = 10**9
 #: Products in the division of tokens by a rate stay inside 64 bits.
@@ -79,7 +79,7 @@ class TokenBucket:
         """The bucket at time 0, as the kernels have it."""
         start = self.capacity if self.start is None else self.start
         missing = self.capacity - start
-        full_ns, fraction = divmod(missing * _NS_PER_S, self.rate_per_s)
+        full_ns, fraction = divmod(missing * NS_PER_S, self.rate_per_s)
         return [self.rate_per_s, self.capacity, int(self.unit), full_ns, fraction, self.held_by]
 
     @property
@@ -98,7 +98,7 @@ class TokenBucket:
         """The tokens at a time, of a row that was :meth:`row`, as the kernels have left it."""
         full_ns, fraction = row[3:5]
         missing_ns = full_ns - now_ns + fraction / self.rate_per_s
-        return self.capacity - max(0.0, missing_ns * self.rate_per_s / _NS_PER_S)
+        return self.capacity - max(0.0, missing_ns * self.rate_per_s / NS_PER_S)
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,7 @@ from freezingtime.device.latency.distribution import (
 from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.device.schema import Bandwidth, Parameters, key
 from freezingtime.device.trace_device import OperationClass
-
-_NS_PER_S = 10**9
+from freezingtime.units import NS_PER_S
 
 
 class FlushTime(Parameters, frozen=True, kw_only=True):
@@ -75,13 +74,13 @@ class ServiceTime(FlushTime, frozen=True, kw_only=True):
         """The part that grows with the length, rounded up."""
         if self.bandwidth_bytes_per_s is None:
             return 0
-        return -(-length_bytes * _NS_PER_S // self.bandwidth_bytes_per_s)
+        return -(-length_bytes * NS_PER_S // self.bandwidth_bytes_per_s)
 
     def transfers_ns(self, lengths_bytes: NDArray[np.int64]) -> NDArray[np.int64]:
         """:meth:`transfer_ns` of many lengths of at most 8 GiB."""
         if self.bandwidth_bytes_per_s is None:
             return np.zeros_like(lengths_bytes)
-        return -(-lengths_bytes * _NS_PER_S // self.bandwidth_bytes_per_s)
+        return -(-lengths_bytes * NS_PER_S // self.bandwidth_bytes_per_s)
 
 
 _NO_TIME = FlushTime(fixed=0)

@@ -33,7 +33,7 @@ def lock_guest(image: GuestImage) -> LockedGuest:
         )
     root = None
     if manifest.root is not None:
-        root = msgspec.convert(msgspec.to_builtins(manifest.root), LockedRoot)
+        root = msgspec.convert(manifest.root, LockedRoot, from_attributes=True)
     return LockedGuest(
         name=image.name,
         image_id=image.image_id,
@@ -68,9 +68,4 @@ def lock_packages(
         raise InputError(
             f"{whose} was made by a version that did not write down where its packages are; {cure}"
         )
-    return tuple(
-        LockedPackage(
-            each.name, each.version, each.architecture, each.sha256, each.size_bytes, each.path
-        )
-        for each in ordered
-    )
+    return msgspec.convert(ordered, tuple[LockedPackage, ...], from_attributes=True)

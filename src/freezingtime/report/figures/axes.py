@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from freezingtime.report.figures.cdf import cdf_ranks, cdf_shares
+from freezingtime.units import largest_time_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +20,6 @@ NEUTRAL = "#404040"
 
 _SHARES = (0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _TAIL_SHARES = (*_SHARES, 0.9999)
-_TIME_UNITS_NS = ((10**9, "s"), (10**6, "ms"), (10**3, "us"), (1, "ns"))
 
 
 def cdf_of(sorted_ns: NDArray[Any]) -> tuple[list[int], list[float]]:
@@ -55,15 +55,8 @@ def label_times(axis: Any) -> None:
 
 def time_text(value_ns: float) -> str:
     """A time for reading, to six digits."""
-    for unit_ns, unit in _TIME_UNITS_NS:
-        if abs(value_ns) >= unit_ns:
-            return f"{value_ns / unit_ns:g} {unit}"
-    return f"{value_ns:g} ns"
-
-
-def time_unit(duration_ns: int) -> tuple[int, str]:
-    """The largest unit that is not more than a duration: its nanoseconds and its name."""
-    return next((unit for unit in _TIME_UNITS_NS if duration_ns >= unit[0]), _TIME_UNITS_NS[-1])
+    unit, unit_ns = largest_time_unit(abs(value_ns))
+    return f"{value_ns / unit_ns:g} {unit}"
 
 
 def line_legend(axes: Axes, styles: Mapping[str, Mapping[str, Any]]) -> None:

@@ -24,13 +24,13 @@ from freezingtime.report.figures.run_panels import (
 )
 from freezingtime.report.figures.style import COLORS
 from freezingtime.report.run_data import DeviceStatistics, display_name
+from freezingtime.units import NS_PER_S
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Of each disk, so many things that held requests are drawn: those that cost most.
 _CAUSES_MAX = 3
-_NS_PER_S = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _hit_share(hits: Floats, misses: Floats, _times_ns: Floats) -> Floats:
 
 
 def _rate(counter: Floats, times_ns: Floats) -> Floats:
-    return _difference_ratio(counter * _NS_PER_S, times_ns)
+    return _difference_ratio(counter * NS_PER_S, times_ns)
 
 
 def _utilisation(shares: Floats, times_ns: Floats) -> Floats:

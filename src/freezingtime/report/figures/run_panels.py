@@ -15,12 +15,12 @@ from freezingtime.report.figures.axes import (
     label_times,
     share_axis,
     time_text,
-    time_unit,
     visible,
 )
 from freezingtime.report.figures.style import COLORS
 from freezingtime.report.run_data import DiskData, OperationData, RunData
 from freezingtime.request_figures import ALL
+from freezingtime.units import largest_time_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -209,7 +209,8 @@ class TimeAxis:
 
     def __init__(self, axes: Axes, runs: Runs) -> None:
         self._axes = axes
-        self._unit_ns, unit = time_unit(max(run.span.end_ns - run.span.start_ns for run in runs))
+        longest_ns = max(run.span.end_ns - run.span.start_ns for run in runs)
+        unit, self._unit_ns = largest_time_unit(longest_ns)
         axes.set_xlabel(f"guest time since the first request [{unit}]")
 
     def steps(self, run: RunData, values: Floats, **look: Any) -> None:

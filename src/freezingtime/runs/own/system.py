@@ -20,6 +20,7 @@ from freezingtime.images.container.plan import ContainerPlan
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import GuestImage, find_image
 from freezingtime.images.imported import BootFiles, ImportPlan, import_image
+from freezingtime.runs.options import MachineOptions
 from freezingtime.runs.own.container import import_container
 from freezingtime.runs.own.mini_job import DiskFile, guest_script, mini_job, ready_mini_guest
 from freezingtime.vm.collected_files import unpack_collected
@@ -37,6 +38,21 @@ _DIGITS_IN_NAME = 8
 def is_disk_file(guest: str) -> bool:
     """Whether ``--guest`` names a disk image's file, not an image of the cache."""
     return "/" in guest or guest.endswith(_SUFFIXES)
+
+
+def import_plan(root_disk: Path, options: MachineOptions, disk_option: str) -> ImportPlan:
+    """Make the plan of a system on a disk, which that option has named."""
+    kernel, initrd = (
+        None if file is None else Path(file) for file in (options.kernel, options.initrd)
+    )
+    return ImportPlan(
+        root_disk,
+        kernel,
+        initrd,
+        options.append or "",
+        disk_option=disk_option,
+        allow_backing=tuple(map(Path, options.allow_backing)),
+    )
 
 
 def own_name(plan: OwnSystem) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freezingtime.emulator.loop import CompletedRequest
+from freezingtime.units import NS_PER_S
 
 #: So many intervals a history remembers.
 HISTORY_LENGTH = 32
-_NS_PER_S = 10**9
 
 
 @dataclass(slots=True)
@@ -70,6 +70,6 @@ class DiskHistory:
         count, sum_ns = self._meter.request_count, self._meter.latency_sum_ns
         new_count = count - self._seen_count
         if now_ns > self._seen_ns:
-            self.iops = new_count * _NS_PER_S / (now_ns - self._seen_ns)
+            self.iops = new_count * NS_PER_S / (now_ns - self._seen_ns)
         self.latencies_ns.append((sum_ns - self._seen_sum_ns) / new_count if new_count else None)
         self._seen_ns, self._seen_count, self._seen_sum_ns = now_ns, count, sum_ns

@@ -167,6 +167,11 @@ class Lines:
             raise self.error(*offset, f"the request must end before byte {MAX_VALUE}")
         return offset_bytes, length_bytes
 
+    def range_sectors(self, first: tuple[str, str], count: tuple[str, str]) -> tuple[int, int]:
+        """Offset and length in bytes, as :meth:`range_bytes`, from numbers of sectors."""
+        unit_bytes = {"offset_unit_bytes": SECTOR_BYTES, "length_unit_bytes": SECTOR_BYTES}
+        return self.range_bytes(first, count, **unit_bytes)
+
 
 def until_truncated(lines: Lines, items: Iterator[Item]) -> Iterator[Item]:
     """Yield the items of lines, but for a last line that is cut off and wrong."""

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-_DAY_S = 86400
-_NS_PER_S = 10**9
-# Up to so many of these, a span of time is written in them.
-_SPAN_UNITS = ((10**3, 1, "ns"), (10**6, 10**3, "us"), (10**9, 10**6, "ms"))
+from freezingtime.units import NS_PER_S, largest_time_unit
+
+_DAY_NS = 86400 * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Reading:
         if self.span_ns is not None:
             amount += f" over {span_text(self.span_ns)}"
             if self.span_ns:
-                amount += f", {_rate_text(self.request_count * _NS_PER_S / self.span_ns)}"
+                amount += f", {_rate_text(self.request_count * NS_PER_S / self.span_ns)}"
         disk = [f"disk {self.disk}"] if self.disk else []
         if self.disk_count > 1:
             disk = [f"disk {self.disk or 'any'} of {self.disk_count}"]
@@ -66,11 +65,9 @@ def ignore_reading(_reading: Reading) -> None:
 
 def span_text(span_ns: float) -> str:
     """A span of time to four digits, in a unit that suits it."""
-    for most_ns, unit_ns, unit in _SPAN_UNITS:
-        if span_ns < most_ns:
-            return f"{span_ns / unit_ns:.4g} {unit}"
-    span_s = span_ns / _NS_PER_S
-    return f"{span_s:.4g} s" if span_s < _DAY_S else f"{span_s / _DAY_S:.4g} days"
+    is_long = span_ns >= _DAY_NS
+    unit, unit_ns = ("days", _DAY_NS) if is_long else largest_time_unit(span_ns)
+    return f"{span_ns / unit_ns:.4g} {unit}"
 
 
 def _rate_text(rate_hz: float) -> str:

@@ -22,6 +22,7 @@ from freezingtime.trace.writers.block_events import (
     BlockEvents,
     block_events,
 )
+from freezingtime.units import NS_PER_S
 
 _RWBS: Mapping[int, str] = {
     Operation.READ: "R",
@@ -30,7 +31,6 @@ _RWBS: Mapping[int, str] = {
     Operation.DISCARD: "D",
     Operation.WRITE_ZEROES: "W",
 }
-_NS_PER_S = 10**9
 
 
 def blkparse_text(requests: DiskRequests) -> Iterator[bytes]:
@@ -52,7 +52,7 @@ def _lines(events: BlockEvents, start_ns: int) -> Iterator[str]:
     rows = zip(*(column.tolist() for column in columns), strict=True)
     for number, row in enumerate(rows, start=events.first_number):
         kind, time_ns, operation, sector, count, fua = row
-        seconds, fraction_ns = divmod(time_ns, _NS_PER_S)
+        seconds, fraction_ns = divmod(time_ns, NS_PER_S)
         is_complete = kind == COMPLETE
         process_id, tail = (0, "[0]") if is_complete else (PROCESS_ID, f"[{PROCESS}]")
         if count:

@@ -20,10 +20,10 @@ import numpy as np
 from freezingtime.errors import InputError
 from freezingtime.trace import blktrace_layout as layout
 from freezingtime.trace.readers.lines import SECTOR_BYTES
+from freezingtime.units import NS_PER_S
 
 _CPU_FILE = re.compile(r"(?P<stem>.+\.blktrace\.)\d+")
 _PAYLOAD_LENGTH = struct.Struct("<46xH")
-_NS_PER_S = 10**9
 _SLICE = 1 << 14
 
 
@@ -119,7 +119,7 @@ def _line(
     if categories & (layout.NOTIFY | layout.PACKET) or letter is None:
         return ""
     major, minor = device >> layout.DEVICE_MINOR_BITS, device & (1 << layout.DEVICE_MINOR_BITS) - 1
-    seconds, fraction = divmod(time_ns, _NS_PER_S)
+    seconds, fraction = divmod(time_ns, NS_PER_S)
     count = length_bytes // SECTOR_BYTES
     place = f"{sector} + {count} " if count else (f"{sector} " if letter in "CR" else "")
     # Only 16 bits of a negative error are kept.

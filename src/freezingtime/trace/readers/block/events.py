@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.joined_times import JoinedTimes
-from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, TraceRequest
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 from freezingtime.trace.readers.rwbs import RWBS_ALLOWED, parse_rwbs
 
 #: As blkparse(1) has them, "Trace actions".
@@ -100,10 +100,5 @@ def records_of(
     if asked.operation is None or sectors is None:
         return
     first, count = sectors
-    span = lines.range_bytes(
-        ("sector", first),
-        ("count", count),
-        offset_unit_bytes=SECTOR_BYTES,
-        length_unit_bytes=SECTOR_BYTES,
-    )
+    span = lines.range_sectors(("sector", first), ("count", count))
     yield TraceRequest(disk, at_ns, asked.operation, *span, asked.fua)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from freezingtime.request import Operation
 from freezingtime.trace.readers.hints import TIME_UNITS
-from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, TraceRequest
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 
 _COLUMNS = ("arrival", "device", "address", "size", "type")
 _LINE = re.compile(r"(?P<whole>\d+)(?P<fraction>\.\d+)?\s+\d+\s+\d+\s+\d+\s+[0-9a-fA-F]{1,8}")
@@ -78,12 +78,7 @@ def _parse(
             device,
             arrival_ns,
             operation(lines, code),
-            *lines.range_bytes(
-                ("address", address),
-                ("size", size),
-                offset_unit_bytes=SECTOR_BYTES,
-                length_unit_bytes=SECTOR_BYTES,
-            ),
+            *lines.range_sectors(("address", address), ("size", size)),
         )
 
 

@@ -16,10 +16,9 @@ from freezingtime.trace.readers.hints import TIME_UNITS
 from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines
 from freezingtime.trace.readers.rwbs import parse_rwbs
 from freezingtime.trace.readers.table.header import Column, plain_name
-from freezingtime.units import MAX_VALUE
+from freezingtime.units import MAX_VALUE, NS_PER_S
 
 _UNIT_NAMES = {digits: unit for unit, digits in TIME_UNITS.items()}
-_NS_PER_S = 10**9
 # Times since 1970, or 1601 for Windows' units of 100 ns, of the years 1990 to 2100: so far apart
 # that a number is of one unit at most.
 _YEAR_S = 31_556_952
@@ -41,9 +40,9 @@ def epoch_digits(whole: int) -> int | None:
     """The unit in which a number is a time of our days: 10**digits ns; None: in none."""
     least_s, most_s = _EPOCH_S
     for digits in (9, 6, 3, 0):
-        if least_s <= whole * 10**digits // _NS_PER_S < most_s:
+        if least_s <= whole * 10**digits // NS_PER_S < most_s:
             return digits
-    ticks_s = whole * 10**_TICK_DIGITS // _NS_PER_S - _WINDOWS_SHIFT_S
+    ticks_s = whole * 10**_TICK_DIGITS // NS_PER_S - _WINDOWS_SHIFT_S
     return _TICK_DIGITS if least_s <= ticks_s < most_s else None
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from freezingtime.request import Operation
-from freezingtime.trace.readers.lines import SECTOR_BYTES, Lines, TraceRequest
+from freezingtime.trace.readers.lines import Lines, TraceRequest
 
 _FORM = "TIME PID PROCESS LBA BLOCKS OPERATION MAJOR MINOR HASH"
 _LINE = re.compile(
@@ -42,10 +42,5 @@ def parse(lines: Lines) -> Iterator[TraceRequest]:
             f"{match['major']},{match['minor']}",
             lines.whole("TIME", match["time"]),
             _OPERATIONS[match["operation"]],
-            *lines.range_bytes(
-                ("LBA", match["lba"]),
-                ("BLOCKS", match["blocks"]),
-                offset_unit_bytes=SECTOR_BYTES,
-                length_unit_bytes=SECTOR_BYTES,
-            ),
+            *lines.range_sectors(("LBA", match["lba"]), ("BLOCKS", match["blocks"])),
         )
