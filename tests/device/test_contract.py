@@ -24,8 +24,8 @@ from freezingtime.request import Operation, Request
 from freezingtime.simulate.simulate import simulate_closed_loop, simulate_open_loop
 from freezingtime.trace.readers.columns import Trace
 from tests.conftest import PROGRAM
-from tests.medium.test_emulator import arrival
-from tests.medium.test_emulator import run as emulate
+from tests.medium.emulatorlib import arrival
+from tests.medium.emulatorlib import run as emulate
 from tests.medium.test_serve import qemu_io, started
 
 _DEADLINE_S = 60.0

@@ -3,140 +3,19 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import io
-import json
-import lzma
-import os
-import re
 import subprocess
-import threading
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from freezingtime.errors import InputError
-from freezingtime.host.file_formats import BLKTRACE, FORMATS, FileKind
 from freezingtime.request import Operation
-from freezingtime.trace.readers import HintOptions, Hints, Reading, Trace, parse_hints, read_trace
-from freezingtime.trace.readers.fio.latency_log import read_latency_log
-from freezingtime.trace.readers.read_latencies import read_latencies
+from freezingtime.trace.readers import HintOptions, Hints, parse_hints, read_trace
 from tests.conftest import require_tool
-
-R, W, F, D = Operation.READ, Operation.WRITE, Operation.FLUSH, Operation.DISCARD
-
-
-class Row(NamedTuple):
-    arrival_ns: int
-    operation: Operation
-    offset_bytes: int
-    length_bytes: int
-    fua: bool = False
-
-
-def rows(trace: Trace) -> list[Row]:
-    columns = (
-        trace.arrival_ns,
-        trace.operation,
-        trace.offset_bytes,
-        trace.length_bytes,
-        trace.fua,
-    )
-    return [
-        Row(arrival, Operation(operation), offset, length, fua)
-        for arrival, operation, offset, length, fua in zip(
-            *(column.tolist() for column in columns), strict=True
-        )
-    ]
-
-
-def read(tmp_path: Path, text: str, **options: Any) -> list[Row]:
-    path = tmp_path / "trace"
-    path.write_text(text, encoding="utf-8")
-    return rows(read_trace(path, **options))
-
-
-def told(tmp_path: Path, text: str, **options: Any) -> Reading:
-    """What is said of how a trace was read."""
-    readings: list[Reading] = []
-    read(tmp_path, text, on_reading=readings.append, **options)
-    (reading,) = readings
-    return reading
-
-
-def complaint(tmp_path: Path, text: str, **options: Any) -> str:
-    """What is said of a malformed trace, without the directory."""
-    with pytest.raises(InputError) as caught:
-        read(tmp_path, text, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message.replace(f"{tmp_path}/", "")
-
-
-# Each: name, text, and the requests in it. Times start at the first arrival, but for our own.
-GOOD = {
-    "iolog": (
-        "fio version 3 iolog\n"
-        "20 /tmp/f add\n"
-        "131 /tmp/f open\n"
-        "135 /tmp/f read 61440 4096\n"
-        "431 /tmp/f write 774144 8192\n"
-        "557 /tmp/f sync 0 0\n"
-        "618 /tmp/f trim 491520 4096\n"
-        "701 /tmp/f close\n",
-        [
-            Row(0, R, 61440, 4096),
-            Row(296_000, W, 774144, 8192),
-            Row(422_000, F, 0, 0),
-            Row(483_000, D, 491520, 4096),
-        ],
-    ),
-    "blkparse": (
-        "Input file sda.blktrace.0 added\n"
-        "  8,0    3        1     0.000000000   697  Q   W 223490 + 8 [kjournald]\n"
-        "  8,0    3        2     0.000001829   697  G   W 223490 + 8 [kjournald]\n"
-        "  8,0    3        6     0.000009000   697  D  WS 223490 + 8 [kjournald]\n"
-        "  8,0    1        0     0.000009100     0  m   N cfq697 insert_request\n"
-        "  8,0    3        7     0.001009000   697  D RSM 100 + 16 [cat]\n"
-        "  8,0    3        8     0.001109000     0  C   W 223490 + 8 [0]\n"
-        "  8,0    3        9     0.002009000     0  D  FF [kworker]\n"
-        "  8,0    3       10     0.003009000     0  D WFS 8 + 8 [jbd2/sda1]\n"
-        "  8,0    3       11     0.004009000     0  D  DS 1024 + 2048 [fstrim]\n"
-        "  8,0    3       12     0.005009000     0  D   R 36 (12 00 00 00 24 00 ..) [hdparm]\n"
-        "CPU3 (sda):\n"
-        " Reads Queued:           1,        8KiB\t Writes Queued:           1,        4KiB\n",
-        [
-            Row(0, W, 223490 * 512, 4096),
-            Row(1_000_000, R, 51200, 8192),
-            Row(2_000_000, F, 0, 0),
-            Row(3_000_000, W, 4096, 4096, True),
-            Row(4_000_000, D, 524288, 1 << 20),
-        ],
-    ),
-    "msr": (
-        "128166372003061629,hm,0,Read,383496192,32768,413\n"
-        "128166372003061639,hm,0,Write,2822144,65536,1288\n",
-        [Row(0, R, 383496192, 32768), Row(1000, W, 2822144, 65536)],
-    ),
-    "csv": (
-        "Timestamp,Response,IOType,LUN,Offset,Size\n"
-        "1456470000.000000,0.0001,R,3,4096,8192\n"
-        "1456470000.000250,,W,3,8192,512\n",
-        [Row(0, R, 4096, 8192), Row(250_000, W, 8192, 512)],
-    ),
-    "mqsim": (
-        "1000 0 16 8 1\n4096 0 800 16 0\n",
-        [Row(0, R, 8192, 4096), Row(3096, W, 409600, 8192)],
-    ),
-}
+from tests.trace.readerlib import GOOD, D, F, R, Row, W, complaint, read, rows, told
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -222,99 +101,6 @@ def test_csv_columns_go_by_their_names(header: str, line: str, tmp_path: Path) -
     expected = [Row(0, W, 512, 1024), Row(expected_ns, W, 512, 1024)]
     assert read(tmp_path, f"{header}\n{text}", hints=hints) == expected
     assert read(tmp_path, text, format_name=f"csv:{header}", hints=hints) == expected
-
-
-def test_gzip_is_unpacked_whatever_the_name(tmp_path: Path) -> None:
-    text, expected = GOOD["msr"]
-    path = tmp_path / "trace.csv"
-    path.write_bytes(gzip.compress(text.encode()))
-    assert rows(read_trace(path)) == expected
-
-
-def _zipped(data: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.mkdir("in")
-        archive.writestr("in/trace.csv", data)
-    return packed.getvalue()
-
-
-PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    "gzip": gzip.compress,
-    "xz": lzma.compress,
-    "bzip2": bz2.compress,
-    "zstd": lambda data: pa.compress(data, "zstd", asbytes=True),
-    "zip": _zipped,
-    "two gzip": lambda data: gzip.compress(data[:40]) + gzip.compress(data[40:]),
-    "utf-16": lambda data: data.decode().encode("utf-16"),
-    "utf-16-le": lambda data: data.decode().encode("utf-16-le"),
-    "utf-16-be": lambda data: data.decode().encode("utf-16-be"),
-    "utf-16 in xz": lambda data: lzma.compress(data.decode().encode("utf-16")),
-    "utf-8-sig": lambda data: b"\xef\xbb\xbf" + data,
-}
-
-
-@pytest.mark.parametrize("packer", PACKERS)
-def test_text_is_unpacked_and_decoded_whatever_the_name(packer: str, tmp_path: Path) -> None:
-    text, expected = GOOD["csv"]
-    path = tmp_path / "trace.csv"
-    path.write_bytes(PACKERS[packer](text.encode()))
-    assert rows(read_trace(path)) == expected
-
-
-@pytest.mark.parametrize("packer", ["gzip", "xz", "bzip2", "zstd", "zip"])
-def test_damage_of_what_is_packed_is_an_error(packer: str, tmp_path: Path) -> None:
-    text = "".join(f"{n * 7919 % 99991},hm,0,Read,{n * 512},512,1\n" for n in range(5000))
-    packed = PACKERS[packer](text.encode())
-    path = tmp_path / "trace"
-    half = len(packed) // 2
-    path.write_bytes(packed[:half])
-    with pytest.raises(InputError, match=r"trace: .*; name a readable trace"):
-        read_trace(path)
-    # What a checksum at the end would tell may show in a line before.
-    path.write_bytes(packed[:half] + bytes(64) + packed[half + 64 :])
-    with pytest.raises(InputError, match=r"trace:"):
-        read_trace(path)
-
-
-def test_zip_of_several_files_is_a_question(tmp_path: Path) -> None:
-    path = tmp_path / "traces.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("a.csv", "a")
-        archive.writestr("b.csv", "b")
-    with pytest.raises(InputError, match=f"is a zip archive of 2 files; .*'unzip {path}' and name"):
-        read_trace(path)
-
-
-@pytest.mark.parametrize("read_it", [read_trace, read_latencies])
-def test_foreign_files_are_named_with_their_cure(
-    read_it: Callable[[Path], Any], tmp_path: Path
-) -> None:
-    path = tmp_path / "trace.dat"
-    for known in FORMATS:
-        if known.offset_bytes < 0 or known.kind is FileKind.COMPRESSED or known is BLKTRACE:
-            continue
-        path.write_bytes((bytes(known.offset_bytes) + known.magic).ljust(4096, b"\0"))
-        cure = known.command(path)
-        expected = f"is {known.name}, not text; convert it with '{cure}'"
-        with pytest.raises(InputError, match=re.escape(f"{path}: {expected}")):
-            read_it(path)
-
-
-def test_damaged_gzip_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "trace.gz"
-    path.write_bytes(gzip.compress(GOOD["msr"][0].encode() * 1000)[:-20])
-    with pytest.raises(InputError, match=r"trace\.gz: is damaged: .*; name a readable trace"):
-        read_trace(path)
-
-
-def test_pipe_is_read(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=(GOOD["mqsim"][0],))
-    writer.start()
-    assert rows(read_trace(pipe)) == GOOD["mqsim"][1]
-    writer.join()
 
 
 def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
@@ -420,53 +206,6 @@ def test_malformed_line_is_named(text: str, expected: str, tmp_path: Path) -> No
     assert complaint(tmp_path, text) == expected
 
 
-# Each: what a file has as times, the unit that must be taken, and what of that is said.
-TIME_UNITS_FOUND = [
-    ("time", "1764361234", "1764361235", 10**9, "time in s, inferred from its size"),
-    ("time", "1764361234123", "1764361234124", 10**6, "time in ms, inferred from its size"),
-    ("timestamp", "1600000000000000", "1600000000000001", 10**3, "timestamp in us, inferred"),
-    ("ts", "1764361234123456789", "1764361234123456790", 1, "ts in ns, inferred from its size"),
-    ("Timestamp", "128166372003061629", "128166372003061630", 100, "Timestamp in 100ns, inferred"),
-    ("time", "12.5", "13.5", 10**9, "time in s, assumed without a unit (--time-unit)"),
-    ("Time (us)", "7", "8", 10**3, ""),
-    ("time_sec", "7", "8", 10**9, ""),
-    ("Times", "1764361234123", "1764361234124", 10**6, "Times in ms, inferred from its size"),
-]
-
-
-@pytest.mark.parametrize(("name", "first", "second", "unit_ns", "says"), TIME_UNITS_FOUND)
-def test_unit_of_times_is_found_and_said(
-    name: str, first: str, second: str, unit_ns: int, says: str, tmp_path: Path
-) -> None:
-    text = f"{name},op,offset,size\n{first},R,0,512\n{second},R,0,512\n"
-    assert [row.arrival_ns for row in read(tmp_path, text)] == [0, unit_ns]
-    assert says in told(tmp_path, text).summary
-
-
-def test_unit_of_times_can_be_said(tmp_path: Path) -> None:
-    text = "time,op,offset,size\n0,R,0,512\n1000,R,0,512\n"
-    assert complaint(tmp_path, text) == (
-        "trace: has a request every 1000 s, if its times are in s; give their "
-        "unit with --time-unit: s, ms, us, 100ns, ns"
-    )
-    for unit, unit_ns in {"s": 10**9, "ms": 10**6, "us": 10**3, "100ns": 100, "ns": 1}.items():
-        hints = parse_hints(HintOptions(time_unit=unit))
-        assert read(tmp_path, text, hints=hints)[1].arrival_ns == 1000 * unit_ns
-        assert f"time in {unit}, as given" in told(tmp_path, text, hints=hints).summary
-    with pytest.raises(InputError, match="--time-unit h: must be one of: s, ms, us, 100ns, ns"):
-        parse_hints(HintOptions(time_unit="h"))
-
-
-def test_unit_in_a_name_is_held_to_the_times(tmp_path: Path) -> None:
-    text = "timestamp_ms,op,offset,size\n1600000000000000,R,0,512\n"
-    assert complaint(tmp_path, text) == (
-        "trace:2: timestamp_ms '1600000000000000': is a present-day time in us, not in ms; "
-        "rename the column to its unit"
-    )
-    far = "timestamp_s,op,offset,size\n0,R,0,512\n200000,R,0,512\n"
-    assert complaint(tmp_path, far).startswith("trace: has a request every 2.315 days, by")
-
-
 def test_codes_of_operations_are_asked_for(tmp_path: Path) -> None:
     text = "time_us,op,offset,size\n0,2,0,512\n1,7,0,512\n2,2,0,512\n"
     assert complaint(tmp_path, text) == (
@@ -525,44 +264,6 @@ def test_disksim_is_told_from_mqsim_by_decimals_or_pace(tmp_path: Path) -> None:
     assert "arrival in ms, DiskSim's" in told(tmp_path, decimals).summary
     as_ns = told(tmp_path, "0 0 16 8 1\n999 0 16 8 1\n", format_name="mqsim")
     assert (as_ns.span_ns, as_ns.format_name) == (999, "mqsim")
-
-
-# Each: times in us, what they are taken for, and what of that is said.
-TIMES_THAT_GO_BACK = {
-    "once more": ([0, 10, 20, 0, 10, 20, 30], [0, 10, 20, 30, 40, 50, 60], "2 traces in succ"),
-    "thrice": (
-        [5, 15, 25, 5, 15, 25, 6, 16, 26],
-        [0, 10, 20, 30, 40, 50, 60, 70, 80],
-        "3 traces in succession",
-    ),
-    "in order of completion": (
-        [10, 20, 30, 0, 40, 50, 60],
-        [0, 10, 20, 30, 40, 50, 60],
-        "sorted by time: 1 requests came after later ones, by up to 30 us",
-    ),
-    "disorder": ([0, 20, 10, 30], [0, 10, 20, 30], "1 requests came after later ones, by up to"),
-    "elsewhere": ([100, 120, 10, 20, 30], [0, 10, 20, 90, 110], "sorted by time: 3 requests"),
-    "wraps": (
-        [2**32 - 20, 2**32 - 10, 0, 10, 5],
-        [0, 10, 20, 25, 30],
-        "a clock of 32 bits of us wraps once: time continues there",
-    ),
-    "disorder at the wrap": (
-        [2**32 - 20, 0, 2**32 - 10, 10],
-        [0, 10, 20, 30],
-        "a clock of 32 bits of us wraps",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TIMES_THAT_GO_BACK)
-def test_times_that_go_back_are_understood_and_said(name: str, tmp_path: Path) -> None:
-    times_us, expected_us, says = TIMES_THAT_GO_BACK[name]
-    text = "".join(["time_us,op,offset,size\n", *(f"{at},R,0,512\n" for at in times_us)])
-    assert [row.arrival_ns for row in read(tmp_path, text)] == [1000 * at for at in expected_us]
-    reading = told(tmp_path, text)
-    assert any(says in note for note in reading.notes), reading.notes
-    assert "in order of arrival" not in reading.summary
 
 
 def test_reading_is_summed_up(tmp_path: Path) -> None:
@@ -639,73 +340,3 @@ def test_any_order_is_sorted_by_arrival(
         Row(at - start_ns, op, sector * 512, count * 512) for at, op, sector, count in in_order
     ]
     assert trace.arrival_ns.dtype == np.int64
-
-
-# Each: what fio is told to log, and which of offset and priority is there then.
-LATENCY_LOGS = {
-    "": False,
-    "--log_offset=1": True,
-    "--log_prio=1": False,
-    "--log_offset=1 --log_prio=1": True,
-}
-
-
-@pytest.mark.parametrize("options", LATENCY_LOGS)
-@pytest.mark.parametrize("kind", ["lat", "clat", "slat"])
-def test_latency_logs_that_fio_writes_are_read(kind: str, options: str, tmp_path: Path) -> None:
-    printed = subprocess.run(
-        [
-            *(require_tool("fio"), "--name=t", "--filename=data", "--size=1m", "--bs=4k"),
-            *("--rw=randrw", "--ioengine=libaio", "--write_lat_log=log", *options.split()),
-            "--output-format=json",
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    ).stdout
-    (job,) = json.loads(printed[printed.index("{") :])["jobs"]
-    log = read_latency_log(tmp_path / f"log_{kind}.1.log")
-    for operation, word in ((R, "read"), (W, "write")):
-        logged_ns = log.latency_ns[log.operation == operation]
-        assert len(logged_ns) == job[word]["total_ios"]
-        assert logged_ns.mean() == pytest.approx(job[word][f"{kind}_ns"]["mean"], rel=1e-6)
-    assert set(log.length_bytes.tolist()) == {4096}
-    if LATENCY_LOGS[options]:
-        assert log.offset_bytes is not None
-        assert sorted(log.offset_bytes.tolist()) == list(range(0, 1 << 20, 4096))
-    else:
-        assert log.offset_bytes is None
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", "log: contains no requests; name a fio latency log"),
-        (
-            "1, 2, 0, 4096, 0, 0\n1, 2, 0, 4096, 0\n",
-            "log:2: line '1, 2, 0, 4096, 0': must have the same fields as all: "
-            "time, value, direction, size, offset, priority, issue time",
-        ),
-        (
-            "1, 2, 0\n",
-            "log:1: line '1, 2, 0': must have the same fields as all: "
-            "time, value, direction, size, offset, priority, issue time",
-        ),
-        ("1, 2, 7, 4096\n", "log:1: direction '7': must be one of: 0, 1, 2"),
-        (
-            "1, -2, 0, 4096\n",
-            "log:1: value '-2': must be a whole number from 0 to 9223372036854774",
-        ),
-        (
-            "1, 2, 0, 4096, 8192\n",
-            "log:1: priority '8192': must be 0, 1 or 0x and four digits",
-        ),
-    ],
-)
-def test_malformed_latency_log_is_named(text: str, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    path.write_text(text)
-    with pytest.raises(InputError) as caught:
-        read_latency_log(path)
-    assert str(caught.value).replace(f"{tmp_path}/", "") == expected
