@@ -50,6 +50,7 @@ PAGES = {
     "how-to/share": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/sweep": GUEST,
     "how-to/which-drive": GUEST,
+    "reference/guests/figures": GUEST,
     "tutorial": GUEST,
 }
 #: Pages, or all pages of a folder, whose blocks are run by their own tests, which look further at

@@ -60,6 +60,25 @@ def test_a_guest_gets_nothing_but_files_out(tmp_path: Path) -> None:
     assert (state.st_uid, state.st_mode & 0o7022) == (os.getuid(), 0)
 
 
+def test_a_job_hands_over_figures_of_its_own(tmp_path: Path) -> None:
+    """By lines on stdout and stderr, by what its programs print, and by a file."""
+    ran = run_guest(
+        """echo METRIC commits 12 1/s higher
+        echo METRIC bad nan
+        { time -p true; } 2>&1 | tr '\\n' '\\n' >&2
+        echo METRIC late_commits 3 >&2
+        echo '{"rows": 5}' > metrics.json""",
+        collect=["metrics.json"],
+        out=tmp_path / "out",
+    )
+    document = json.loads((tmp_path / "out" / "run.json").read_text())
+    said = {figure["name"]: figure["value"] for figure in document["metrics"]}
+    times = {name: said.pop(name) for name in ("time.real", "time.user", "time.sys")}
+    assert said == {"rows": 5.0, "commits": 12.0, "late_commits": 3.0}
+    assert 0 <= times["time.real"] < 10
+    assert ran.result.said.notes == ["no figure: METRIC bad nan: a value is a finite number"]
+
+
 def test_a_second_run_does_not_collect_over_what_is_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "collected").mkdir(parents=True)

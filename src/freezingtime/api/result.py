@@ -129,6 +129,11 @@ class Result:
         return self.recorded.valid
 
     @property
+    def metrics(self) -> Mapping[str, float]:
+        """The application's own figures by name, in the units that it has given them."""
+        return {figure.name: figure.value for figure in self.recorded.figures}
+
+    @property
     def stdout(self) -> str:
         """Return the job's standard output; empty without a guest."""
         file = self.path / STDOUT_NAME

@@ -32,6 +32,7 @@ from freezingtime.report.internals_tables import held_table, served_table, stati
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.tables import (
     ReportTable,
+    application_table,
     audit_table,
     freeze_table,
     plan_table,
@@ -166,7 +167,9 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
     def with_figure(kind: RunFigure, *tables: ReportTable) -> _Section:
         return _Section(kind.name, kind.title, tables=tables, figures=_figures(runs, kind))
 
+    own = application_table(runs)
     return [
+        *([_Section("application", "Application", tables=[own])] if own.rows else []),
         _Section("plan", "Configuration", tables=[plan_table(runs)]),
         _Section("summary", "Summary", tables=[summary_table(runs)]),
         with_figure(LATENCY_DISTRIBUTION),

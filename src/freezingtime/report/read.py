@@ -3,14 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from freezingtime.application.figure import Figure, figures_of
+from freezingtime.errors import InputError
 from freezingtime.report.internals import read_device_statistics
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.scan import scan
 from freezingtime.trace.record_reader import Notify
-from freezingtime.trace.run_directory import STDOUT_NAME, document_value, read_document
+from freezingtime.trace.run_directory import (
+    DOCUMENT_NAME,
+    STDOUT_NAME,
+    document_value,
+    read_document,
+)
 
 _HEAD_BYTES = 48 << 10
 _TAIL_BYTES = 16 << 10
@@ -50,9 +58,17 @@ def read_run(path: Path, notify: Notify) -> RunData:
         disks=disks,
         statistics=read_device_statistics(path) if path.is_dir() else {},
         document=document,
+        figures=_read_figures(path, document),
         # Empty until the run has ended.
         output=None if document is None else _read_output(path / STDOUT_NAME),
     )
+
+
+def _read_figures(path: Path, document: Mapping[str, Any] | None) -> Sequence[Figure]:
+    try:
+        return figures_of(document)
+    except ValueError as error:
+        raise InputError(f"{path / DOCUMENT_NAME}: is damaged: {error}; repeat the run") from error
 
 
 def _read_output(path: Path) -> GuestOutput | None:

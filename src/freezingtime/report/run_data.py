@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from freezingtime.annotation import HeldBy, ServedFrom
+from freezingtime.application.figure import Figure
 from freezingtime.report.bins import Floats, Integers, Span
 from freezingtime.request_figures import RequestFigures
 from freezingtime.trace.record_header import RecordHeader
@@ -152,3 +153,5 @@ class RunData:
     """``run.json``, if there is one."""
     output: GuestOutput | None
     """None: no guest took part, or the run has not ended."""
+    figures: Sequence[Figure] = ()
+    """The application's own."""

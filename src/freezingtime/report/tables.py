@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from freezingtime.application.figure import Figure, value_text
 from freezingtime.report.run_data import DiskData, OperationData, RunData
 from freezingtime.request_figures import ALL, PERCENTILES, RequestFigures
 from freezingtime.units import format_size_bytes, format_time_ns
@@ -38,6 +39,32 @@ def plan_table(runs: Sequence[RunData]) -> ReportTable:
     return ReportTable(
         "Configuration and outcome", ["", *(run.name for run in runs)], rows, numeric=False
     )
+
+
+def application_table(runs: Sequence[RunData]) -> ReportTable:
+    """Tabulate the application's own figures, each run beside the first; it may be empty."""
+    by_run = [{(f.name, f.unit): f for f in run.figures} for run in runs]
+    rows = [
+        [
+            name,
+            *(
+                _own_cell(figures.get((name, unit)), by_run[0].get((name, unit)), unit)
+                for figures in by_run
+            ),
+        ]
+        for name, unit in dict.fromkeys(key for figures in by_run for key in figures)
+    ]
+    heads = [run.name for run in runs] if len(runs) > 1 else ["value"]
+    return ReportTable("The application's own figures", ["figure", *heads], rows, label_count=1)
+
+
+def _own_cell(figure: Figure | None, first: Figure | None, unit: str) -> str:
+    if figure is None:
+        return _NONE
+    text = value_text(figure.value, unit)
+    if first is None or first is figure or not first.value:
+        return text
+    return f"{text} ({(figure.value - first.value) / abs(first.value):+.1%})"
 
 
 def summary_table(runs: Sequence[RunData]) -> ReportTable:

@@ -7,7 +7,8 @@
 
 OP is ``<``, ``<=``, ``>``, ``>=``, ``==`` or ``!=``. A THRESHOLD with a sign is a change,
 from the first run to the other: ``+5%``, ``-10us``, ``+0``. One without a sign is what the
-other run has: ``100us``, ``50k``, ``2GB/s``. Without an OPERATION all requests of a disk count
+other run has: ``100us``, ``50k``, ``2GB/s``. ``app.NAME`` is one of the application's own figures,
+in its own unit: ``app.tps < -3%``. Without an OPERATION all requests of a disk count
 together, and without a DISK the condition is about each disk.
 """
 
@@ -25,6 +26,7 @@ from freezingtime.request import Operation
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference
 from freezingtime.results.metrics import (
+    APPLICATION,
     DISK_METRICS,
     FSYNC,
     RUN_METRICS,
@@ -41,6 +43,7 @@ _CONDITION = re.compile(
     r"\s*(?P<relation><=|>=|==|!=|<|>)\s*(?P<sign>[+-]?)(?P<amount>[^\s+-]\S*)\s*"
 )
 _PERCENT = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)%")
+_OWN_AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)([^0-9.\s]\S{0,15})?")
 _RELATIONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
@@ -68,6 +71,8 @@ class Condition:
     """In the metric's unit, or a share of the first run's value."""
     is_change: bool
     is_share: bool
+    own_unit: str = ""
+    """Unit of a threshold for one of the application's figures; empty: whatever it has."""
 
     def failing(self, comparison: Comparison) -> list[MetricDifference]:
         """The figures that meet the condition.
@@ -79,6 +84,8 @@ class Condition:
         if not chosen:
             raise self._error(f"{comparison.a.path} and {comparison.b.path} have no such metric")
         for found in chosen:
+            if self.own_unit not in ("", found.key.own_unit):
+                raise self._error(f"{found.key} is in {found.key.own_unit or 'no unit'}")
             for run, value in ((comparison.a, found.a), (comparison.b, found.b)):
                 if value is None:
                     raise self._error(f"{run.path} has no {found.key}")
@@ -137,17 +144,29 @@ def parse_condition(text: str) -> Condition:
     disk, operation, metric, relation, sign, amount = match.groups()
     try:
         operation = _checked_operation(metric, operation, disk)
-        is_share, magnitude = _parse_amount(amount, UNITS[metric])
+        own_unit = ""
+        if operation == APPLICATION:
+            is_share, magnitude, own_unit = _parse_own_amount(amount)
+        else:
+            is_share, magnitude = _parse_amount(amount, UNITS[metric])
         if is_share and not sign:
             raise InputError(f"{amount}: a percentage is a change; write +{amount} or -{amount}")
     except InputError as error:
         raise InputError(f"{OPTION} {text}: {error}") from error
     threshold = -magnitude if sign == "-" else magnitude
-    return Condition(text, disk, operation, metric, relation, threshold, bool(sign), is_share)
+    return Condition(
+        text, disk, operation, metric, relation, threshold, bool(sign), is_share, own_unit
+    )
 
 
 def _checked_operation(metric: str, operation: str | None, disk: str | None) -> str:
     """The operation that is meant, if the metric and the prefixes go together."""
+    if operation == APPLICATION:
+        if disk:
+            raise InputError(
+                f"{APPLICATION}.{metric} is the application's own; write it without a disk"
+            )
+        return operation
     if metric in RUN_METRICS:
         if operation or disk:
             raise InputError(f"{metric} belongs to the run as a whole; write it without a prefix")
@@ -172,6 +191,15 @@ def _parse_amount(amount: str, unit: MetricUnit) -> tuple[bool, Fraction]:
     if amount == "0":
         return False, Fraction(0)
     return False, Fraction(_PARSERS[unit](amount))
+
+
+def _parse_own_amount(amount: str) -> tuple[bool, Fraction, str]:
+    """Whether it is a share, how much, and its unit."""
+    if share := _PERCENT.fullmatch(amount):
+        return True, Fraction(share[1]) / 100, ""
+    if own := _OWN_AMOUNT.fullmatch(amount):
+        return False, Fraction(own[1]), own[2] or ""
+    raise InputError(f"bad amount {amount!r}: write a number, such as 5, 5ms or +3%")
 
 
 def _parse_bandwidth(text: str) -> int:

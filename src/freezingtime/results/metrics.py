@@ -20,6 +20,8 @@ class MetricUnit(Enum):
     NS = "ns"
     HZ = "1/s"
     BYTES_PER_S = "bytes/s"
+    OWN = "own"
+    """What the application has named."""
 
 
 #: Figures of a disk's requests: their names, units, and the summary's own names.
@@ -39,6 +41,8 @@ DISK_METRICS = {
 RUN_METRICS = {"guest_time": MetricUnit.NS, "requests": MetricUnit.COUNT}
 #: What figures of flushes with the writes that they wait for are called, as if an operation.
 FSYNC = "fsync"
+#: What the application's own figures belong to, as if an operation.
+APPLICATION = "app"
 UNITS = RUN_METRICS | {name: unit for name, (unit, _) in DISK_METRICS.items()}
 
 
@@ -49,23 +53,33 @@ class MetricKey:
     disk: str
     operation: str
     metric: str
+    own_unit: str = ""
+    """Of one of the application's, as it has named it."""
 
     def __str__(self) -> str:
         operation = f"{self.operation}." if self.operation else ""
-        return f"{self.disk}:{operation}{self.metric}" if self.disk else self.metric
+        return f"{self.disk}:{operation}{self.metric}" if self.disk else f"{operation}{self.metric}"
 
     @property
     def unit(self) -> MetricUnit:
         """Return the metric's unit."""
-        return UNITS[self.metric]
+        return MetricUnit.OWN if self.operation == APPLICATION else UNITS[self.metric]
+
+    @property
+    def unit_text(self) -> str:
+        """Return the unit's name."""
+        return self.own_unit if self.unit is MetricUnit.OWN else self.unit.value
 
 
 def run_metrics(run: RecordedRun) -> dict[MetricKey, int | float]:
-    """The figures of the run as a whole: those that it has."""
+    """The figures of the run as a whole, and of its application: those that it has."""
+    own = {
+        MetricKey("", APPLICATION, figure.name, figure.unit): figure.value for figure in run.figures
+    }
     figures = {"guest_time": run.guest_ns, "requests": run.request_count}
     return {
         MetricKey("", "", metric): value for metric, value in figures.items() if value is not None
-    }
+    } | own
 
 
 def disk_metrics(disk: str, summaries: list[LatencySummary]) -> dict[MetricKey, int | float]:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from freezingtime.application.figure import Figure, figures_of
+from freezingtime.errors import InputError
 from freezingtime.results.latency_summary import (
     SUMMARY_COLUMNS,
     LatencySummary,
@@ -16,7 +18,12 @@ from freezingtime.results.latency_summary import (
 )
 from freezingtime.trace.record_columns import Columns, read_disks
 from freezingtime.trace.record_reader import Notify, Record, open_record
-from freezingtime.trace.run_directory import Value, document_value, read_document
+from freezingtime.trace.run_directory import (
+    DOCUMENT_NAME,
+    Value,
+    document_value,
+    read_document,
+)
 
 #: Columns read of each request; :attr:`RecordedRun.record` has the rest.
 REQUEST_COLUMNS = (*SUMMARY_COLUMNS, "offset_bytes", "fua", "sequence")
@@ -69,6 +76,15 @@ class RecordedRun:
         """Return the script that the guest ran; empty without a ``run.json``."""
         return self._said(*_SCRIPT) or ""
 
+    @cached_property
+    def figures(self) -> Sequence[Figure]:
+        """The application's own figures; none without a ``run.json``."""
+        try:
+            return figures_of(self.document)
+        except ValueError as error:
+            file = self.path / DOCUMENT_NAME
+            raise InputError(f"{file}: is damaged: {error}; repeat the run") from error
+
     def _said(self, table: str, key: str, kind: type[Value]) -> Value | None:
         if self.document is None:
             return None
@@ -87,5 +103,5 @@ def open_recorded_run(path: Path, notify: Notify) -> RecordedRun:
     document = read_document(path) if path.is_dir() else None
     run = RecordedRun(path, record, document, read_disks(record, REQUEST_COLUMNS, notify))
     # Report damage now, not on first use.
-    _ = run.guest_ns, run.exit_status, run.valid, run.script
+    _ = run.guest_ns, run.exit_status, run.valid, run.script, run.figures
     return run

@@ -158,6 +158,16 @@ class RunOptions(MachineOptions):
     collect_limit: Annotated[
         str, Option("SIZE", "Limit the total size of the collected files; more ends the run.")
     ] = "4GiB"
+    metrics: Annotated[
+        str,
+        Option(
+            "SOURCE",
+            "Where the application's own figures come from. `auto`: lines `METRIC NAME VALUE "
+            "[UNIT [lower|higher]]` and what fio (JSON), pgbench, sysbench, db_bench, time and dd "
+            "print, and a collected `metrics.json`; one of these programs; the name of a "
+            "collected file `NAME.json`; or `none`.",
+        ),
+    ] = "auto"
     time_limit: Annotated[str | None, Option("TIME", "End the job after this much guest time.")] = (
         None
     )

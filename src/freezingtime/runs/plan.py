@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from freezingtime.application.read import AUTO, check_source
 from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
@@ -68,6 +69,8 @@ class RunPlan:
     """Patterns of files to copy to the run directory afterwards."""
     collect_limit_bytes: int = COLLECT_LIMIT_BYTES
     """How much those files may have."""
+    metrics: str = AUTO
+    """Where the application's own figures come from."""
     limit_ns: int | None = None
     """How much guest time the job may take."""
     host_limit_s: float | None = None
@@ -135,6 +138,7 @@ def make_plan(
         collect_limit_bytes=parse_option(
             "--collect-limit", options.collect_limit, parse_size_bytes, _COLLECT_LIMIT
         ),
+        metrics=check_source(options.metrics),
         limit_ns=_limit_ns("--time-limit", options.time_limit),
         host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
         rate_hz=parse_option("--cpu-rate", options.cpu_rate, parse_rate_hz, _RATE_LIMITS),

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from freezingtime._version import __version__
+from freezingtime.application.read import Said
 from freezingtime.disk.spec import DiskSpec
 from freezingtime.emulator.loop import Totals
 from freezingtime.images.guest_image import GuestImage
@@ -37,6 +38,8 @@ class RunResult:
     """Matches that were not collected, such as symbolic links."""
     statistics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Statistics of each disk's device, such as its write amplification."""
+    said: Said = field(default_factory=Said)
+    """The application's own figures."""
 
     @property
     def totals(self) -> Totals:
@@ -113,6 +116,7 @@ class RunResult:
                 "wall_host_s": round(self.wall_host_s, 6),
                 "job_host_s": round(job.host_s, 6),
             },
+            "metrics": [figure.as_dict() for figure in self.said.figures],
             "statistics": {disk: dict(values) for disk, values in self.statistics.items()},
         }
 

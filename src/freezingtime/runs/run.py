@@ -7,7 +7,9 @@ import contextlib
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+from freezingtime.application.read import Said, read_figures
 from freezingtime.emulator.loop import Totals
 from freezingtime.runs.disks import check_displacement
 from freezingtime.runs.job_output import JobOutput
@@ -57,6 +59,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
             ended = _run_job(plan, prepared, machine, measurement, observer)
             collected = _unpack_collected(plan, machine)
+            said = _read_figures(plan, machine, collected)
             _save(plan, prepared, machine, ended)
             for disk in prepared.disks:
                 check_displacement(disk.plan.medium, written=disk.spec.writable)
@@ -73,6 +76,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             collected.names,
             collected.left_out,
             measurement.statistics.totals(),
+            said,
         )
         if plan.out is not None:
             write_results(plan.out, result, measurement.statistics)
@@ -121,6 +125,12 @@ def _unpack_collected(plan: RunPlan, machine: Machine) -> Collected:
     return unpack_collected(
         machine.collected, plan.out / COLLECTED_DIRECTORY, limit_bytes=plan.collect_limit_bytes
     )
+
+
+def _read_figures(plan: RunPlan, machine: Machine, collected: Collected) -> Said:
+    directory = (plan.out or Path()) / COLLECTED_DIRECTORY  # nothing is collected without --out
+    with machine.stdout.copy_handle() as stdout, machine.stderr.copy_handle() as stderr:
+        return read_figures(plan.metrics, (stdout, stderr), directory, collected.names)
 
 
 def _save(plan: RunPlan, prepared: Prepared, machine: Machine, ended: JobResult) -> None:

@@ -22,7 +22,7 @@ _CURES = {"closed_loop": "write qd= in the workload", "speed_up": "change rate= 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayOptions(HintOptions):
-    """How a trace is read and replayed."""
+    """Options of reading and replaying a trace."""
 
     closed_loop: Annotated[
         int | None,

@@ -27,6 +27,7 @@ from freezingtime.vm.job import directory_script
 EXIT_INVALID = 3
 
 #: How many complaints of one kind are shown.
+_FIGURES_MAX = 10
 _LINES_MAX = 3
 
 
@@ -140,6 +141,10 @@ def _print_summary(result: RunResult) -> None:
     lines += [f"NOT VALID: kernel message: {line}" for line in job.complaints[:_LINES_MAX]]
     for disk, statistics in result.statistics.items():
         lines += discard_notices(disk, statistics)
+    lines += [f"app.{figure}" for figure in result.said.figures[:_FIGURES_MAX]]
+    if (more := len(result.said.figures) - _FIGURES_MAX) > 0:
+        lines.append(f"{more} more figures of the application; run.json has all")
+    lines += result.said.notes
     if result.plan.collect:
         lines.append(f"collected {len(result.collected)} files")
         lines += [

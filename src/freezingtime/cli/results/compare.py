@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from freezingtime.application.figure import value_text
 from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
@@ -16,7 +17,7 @@ from freezingtime.option import Argument, Option, Values
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference, compare
 from freezingtime.results.condition import Failure, failures, parse_condition
-from freezingtime.results.metrics import FSYNC, MetricUnit
+from freezingtime.results.metrics import APPLICATION, FSYNC, MetricKey, MetricUnit
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.results.request_difference import DifferingRequest
 from freezingtime.units import format_time_ns
@@ -110,7 +111,7 @@ def _document(
                 "disk": found.key.disk or None,
                 "operation": found.key.operation or None,
                 "metric": found.key.metric,
-                "unit": found.key.unit.value,
+                "unit": found.key.unit_text,
                 "a": found.a,
                 "b": found.b,
             }
@@ -186,7 +187,7 @@ def _changed(comparison: Comparison) -> Iterator[MetricDifference]:
     kinds = {
         (found.key.disk, found.key.operation)
         for found in comparison.metrics
-        if found.key.operation != FSYNC
+        if found.key.operation not in (FSYNC, APPLICATION)
     }
     several = {disk for disk, _ in kinds if sum(other == disk for other, _ in kinds) > 2}
     for found in comparison.metrics:
@@ -196,23 +197,26 @@ def _changed(comparison: Comparison) -> Iterator[MetricDifference]:
 
 
 def _figure_row(found: MetricDifference) -> tuple[str, ...]:
-    a, b, unit = found.a, found.b, found.key.unit
+    a, b, key = found.a, found.b, found.key
     if a is None or b is None:
-        return (str(found.key), _value(a, unit), _value(b, unit), _NONE)
+        return (str(key), _value(a, key), _value(b, key), _NONE)
     share = f" ({(b - a) / a:+.3%})" if a else ""
     sign = "+" if b > a else ""
     return (
-        str(found.key),
-        _value(a, unit),
-        _value(b, unit),
-        f"{sign}{_value(b - a, unit)}{share}",
+        str(key),
+        _value(a, key),
+        _value(b, key),
+        f"{sign}{_value(b - a, key)}{share}",
     )
 
 
-def _value(value: int | float | None, unit: MetricUnit) -> str:
+def _value(value: int | float | None, key: MetricKey) -> str:
     """Whole numbers exactly; others, which are means and rates, to a thousandth."""
+    unit = key.unit
     if value is None:
         return _NONE
+    if unit is MetricUnit.OWN:
+        return value_text(value, key.own_unit)
     if unit is MetricUnit.NS and isinstance(value, int):
         return format_time_ns(value)
     return f"{value:.3f}{_SUFFIXES[unit]}" if isinstance(value, float) else str(value)

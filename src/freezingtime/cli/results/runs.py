@@ -20,7 +20,10 @@ from freezingtime.units import format_time_ns
 _HEADER = ("run", "valid", "guest time", "requests", "p50, p99", "disks", "job")
 _JOB_WIDTH = 60
 #: What is cut short on a narrow terminal, the first one first.
+_FIGURES_MAX = 2
+_APPLICATION_COLUMN = _HEADER.index("guest time")
 _SHRINK = tuple(map(_HEADER.index, ("job", "disks", "run", "p50, p99")))
+_SHRINK_BESIDE = tuple(index + (index >= _APPLICATION_COLUMN) for index in _SHRINK)
 
 
 def runs_command(
@@ -42,11 +45,28 @@ def runs_command(
     entries = [read_entry(path, say) for path in paths]
     if as_json:
         print_json([_document(entry) for entry in entries])
+    elif any(entry.run is not None and entry.run.figures for entry in entries):
+        rows = [(*_row(entry), _figures(entry)) for entry in entries]
+        table = [(*_HEADER, "application"), *rows]
+        print_columns([_application_first(row) for row in table], shrink=_SHRINK_BESIDE)
     elif entries:
         print_columns([_HEADER, *(_row(entry) for entry in entries)], shrink=_SHRINK)
     else:
         say(f"no runs in {', '.join(map(str, places))}; 'freezingtime run --out DIR' creates one")
     return 0
+
+
+def _application_first(row: tuple[str, ...]) -> tuple[str, ...]:
+    """Move what the application says of itself before what its disks did."""
+    *shown, figures = row
+    return (*shown[:_APPLICATION_COLUMN], figures, *shown[_APPLICATION_COLUMN:])
+
+
+def _figures(entry: CatalogueEntry) -> str:
+    """The first few, such as "tps 97.9 1/s, latency_average 20.4 ms"."""
+    figures = [] if entry.run is None else entry.run.figures
+    more = [f"{len(figures) - _FIGURES_MAX} more"] if len(figures) > _FIGURES_MAX else []
+    return ", ".join([*map(str, figures[:_FIGURES_MAX]), *more]) or "-"
 
 
 def _row(entry: CatalogueEntry) -> tuple[str, ...]:
@@ -91,6 +111,7 @@ def _document(entry: CatalogueEntry) -> dict[str, Any]:
         "requests": run.request_count,
         "disks": [disk.spec for disk in run.record.header.disks],
         "script": run.script,
+        "metrics": [figure.as_dict() for figure in run.figures],
         "figures": [{"disk": disk, **figures.as_dict()} for disk, figures in entry.figures],
     }
 

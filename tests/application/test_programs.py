@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Figures of what programs really print: each file in ``outputs/`` is one program's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from freezingtime.application.read import AUTO, PARSERS, read_figures
+
+OUTPUTS = Path(__file__).with_name("outputs")
+FIO_READ = {
+    "fio.read.iops": (3413.793103, "1/s", "higher"),
+    "fio.read.bandwidth": (13982896, "bytes/s", "higher"),
+    "fio.read.mean": (266877.919192, "ns", "lower"),
+    "fio.read.p50": (58112, "ns", "lower"),
+    "fio.read.p99": (5996544, "ns", "lower"),
+    "fio.read.p99.9": (5996544, "ns", "lower"),
+}
+FIGURES: dict[str, dict[str, tuple[float, str, str]]] = {
+    "db_bench.txt": {
+        "fillseq.ops_per_s": (18435, "1/s", "higher"),
+        "fillseq.latency_average": (54.228, "us", "lower"),
+        "readrandom.ops_per_s": (110969, "1/s", "higher"),
+        "readrandom.latency_average": (0.946, "us", "lower"),
+    },
+    "dd.txt": {"dd.bandwidth": (4096000 / 0.0296736, "bytes/s", "higher")},
+    "fio.json": FIO_READ
+    | {
+        "fio.write.iops": (3482.758621, "1/s", "higher"),
+        "fio.write.bandwidth": (14265379, "bytes/s", "higher"),
+        "fio.write.mean": (5530.415842, "ns", "lower"),
+        "fio.write.p50": (4448, "ns", "lower"),
+        "fio.write.p99": (24704, "ns", "lower"),
+        "fio.write.p99.9": (27008, "ns", "lower"),
+    },
+    "fio-two.json": {
+        f"fio.{job}.write.{name}": (value, unit, "higher" if "/s" in unit else "lower")
+        for job, values in {
+            "a_1": (16000, 65536000, 2907.375, 1688, 18816, 18816),
+            "b": (16000, 65536000, 4897.0, 2896, 31104, 31104),
+        }.items()
+        for name, value, unit in zip(
+            ("iops", "bandwidth", "mean", "p50", "p99", "p99.9"),
+            values,
+            ("1/s", "bytes/s", "ns", "ns", "ns", "ns"),
+            strict=True,
+        )
+    },
+    "pgbench.txt": {
+        "tps": (97.865773, "1/s", "higher"),
+        "latency_average": (20.436, "ms", "lower"),
+        "failed_transactions": (0, "", "lower"),
+    },
+    "pgbench-p.txt": {
+        "tps": (104.968071, "1/s", "higher"),
+        "latency_average": (19.038, "ms", "lower"),
+        "latency_stddev": (11.491, "ms", "lower"),
+        "failed_transactions": (0, "", "lower"),
+    },
+    "sysbench-cpu.txt": {
+        "events_per_s": (795.48, "1/s", "higher"),
+        "latency_average": (1.25, "ms", "lower"),
+        "latency_max": (43.17, "ms", "lower"),
+        "latency_p95": (10.27, "ms", "lower"),
+    },
+    "sysbench-fileio.txt": {
+        "reads_per_s": (3980.42, "1/s", "higher"),
+        "writes_per_s": (2653.61, "1/s", "higher"),
+        "fsyncs_per_s": (133.66, "1/s", "higher"),
+        "read_bandwidth": (62.19, "MiB/s", "higher"),
+        "write_bandwidth": (41.46, "MiB/s", "higher"),
+        "latency_average": (0.14, "ms", "lower"),
+        "latency_max": (21.69, "ms", "lower"),
+        "latency_p95": (0.01, "ms", "lower"),
+    },
+    "sysbench-oltp.txt": {
+        "tps": (35, "1/s", "higher"),
+        "queries_per_s": (699.98, "1/s", "higher"),
+        "latency_average": (28.38, "ms", "lower"),
+        "latency_max": (544.26, "ms", "lower"),
+        "latency_p95": (29.72, "ms", "lower"),
+    },
+} | {
+    f"time-{shell}.txt": {
+        "time.real": (real_s, "s", "lower"),
+        "time.user": (user_s, "s", "lower"),
+        "time.sys": (0, "s", "lower"),
+    }
+    for shell, real_s, user_s in (
+        ("bash", 0.04, 0.003),
+        ("busybox", 0.01, 0),
+        ("gnu", 0.01, 0),
+        ("posix", 0.05, 0),
+    )
+}
+
+
+@pytest.mark.parametrize("source", ["auto", "named"])
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_a_program_s_own_output_is_read(name: str, source: str, tmp_path: Path) -> None:
+    """As itself it is found among all; and no other parser takes it for its own."""
+    program = name.partition(".")[0].partition("-")[0]
+    wanted = AUTO if source == "auto" else program
+    with (OUTPUTS / name).open("rb") as output:
+        said = read_figures(wanted, [output], tmp_path, [])
+    figures = {f.name: (f.value, f.unit, f.direction.value) for f in said.figures}
+    assert figures == FIGURES[name]
+    assert said.notes == []
+
+
+def test_every_output_and_every_program_is_tried() -> None:
+    outputs = {path.name for path in OUTPUTS.iterdir()} - {"README.md"}
+    assert outputs == set(FIGURES)
+    assert {name.partition(".")[0].partition("-")[0] for name in outputs} == set(PARSERS)
+
+
+def test_programs_that_ran_in_turn_have_figures_of_their_own(tmp_path: Path) -> None:
+    text = b"Starting\r\n".join(
+        (OUTPUTS / f"pgbench{kind}.txt").read_bytes() for kind in ("", "-p")
+    )
+    (tmp_path / "stdout").write_bytes(text + (OUTPUTS / "fio.json").read_bytes() + b"done\n")
+    with (tmp_path / "stdout").open("rb") as output:
+        said = read_figures(AUTO, [output], tmp_path, [])
+    values = {figure.name: figure.value for figure in said.figures}
+    assert (values["tps"], values["tps_2"]) == (97.865773, 104.968071)
+    assert values["fio.read.p99"] == 5996544
