@@ -36,7 +36,7 @@ _TESTS = (
     "tests/guest/test_cpus.py",
     "tests/agent/test_audit.py",
     "tests/guest/test_frontends.py",
-    "tests/guest/test_queue_depth.py",
+    "tests/vm/test_queue_depth.py",
     "tests/guest/test_guest_snapshot.py",
     "tests/guest/test_death.py",
     "tests/vm/test_qemus.py",
