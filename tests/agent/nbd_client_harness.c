@@ -5,7 +5,9 @@
  * Argument: the socket's descriptor; it is disk 7's. Input, one command a line:
  *   ask COMMAND FLAGS OFFSET LENGTH PARTS    send a request, whose data, byte i being
  *                                            (OFFSET + i) % 251, is cut into so many parts
- *   receive                                  receive the next reply
+ *   receive COOKIE KEEP                      receive the next reply, which must be that request's;
+ *                                            KEEP (0 or 1): not into its memory, before it counts
+ *                                            as answered
  * Output: "sent COOKIE", and "received COOKIE ERROR DATA", the data of a read in hexadecimal.
  * Each part lies in memory of exactly its size, so that a sanitizer sees every byte beside it.
  */
@@ -61,9 +63,32 @@ static void ask(const char *line)
     printf("sent %" PRIu64 "\n", request->cookie);
 }
 
-static void receive(void)
+static bool is_blank(const struct ft_request *request)
 {
-    struct ft_request *request = ft_nbd_receive(DISK);
+    for (size_t i = 0; i < request->part_count; i++) {
+        const uint8_t *data = request->parts[i].iov_base;
+        for (size_t k = 0; request->command == FT_NBD_READ && k < request->parts[i].iov_len; k++) {
+            if (data[k] != 0) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static void receive(const char *line)
+{
+    uint64_t cookie;
+    int keep;
+    if (sscanf(line, "receive %" SCNu64 " %d", &cookie, &keep) != 2) {
+        exit(2);
+    }
+    struct ft_request *request = ft_nbd_receive(DISK, cookie, keep);
+    if (request->answered || (keep && !is_blank(request)) ||
+        ft_nbd_receive(DISK, cookie, false) != request) {
+        exit(2);
+    }
+    ft_nbd_answer(request);
     if (!request->answered) {
         exit(2);
     }
@@ -91,7 +116,7 @@ int main(int argc, char **argv)
         if (strncmp(line, "ask ", 4) == 0) {
             ask(line);
         } else {
-            receive();
+            receive(line);
         }
         fflush(stdout);
     }

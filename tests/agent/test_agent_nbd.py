@@ -84,11 +84,14 @@ class Client:
         assert self.hear() == ["sent", str(cookie)]
         return cookie, data
 
-    def answer(self, message: bytes, numbers: random.Random) -> list[str]:
-        """Send a reply in random pieces; return what the client made of it."""
+    def answer(self, cookie: int, message: bytes, numbers: random.Random) -> list[str]:
+        """Send a reply in random pieces; return what the client made of it.
+
+        At random, the client receives it before it is due.
+        """
         sender = threading.Thread(target=self._send_in_pieces, args=(message, numbers))
         sender.start()
-        self.tell("receive")
+        self.tell(f"receive {cookie} {numbers.randrange(2)}")
         heard = self.hear()
         sender.join()
         return heard
@@ -168,7 +171,7 @@ def test_requests_and_replies_in_any_order_and_pieces(program: Path, seed: int) 
                 error = numbers.choice([0, 0, 0, 5])
                 is_data = asked.command == READ and not error
                 data = numbers.randbytes(asked.length) if is_data else b""
-                heard = client.answer(reply(cookie, error, data), numbers)
+                heard = client.answer(cookie, reply(cookie, error, data), numbers)
                 assert heard[:3] == ["received", str(cookie), str(error)]
                 if is_data:
                     assert heard[3] == data.hex()
@@ -179,25 +182,31 @@ def test_as_many_requests_as_are_allowed_and_one_more(program: Path) -> None:
     with running(program) as client:
         cookies = [client.ask(flush)[0] for _ in range(UNDER_WAY_MAX)]
         assert len(set(cookies)) == UNDER_WAY_MAX
-        assert client.answer(reply(cookies[77]), random.Random(1))[1] == str(cookies[77])
+        assert client.answer(cookies[77], reply(cookies[77]), random.Random(1))[1] == str(
+            cookies[77]
+        )
         assert client.ask(flush)[0] == cookies[77]
         client.tell("ask 3 0 0 0 0")
         assert f"disk 7 has more than {UNDER_WAY_MAX}" in client.last_words(EXIT_REFUSED)
 
 
 @pytest.mark.parametrize(
-    ("message", "words"),
+    ("announced", "message", "words"),
     [
-        (bytes(16), "disk 7: unknown bytes"),
-        (reply(5), "disk 7 got a reply to a request that was never sent"),
-        (reply(1 << 63), "disk 7 got a reply to a request that was never sent"),
+        (0, bytes(16), "disk 7: unknown bytes"),
+        (0, reply(5), "disk 7 got a reply to another request than was announced"),
+        (0, reply(1 << 63), "disk 7 got a reply to another request than was announced"),
+        (5, reply(5), "disk 7 got a reply to a request that was never sent"),
+        (1 << 63, reply(1 << 63), "disk 7 got a reply to a request that was never sent"),
     ],
 )
-def test_what_is_not_a_reply_is_refused(program: Path, message: bytes, words: str) -> None:
+def test_what_is_not_a_reply_is_refused(
+    program: Path, announced: int, message: bytes, words: str
+) -> None:
     with running(program) as client:
         client.ask(Asked(READ, 0, 0, 512, 1))
         client.server.sendall(message)
-        client.tell("receive")
+        client.tell(f"receive {announced} 0")
         assert words in client.last_words(EXIT_REFUSED)
 
 
@@ -207,7 +216,7 @@ def test_an_emulator_that_leaves_within_a_reply(program: Path, sent_bytes: int) 
         cookie, _ = client.ask(Asked(READ, 0, 0, 512, 1))
         client.server.sendall(reply(cookie, 0, bytes(512))[:sent_bytes])
         client.server.close()
-        client.tell("receive")
+        client.tell(f"receive {cookie} 0")
         assert "the emulator closed disk 7" in client.last_words(EXIT_EMULATOR_LOST)
 
 

@@ -308,6 +308,7 @@ CONSTANTS = {
     "FT_VERSION": protocol.VERSION,
     "FT_MAX_STAMPS": protocol.MAX_STAMPS,
     "FT_MAX_REPLIES": protocol.MAX_REPLIES,
+    "FT_MAX_SCHEDULED": protocol.MAX_SCHEDULED,
     "FT_NEVER": NEVER_NS,
     **{f"FT_REPORT_{flag.name}": int(flag) for flag in protocol.ReportFlag},
     **{f"FT_STAMP_{flag.name}": int(flag) for flag in protocol.StampFlag},
@@ -320,11 +321,13 @@ STRUCTS = {
         protocol.REPORT,
         [*_HEAD, "now_ns", "warped_ns", "stamp_count", "reserved"],
     ),
-    "ft_stamp": (protocol.STAMP, ["disk", "flags", "cookie", "time_ns"]),
+    "ft_stamp": (protocol.STAMP, ["disk", "flags", "cookie", "time_ns", "warped_ns"]),
     "ft_order": (
         protocol.ORDER,
-        [*_HEAD, "next_event_ns", "rate_hz", "reply_count", "reserved"],
+        [*_HEAD, "next_event_ns", "rate_hz", "reply_count", "scheduled_count"],
     ),
+    "ft_reply": (protocol.REPLY, ["disk", "cookie"]),
+    "ft_scheduled_reply": (protocol.SCHEDULED_REPLY, ["disk", "cookie", "time_ns"]),
 }
 
 

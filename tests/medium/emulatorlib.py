@@ -3,7 +3,7 @@
 
 The simulated clock does what the agent does: it stands still during a turn, moves on to the
 next arrival or to the next event that the emulator announced, and reports at the next turn
-when the replies of the last one were delivered.
+when the replies of the last one were delivered, and those that were scheduled since.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from freezingtime.clock.base import Arrival, Clock, Delivery, DiskChannel, Moment, Verdict, Wire
+from freezingtime.clock.base import (
+    Arrival,
+    Clock,
+    Delivery,
+    DiskChannel,
+    Moment,
+    Reply,
+    Verdict,
+    Wire,
+)
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.emulator.loop import CompletedRequest, EmulatedDisk, Emulator, Steering
@@ -75,7 +84,11 @@ class SimulatedClock(Clock):
         adrift: Callable[[Request], bool] = lambda request: False,
         drains_at_ns: int | None = None,
         disturbed_from_ns: int | None = None,
+        schedule_gap_ns: int = -1,
     ) -> None:
+        self.schedule_gap_ns = schedule_gap_ns
+        self._sent: dict[tuple[int, int], Request] = {}
+        self._delivered: list[Delivery] = []
         self._arrivals = sorted(arrivals, key=lambda arrival: arrival.time_ns)
         self._wire = wire
         self._late_ns = late_ns
@@ -91,21 +104,20 @@ class SimulatedClock(Clock):
 
     def wait(self, wire: Wire) -> Moment | None:
         assert wire is self._wire
-        deliveries = [
-            Delivery(
-                channel.disk_index,
-                request.cookie,
-                self._now_ns + self._late_ns(request),
-                self._adrift(request),
-            )
-            for channel, request in self._wire.undelivered
-        ]
-        self._wire.undelivered.clear()
         times_ns = [arrival.time_ns for arrival in self._arrivals[:1]]
-        if self._verdict.next_event_ns is not None:
-            times_ns.append(self._verdict.next_event_ns)
         if self._drains_at_ns is not None:
             times_ns.append(self._drains_at_ns)
+        for reply in self._verdict.scheduled:
+            if times_ns and reply.time_ns >= min(times_ns):
+                break
+            assert reply.time_ns >= self._now_ns
+            self._now_ns = reply.time_ns
+            self._deliver(reply)
+        else:
+            if self._verdict.next_event_ns is not None:
+                assert self._verdict.next_event_ns > self._now_ns or not self._verdict.scheduled
+                times_ns.append(self._verdict.next_event_ns)
+        deliveries, self._delivered = self._delivered, []
         if not times_ns:
             return Moment(self._now_ns, deliveries=deliveries) if deliveries else None
         assert min(times_ns) >= self._now_ns, "an event in the past"
@@ -125,6 +137,24 @@ class SimulatedClock(Clock):
     def resume(self, verdict: Verdict) -> None:
         self._verdict = verdict
         self.verdicts.append(verdict)
+        for channel, request in self._wire.undelivered:
+            assert (channel.disk_index, request.cookie) not in self._sent
+            self._sent[channel.disk_index, request.cookie] = request
+        self._wire.undelivered.clear()
+        for reply in verdict.replies:
+            self._deliver(reply)
+
+    def _deliver(self, reply: Reply) -> None:
+        request = self._sent.pop((reply.disk_index, reply.cookie))
+        self._delivered.append(
+            Delivery(
+                reply.disk_index,
+                reply.cookie,
+                self._now_ns + self._late_ns(request),
+                self._adrift(request),
+                warped_ns=self._now_ns,
+            )
+        )
 
     def _due_arrivals(self) -> list[Arrival]:
         due = [arrival for arrival in self._arrivals if arrival.time_ns <= self._now_ns]
@@ -231,6 +261,7 @@ def run(
     adrift: Callable[[Request], bool] = lambda request: False,
     drains_at_ns: int | None = None,
     disturbed_from_ns: int | None = None,
+    schedule_gap_ns: int = -1,
 ) -> Run:
     wire = FakeWire()
     clock = SimulatedClock(
@@ -240,6 +271,7 @@ def run(
         adrift=adrift,
         drains_at_ns=drains_at_ns,
         disturbed_from_ns=disturbed_from_ns,
+        schedule_gap_ns=schedule_gap_ns,
     )
     queue = MediumQueue(medium or MemoryMedium(MIB), workers, deadline_s)
     disks = [EmulatedDisk(0, "disk1", device or constant(1000), queue)]

@@ -85,7 +85,7 @@ def test_the_clock_is_told_the_next_event_and_how_many_replies_to_await(
     workers: ThreadPoolExecutor,
 ) -> None:
     ran = run([arrival(0), arrival(0, cookie=1), arrival(400, cookie=2)], workers)
-    turns = [(verdict.next_event_ns, len(verdict.reply_disks)) for verdict in ran.clock.verdicts]
+    turns = [(verdict.next_event_ns, len(verdict.replies)) for verdict in ran.clock.verdicts]
     assert turns == [(1000, 0), (1000, 0), (1400, 2), (None, 1), (None, 0)]
     assert ran.wire.flush_count == len(turns)
 
@@ -228,7 +228,7 @@ class RunningClock(SimulatedClock):
     reports_deliveries = False
 
     def wait(self, wire: Wire) -> Moment | None:
-        self._wire.undelivered.clear()
+        self._delivered.clear()
         return super().wait(wire)
 
 
@@ -275,7 +275,7 @@ def test_under_a_clock_that_runs_a_reply_waits_for_device_and_medium(
     Emulator([disk], clock, wire, completed.append).run()
     read = next(record for record in completed if record.operation is Operation.READ)
     assert (read.completion_ns, read.delivery_ns, read.on_time) == (1000, 5000, True)
-    assert not clock.verdicts[1].reply_disks
+    assert not clock.verdicts[1].replies
 
 
 def test_under_a_clock_that_runs_the_client_is_told_of_a_fault(workers: ThreadPoolExecutor) -> None:
@@ -370,4 +370,4 @@ def test_an_ended_record_counts_nothing_more_and_rings_no_alarm(
     assert [completed.arrival_ns for completed in recorded] == [100]
     assert emulator.totals.request_count == 1
     assert script.rung_ns == [4500]
-    assert sum(len(verdict.reply_disks) for verdict in clock.verdicts) == 3
+    assert sum(len(verdict.replies) for verdict in clock.verdicts) == 3

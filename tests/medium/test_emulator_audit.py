@@ -65,8 +65,8 @@ def test_a_drain_answers_everything_at_once_and_says_so(workers: ThreadPoolExecu
     assert [record.on_time for record in ran.completed] == [False, False]
     # The devices went on alone, and nothing was answered twice.
     assert len(ran.wire.replies) == 2
-    assert ran.clock.verdicts[2].reply_disks == [0, 0]
-    assert sum(len(verdict.reply_disks) for verdict in ran.clock.verdicts) == 2
+    assert [reply.disk_index for reply in ran.clock.verdicts[2].replies] == [0, 0]
+    assert sum(len(verdict.replies) for verdict in ran.clock.verdicts) == 2
 
 
 def test_a_drain_waits_for_the_medium(workers: ThreadPoolExecutor) -> None:
@@ -90,7 +90,7 @@ class RefusingDevice(Device):
 def test_what_qemu_asks_for_itself_is_no_matter_of_the_device(workers: ThreadPoolExecutor) -> None:
     ran = run([arrival(0, from_host=True)], workers, device=RefusingDevice())
     assert [request.cookie for request, _ in ran.wire.replies] == [0]
-    assert ran.clock.verdicts[0].reply_disks == [0]
+    assert [reply.disk_index for reply in ran.clock.verdicts[0].replies] == [0]
     assert ran.completed == []
     assert ran.emulator.totals.request_count == 0
 

@@ -42,6 +42,16 @@ class Delivery(NamedTuple):
     cookie: int
     time_ns: int
     adrift: bool = False
+    warped_ns: int = 0
+    """Idle guest time skipped by then."""
+
+
+class Reply(NamedTuple):
+    """A reply that the client has, or gets with the verdict, and when it is to see it."""
+
+    disk_index: int
+    cookie: int
+    time_ns: int
 
 
 @dataclass(slots=True)
@@ -64,8 +74,12 @@ class Verdict:
     """Outcome of the emulator's turn."""
 
     next_event_ns: int | None
-    reply_disks: Sequence[int] = ()
-    """The disk of each reply that was sent, in order of sending."""
+    """When the next turn is to be, at the latest."""
+    replies: Sequence[Reply] = ()
+    """Replies that are due, in order of completion."""
+    scheduled: Sequence[Reply] = ()
+    """Replies that come due later, in order, each without a turn; a turn before them, for a request
+    that arrives, takes them back. All are before the next event."""
     stop_machine: bool = False
     rate_hz: int | None = None
     """Instructions per second that the guest executes from here on."""
@@ -88,6 +102,8 @@ class Clock(ABC):
     stands_still: bool
     #: Whether later moments tell when replies were delivered.
     reports_deliveries: bool
+    #: How long after the present, and after each other, deliveries may be scheduled; -1: never.
+    schedule_gap_ns: int = -1
 
     @abstractmethod
     def now_ns(self) -> int:

@@ -11,17 +11,21 @@ from collections.abc import Sequence
 from enum import IntFlag
 from typing import Final, NamedTuple
 
+from freezingtime.clock.base import Reply
 from freezingtime.errors import RunError
 from freezingtime.units import NEVER_NS
 
 MAGIC: Final = 0x545A5246
-VERSION: Final = 2
+VERSION: Final = 3
 MAX_STAMPS: Final = 1024
 MAX_REPLIES: Final = 32768
+MAX_SCHEDULED: Final = 1024
 
 REPORT: Final = struct.Struct("<IHHqqII")
-STAMP: Final = struct.Struct("<IIQq")
+STAMP: Final = struct.Struct("<IIQqq")
 ORDER: Final = struct.Struct("<IHHqQII")
+REPLY: Final = struct.Struct("<II")
+SCHEDULED_REPLY: Final = struct.Struct("<IIq")
 MAX_REPORT_BYTES: Final = REPORT.size + MAX_STAMPS * STAMP.size
 
 
@@ -57,6 +61,7 @@ class Stamp(NamedTuple):
     flags: int
     cookie: int
     time_ns: int
+    warped_ns: int
 
 
 class Report(NamedTuple):
@@ -85,19 +90,21 @@ def decode_report(message: bytes) -> Report:
 
 def encode_order(
     next_event_ns: int | None,
-    reply_disks: Sequence[int],
+    replies: Sequence[Reply],
+    scheduled: Sequence[Reply] = (),
     *,
     stop: bool = False,
     rate_hz: int | None = None,
 ) -> bytes:
-    """Encode one order; ``reply_disks`` has the disk of each reply, in order of delivery."""
+    """Encode one order; ``replies`` that are due and ``scheduled`` are in order of delivery."""
     head = ORDER.pack(
         MAGIC,
         VERSION,
         OrderFlag.STOP if stop else 0,
         NEVER_NS if next_event_ns is None else next_event_ns,
         rate_hz or 0,
-        len(reply_disks),
-        0,
+        len(replies),
+        len(scheduled),
     )
-    return head + struct.pack(f"<{len(reply_disks)}I", *reply_disks)
+    due = [REPLY.pack(disk, cookie) for disk, cookie, _ in replies]
+    return b"".join([head, *due, *(SCHEDULED_REPLY.pack(*reply) for reply in scheduled)])

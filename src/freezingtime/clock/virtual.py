@@ -19,8 +19,13 @@ from freezingtime.clock.protocol import (
     DISTURBED,
     DRAIN,
     HOST,
+    MAX_REPLIES,
     MAX_REPORT_BYTES,
+    MAX_SCHEDULED,
     MORE,
+    ORDER,
+    REPLY,
+    SCHEDULED_REPLY,
     Report,
     Stamp,
     decode_report,
@@ -34,6 +39,9 @@ from freezingtime.request import Request
 #: How long bytes that QEMU has already sent may take to be read.
 _RECEIVE_DEADLINE_S = 30.0
 _RECEIVE_POLL_S = 1.0
+
+#: An order is sent as a whole.
+_MAX_ORDER_BYTES = ORDER.size + MAX_REPLIES * REPLY.size + MAX_SCHEDULED * SCHEDULED_REPLY.size
 
 #: The agent reports at least this often in guest time, also while the guest only computes:
 #: so a run that goes on can be told from one that hangs. The guest cannot notice.
@@ -61,6 +69,8 @@ class VirtualClock(Clock):
         self._now_ns = 0
         self._pace = RealTimePace() if paced else None
         self._heartbeat_ns = _PACED_HEARTBEAT_NS if paced else _HEARTBEAT_NS
+        # A guest that is throttled is so at each of its turns: it has to have them.
+        self.schedule_gap_ns = -1 if paced else _HEARTBEAT_NS
         self._poller = poller
         self._report: Report | None = None
         self._stamps: list[Stamp] = []  # of a report that comes in several messages
@@ -99,10 +109,10 @@ class VirtualClock(Clock):
         self._now_ns = report.now_ns
         arrivals: list[Arrival] = []
         deliveries: list[Delivery] = []
-        for disk, flags, cookie, time_ns in report.stamps:
+        for disk, flags, cookie, time_ns, warped_ns in report.stamps:
             adrift = bool(flags & ADRIFT)
             if flags & DELIVERY:
-                deliveries.append(Delivery(disk, cookie, time_ns, adrift))
+                deliveries.append(Delivery(disk, cookie, time_ns, adrift, warped_ns))
             else:
                 received = self._receive_request(wire, disk, cookie, time_ns)
                 if received is None:
@@ -124,11 +134,13 @@ class VirtualClock(Clock):
             return
         if self._pace is not None:
             self._pace.throttle(self._now_ns)
-        heartbeat_ns = self._now_ns + self._heartbeat_ns
+        scheduled = verdict.scheduled
+        heartbeat_ns = self._heartbeat_ns + (scheduled[-1].time_ns if scheduled else self._now_ns)
         event_ns = verdict.next_event_ns
         order = encode_order(
             heartbeat_ns if event_ns is None else min(event_ns, heartbeat_ns),
-            verdict.reply_disks,
+            verdict.replies,
+            scheduled,
             stop=verdict.stop_machine,
             rate_hz=verdict.rate_hz,
         )
@@ -162,6 +174,7 @@ class VirtualClock(Clock):
         if not same_user(agent):
             agent.close()
             return
+        agent.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MAX_ORDER_BYTES)
         self._agent = agent
         self._poller.unregister(self._listener.fileno())
         self._poller.register(self._agent.fileno(), self._receive)

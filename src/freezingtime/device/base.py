@@ -10,8 +10,22 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from freezingtime.request import Request
+
+#: How many completions a device foresees at most: more cost more than they save.
+_FORESEEN_MAX = 4
+
+
+class Foresight(NamedTuple):
+    """What a device does next if no request arrives before."""
+
+    events: Sequence[tuple[int, Sequence[Request]]] = ()
+    """Its next events in order: the time in ns, and what completes then, in order."""
+    then_ns: int | None = None
+    """Time of the event behind those, of which no more is known; None: there is none."""
 
 
 class Device(ABC):
@@ -37,6 +51,14 @@ class Device(ABC):
 
         Their ``annotation`` says what the device knows of them, if it knows anything.
         """
+
+    def foresee(self) -> Foresight:
+        """Return what comes next, as far as it is known; changes nothing.
+
+        An event that is foreseen must come true unless a request is submitted before it: at
+        its time :meth:`advance` returns just these requests.
+        """
+        return Foresight(then_ns=self.next_event_ns())
 
 
 def statistics_of(device: Device) -> dict[str, float]:
@@ -65,6 +87,19 @@ class CompletionQueue:
         """Return the time of the next completion, or None if there is none."""
         return self._heap[0][0] if self._heap else None
 
+    def foresee(self) -> Foresight:
+        """Return the next completions."""
+        if len(self._heap) == 1:  # nearly always
+            ((completion_ns, _, request),) = self._heap
+            return Foresight(((int(completion_ns), (request,)),))
+        first = heapq.nsmallest(_FORESEEN_MAX + 1, self._heap)
+        then_ns = first[-1][0] if len(first) > _FORESEEN_MAX else None
+        events: dict[int, list[Request]] = {}
+        for completion_ns, _, request in first:
+            if completion_ns != then_ns:
+                events.setdefault(int(completion_ns), []).append(request)
+        return Foresight(tuple(events.items()), None if then_ns is None else int(then_ns))
+
     def take_until(self, now_ns: int) -> list[Request]:
         """Take out what completes by ``now_ns``, in order."""
         completed = []
@@ -78,6 +113,16 @@ class TimedDevice(Device):
 
     Requests that complete at the same nanosecond complete in order of arrival.
     """
+
+    _foresees = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # One that takes more into its hands than completion times is not foreseen.
+        cls._foresees = all(
+            getattr(cls, name) is getattr(TimedDevice, name)
+            for name in ("submit", "next_event_ns", "advance")
+        )
 
     def __init__(self) -> None:
         self._pending = CompletionQueue()
@@ -100,3 +145,6 @@ class TimedDevice(Device):
 
     def advance(self, now_ns: int) -> list[Request]:
         return self._pending.take_until(now_ns)
+
+    def foresee(self) -> Foresight:
+        return self._pending.foresee() if self._foresees else super().foresee()

@@ -11,10 +11,11 @@ from __future__ import annotations
 import operator
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
-from freezingtime.device.base import Device, statistics_of
+from freezingtime.device.base import Device, Foresight, statistics_of
 from freezingtime.errors import FreezingTimeError, RunError
 from freezingtime.request import Request
 from freezingtime.units import MAX_VALUE
@@ -39,10 +40,13 @@ class GuardedDevice(Device):
         self._now_ns = 0
         self._stalled_count = 0
         self._fruitless_count = 0
+        self._foresees = hasattr(device, "foresee")  # the user's own need not
+        self._foreseen: list[tuple[int, Sequence[Request]]] = []  # what still must come true
 
     def submit(self, request: Request, now_ns: int) -> None:
         self._arrival_ns[request] = now_ns
         self._now_ns = now_ns
+        self._foreseen = []
         try:
             self._device.submit(request, now_ns)
         except Exception as error:
@@ -65,6 +69,8 @@ class GuardedDevice(Device):
         if not isinstance(completed, list):
             kind = type(completed).__name__
             self._break(f"returned a {kind} from advance(); must be a list of requests")
+        if self._foreseen:
+            self._require_foreseen(now_ns, completed)
         if completed:
             self._stalled_count = self._fruitless_count = 0
             self._now_ns = now_ns
@@ -72,6 +78,24 @@ class GuardedDevice(Device):
         else:
             self._count_fruitless(now_ns)
         return completed
+
+    def foresee(self) -> Foresight:
+        next_ns = self.next_event_ns()
+        if next_ns is None or not self._foresees:
+            return Foresight(then_ns=next_ns)
+        try:
+            foreseen = self._device.foresee()
+        except Exception as error:
+            self._failed("foresee", self._now_ns, error)
+        times_ns = [event_ns for event_ns, _ in foreseen.events]
+        times_ns += [] if foreseen.then_ns is None else [foreseen.then_ns]
+        if times_ns[:1] != ([] if next_ns is None else [next_ns]) or any(
+            type(event_ns) is not int or event_ns > MAX_VALUE or event_ns <= before_ns
+            for before_ns, event_ns in pairwise(times_ns)
+        ):
+            self._break(f"foresees events at {times_ns} ns, and the next one is at {next_ns} ns")
+        self._foreseen = list(foreseen.events)
+        return foreseen
 
     def statistics(self) -> dict[str, float]:
         """Return the statistics of the device."""
@@ -98,6 +122,14 @@ class GuardedDevice(Device):
                 del arrival_ns[request]
             except (KeyError, TypeError):
                 self._break(f"completed {_words(request)}, which it does not have (any more)")
+
+    def _require_foreseen(self, now_ns: int, completed: list[Request]) -> None:
+        event_ns, foreseen = self._foreseen.pop(0)
+        if event_ns != now_ns or completed != list(foreseen):
+            self._break(
+                f"completed {len(completed)} requests at {now_ns} ns, but foresaw "
+                f"{len(foreseen)}, or others, at {event_ns} ns"
+            )
 
     def _count_fruitless(self, now_ns: int) -> None:
         if now_ns > self._now_ns:

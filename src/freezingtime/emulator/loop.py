@@ -8,8 +8,11 @@ One turn, during which guest time stands still under the virtual clock:
 2. the emulator's owner, such as a machine with a job, requests changes;
 3. the device is advanced to the present, event by event, and reports completions;
 4. what completed waits for its medium, if it must: the freeze;
-5. its replies go out;
+5. its replies go out, and those of completions that are foreseen;
 6. the clock gets the time of the device's next event, and time runs again.
+
+What a device foresees happens only if nothing arrives before. So the clock delivers it in its time,
+without a turn; the device is brought to that time in the next turn, which hears of the delivery.
 """
 
 from __future__ import annotations
@@ -17,28 +20,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from freezingtime.annotation import Annotation
-from freezingtime.clock.base import Arrival, Clock, Delivery, DiskChannel, Moment, Verdict, Wire
+from freezingtime.clock.base import Arrival, Clock, Delivery, Moment, Reply, Verdict
 from freezingtime.device.base import Device
 from freezingtime.device.contract import GuardedDevice
-from freezingtime.emulator.medium_queue import MediumQueue, Transfer
+from freezingtime.emulator.flight import Flight, ReplyWire
+from freezingtime.emulator.medium_queue import MediumQueue
+from freezingtime.emulator.schedule import schedule
 from freezingtime.errors import RunError
-from freezingtime.request import Buffer, Operation, Request
-
-
-class ReplyWire(Wire, Protocol):
-    """The wire as the emulator sees it: requests in, replies out."""
-
-    def reply(self, channel: DiskChannel, request: Request, data: Buffer) -> None:
-        """Send as much of a reply as fits without waiting."""
-
-    def reply_error(self, channel: DiskChannel, request: Request, error: OSError) -> None:
-        """Answer a request that the medium failed."""
-
-    def flush(self) -> None:
-        """Send the rest of all replies."""
+from freezingtime.request import Operation, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +92,6 @@ class Totals:
     """When the host was first seen to reach into the guest; None: never."""
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
-    """A request between arrival and delivery."""
-
-    request: Request
-    channel: DiskChannel
-    arrival_ns: int
-    transfer: Transfer
-    exact: bool
-    from_host: bool
-    sequence: int
-    queue_depth: int
-    warped_before_ns: int
-    answered: bool = False
-    completion_ns: int = 0
-    warped_ns: int = 0
-    frozen_host_ns: int = 0
-
-
 @dataclass(slots=True)
 class Steering:
     """Changes that a turn makes beside serving requests; none by default."""
@@ -156,10 +129,11 @@ class Emulator:
     steer: Callable[[bool], Steering] = lambda alarm_rings: Steering()
     """Called once a turn, after its requests have arrived, with whether the alarm rings."""
     _devices: list[GuardedDevice] = field(init=False)
-    _in_device: dict[Request, _Flight] = field(default_factory=dict)
+    _in_device: dict[Request, Flight] = field(default_factory=dict)
     _queue_depths: Counter[int] = field(default_factory=Counter)
-    _awaiting_medium: list[_Flight] = field(default_factory=list)
-    _awaiting_delivery: dict[tuple[int, int], _Flight] = field(default_factory=dict)
+    _awaiting_medium: list[Flight] = field(default_factory=list)
+    _awaiting_delivery: dict[tuple[int, int], Flight] = field(default_factory=dict)
+    _scheduled: dict[tuple[int, int], Flight] = field(default_factory=dict)
     _arrived_count: int = 0
     _alarm_ns: int | None = None
     _record_ended: bool = False
@@ -182,13 +156,16 @@ class Emulator:
                 self._drain()
             if steering.replace_disk is not None:
                 self._replace(steering.replace_disk)
-            reply_disks = self._reply_to_completed()
+            replies = self._reply_to_completed()
+            scheduled, then_ns = self._send_foreseen(steering)
             # In this order: what a socket does not take at once goes out in flush(), while the
             # peer reads. Under the virtual clock that is the agent, which reads replies only once
             # this order has told it of them; flush() first would wait for a reader that waits
             # for us. Guest time cannot pass in between: the agent holds the guest until it has
             # received and delivered every reply that the order names.
-            self.clock.resume(self._verdict(reply_disks, steering))
+            self.clock.resume(
+                Verdict(then_ns, replies, scheduled, steering.stop_machine, steering.rate_hz)
+            )
             self.wire.flush()
 
     def _take_in(self, moment: Moment) -> None:
@@ -198,6 +175,10 @@ class Emulator:
         totals.turn_count += 1
         if moment.disturbed and totals.disturbed_ns is None and not self._record_ended:
             totals.disturbed_ns = moment.now_ns
+        for disk_index, cookie, *_ in moment.deliveries:
+            if flight := self._scheduled.pop((disk_index, cookie), None):
+                flight.delivered = True
+                self._awaiting_delivery[disk_index, cookie] = flight
         for delivery in moment.deliveries:
             self._account(delivery)
         submitted_ns = None
@@ -231,7 +212,7 @@ class Emulator:
     def _accept(self, arrival: Arrival) -> None:
         request, channel, time_ns, adrift, from_host = arrival
         disk = self.disks[channel.disk_index]
-        flight = _Flight(
+        flight = Flight(
             request,
             channel,
             time_ns,
@@ -267,7 +248,8 @@ class Emulator:
         self._queue_depths[flight.channel.disk_index] -= 1
         if not flight.answered:
             flight.completion_ns = event_ns
-            self._awaiting_medium.append(flight)
+            if not flight.delivered:
+                self._awaiting_medium.append(flight)
 
     def _drain(self) -> None:
         """Time cannot reach the devices' events: answer, and advance the devices alone."""
@@ -278,15 +260,15 @@ class Emulator:
                 flight.completion_ns = self.totals.now_ns
                 self._awaiting_medium.append(flight)
 
-    def _reply_to_completed(self) -> Sequence[int]:
+    def _reply_to_completed(self) -> Sequence[Reply]:
         """Answer what the devices completed; under a clock that stands still, all of it.
 
-        Returns the disk of each reply, in order of completion.
+        Returns the replies in order of completion.
         """
         if not self._awaiting_medium:
             return ()
         waiting = []
-        reply_disks = []
+        replies = []
         for flight in self._awaiting_medium:
             if self.clock.stands_still:
                 self._freeze(flight)
@@ -294,11 +276,11 @@ class Emulator:
                 waiting.append(flight)
                 continue
             self._reply(flight)
-            reply_disks.append(flight.channel.disk_index)
+            replies.append(Reply(*flight.key, flight.completion_ns))
         self._awaiting_medium = waiting
-        return reply_disks
+        return replies
 
-    def _freeze(self, flight: _Flight) -> None:
+    def _freeze(self, flight: Flight) -> None:
         disk = self.disks[flight.channel.disk_index]
         if not flight.transfer.done:
             self.totals.waiting_for = f"{disk.name}: {disk.queue.medium.describe()}"
@@ -310,21 +292,43 @@ class Emulator:
             error = flight.transfer.error
             raise RunError(f"the medium failed: {error.strerror or error}") from error
 
-    def _reply(self, flight: _Flight) -> None:
-        request, transfer = flight.request, flight.transfer
+    def _reply(self, flight: Flight) -> None:
         flight.warped_ns = self.totals.warped_ns - flight.warped_before_ns
-        if transfer.error is None:
-            self.wire.reply(flight.channel, request, transfer.data)
-        else:
-            self.wire.reply_error(flight.channel, request, transfer.error)
+        flight.send(self.wire)
         if self.clock.reports_deliveries:
-            self._awaiting_delivery[flight.channel.disk_index, request.cookie] = flight
+            self._awaiting_delivery[flight.key] = flight
         else:
             self._record(flight, self.clock.now_ns(), on_time=True)
+
+    def _send_foreseen(self, steering: Steering) -> tuple[Sequence[Reply], int | None]:
+        """Send what completes without a turn of ours; return it, and when the next turn is."""
+        self._scheduled.clear()
+        completions, then_ns = schedule(
+            [device.foresee() for device in self._devices],
+            until_ns=self._alarm_ns,
+            now_ns=self.totals.now_ns,
+            gap_ns=-1 if steering.stop_machine else self.clock.schedule_gap_ns,
+            is_ready=lambda request: self._in_device[request].may_be_sent,
+        )
+        replies = []
+        for time_ns, request in completions:
+            flight = self._in_device[request]
+            flight.send(self.wire)
+            self._scheduled[flight.key] = flight
+            replies.append(Reply(*flight.key, time_ns))
+        return replies, then_ns
 
     def _account(self, delivery: Delivery) -> None:
         """The audit: was the completion delivered when the device said?"""
         flight = self._awaiting_delivery.pop((delivery.disk_index, delivery.cookie))
+        if flight.delivered:
+            self._advance_devices(delivery.time_ns)
+            if flight.request in self._in_device:
+                raise RunError(
+                    f"disk {delivery.disk_index}: a request was delivered at "
+                    f"{delivery.time_ns} ns, before the device has completed it"
+                )
+            flight.warped_ns = delivery.warped_ns - flight.warped_before_ns
         if flight.from_host:
             return
         exact = flight.exact and not delivery.adrift
@@ -332,7 +336,7 @@ class Emulator:
         on_time = exact and 0 <= late_ns < self.resolution_ns
         self._record(flight, delivery.time_ns, on_time=on_time)
 
-    def _record(self, flight: _Flight, delivery_ns: int, *, on_time: bool) -> None:
+    def _record(self, flight: Flight, delivery_ns: int, *, on_time: bool) -> None:
         request = flight.request
         if self._record_ended or self.disks[flight.channel.disk_index].internal:
             return
@@ -360,17 +364,4 @@ class Emulator:
                 flight.sequence,
                 request.annotation,
             )
-        )
-
-    def _verdict(self, reply_disks: Sequence[int], steering: Steering) -> Verdict:
-        events_ns = [
-            event_ns for device in self._devices if (event_ns := device.next_event_ns()) is not None
-        ]
-        if self._alarm_ns is not None:
-            events_ns.append(self._alarm_ns)
-        return Verdict(
-            min(events_ns) if events_ns else None,
-            reply_disks,
-            steering.stop_machine,
-            steering.rate_hz,
         )

@@ -29,6 +29,8 @@ struct ft_request {
     const struct iovec *parts; /* what is written, or where to put what is read */
     size_t part_count;
     uint64_t cookie;
+    bool received; /* the reply is here; not yet given to whoever waits */
+    void *kept;    /* what has been read, where it must not be seen yet; or NULL */
     bool answered;
     uint32_t error;            /* NBD's number; 0: done */
     struct Coroutine *waiting; /* for the answer; NULL: it is not waited for yet */

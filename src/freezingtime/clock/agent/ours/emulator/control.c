@@ -36,7 +36,8 @@ static struct {
 } message;
 static struct {
     struct ft_order order;
-    uint32_t reply_disks[FT_MAX_REPLIES];
+    char behind[FT_MAX_REPLIES * sizeof(struct ft_reply) +
+                FT_MAX_SCHEDULED * sizeof(struct ft_scheduled_reply)];
 } answer;
 
 _Noreturn static void emulator_lost(void)
@@ -107,13 +108,12 @@ static void send_report(uint16_t flags, int64_t now_ns, int64_t warped_ns)
     message.report.stamp_count = 0;
 }
 
-void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns)
+void ft_control_stamp(struct ft_stamp stamp)
 {
     if (message.report.stamp_count == FT_MAX_STAMPS) {
-        send_report(FT_REPORT_MORE, time_ns, 0);
+        send_report(FT_REPORT_MORE, stamp.time_ns, 0);
     }
-    message.stamps[message.report.stamp_count++] =
-        (struct ft_stamp){.disk = disk, .flags = flags, .cookie = cookie, .time_ns = time_ns};
+    message.stamps[message.report.stamp_count++] = stamp;
 }
 
 static ssize_t receive_within_deadline(void *buffer, size_t bytes)
@@ -134,6 +134,17 @@ static ssize_t receive_within_deadline(void *buffer, size_t bytes)
     return recv(control_fd, buffer, bytes, 0);
 }
 
+const struct ft_reply *ft_control_replies(const struct ft_order *order)
+{
+    return (const struct ft_reply *)(const void *)(order + 1);
+}
+
+const struct ft_scheduled_reply *ft_control_scheduled(const struct ft_order *order)
+{
+    return (const struct ft_scheduled_reply *)(const void *)(ft_control_replies(order) +
+                                                             order->reply_count);
+}
+
 /* Guest time does not move until it returns. */
 const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns)
 {
@@ -145,7 +156,9 @@ const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64
     const struct ft_order *order = &answer.order;
     size_t bytes = (size_t)received;
     if (bytes < sizeof *order || order->magic != FT_MAGIC || order->version != FT_VERSION ||
-        bytes != sizeof *order + order->reply_count * sizeof answer.reply_disks[0]) {
+        order->reply_count > FT_MAX_REPLIES || order->scheduled_count > FT_MAX_SCHEDULED ||
+        bytes != (size_t)((const char *)(ft_control_scheduled(order) + order->scheduled_count) -
+                          (const char *)order)) {
         ft_die(FT_EXIT_REFUSED, "the emulator speaks another version; reinstall freezingtime");
     }
     return order;

@@ -12,10 +12,12 @@
 void ft_control_connect(const char *name, void (*on_tick)(void));
 
 /* Takes a stamp down for the next report. */
-void ft_control_stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns);
+void ft_control_stamp(struct ft_stamp stamp);
 
 /* Reports and waits for the order. What it returns is good until the next exchange, and so are the
- * disks of its replies, which stand behind it. */
+ * replies that it is followed by. */
 const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns);
+const struct ft_reply *ft_control_replies(const struct ft_order *order);
+const struct ft_scheduled_reply *ft_control_scheduled(const struct ft_order *order);
 
 #endif

@@ -192,30 +192,69 @@ void ft_nbd_send(struct ft_request *request)
     send_all(request->disk, vector, vector + (request->command == FT_NBD_WRITE ? count : 1));
 }
 
-struct ft_request *ft_nbd_receive(uint32_t disk)
+static void receive_header(struct ft_request *request)
+{
+    struct reply_header header;
+    struct iovec whole = {.iov_base = &header, .iov_len = sizeof header};
+    receive_all(request->disk, &whole, &whole + 1);
+    if (be32toh(header.magic) != REPLY_MAGIC) {
+        ft_die(FT_EXIT_REFUSED, "disk %u: unknown bytes on the NBD connection", request->disk);
+    }
+    if (be64toh(header.cookie) != request->cookie) {
+        ft_die(FT_EXIT_REFUSED, "disk %u got a reply to another request than was announced",
+               request->disk);
+    }
+    request->error = be32toh(header.error);
+}
+
+static void receive_data(struct ft_request *request, bool keep)
+{
+    if (request->command != FT_NBD_READ || request->error != 0) {
+        return;
+    }
+    if (keep) {
+        request->kept = malloc(request->length_bytes);
+        if (!request->kept) {
+            ft_die(FT_EXIT_REFUSED, "out of memory");
+        }
+        struct iovec whole = {.iov_base = request->kept, .iov_len = request->length_bytes};
+        receive_all(request->disk, &whole, &whole + 1);
+        return;
+    }
+    size_t count;
+    struct iovec *vector = with_header(request, &count);
+    receive_all(request->disk, vector + 1, vector + count);
+}
+
+struct ft_request *ft_nbd_receive(uint32_t disk, uint64_t cookie, bool keep)
 {
     if (disk >= DISKS_MAX) {
         ft_die(FT_EXIT_REFUSED, "the emulator announced a reply of disk %u", disk);
     }
     struct ft_request **under_way = connected(disk)->under_way;
-    struct reply_header header;
-    struct iovec whole = {.iov_base = &header, .iov_len = sizeof header};
-    receive_all(disk, &whole, &whole + 1);
-    uint64_t cookie = be64toh(header.cookie);
-    if (be32toh(header.magic) != REPLY_MAGIC) {
-        ft_die(FT_EXIT_REFUSED, "disk %u: unknown bytes on the NBD connection", disk);
-    }
     if (cookie >= UNDER_WAY_MAX || !under_way[cookie]) {
         ft_die(FT_EXIT_REFUSED, "disk %u got a reply to a request that was never sent", disk);
     }
     struct ft_request *request = under_way[cookie];
-    under_way[cookie] = NULL;
-    request->error = be32toh(header.error);
-    if (request->command == FT_NBD_READ && request->error == 0) {
-        size_t count;
-        struct iovec *vector = with_header(request, &count);
-        receive_all(disk, vector + 1, vector + count);
+    if (!request->received) {
+        receive_header(request);
+        receive_data(request, keep);
+        request->received = true;
+    }
+    return request;
+}
+
+void ft_nbd_answer(struct ft_request *request)
+{
+    disks[request->disk]->under_way[request->cookie] = NULL;
+    if (request->kept) {
+        const char *data = request->kept;
+        for (size_t i = 0; i < request->part_count; i++) {
+            memcpy(request->parts[i].iov_base, data, request->parts[i].iov_len);
+            data += request->parts[i].iov_len;
+        }
+        free(request->kept);
+        request->kept = NULL;
     }
     request->answered = true;
-    return request;
 }

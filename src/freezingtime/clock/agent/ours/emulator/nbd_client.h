@@ -13,7 +13,12 @@ void ft_nbd_closed(uint32_t disk);
 /* Sends a request; it must stay where it is until it is answered. */
 void ft_nbd_send(struct ft_request *request);
 
-/* Receives the next reply of a disk, which the emulator has announced. */
-struct ft_request *ft_nbd_receive(uint32_t disk);
+/* The request that a reply answers, which the emulator has announced; receives the reply, unless
+ * that has been done. `keep`: until it is answered, nothing of it is to be seen in the request's
+ * memory. */
+struct ft_request *ft_nbd_receive(uint32_t disk, uint64_t cookie, bool keep);
+
+/* Makes a request whose reply was received an answered one. */
+void ft_nbd_answer(struct ft_request *request);
 
 #endif

@@ -13,13 +13,16 @@
 #include <stdint.h>
 
 #define FT_MAGIC 0x545a5246u /* "FRZT" */
-#define FT_VERSION 2u
+#define FT_VERSION 3u
 
 /* The most stamps of one report: bounds the message size on both sides. */
 #define FT_MAX_STAMPS 1024u
 
 /* The most replies of one order, and so the most requests in flight on all disks. */
 #define FT_MAX_REPLIES 32768u
+
+/* The most that are scheduled by one order. */
+#define FT_MAX_SCHEDULED 1024u
 
 #define FT_NEVER INT64_MAX
 
@@ -53,22 +56,36 @@ struct ft_stamp {
     uint32_t flags;
     uint64_t cookie; /* the NBD request's own */
     int64_t time_ns;
+    int64_t warped_ns; /* idle time skipped by then */
 };
 
 enum ft_order_flag {
     FT_ORDER_STOP = 1, /* stop the machine here, once the replies are delivered */
 };
 
-/* Behind the order, for each reply, the disk that it is of (uint32_t), in the order in which
- * they are to be delivered. Replies of one disk are delivered as its connection has them. */
+/* Behind the order, first those that are due, then those that are scheduled, each in the order in
+ * which they are to be delivered. A report before its time takes a scheduled reply back; an order
+ * may name it again. The connection of its disk has a reply once, in the order in which replies are
+ * named first. */
+struct ft_reply {
+    uint32_t disk;
+    uint32_t cookie;
+};
+
+struct ft_scheduled_reply {
+    uint32_t disk;
+    uint32_t cookie;
+    int64_t time_ns; /* deliver it then, without a report */
+};
+
 struct ft_order {
     uint32_t magic;
     uint16_t version;
     uint16_t flags;
-    int64_t next_event_ns; /* FT_NEVER: no event is due */
+    int64_t next_event_ns; /* report then, behind all deliveries; FT_NEVER: no event is due */
     uint64_t rate_hz;      /* instructions per second from here on; 0: unchanged */
     uint32_t reply_count;  /* NBD replies to deliver before guest time moves on */
-    uint32_t reserved;
+    uint32_t scheduled_count;
 };
 
 #endif

@@ -15,7 +15,6 @@
 #include "ours/time/hold.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "ours/base.h"
 #include "ours/emulator/control.h"
@@ -33,7 +32,7 @@ static _Alignas(16) char event_timer[256];
 
 static bool holding; /* on_event is at work, and does what QEMU defers */
 static bool arrivals_to_report;
-static int64_t next_event_ns = FT_NEVER; /* as last ordered */
+static int64_t next_event_ns = FT_NEVER; /* as last ordered: a delivery or a report */
 static uint32_t in_flight;
 static bool has_booted; /* from power-on, not gone on from a snapshot */
 
@@ -43,11 +42,20 @@ static bool has_booted; /* from power-on, not gone on from a snapshot */
 static uint32_t deliveries_made; /* up to that */
 static _Atomic int64_t running_since_ns;
 
-/* The disks of replies that the emulator has announced, to be received from `first` on. */
+/* Requests whose replies are here, to be answered at once. */
 static struct {
-    uint32_t disks[FT_MAX_REPLIES];
+    struct ft_request *requests[FT_MAX_REPLIES];
     size_t first, count;
-} announced;
+} due;
+
+/* The same for those to be answered later, in order of their times, each without a report. A report
+ * before takes them back: what is left of them is for the order that follows to say. */
+static struct {
+    struct ft_request *requests[FT_MAX_SCHEDULED];
+    int64_t times_ns[FT_MAX_SCHEDULED];
+    size_t first, count;
+} scheduled;
+static int64_t next_report_ns = FT_NEVER; /* behind those */
 
 /* Replies that QEMU has but whose interrupts are not yet raised. */
 static struct {
@@ -70,18 +78,41 @@ static int64_t fault_late_ns(void)
 }
 #endif
 
+static void stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_ns)
+{
+    ft_control_stamp((struct ft_stamp){
+        .disk = disk,
+        .flags = flags,
+        .cookie = cookie,
+        .time_ns = time_ns,
+        .warped_ns = ft_time_skipped_ns(),
+    });
+}
+
 static void stamp_deliveries(void)
 {
     int64_t now_ns = ft_time_now_ns();
     for (size_t i = 0; i < delivering_count; i++) {
-        ft_control_stamp(delivering[i].disk, FT_STAMP_DELIVERY, delivering[i].cookie, now_ns);
+        stamp(delivering[i].disk, FT_STAMP_DELIVERY, delivering[i].cookie, now_ns);
     }
     delivering_count = 0;
 }
 
-static struct ft_request *receive_next(void)
+static void add_due(struct ft_request *request)
 {
-    struct ft_request *request = ft_nbd_receive(announced.disks[announced.first++]);
+    if (due.first == due.count) {
+        due.first = due.count = 0;
+    }
+    if (due.count == FT_MAX_REPLIES) {
+        ft_die(FT_EXIT_REFUSED, "the emulator announced more than %u replies", FT_MAX_REPLIES);
+    }
+    due.requests[due.count++] = request;
+}
+
+static struct ft_request *answer_next(void)
+{
+    struct ft_request *request = due.requests[due.first++];
+    ft_nbd_answer(request);
     in_flight--;
     return request;
 }
@@ -90,8 +121,8 @@ static struct ft_request *receive_next(void)
 static void deliver(void)
 {
     AioContext *context = qemu_get_aio_context();
-    while (announced.first < announced.count) {
-        struct ft_request *request = receive_next();
+    while (due.first < due.count) {
+        struct ft_request *request = answer_next();
         delivering[delivering_count].disk = request->disk;
         delivering[delivering_count].cookie = request->cookie;
         delivering_count++;
@@ -114,15 +145,18 @@ static struct ft_order exchange(uint16_t flags)
     if (order->rate_hz) {
         ft_time_set_rate(order->rate_hz);
     }
-    if (announced.first == announced.count) {
-        announced.first = announced.count = 0;
+    const struct ft_reply *replies = ft_control_replies(order);
+    for (uint32_t i = 0; i < order->reply_count; i++) {
+        add_due(ft_nbd_receive(replies[i].disk, replies[i].cookie, false));
     }
-    if (order->reply_count > FT_MAX_REPLIES - announced.count) {
-        ft_die(FT_EXIT_REFUSED, "the emulator announced more than %u replies", FT_MAX_REPLIES);
+    const struct ft_scheduled_reply *later = ft_control_scheduled(order);
+    scheduled.first = 0;
+    scheduled.count = order->scheduled_count;
+    for (uint32_t i = 0; i < order->scheduled_count; i++) {
+        scheduled.requests[i] = ft_nbd_receive(later[i].disk, later[i].cookie, true);
+        scheduled.times_ns[i] = later[i].time_ns;
     }
-    memcpy(announced.disks + announced.count, order + 1,
-           order->reply_count * sizeof announced.disks[0]);
-    announced.count += order->reply_count;
+    next_report_ns = order->next_event_ns;
     return *order;
 }
 
@@ -133,6 +167,29 @@ static void require_hooks_called(void)
         deliveries_made++;
         ft_hooks_require_called(has_booted);
     }
+}
+
+static bool is_scheduled(void)
+{
+    return scheduled.first < scheduled.count;
+}
+
+static int64_t ordered_event_ns(void)
+{
+    return is_scheduled() ? scheduled.times_ns[scheduled.first] : next_report_ns;
+}
+
+/* Whether the event is a delivery that needs no report. What has arrived needs one: the emulator
+ * says what becomes of it and of the delivery. */
+static bool take_scheduled(void)
+{
+    if (arrivals_to_report || !is_scheduled()) {
+        return false;
+    }
+    while (is_scheduled() && ordered_event_ns() <= ft_time_now_ns()) {
+        add_due(scheduled.requests[scheduled.first++]);
+    }
+    return true;
 }
 
 static void arm(void)
@@ -163,10 +220,12 @@ static void on_event(void *unused)
      * split: it arrives now too. Deliveries alone can wait. */
     while (arrivals_to_report || ft_time_now_ns() >= next_event_ns) {
         require_hooks_called();
-        struct ft_order order = exchange(FT_REPORT_RUNNING);
+        if (!take_scheduled()) {
+            struct ft_order order = exchange(FT_REPORT_RUNNING);
+            stop = stop || (order.flags & FT_ORDER_STOP);
+        }
         deliver();
-        next_event_ns = order.next_event_ns;
-        stop = stop || (order.flags & FT_ORDER_STOP);
+        next_event_ns = ordered_event_ns();
     }
     arm();
     holding = false;
@@ -180,10 +239,12 @@ static void on_event(void *unused)
 static void drain(void)
 {
     uint32_t how = runstate_is_running() ? FT_STAMP_ADRIFT : FT_STAMP_HOST;
+    int64_t event_ns = ordered_event_ns();
     exchange(FT_REPORT_DRAIN);
-    while (announced.first < announced.count) {
-        struct ft_request *request = receive_next();
-        ft_control_stamp(request->disk, FT_STAMP_DELIVERY | how, request->cookie, ft_time_now_ns());
+    next_report_ns = event_ns; /* when it comes, the emulator is to hear of it as ever */
+    while (due.first < due.count) {
+        struct ft_request *request = answer_next();
+        stamp(request->disk, FT_STAMP_DELIVERY | how, request->cookie, ft_time_now_ns());
         if (request->waiting) {
             aio_co_schedule(qemu_get_aio_context(), request->waiting);
         }
@@ -238,12 +299,11 @@ void ft_hold_send(struct ft_request *request)
         ft_die(FT_EXIT_REFUSED, "more than %u requests in flight", FT_MAX_REPLIES);
     }
     if (!runstate_is_running()) {
-        ft_control_stamp(request->disk, FT_STAMP_HOST, request->cookie, now_ns);
+        stamp(request->disk, FT_STAMP_HOST, request->cookie, now_ns);
         drain();
         return;
     }
-    ft_control_stamp(request->disk, qemu_in_vcpu_thread() ? 0 : FT_STAMP_ADRIFT, request->cookie,
-                     now_ns);
+    stamp(request->disk, qemu_in_vcpu_thread() ? 0 : FT_STAMP_ADRIFT, request->cookie, now_ns);
     arrivals_to_report = true;
     timer_mod_ns(event_timer, now_ns);
 }
