@@ -211,7 +211,7 @@ def test_every_option_of_a_run_arrives(name: str, monkeypatch: pytest.MonkeyPatc
         (
             cli_replay.replay_command,
             replays.replay,
-            {"trace", "workload", "device"},
+            {"trace", "workload", "device", "fail_if"},
             {"trace_or_workload", "devices"},
             set(),
         ),

@@ -99,6 +99,10 @@ class Condition:
             if found.key.unit is MetricUnit.NS and found.a == found.b == 0
         ]
 
+    def is_met_by(self, value: int | float) -> bool:
+        """Whether a value meets a condition that is no change."""
+        return _RELATIONS[self.relation](Fraction(value), self.threshold)
+
     def _chosen(self, comparison: Comparison) -> list[MetricDifference]:
         return [found for found in comparison.metrics if self._is_about(found.key)]
 

@@ -20,12 +20,15 @@ from freezingtime.cli.options import (
 )
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
+from freezingtime.cli.results.compare import EXIT_FAILED_IF
 from freezingtime.cli.results.time_columns import four_digits, time_cell
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option, Values
-from freezingtime.results.latency_summary import LatencySummary, summarize
+from freezingtime.results.latency_summary import LatencySummary, summarize, summarize_each
+from freezingtime.results.limit import is_met, parse_limit
 from freezingtime.simulate.options import ReplayOptions, trace_source, workload_source
+from freezingtime.simulate.overload import find_overload
 from freezingtime.simulate.replay import (
     Replayed,
     open_new_record,
@@ -75,6 +78,14 @@ def replay_command(
             "`size` (else all of each device), `offset`, `seed`, `fsync`, `zipf`.",
         ),
     ] = None,
+    fail_if: Annotated[
+        Sequence[str],
+        Option(
+            "CONDITION",
+            "Exit with status 1 if a device meets this: `[OPERATION.]METRIC OP VALUE`, such as "
+            "`p99 > 5ms` or `read.iops < 10k`. Repeatable. A column says which devices pass.",
+        ),
+    ] = (),
     *,
     options: ReplayOptions,
     seed: SeedOption = 0,
@@ -98,6 +109,7 @@ def replay_command(
         raise InputError("name at least one --device, such as --device constant:100us")
     if (trace is None) == (workload is None):
         raise InputError("give either a TRACE or --workload LINE, not both")
+    limits = [parse_limit(text) for text in fail_if]
     source = (
         workload_source(workload or "", options) if trace is None else trace_source(trace, options)
     )
@@ -123,14 +135,27 @@ def replay_command(
             if record is not None:
                 write_record(record, index, result.simulation, progress)
             summaries = summarize(result.simulation)
-            documents.append(_document(result, summaries))
-            rows += [_row(result.device, summary) for summary in summaries]
+            each = summarize_each(result.simulation) if limits else []
+            failed = [limit.text for limit in limits if is_met(limit, result.device, each)]
+            document = _document(result, summaries)
+            if limits:
+                document["failed"] = failed
+            documents.append(document)
+            overload = find_overload(result.simulation)
+            document["overload"] = None if overload is None else overload.as_dict()
+            if overload is not None:
+                progress.notify(f"{result.device}: {overload}")
+            verdict = ("NO" if failed else "yes",) if limits else ()
+            rows += [(*_row(result.device, summary), *verdict) for summary in summaries]
     if as_json:
         print_json({"seed": seed, "devices": documents})
     else:
-        _print_table(rows)
+        _print_table([(*_HEADER, "pass") if limits else _HEADER, *rows])
         _print_statistics(documents)
-    return 0
+        for document in documents:
+            for condition in document.get("failed", ()):
+                show(f"FAILED {condition}: {document['device']}")
+    return EXIT_FAILED_IF if any(document.get("failed") for document in documents) else 0
 
 
 def _document(result: Replayed, summaries: Sequence[LatencySummary]) -> dict[str, Any]:
@@ -167,8 +192,7 @@ def _row(device: str, summary: LatencySummary) -> tuple[str, ...]:
     )
 
 
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    table = [_HEADER, *rows]
+def _print_table(table: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     print_columns(
         [
