@@ -79,6 +79,12 @@ def test_a_job_hands_over_figures_of_its_own(tmp_path: Path) -> None:
     assert ran.result.said.notes == ["no figure: METRIC bad nan: a value is a finite number"]
 
 
+def test_a_job_has_the_variables_that_are_set() -> None:
+    given = {"T": "10", "LINE": "a  b = 'c' $d \\\\", "NONE": "", "LATIN": "\udcfc"}
+    ran = run_guest('printf "%s|" "$T" "$LINE" "${NONE-unset}" "$LATIN"', environment=given)
+    assert ran.stdout == b"10|a  b = 'c' $d \\\\||\xfc|"
+
+
 def test_a_second_run_does_not_collect_over_what_is_there(tmp_path: Path) -> None:
     out = tmp_path / "out"
     (out / "collected").mkdir(parents=True)

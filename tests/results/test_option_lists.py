@@ -192,7 +192,7 @@ def planned(module: Any, monkeypatch: pytest.MonkeyPatch, call: Callable[[], obj
 
 def distinct(name: str) -> Any:
     """Return a value that no other option has."""
-    if name in ("disks", "collect", "allow_backing"):
+    if name in ("disks", "collect", "allow_backing", "env"):
         return [Path(f"/{name}")] if name == "allow_backing" else [name]
     return Path(f"/{name}") if name in ("kernel", "initrd", "out") else name
 

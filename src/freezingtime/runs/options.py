@@ -147,6 +147,12 @@ class RunOptions(MachineOptions):
     ``--disk``, and ``start_from``: ``--from`` is a word of Python's.
     """
 
+    env: Annotated[
+        Sequence[str],
+        Option(
+            "NAME=VALUE", "Set a variable of the job's environment, such as `T=10`. Repeatable."
+        ),
+    ] = ()
     collect: Annotated[
         Sequence[str],
         Option(

@@ -6,8 +6,8 @@ Messages name the option as the command line has it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +34,7 @@ from freezingtime.units import (
     parse_time_ns,
 )
 from freezingtime.vm.control_disk import COLLECT_MAX_BYTES
+from freezingtime.vm.environment import parse_environment
 from freezingtime.vm.job import COLLECT_LIMIT_BYTES
 from freezingtime.vm.qemu.command import CPUS_MAX
 from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
@@ -65,6 +66,8 @@ class RunPlan:
     """The device of the guest's root disk; None: one that takes no time."""
     job_directory: Path | None = None
     """A directory whose files appear in the guest under /job."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the job's environment beside those that it always has."""
     collect: Sequence[str] = ()
     """Patterns of files to copy to the run directory afterwards."""
     collect_limit_bytes: int = COLLECT_LIMIT_BYTES
@@ -134,6 +137,7 @@ def make_plan(
         system=system,
         root_device=_root_device(options.root_device),
         job_directory=job_directory,
+        environment=parse_environment(options.env),
         collect=options.collect,
         collect_limit_bytes=parse_option(
             "--collect-limit", options.collect_limit, parse_size_bytes, _COLLECT_LIMIT

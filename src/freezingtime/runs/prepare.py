@@ -37,6 +37,7 @@ from freezingtime.runs.saving import (
 from freezingtime.store.saved_machine import SavedMachine, find_saved, require_free_name
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig
+from freezingtime.vm.environment import SEED_NAME
 from freezingtime.vm.job import Job, pack
 from freezingtime.vm.qemu.program import find_qemu
 
@@ -202,7 +203,7 @@ def _make_job(plan: RunPlan, disks: Sequence[OpenDisk], cleanup: contextlib.Exit
     if plan.job_directory is not None:
         files = pack(plan.job_directory)
         cleanup.callback(files.close)
-    variables = {"FREEZINGTIME_SEED": str(plan.seed)}
+    variables = {SEED_NAME: str(plan.seed), **plan.environment}
     # A modified file must be consistent for its next reader.
     is_written = any(spec.writable for spec in plan.disks)
     return Job(

@@ -81,6 +81,7 @@ class RunResult:
                 "devices": [spec.device.settings() for spec in plan.disks],
                 "controllers": [_controller(spec) for spec in plan.disks],
                 "job_directory": plan.job_directory and str(plan.job_directory),
+                "environment": [f"{name}={value}" for name, value in plan.environment.items()],
                 "collect": list(plan.collect),
                 "collect_limit_bytes": plan.collect_limit_bytes,
                 "limit_ns": plan.limit_ns,

@@ -77,7 +77,9 @@ class ControlDisk(Medium):
         Raises:
             InputError: the script or the files are too long.
         """
-        variables = "".join(f"{name}={value}\n" for name, value in job.environment.items()).encode()
+        assignments = "".join(f"{name}={value}\n" for name, value in job.environment.items())
+        # Bytes of the command line that are no UTF-8 arrive as they were.
+        variables = assignments.encode(errors="surrogateescape")
         patterns = "".join(f"{pattern}\n" for pattern in job.collect).encode()
         payload = job.script + variables + patterns
         if len(payload) > SCRIPT_MAX_BYTES:
