@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import os
 import platform
 import shutil
 import stat
@@ -235,30 +235,47 @@ class TestStubLibrary:
         WantedSymbol("third"),
     )
 
+    def started_with(self, file: Path, code: str) -> subprocess.CompletedProcess[str]:
+        """Run Python in a process that starts with the stub, as a guest's programs do.
+
+        Loaded later it would need a stack that is never executable, which glibc 2.41 insists on.
+        """
+        code = f"import ctypes; stub = ctypes.CDLL({str(file)!r}); {code}"
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "LD_PRELOAD": str(file)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def test_loads_and_has_its_symbols_in_their_versions(self, tmp_path: Path) -> None:
         file = tmp_path / "libstub.so.1"
         file.write_bytes(stub_library(file.name, self.SYMBOLS))
-        stub = ctypes.CDLL(str(file))
-        find = ctypes.CDLL(None).dlvsym
-        find.restype = ctypes.c_void_p
-        find.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]
-        assert find(stub._handle, b"first", b"STUB_1.0") is not None
-        assert find(stub._handle, b"second", b"STUB_2.0") is not None
-        assert find(stub._handle, b"second", b"STUB_1.0") is None
-        assert hasattr(stub, "third")
-        assert not hasattr(stub, "fourth")
+        asked = [("first", "1"), ("second", "2"), ("second", "1")]
+        lines = [
+            "find = ctypes.CDLL(None).dlvsym",
+            "find.restype = ctypes.c_void_p",
+            "find.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p]",
+            *(
+                f"print(find(stub._handle, b'{name}', b'STUB_{version}.0') is not None)"
+                for name, version in asked
+            ),
+            "print(hasattr(stub, 'third'), hasattr(stub, 'fourth'))",
+        ]
+        found = self.started_with(file, "; ".join(lines))
+        assert found.stdout.split() == ["True", "True", "False", "True", "False"], found.stderr
 
     def test_a_library_of_which_nothing_is_wanted_loads(self, tmp_path: Path) -> None:
         file = tmp_path / "libstub.so.1"
         file.write_bytes(stub_library(file.name, []))
-        assert not hasattr(ctypes.CDLL(str(file)), "first")
+        found = self.started_with(file, "print(hasattr(stub, 'first'))")
+        assert found.stdout == "False\n", found.stderr
 
     def test_calling_ends_the_process(self, tmp_path: Path) -> None:
         file = tmp_path / "libstub.so.1"
         file.write_bytes(stub_library(file.name, self.SYMBOLS))
-        code = f"import ctypes; ctypes.CDLL({str(file)!r}).second(); print('back')"
-        command = [sys.executable, "-c", code]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = self.started_with(file, "stub.second(); print('back')")
         assert (result.returncode, result.stdout) == (127, "")
 
     def test_is_deterministic(self) -> None:
