@@ -37,6 +37,7 @@ class Values(enum.Enum):
     RUN = enum.auto()
     TRACE_FORMAT = enum.auto()
     EXPORT_FORMAT = enum.auto()
+    TERM = enum.auto()
 
 
 #: A file, as Python callers name it.

@@ -44,7 +44,9 @@ def imported(*arguments: str) -> set[str]:
     return {line.rpartition("|")[2].strip() for line in lines}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], [], ["devices"], ["devices", "--class", "scm"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], [], ["devices"], ["devices", "--class", "scm"], ["explain", "p99"]]
+)
 def test_what_answers_at_once_imports_nothing_heavy(arguments: list[str]) -> None:
     names = imported(*arguments)
     assert "freezingtime.cli.main" in names  # else nothing was seen
@@ -71,7 +73,11 @@ def test_a_group_alone_prints_its_help(run_here: RunHere, group: list[str]) -> N
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("replya", "no such command 'replya'; did you mean 'replay'? see 'freezingtime --help'"),
+        (
+            "replya",
+            "no such command 'replya'; did you mean 'replay' or 'explain'? see "
+            "'freezingtime --help'",
+        ),
         (
             "image buidl",
             "no such command 'buidl'; did you mean 'build'? see 'freezingtime image --help'",
@@ -160,6 +166,7 @@ def test_values_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert complete(Values.SNAPSHOT, "") == []
     assert complete(Values.TRACE_FORMAT, "blkparse-") == ["blkparse-csv", "blkparse-queue"]
     assert complete(Values.EXPORT_FORMAT, "blkt") == ["blktrace"]
+    assert complete(Values.TERM, "f") == ["frozen"]
 
 
 def test_runs_are_completed_as_far_as_a_shell_can_wait(

@@ -81,6 +81,12 @@ def _export_formats(_: str) -> Iterable[str]:
     return EXPORT_FORMATS
 
 
+def _terms(_: str) -> Iterable[str]:
+    from freezingtime.cli.results.explain import TERMS
+
+    return [term for term in TERMS if " " not in term]  # a shell takes those apart
+
+
 def _runs(incomplete: str) -> Iterator[str]:
     """List the runs near what is written, as far below as a shell has time for."""
     from freezingtime.trace.run_directory import DOCUMENT_NAME
@@ -110,4 +116,5 @@ _LISTS: dict[Values, Callable[[str], Iterable[str]]] = {
     Values.RUN: _runs,
     Values.TRACE_FORMAT: _trace_formats,
     Values.EXPORT_FORMAT: _export_formats,
+    Values.TERM: _terms,
 }

@@ -108,6 +108,10 @@ _COMMANDS = {
         "freezingtime.cli.results.runs",
         "List runs (`run --out`) in directories, with their main metrics.",
     ),
+    "explain": _Listed(
+        "freezingtime.cli.results.explain",
+        "Explain the words that runs, replays and reports are described in.",
+    ),
     "doctor": _Listed(
         "freezingtime.cli.guest.doctor",
         "Check what a run needs, and name what to install.",
