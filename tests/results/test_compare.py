@@ -179,7 +179,7 @@ def test_a_share_is_exact(share: Fraction, a: int) -> None:
 @pytest.mark.parametrize(
     ("condition", "problem"),
     [
-        ("p98 > +5%", "unknown metric 'p98'; available: guest_time, requests, count"),
+        ("p98 > +5%", r"unknown metric 'p98'; did you mean p99\? available: guest_time, requests"),
         ("trim.p99 > +5%", "unknown operation 'trim'; available: all, read"),
         ("p99 > 5%", "5%: a percentage is a change; write \\+5% or -5%"),
         ("p99 > 5", "bad time '5'"),
