@@ -12,6 +12,7 @@ from msgspec import field
 
 from freezingtime.device.base import Device
 from freezingtime.device.compose.composition_limits import whole_composition
+from freezingtime.device.faults.durability import NO_DURABILITY_TABLE, DurabilityTable
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters, SizeBytes, key
 from freezingtime.device.traits import DISK_TABLE, DiskTable
@@ -29,6 +30,7 @@ class DeviceFile(Parameters, frozen=True, kw_only=True):
     model: Annotated[str, key("model of the parameters")]
     parameters: Annotated[Table, key("the model's own keys")] | None = None
     disk: Annotated[DiskTable, key("traits it reports")] = DiskTable()
+    durability: Annotated[DurabilityTable, key("what survives a power cut")] = NO_DURABILITY_TABLE
     # Where the figures come from; models know nothing of them.
     published: Annotated[Table, key("figures from data sheets and similar sources")] | None = None
     measured: Annotated[Table, key("a measured load-latency curve")] | None = None
@@ -52,6 +54,10 @@ class Description:
     """The whole TOML file: parameters, sources, published figures."""
     find_traits: Callable[[], DiskTraits] = dataclasses.field(default=DiskTraits, compare=False)
     """See :meth:`traits`."""
+    durability: DurabilityTable = NO_DURABILITY_TABLE
+    """What survives a power cut, as its table has it."""
+    find_protection: Callable[[], bool] = dataclasses.field(default=bool, compare=False)
+    """Returns whether the model's own keys say that its cache survives a power loss."""
 
     def traits(self) -> DiskTraits:
         """Return the traits of a disk of this device.

@@ -39,6 +39,10 @@ class ModelParameters(Parameters, frozen=True):
         """
         raise NotImplementedError
 
+    def protects_writes(self) -> bool:
+        """Return whether the model's own keys say that its cache survives a power loss."""
+        return False
+
     def traits(self, device_class: str, member_traits: Callable[[Table], DiskTraits]) -> DiskTraits:
         """Return the traits of a disk of the model; ``member_traits`` returns those of a member."""
         return DiskTraits(rpm=0 if device_class in _STILL_CLASSES else None)

@@ -9,6 +9,7 @@ A description is a TOML file::
     model = "latency"            # see MODELS
     [parameters]                 # the model's own keys
     [disk]                       # what it says of itself: see .traits
+    [durability]                 # what survives a power cut: see .faults.durability
     # where the figures come from, and what was measured
     [published] [measured] [sources] [derived] [fitted] [assumed] [notes]
 
@@ -144,12 +145,23 @@ def from_content(content: dict[str, Any], file: str, name: str) -> Description:
     def build(seed: int, size_bytes: int | None) -> Device:
         return _make(table, model, seed, size_bytes)
 
+    def find_protection() -> bool:
+        return _read_parameters(table, model)[0].protects_writes()
+
     def find_traits() -> DiskTraits:
         of_model = _traits(table, model, declared.device_class)
         return describe_traits(table, declared.disk, summary, of_model)
 
     return Description(
-        name, summary, declared.device_class, declared.capacity_bytes, build, content, find_traits
+        name,
+        summary,
+        declared.device_class,
+        declared.capacity_bytes,
+        build,
+        content,
+        find_traits,
+        declared.durability,
+        find_protection,
     )
 
 

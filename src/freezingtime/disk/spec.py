@@ -43,6 +43,7 @@ from typing import Any, TypeVar
 
 from freezingtime.device.constant import CONSTANT_KEYS, is_constant
 from freezingtime.device.description import Description
+from freezingtime.device.faults.durability import Durability, durability_of
 from freezingtime.device.registry import describe
 from freezingtime.disk.disk import DISK_KEYS, MEDIUM, Disk, field_of, key_of
 from freezingtime.disk.mount import FILE_SYSTEMS, Mount, parse_mount_point
@@ -125,6 +126,20 @@ class DiskSpec:
     """What the disk says of itself, ``overrides`` included."""
     overrides: TraitOverrides
     mount: Mount | None
+
+    @property
+    def durability(self) -> Durability:
+        """Return what survives a power cut.
+
+        A ``write_cache`` that the user gives is the disk's; an nvme controller always claims one.
+        """
+        own = self.given.read("write_cache", _on_or_off)
+        return durability_of(
+            self.device.durability,
+            write_cache=self.traits.write_cache if own is None else own,
+            logical_block_bytes=self.traits.logical_block_bytes,
+            protects=self.device.find_protection(),
+        )
 
     @property
     def text(self) -> str:

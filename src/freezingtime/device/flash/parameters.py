@@ -254,6 +254,9 @@ class FlashParams(ModelParameters, frozen=True, kw_only=True):
         with about(f"{making.table.file}: "):
             return FlashDevice(self, making.seed, making.size_bytes)
 
+    def protects_writes(self) -> bool:
+        return self.write_buffer.power_loss_protection
+
     def traits(
         self, _device_class: str, _member_traits: Callable[[Table], DiskTraits]
     ) -> DiskTraits:
