@@ -30,6 +30,7 @@ from freezingtime.emulator.flight import Flight, ReplyWire
 from freezingtime.emulator.medium_queue import MediumQueue
 from freezingtime.emulator.schedule import schedule
 from freezingtime.errors import RunError
+from freezingtime.medium.base import SectorError
 from freezingtime.request import Operation, Request
 
 
@@ -287,7 +288,7 @@ class Emulator:
         flight.frozen_host_ns = disk.queue.wait(flight.transfer)
         self.totals.frozen_host_ns += flight.frozen_host_ns
         self.totals.waiting_for = None
-        if flight.transfer.error is not None:
+        if flight.transfer.error is not None and not isinstance(flight.transfer.error, SectorError):
             # The medium's faults are not the device's: the guest must not see them.
             error = flight.transfer.error
             raise RunError(f"the medium failed: {error.strerror or error}") from error

@@ -16,6 +16,13 @@ from freezingtime.request import Buffer
 SECTOR_BYTES = 512
 
 
+class SectorError(OSError):
+    """A failure that belongs to the emulated disk, so that the guest is to see it.
+
+    Every other failure of a medium is the host's, and ends the run.
+    """
+
+
 class Medium(ABC):
     """Bytes at offsets 0 to ``size_bytes``.
 

@@ -96,6 +96,8 @@ class RunPlan:
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
     out: Path | None = None
+    logs_writes: bool = False
+    """Whether the run directory gets a write log (:mod:`freezingtime.trace.writes.log`)."""
 
 
 class _Machine(NamedTuple):

@@ -24,6 +24,7 @@ from freezingtime.trace.run_directory import STDOUT_NAME
 from freezingtime.vm.collected_files import Collected, unpack_collected
 from freezingtime.vm.job import JobResult
 from freezingtime.vm.machine import Machine
+from freezingtime.vm.write_recording import WriteRecording
 
 
 class RunObserver:
@@ -54,7 +55,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         with contextlib.ExitStack() as cleanup:
             prepared = prepare(plan, observer.preparing, ownership, cleanup)
             measurement = Measurement(plan, prepared.disks, cleanup)
-            machine = cleanup.enter_context(_start_machine(prepared, measurement, terminal))
+            machine = _start_machine(plan, prepared, measurement, terminal, cleanup)
             version = machine.qemu_version()
             ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
             ended = _run_job(plan, prepared, machine, measurement, observer)
@@ -84,16 +85,30 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
 
 
 def _start_machine(
-    prepared: Prepared, measurement: Measurement, terminal: socket.socket | None
+    plan: RunPlan,
+    prepared: Prepared,
+    measurement: Measurement,
+    terminal: socket.socket | None,
+    cleanup: contextlib.ExitStack,
 ) -> Machine:
-    return Machine(
-        prepared.config,
-        [disk.plan for disk in prepared.disks],
-        root=None if prepared.root is None else prepared.root.plan,
-        snapshot=prepared.snapshot,
-        terminal=terminal,
-        on_completed=measurement.note,
+    disks = [disk.plan for disk in prepared.disks]
+    recording = None
+    if plan.logs_writes and plan.out is not None:
+        recording = WriteRecording(plan.out, disks, cleanup)
+        disks = recording.disks
+    machine = cleanup.enter_context(
+        Machine(
+            prepared.config,
+            disks,
+            root=None if prepared.root is None else prepared.root.plan,
+            snapshot=prepared.snapshot,
+            terminal=terminal,
+            on_completed=measurement.note,
+        )
     )
+    if recording is not None:
+        recording.stdout = machine.stdout
+    return machine
 
 
 def _run_job(

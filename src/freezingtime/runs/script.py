@@ -36,8 +36,8 @@ class Command:
         return f"{_IN_CONTAINER}\nset -- {shlex.join(words)}\n".encode()
 
 
-def file_script(path: Path) -> bytes:
-    """The script in a file.
+def file_script(path: Path, option: str = "--script") -> bytes:
+    """The script in a file, which ``option`` names.
 
     Raises:
         InputError: it cannot be read, is no script, or is longer than any script is.
@@ -46,9 +46,9 @@ def file_script(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(_SCRIPT_BYTES_MAX + 1)
     except OSError as error:
-        raise InputError(f"--script {path}: {error.strerror}; name a readable file") from error
+        raise InputError(f"{option} {path}: {error.strerror}; name a readable file") from error
     if len(content) > _SCRIPT_BYTES_MAX:
-        raise InputError(f"--script {path}: is longer than 1 MiB; pass large files with --job")
+        raise InputError(f"{option} {path}: is longer than 1 MiB; pass large files with --job")
     if not content.startswith(b"#!"):
-        raise InputError(f"--script {path}: must begin with '#!', such as #!/bin/sh")
+        raise InputError(f"{option} {path}: must begin with '#!', such as #!/bin/sh")
     return content

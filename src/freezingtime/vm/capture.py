@@ -73,6 +73,11 @@ class Capture:
             while piece := os.read(self._reader, _PIPE_BYTES):
                 self._keep(piece)
 
+    def printed_bytes(self) -> int:
+        """Return how much has been printed so far. Any thread."""
+        self.take()
+        return self._kept_bytes
+
     def check(self) -> None:
         """Raise RunError if something that was printed could not be kept."""
         if self._failure is not None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import tarfile
 import tempfile
@@ -90,8 +91,10 @@ def directory_script(directory: Path) -> bytes:
     return _SCRIPT_OF_DIRECTORY
 
 
-def pack(directory: Path) -> BinaryIO:
+def pack(directory: Path | None, further: Mapping[str, bytes] | None = None) -> BinaryIO:
     """Pack a directory into a tar archive; equal content gives equal bytes, whoever owns it.
+
+    ``further``: content of files to add, by their names.
 
     Raises:
         InputError: something in it cannot be read.
@@ -99,8 +102,15 @@ def pack(directory: Path) -> BinaryIO:
     archive = tempfile.TemporaryFile(prefix="freezingtime-")  # noqa: SIM115 -- the caller's
     try:
         with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in sorted(directory.rglob("*")):
-                tar.add(path, str(path.relative_to(directory)), recursive=False, filter=_neutral)
+            if directory is not None:
+                for path in sorted(directory.rglob("*")):
+                    name = str(path.relative_to(directory))
+                    tar.add(path, name, recursive=False, filter=_neutral)
+            for name, content in (further or {}).items():
+                member = _neutral(tarfile.TarInfo(name))
+                member.size = len(content)
+                member.mode = 0o755
+                tar.addfile(member, io.BytesIO(content))
         archive.flush()
     except OSError as error:
         archive.close()

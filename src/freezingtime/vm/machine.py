@@ -145,6 +145,10 @@ class Machine:
         """Tar archive that the guest handed over after its job, or nothing."""
         return self._service.control.collected
 
+    def console_lines(self, count: int) -> list[str]:
+        """The last lines of the guest's console."""
+        return self._console.last_lines(count)
+
     def qemu_version(self) -> str:
         version = self._qemu.execute("query-version")
         numbers = version["qemu"]
