@@ -45,6 +45,7 @@ PAGES = {
     "how-to/another-kernel": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/prepare-once": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/regression-test": GUEST,
+    "how-to/power-cut/index": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/replay-a-trace": GUEST,
     "how-to/serve": (),
     "how-to/share": (*GUEST, pytest.mark.timeout(1800)),
@@ -67,6 +68,7 @@ OWN_TESTS = {
 TOOLS = {
     "how-to/fit": ("fio",),
     "how-to/own-image": ("mke2fs", "debugfs"),
+    "how-to/power-cut/index": ("sqlite3", "e2fsck"),
     "how-to/prepare-once": ("mmdebstrap",),
     "how-to/serve": ("nbdinfo", "nbdcopy"),
 }

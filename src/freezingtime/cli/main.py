@@ -64,6 +64,10 @@ _COMMANDS = {
         "freezingtime.cli.guest.run",
         "Run a command in a guest whose disks are the devices you name.",
     ),
+    "crash": _Listed(
+        "freezingtime.cli.guest.crash",
+        "Cut the power of the disks while a job runs, and check what is left.",
+    ),
     "serve": _Listed(
         "freezingtime.cli.device.serve",
         "Serve a disk to any NBD client, in real time, until Ctrl-C.",

@@ -83,7 +83,7 @@ def run_command(
     """
     plan = make_plan(
         options,
-        script=_script(command, script, job),
+        script=job_script(command, script, job),
         job_directory=job,
     )
     with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
@@ -108,7 +108,12 @@ def _print_document(document: Mapping[str, Any], progress: RunProgress) -> None:
     print_document(document, {"stdout": progress.stdout, "stderr": progress.stderr}, sys.stdout)
 
 
-def _script(command: Sequence[str], script: Path | None, job: Path | None) -> bytes | Command:
+def job_script(command: Sequence[str], script: Path | None, job: Path | None) -> bytes | Command:
+    """Return the job of a command line: its command, or the text of its script.
+
+    Raises:
+        InputError: several are given, or one cannot be read.
+    """
     if bool(command) + (script is not None) + (job is not None) > 1:
         raise InputError("give one of: a COMMAND behind '--', --script FILE, --job DIR")
     if job is not None:

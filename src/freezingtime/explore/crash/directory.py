@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The directory of an exploration: the recorded job, and the outcomes so far.
+
+=====================  =====================================================
+``crash.json``         what is explored
+``job/``               the run directory of the job, with its write log
+``states.jsonl``       a line for each state whose outcome is known
+``failures/N.json``    a failure: point, fates, reason
+``failures/N-*.raw``   its disks
+=====================  =====================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from freezingtime._version import __version__
+from freezingtime.errors import InputError, RunError
+from freezingtime.explore.crash.outcome import RecoveryOutcome
+from freezingtime.host.replaced_file import replaced
+from freezingtime.trace.run_directory import DOCUMENT_NAME, locked_run_directory
+
+_REQUEST_NAME = "crash.json"
+_STATES_NAME = "states.jsonl"
+_FAILURES_NAME = "failures"
+_FORMAT = 1
+
+Key = tuple[str, str]
+"""A state's fingerprint, and what had been acknowledged."""
+
+
+def state_key(fingerprint: int, acked: bytes) -> Key:
+    """Return the key of a state: equal ones have one outcome."""
+    return f"{fingerprint:032x}", hashlib.sha256(acked).hexdigest()[:16]
+
+
+class ExplorationDirectory:
+    """An exploration's directory, locked. A context manager."""
+
+    def __init__(self, path: Path, *, is_new: bool = True) -> None:
+        """``is_new``: it is made if it is not there.
+
+        Raises:
+            InputError: it cannot be used, or another exploration uses it.
+        """
+        self.path = path
+        self._cleanup = ExitStack()
+        try:
+            if is_new:
+                path.mkdir(parents=True, exist_ok=True)
+            self._cleanup.enter_context(locked_run_directory(path))
+        except OSError as error:
+            raise InputError(
+                f"--out {path}: cannot be used ({error.strerror}); name another directory"
+            ) from error
+        self.outcomes: dict[Key, RecoveryOutcome] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    @property
+    def job_path(self) -> Path:
+        """The run directory of the job."""
+        return self.path / "job"
+
+    @property
+    def has_job(self) -> bool:
+        """Whether the job has been recorded to its end."""
+        return (self.job_path / DOCUMENT_NAME).exists()
+
+    def begin(self, identity: dict[str, Any]) -> None:
+        """Begin an exploration, or go on with one that is there.
+
+        Raises:
+            InputError: another one is there, or it is damaged.
+            RunError: it cannot be written.
+        """
+        own = {"format": _FORMAT, "version": __version__, **identity}
+        if (self.path / _REQUEST_NAME).exists():
+            there = self.read_identity()
+            differing = [name for name in own if there.get(name) != own[name]]
+            if differing:
+                raise InputError(
+                    f"--out {self.path}: has an exploration with another {differing[0]}; name "
+                    "another directory, or remove it"
+                )
+        elif any(self.path.iterdir()):
+            raise InputError(
+                f"--out {self.path}: is not empty, and has no exploration; name another directory"
+            )
+        else:
+            self._write(self.path / _REQUEST_NAME, own)
+        self.outcomes = dict(self._read_outcomes())
+
+    def read_identity(self) -> dict[str, Any]:
+        """The identity of the exploration that is there.
+
+        Raises:
+            InputError: there is none, or it is damaged.
+        """
+        return _read(self.path / _REQUEST_NAME)
+
+    def keep(self, key: Key, outcome: RecoveryOutcome) -> None:
+        """Keep an outcome: a run that is interrupted goes on behind it.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        self.outcomes[key] = outcome
+        line = json.dumps({"fingerprint": key[0], "acked": key[1], **asdict(outcome)})
+        try:
+            with (self.path / _STATES_NAME).open("a") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise self._full(error) from error
+
+    def failure_path(self, number: int, name: str | None = None) -> Path:
+        """The file of a failure, or of one of its disks."""
+        file = f"{number}.json" if name is None else f"{number}-{name}.raw"
+        return self.path / _FAILURES_NAME / file
+
+    def write_failure(self, number: int, document: dict[str, Any]) -> None:
+        """Write what is needed to replay a failure.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        self._write(self.failure_path(number), document)
+
+    def read_failure(self, number: int) -> dict[str, Any]:
+        """Read what :meth:`write_failure` wrote.
+
+        Raises:
+            InputError: there is no such failure, or it is damaged.
+        """
+        return _read(self.failure_path(number))
+
+    def _write(self, path: Path, document: dict[str, Any]) -> None:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with replaced(path) as file:
+                file.write(json.dumps(document, indent=2).encode() + b"\n")
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _read_outcomes(self) -> Iterator[tuple[Key, RecoveryOutcome]]:
+        try:
+            lines = (self.path / _STATES_NAME).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise InputError(f"{self.path / _STATES_NAME}: {error.strerror}") from error
+        if lines.pop():  # the line that was being written
+            self._cut_rest()
+        for number, line in enumerate(lines, 1):
+            try:
+                found = json.loads(line)
+                key = (str(found.pop("fingerprint")), str(found.pop("acked")))
+                found["output"], found["console"] = tuple(found["output"]), tuple(found["console"])
+                yield key, RecoveryOutcome(**found)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise InputError(
+                    f"{self.path / _STATES_NAME}: line {number} is damaged; remove the file"
+                ) from error
+
+    def _cut_rest(self) -> None:
+        path = self.path / _STATES_NAME
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+    def _full(self, error: OSError) -> RunError:
+        return RunError(
+            f"cannot write to {self.path}: {error.strerror}; free space, or name another --out"
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; name the --out of an exploration") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is damaged: {error}; explore again") from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: is damaged: it is no table; explore again")
+    return document

@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The exploration: the job is run once, then each state that is like no other is recovered from."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from freezingtime.device.faults.durability import Durability
+from freezingtime.errors import InputError, RunError
+from freezingtime.explore.crash.check import Acknowledged
+from freezingtime.explore.crash.derive import derive
+from freezingtime.explore.crash.directory import ExplorationDirectory, state_key
+from freezingtime.explore.crash.image import Sectors, new_images
+from freezingtime.explore.crash.outcome import RecoveryOutcome
+from freezingtime.explore.crash.points import CutPoint, JobSpan, choose_points
+from freezingtime.explore.crash.reads import ReadTree, TouchedSectors
+from freezingtime.explore.crash.recovery import Recoveries
+from freezingtime.explore.crash.request import CrashRequest
+from freezingtime.explore.crash.state_medium import contents_of
+from freezingtime.explore.crash.states import CrashState, PointStates
+from freezingtime.request import Operation
+from freezingtime.runs.run import RunObserver, run
+from freezingtime.trace.run_directory import STDOUT_NAME, document_value, read_document
+from freezingtime.trace.writes.log import Contents, WriteEvent, WriteLog
+
+Reads = list[tuple[int, Sectors, Contents]]
+
+
+class CrashObserver(RunObserver):
+    """Observer of an exploration, called in the caller's thread. By itself it does nothing."""
+
+    def exploring(self, summary: CrashSummary, point_count: int) -> None:
+        """Called whenever a state's outcome has been found."""
+
+
+@dataclass(slots=True)
+class CrashSummary:
+    """Summary of an exploration; all numbers are of states unless they say otherwise."""
+
+    points: int = 0
+    possible: int = 0
+    """Choices of what is kept, over all points."""
+    derived: int = 0
+    unique: int = 0
+    """Different contents of the disks, or different acknowledgements."""
+    known: int = 0
+    """Outcomes that an exploration before, which was interrupted, had found."""
+    pruned: int = 0
+    """Not run: they differ from one that was run only in what that did not read."""
+    run: int = 0
+    failed: int = 0
+    flushes: int = 0
+    """Flushes of the job."""
+    is_exact: bool = True
+    """Whether the job's run was."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A state to recover from."""
+
+    point: CutPoint
+    states: PointStates
+    state: CrashState
+    acked: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FailedState:
+    """A state whose check did not pass."""
+
+    candidate: Candidate
+    outcome: RecoveryOutcome
+
+
+@dataclass(slots=True)
+class Exploration:
+    """The states of a recorded job, and what has been found of them. Owned by one thread."""
+
+    request: CrashRequest
+    directory: ExplorationDirectory
+    log: WriteLog
+    recoveries: Recoveries
+    span: JobSpan
+    touched: TouchedSectors
+    summary: CrashSummary = field(default_factory=CrashSummary)
+    failures: list[FailedState] = field(default_factory=list)
+    _trees: dict[bytes, ReadTree[RecoveryOutcome]] = field(default_factory=dict)
+
+    @property
+    def durabilities(self) -> list[Durability]:
+        return [spec.durability for spec in self.recoveries.plan.disks]
+
+    def points(self) -> list[CutPoint]:
+        """The points that are asked for.
+
+        Raises:
+            InputError: there are none.
+        """
+        selection = self.request.selection
+        return choose_points(self.log.events(), selection, self.span, self.request.options.seed)
+
+    def states_at(self, points: Sequence[CutPoint]) -> Iterator[tuple[CutPoint, PointStates]]:
+        """Each point with its states."""
+        images = new_images(self.log.disk_sectors, self.recoveries.defaults)
+        return derive(
+            self.log.events(),
+            points,
+            self.span.start_ns,
+            images,
+            self.durabilities,
+            self.request.fates,
+        )
+
+    def candidates(self, points: Sequence[CutPoint]) -> Iterator[Candidate]:
+        """The states that are like no other, in order."""
+        summary, seed = self.summary, self.request.options.seed
+        acknowledged = Acknowledged(self.span.output)
+        seen: set[tuple[str, str]] = set()
+        for point, states in self.states_at(points):
+            summary.points += 1
+            summary.possible += states.possible_count
+            acked = acknowledged.by(point.output_bytes)
+            for choice in states.choices(self.request.states, f"{seed} {point.event}"):
+                summary.derived += 1
+                state = states.state(choice)
+                key = state_key(state.fingerprint, acked)
+                if key not in seen:
+                    seen.add(key)
+                    summary.unique += 1
+                    yield Candidate(point, states, state, acked)
+
+    def outcome(self, candidate: Candidate) -> RecoveryOutcome | None:
+        """The outcome of a state, if it is known or follows from another's; else None."""
+        key = state_key(candidate.state.fingerprint, candidate.acked)
+        if (known := self.directory.outcomes.get(key)) is not None:
+            return known
+        tree = self._trees.get(candidate.acked)
+        return None if tree is None else tree.find(_Contents(candidate))
+
+    def recover(self, candidate: Candidate) -> tuple[RecoveryOutcome, Reads]:
+        """Recover from a state. Any thread."""
+        return self.recoveries.run(candidate.states, candidate.state, candidate.acked, self.touched)
+
+    def keep(self, candidate: Candidate, outcome: RecoveryOutcome, reads: Reads | None) -> None:
+        """Keep an outcome; ``reads``: of the recovery that it is from, if it was run."""
+        key = state_key(candidate.state.fingerprint, candidate.acked)
+        self.directory.keep(key, outcome)
+        if reads is not None and outcome.is_exact:
+            tree = self._trees.setdefault(candidate.acked, ReadTree())
+            tree.add(reads, outcome)
+
+    def find_outcome(self, candidate: Candidate) -> RecoveryOutcome:
+        """The outcome of a state, for which it is run if need be."""
+        outcome = self.outcome(candidate)
+        if outcome is None:
+            outcome, reads = self.recover(candidate)
+            self.keep(candidate, outcome, reads)
+        return outcome
+
+    def run(self, workers: int, observer: CrashObserver) -> None:
+        """Find the outcomes of all states.
+
+        Raises:
+            InputError: there is nothing to explore.
+            RunError: a recovery could not be run.
+        """
+        points = self.points()
+        self.summary.flushes = self._count_flushes()
+        under_way: dict[Future[tuple[RecoveryOutcome, Reads]], Candidate] = {}
+        with _pool(workers, self.recoveries) as pool:
+            for candidate in self.candidates(points):
+                if len(under_way) >= workers:
+                    self._collect(under_way)
+                    observer.exploring(self.summary, len(points))
+                if (outcome := self.outcome(candidate)) is None:
+                    under_way[pool.submit(self.recover, candidate)] = candidate
+                else:
+                    self._count_unrun(candidate, outcome)
+            while under_way:
+                self._collect(under_way)
+                observer.exploring(self.summary, len(points))
+
+    def _collect(self, under_way: dict[Future[tuple[RecoveryOutcome, Reads]], Candidate]) -> None:
+        """Wait for one recovery or more, and keep the outcomes."""
+        done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+        for future in done:
+            candidate = under_way.pop(future)
+            outcome, reads = future.result()
+            self.summary.run += 1
+            self.keep(candidate, outcome, reads)
+            self._count(candidate, outcome)
+
+    def _count_unrun(self, candidate: Candidate, outcome: RecoveryOutcome) -> None:
+        key = state_key(candidate.state.fingerprint, candidate.acked)
+        if key in self.directory.outcomes:
+            self.summary.known += 1
+        else:
+            self.summary.pruned += 1
+            self.keep(candidate, outcome, None)
+        self._count(candidate, outcome)
+
+    def _count(self, candidate: Candidate, outcome: RecoveryOutcome) -> None:
+        if not outcome.passed:
+            self.summary.failed += 1
+            self.failures.append(FailedState(candidate, outcome))
+
+    def _count_flushes(self) -> int:
+        return sum(
+            event.operation is Operation.FLUSH and self._is_of_job(event)
+            for event in self.log.events()
+        )
+
+    def _is_of_job(self, event: WriteEvent) -> bool:
+        return self.span.start_ns < event.time_ns <= self.span.end_ns
+
+
+class _Contents:
+    """A state's contents by sector."""
+
+    def __init__(self, candidate: Candidate) -> None:
+        self._images = candidate.states.images
+        self._changes = {change[0]: change for change in candidate.state.changes}
+
+    def __call__(self, disk: int, sectors: Sectors) -> Contents:
+        return contents_of(self._images[disk], self._changes.get(disk), sectors)
+
+
+@contextlib.contextmanager
+def open_exploration(
+    request: CrashRequest, directory: ExplorationDirectory, observer: CrashObserver
+) -> Iterator[Exploration]:
+    """An exploration whose job is recorded here and now, unless it has been.
+
+    Raises:
+        InputError: it cannot be explored.
+        RunError: the job failed.
+    """
+    check_plan = request.check_plan()
+    is_exact = _record(request, directory, observer)
+    with WriteLog(directory.job_path) as log:
+        span = _span(directory.job_path)
+        touched = TouchedSectors(log.events())
+        with Recoveries(check_plan, log, observer.preparing) as recoveries:
+            exploration = Exploration(request, directory, log, recoveries, span, touched)
+            exploration.summary.is_exact = is_exact
+            yield exploration
+
+
+def _record(
+    request: CrashRequest, directory: ExplorationDirectory, observer: CrashObserver
+) -> bool:
+    """Run the job, unless it was; return whether the run was exact."""
+    plan = request.job_plan(directory.job_path)
+    if not directory.has_job:
+        run(plan, observer)
+    document = _document(directory.job_path)
+    status = document_value(directory.job_path, document, "job", "exit_status", int)
+    if status:
+        raise RunError(
+            f"the job exited with {status} without any power cut; see "
+            f"{directory.job_path / STDOUT_NAME}, mend it, and name another --out"
+        )
+    return document_value(directory.job_path, document, "audit", "valid", bool)
+
+
+def _span(job: Path) -> JobSpan:
+    document = _document(job)
+    start_ns, end_ns = (
+        document_value(job, document, "job", name, int) for name in ("start_ns", "end_ns")
+    )
+    try:
+        return JobSpan(start_ns, end_ns, (job / STDOUT_NAME).read_bytes())
+    except OSError as error:
+        raise InputError(f"{job / STDOUT_NAME}: {error.strerror}; explore again") from error
+
+
+def _document(job: Path) -> dict[str, Any]:
+    document = read_document(job)
+    if document is None:
+        raise InputError(f"{job}: has no run; explore again")
+    return document
+
+
+@contextlib.contextmanager
+def _pool(workers: int, recoveries: Recoveries) -> Iterator[ThreadPoolExecutor]:
+    """Threads for recoveries, which end at once if the block is left by an exception."""
+    pool = ThreadPoolExecutor(workers, "recovery", initializer=_give_event_loop)
+    try:
+        yield pool
+    except BaseException:
+        recoveries.stop()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _give_event_loop() -> None:
+    """QMP's client wants its thread to have one."""
+    asyncio.set_event_loop(asyncio.new_event_loop())

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Failures of an exploration: the smallest loss that still fails, its files, its replay."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from freezingtime.errors import InputError, RunError
+from freezingtime.explore.crash.explore import Candidate, Exploration, FailedState
+from freezingtime.explore.crash.outcome import RecoveryOutcome
+from freezingtime.explore.crash.points import CutPoint
+from freezingtime.explore.crash.states import Fate
+from freezingtime.explore.crash.undecided import Piece
+from freezingtime.medium.base import SECTOR_BYTES, SectorError
+
+#: So many failures, of reasons that differ, are minimised and get their disks as files.
+REPORTED_MOST = 10
+#: And so many recoveries may be run for each of them.
+_TRIALS_MOST = 100
+_COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LostWrite:
+    """A write of which something was lost."""
+
+    disk: str
+    offset_bytes: int
+    length_bytes: int
+    """Of what was lost, from its first to its last byte."""
+    pieces: int
+    of_pieces: int
+    fate: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrashFailure:
+    """A failure as it is reported; its state is the smallest loss found that still fails."""
+
+    number: int
+    point: CutPoint
+    since_start_ns: int
+    reason: str
+    output: tuple[str, ...]
+    console: tuple[str, ...]
+    lost: tuple[LostWrite, ...]
+    undecided_pieces: int
+    images: tuple[str, ...]
+
+
+def report_failures(exploration: Exploration) -> list[CrashFailure]:
+    """Minimise failures, one of each reason, and write their files.
+
+    Raises:
+        RunError: a recovery could not be run, or a file not be written.
+    """
+    by_reason: dict[str, FailedState] = {}
+    for failed in exploration.failures:
+        by_reason.setdefault(failed.outcome.reason, failed)
+    shown = itertools.islice(by_reason.values(), REPORTED_MOST)
+    return [
+        _report(exploration, number, _minimised(exploration, failed))
+        for number, failed in enumerate(shown, 1)
+    ]
+
+
+def replay(exploration: Exploration, number: int) -> tuple[Candidate, RecoveryOutcome]:
+    """Recover from the state of a failure again, whatever is known of it.
+
+    Raises:
+        InputError: there is no such failure.
+        RunError: it is not the same state any more, or the recovery could not be run.
+    """
+    document = exploration.directory.read_failure(number)
+    try:
+        point = CutPoint(**document["point"])
+        fates, fingerprint = bytes.fromhex(document["fates"]), document["fingerprint"]
+        acked = str(document["acked"]).encode(errors="surrogateescape")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{exploration.directory.failure_path(number)}: is damaged; explore again"
+        ) from error
+    ((_, states),) = exploration.states_at([point])
+    if len(fates) != len(states.pieces):
+        raise RunError(f"failure {number} is not of the recorded job; explore again")
+    state = states.state(fates)
+    if f"{state.fingerprint:032x}" != fingerprint:
+        raise RunError(f"the state of failure {number} is not what it was; explore again")
+    candidate = Candidate(point, states, state, acked)
+    outcome, _ = exploration.recover(candidate)
+    return candidate, outcome
+
+
+def write_images(exploration: Exploration, candidate: Candidate, number: int) -> tuple[str, ...]:
+    """Write the disks of a state as sparse files; return their paths.
+
+    Raises:
+        RunError: they cannot be written.
+    """
+    recoveries = exploration.recoveries
+    paths = []
+    for disk, name in enumerate(recoveries.names):
+        path = exploration.directory.failure_path(number, name)
+        medium = recoveries.medium(
+            disk, candidate.states, candidate.state, lambda disk, sectors, contents: None
+        )
+        try:
+            path.parent.mkdir(exist_ok=True)
+            _copy(medium.stored_spans(), medium.read, medium.size_bytes, path)
+        except OSError as error:
+            raise RunError(
+                f"cannot write {path}: {error.strerror}; free space, or name another --out"
+            ) from error
+        paths.append(str(path))
+    return tuple(paths)
+
+
+def _copy(
+    spans: Iterator[tuple[int, int]],
+    read: Callable[[int, int], Any],
+    size_bytes: int,
+    path: Path,
+) -> None:
+    with path.open("wb") as file:
+        file.truncate(size_bytes)
+        for first, length in spans:
+            for offset_bytes in range(first, first + length, _COPY_BYTES):
+                count = min(_COPY_BYTES, first + length - offset_bytes)
+                data = _readable(read, offset_bytes, count)
+                if data.count(0) < len(data):
+                    file.seek(offset_bytes)
+                    file.write(data)
+
+
+def _readable(read: Callable[[int, int], Any], offset_bytes: int, length_bytes: int) -> bytes:
+    """The bytes; zeros for sectors that cannot be read."""
+    try:
+        return bytes(read(offset_bytes, length_bytes))
+    except SectorError:
+        if length_bytes == SECTOR_BYTES:
+            return bytes(SECTOR_BYTES)
+        sectors = range(offset_bytes, offset_bytes + length_bytes, SECTOR_BYTES)
+        return b"".join(_readable(read, sector, SECTOR_BYTES) for sector in sectors)
+
+
+def _minimised(exploration: Exploration, failed: FailedState) -> FailedState:
+    """Keep write after write, then piece after piece, as long as it still fails like that."""
+    candidate, outcome = failed.candidate, failed.outcome
+    pieces, trials = candidate.states.pieces, 0
+    for group in [*_writes(pieces), *([place] for place in range(len(pieces)))]:
+        fates = bytearray(candidate.state.fates)
+        if all(fates[place] == Fate.NEW for place in group):
+            continue
+        for place in group:
+            fates[place] = Fate.NEW
+        trial = Candidate(
+            candidate.point,
+            candidate.states,
+            candidate.states.state(bytes(fates)),
+            candidate.acked,
+        )
+        if trials >= _TRIALS_MOST:
+            break
+        trials += 1
+        found = exploration.find_outcome(trial)
+        if found.reason == outcome.reason:
+            candidate, outcome = trial, found
+    return FailedState(candidate, outcome)
+
+
+def _writes(pieces: Sequence[Piece]) -> list[list[int]]:
+    """The places of each write's pieces."""
+    groups = itertools.groupby(range(len(pieces)), key=lambda place: pieces[place].sequence)
+    return [list(places) for _, places in groups]
+
+
+def _report(exploration: Exploration, number: int, failed: FailedState) -> CrashFailure:
+    candidate, outcome = failed.candidate, failed.outcome
+    images = write_images(exploration, candidate, number)
+    names = exploration.recoveries.names
+    failure = CrashFailure(
+        number,
+        candidate.point,
+        candidate.point.time_ns - exploration.span.start_ns,
+        outcome.reason,
+        outcome.output,
+        outcome.console,
+        tuple(_lost(candidate, names)),
+        len(candidate.states.pieces),
+        images,
+    )
+    exploration.directory.write_failure(
+        number,
+        {
+            **asdict(failure),
+            "fates": candidate.state.fates.hex(),
+            "fingerprint": f"{candidate.state.fingerprint:032x}",
+            "acked": candidate.acked.decode(errors="surrogateescape"),
+            "values": [fate.name.lower() for fate in sorted(set(exploration.request.fates))],
+        },
+    )
+    return failure
+
+
+def _lost(candidate: Candidate, names: Sequence[str]) -> Iterator[LostWrite]:
+    pieces, fates = candidate.states.pieces, candidate.state.fates
+    for places in _writes(pieces):
+        lost = [place for place in places if fates[place] != Fate.NEW]
+        if lost:
+            first, last = pieces[lost[0]].sectors[0], pieces[lost[-1]].sectors[-1]
+            yield LostWrite(
+                names[pieces[lost[0]].disk],
+                int(first) * SECTOR_BYTES,
+                int(last - first + 1) * SECTOR_BYTES,
+                len(lost),
+                len(places),
+                "/".join(sorted({Fate(fates[place]).name.lower() for place in lost})),
+            )

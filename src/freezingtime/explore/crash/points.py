@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The points of a run at which the power is cut: each right before an event of its write log."""
+
+from __future__ import annotations
+
+import bisect
+import random
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from freezingtime.errors import InputError, about
+from freezingtime.request import Operation
+from freezingtime.trace.writes.log import WriteEvent, WriteEventKind
+from freezingtime.units import parse_time_ns
+
+ALL_FLUSHES, EVERY_WRITE = "all-flushes", "every-write"
+_AT, _AFTER = "at=", "after="
+FORMS = f"{ALL_FLUSHES}, {EVERY_WRITE}, a number, {_AT}TIME, {_AFTER}PATTERN"
+_COUNT_MOST = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class PointSelection:
+    """PointSelection of points, as ``--points`` has it; exactly one field is set."""
+
+    flushes: bool = False
+    writes: bool = False
+    count: int | None = None
+    at_ns: int | None = None
+    """Guest time since the start of the job."""
+    after: re.Pattern[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CutPoint:
+    """A moment at which the power is cut."""
+
+    event: int
+    """The log's event that no longer happens, from 0; their number at the end of the job."""
+    time_ns: int
+    """Guest time of that event, or of the job's end."""
+    output_bytes: int
+    """How much the job had printed."""
+    before: str
+    """What no longer happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpan:
+    """The guest times between which the power is cut, and what the job printed by the end."""
+
+    start_ns: int
+    end_ns: int
+    output: bytes
+
+
+def parse_selection(text: str) -> PointSelection:
+    """Read ``--points``.
+
+    Raises:
+        InputError: it is none of the forms.
+    """
+    with about(f"--points {text}: "):
+        if text == ALL_FLUSHES:
+            return PointSelection(flushes=True)
+        if text == EVERY_WRITE:
+            return PointSelection(writes=True)
+        if text.startswith(_AT):
+            return PointSelection(at_ns=parse_time_ns(text.removeprefix(_AT)))
+        if text.startswith(_AFTER):
+            return PointSelection(after=_pattern(text.removeprefix(_AFTER)))
+        if re.fullmatch("[0-9]{1,9}", text) and 0 < int(text) < _COUNT_MOST:
+            return PointSelection(count=int(text))
+        raise InputError(f"no such points; write one of: {FORMS}")
+
+
+def _pattern(text: str) -> re.Pattern[bytes]:
+    try:
+        pattern = re.compile(text.encode(errors="surrogateescape"))
+    except re.error as error:
+        raise InputError(f"no regular expression: {error}") from error
+    if pattern.match(b""):
+        raise InputError("matches an empty text; write what the job prints")
+    return pattern
+
+
+def choose_points(
+    events: Iterable[WriteEvent], selection: PointSelection, span: JobSpan, seed: int
+) -> list[CutPoint]:
+    """The points that are selected, in order; ``events`` is the whole log.
+
+    A cut right before a completion leaves most undecided; between two events nothing changes on
+    the disks, so that one moment stands for all.
+
+    Raises:
+        InputError: there are none, and why.
+    """
+    moments: list[CutPoint] = []
+    has_written = False
+    count = 0
+    for index, event in enumerate(events):
+        if event.time_ns > span.end_ns:
+            break
+        count = index + 1
+        if event.time_ns <= span.start_ns:
+            continue
+        has_written = has_written or event.operation is not Operation.FLUSH
+        if _is_moment(event, selection):
+            moments.append(_before(index, event))
+    if not has_written:
+        raise InputError("the job wrote nothing to its disks, so a power cut can lose nothing")
+    end = CutPoint(count, span.end_ns, len(span.output), "the end of the job")
+    return _selected(moments, end, selection, span, seed)
+
+
+def _is_moment(event: WriteEvent, selection: PointSelection) -> bool:
+    if selection.at_ns is not None or selection.after is not None:
+        return True
+    if event.kind is WriteEventKind.ARRIVAL:
+        return False
+    return not selection.flushes or event.operation is Operation.FLUSH
+
+
+def _before(index: int, event: WriteEvent) -> CutPoint:
+    what = event.operation.name.lower().replace("_", " ")
+    moment = "arrives" if event.kind is WriteEventKind.ARRIVAL else "completes"
+    return CutPoint(index, event.time_ns, event.output_bytes, f"a {what} {moment}")
+
+
+def _selected(
+    moments: Sequence[CutPoint], end: CutPoint, selection: PointSelection, span: JobSpan, seed: int
+) -> list[CutPoint]:
+    if selection.at_ns is not None:
+        cut_ns = span.start_ns + selection.at_ns
+        if cut_ns > span.end_ns:
+            raise InputError(
+                f"--points at={selection.at_ns}ns: the job ended before that, at "
+                f"{span.end_ns - span.start_ns}ns"
+            )
+        place = bisect.bisect_right([point.time_ns for point in moments], cut_ns)
+        return [[*moments, end][place]]
+    if selection.after is not None:
+        return _after(moments, end, selection.after, span.output)
+    if selection.count is not None and selection.count <= len(moments):
+        chosen = random.Random(f"points {seed}").sample(range(len(moments)), selection.count)
+        return [moments[place] for place in sorted(chosen)]
+    return [*moments, end]
+
+
+def _after(
+    moments: Sequence[CutPoint], end: CutPoint, pattern: re.Pattern[bytes], output: bytes
+) -> list[CutPoint]:
+    """The first moment after each match: whatever it is about had to be durable by then."""
+    printed = [point.output_bytes for point in moments]
+    places = {
+        bisect.bisect_left(printed, found.end()): None
+        for found in pattern.finditer(output)
+        if found.end() > found.start()
+    }
+    if not places:
+        raise InputError(
+            f"--points after={pattern.pattern.decode(errors='replace')}: the job printed nothing "
+            "like that"
+        )
+    return [[*moments, end][place] for place in places]

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Bad input of `freezingtime crash`: one line that names option, value and what would be right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freezingtime.cli.guest import crash as command
+from freezingtime.device.faults.durability import Durability, durability_of
+from freezingtime.device.registry import describe
+from freezingtime.disk.mount import Mount
+from freezingtime.disk.spec import parse_disk
+from freezingtime.errors import InputError
+from freezingtime.explore.crash.check import Acknowledged, default_check, recovery_script
+from freezingtime.explore.crash.directory import ExplorationDirectory, state_key
+from freezingtime.explore.crash.outcome import RecoveryOutcome
+from freezingtime.explore.crash.points import JobSpan, choose_points, parse_selection
+from freezingtime.explore.crash.request import CrashRequest
+from freezingtime.runs.options import RunOptions
+from tests.conftest import RunProgram
+from tests.crash.crashlib import crash_request
+
+MOUNTED = "constant:10us,size=64MiB,mount=/data"
+
+
+def _require(request: CrashRequest) -> None:
+    request.require_possible()
+    request.check_plan()
+
+
+@pytest.mark.parametrize(
+    ("disks", "values", "message"),
+    [
+        ((), {}, "--disk: none is given; name the disks whose power is cut"),
+        ((MOUNTED,), {"points": "sometimes"}, "--points sometimes: no such points; write one of: "),
+        ((MOUNTED,), {"points": "0"}, "--points 0: no such points"),
+        ((MOUNTED,), {"points": "at=soon"}, "--points at=soon: "),
+        ((MOUNTED,), {"points": "after=("}, "--points after=(: no regular expression: "),
+        ((MOUNTED,), {"points": "after=x*"}, "--points after=x*: matches an empty text"),
+        ((MOUNTED,), {"values": ["lost"]}, "--values lost: no such value; write some of zero,"),
+        (("constant:10us,medium=file:d.img,writable=yes",), {}, "leave out writable=yes"),
+        (("constant:10us",), {}, "no disk has a file system to check; give --disk DEVICE,mount="),
+        ((MOUNTED,), {"check_limit": "0"}, "--check-limit 0: "),
+    ],
+)
+def test_bad_requests(disks: tuple[str, ...], values: dict[str, Any], message: str) -> None:
+    request = crash_request("true", *disks, **values)
+    with pytest.raises(InputError) as refused:
+        _require(request)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_job_that_wrote_nothing_has_no_points() -> None:
+    with pytest.raises(InputError, match="wrote nothing to its disks"):
+        choose_points([], parse_selection("all-flushes"), JobSpan(0, 10, b""), 0)
+
+
+def test_the_program_says_it_in_one_line(freezingtime: RunProgram, tmp_path: Path) -> None:
+    ran = freezingtime("crash", "--out", tmp_path / "out", "--disk", "constant:1us", "--", "true")
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("freezingtime: no disk has a file system to check; give --disk ")
+    assert ran.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"check": "true", "check_script": Path("c.sh")}, "give one of: --check LINE, --check-"),
+        ({"check": " "}, "--check: is empty"),
+        ({"check_script": Path("not-there.sh")}, "--check-script not-there.sh: No such file"),
+        ({"replay_failure": 1, "command": ("true",)}, "--replay: has the job of its exploration"),
+        ({"replay_failure": 1}, "crash.json: No such file|failures/1.json: No such file"),
+    ],
+)
+def test_bad_options(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(InputError, match=message):
+        command.crash(out=tmp_path / "out", disks=(MOUNTED,), quiet=True, **values)
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    refused = pytest.raises(InputError, match="is not empty, and has no exploration")
+    with ExplorationDirectory(tmp_path) as directory, refused:
+        directory.begin({})
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_an_exploration_of_another_job_is_left_alone(tmp_path: Path) -> None:
+    with ExplorationDirectory(tmp_path) as directory:
+        directory.begin(crash_request("true", MOUNTED).identity())
+    with ExplorationDirectory(tmp_path) as directory:
+        directory.begin(crash_request("true", MOUNTED, states=3, points="5").identity())
+        with pytest.raises(InputError, match="has an exploration with another job"):
+            directory.begin(crash_request("false", MOUNTED).identity())
+
+
+def test_two_explorations_do_not_share_a_directory(tmp_path: Path) -> None:
+    with ExplorationDirectory(tmp_path), pytest.raises(InputError, match="another run is still"):
+        ExplorationDirectory(tmp_path)
+
+
+def test_outcomes_survive_an_interruption(tmp_path: Path) -> None:
+    """But for the line that was being written."""
+    key, outcome = state_key(7, b"a\n"), RecoveryOutcome(False, "gone", ("a",), ("b",))
+    with ExplorationDirectory(tmp_path) as directory:
+        directory.begin({})
+        directory.keep(key, outcome)
+    states = tmp_path / "states.jsonl"
+    whole = states.read_text()
+    states.write_text(whole + whole[:-5])
+    with ExplorationDirectory(tmp_path) as directory:
+        directory.begin({})
+        assert directory.outcomes == {key: outcome}
+        directory.keep(state_key(8, b""), outcome)
+    assert len(states.read_text().splitlines()) == 2
+    states.write_text(whole + "nonsense\n")
+    with ExplorationDirectory(tmp_path) as directory, pytest.raises(InputError, match="line 2 is"):
+        directory.begin({})
+
+
+def test_a_request_is_the_same_as_a_document() -> None:
+    request = crash_request("echo 1", MOUNTED, check_limit="3s")
+    document = json.loads(json.dumps(request.identity()))
+    again = type(request).of_identity(document, request.fates)
+    assert again.identity() == request.identity()
+    assert again.options == RunOptions(disks=[MOUNTED], **{"collect": [], "allow_backing": []})
+
+
+def test_acknowledged_is_what_was_printed_as_a_whole() -> None:
+    acknowledged = Acknowledged(b"start\nACK one\nNACK two\nACK two abc\nACK three")
+    assert acknowledged.by(13) == b""
+    assert acknowledged.by(14) == b"one\n"
+    assert acknowledged.by(10**6) == b"one\ntwo abc\n"
+
+
+def test_file_systems_are_recovered_from_outside_in_and_checked_from_inside_out() -> None:
+    mounts = {"b": Mount("/data/log", "xfs"), "a": Mount("/data", "ext4")}
+    recovery = recovery_script(mounts).decode().splitlines()
+    assert recovery[-3:] == ["recover a ext4 /data", "recover b xfs /data/log", "exec /job/check"]
+    check = default_check(list(mounts.values())).decode()
+    assert check.index("umount /data/log") < check.index("umount /data ")
+
+
+@pytest.mark.parametrize(
+    ("disk", "durability"),
+    [
+        ("constant:1us", Durability()),
+        ("constant:1us,write-cache=off", Durability(is_volatile=False)),
+        ("constant:1us,block-size=4KiB", Durability(torn_unit_sectors=8, atomic_write_sectors=8)),
+        ("intel-p4500-2tb", Durability(is_volatile=False)),
+        ("wd-dc-960gb-steady", Durability(is_volatile=False)),
+        ("samsung-970-evo-plus-1tb", Durability()),
+        ("intel-p4500-2tb,frontend=nvme", Durability(is_volatile=False)),
+    ],
+)
+def test_durability_of_disks(disk: str, durability: Durability) -> None:
+    assert parse_disk(disk).durability == durability
+
+
+def test_a_durability_table_is_checked(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    text = 'model = "constant"\n[parameters]\nread = "1us"\n[durability]\n'
+    for line, message in (
+        ('torn_unit = "1000B"', "durability.torn_unit = '1000B': must be a multiple of 512 bytes"),
+        ('torn_units = "4KiB"', "durability.torn_units: unknown key; did you mean torn_unit?"),
+        ("ignores_flush = 1", "durability.ignores_flush = 1: must be true or false"),
+    ):
+        file.write_text(text + line)
+        with pytest.raises(InputError) as refused:
+            describe(str(file))
+        assert message in str(refused.value)
+    file.write_text(text + 'atomic_write = "16KiB"\natomic_boundary = "64KiB"\n')
+    durability = parse_disk(str(file)).durability
+    assert durability == Durability(atomic_write_sectors=32, atomic_boundary_sectors=128)
+    assert list(durability.pieces(96, 32)) == [(96, 32)]
+    assert list(durability.pieces(127, 2)) == [(127, 1), (128, 1)]
+    assert len(list(durability.pieces(0, 33))) == 33
+    table = describe(str(file)).durability
+    assert durability_of(
+        table, write_cache=True, logical_block_bytes=4096, protects=True
+    ) == Durability(False, False, 8, 32, 128)

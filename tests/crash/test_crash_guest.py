@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Power cuts under real file systems and a database: planted bugs are found, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from freezingtime.explore.crash.explore import CrashObserver
+from freezingtime.explore.crash.failures import replay, report_failures, write_images
+from freezingtime.explore.crash.request import CrashRequest
+from freezingtime.runs.script import Command, file_script
+from freezingtime.vm.job import directory_script
+from tests.conftest import require_tool
+from tests.crash.crashlib import crash_request, explore, opened
+
+pytestmark = pytest.mark.guest
+
+_DEVICE = """
+model = "constant"
+[parameters]
+read = "10us"
+write = "20us"
+flush = "500us"
+[durability]
+torn_unit = "4KiB"
+"""
+#: Files of a job that runs the host's own sqlite3, whatever the guest has.
+_SQL = """#!/bin/sh
+exec /job/lib/ld-linux-x86-64.so.2 --library-path /job/lib /job/sqlite3 /data/shop.db "$1"
+"""
+_ORDERS = """#!/bin/sh
+cd /job
+./sql "create table orders (number integer)"
+for number in 1 2; do
+    ./sql "pragma synchronous = SYNCHRONOUS; insert into orders values ($number)" || exit
+    echo "ACK $number"
+done
+"""
+_CHECK_ORDERS = """#!/bin/sh
+cd /job
+[ "$(./sql 'pragma integrity_check')" = ok ] || { echo "the database is damaged"; exit 1; }
+while read -r number; do
+    [ "$(./sql "select count(*) from orders where number = $number")" = 1 ] ||
+        { echo "order $number is lost"; exit 1; }
+done <acked
+"""
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> str:
+    """A disk with an honest cache that tears no writes of 4 KiB."""
+    (tmp_path / "ssd.toml").write_text(_DEVICE)
+    return f"{tmp_path / 'ssd.toml'},size=64MiB,mount=/data"
+
+
+@pytest.fixture
+def liar(tmp_path: Path) -> str:
+    """The same, but for a flush that does nothing."""
+    (tmp_path / "liar.toml").write_text(_DEVICE + "ignores_flush = true\n")
+    return f"{tmp_path / 'liar.toml'},size=64MiB,mount=/data"
+
+
+def test_too_early_an_acknowledgement_is_found_and_replayed(tmp_path: Path, disk: str) -> None:
+    job = "cd /data; echo paid >order; echo ACK order; sync"
+    request = crash_request(job, disk, points="after=ACK order", states=2)
+    with opened(request, tmp_path / "out") as exploration:
+        exploration.run(1, CrashObserver())
+        (failure,) = report_failures(exploration)
+        assert failure.reason == "the check exited with 1: lost after it was acknowledged: order"
+        assert not failure.lost  # the file was not on its way to the disk at all
+        (image,) = failure.images
+        before = Path(image).read_bytes()
+        candidate, outcome = replay(exploration, failure.number)
+        assert outcome.reason == failure.reason
+        assert Path(*write_images(exploration, candidate, 1)).read_bytes() == before
+        assert (exploration.summary.run, exploration.summary.failed) == (1, 1)
+    # It is an image of the file system as it was; no file is in it.
+    listed = subprocess.run(
+        [require_tool("debugfs"), "-R", "ls", image], capture_output=True, text=True, check=True
+    )
+    assert "order" not in listed.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_right", [False, True])
+def test_rename_without_fsync(tmp_path: Path, disk: str, is_right: bool) -> None:
+    """The directory is synced, and the file that was renamed is there: without its content."""
+    sync = "sync new; " if is_right else ""
+    job = (
+        f"cd /data; echo paid >new; {sync}mv new order; sync .; "
+        'echo "ACK order $(sha256sum <order | cut -c 1-64)"; sync'
+    )
+    found = explore(crash_request(job, disk, points="every-write", states=6), tmp_path / "out")
+    expected = "the check exited with 1: not the content that was acknowledged: order"
+    assert found.reasons == (set() if is_right else {expected})
+    assert found.summary.unique > 10
+
+
+@pytest.mark.slow
+def test_a_device_that_lies_about_flush(tmp_path: Path, liar: str) -> None:
+    """What is lost with it is safe with an honest one: see above."""
+    job = "cd /data; echo paid >order; sync; echo ACK order"
+    found = explore(crash_request(job, liar, states=6), tmp_path / "out")
+    lost = [failure for failure in found.failures if "acknowledged: order" in failure.reason]
+    assert lost
+    assert all(failure.lost for failure in lost)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("synchronous", "reasons"), [("off", {"order 1 is lost"}), ("extra", set())]
+)
+def test_sqlite(tmp_path: Path, disk: str, synchronous: str, reasons: set[str]) -> None:
+    """``off`` is fast and loses; ``extra`` also syncs the directory, and loses nothing."""
+    job = tmp_path / "job"
+    (job / "lib").mkdir(parents=True)
+    program = require_tool("sqlite3")
+    shutil.copy(program, job)
+    libraries = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    for word in libraries.split():
+        if word.startswith("/"):
+            shutil.copy(word, job / "lib")
+    for name, text in (("sql", _SQL), ("run", _ORDERS.replace("SYNCHRONOUS", synchronous))):
+        (job / name).write_text(text)
+        (job / name).chmod(0o755)
+    (tmp_path / "check.sh").write_text(_CHECK_ORDERS)
+    request = replace(
+        crash_request(Command(), disk, states=4),
+        job=directory_script(job),
+        job_directory=job,
+        check=file_script(tmp_path / "check.sh"),
+    )
+    found = explore(request, tmp_path / "out")
+    assert {reason.rpartition(": ")[2] for reason in found.reasons} == reasons
+
+
+@pytest.mark.slow
+def test_an_unreadable_sector_is_an_error_of_the_guest_s_disk(tmp_path: Path, disk: str) -> None:
+    job = "cd /data; echo paid >order; sync; echo ACK order"
+    request = crash_request(job, disk, values=["unreadable"], states=8)
+    found = explore(request, tmp_path / "out")
+    assert any("I/O error" in line for failure in found.failures for line in failure.console)
+
+
+@pytest.mark.slow
+def test_pruned_and_exhaustive_outcomes_are_equal(tmp_path: Path, disk: str) -> None:
+    """Each state that was not run ends as its like did; and a second exploration runs none."""
+    job = "cd /data; echo paid >order; sync; echo ACK order; echo x >other"
+    request: CrashRequest = crash_request(job, disk, states=16)
+    first = explore(request, tmp_path / "out")
+    assert first.summary.pruned
+    with opened(request, tmp_path / "out") as exploration:
+        for candidate in exploration.candidates(exploration.points()):
+            known = exploration.outcome(candidate)
+            assert known is not None
+            outcome, _ = exploration.recover(candidate)
+            assert (outcome.passed, outcome.reason) == (known.passed, known.reason)
+    again = explore(request, tmp_path / "out")
+    assert (again.summary.run, again.summary.known) == (0, first.summary.unique)
