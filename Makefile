@@ -103,6 +103,7 @@ man: setup-test ## manual pages of the commands, in build/man
 
 bench: setup ## what exactness costs, how fast a run starts, what a snapshot costs, the record, the device models
 	$(BIN)/python bench/cost.py
+	$(BIN)/python bench/duration.py
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/snapshot.py
 	$(BIN)/python bench/record.py

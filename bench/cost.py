@@ -4,9 +4,9 @@
 Both run the same guest image under icount; boot is excluded on both sides: the time is
 taken from the guest's STARTED message to its EXIT message. Rounds alternate, and the
 ratio is taken round by round, so that the machine's mood cancels out. The limits hold for
-the device that is like null-co, with no latency; one with latency costs a second exchange
-per request, and is shown beside it. The emulator is a process of its own: where other work
-keeps the second core busy, the ratio grows.
+the device that is like null-co, with no latency; one with latency, which the guest has to be
+woken from, is shown beside it. Both cost one exchange with the emulator per request. The emulator
+is a process of its own: where other work keeps the second core busy, the ratio grows.
 """
 
 from __future__ import annotations

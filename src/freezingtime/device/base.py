@@ -20,7 +20,7 @@ _FORESEEN_MAX = 4
 
 
 class Foresight(NamedTuple):
-    """What a device does next if no request arrives before."""
+    """Events of a device that come next if no request arrives before."""
 
     events: Sequence[tuple[int, Sequence[Request]]] = ()
     """Its next events in order: the time in ns, and what completes then, in order."""

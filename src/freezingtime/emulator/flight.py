@@ -25,7 +25,7 @@ class ReplyWire(Wire, Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class RequestUnderWay:
     """A request between arrival and delivery."""
 
     request: Request
@@ -48,7 +48,7 @@ class Flight:
 
     @property
     def key(self) -> tuple[int, int]:
-        """Its disk and its cookie, which no other request under way has both of."""
+        """Return disk and cookie, which no other request under way has both of."""
         return self.channel.disk_index, self.request.cookie
 
     @property

@@ -26,7 +26,7 @@ from freezingtime.annotation import Annotation
 from freezingtime.clock.base import Arrival, Clock, Delivery, Moment, Reply, Verdict
 from freezingtime.device.base import Device
 from freezingtime.device.contract import GuardedDevice
-from freezingtime.emulator.flight import Flight, ReplyWire
+from freezingtime.emulator.flight import ReplyWire, RequestUnderWay
 from freezingtime.emulator.medium_queue import MediumQueue
 from freezingtime.emulator.schedule import schedule
 from freezingtime.errors import RunError
@@ -130,11 +130,11 @@ class Emulator:
     steer: Callable[[bool], Steering] = lambda alarm_rings: Steering()
     """Called once a turn, after its requests have arrived, with whether the alarm rings."""
     _devices: list[GuardedDevice] = field(init=False)
-    _in_device: dict[Request, Flight] = field(default_factory=dict)
+    _in_device: dict[Request, RequestUnderWay] = field(default_factory=dict)
     _queue_depths: Counter[int] = field(default_factory=Counter)
-    _awaiting_medium: list[Flight] = field(default_factory=list)
-    _awaiting_delivery: dict[tuple[int, int], Flight] = field(default_factory=dict)
-    _scheduled: dict[tuple[int, int], Flight] = field(default_factory=dict)
+    _awaiting_medium: list[RequestUnderWay] = field(default_factory=list)
+    _awaiting_delivery: dict[tuple[int, int], RequestUnderWay] = field(default_factory=dict)
+    _scheduled: dict[tuple[int, int], RequestUnderWay] = field(default_factory=dict)
     _arrived_count: int = 0
     _alarm_ns: int | None = None
     _record_ended: bool = False
@@ -213,7 +213,7 @@ class Emulator:
     def _accept(self, arrival: Arrival) -> None:
         request, channel, time_ns, adrift, from_host = arrival
         disk = self.disks[channel.disk_index]
-        flight = Flight(
+        flight = RequestUnderWay(
             request,
             channel,
             time_ns,
@@ -281,7 +281,7 @@ class Emulator:
         self._awaiting_medium = waiting
         return replies
 
-    def _freeze(self, flight: Flight) -> None:
+    def _freeze(self, flight: RequestUnderWay) -> None:
         disk = self.disks[flight.channel.disk_index]
         if not flight.transfer.done:
             self.totals.waiting_for = f"{disk.name}: {disk.queue.medium.describe()}"
@@ -293,7 +293,7 @@ class Emulator:
             error = flight.transfer.error
             raise RunError(f"the medium failed: {error.strerror or error}") from error
 
-    def _reply(self, flight: Flight) -> None:
+    def _reply(self, flight: RequestUnderWay) -> None:
         flight.warped_ns = self.totals.warped_ns - flight.warped_before_ns
         flight.send(self.wire)
         if self.clock.reports_deliveries:
@@ -337,7 +337,7 @@ class Emulator:
         on_time = exact and 0 <= late_ns < self.resolution_ns
         self._record(flight, delivery.time_ns, on_time=on_time)
 
-    def _record(self, flight: Flight, delivery_ns: int, *, on_time: bool) -> None:
+    def _record(self, flight: RequestUnderWay, delivery_ns: int, *, on_time: bool) -> None:
         request = flight.request
         if self._record_ended or self.disks[flight.channel.disk_index].internal:
             return

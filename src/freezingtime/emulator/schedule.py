@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What completes without another turn of the loop: the devices' foresights, put together."""
+"""Completions that need no turn of the loop: the devices' foresights, put together."""
 
 from __future__ import annotations
 
