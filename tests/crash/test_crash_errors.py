@@ -130,7 +130,9 @@ def test_a_request_is_the_same_as_a_document() -> None:
     document = json.loads(json.dumps(request.identity()))
     again = type(request).of_identity(document, request.fates)
     assert again.identity() == request.identity()
-    assert again.options == RunOptions(disks=[MOUNTED], **{"collect": [], "allow_backing": []})
+    assert again.options == RunOptions(
+        disks=[MOUNTED], **{"collect": [], "allow_backing": [], "env": []}
+    )
 
 
 def test_acknowledged_is_what_was_printed_as_a_whole() -> None:

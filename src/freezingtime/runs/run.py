@@ -24,7 +24,6 @@ from freezingtime.trace.run_directory import STDOUT_NAME
 from freezingtime.vm.collected_files import Collected, unpack_collected
 from freezingtime.vm.job import JobResult
 from freezingtime.vm.machine import Machine
-from freezingtime.vm.write_recording import WriteRecording
 
 
 class RunObserver:
@@ -94,6 +93,9 @@ def _start_machine(
     disks = [disk.plan for disk in prepared.disks]
     recording = None
     if plan.logs_writes and plan.out is not None:
+        # It needs numpy, which a run without a log does not wait for.
+        from freezingtime.vm.write_recording import WriteRecording
+
         recording = WriteRecording(plan.out, disks, cleanup)
         disks = recording.disks
     machine = cleanup.enter_context(
