@@ -52,7 +52,7 @@ def test_guest_sees_the_latency_that_the_device_was_told(operation: str, latency
     assert abs(added_ns - LATENCIES[latency]) <= TOLERANCE_NS
 
 
-@pytest.mark.parametrize("rate_ghz", [1, 2, 8])
+@pytest.mark.parametrize("rate_ghz", [1, pytest.param(2, marks=pytest.mark.slow), 8])
 def test_software_time_scales_with_the_cpu_rate(rate_ghz: int) -> None:
     at_4_ghz = mean_ns("read", "0")
     at_rate = mean_ns("read", "0", rate_ghz * 1_000_000_000)

@@ -63,10 +63,9 @@ def added_ns(frontend: Frontend, cpu_count: int) -> Mapping[tuple[str, str], flo
     "frontend",
     [
         Frontend.VIRTIO_BLK,
-        Frontend.NVME,
         *(
             pytest.param(frontend, marks=pytest.mark.slow)
-            for frontend in (Frontend.VIRTIO_SCSI, Frontend.SATA)
+            for frontend in (Frontend.NVME, Frontend.VIRTIO_SCSI, Frontend.SATA)
         ),
     ],
 )

@@ -152,14 +152,29 @@ def run_with_fault(
     ("path", "job", "error", "words"),
     [
         (UNNAMED, PRINT, errno.ENOSPC, "the job's output cannot be stored in"),
-        (UNNAMED, COMPLAIN, errno.EIO, "the job's stderr cannot be stored in"),
-        (UNNAMED, SPEAK_ON_CONSOLE, errno.ENOSPC, "the guest's console cannot be stored in"),
+        pytest.param(
+            *(UNNAMED, COMPLAIN, errno.EIO, "the job's stderr cannot be stored in"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *(UNNAMED, SPEAK_ON_CONSOLE, errno.ENOSPC, "the guest's console cannot be stored in"),
+            marks=pytest.mark.slow,
+        ),
         (UNNAMED, WRITE, errno.ENOSPC, "copy-on-write file in "),
         (UNNAMED, LEAVE_A_FILE, errno.ENOSPC, "files from the guest cannot be stored in"),
-        ("/run/stdout.txt", ALL, errno.ENOSPC, "free space, or name another --out"),
+        pytest.param(
+            *("/run/stdout.txt", ALL, errno.ENOSPC, "free space, or name another --out"),
+            marks=pytest.mark.slow,
+        ),
         ("/requests.parquet.arrows", ALL, errno.EIO, "free space, or name another --out"),
-        (".requests.parquet.", ALL, errno.ENOSPC, "free space, or name another --out"),
-        ("/run/.statistics.parquet.", ALL, errno.EIO, "free space, or name another --out"),
+        pytest.param(
+            *(".requests.parquet.", ALL, errno.ENOSPC, "free space, or name another --out"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("/run/.statistics.parquet.", ALL, errno.EIO, "free space, or name another --out"),
+            marks=pytest.mark.slow,
+        ),
         ("/run/.run.json.", ALL, errno.EDQUOT, "free space, or name another --out"),
         ("/result", ALL, errno.ENOSPC, "cannot write the collected files"),
     ],
@@ -198,7 +213,7 @@ def test_a_full_stderr_leaves_the_status(freezingtime: RunProgram) -> None:
     assert (ended.returncode, ended.stdout) == (2, "")
 
 
-@pytest.mark.parametrize("arguments", [("devices",), ("--version",), ("runs", ".")])
+@pytest.mark.parametrize("arguments", [("devices",), ("--version",), ("explain", "frozen")])
 def test_a_full_stdout_is_named_by_every_command(
     freezingtime: RunProgram, arguments: tuple[str, ...]
 ) -> None:

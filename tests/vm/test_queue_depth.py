@@ -123,9 +123,9 @@ def test_the_device_has_as_many_requests_as_the_guest_gives(
     ("frontend", "limit"),
     [
         (Frontend.VIRTIO_BLK, 16),
-        (Frontend.VIRTIO_SCSI, 5),
+        pytest.param(Frontend.VIRTIO_SCSI, 5, marks=pytest.mark.slow),
         (Frontend.SATA, 7),
-        (Frontend.NVME, 24),
+        pytest.param(Frontend.NVME, 24, marks=pytest.mark.slow),
     ],
 )
 def test_a_queue_takes_no_more_than_it_was_told(
