@@ -37,9 +37,17 @@ def main() -> None:
         text = (_ROOT / source).read_text()
         (_OUT / path).write_text(_LINK_TO_DOCS.sub("](", text))
     reference = _OUT / "reference"
-    write_pages(reference / "models", pages_of(models_page(), _model_page))
-    write_pages(reference / "commands", pages_of(commands_page(), _command_page))
+    for folder, pages in generated_pages().items():
+        write_pages(reference / folder, pages)
     write_pages(reference / "catalogue", catalogue_pages(), catalogue_table())
+
+
+def generated_pages() -> dict[str, dict[str, str]]:
+    """Return the reference's pages that the code says, by folder and by name."""
+    return {
+        "models": pages_of(models_page(), _model_page),
+        "commands": pages_of(commands_page(), _command_page),
+    }
 
 
 def _model_page(heading: str) -> str:

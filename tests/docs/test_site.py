@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
-from website.__main__ import ROOT_PAGES, pages_of
+from website.__main__ import ROOT_PAGES, generated_pages, pages_of
 from website.markdown import from_docstring
 from website.markdown import table as markdown_table
 from website.model_page import models_page
@@ -43,6 +43,15 @@ def test_every_page_is_in_the_navigation() -> None:
     written = {page for page in NAV if not GENERATED.match(page)}
     assert written == pages | set(ROOT_PAGES.values()), "see mkdocs.yml"
     assert len(NAV) == len(set(NAV))
+
+
+def test_every_generated_page_is_in_the_navigation() -> None:
+    generated = {
+        f"reference/{folder}/{name}.md"
+        for folder, pages in generated_pages().items()
+        for name in pages
+    }
+    assert {page for page in NAV if GENERATED.match(page)} == generated, "see mkdocs.yml"
 
 
 def test_pages_are_short_and_folders_small() -> None:
