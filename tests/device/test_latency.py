@@ -20,7 +20,7 @@ from freezingtime.errors import InputError
 from freezingtime.request import Operation, Request
 from tests.support.modellib import assert_flushes_follow_writes
 
-LOADS = [pytest.param(0.3, marks=pytest.mark.slow), 0.6, 0.9]
+LOADS = [*(pytest.param(load, marks=pytest.mark.slow) for load in (0.3, 0.6)), 0.9]
 MEAN_NS = 100_000
 S = 10**9
 

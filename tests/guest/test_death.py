@@ -34,7 +34,7 @@ pytestmark = pytest.mark.guest
 SEED = 20180925
 MOMENT_COUNT = 20
 #: Each death, and each delay of the medium, at least once.
-QUICK_MOMENT_COUNT = 7
+QUICK_MOMENT_COUNT = 6
 
 #: Generous: the machine that runs the tests may be busy.
 END_DEADLINE_S = 10.0

@@ -89,7 +89,17 @@ def essence(ran: GuestRun) -> tuple[bytes, int, int, int]:
 
 
 @pytest.mark.guest
-@every_frontend
+@pytest.mark.parametrize(
+    "frontend",
+    [
+        Frontend.VIRTIO_BLK,
+        Frontend.NVME,
+        *(
+            pytest.param(frontend, marks=pytest.mark.slow)
+            for frontend in (Frontend.VIRTIO_SCSI, Frontend.SATA)
+        ),
+    ],
+)
 def test_the_medium_is_invisible(frontend: Frontend) -> None:
     script = (
         fio_on(frontend, rw="randrw", number_ios=300, ioengine="libaio", iodepth=32, fsync=16)

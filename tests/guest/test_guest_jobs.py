@@ -113,6 +113,7 @@ def test_files_are_part_of_what_is_reproducible(tmp_path: Path) -> None:
     assert len(ends_ns) == 1
 
 
+@pytest.mark.slow
 def test_the_limit_of_guest_time_is_exact() -> None:
     """It strikes at one and the same nanosecond, however long the host takes."""
     ends_ns = set()

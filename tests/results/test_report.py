@@ -234,6 +234,7 @@ def test_same_runs_same_bytes(tmp_path: Path) -> None:
     assert report_page([first]) == report_page([replace(again, name=first.name)])
 
 
+@pytest.mark.slow
 def test_killed_and_mixed_runs_are_noticed(tmp_path: Path) -> None:
     stream_of(tmp_path / RECORD_NAME, [[completed()]])
     killed = read_run(tmp_path, lambda notice: None)
@@ -289,6 +290,7 @@ def test_odd_runs_can_be_drawn(tmp_path: Path, rows: Sequence[Any]) -> None:
     assert cells(page, "h2") == HEADINGS
 
 
+@pytest.mark.slow
 def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     """Neither matplotlib nor HTML takes a part of them for its own."""
     names = ["_hidden", "a$x^2$b", "<i>&amp;"]

@@ -174,7 +174,9 @@ def essence(ran: GuestRun) -> tuple[bytes, int, int, int]:
 
 
 @pytest.mark.guest
-@pytest.mark.parametrize("frontend", [Frontend.VIRTIO_BLK, Frontend.NVME])
+@pytest.mark.parametrize(
+    "frontend", [Frontend.VIRTIO_BLK, pytest.param(Frontend.NVME, marks=pytest.mark.slow)]
+)
 def test_the_medium_is_invisible_at_depth_128(frontend: Frontend) -> None:
     script = fio_on(frontend, rw="randrw", ioengine="libaio", iodepth=128, number_ios=600, fsync=50)
     disk = f"{DEVICE},frontend={frontend}"
