@@ -40,9 +40,11 @@ _SIMULATIONS = {"compose", "device", "disk", "docs", "flash", "install", "simula
 _PROGRAM_STARTS = {
     "test_cli_errors.py",
     "test_foreign_text.py",
+    "test_fsync.py",
     "test_plot.py",
     "test_report.py",
     "test_serve.py",
+    "test_standard_streams.py",
 }
 #: Files of those rooms that are as quick as a linter.
 _QUICK = {"test_docstrings.py", "test_house.py", "test_project.py"}
