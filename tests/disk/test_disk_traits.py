@@ -329,6 +329,7 @@ over_provisioning = 0.28
 
 
 @pytest.mark.guest
+@pytest.mark.slow
 def test_a_run_that_empties_a_steady_ssd_says_so(freezingtime: RunProgram, tmp_path: Path) -> None:
     path, out, page = tmp_path / "steady.toml", tmp_path / "run", tmp_path / "page.html"
     path.write_text(STEADY)

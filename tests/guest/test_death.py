@@ -379,7 +379,7 @@ class TestGuest:
         [
             ("echo c >/proc/sysrq-trigger", "Kernel panic"),
             ("poweroff -f", "the guest shut down or rebooted"),
-            ("reboot -f", "the guest shut down or rebooted"),
+            pytest.param("reboot -f", "the guest shut down or rebooted", marks=pytest.mark.slow),
         ],
     )
     @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_odd_cpu_rates_stay_exact(rate_hz: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["randread", "randwrite"])
-@pytest.mark.parametrize("depth", [4, 16])
+@pytest.mark.parametrize("depth", [pytest.param(4, marks=pytest.mark.slow), 16])
 def test_guest_sees_requests_in_flight_together_complete_on_time(
     pattern: str, depth: int, tmp_path: Path
 ) -> None:

@@ -128,6 +128,7 @@ def test_devices_that_say_nothing_have_no_internals(tmp_path: Path) -> None:
     assert draw_run_figure(INTERNALS, [read(record)], [".svg"]) == []
 
 
+@pytest.mark.slow
 def test_internals_are_what_the_devices_said(run: Path) -> None:
     page = Page(report_page([read(run)]))
     labels = " ".join(cells(page, "text"))
@@ -179,6 +180,7 @@ def test_nothing_is_loaded_or_executed(run: Path) -> None:
     assert not re.search(r"url\((?!#)|@import", text)
 
 
+@pytest.mark.slow
 def test_every_colour_is_the_pages(run: Path) -> None:
     """What a figure said itself would not change with light and dark."""
     text = report_page([read(run), read(run)])
@@ -222,6 +224,7 @@ def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
     assert text.count(f">{second}</text>") == len(RUN_FIGURES)
 
 
+@pytest.mark.slow
 def test_same_runs_same_bytes(tmp_path: Path) -> None:
     """Whatever the runs' names are, as long as there is one only."""
     first, again = read(make_run(tmp_path / "first")), read(make_run(tmp_path / "again"))
