@@ -29,6 +29,15 @@ JsonOption: TypeAlias = Annotated[
 
 QuietOption: TypeAlias = Annotated[bool, Option("", "Suppress progress on stderr.", short="-q")]
 
+ScriptOption: TypeAlias = Annotated[
+    Path | None, Option("FILE", "Run this script from the host instead of COMMAND.")
+]
+
+JobOption: TypeAlias = Annotated[
+    Path | None,
+    Option("DIR", "Instead of COMMAND: copy DIR into the guest as `/job`, and run `/job/run`."),
+]
+
 RecordOption: TypeAlias = Annotated[
     Path | None,
     Option("FILE", "Write a record, in the format of `requests.parquet` of `run --out`."),

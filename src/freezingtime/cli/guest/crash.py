@@ -13,7 +13,13 @@ from typing import Annotated, Any
 from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.guest.progress import RunProgress
 from freezingtime.cli.guest.run import job_script
-from freezingtime.cli.options import AllowCodeOption, JsonOption, command_app
+from freezingtime.cli.options import (
+    AllowCodeOption,
+    JobOption,
+    JsonOption,
+    ScriptOption,
+    command_app,
+)
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.directory import ExplorationDirectory
@@ -57,13 +63,8 @@ def crash(
             "line.",
         ),
     ] = (),
-    script: Annotated[
-        Path | None, Option("FILE", "Run this script from the host instead of COMMAND.")
-    ] = None,
-    job: Annotated[
-        Path | None,
-        Option("DIR", "Instead of COMMAND: copy DIR into the guest as `/job`, and run `/job/run`."),
-    ] = None,
+    script: ScriptOption = None,
+    job: JobOption = None,
     *,
     options: Annotated[RunOptions, _MACHINE],
     points: Annotated[str, Option("POINTS", f"When the power is cut: {FORMS}.")] = "all-flushes",

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.guest.progress import RunProgress
-from freezingtime.cli.options import AllowCodeOption, command_app
+from freezingtime.cli.options import AllowCodeOption, JobOption, ScriptOption, command_app
 from freezingtime.cli.output.json_stream import print_document
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.foreign_text import say
@@ -47,13 +47,8 @@ def run_command(
             "entrypoint. Default: the image's own.",
         ),
     ] = (),
-    script: Annotated[
-        Path | None, Option("FILE", "Run this script from the host instead of COMMAND.")
-    ] = None,
-    job: Annotated[
-        Path | None,
-        Option("DIR", "Instead of COMMAND: copy DIR into the guest as `/job`, and run `/job/run`."),
-    ] = None,
+    script: ScriptOption = None,
+    job: JobOption = None,
     *,
     options: RunOptions,
     as_json: Annotated[
