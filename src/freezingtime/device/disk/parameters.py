@@ -96,9 +96,16 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
         Literal["sptf", "fcfs"],
         key("shortest positioning time first, or first come first served"),
     ] = "sptf"
-    age_limit_ns: Annotated[TimeNs, key("a command that has waited this long goes first")] = (
-        500_000_000
-    )
+    age_limit: (
+        Annotated[
+            TimeNs,
+            key(
+                "a command that has waited this long goes first",
+                missing="`queue` times `full_stroke` and one revolution",
+            ),
+        ]
+        | None
+    ) = None
     cache_bytes: Annotated[SizeBytes, key("the drive's memory")] = 64 << 20
     segment_count: Annotated[
         int,
@@ -156,6 +163,19 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
     def shortest_positioning_first(self) -> bool:
         """Whether the scheduler looks for the shortest positioning time."""
         return self.scheduler == "sptf"
+
+    @property
+    def age_limit_ns(self) -> int:
+        """How long a command waits at most before it goes first.
+
+        By default the time that a full queue takes in order of arrival with the longest access
+        for each. An average access takes about half of it, so a queue that was once served in
+        that order gets younger than the limit and comes back to shortest positioning first; with
+        a limit below, a full queue of random accesses is always older and stays there.
+        """
+        if self.age_limit is None:
+            return self.queue_depth * (self.full_stroke_ns + round(60e9 / self.rpm))
+        return self.age_limit
 
     @property
     def write_buffer_size_bytes(self) -> int:
