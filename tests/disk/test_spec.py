@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from dataclasses import fields as fields_of
 from dataclasses import replace
@@ -15,10 +16,10 @@ from hypothesis import strategies as st
 
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.device.registry import describe
-from freezingtime.disk.disk import DISK_KEYS, Disk, field_of, key_of
+from freezingtime.disk.disk import DISK_KEYS, PARAMETERS, Disk, field_of, key_of
 from freezingtime.disk.media import open_layered, open_medium
 from freezingtime.disk.mount import Mount
-from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
+from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk, read_option
 from freezingtime.disk_traits import NO_TRAITS, DiskTraits, TraitOverrides
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend, Queues
@@ -139,7 +140,8 @@ def test_a_python_callers_disk_is_the_same() -> None:
 
 
 def test_every_key_has_a_field_and_all_are_in_the_text() -> None:
-    fields = {field.name: field for field in fields_of(Disk) if field.name != "device"}
+    device = ("device", PARAMETERS)
+    fields = {field.name: field for field in fields_of(Disk) if field.name not in device}
     assert set(fields) == {field_of(key) for key in DISK_KEYS}
     assert [key_of(field_of(key)) for key in DISK_KEYS] == list(DISK_KEYS)
     for name, field in fields.items():
@@ -399,3 +401,64 @@ def test_a_missing_scratch_directory_is_refused_and_lets_go_of_the_file(
     with pytest.raises(InputError, match=r"^--disk: cannot keep copy-on-write data in .*/missing"):
         open_medium(spec, tmp_path / "missing")
     FileMedium(disk_path, writable=True).close()
+
+
+SSD = "micron-7450-pro-960gb"
+RAID = """
+model = "stripe"
+[parameters]
+chunk = "64KiB"
+[[parameters.member]]
+device = "constant:1us"
+[[parameters.member]]
+model = "constant"
+[parameters.member.parameters]
+read = "2us"
+"""
+
+
+def test_parameters_of_the_device_are_changed_by_their_paths(tmp_path: Path) -> None:
+    said = f"{SSD},read.fixed=75us,parameters.servers=7,size=1GiB"
+    spec = parse_disk(said)
+    [own, changed] = [describe(SSD).settings(), spec.device.settings()]
+    expected = {**own["parameters"], "servers": 7}
+    expected["read"] = {**own["parameters"]["read"], "fixed": "75us"}
+    assert changed == {**own, "parameters": expected}
+    disk = Disk(SSD, size="1GiB", parameters={"read.fixed": "75us", "parameters.servers": 7})
+    assert disk.spec == spec.text == said
+    assert check_disk(disk).device == spec.device
+    assert hash(disk) == hash(replace(disk))
+    raid = tmp_path / "raid.toml"
+    raid.write_text(RAID)
+    member = parse_disk(f"{raid},member[2].parameters.read=9us").device.content["parameters"]
+    assert [each.get("parameters") for each in member["member"]] == [None, {"read": "9us"}]
+    own_time = parse_disk("constant:read=1us,parameters.write=2us").device.content["parameters"]
+    assert (own_time["read"], own_time["write"]) == ("1us", "2us")
+
+
+def test_the_text_of_a_parameter_is_read_as_what_it_was() -> None:
+    values: dict[str, object] = {"a.b": 1, "a.c": 0.5, "a.d": True, "a.e": "50us", "a.f": "10"}
+    values["a.g"] = "x,y"
+    assert read_option(Disk("aws-gp3", parameters=values).spec).parameters == values
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("read.fixed=abc", f"{SSD}.toml: parameters.read.fixed = 'abc': must be a time"),
+        ("read.fixd=1us", f"{SSD}.toml: parameters.read.fixd: unknown key; did you mean fixed?"),
+        ("parameters.read=1us", "parameters.read: is a table; name one of its keys"),
+        ("read..fixed=1us", "read..fixed: is no path of a parameter; write TABLE.KEY"),
+        ("member[1].x=1", "member[1].x: there is no member[1]; the device has 0 of them"),
+        ("read.fixed=", "read.fixed: has no value"),
+        ("read.fixed=1us,read.fixed=2us", "read.fixed=2us: read.fixed= is given twice"),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_named(given: str, problem: str) -> None:
+    with pytest.raises(InputError, match=re.escape(problem)):
+        parse_disk(f"{SSD},{given}")
+
+
+def test_python_code_has_no_parameters(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a.b: mine.py:Mine is Python code, which has no"):
+        parse_disk("mine.py:Mine,a.b=1")

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,14 @@ from freezingtime.device.description import Description, DeviceFile
 from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import left_out
+from freezingtime.device.toml.changed import changed
 from freezingtime.device.toml.toml_file import parse_toml, read_toml
 from freezingtime.device.traits import describe_traits
 from freezingtime.disk_traits import DiskTraits
 from freezingtime.errors import InputError
 
+#: A device as it is described.
+NO_CHANGES: Mapping[str, object] = {}
 #: Where the parameters of each model are declared. Some modules import numpy: only for who asks.
 MODELS: dict[str, str] = {
     "constant": "freezingtime.device.constant:ConstantParams",
@@ -79,21 +82,30 @@ def defaults_of(description: Description) -> Iterator[tuple[str, str, str]]:
         yield from left_out(declared_parameters(model), description.content.get("parameters", {}))
 
 
-def describe(text: str, directory: Path | None = None) -> Description:
+def describe(
+    text: str, directory: Path | None = None, parameters: Mapping[str, object] = NO_CHANGES
+) -> Description:
     """The device that ``text`` names: ``constant:TIME``, one of the catalogue, a TOML file, or
     ``module:Class``; a relative path is one from ``directory`` (None: the working directory).
+
+    ``parameters`` are in place of the description's own, by their paths
+    (:mod:`freezingtime.device.toml.changed`).
 
     Raises:
         InputError: there is no such device, or its description is not right.
     """
     if is_constant(text):
         # It is a time, and no disk: nothing is said of it.
-        described = from_content(constant_content(text), text, text)
+        described = from_content(changed(constant_content(text), parameters), text, text)
         return dataclasses.replace(described, find_traits=DiskTraits)
     if text.endswith(".toml"):
         path = Path(text) if directory is None else directory / text
-        return from_content(read_toml(path), str(path), path.stem)
+        return from_content(changed(read_toml(path), parameters), str(path), path.stem)
     if own_model.is_name(text):
+        if parameters:
+            raise InputError(
+                f"{next(iter(parameters))}: {text} is Python code, which has no parameters to set"
+            )
         return _from_class(text, directory)
     if text not in catalogue_names():
         raise InputError(
@@ -101,7 +113,8 @@ def describe(text: str, directory: Path | None = None) -> Description:
             "or your own module:Class"
         )
     file = f"{text}.toml"
-    return from_content(parse_toml(catalogue_entry(text), file), file, text)
+    content = changed(parse_toml(catalogue_entry(text), file), parameters)
+    return from_content(content, file, text)
 
 
 def is_device(text: str) -> bool:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.device.constant import is_constant
+from freezingtime.device.toml.changed import value_text
 from freezingtime.option import with_clear_arguments
 
 #: The option's name of a field that has another there.
@@ -22,6 +24,8 @@ DISK_KEYS = (
     *("frontend", "write-cache", "queue-depth", "queues", "block-size", "rotational"),
     *("mount", "fs"),
 )
+#: The field of what has no key of its own: the device's parameters, each with its path.
+PARAMETERS = "parameters"
 
 
 @with_clear_arguments("ft.Disk")
@@ -68,12 +72,19 @@ class Disk:
     fs: str | None = None
     """The file system that it is formatted with: ``"ext4"`` (None: this one), ``"xfs"``,
     ``"btrfs"``."""
+    parameters: Mapping[str, object] | None = dataclasses.field(default=None, hash=False)
+    """Parameters of the device's model in place of its own, by their paths:
+    ``{"mapping.over_provisioning": 0.2}``."""
 
     @property
     def spec(self) -> str:
         """The disk as the text of ``--disk``."""
         given = self._given()
         values = [
+            f"{path}={_escaped(value_text(value))}"
+            for path, value in (self.parameters or {}).items()
+        ]
+        values += [
             f"{key}={_option_value(key, given[field])}"
             for key in DISK_KEYS
             if (field := field_of(key)) in given

@@ -45,7 +45,8 @@ from freezingtime.device.constant import CONSTANT_KEYS, is_constant
 from freezingtime.device.description import Description
 from freezingtime.device.faults.durability import Durability, durability_of
 from freezingtime.device.registry import describe
-from freezingtime.disk.disk import DISK_KEYS, MEDIUM, Disk, field_of, key_of
+from freezingtime.device.toml.changed import is_parameter, read_value
+from freezingtime.disk.disk import DISK_KEYS, MEDIUM, PARAMETERS, Disk, field_of, key_of
 from freezingtime.disk.mount import FILE_SYSTEMS, Mount, parse_mount_point
 from freezingtime.disk_traits import DiskTraits, TraitOverrides
 from freezingtime.errors import InputError, about, did_you_mean
@@ -190,6 +191,9 @@ def read_option(text: str) -> Disk:
                 raise InputError(f"{pair}: belongs to the device; put it before {first}=")
             device = f"{device},{pair}"
             continue
+        if is_parameter(key):
+            _take_parameter(options.setdefault(PARAMETERS, {}), key, value)
+            continue
         if key not in DISK_KEYS:
             own = f"the device 'constant' has {', '.join(CONSTANT_KEYS)}; " if takes_times else ""
             raise InputError(
@@ -202,6 +206,14 @@ def read_option(text: str) -> Disk:
             raise InputError(f"{pair}: {key}= is given twice; keep one")
         options[field_of(key)] = _medium_file(value) if key == MEDIUM else value
     return Disk(device, **options)
+
+
+def _take_parameter(parameters: dict[str, object], path: str, text: str) -> None:
+    if not text:
+        raise InputError(f"{path}: has no value; write {path}=VALUE")
+    if path in parameters:
+        raise InputError(f"{path}={text}: {path}= is given twice; keep one")
+    parameters[path] = read_value(text)
 
 
 def _split_fields(text: str) -> list[str]:
@@ -221,7 +233,7 @@ def _medium_file(text: str) -> str | None:
 
 def _checked(given: Given) -> DiskSpec:
     with about(given.place):
-        device = describe(str(given.disk.device))
+        device = describe(str(given.disk.device), parameters=given.disk.parameters or {})
         file = given.read("file", Path)
         if file is None:
             _refuse_what_is_for_files(given)

@@ -26,7 +26,8 @@ DISK_HELP = (
     "`frontend=NAME` (`virtio-blk`, `virtio-scsi`, `sata`, `nvme`), "
     "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`, "
     "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`, "
-    "`mount=DIRECTORY` (formatted and mounted before the job), `fs=ext4|xfs|btrfs`. "
+    "`mount=DIRECTORY` (formatted and mounted before the job), `fs=ext4|xfs|btrfs`, "
+    "and parameters of the device, such as `mapping.over_provisioning=0.2`. "
     "A file is never changed unless `writable=yes`."
 )
 
