@@ -118,6 +118,30 @@ def test_predictions_are_near_what_is_published(entry: Description) -> None:
         assert prediction.holds == (published.exception == ""), said
 
 
+def published_bandwidths() -> list[tuple[str, str, float]]:
+    """Of the models that have a limit of it: name, operation and bytes per second."""
+    entries = [describe(name) for name in NAMES]
+    return [
+        (entry.name, figure.name.removesuffix("_bandwidth"), figure.value)
+        for entry in entries
+        if entry.content["model"] in ("latency", "volume")
+        for figure in published_figures(entry)
+        if figure.name.endswith("_bandwidth")
+    ]
+
+
+@pytest.mark.parametrize(("name", "operation", "most_bytes_per_s"), published_bandwidths())
+def test_large_requests_do_not_exceed_the_published_bandwidth(
+    name: str, operation: str, most_bytes_per_s: float
+) -> None:
+    entry = describe(name)
+    workload = parse_workload(f"{operation},bs=8m,qd=4,count=200")
+    batches = RequestGenerator(workload, seed=1, disk_bytes=entry.capacity_bytes).batches()
+    simulation = simulate_closed_loop(entry.build(0), batches, 4, count=200)
+    rate_bytes_per_s = 200 * (8 << 20) / (int(simulation.completion_ns.max()) / 1e9)
+    assert rate_bytes_per_s == pytest.approx(most_bytes_per_s, rel=0.02)
+
+
 def test_every_figure_and_parameter_has_an_origin(entry: Description) -> None:
     content = entry.content
     sources = content["sources"]
