@@ -7,8 +7,11 @@ nearest-rank method): exact, and always a value that did occur.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def percentile_rank(count: int, per_100k: int) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sysconfig
@@ -146,7 +147,9 @@ def test_sound_run_is_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     )
     requests = json.loads((tmp_path / "run" / "run.json").read_text())["audit"]["requests"]
     assert requests >= 50
-    assert f"exact: {requests} of {requests} requests on time" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert f"exact: {requests} of {requests} requests on time" in printed
+    assert re.search(r"disk1  read .* 100us  100us  100us  100us$", printed, re.MULTILINE)
     rows = read_record(tmp_path / "run")
     assert len(rows) == requests
     assert {row["delivery_ns"] - row["arrival_ns"] for row in rows} == {100_000}

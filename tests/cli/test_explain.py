@@ -8,7 +8,7 @@ import inspect
 import pytest
 
 from freezingtime.cli.device import replay as cli_replay
-from freezingtime.cli.guest import run as cli_run
+from freezingtime.cli.guest import summary as cli_run
 from freezingtime.cli.results.explain import TERMS
 from freezingtime.simulate import overload
 from tests.cli.conftest import RunHere

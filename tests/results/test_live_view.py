@@ -26,6 +26,7 @@ from freezingtime.runs.progress.meter import HISTORY_LENGTH, DiskHistory, DiskMe
 from freezingtime.runs.progress.text import (
     JobTimes,
     disks_line,
+    plain_time,
     running_line,
     short_time,
     sparkline,
@@ -137,7 +138,7 @@ def test_the_view_shows_times_and_each_disk(
     shown = Screen().feed(before_end)
     assert len(shown) == 2
     assert re.match(
-        r"guest 0\.030 s, real \d+\.\d s \(.*x\), 300 requests, frozen 0\.0 s", shown[0]
+        r"guest 0\.030 s, real \d+\.\d s, .* times (slower|faster), 300 requests$", shown[0]
     )
     assert re.match(r"data +10,000 IOPS +240 us +▃▆█$", shown[1])
     # And it leaves nothing behind.
@@ -191,7 +192,7 @@ def test_off_a_terminal_there_are_lines(
     first, _, second = capsys.readouterr().err.splitlines()
     assert first == "freezingtime: boot the guest ..."
     assert re.fullmatch(
-        r"freezingtime: guest 0\.010 s, real .* s.*, 100 requests, frozen 0\.0 s, warped 0\.0 s; "
+        r"freezingtime: guest 0\.010 s, real .* s, .* times (slower|faster), 100 requests; "
         r"data 10,000 IOPS 80 us",
         second,
     )
@@ -218,18 +219,44 @@ def test_a_job_has_its_own_times() -> None:
 
 def test_words_of_progress() -> None:
     totals = Totals(now_ns=7_000_000_000, waiting_for="data: file", frozen_host_ns=10**9)
-    assert running_line(totals, 3_000_000_000, 1.5) == (
-        "guest 3.000 s, real 1.5 s (2x), 0 requests, frozen 1.0 s, warped 0.0 s, "
+    assert running_line(totals, 3_000_000_000, 1.5, verbose=True) == (
+        "guest 3.000 s, real 1.5 s, 2 times faster, 0 requests, frozen 1.0 s, warped 0.0 s, "
         "waiting for data: file"
     )
     assert sparkline([1, None, 8, 4]) == "▂ █▅"
     assert sparkline([0.0, 0.0]) == "▁▁"
-    assert [short_time(value) for value in (0.0, 999, 83_200, 1.5e9)] == [
+    assert [short_time(value) for value in (0.0, 999, 83_200, 999_600, 1.5e9)] == [
         "0 ns",
         "999 ns",
         "83.2 us",
+        "1,000 us",
         "1.5 s",
     ]
+
+
+def test_when_a_run_ends_is_said_until_the_time_that_was_expected_is_over() -> None:
+    def said(guest_s: float, host_s: float, expected_s: int | None = 30) -> str:
+        expected_ns = expected_s and expected_s * 10**9
+        return running_line(Totals(), int(guest_s * 10**9), host_s, expected_ns)
+
+    assert said(3, 84) == "guest 3.000 s of 30 s, real 84.0 s, about 12 min 36 s left, 0 requests"
+    assert said(29.5, 118) == "guest 29.500 s of 30 s, real 118.0 s, about 2 s left, 0 requests"
+    assert said(31, 1240) == "guest 31.000 s, real 1240.0 s, 40 times slower, 0 requests"
+    assert said(3, 84, None) == "guest 3.000 s, real 84.0 s, 28 times slower, 0 requests"
+    assert said(0, 0) == "guest 0.000 s, real 0.0 s, 0 requests"
+
+
+def test_times_are_said_as_people_say_them() -> None:
+    expected = {
+        0: "0 ns",
+        2_100_000_000: "2.1 s",
+        84_123_000_000: "84.1 s",
+        99_600_000_000: "1 min 40 s",
+        180_000_000_000: "3 min",
+        3_599_600_000_000: "1 h",
+        7_830_000_000_000: "2 h 10 min",
+    }
+    assert {time_ns: plain_time(time_ns) for time_ns in expected} == expected
 
 
 def test_a_history_is_of_intervals() -> None:

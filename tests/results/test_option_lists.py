@@ -38,7 +38,7 @@ from freezingtime.runs.options import MachineOptions, RunOptions
 from freezingtime.runs.plan import RunPlan, make_plan
 
 #: How a run is shown, and not what is run; code is allowed by a call of its own in Python.
-SHOWN_BY_CLI = {"as_json", "quiet", "allow_late", "allow_code"}
+SHOWN_BY_CLI = {"as_json", "quiet", "verbose", "allow_late", "allow_code"}
 SHOWN_BY_API = {"progress"}
 #: Python measures by a call of its own.
 MEASURING_BY_CLI = {"yes", *list_options(MeasureOptions)}

@@ -145,11 +145,13 @@ class ProgressLine:
 class LineObserver(RunObserver):
     """Shows a run's progress and keeps what the job prints on stderr. A context manager."""
 
-    def __init__(self, line: ProgressLine) -> None:
+    def __init__(self, line: ProgressLine, expected_ns: int | None = None) -> None:
+        """``expected_ns``: how much guest time the job will take, if that is known."""
         self.stderr = bytearray()
         self.cancelled = threading.Event()
         """Set by whoever no longer wants the run."""
         self._line = line
+        self._expected_ns = expected_ns
         self._start_s = time.monotonic()
         self._job_times = JobTimes()
         self._step = ("", 0, 0)
@@ -173,7 +175,7 @@ class LineObserver(RunObserver):
         self._check()
         self._heartbeat.rest()
         times = self._job_times.since_start(totals.now_ns)
-        self._line.show("run", running_line(totals, *times))
+        self._line.show("run", running_line(totals, *times, self._expected_ns))
 
     def output(self, _stdout: bytes, stderr: bytes) -> None:
         """Keep it; what goes to stdout is in the run's directory."""

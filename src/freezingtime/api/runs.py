@@ -58,7 +58,7 @@ def run(arguments: RunArguments) -> Result:
         script=script,
         job_directory=job_directory,
     )
-    with ProgressLine(arguments.progress) as line, LineObserver(line) as observer:
+    with ProgressLine(arguments.progress) as line, LineObserver(line, plan.expected_ns) as observer:
         run_outside_event_loop(lambda: run_plan(plan, observer), observer.cancelled.set)
     stderr = observer.stderr.decode(errors="replace")
     return Result(open_recorded_run(output.path, warn), output=output, stderr=stderr)

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from freezingtime.units import largest_time_unit
+
 #: More figures than that are no summary.
 FIGURES_MAX = 200
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,59}")
 _NO_LETTER = re.compile(r"[^A-Za-z0-9_.]+")
 _UNIT_LENGTH = 16
+_MB = 10**6
 
 
 class Direction(StrEnum):
@@ -50,7 +53,12 @@ class Figure:
 
 
 def value_text(value: float, unit: str) -> str:
-    """Return the value in six digits at most, with its unit."""
+    """Return the value in six digits at most, with its unit, or a larger one that fits it."""
+    if unit == "ns":
+        larger, unit_ns = largest_time_unit(abs(value))
+        value, unit = value / unit_ns, larger
+    elif unit == "bytes/s" and abs(value) >= _MB:
+        value, unit = value / _MB, "MB/s"
     return f"{value:,.6g} {unit}".rstrip()
 
 

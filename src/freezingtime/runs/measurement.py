@@ -11,6 +11,7 @@ from freezingtime.runs.disks import OpenDisk
 from freezingtime.runs.guest import ROOT_DISK_NAME
 from freezingtime.runs.output_directory import cannot_write
 from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.progress.disk_tally import DiskTally
 from freezingtime.runs.progress.meter import RunMeter
 from freezingtime.runs.statistics_sampler import StatisticsSampler
 from freezingtime.trace.live_record import LiveRecord
@@ -37,13 +38,21 @@ class Measurement:
         record = _open_record(plan, recorded)
         self._record = None if record is None else cleanup.enter_context(record)
         self.meter = RunMeter([disk.name for disk in recorded], _FIRST_DISK_INDEX)
+        self.tallies = [DiskTally(disk.name) for disk in recorded]
+        """The figures of each recorded disk."""
         self.statistics = StatisticsSampler({disk.plan.name: disk.plan.device for disk in disks})
+
+    def start(self, now_ns: int) -> None:
+        """The job starts, and its figures. Emulator's thread."""
+        for tally in self.tallies:
+            tally.start(now_ns)
 
     def note(self, completed: CompletedRequest) -> None:
         """Keep what there is to keep of a request. Emulator's thread."""
         if self._record is not None:
             self._record.write(completed)
         self.meter.note(completed)
+        self.tallies[completed.disk_index - _FIRST_DISK_INDEX].note(completed)
         self.statistics.note(completed.delivery_ns)
 
 

@@ -181,6 +181,14 @@ class RunOptions(MachineOptions):
     real_time_limit: Annotated[
         str | None, Option("TIME", "End the job after this much real time.")
     ] = None
+    expect: Annotated[
+        str | None,
+        Option(
+            "TIME",
+            "How much guest time the job will take, for an estimate of when it ends. Default: what "
+            "it starts fio (`--runtime`), pgbench (`-T`) and sysbench (`--time`) with.",
+        ),
+    ] = None
     cpu_rate: Annotated[
         str, Option("RATE", "Instructions that each guest CPU executes per second of guest time.")
     ] = CPU_RATE

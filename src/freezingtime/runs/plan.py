@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from freezingtime.application.duration import expected_guest_ns
 from freezingtime.application.read import AUTO, check_source
 from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
 from freezingtime.errors import InputError
@@ -35,7 +36,7 @@ from freezingtime.units import (
 )
 from freezingtime.vm.control_disk import COLLECT_MAX_BYTES
 from freezingtime.vm.environment import parse_environment
-from freezingtime.vm.job import COLLECT_LIMIT_BYTES
+from freezingtime.vm.job import COLLECT_LIMIT_BYTES, program_start
 from freezingtime.vm.qemu.command import CPUS_MAX
 from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
 
@@ -78,6 +79,8 @@ class RunPlan:
     """How much guest time the job may take."""
     host_limit_s: float | None = None
     """How much host time the job may take."""
+    expected_ns: int | None = None
+    """How much guest time the job will take, as far as that is known."""
     rate_hz: int = 4_000_000_000
     memory_bytes: int = 512 << 20
     cpu_count: int = 1
@@ -132,14 +135,17 @@ def make_plan(
     cpus = machine.cpus if options.cpus is None else options.cpus
     memory = machine.memory if options.memory is None else options.memory
     deadline = options.medium_deadline
+    job = _script(script, guest, system, start_from)
+    environment = parse_environment(options.env)
+    expected_ns = _limit_ns("--expect", options.expect)
     return RunPlan(
         disks=[check_disk(disk) for disk in options.disks],
-        script=_script(script, guest, system, start_from),
+        script=job,
         guest=guest if system is None else own_name(system),
         system=system,
         root_device=_root_device(options.root_device),
         job_directory=job_directory,
-        environment=parse_environment(options.env),
+        environment=environment,
         collect=options.collect,
         collect_limit_bytes=parse_option(
             "--collect-limit", options.collect_limit, parse_size_bytes, _COLLECT_LIMIT
@@ -147,6 +153,7 @@ def make_plan(
         metrics=check_source(options.metrics),
         limit_ns=_limit_ns("--time-limit", options.time_limit),
         host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
+        expected_ns=expected_ns or expected_guest_ns(_text(job, job_directory), environment),
         rate_hz=parse_option("--cpu-rate", options.cpu_rate, parse_rate_hz, _RATE_LIMITS),
         memory_bytes=parse_option("--memory", memory, parse_size_bytes, _MEMORY_LIMITS),
         cpu_count=_CPUS_LIMITS.check("--cpus", cpus, cpus),
@@ -184,6 +191,12 @@ def _script(job: bytes | Command, guest: str, system: OwnSystem | None, saved: s
             "give one of: a COMMAND behind '--', --script FILE, --job DIR; and not several"
         )
     return job.script()
+
+
+def _text(script: bytes, job_directory: Path | None) -> str:
+    """What the job does, where it is a script: its program in a job directory may be another."""
+    text = script if job_directory is None else program_start(job_directory)
+    return text.decode(errors="replace")
 
 
 def _is_container(guest: str, system: OwnSystem | None, saved: str | None) -> bool:

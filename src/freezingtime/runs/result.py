@@ -16,6 +16,7 @@ from freezingtime.disk.spec import DiskSpec
 from freezingtime.emulator.loop import Totals
 from freezingtime.images.guest_image import GuestImage
 from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.progress.disk_tally import OperationFigures
 from freezingtime.trace.run_directory import DOCUMENT_FORMAT
 from freezingtime.vm.job import JobResult
 
@@ -40,6 +41,8 @@ class RunResult:
     """Statistics of each disk's device, such as its write amplification."""
     said: Said = field(default_factory=Said)
     """The application's own figures."""
+    figures: Mapping[str, Sequence[OperationFigures]] = field(default_factory=dict)
+    """Figures of each disk's requests, by operation."""
 
     @property
     def totals(self) -> Totals:

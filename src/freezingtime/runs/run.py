@@ -77,6 +77,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             collected.left_out,
             measurement.statistics.totals(),
             said,
+            {tally.name: tally.figures() for tally in measurement.tallies},
         )
         if plan.out is not None:
             write_results(plan.out, result, measurement.statistics)
@@ -106,6 +107,7 @@ def _start_machine(
             snapshot=prepared.snapshot,
             terminal=terminal,
             on_completed=measurement.note,
+            on_started=measurement.start,
         )
     )
     if recording is not None:

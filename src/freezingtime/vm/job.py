@@ -22,6 +22,8 @@ COLLECT_LIMIT_BYTES = 4 << 30
 #: What a job directory's program is called.
 RUN_NAME = "run"
 
+#: A script is not longer; a program may be.
+_SCRIPT_BYTES_MAX = 1 << 20
 _SCRIPT_OF_DIRECTORY = b"#!/bin/sh\nexec /job/run\n"
 #: Files appear in the guest with the time at which its clock starts: 2020-01-01.
 _FILE_TIME_S = 1_577_836_800
@@ -89,6 +91,15 @@ def directory_script(directory: Path) -> bytes:
             f"--job {directory}: {RUN_NAME}: cannot be executed; allow it with 'chmod +x {program}'"
         )
     return _SCRIPT_OF_DIRECTORY
+
+
+def program_start(directory: Path) -> bytes:
+    """Return the program of a job directory, or how it begins; nothing if it cannot be read."""
+    try:
+        with (directory / RUN_NAME).open("rb") as file:
+            return file.read(_SCRIPT_BYTES_MAX)
+    except OSError:
+        return b""
 
 
 def pack(directory: Path | None, further: Mapping[str, bytes] | None = None) -> BinaryIO:

@@ -85,12 +85,14 @@ class Machine:
         snapshot: Snapshot | None = None,
         terminal: socket.socket | None = None,
         on_completed: Callable[[CompletedRequest], None] = lambda completed: None,
+        on_started: Callable[[int], None] = lambda now_ns: None,
     ) -> None:
         """Start QEMU, with the machine stopped before its first instruction.
 
         ``root`` is the disk that the image's system is on; None if it is all in memory.
         ``terminal`` is where the serial console is typed on; guest time then keeps to the
-        host's, and no two runs are the same.
+        host's, and no two runs are the same. ``on_completed`` and ``on_started`` are called in the
+        emulator's thread (:class:`~freezingtime.vm.service.EmulatorService`).
 
         Raises:
             InputError: QEMU is missing, or will not do.
@@ -121,6 +123,7 @@ class Machine:
                 bootstrap=bootstrap_script() if config.image.is_imported else b"",
                 paced=terminal is not None,
                 on_completed=on_completed,
+                on_started=on_started,
             )
             self._cleanup.callback(self._service.close)
             self._service.start()

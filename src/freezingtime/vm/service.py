@@ -80,11 +80,13 @@ class EmulatorService:
         bootstrap: bytes = b"",
         paced: bool = False,
         on_completed: Callable[[CompletedRequest], None],
+        on_started: Callable[[int], None] = lambda now_ns: None,
     ) -> None:
         """``rate_hz`` is the speed of the guest's CPU while it runs its job.
 
         ``on_completed`` gets the requests of the disks that are not internal, in the
-        service's thread. With ``boots_from_last`` the last of ``plans`` is a root disk
+        service's thread; ``on_started`` the guest time at which the guest starts its job, there,
+        too. With ``boots_from_last`` the last of ``plans`` is a root disk
         that the guest has yet to boot from: until it says READY, that disk takes no time and
         is not recorded, so that a booted guest is the same whatever its root device is to be.
         ``bootstrap`` is for a guest without a job runner. With ``paced`` guest time does not run
@@ -97,6 +99,7 @@ class EmulatorService:
         self.control = ControlDisk(bootstrap)
         self._stop_machine_at: dict[str, int | None] = {}
         self._job_limit_ns: int | None = None
+        self._on_started = on_started
         self._poller = Poller()
         self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
         self._server = NbdServer(self._poller)
@@ -204,6 +207,8 @@ class EmulatorService:
             # Once: a guest may say it again, with requests under way.
             steering.replace_disk = self._boot_disk
             self._boot_disk = None
+        if word == STARTED:
+            self._on_started(self.totals.now_ns)
         if word == STARTED and self._job_limit_ns is not None:
             steering.alarm_ns = self.totals.now_ns + self._job_limit_ns
             self._job_limit_ns = None

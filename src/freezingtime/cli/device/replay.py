@@ -18,7 +18,7 @@ from freezingtime.cli.options import (
     SeedOption,
     command_app,
 )
-from freezingtime.cli.output.columns import print_columns
+from freezingtime.cli.output.columns import aligned, print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.compare import EXIT_FAILED_IF
 from freezingtime.cli.results.time_columns import four_digits, time_cell
@@ -150,7 +150,8 @@ def replay_command(
     if as_json:
         print_json({"seed": seed, "devices": documents})
     else:
-        _print_table([(*_HEADER, "pass") if limits else _HEADER, *rows])
+        table = [(*_HEADER, "pass") if limits else _HEADER, *rows]
+        print_columns(aligned(table, _TEXT_COLUMNS))
         _print_statistics(documents)
         for document in documents:
             for condition in document.get("failed", ()):
@@ -189,19 +190,6 @@ def _row(device: str, summary: LatencySummary) -> tuple[str, ...]:
         "-" if summary.iops is None else four_digits(summary.iops),
         "-" if bandwidth is None else four_digits(bandwidth / 10**6),
         *map(time_cell, times_ns),
-    )
-
-
-def _print_table(table: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    print_columns(
-        [
-            [
-                cell if index < _TEXT_COLUMNS else cell.rjust(widths[index])
-                for index, cell in enumerate(row)
-            ]
-            for row in table
-        ]
     )
 
 

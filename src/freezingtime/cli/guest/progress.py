@@ -42,13 +42,25 @@ def is_drawn_on(console: Console) -> bool:
 class RunProgress(RunObserver):
     """The run's observer. A context manager, so that the terminal is left clean."""
 
-    def __init__(self, *, quiet: bool, forward_output: bool) -> None:
-        """``forward_output``: pass the job's output on at once, else keep it."""
+    def __init__(
+        self,
+        *,
+        quiet: bool,
+        forward_output: bool,
+        expected_ns: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        """``forward_output``: pass the job's output on at once, else keep it.
+
+        ``expected_ns``: how much guest time the job will take, if that is known.
+        """
         #: What the job has printed, if it is not forwarded; larger outputs are in a file.
         self.stdout: BinaryIO = _new_store()
         self.stderr: BinaryIO = _new_store()
         self._quiet = quiet
         self._forward = forward_output
+        self._expected_ns = expected_ns
+        self._verbose = verbose
         console = Console(stderr=True)
         self._view = LiveView(console) if is_drawn_on(console) else None
         self._period_s = _PLAIN_PERIOD_S if self._view is None else _TERMINAL_PERIOD_S
@@ -95,7 +107,7 @@ class RunProgress(RunObserver):
         self._printed_s = now_s
         for history in self._histories:
             history.advance(totals.now_ns)
-        line = running_line(totals, *times)
+        line = running_line(totals, *times, self._expected_ns, verbose=self._verbose)
         if self._view is None:
             parts = [line, disks_line(self._histories)]
             say("; ".join(filter(None, parts)))

@@ -10,31 +10,24 @@ from typing import Annotated, Any
 
 from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.guest.progress import RunProgress
+from freezingtime.cli.guest.summary import print_summary
 from freezingtime.cli.options import AllowCodeOption, JobOption, ScriptOption, command_app
 from freezingtime.cli.output.json_stream import print_document
 from freezingtime.errors import InputError, RunError
-from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option
-from freezingtime.report.discard_notice import discard_notices
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
-from freezingtime.runs.result import RunResult
 from freezingtime.runs.run import run
 from freezingtime.runs.script import Command, file_script
-from freezingtime.units import format_time_ns
 from freezingtime.vm.job import directory_script
 
 EXIT_INVALID = 3
-
-#: How many complaints of one kind are shown.
-_FIGURES_MAX = 10
-_LINES_MAX = 3
 
 
 @takes_options(
     then={
         **{"script": "disks", "job": "script"},
-        **{"as_json": "out", "allow_late": "as_json", "quiet": "boot"},
+        **{"as_json": "out", "allow_late": "as_json", "quiet": "boot", "verbose": "quiet"},
     }
 )
 def run_command(
@@ -61,6 +54,15 @@ def run_command(
     quiet: Annotated[
         bool, Option("", "Suppress progress and summary on stderr.", short="-q")
     ] = False,
+    verbose: Annotated[
+        bool,
+        Option(
+            "",
+            "Also show how much of the time was frozen or warped; `freezingtime explain frozen` "
+            "says what that is.",
+            short="-v",
+        ),
+    ] = False,
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Run a command in a guest whose disks are the devices you name.
@@ -76,12 +78,19 @@ def run_command(
     Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
     --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`
     """
+    if quiet and verbose:
+        raise InputError("--verbose: --quiet suppresses what it would add to; give one of them")
     plan = make_plan(
         options,
         script=job_script(command, script, job),
         job_directory=job,
     )
-    with RunProgress(quiet=quiet, forward_output=not as_json) as progress:
+    with RunProgress(
+        quiet=quiet,
+        forward_output=not as_json,
+        expected_ns=plan.expected_ns,
+        verbose=verbose,
+    ) as progress:
         try:
             result = run(plan, progress)
         except RunError as error:
@@ -92,7 +101,7 @@ def run_command(
     if as_json:
         _print_document(result.as_dict(), progress)
     if not quiet:
-        _print_summary(result)
+        print_summary(result, verbose=verbose)
     if result.job.exit_status:
         return result.job.exit_status
     return 0 if result.valid or allow_late else EXIT_INVALID
@@ -118,45 +127,6 @@ def job_script(command: Sequence[str], script: Path | None, job: Path | None) ->
     if len(command) == 1 and len(command[0].split()) > 1:
         return Command(line=command[0])
     return Command(tuple(command))
-
-
-def _print_summary(result: RunResult) -> None:
-    job, totals = result.job, result.totals
-    guest_ns = job.end_ns - job.start_ns
-    on_time = totals.request_count - totals.late_count
-    verdict = "exact" if result.on_time else "NOT EXACT"
-    lines = [
-        f"{verdict}: {on_time} of {totals.request_count} requests on time",
-        f"guest time {format_time_ns(guest_ns)}, real time {job.host_s:.2f} s, "
-        f"frozen {totals.frozen_host_ns / 1e9:.2f} s, "
-        f"warped {format_time_ns(totals.warped_ns)}, exit status {job.exit_status}",
-    ]
-    if not result.on_time:
-        lines.append(f"the latest request was {format_time_ns(totals.worst_late_ns)} late")
-    if totals.disturbed_ns is not None:
-        lines.append(
-            f"NOT VALID: at guest time {format_time_ns(totals.disturbed_ns)} an interrupt reached "
-            "the guest that was of the host's making, and came at a time of the host's"
-        )
-    lines += [f"NOT VALID: kernel message: {line}" for line in job.complaints[:_LINES_MAX]]
-    for disk, statistics in result.statistics.items():
-        lines += discard_notices(disk, statistics)
-    lines += [f"app.{figure}" for figure in result.said.figures[:_FIGURES_MAX]]
-    if (more := len(result.said.figures) - _FIGURES_MAX) > 0:
-        lines.append(f"{more} more figures of the application; run.json has all")
-    lines += result.said.notes
-    if result.plan.collect:
-        lines.append(f"collected {len(result.collected)} files")
-        lines += [
-            f"not collected, not a file: {name}" for name in result.not_collected[:_LINES_MAX]
-        ]
-    if result.plan.save_as is not None:
-        saved = "" if job.exit_status == 0 else "not "
-        lines.append(f"{saved}saved as {result.plan.save_as}")
-    if result.plan.out is not None:
-        lines.append(f"results in {result.plan.out}")
-    for line in lines:
-        say(line)
 
 
 # What follows COMMAND is COMMAND's own, as with sudo or env.

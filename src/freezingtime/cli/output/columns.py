@@ -41,6 +41,18 @@ def print_columns(rows: Sequence[Sequence[str | Text]], *, shrink: Sequence[int]
         console.print(Text(_GAP).join([*padded, last]))
 
 
+def aligned(rows: Sequence[Sequence[str]], text_columns: int) -> list[list[str]]:
+    """Pad the cells of each column to one width: text on the right, figures on the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        [
+            cell.ljust(width) if index < text_columns else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in rows
+    ]
+
+
 def narrowed(widths: Sequence[int], total: int, shrink: Sequence[int]) -> list[int]:
     """Take what is too much for ``total`` from the columns ``shrink``, the first one first."""
     narrow = list(widths)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from freezingtime.emulator.loop import Totals
 from freezingtime.runs.progress.meter import DiskHistory
+from freezingtime.units import NS_PER_S
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = ".:-=+*%#"
@@ -33,16 +34,52 @@ class JobTimes:
         return now[0] - start[0], now[1] - start[1]
 
 
-def running_line(totals: Totals, guest_ns: int, host_s: float) -> str:
-    """Format a job's times, and the ratio of guest time to real time."""
-    speed = f" ({guest_ns / 1e9 / host_s:.3g}x)" if host_s > 0 else ""
-    line = (
-        f"guest {guest_ns / 1e9:.3f} s, real {host_s:.1f} s{speed}, "
-        f"{totals.request_count} requests, frozen {totals.frozen_host_ns / 1e9:.1f} s, "
-        f"warped {totals.warped_ns / 1e9:.1f} s"
-    )
-    waiting_for = totals.waiting_for
-    return f"{line}, waiting for {waiting_for}" if waiting_for else line
+def running_line(
+    totals: Totals,
+    guest_ns: int,
+    host_s: float,
+    expected_ns: int | None = None,
+    *,
+    verbose: bool = False,
+) -> str:
+    """Format a job's times, and when it ends if it is expected to take ``expected_ns``.
+
+    Where nothing is expected, or that time is over, the ratio of real time to guest time.
+    ``verbose``: with frozen and warped time.
+    """
+    of, rest = "", slowdown(guest_ns, host_s)
+    if expected_ns is not None and 0 < guest_ns <= expected_ns:
+        of = f" of {plain_time(expected_ns)}"
+        left_s = host_s * (expected_ns - guest_ns) / guest_ns
+        rest = f"about {plain_time(round(left_s) * NS_PER_S)} left"
+    parts = [f"guest {guest_ns / 1e9:.3f} s{of}, real {host_s:.1f} s", rest]
+    parts.append(f"{totals.request_count} requests")
+    if verbose:
+        parts.append(f"frozen {totals.frozen_host_ns / 1e9:.1f} s")
+        parts.append(f"warped {totals.warped_ns / 1e9:.1f} s")
+    if totals.waiting_for:
+        parts.append(f"waiting for {totals.waiting_for}")
+    return ", ".join(filter(None, parts))
+
+
+def slowdown(guest_ns: int, host_s: float) -> str:
+    """Say how much longer the host took than the guest; nothing where one took no time."""
+    ratio = host_s * NS_PER_S / guest_ns if guest_ns > 0 else 0.0
+    if not ratio:
+        return ""
+    times = ratio if ratio >= 1 else 1 / ratio
+    return f"{_three_digits(times)} times {'slower' if ratio >= 1 else 'faster'}"
+
+
+def plain_time(time_ns: int) -> str:
+    """A time as people say it: ``2.1 s``, ``84 s``, ``13 min 20 s``, ``2 h 10 min``."""
+    whole_s = round(time_ns / NS_PER_S)
+    if whole_s < 100:
+        return short_time(time_ns)
+    if whole_s < 3600:
+        return f"{whole_s // 60} min {whole_s % 60} s".removesuffix(" 0 s")
+    minutes = round(time_ns / (60 * NS_PER_S))
+    return f"{minutes // 60} h {minutes % 60} min".removesuffix(" 0 min")
 
 
 def disks_line(histories: Iterable[DiskHistory]) -> str:
@@ -78,13 +115,18 @@ def short_time(time_ns: float) -> str:
     """A time in three digits or more, in the largest unit that is not more than it."""
     for unit_ns, unit in _TIME_UNITS_NS:
         if time_ns >= unit_ns:
-            return f"{time_ns / unit_ns:.3g} {unit}" if time_ns < 1e12 else f"{time_ns / 1e9:.0f} s"
+            return f"{_three_digits(time_ns / unit_ns)} {unit}"
     return f"{time_ns:.0f} ns"
 
 
 def share_line(step: str, done: int, total: int) -> str:
     """A step with its share, if ``total`` is not 0."""
     return f"{step}: {done / total:.0%}" if total else step
+
+
+def _three_digits(value: float) -> str:
+    """Or all before the point."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def _rate(per_s: float) -> str:

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Summary of a run on the console: its figures, whether they are exact, and how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from freezingtime.cli.output.columns import aligned
+from freezingtime.cli.results.time_columns import four_digits, time_cell
+from freezingtime.host.foreign_text import say
+from freezingtime.report.discard_notice import discard_notices
+from freezingtime.runs.progress.disk_tally import OperationFigures
+from freezingtime.runs.progress.text import plain_time, slowdown
+from freezingtime.runs.result import RunResult
+from freezingtime.units import NS_PER_S, format_time_ns
+
+_HEADER = ("disk", "operation", "IOPS", "MB/s", "mean", "p50", "p99", "p99.9")
+_TEXT_COLUMNS = 2
+#: How many complaints of one kind are shown.
+_FIGURES_MAX = 10
+_LINES_MAX = 3
+
+
+def print_summary(result: RunResult, *, verbose: bool) -> None:
+    """Print it on stderr; ``verbose``: with how the real time was spent."""
+    for line in (*_application(result), *_disks(result)):
+        say(line)
+    _say_verdict(result)
+    for line in (*_reasons(result), *_times(result, verbose=verbose), *_left(result)):
+        say(line)
+
+
+def _application(result: RunResult) -> Iterator[str]:
+    figures = result.said.figures
+    yield from (f"app.{figure}" for figure in figures[:_FIGURES_MAX])
+    if len(figures) > _FIGURES_MAX:
+        yield f"{len(figures) - _FIGURES_MAX} more figures of the application; run.json has all"
+    yield from result.said.notes
+
+
+def _disks(result: RunResult) -> Iterator[str]:
+    """A table with a row for each disk and operation that there was a request of."""
+    rows = [_row(disk, figures) for disk, all_of in result.figures.items() for figures in all_of]
+    if rows:
+        yield from map("  ".join, aligned([_HEADER, *rows], _TEXT_COLUMNS))
+    for disk, statistics in result.statistics.items():
+        yield from discard_notices(disk, statistics)
+
+
+def _row(disk: str, figures: OperationFigures) -> Sequence[str]:
+    """MB are 10**6 bytes, as in the table of a replay."""
+    bandwidth = figures.bandwidth_bytes_per_s
+    times_ns = (figures.mean_ns, figures.p50_ns, figures.p99_ns, figures.p99_9_ns)
+    return (
+        disk,
+        figures.operation.name.lower(),
+        "-" if figures.iops is None else four_digits(figures.iops),
+        "-" if bandwidth is None else four_digits(bandwidth / 10**6),
+        *map(time_cell, times_ns),
+    )
+
+
+def _say_verdict(result: RunResult) -> None:
+    """In colour on a terminal, unless NO_COLOR says otherwise."""
+    totals = result.totals
+    on_time = totals.request_count - totals.late_count
+    word, colour = ("exact", "green") if result.on_time else ("NOT EXACT", "red")
+    text = Text.assemble(
+        "freezingtime: ",
+        (word, f"bold {colour}" if result.valid or not result.on_time else ""),
+        f": {on_time} of {totals.request_count} requests on time",
+    )
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+
+
+def _reasons(result: RunResult) -> Iterator[str]:
+    """Say why it is not exact, or not valid."""
+    totals, job = result.totals, result.job
+    if not result.on_time:
+        yield f"the latest request was {format_time_ns(totals.worst_late_ns)} late"
+    if totals.disturbed_ns is not None:
+        yield (
+            f"NOT VALID: at guest time {format_time_ns(totals.disturbed_ns)} an interrupt reached "
+            "the guest that was of the host's making, and came at a time of the host's"
+        )
+    yield from (f"NOT VALID: kernel message: {line}" for line in job.complaints[:_LINES_MAX])
+    if job.exit_status:
+        yield f"the job ended with exit status {job.exit_status}"
+
+
+def _times(result: RunResult, *, verbose: bool) -> Iterator[str]:
+    job, totals = result.job, result.totals
+    guest_ns = job.end_ns - job.start_ns
+    ratio = slowdown(guest_ns, job.host_s)
+    took = plain_time(round(job.host_s * NS_PER_S))
+    yield f"{plain_time(guest_ns)} in the guest took {took}" + (f" ({ratio})" if ratio else "")
+    if verbose:
+        yield (
+            f"guest time {format_time_ns(guest_ns)}, real time {job.host_s:.2f} s, "
+            f"frozen {totals.frozen_host_ns / NS_PER_S:.2f} s, "
+            f"warped {format_time_ns(totals.warped_ns)}; what the words mean: "
+            "freezingtime explain frozen"
+        )
+
+
+def _left(result: RunResult) -> Iterator[str]:
+    """Say what is there now that was not before."""
+    plan = result.plan
+    if plan.collect:
+        yield f"collected {len(result.collected)} files"
+        skipped = result.not_collected[:_LINES_MAX]
+        yield from (f"not collected, not a file: {name}" for name in skipped)
+    if plan.save_as is not None:
+        yield f"{'' if result.job.exit_status == 0 else 'not '}saved as {plan.save_as}"
+    if plan.out is not None:
+        yield f"results in {plan.out}"
