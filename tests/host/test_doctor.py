@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -20,8 +19,13 @@ from tests.conftest import RunProgram, require_tool
 from tests.support.agentlib import AGENT_DIRECTORY
 
 QEMU = "qemu-system-x86_64"
-INSTALLED_QEMU = shutil.which(QEMU)
 HOOKS = re.findall(r'= \{"(\w+)",', (AGENT_DIRECTORY / "qemu" / "hooks.c").read_text())
+
+
+@pytest.fixture
+def installed_qemu() -> str:
+    """The path of the QEMU that is installed; asked for before the PATH is another."""
+    return require_tool(QEMU)
 
 
 @pytest.fixture
@@ -79,10 +83,12 @@ def test_what_is_no_program_is_reported(
     assert finding("QEMU's hooks").state is State.MISSING
 
 
-def test_what_the_agent_finds_is_named(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_agent_finds_is_named(
+    installed_qemu: str, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each kind of hook, and how it was found, in one line."""
     monkeypatch.setenv("FREEZINGTIME_QEMU", "system")
-    (host / QEMU).symlink_to(INSTALLED_QEMU)
+    (host / QEMU).symlink_to(installed_qemu)
     found = finding("QEMU's hooks")
     assert found.state is State.GOOD
     said, _, hooks = found.detail.partition(": ")
@@ -99,11 +105,11 @@ def test_what_the_agent_finds_is_named(host: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_another_qemu_of_this_host_that_would_do_is_named(
-    host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed_qemu: str, host: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    (other / QEMU).symlink_to(INSTALLED_QEMU)
+    (other / QEMU).symlink_to(installed_qemu)
     make_program(host / QEMU, "exit 1")
     monkeypatch.setenv("PATH", f"{host}:{other}")
     monkeypatch.setattr(qemu_probe, "_PLACES", ())
@@ -112,6 +118,7 @@ def test_another_qemu_of_this_host_that_would_do_is_named(
     assert finding("other QEMUs").detail.startswith(f"usable: {other / QEMU} (")
 
 
+@pytest.mark.usefixtures("installed_qemu")
 def test_without_an_agent_the_cure_is_to_build_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_built() -> Path:
         raise InputError("the agent is not built")

@@ -15,6 +15,7 @@ from freezingtime.application import programs
 from freezingtime.application.figure import Figure, from_json, make_figure, numbered
 from freezingtime.application.fio import fio
 from freezingtime.errors import InputError, did_you_mean
+from freezingtime.host.document_fault import document_fault
 
 AUTO, NONE = "auto", "none"
 #: What a job may call its file of figures.
@@ -133,7 +134,7 @@ def _read_file(path: Path, name: str, figures: list[Figure], notes: list[str]) -
             raise ValueError(f"larger than {_FILE_MAX_BYTES >> 20} MiB")
         figures += from_json(json.loads(content))
     except (OSError, ValueError, RecursionError) as error:
-        notes.append(f"no figures: {name}: {error}")
+        notes.append(f"no figures: {name}: {document_fault(error)}")
 
 
 def _tail(file: BinaryIO) -> str:

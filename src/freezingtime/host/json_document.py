@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import msgspec
 
+from freezingtime.host.document_fault import document_fault
+
 Declared = TypeVar("Declared", bound=msgspec.Struct)
 
 
@@ -36,7 +38,7 @@ def parse_document(
     try:
         document = msgspec.json.decode(text)
     except RecursionError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(document_fault(error)) from error
     if not isinstance(document, dict) or format_key not in document:
         raise ValueError(f"has no {format_key!r}")
     if document[format_key] != known_format:

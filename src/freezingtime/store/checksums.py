@@ -13,6 +13,7 @@ from pathlib import Path
 
 import xxhash
 
+from freezingtime.host.document_fault import document_fault
 from freezingtime.host.replaced_file import replaced_path
 
 #: The file of a directory's checksums.
@@ -76,5 +77,5 @@ def _read_checksums(directory: Path) -> dict[str, str]:
     except OSError as error:
         raise DamagedError(f"{CHECKSUMS}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{CHECKSUMS}: {error}") from error
+        raise DamagedError(f"{CHECKSUMS}: {document_fault(error)}") from error
     return sums

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from freezingtime.errors import InputError
+from freezingtime.host.document_fault import document_fault
 
 Value = TypeVar("Value")
 
@@ -43,7 +44,7 @@ def read_document(directory: Path) -> dict[str, Any] | None:
     try:
         document = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is damaged: {error}; repeat the run") from error
+        raise InputError(f"{path}: is damaged: {document_fault(error)}; repeat the run") from error
     if not isinstance(document, dict) or not all(
         isinstance(document.get(part), dict) for part in _PARTS
     ):

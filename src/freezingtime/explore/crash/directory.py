@@ -24,6 +24,7 @@ from typing import Any, Self
 from freezingtime._version import __version__
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.crash.outcome import RecoveryOutcome
+from freezingtime.host.document_fault import document_fault
 from freezingtime.host.replaced_file import replaced
 from freezingtime.trace.run_directory import DOCUMENT_NAME, locked_run_directory
 
@@ -189,7 +190,7 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; name the --out of an exploration") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is damaged: {error}; explore again") from error
+        raise InputError(f"{path}: is damaged: {document_fault(error)}; explore again") from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: is damaged: it is no table; explore again")
     return document

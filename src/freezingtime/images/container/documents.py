@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from freezingtime.errors import InputError
+from freezingtime.host.document_fault import document_fault
 from freezingtime.images.container.archive import ImageFiles, blob_name
 
 Value = TypeVar("Value")
@@ -218,7 +219,7 @@ def _parsed(text: bytes, about: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{about} is damaged, or not JSON: {error}") from error
+        raise InputError(f"{about} is damaged, or not JSON: {document_fault(error)}") from error
 
 
 def _get(document: Any, key: str, kind: type[Value], about: str) -> Value:

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from freezingtime.errors import InputError
+from freezingtime.host.document_fault import document_fault
 from freezingtime.images.exported.tree import ProgramTree, check_tree
 
 FORMAT = 1
@@ -97,7 +98,7 @@ def parse_description(text: bytes) -> ExportDescription:
             )
         description = msgspec.json.decode(text, type=ExportDescription)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InputError(f"is damaged (its description: {error})") from error
+        raise InputError(f"is damaged (its description: {document_fault(error)})") from error
     _require_sense(description)
     return description
 

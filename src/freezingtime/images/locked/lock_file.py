@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from freezingtime.errors import InputError
+from freezingtime.host.document_fault import document_fault
 from freezingtime.images.debian.suite import Suite
 
 FORMAT = 1
@@ -123,7 +124,9 @@ def read_lock(path: Path) -> Lock:
     try:
         return _parse(text)
     except (msgspec.DecodeError, RecursionError, InputError) as error:
-        raise InputError(f"{about}: {error}; write it anew with 'freezingtime lock'") from error
+        raise InputError(
+            f"{about}: {document_fault(error)}; write it anew with 'freezingtime lock'"
+        ) from error
 
 
 def _parse(text: bytes) -> Lock:

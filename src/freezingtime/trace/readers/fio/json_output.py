@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from freezingtime.device.trace_device import MAX_LENGTH_BYTES
 from freezingtime.errors import InputError
+from freezingtime.host.document_fault import document_fault
 from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.readers.latencies import Latencies, join, likely_depth
@@ -116,7 +117,7 @@ def _document(path: Path, text: str) -> Mapping[str, Any]:
         document = json.loads(text[max(start, 0) :])
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{path}: is not JSON: {error}; name fio's --output-format=json+"
+            f"{path}: is not JSON: {document_fault(error)}; name fio's --output-format=json+"
         ) from error
     if not isinstance(document, dict) or "fio version" not in document:
         raise InputError(f"{path}: is not fio's JSON: it has no 'fio version'")
