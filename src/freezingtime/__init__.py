@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from freezingtime.api.replays import replay
     from freezingtime.api.result import Result, open_run
     from freezingtime.api.runs import run
+    from freezingtime.api.sweeps import SweepResult, open_sweep, sweep
     from freezingtime.device.own_model import allow_code
     from freezingtime.disk.disk import Disk
     from freezingtime.errors import (
@@ -43,6 +44,7 @@ _NAMES = {
     "freezingtime.api.replays": ["replay"],
     "freezingtime.api.result": ["Result", "open_run"],
     "freezingtime.api.runs": ["run"],
+    "freezingtime.api.sweeps": ["SweepResult", "open_sweep", "sweep"],
     "freezingtime.device.own_model": ["allow_code"],
     "freezingtime.disk.disk": ["Disk"],
     "freezingtime.errors": [
@@ -61,6 +63,7 @@ __all__ = [
     "InputError",
     "Result",
     "RunError",
+    "SweepResult",
     "TimeLimitError",
     "ValidationResult",
     "allow_code",
@@ -69,8 +72,10 @@ __all__ = [
     "fit",
     "measure",
     "open_run",
+    "open_sweep",
     "replay",
     "run",
+    "sweep",
     "validate",
 ]
 

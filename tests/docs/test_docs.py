@@ -51,6 +51,7 @@ PAGES = {
     "how-to/share": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/sweep": GUEST,
     "how-to/which-drive": GUEST,
+    "reference/disk-option": pytest.mark.slow,
     "reference/guests/figures": GUEST,
     "tutorial": GUEST,
 }

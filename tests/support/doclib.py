@@ -42,7 +42,8 @@ _FILE_COMMENT = re.compile(r"# ([\w./-]+\.(?:toml|py|fio|csv))\n")
 _END = "\0\n"
 #: Progress, which depends on the host: the guest is built and booted by the first run, say.
 _PROGRESS = re.compile(
-    r"^freezingtime: (?:.* \.\.\.|waiting for .*|guest [\d.]+ m?s, real [\d.]+ s\b.*|\S+: \d+%)\n",
+    r"^freezingtime: (?:.* \.\.\.|waiting for .*|guest [\d.]+ m?s, real [\d.]+ s\b.*|\S+: \d+%"
+    r"|\d+ of \d+ points, .*)\n",
     re.MULTILINE,
 )
 

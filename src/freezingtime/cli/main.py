@@ -80,6 +80,14 @@ _COMMANDS = {
         "freezingtime.cli.device.replay",
         "Replay a trace or a synthetic workload on devices, without a guest.",
     ),
+    "sweep": _Listed(
+        "freezingtime.cli.results.sweep",
+        "Run the same at many points: every combination of the values of some keys.",
+    ),
+    "store": _Listed(
+        "freezingtime.cli.results.store",
+        "List, check, prune and move the results that sweeps read back.",
+    ),
     "measure": _Listed(
         "freezingtime.cli.device.measure",
         "Measure a real device with fio: a directory for `fit` and `validate`.",

@@ -58,6 +58,17 @@ class Description:
     """What survives a power cut, as its table has it."""
     find_protection: Callable[[], bool] = dataclasses.field(default=bool, compare=False)
     """Returns whether the model's own keys say that its cache survives a power loss."""
+    find_identity: Callable[[], dict[str, Any]] = dataclasses.field(default=dict, compare=False)
+    """See :meth:`identity`."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that decides how the device behaves, members and own code by content.
+
+        Raises:
+            InputError: a member's description is not right, or own code cannot be read.
+        """
+        with whole_composition():
+            return self.find_identity()
 
     def traits(self) -> DiskTraits:
         """Return the traits of a disk of this device.

@@ -13,6 +13,8 @@ from typing import Any
 
 from freezingtime.device.base import Device
 from freezingtime.errors import InputError
+from freezingtime.host import python_sources
+from freezingtime.host.os_errors import os_errors_as
 
 _NAME = re.compile(r"([A-Za-z_]\w*(\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
 
@@ -58,6 +60,19 @@ def load(text: str, directory: Path | None) -> Callable[[int], Any]:
         raise InputError(f"{text}: {module_name} has no class {class_name!r}")
     loaded: Callable[[int], Any] = factory
     return loaded
+
+
+def source_digests(text: str, directory: Path | None) -> dict[str, str]:
+    """The digests of the code that ``text`` names, and of the user's code that it imports.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    module_name = text.rpartition(":")[0]
+    if module_name.endswith(".py") and directory is not None:
+        module_name = str(directory / module_name)
+    with os_errors_as(InputError, text, "name readable Python code"):
+        return python_sources.source_digests(module_name)
 
 
 def build(text: str, factory: Callable[[int], Any], seed: int) -> Device:

@@ -48,6 +48,8 @@ from freezingtime.device.traits import describe_traits
 from freezingtime.disk_traits import DiskTraits
 from freezingtime.errors import InputError
 
+#: What decides of a description how the device behaves, and what a guest is told of it.
+_DECIDING = ("summary", "class", "capacity", "model", "parameters", "disk", "durability")
 #: A device as it is described.
 NO_CHANGES: Mapping[str, object] = {}
 #: Where the parameters of each model are declared. Some modules import numpy: only for who asks.
@@ -175,6 +177,7 @@ def from_content(content: dict[str, Any], file: str, name: str) -> Description:
         find_traits,
         declared.durability,
         find_protection,
+        lambda: _identity(table),
     )
 
 
@@ -187,7 +190,31 @@ def _from_class(text: str, directory: Path | None) -> Description:
         "own",
         None,
         lambda seed, _size_bytes: own_model.build(text, factory, seed),
+        find_identity=lambda: {
+            "class": class_name,
+            "code": own_model.source_digests(text, directory),
+        },
     )
+
+
+def _identity(table: Table) -> dict[str, Any]:
+    content = {key: table.content[key] for key in _DECIDING if key in table.content}
+    full: dict[str, Any] = _in_full(content, table.file)
+    return full
+
+
+def _in_full(value: Any, file: str) -> Any:
+    """A part of a description, with those of the devices that it names."""
+    if isinstance(value, list):
+        return [_in_full(item, file) for item in value]
+    if not isinstance(value, dict):
+        return value
+    full = {key: _in_full(item, file) for key, item in value.items()}
+    if isinstance(name := value.get("device"), str):
+        table = Table(value, file)
+        with one_member(table):
+            full["device"] = _describe_member(name, table).find_identity()
+    return full
 
 
 def _check_model(table: Table, model: str) -> None:

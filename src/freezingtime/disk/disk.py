@@ -79,7 +79,7 @@ class Disk:
     @property
     def spec(self) -> str:
         """The disk as the text of ``--disk``."""
-        given = self._given()
+        given = self.given_values()
         values = [
             f"{path}={_escaped(value_text(value))}"
             for path, value in (self.parameters or {}).items()
@@ -93,10 +93,10 @@ class Disk:
         return ",".join([device if is_constant(device) else _escaped(device), *values])
 
     def __repr__(self) -> str:
-        values = [f"{field}={value!r}" for field, value in self._given().items()]
+        values = [f"{field}={value!r}" for field, value in self.given_values().items()]
         return f"Disk({', '.join([repr(self.device), *values])})"
 
-    def _given(self) -> dict[str, object]:
+    def given_values(self) -> dict[str, object]:
         """The values, but the device, that are none of the defaults; by their fields' names."""
         _, *fields = dataclasses.fields(self)
         values = {field.name: getattr(self, field.name) for field in fields}

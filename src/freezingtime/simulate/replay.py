@@ -110,7 +110,7 @@ def replay(
             only building a device shows.
         RunError: a device broke its contract.
     """
-    candidates = [_check_device(device) for device in devices]
+    candidates = [check_device(device) for device in devices]
     if isinstance(source, Workload):
         load = _workload_load(source, candidates, seed)
     else:
@@ -118,7 +118,7 @@ def replay(
     return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
 
 
-def _check_device(device: Disk | str) -> DiskSpec:
+def check_device(device: Disk | str) -> DiskSpec:
     """Check a ``--device`` option: a ``--disk`` option without the keys for guests."""
     spec = check_disk(device, f"--device {device}: ")
     if spec.delay or spec.name or spec.mount or spec.file:

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``freezingtime.sweep``: the same at many points, as the command of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from freezingtime.api.keywords import with_fields_of
+from freezingtime.api.output_path import OutputPath
+from freezingtime.api.plain_errors import plain_errors
+from freezingtime.api.progress import ProgressLine
+from freezingtime.api.result import Result, open_run
+from freezingtime.device.toml.changed import value_text
+from freezingtime.disk.disk import Disk
+from freezingtime.errors import InputError
+from freezingtime.explore.sweep.directory import TABLE_NAME, SweepDirectory, read_sweep
+from freezingtime.explore.sweep.points import make_points
+from freezingtime.explore.sweep.request import ReplayRequest
+from freezingtime.explore.sweep.sweep import (
+    SweepObserver,
+    SweepOptions,
+    SweepProgress,
+    new_sweep,
+    run_sweep,
+)
+from freezingtime.explore.sweep.values import VariedKey, parse_set
+from freezingtime.option import FilePath
+from freezingtime.simulate.options import ReplayOptions
+from freezingtime.store.results.result_store import ResultStore, default_store
+from freezingtime.trace.record_paths import RECORD_NAME
+from freezingtime.trace.run_directory import DOCUMENT_NAME
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Values: TypeAlias = str | Sequence[str | int | float | bool]
+
+
+class SweepResult:
+    """A sweep that has ended, and its table."""
+
+    def __init__(self, path: Path, output: OutputPath | None = None) -> None:
+        """For this package; use :func:`freezingtime.sweep` and :func:`freezingtime.open_sweep`."""
+        self.path = path
+        """The sweep's directory; a temporary one goes away with this object."""
+        self._output = output
+        store = read_sweep(path).get("store")
+        self._store = None if store is None else ResultStore(Path(store))
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row for each point: its values, ``status``, ``reason``, and its figures in ns and 1/s.
+
+        Figures are named as in ``freezingtime compare``; docs/reference/sweep.md has the rest.
+        """
+        import pandas as pd
+
+        return pd.read_parquet(self.path / TABLE_NAME)
+
+    def open(self, point: int) -> Result:
+        """Open the result of a point, with its requests.
+
+        Raises:
+            InputError: it has none, or the store has it no more.
+        """
+        key = self.table["result"].get(point)
+        found = None if self._store is None or key is None else self._store.find(str(key))
+        if found is None:
+            raise InputError(f"point {point}: the store has no result of it; sweep again")
+        is_run = (found.run_path / DOCUMENT_NAME).exists()
+        return open_run(found.run_path if is_run else found.run_path / RECORD_NAME)
+
+    def __repr__(self) -> str:
+        statuses = self.table["status"].value_counts()
+        words = ", ".join(f"{count} {status}" for status, count in statuses.items())
+        return f"<SweepResult {self.path}: {len(self.table)} points: {words}>"
+
+
+@dataclass(frozen=True, slots=True)
+class SweepArguments(ReplayOptions):
+    """The arguments of :func:`sweep`: what is varied, and what stays."""
+
+    vary: Mapping[str, Values]
+    disks: Sequence[Disk | str] = field(default=(), kw_only=True)
+    workload: str | None = field(default=None, kw_only=True)
+    trace: FilePath | None = field(default=None, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+    zip: Sequence[Sequence[str]] = field(default=(), kw_only=True)
+    sample: str | None = field(default=None, kw_only=True)
+    out: FilePath | None = field(default=None, kw_only=True)
+    store: FilePath | None = field(default=None, kw_only=True)
+    refresh: bool = field(default=False, kw_only=True)
+    verify_share: float = field(default=0.0, kw_only=True)
+    workers: int | None = field(default=None, kw_only=True)
+    progress: bool | None = field(default=None, kw_only=True)
+
+
+@plain_errors
+@with_fields_of(SweepArguments)
+def sweep(arguments: SweepArguments) -> SweepResult:
+    """Run the same at many points: every combination of the values of some keys.
+
+    ``vary`` has the values of each key, in a list or as the text of ``--set``:
+    ``{"workload.qd": [1, 8, 32], "disk.mapping.over_provisioning": "range(0.1,0.4,0.1)"}``. Keys of
+    one list in ``zip`` take their values side by side. Results are read back from the store (None:
+    that in the cache) where it has them. ``out`` is the sweep's directory; without it, that is
+    removed with the result. The other arguments are the options of ``freezingtime sweep``.
+
+    A point that fails is a row like others: look at its ``status`` before its figures.
+
+    Raises:
+        InputError: what is varied is not right, or no point can be run.
+    """
+    varied = [_varied(name, values) for name, values in arguments.vary.items()]
+    if not varied:
+        raise InputError("vary: is empty; name a key, such as {'workload.qd': [1, 8]}")
+    zipped = [",".join(names) for names in arguments.zip]
+    points = make_points(varied, zipped, arguments.sample)
+    trace = None if arguments.trace is None else Path(arguments.trace)
+    request = ReplayRequest(arguments.disks, arguments.workload, trace, arguments, arguments.seed)
+    if not 0 <= arguments.verify_share <= 1:
+        raise InputError(f"verify_share={arguments.verify_share}: must be from 0 to 1")
+    store = default_store() if arguments.store is None else ResultStore(Path(arguments.store))
+    options = SweepOptions(
+        store=store,
+        refresh=arguments.refresh,
+        workers=arguments.workers,
+        verify_share=arguments.verify_share,
+    )
+    swept = {
+        **request.describe(),
+        "set": [[key.name, *(key.values or [str(key.interval)])] for key in varied],
+        "zip": zipped,
+        "sample": arguments.sample,
+    }
+    output = OutputPath(arguments.out, "sweep")
+    with SweepDirectory(output.path) as directory, ProgressLine(arguments.progress) as line:
+        directory.begin(swept, store.root)
+        made = new_sweep(points)
+        try:
+            run_sweep(made, request, options, _SweepLine(line))
+        finally:
+            directory.write(made)
+    return SweepResult(output.path, output)
+
+
+@plain_errors
+def open_sweep(path: str | PathLike[str]) -> SweepResult:
+    """Open an earlier sweep by its directory.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    return SweepResult(Path(path))
+
+
+class _SweepLine(SweepObserver):
+    """Shows how far a sweep is."""
+
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+
+    def sweeping(self, progress: SweepProgress) -> None:
+        self._line.show("sweep", str(progress))
+
+
+def _varied(name: str, values: Values) -> VariedKey:
+    if isinstance(values, str):
+        return parse_set(f"{name}={values}")
+    if not values:
+        raise InputError(f"vary: {name} has no values")
+    return VariedKey(name, [_text(value) for value in values])
+
+
+def _text(value: str | float) -> str:
+    return value if isinstance(value, str) else value_text(value)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`freezingtime sweep`: the same at many points, those that are known read back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from freezingtime.cli.declared_options import Only, takes_options
+from freezingtime.cli.device.replay_progress import ReplayProgress
+from freezingtime.cli.options import AllowCodeOption, JsonOption, QuietOption, command_app
+from freezingtime.cli.output.columns import print_columns
+from freezingtime.cli.output.json_stream import print_json
+from freezingtime.cli.results.compare import EXIT_FAILED_IF
+from freezingtime.cli.results.sweep_table import table_rows
+from freezingtime.errors import InputError
+from freezingtime.explore.sweep.directory import TABLE_NAME, SweepDirectory
+from freezingtime.explore.sweep.points import make_points
+from freezingtime.explore.sweep.request import ReplayRequest
+from freezingtime.explore.sweep.sweep import (
+    Sweep,
+    SweepObserver,
+    SweepOptions,
+    SweepProgress,
+    new_sweep,
+    run_sweep,
+)
+from freezingtime.explore.sweep.values import parse_set
+from freezingtime.host.foreign_text import say, show
+from freezingtime.option import Option
+from freezingtime.runs.options import RunOptions
+from freezingtime.simulate.options import ReplayOptions
+from freezingtime.store.results.result_store import ResultStore, default_store
+
+_OUT = Path("sweep-results")
+_ROWS_MAX = 50
+_MACHINE = Only(("disks", "seed"))
+_SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
+
+
+@takes_options(then={"workload": "disks", "trace": "workload"})
+def sweep_command(
+    *,
+    vary: Annotated[
+        Sequence[str],
+        Option(
+            "KEY=VALUES",
+            "Vary a key: `a,b,c`, `choice(a,b)`, `range(START,STOP,STEP)` (up to below STOP), or, "
+            "with `--sample`, `interval(LOW,HIGH)` or `tag(log,interval(LOW,HIGH))`. KEY: `disk`, "
+            "`disk.KEY` (a key of `--disk`, or a parameter of the device by its path), "
+            "`disk2.KEY`, `workload.KEY`, `workload`, `seed`, or another option without dashes. "
+            "Repeatable: every combination is a point.",
+            flag="--set",
+        ),
+    ] = (),
+    zip_keys: Annotated[
+        Sequence[str],
+        Option(
+            "KEY,KEY",
+            "Take the values of these keys side by side instead of in every combination. "
+            "Repeatable.",
+            flag="--zip",
+        ),
+    ] = (),
+    sample: Annotated[
+        str | None,
+        Option(
+            "KIND:NUMBER",
+            "Draw that many points from the intervals: `sobol:64` (a Sobol sequence) or `lhs:64` "
+            "(a Latin hypercube).",
+        ),
+    ] = None,
+    workload: Annotated[
+        str | None, Option("LINE", "Replay a workload, as `replay --workload` takes it.")
+    ] = None,
+    trace: Annotated[Path | None, Option("FILE", "Replay a trace.")] = None,
+    machine: Annotated[RunOptions, _MACHINE],
+    replays: ReplayOptions,
+    out: Annotated[
+        Path,
+        Option("DIR", f"Write `{TABLE_NAME}` to DIR; a sweep that is there is continued."),
+    ] = _OUT,
+    store: Annotated[
+        Path | None,
+        Option("DIR", "The store of results. Default: in the cache."),
+    ] = None,
+    no_store: Annotated[
+        bool, Option("", "Run every point, and keep nothing but the table.")
+    ] = False,
+    refresh: Annotated[
+        bool, Option("", "Run every point, and replace what the store has of it.")
+    ] = False,
+    verify_cache: Annotated[
+        str | None,
+        Option(
+            "SHARE",
+            "Run this share of the points that the store has again, such as `1%`, chosen at "
+            "random: a result that is not the same is an error.",
+        ),
+    ] = None,
+    workers: Annotated[
+        str,
+        Option(
+            "NUMBER",
+            "How many points run at once. `auto`: one for each CPU, as far as there is memory "
+            "(512 MiB for each, and the guest's).",
+        ),
+    ] = "auto",
+    stop_on_error: Annotated[
+        bool, Option("", "Stop at the first point that cannot be run.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    allow_code: AllowCodeOption = False,
+) -> int:
+    """Run the same at many points: every combination of the values of some keys.
+
+    A point whose result is in the store is not run again; so the same command continues a sweep
+    that was interrupted. The table has a row for each point. The exit status is 1 if a point
+    failed.
+
+    Example: `freezingtime sweep --workload randread,bs=4k,count=10k --set workload.qd=1,8,32
+    --set 'disk=choice(aws-gp3,micron-7450-pro-960gb)'`
+    """
+    options = SweepOptions(
+        store=_store(store, is_wanted=not no_store),
+        refresh=refresh,
+        workers=_workers(workers),
+        keep_going=not stop_on_error,
+        verify_share=_share(verify_cache),
+    )
+    if not vary:
+        raise InputError("give at least one --set KEY=VALUES, such as --set workload.qd=1,8,32")
+    points = make_points([parse_set(text) for text in vary], zip_keys, sample)
+    request = ReplayRequest(machine.disks, workload, trace, replays, machine.seed)
+    swept = {**request.describe(), "set": list(vary), "zip": list(zip_keys), "sample": sample}
+    with SweepDirectory(out) as directory, ReplayProgress(quiet=quiet) as progress:
+        directory.begin(swept, None if options.store is None else options.store.root)
+        sweep = new_sweep(points)
+        try:
+            run_sweep(sweep, request, options, _Display(progress))
+        finally:
+            # What is interrupted has a table, too; who is killed has the store.
+            directory.write(sweep)
+    if as_json:
+        print_json(_document(sweep, out))
+    else:
+        _show(sweep)
+    _say_summary(sweep, out, options.store, quiet=quiet)
+    return EXIT_FAILED_IF if sweep.has_failed else 0
+
+
+class _Display(SweepObserver):
+    """Shows how far a sweep is."""
+
+    def __init__(self, progress: ReplayProgress) -> None:
+        self._show = progress
+
+    def preparing(self, step: str, done: int, total: int) -> None:
+        self._show(step, done, total)
+
+    def sweeping(self, progress: SweepProgress) -> None:
+        self._show(str(progress), 0, 0)
+
+
+def _store(path: Path | None, *, is_wanted: bool) -> ResultStore | None:
+    if path is not None and not is_wanted:
+        raise InputError(f"--store {path}: goes not with --no-store; leave out one")
+    if not is_wanted:
+        return None
+    return default_store() if path is None else ResultStore(path)
+
+
+def _workers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,3}", text):
+        raise InputError(f"--workers {text}: write a number from 1 to 9999, or auto")
+    return int(text)
+
+
+def _share(text: str | None) -> float:
+    if text is None:
+        return 0.0
+    found = _SHARE.fullmatch(text)
+    share = float(found[1]) / 100 if found else 2.0
+    if share > 1:
+        raise InputError(f"--verify-cache {text}: write a share, from 0% to 100%, such as 1%")
+    return share
+
+
+def _document(sweep: Sweep, out: Path) -> dict[str, Any]:
+    return {
+        "out": str(out),
+        "points": [
+            {
+                "point": dict(point),
+                "status": outcome.status.value,
+                "reason": outcome.reason,
+                "from_store": outcome.is_cached,
+                "result": outcome.key,
+                "figures": None if outcome.figures is None else outcome.figures.figures,
+            }
+            for point, outcome in zip(sweep.points, sweep.outcomes, strict=True)
+        ],
+    }
+
+
+def _show(sweep: Sweep) -> None:
+    header, *rows = table_rows(sweep.points, sweep.outcomes)
+    print_columns([header, *rows[:_ROWS_MAX]])
+    if len(rows) > _ROWS_MAX:
+        show(f"{len(rows) - _ROWS_MAX} more points; {TABLE_NAME} has all")
+
+
+def _say_summary(sweep: Sweep, out: Path, store: ResultStore | None, *, quiet: bool) -> None:
+    for point, outcome in zip(sweep.points, sweep.outcomes, strict=True):
+        if outcome.reason is not None:
+            where = " ".join(f"{name}={value}" for name, value in point.items())
+            say(f"{outcome.status.value}: {where}: {outcome.reason}")
+    if quiet:
+        return
+    progress = sweep.progress
+    words = [f"{progress.points} points: {progress.cached} from the store"]
+    words += [f"{progress.executed - progress.verified} run", f"{progress.failed} failed"]
+    words += [f"{progress.verified} verified"] if progress.to_verify else []
+    say(", ".join(words))
+    where_runs = "not kept" if store is None else f"in the store {store.root}"
+    say(f"table in {out / TABLE_NAME}, results {where_runs}")
+
+
+app = command_app(sweep_command)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A sweep: the units of all points, those that the store has read back, the others executed."""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from freezingtime.errors import InputError
+from freezingtime.explore.sweep.points import Point
+from freezingtime.explore.sweep.pool import choose_workers, execute_all, execute_here
+from freezingtime.explore.sweep.request import SweepRequest
+from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
+from freezingtime.host.os_errors import os_errors_as
+from freezingtime.store.results.result_store import ResultStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOptions:
+    """Ways to make a sweep; none changes a figure."""
+
+    store: ResultStore | None
+    """None: results are neither looked for nor kept."""
+    refresh: bool = False
+    """Whether every point is run anew, and its result replaced."""
+    workers: int | None = None
+    """How many processes; None: as :func:`~.pool.choose_workers` has it."""
+    keep_going: bool = True
+    """Whether the other points are run when one has no figures."""
+    verify_share: float = 0.0
+    """The share of the results found that are computed again, and must be the same."""
+
+
+@dataclass(slots=True)
+class SweepProgress:
+    """Progress of a sweep."""
+
+    points: int
+    workers: int = 0
+    counts: Counter[Status] = field(default_factory=Counter)
+    cached: int = 0
+    executed: int = 0
+    to_execute: int = 0
+    verified: int = 0
+    to_verify: int = 0
+    start_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def done(self) -> int:
+        """Return the number of points that have an outcome."""
+        return self.counts.total()
+
+    @property
+    def failed(self) -> int:
+        """Return the number of points that failed, or have no figures."""
+        return self.counts[Status.FAILED] + self.counts[Status.ERROR]
+
+    @property
+    def left_host_s(self) -> float | None:
+        """Estimate the host time that is left; None while nothing has been executed."""
+        if not self.executed:
+            return None
+        spent_s = time.monotonic() - self.start_s
+        return spent_s / self.executed * (self.to_execute - self.executed)
+
+    def __str__(self) -> str:
+        """In one line."""
+        running = min(self.workers, self.to_execute - self.executed)
+        words = [f"{self.done} of {self.points} points", f"{running} running"]
+        words += [f"{self.cached} from the store"] if self.cached else []
+        words += [f"{self.verified} of {self.to_verify} verified"] if self.to_verify else []
+        words += [f"{self.failed} failed"] if self.failed else []
+        left_s = self.left_host_s
+        words += [] if left_s is None or not running else [f"about {left_s:.0f} s left"]
+        return ", ".join(words)
+
+
+class SweepObserver:
+    """Observer of a sweep, called in the caller's thread. By itself it does nothing."""
+
+    def preparing(self, step: str, done: int, total: int) -> None:
+        """Something is being made that all points need."""
+
+    def sweeping(self, progress: SweepProgress) -> None:
+        """Some five times a second, and after each point."""
+
+    def ended(self, number: int, outcome: PointOutcome) -> None:
+        """The outcome of a point is known."""
+
+
+@dataclass(slots=True)
+class Sweep:
+    """A sweep while it is made, and afterwards: an outcome for each point."""
+
+    points: Sequence[Point]
+    outcomes: list[PointOutcome]
+    progress: SweepProgress
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a point failed, or was not run."""
+        return any(outcome.status is not Status.OK for outcome in self.outcomes)
+
+
+def new_sweep(points: Sequence[Point]) -> Sweep:
+    """A sweep of which nothing has been run yet."""
+    outcomes = [PointOutcome(Status.NOT_RUN)] * len(points)
+    return Sweep(points, outcomes, SweepProgress(len(points)))
+
+
+def run_sweep(
+    sweep: Sweep, request: SweepRequest, options: SweepOptions, observer: SweepObserver
+) -> None:
+    """Run every point that the store has not. What is interrupted is as far as it has come.
+
+    A point that cannot be run is an outcome like others.
+
+    Raises:
+        InputError: no point can be run: the text is of the first.
+    """
+    with _working_store(options.store) as store:
+        store.remove_leftovers()
+        tasks = _find_or_plan(sweep, request, options, store, observer)
+        progress = sweep.progress
+        progress.to_execute = len(tasks)
+        progress.start_s = time.monotonic()
+        if not tasks:
+            observer.sweeping(progress)
+            return
+        progress.workers = choose_workers(
+            options.workers, len(tasks), max(request.unit_bytes(task.unit) for _, task in tasks)
+        )
+        # Who wants one worker gets no process; otherwise one that dies must not take us along.
+        run = execute_here if options.workers == 1 else execute_all
+        for ended in run(tasks, progress.workers):
+            if ended is not None:
+                _note(sweep, *ended, observer)
+                progress.executed += 1
+                if ended[1].status is Status.ERROR and not options.keep_going:
+                    observer.sweeping(progress)
+                    return
+            observer.sweeping(progress)
+
+
+def _find_or_plan(
+    sweep: Sweep,
+    request: SweepRequest,
+    options: SweepOptions,
+    store: ResultStore,
+    observer: SweepObserver,
+) -> list[tuple[int, Task]]:
+    """Note the outcomes of what the store has; return what is to be executed."""
+    tasks: list[tuple[int, Task]] = []
+    hits: list[tuple[int, Task]] = []
+    errors: list[InputError] = []
+    for number, point in enumerate(sweep.points):
+        try:
+            unit = request.unit(point)
+            digest = unit.key().digest
+        except InputError as error:
+            errors.append(error)
+            _note(sweep, number, PointOutcome.of_error(error), observer)
+            continue
+        found = None
+        if options.store is not None and not options.refresh:
+            found = store.find(digest)
+        if found is None:
+            keeps = options.store is not None
+            tasks.append((number, Task(unit, digest, store, keeps, replaces=options.refresh)))
+        else:
+            hits.append((number, Task(unit, digest, store, verified=found)))
+            outcome = PointOutcome.of(found.content, digest, is_cached=True)
+            _note(sweep, number, outcome, observer)
+        observer.sweeping(sweep.progress)
+    if errors and len(errors) == len(sweep.points):
+        raise errors[0]
+    sweep.progress.to_verify = math.ceil(len(hits) * options.verify_share)
+    # Which ones is of no consequence, and must not be the same every time.
+    return tasks + random.SystemRandom().sample(hits, sweep.progress.to_verify)
+
+
+def _note(sweep: Sweep, number: int, outcome: PointOutcome, observer: SweepObserver) -> None:
+    before, progress = sweep.outcomes[number], sweep.progress
+    if before.is_cached:  # found, and now verified
+        progress.verified += 1
+        progress.counts[before.status] -= 1
+    else:
+        progress.cached += outcome.is_cached
+    progress.counts[outcome.status] += 1
+    sweep.outcomes[number] = outcome
+    observer.ended(number, outcome)
+
+
+@contextmanager
+def _working_store(store: ResultStore | None) -> Iterator[ResultStore]:
+    """The store that runs work in; where none is wanted, one that goes away."""
+    if store is not None:
+        yield store
+        return
+    with os_errors_as(InputError, "no temporary directory", "set TMPDIR"):
+        scratch = tempfile.TemporaryDirectory(prefix="freezingtime-", ignore_cleanup_errors=True)
+    with scratch as path:
+        yield ResultStore(Path(path))

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table of a sweep: a row for each point, a column for each varied key and each figure.
+
+The same sweep gives the same table, whether its results were computed or found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from freezingtime.device.toml.changed import read_value
+from freezingtime.explore.sweep.points import Point
+from freezingtime.explore.sweep.worker import PointOutcome
+from freezingtime.host.replaced_file import replaced_path
+
+#: The key of a column's metadata that has its unit.
+UNIT = b"unit"
+_POINT, _STATUS, _REASON, _RESULT = "point", "status", "reason", "result"
+
+
+def make_table(points: Sequence[Point], outcomes: Sequence[PointOutcome]) -> pa.Table:
+    """Make the table; figures that a point has not are null."""
+    columns: dict[str, tuple[pa.Array, str]] = {
+        _POINT: (pa.array(range(len(points)), pa.int64()), "")
+    }
+    for name in points[0] if points else ():
+        columns[name] = (_of_values([point[name] for point in points]), "")
+    columns[_STATUS] = (pa.array([outcome.status.value for outcome in outcomes]), "")
+    columns[_REASON] = (pa.array([outcome.reason for outcome in outcomes], pa.string()), "")
+    columns[_RESULT] = (pa.array([outcome.key for outcome in outcomes], pa.string()), "")
+    figures = [outcome.figures for outcome in outcomes]
+    units = {name: unit for each in figures if each for name, unit in each.units.items()}
+    for name in dict.fromkeys(name for each in figures if each for name in each.figures):
+        values = [None if each is None else each.figures.get(name) for each in figures]
+        is_whole = all(isinstance(value, int) for value in values if value is not None)
+        array = pa.array(values, pa.int64() if is_whole else pa.float64())
+        columns[_free(name, columns)] = (array, units.get(name, ""))
+    fields = [
+        pa.field(name, array.type, metadata={UNIT: unit} if unit else None)
+        for name, (array, unit) in columns.items()
+    ]
+    return pa.Table.from_arrays([array for array, _ in columns.values()], schema=pa.schema(fields))
+
+
+def write_table(path: Path, points: Sequence[Point], outcomes: Sequence[PointOutcome]) -> None:
+    """Write the table. Raises OSError."""
+    with replaced_path(path) as partial:
+        pq.write_table(make_table(points, outcomes), partial)
+
+
+def _of_values(texts: Sequence[str]) -> pa.Array:
+    """Values as numbers or truth values, if all of them are."""
+    values = [read_value(text) for text in texts]
+    for kinds, kind in (((bool,), pa.bool_()), ((int,), pa.int64()), ((int, float), pa.float64())):
+        if all(type(value) in kinds for value in values):
+            return pa.array(values, kind)
+    return pa.array(texts, pa.string())
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    """The name of a figure; one that a varied key has is not taken from it."""
+    return f"{name} (figure)" if name in taken else name
