@@ -25,7 +25,8 @@ from freezingtime.images.build import build_mini_image
 from freezingtime.images.debian.suite import DEFAULT
 from freezingtime.images.guest_image import find_image
 from freezingtime.runs.plan import RunPlan
-from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.progress.observer import RunObserver
+from freezingtime.runs.run import run
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 READS = 20_000

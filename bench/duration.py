@@ -17,7 +17,8 @@ from rich.table import Table
 
 from freezingtime.disk.spec import parse_disk
 from freezingtime.runs.plan import RunPlan
-from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.progress.observer import RunObserver
+from freezingtime.runs.run import run
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 

@@ -21,8 +21,9 @@ from freezingtime.emulator.loop import Totals
 from freezingtime.errors import FreezingTimeError
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.progress.meter import DiskMeter
+from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.result import RunResult
-from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.run import run
 from freezingtime.units import parse_time_ns
 
 DEVICES = ("0", "10us", "100us", "10ms")

@@ -32,10 +32,27 @@ HEAVY = {
 HEAVY_ROOMS = {"emulator", "images", "report", "runs", "simulate", "store", "trace", "vm"}
 
 
+#: Commands whose own help is there at once: what they need is imported when they run.
+LIGHT = ["run", "report", "compare", "runs", "export", "shell", "measure", "serve"]
+LIGHT += ["accuracy", "doctor", "lock", "snapshot"]
+#: Lists of options, and words that help texts have: they import nothing heavy themselves.
+LIGHT_MODULES = ("runs.options", "runs.script", "runs.progress", "trace.writers")
+HELP = """
+from freezingtime.cli.main import app
+for command in {commands}:
+    app([command, "--help"], standalone_mode=False)
+"""
+
+
 def imported(*arguments: str) -> set[str]:
     """The modules that a command imports, by their full names."""
+    return imported_by("-m", "freezingtime", *arguments)
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The modules that Python imports, started with these arguments."""
     ended = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "freezingtime", *arguments],
+        [sys.executable, "-X", "importtime", *arguments],
         check=True,
         capture_output=True,
         text=True,
@@ -53,6 +70,15 @@ def test_what_answers_at_once_imports_nothing_heavy(arguments: list[str]) -> Non
     assert {name.partition(".")[0] for name in names} & HEAVY == set()
     rooms = {name.split(".")[1] for name in names if name.startswith("freezingtime.")}
     assert rooms & HEAVY_ROOMS == set()
+
+
+def test_a_commands_help_imports_nothing_heavy() -> None:
+    names = imported_by("-c", HELP.format(commands=LIGHT))
+    assert {name.partition(".")[0] for name in names} & HEAVY == set()
+    own = {name.removeprefix("freezingtime.") for name in names if name.startswith("freezingtime.")}
+    assert {"runs.options", "trace.writers.format_names"} <= own  # else nothing was seen
+    heavy = {name for name in own if "." in name and name.split(".")[0] in HEAVY_ROOMS}
+    assert {name for name in heavy if not name.startswith(LIGHT_MODULES)} == set()
 
 
 def test_the_list_of_commands_says_what_their_own_help_says() -> None:

@@ -34,6 +34,7 @@ from freezingtime.cli.guest import shell as cli_shell
 from freezingtime.cli.options import command_app
 from freezingtime.errors import InputError
 from freezingtime.option import FilePath, Option, list_options
+from freezingtime.runs import plan as plan_module
 from freezingtime.runs.options import MachineOptions, RunOptions
 from freezingtime.runs.plan import RunPlan, make_plan
 
@@ -201,7 +202,9 @@ def distinct(name: str) -> Any:
 def test_every_option_of_a_run_arrives(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = {name: distinct(name)}
     by_api = planned(runs, monkeypatch, lambda: runs.run(job="true", **given))
-    by_cli = planned(cli_run, monkeypatch, lambda: cli_run.run_command(command=["true"], **given))
+    by_cli = planned(
+        plan_module, monkeypatch, lambda: cli_run.run_command(command=["true"], **given)
+    )
     assert getattr(by_api, name) == getattr(by_cli, name) == distinct(name)
 
 

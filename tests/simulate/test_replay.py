@@ -174,7 +174,7 @@ class Counting(TimedDevice):
         return now_ns + 1000
 
     def statistics(self):
-        return {"requests_seen": float(self.count)}
+        return {"requests_seen": float(self.count), "failures": 0.0, "1.writes": 7.0}
 """
 
 
@@ -183,12 +183,13 @@ def test_own_model_and_what_it_says_of_itself(tmp_path: Path) -> None:
     model.write_text(OWN_MODEL)
     arguments = ("--workload", "read,count=50", "--device", f"{model}:Counting")
     [device] = figures(*arguments)
-    assert device["statistics"] == {"requests_seen": 50.0}
-    assert replay(*arguments).splitlines()[-1].split() == [
-        f"{model}:Counting",
-        "requests_seen",
-        "50",
-    ]
+    assert device["statistics"] == {"requests_seen": 50.0, "failures": 0.0, "1.writes": 7.0}
+    *_, blank, shown, more = replay(*arguments).splitlines()
+    assert (blank, shown.split()) == ("", [f"{model}:Counting", "requests_seen", "50"])
+    assert more == "2 more statistics, of members or 0; --verbose prints them"
+    *_, first, second, third = replay(*arguments, "--verbose").splitlines()
+    assert first.split()[1:] == ["requests_seen", "50"]
+    assert [second.split()[1:], third.split()[1:]] == [["failures", "0"], ["1.writes", "7"]]
 
 
 @pytest.mark.parametrize(

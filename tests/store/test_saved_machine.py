@@ -18,7 +18,8 @@ from freezingtime.errors import InputError
 from freezingtime.images.guest_image import GuestImage, ImageContent, store_image
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import RunPlan, make_plan
-from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.progress.observer import RunObserver
+from freezingtime.runs.run import run
 from freezingtime.runs.saving import require_machine_fits
 from freezingtime.store.cache import cache_directory, publish
 from freezingtime.store.checksums import write_checksums

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from freezingtime.disk.spec import parse_disk
 from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.result import RunResult
-from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.run import run
 from freezingtime.trace.record_paths import RECORD_NAME
 
 #: Block sizes for fio's ``bssplit``, each with its share in percent.

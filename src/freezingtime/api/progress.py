@@ -16,9 +16,9 @@ from freezingtime.errors import RunError
 from freezingtime.host.foreign_text import printable, say
 from freezingtime.runs.progress.heartbeat import Heartbeat
 from freezingtime.runs.progress.meter import DiskMeter
+from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.progress.step_lines import SILENCE_S
 from freezingtime.runs.progress.text import JobTimes, running_line, share_line, step_line
-from freezingtime.runs.run import RunObserver
 
 #: A notebook keeps and forwards all output.
 _PERIOD_S = 0.5

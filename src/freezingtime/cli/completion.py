@@ -76,7 +76,7 @@ def _trace_formats(_: str) -> Iterable[str]:
 
 
 def _export_formats(_: str) -> Iterable[str]:
-    from freezingtime.trace.writers.export import EXPORT_FORMATS
+    from freezingtime.trace.writers.format_names import EXPORT_FORMATS
 
     return EXPORT_FORMATS
 

@@ -6,37 +6,22 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from freezingtime.application.read import Said, read_figures
-from freezingtime.emulator.loop import Totals
 from freezingtime.runs.disks import check_displacement
 from freezingtime.runs.job_output import JobOutput
 from freezingtime.runs.measurement import Measurement
 from freezingtime.runs.output_directory import COLLECTED_DIRECTORY, write_results
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.prepare import Prepared, prepare
-from freezingtime.runs.progress.meter import DiskMeter
+from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.result import RunResult
 from freezingtime.runs.saving import save
 from freezingtime.trace.run_directory import STDOUT_NAME
 from freezingtime.vm.collected_files import Collected, unpack_collected
 from freezingtime.vm.job import JobResult
 from freezingtime.vm.machine import Machine
-
-
-class RunObserver:
-    """Observer of a run's progress, called in the caller's thread. By itself it does nothing."""
-
-    def preparing(self, step: str, done: int, total: int) -> None:
-        """Something is being made that later runs will find ready."""
-
-    def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
-        """Some twenty times a second while the job runs; the meters are of the recorded disks."""
-
-    def output(self, stdout: bytes, stderr: bytes) -> None:
-        """Receive the job's output since the last call."""
 
 
 def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = None) -> RunResult:

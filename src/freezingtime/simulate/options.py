@@ -7,13 +7,18 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from freezingtime.errors import InputError
 from freezingtime.option import Option, Values, flag_of, list_options
-from freezingtime.simulate.replay import TraceSource
-from freezingtime.simulate.workload import QUEUE_DEPTH_MAX, Workload, parse_workload
 from freezingtime.trace.readers import FORMAT_NAMES, HintOptions, parse_hints
+
+if TYPE_CHECKING:
+    from freezingtime.simulate.replay import TraceSource
+    from freezingtime.simulate.workload import Workload
+
+#: The largest queue depth, of the host and of a device.
+QUEUE_DEPTH_MAX = 1 << 16
 
 _FACTOR = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 #: What a workload has in place of a trace's options.
@@ -57,6 +62,8 @@ def trace_source(path: Path, options: ReplayOptions) -> TraceSource:
     Raises:
         InputError: an option has a value that it cannot have.
     """
+    from freezingtime.simulate.replay import TraceSource
+
     return TraceSource(
         path,
         options.format,
@@ -73,6 +80,8 @@ def workload_source(text: str, options: ReplayOptions) -> Workload:
     Raises:
         InputError: it is none, or one of the options is given: they are for traces.
     """
+    from freezingtime.simulate.workload import parse_workload
+
     for name, option in list_options(ReplayOptions).items():
         if (value := getattr(options, name)) is not None:
             raise InputError(

@@ -14,13 +14,13 @@ from typing import TypeVar
 
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.request import Operation
+from freezingtime.simulate.options import QUEUE_DEPTH_MAX
 from freezingtime.units import MAX_VALUE, parse_rate_hz, parse_size_bytes, parse_time_ns
 
 Value = TypeVar("Value")
 
 SECTOR_BYTES = 512
 _LENGTH_MAX_BYTES = 1 << 30
-QUEUE_DEPTH_MAX = 1 << 16
 _COUNT_DEFAULT = 100_000
 _READ_PERCENT_DEFAULT = 50
 _COUNT_MAX = 10**10

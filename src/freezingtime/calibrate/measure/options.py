@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from freezingtime.calibrate.measure.measure import MeasurePlan, check
 from freezingtime.errors import InputError
 from freezingtime.option import Option
 from freezingtime.units import (
@@ -18,6 +17,9 @@ from freezingtime.units import (
     parse_size_bytes,
     parse_time_ns,
 )
+
+if TYPE_CHECKING:
+    from freezingtime.calibrate.measure.measure import MeasurePlan
 
 _ROUNDS_LIMITS = Limits(1, 99, "from 1 to 99")
 _RUNTIME_LIMITS = Limits(10 * 10**6, 3600 * 10**9, "from 10ms to 3600s")
@@ -50,6 +52,8 @@ def make_measure_plan(
     Raises:
         InputError: an option has a value that it cannot have.
     """
+    from freezingtime.calibrate.measure.measure import MeasurePlan, check
+
     runtime, rounds, create = options.runtime, options.rounds, options.create
     runtime_ns = parse_option("--runtime", runtime, parse_time_ns, _RUNTIME_LIMITS)
     plan = MeasurePlan(

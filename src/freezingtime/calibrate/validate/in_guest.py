@@ -22,7 +22,8 @@ from freezingtime.request import Operation
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
 from freezingtime.runs.progress.meter import DiskMeter
-from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.progress.observer import RunObserver
+from freezingtime.runs.run import run
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.record_columns import Columns, read_disks
 from freezingtime.trace.record_reader import open_record

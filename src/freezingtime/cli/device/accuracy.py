@@ -4,28 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import AllowCodeOption, JsonOption, SeedOption, command_app
-from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
-from freezingtime.device.catalogue_search import catalogue_names
-from freezingtime.device.description import Description
-from freezingtime.device.registry import describe
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Values
-from freezingtime.predict.load_curve import (
-    AIMS,
-    PERCENTILES,
-    SATURATION,
-    Curve,
-    FigureComparison,
-    Point,
-    compare,
-    measured_curve,
-)
+
+if TYPE_CHECKING:
+    from freezingtime.device.description import Description
+    from freezingtime.predict.load_curve import Curve, FigureComparison, Point
 
 _MISS = "!"
 _NS_PER_US = 1000
@@ -50,6 +39,9 @@ def accuracy_command(
     An exclamation mark flags differences beyond the aim: 15 % for medians and
     saturation, 40 % for 99th percentiles.
     """
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.predict.load_curve import compare
+
     curves = _curves(names)
     documents = []
     with ReplayProgress(quiet=False) as progress:
@@ -69,6 +61,10 @@ def accuracy_command(
 
 
 def _curves(names: Sequence[str]) -> list[tuple[Description, Curve]]:
+    from freezingtime.device.catalogue_search import catalogue_names
+    from freezingtime.device.registry import describe
+    from freezingtime.predict.load_curve import measured_curve
+
     curves = []
     for name in names or catalogue_names():
         description = describe(name)
@@ -81,6 +77,9 @@ def _curves(names: Sequence[str]) -> list[tuple[Description, Curve]]:
 
 
 def _show(description: Description, curve: Curve, comparisons: list[FigureComparison]) -> None:
+    from freezingtime.cli.output.columns import print_columns
+    from freezingtime.predict.load_curve import AIMS, PERCENTILES
+
     show(f"{description.name}: {description.summary}")
     show(f"measured [{curve.source}]: {curve.condition}")
     show("Cells are predicted/measured, us; ! is beyond the aim")
@@ -98,6 +97,8 @@ def _title(figure: str) -> str:
 
 
 def _row(point: Point, comparisons: list[FigureComparison]) -> tuple[str, ...]:
+    from freezingtime.predict.load_curve import PERCENTILES, SATURATION
+
     of_point = {c.figure: c for c in comparisons if c.point is point}
     load = f"{point.iops:,}"
     if point.saturated:
@@ -117,6 +118,8 @@ def _mark(comparison: FigureComparison) -> str:
 
 
 def _document(description: Description, comparisons: list[FigureComparison]) -> dict[str, Any]:
+    from freezingtime.predict.load_curve import AIMS
+
     return {
         "device": description.name,
         "figures": [

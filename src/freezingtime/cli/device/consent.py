@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from freezingtime.calibrate.measure.measure import MeasurePlan
-from freezingtime.calibrate.measure.options import describe_plan
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Option
+
+if TYPE_CHECKING:
+    from freezingtime.calibrate.measure.measure import MeasurePlan
 
 YesOption: TypeAlias = Annotated[bool, Option("", "Do not ask before measuring.", short="-y")]
 
@@ -21,6 +22,8 @@ def require_consent(plan: MeasurePlan, *, yes: bool, quiet: bool = False) -> Non
     Raises:
         InputError: they do not, or there is no terminal to ask on.
     """
+    from freezingtime.calibrate.measure.options import describe_plan
+
     lines = describe_plan(plan)
     if not quiet or not yes:
         for line in lines:

@@ -6,11 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from freezingtime.calibrate.measure.measure import measure
-from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_plan
+from freezingtime.calibrate.measure.options import MeasureOptions
 from freezingtime.cli.declared_options import takes_options
 from freezingtime.cli.device.consent import YesOption, require_consent
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import QuietOption, command_app
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option
@@ -33,6 +31,10 @@ def measure_command(
 
     Example: `freezingtime measure probe.dat --create 2GiB --write --yes -o my-disk`
     """
+    from freezingtime.calibrate.measure.measure import measure
+    from freezingtime.calibrate.measure.options import make_measure_plan
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+
     plan = make_measure_plan(path, out, options, seed=seed)
     require_consent(plan, yes=yes, quiet=quiet)
     with ReplayProgress(quiet=quiet) as progress:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from freezingtime.cli.declared_options import takes_options
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import (
     AllowCodeOption,
     JsonOption,
@@ -18,24 +18,16 @@ from freezingtime.cli.options import (
     SeedOption,
     command_app,
 )
-from freezingtime.cli.output.columns import aligned, print_columns
 from freezingtime.cli.output.json_stream import print_json
-from freezingtime.cli.results.compare import EXIT_FAILED_IF
 from freezingtime.cli.results.time_columns import four_digits, time_cell
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option, Values
-from freezingtime.results.latency_summary import LatencySummary, summarize, summarize_each
-from freezingtime.results.limit import is_met, parse_limit
-from freezingtime.simulate.options import ReplayOptions, trace_source, workload_source
-from freezingtime.simulate.overload import find_overload
-from freezingtime.simulate.replay import (
-    Replayed,
-    open_new_record,
-    refuse_to_overwrite,
-    replay,
-    write_record,
-)
+from freezingtime.simulate.options import ReplayOptions
+
+if TYPE_CHECKING:
+    from freezingtime.results.latency_summary import LatencySummary
+    from freezingtime.simulate.replay import Replayed
 
 _HEADER = (
     "device",
@@ -53,6 +45,7 @@ _HEADER = (
     "max",
 )
 _TEXT_COLUMNS = 2
+_OF_A_MEMBER = re.compile(r"[0-9]+\.")
 
 
 @takes_options(then={"time_unit": "trace_disk", "read_code": "time_unit"})
@@ -92,6 +85,14 @@ def replay_command(
     out: RecordOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
+    verbose: Annotated[
+        bool,
+        Option(
+            "",
+            "Also print the statistics of the members of a composition, and those that are 0.",
+            short="-v",
+        ),
+    ] = False,
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Replay a trace or a synthetic workload on devices, without a guest.
@@ -105,6 +106,20 @@ def replay_command(
     Example: `freezingtime replay --workload randread,bs=4k,qd=32,count=1M
     --device constant:100us`
     """
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.cli.output.columns import aligned, print_columns
+    from freezingtime.cli.results.compare import EXIT_FAILED_IF
+    from freezingtime.results.latency_summary import summarize, summarize_each
+    from freezingtime.results.limit import is_met, parse_limit
+    from freezingtime.simulate.options import trace_source, workload_source
+    from freezingtime.simulate.overload import find_overload
+    from freezingtime.simulate.replay import (
+        open_new_record,
+        refuse_to_overwrite,
+        replay,
+        write_record,
+    )
+
     if not device:
         raise InputError("name at least one --device, such as --device constant:100us")
     if (trace is None) == (workload is None):
@@ -152,7 +167,7 @@ def replay_command(
     else:
         table = [(*_HEADER, "pass") if limits else _HEADER, *rows]
         print_columns(aligned(table, _TEXT_COLUMNS))
-        _print_statistics(documents)
+        _print_statistics(documents, verbose=verbose)
         for document in documents:
             for condition in document.get("failed", ()):
                 show(f"FAILED {condition}: {document['device']}")
@@ -193,16 +208,22 @@ def _row(device: str, summary: LatencySummary) -> tuple[str, ...]:
     )
 
 
-def _print_statistics(documents: Sequence[Mapping[str, Any]]) -> None:
+def _print_statistics(documents: Sequence[Mapping[str, Any]], *, verbose: bool) -> None:
     """Print the devices' statistics below the table."""
+    from freezingtime.cli.output.columns import print_columns
+
     rows = [
         (document["device"], name, f"{value:.6g}")
         for document in documents
         for name, value in document["statistics"].items()
+        if verbose or (value and not _OF_A_MEMBER.match(name))
     ]
+    left_out = sum(len(document["statistics"]) for document in documents) - len(rows)
     if rows:
         show()
         print_columns(rows)
+    if left_out and not verbose:
+        show(f"{left_out} more statistics, of members or 0; --verbose prints them")
 
 
 app = command_app(replay_command)

@@ -13,11 +13,9 @@ from freezingtime.cli.options import (
     SeedOption,
     command_app,
 )
-from freezingtime.disk.spec import parse_disk
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option, Values
 from freezingtime.runs.options import DISK_HELP
-from freezingtime.serve import serve
 
 
 def serve_command(
@@ -35,6 +33,9 @@ def serve_command(
     Example: `freezingtime serve constant:2ms --socket /tmp/disk.sock`, then
     `nbdinfo 'nbd+unix:///?socket=/tmp/disk.sock'`
     """
+    from freezingtime.disk.spec import parse_disk
+    from freezingtime.serve import serve
+
     disk = parse_disk(spec)
 
     def ready() -> None:

@@ -9,16 +9,8 @@ from rich.text import Text
 
 from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.options import command_app
-from freezingtime.cli.output.columns import print_columns
-from freezingtime.doctor import State, examine
 from freezingtime.host.foreign_text import show
 from freezingtime.runs.options import RunOptions
-
-_SIGNS = {
-    State.GOOD: ("ok", "green"),
-    State.MISSING: ("missing", "red"),
-    State.INFORMATION: ("info", "dim"),
-}
 
 
 @takes_options()
@@ -27,9 +19,17 @@ def doctor_command(options: Annotated[RunOptions, Only(["qemu"])]) -> int:
 
     Exit status 1 if something is missing.
     """
+    from freezingtime.cli.output.columns import print_columns
+    from freezingtime.doctor import State, examine
+
+    signs = {
+        State.GOOD: ("ok", "green"),
+        State.MISSING: ("missing", "red"),
+        State.INFORMATION: ("info", "dim"),
+    }
     findings = examine(options.qemu)
     print_columns(
-        [(Text(*_SIGNS[finding.state]), finding.what, finding.detail) for finding in findings]
+        [(Text(*signs[finding.state]), finding.what, finding.detail) for finding in findings]
     )
     missing = [finding for finding in findings if finding.state is State.MISSING]
     for finding in missing:

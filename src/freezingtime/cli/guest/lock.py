@@ -10,9 +10,7 @@ from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.options import command_app
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Option
-from freezingtime.runs.locked import write_lock
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.progress.step_lines import StepLines
 
 
 @takes_options()
@@ -34,6 +32,9 @@ def lock_command(
 
     Example: `freezingtime lock`, then `freezingtime run --locked freezingtime.lock -- COMMAND`
     """
+    from freezingtime.runs.locked import write_lock
+    from freezingtime.runs.progress.step_lines import StepLines
+
     with StepLines() as steps:
         lock = write_lock(out, guest, options.qemu, steps)
     counted = f"{len(lock.guest.packages)} packages of the guest {lock.guest.name}"

@@ -19,9 +19,9 @@ from freezingtime.errors import RunError
 from freezingtime.host.foreign_text import say
 from freezingtime.runs.progress.heartbeat import Heartbeat
 from freezingtime.runs.progress.meter import DiskHistory, DiskMeter
+from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.progress.step_lines import StepLines
 from freezingtime.runs.progress.text import JobTimes, disks_line, running_line, step_line
-from freezingtime.runs.run import RunObserver
 
 #: How often the view is renewed on a terminal, and a line printed elsewhere.
 _TERMINAL_PERIOD_S = 0.2

@@ -6,20 +6,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from freezingtime.cli.declared_options import takes_options
-from freezingtime.cli.guest.progress import RunProgress
-from freezingtime.cli.guest.summary import print_summary
 from freezingtime.cli.options import AllowCodeOption, JobOption, ScriptOption, command_app
 from freezingtime.cli.output.json_stream import print_document
 from freezingtime.errors import InputError, RunError
 from freezingtime.option import Argument, Option
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.plan import make_plan
-from freezingtime.runs.run import run
 from freezingtime.runs.script import Command, file_script
-from freezingtime.vm.job import directory_script
+
+if TYPE_CHECKING:
+    from freezingtime.cli.guest.progress import RunProgress
 
 EXIT_INVALID = 3
 
@@ -78,6 +76,11 @@ def run_command(
     Example: `freezingtime run --disk constant:100us,delay=3ms -- fio --name=t
     --filename=/dev/vda --direct=1 --rw=randread --number_ios=1000 --size=1g`
     """
+    from freezingtime.cli.guest.progress import RunProgress
+    from freezingtime.cli.guest.summary import print_summary
+    from freezingtime.runs.plan import make_plan
+    from freezingtime.runs.run import run
+
     if quiet and verbose:
         raise InputError("--verbose: --quiet suppresses what it would add to; give one of them")
     plan = make_plan(
@@ -118,6 +121,8 @@ def job_script(command: Sequence[str], script: Path | None, job: Path | None) ->
     Raises:
         InputError: several are given, or one cannot be read.
     """
+    from freezingtime.vm.job import directory_script
+
     if bool(command) + (script is not None) + (job is not None) > 1:
         raise InputError("give one of: a COMMAND behind '--', --script FILE, --job DIR")
     if job is not None:

@@ -7,19 +7,20 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.guest.terminal import RawTerminal
 from freezingtime.cli.options import AllowCodeOption, command_app
-from freezingtime.emulator.loop import Totals
 from freezingtime.host.foreign_text import say
 from freezingtime.option import list_options
 from freezingtime.runs.options import MachineOptions, RunOptions
-from freezingtime.runs.plan import make_plan
-from freezingtime.runs.progress.meter import DiskMeter
+from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.progress.step_lines import StepLines
-from freezingtime.runs.run import RunObserver, run
+
+if TYPE_CHECKING:
+    from freezingtime.emulator.loop import Totals
+    from freezingtime.runs.progress.meter import DiskMeter
 
 _SCRIPT = """\
 #!/bin/sh
@@ -69,6 +70,9 @@ def shell_command(
 
     Example: `freezingtime shell --disk samsung-870-evo-1tb`
     """
+    from freezingtime.runs.plan import make_plan
+    from freezingtime.runs.run import run
+
     with RawTerminal() as terminal:
         plan = make_plan(options, script=_script())
         say("'exit' or Ctrl-] ends the guest")

@@ -6,16 +6,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from freezingtime.cli.options import group_app
-from freezingtime.cli.output.columns import print_columns
-from freezingtime.cli.output.skipped import print_skipped
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Values
-from freezingtime.store.saved_machine import list_saved, remove_saved
 from freezingtime.units import format_size_bytes, format_time_ns
 
 
 def list_command() -> int:
     """List the snapshots that `run --from` can start from."""
+    from freezingtime.cli.output.columns import print_columns
+    from freezingtime.cli.output.skipped import print_skipped
+    from freezingtime.store.saved_machine import list_saved
+
     rows = [("name", "guest", "memory", "cpus", "cpu", "guest time", "size", "disks")]
     usable, unusable = list_saved()
     for saved in usable:
@@ -39,6 +40,8 @@ def remove_command(
     name: Annotated[str, Argument("NAME", "Which snapshot.", Values.SNAPSHOT)],
 ) -> int:
     """Remove a snapshot."""
+    from freezingtime.store.saved_machine import remove_saved
+
     remove_saved(name)
     show(f"removed {name}")
     return 0

@@ -5,22 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from freezingtime.application.figure import value_text
 from freezingtime.cli.options import JsonOption, command_app
-from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Argument, Option, Values
-from freezingtime.request_figures import ALL
-from freezingtime.results.compare import Comparison, MetricDifference, compare
-from freezingtime.results.condition import Failure, failures, parse_condition
-from freezingtime.results.metrics import APPLICATION, FSYNC, MetricKey, MetricUnit
-from freezingtime.results.recorded_run import open_recorded_run
-from freezingtime.results.request_difference import DifferingRequest
 from freezingtime.units import format_time_ns
+
+if TYPE_CHECKING:
+    from freezingtime.results.compare import Comparison, MetricDifference
+    from freezingtime.results.condition import Failure
+    from freezingtime.results.metrics import MetricKey
+    from freezingtime.results.request_difference import DifferingRequest
 
 EXIT_FAILED_IF = 1
 
@@ -56,6 +54,10 @@ def compare_command(
 
     Example: `freezingtime compare main branch --fail-if "p99 > +5%" --fail-if "guest_time > +1%"`
     """
+    from freezingtime.results.compare import compare
+    from freezingtime.results.condition import failures, parse_condition
+    from freezingtime.results.recorded_run import open_recorded_run
+
     if len(run) < _RUNS_MIN:
         raise InputError(f"{run[0]}: only one run; name two or more")
     conditions = [parse_condition(text) for text in fail_if]
@@ -165,6 +167,8 @@ def _verdict(comparison: Comparison) -> str:
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from freezingtime.cli.output.columns import print_columns
+
     show()
     show(title)
     print_columns([header, *rows])
@@ -184,6 +188,9 @@ def _differing_rows(request: DifferingRequest) -> Iterator[tuple[str, ...]]:
 
 def _changed(comparison: Comparison) -> Iterator[MetricDifference]:
     """Return the differing metrics; those of all operations only if there are several."""
+    from freezingtime.request_figures import ALL
+    from freezingtime.results.metrics import APPLICATION, FSYNC
+
     kinds = {
         (found.key.disk, found.key.operation)
         for found in comparison.metrics
@@ -212,6 +219,9 @@ def _figure_row(found: MetricDifference) -> tuple[str, ...]:
 
 def _value(value: int | float | None, key: MetricKey) -> str:
     """Whole numbers exactly; others, which are means and rates, to a thousandth."""
+    from freezingtime.application.figure import value_text
+    from freezingtime.results.metrics import MetricUnit
+
     unit = key.unit
     if value is None:
         return _NONE
@@ -219,14 +229,15 @@ def _value(value: int | float | None, key: MetricKey) -> str:
         return value_text(value, key.own_unit)
     if unit is MetricUnit.NS and isinstance(value, int):
         return format_time_ns(value)
-    return f"{value:.3f}{_SUFFIXES[unit]}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}{_SUFFIXES[unit.value]}" if isinstance(value, float) else str(value)
 
 
+#: By the units of :class:`~freezingtime.results.metrics.MetricUnit`.
 _SUFFIXES = {
-    MetricUnit.NS: "ns",
-    MetricUnit.BYTES_PER_S: "B/s",
-    MetricUnit.HZ: "/s",
-    MetricUnit.COUNT: "",
+    "ns": "ns",
+    "bytes/s": "B/s",
+    "1/s": "/s",
+    "requests": "",
 }
 
 app = command_app(compare_command)

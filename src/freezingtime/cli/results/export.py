@@ -9,7 +9,7 @@ from typing import Annotated
 from freezingtime.cli.options import command_app
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option, Values
-from freezingtime.trace.writers.export import EXPORT_FORMATS, export
+from freezingtime.trace.writers.format_names import EXPORT_FORMATS
 
 
 def export_command(
@@ -42,6 +42,8 @@ def export_command(
     Example: `freezingtime export RUN --format blktrace -o trace`, then
     `blkparse -i trace -d trace.bin && btt -i trace.bin`
     """
+    from freezingtime.trace.writers.export import export
+
     written = export(run, format_name, out, disk=disk, notify=say)
     say(f"wrote {written}")
     return 0

@@ -6,15 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import command_app
 from freezingtime.errors import InputError
-from freezingtime.host.os_errors import os_errors_as
 from freezingtime.option import Argument, Option, Values
-from freezingtime.report.figures.run_figures import RUNS_MAX, write_run_figures
-from freezingtime.report.page import notices, write_report
-from freezingtime.report.read import read_run
-from freezingtime.trace.record_paths import find_record
 
 
 def report_command(
@@ -38,6 +32,12 @@ def report_command(
 
     Example: `freezingtime report RUN -o report.html`
     """
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.host.os_errors import os_errors_as
+    from freezingtime.report.figures.run_figures import write_run_figures
+    from freezingtime.report.page import notices, write_report
+    from freezingtime.report.read import read_run
+
     _check(runs, out, figures)
     with ReplayProgress(quiet=False) as progress:
         read = []
@@ -59,6 +59,9 @@ def report_command(
 
 def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
     """Find out before the work begins what cannot be."""
+    from freezingtime.report.figures.run_figures import RUNS_MAX
+    from freezingtime.trace.record_paths import find_record
+
     if len(runs) > RUNS_MAX:
         raise InputError(f"{len(runs)} runs; at most {RUNS_MAX} fit into one report")
     records = [find_record(run) for run in runs]

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from freezingtime.cli.options import JsonOption, command_app
-from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument
-from freezingtime.results.catalogue import CatalogueEntry, find_runs, read_entry
-from freezingtime.results.latency_summary import LatencySummary
-from freezingtime.results.recorded_run import RecordedRun
 from freezingtime.units import format_time_ns
+
+if TYPE_CHECKING:
+    from freezingtime.results.catalogue import CatalogueEntry
+    from freezingtime.results.latency_summary import LatencySummary
+    from freezingtime.results.recorded_run import RecordedRun
 
 _HEADER = ("run", "valid", "guest time", "requests", "p50, p99", "disks", "job")
 _JOB_WIDTH = 60
@@ -40,6 +41,9 @@ def runs_command(
 
     Example: `freezingtime runs results`
     """
+    from freezingtime.cli.output.columns import print_columns
+    from freezingtime.results.catalogue import find_runs, read_entry
+
     places = directory or [Path()]
     paths = dict.fromkeys(path for place in places for path in find_runs(place))
     entries = [read_entry(path, say) for path in paths]

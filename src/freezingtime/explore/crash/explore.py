@@ -25,7 +25,8 @@ from freezingtime.explore.crash.request import CrashRequest
 from freezingtime.explore.crash.state_medium import contents_of
 from freezingtime.explore.crash.states import CrashState, PointStates
 from freezingtime.request import Operation
-from freezingtime.runs.run import RunObserver, run
+from freezingtime.runs.progress.observer import RunObserver
+from freezingtime.runs.run import run
 from freezingtime.trace.run_directory import STDOUT_NAME, document_value, read_document
 from freezingtime.trace.writes.log import Contents, WriteEvent, WriteLog
 

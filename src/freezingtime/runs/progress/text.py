@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from freezingtime.emulator.loop import Totals
-from freezingtime.runs.progress.meter import DiskHistory
 from freezingtime.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from freezingtime.emulator.loop import Totals
+    from freezingtime.runs.progress.meter import DiskHistory
 
 _BARS = "▁▂▃▄▅▆▇█"
 _ASCII_BARS = ".:-=+*%#"

@@ -15,6 +15,7 @@ from freezingtime.trace.record_reader import Notify
 from freezingtime.trace.writers import block_events, fio
 from freezingtime.trace.writers.blkparse import blkparse_text
 from freezingtime.trace.writers.blktrace import SUFFIX, blktrace_binary
+from freezingtime.trace.writers.format_names import EXPORT_FORMATS
 from freezingtime.trace.writers.record_csv import record_csv
 
 _DISK_OPTION = "--disk"
@@ -28,7 +29,6 @@ _WRITERS: dict[str, tuple[Sequence[str], Callable[[DiskRequests], Iterator[bytes
     "blkparse": (block_events.COLUMNS, blkparse_text),
     _BLKTRACE: (block_events.COLUMNS, blktrace_binary),
 }
-EXPORT_FORMATS = (_CSV, *_WRITERS)
 
 
 def export(path: Path, format_name: str, out: Path, *, disk: str | None, notify: Notify) -> Path:
