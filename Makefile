@@ -20,7 +20,8 @@ AGENT := $(sort $(shell find $(AGENT_DIR) -name "*.[ch]"))
 CFLAGS_STRICT := -std=c11 -O2 -fPIC -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Werror
 
 # One file of tests at a time on each core: what a file's tests share is made once.
-PARALLEL := -n auto --dist loadfile
+# In the order of tests/conftest.py, long files first: xdist would begin with those of most tests.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 # The oldest C library that the wheel's agent is for, whatever this machine has: ziglang has them all.
 GLIBC := 2.17
