@@ -29,7 +29,7 @@ MANYLINUX := manylinux_$(subst .,_,$(GLIBC))_x86_64
 WHEEL_TOOLS := auditwheel build ziglang
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test test-all test-qemus test-installs same-figures cases schema docs man bench paper wheel container lint format clean
+.PHONY: help setup setup-test demo check test test-all test-qemus test-kvm test-installs same-figures cases schema docs man bench paper wheel container lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +78,9 @@ test: setup-test lint ## all but the slow tests: under 15 minutes on 2 cores
 
 test-all: packages-test-all setup-test lint ## every test
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered
+
+test-kvm: setup-test ## the KVM clock in an emulated machine that has KVM: minutes
+	REQUIRE_TOOLS=1 $(BIN)/python -m pytest -v -n 0 tests/kvm
 
 test-qemus: setup-test ## many of the tests with each QEMU of Debian's, and a table; SUITES="trixie sid"
 	$(BIN)/python -m tests.support.qemulib $(SUITES)

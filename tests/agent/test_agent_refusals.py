@@ -319,8 +319,9 @@ _HEAD = ["magic", "version", "flags"]
 STRUCTS = {
     "ft_report": (
         protocol.REPORT,
-        [*_HEAD, "now_ns", "warped_ns", "stamp_count", "reserved"],
+        [*_HEAD, "now_ns", "warped_ns", "stamp_count", "reserved", "kvm"],
     ),
+    "ft_kvm_account": (protocol.KVM_ACCOUNT, list(protocol.KvmAccount._fields)),
     "ft_stamp": (protocol.STAMP, ["disk", "flags", "cookie", "time_ns", "warped_ns"]),
     "ft_order": (
         protocol.ORDER,
@@ -333,7 +334,7 @@ STRUCTS = {
 
 def member_offsets(layout: struct.Struct) -> list[int]:
     """Where each member of a packed layout begins."""
-    order, members = layout.format[0], layout.format[1:]
+    order, members = layout.format[0], re.findall(r"\d*\w", layout.format[1:])
     sizes = [struct.calcsize(order + member) for member in members]
     return list(itertools.accumulate(sizes, initial=0))[:-1]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import cast
 
@@ -15,6 +16,7 @@ from freezingtime.application.figure import make_figure
 from freezingtime.application.read import Said
 from freezingtime.cli.guest.run import run_command
 from freezingtime.cli.guest.summary import print_summary
+from freezingtime.clock.base import KvmAccount
 from freezingtime.emulator.loop import CompletedRequest, Totals
 from freezingtime.errors import InputError
 from freezingtime.images.guest_image import GuestImage
@@ -133,6 +135,28 @@ def test_why_it_is_not_exact_is_said(capsys: pytest.CaptureFixture[str]) -> None
         "making, and came at a time of the host's",
         "NOT VALID: kernel message: WARNING: made up",
     ]
+
+
+@pytest.mark.parametrize(
+    ("late_count", "verdict"),
+    [(0, "kvm clock, within 10us: 5 of 5"), (2, "kvm clock, NOT within 10us: 3 of 5")],
+)
+def test_a_run_under_kvm_is_never_called_exact(
+    capsys: pytest.CaptureFixture[str], late_count: int, verdict: str
+) -> None:
+    totals = Totals(
+        request_count=5,
+        late_count=late_count,
+        kvm=KvmAccount(31, 812_000, 1_500, 40_000, 3598, 3480, 1_000_000, 1),
+        lateness=Counter({14: 4, 380: 1}),
+    )
+    lines = summary(capsys, result_of(totals=totals))
+    assert lines[3] == f"{verdict} requests on time"
+    assert (
+        "delivered within 380ns (p99); the host took the CPU 31 times (812us taken out of guest "
+        "time, 1.5us left in); 40us of computing skipped"
+    ) in lines
+    assert not any("exact" in line for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ from freezingtime.trace.record_paths import RECORD_NAME
 from tests.conftest import RunProgram
 from tests.results.test_cli_errors import complaint
 from tests.support.guestlib import run_guest
-from tests.support.recordlib import completed, requests, stream_of, write_record
+from tests.support.recordlib import HEADER, completed, requests, stream_of, write_record
 
 DOCUMENT: dict[str, Any] = {
     "format": 1,
@@ -98,6 +99,25 @@ def test_a_nanosecond_is_found_where_it_is(
     assert request.b is not None
     assert request.b["latency_ns"] == int(request.a["latency_ns"]) + 1
     assert not comparison.is_identical
+
+
+def test_a_run_under_kvm_is_identical_to_none(tmp_path: Path) -> None:
+    """Not even to itself: what two runs under KVM share is chance."""
+    under_kvm = a_run(tmp_path / "kvm", reads(10), plan={"clock": "kvm"})
+    exact = a_run(tmp_path / "exact", reads(10), plan={"clock": "exact"})
+    earlier = a_run(tmp_path / "earlier", reads(10))
+    assert compared(exact, earlier).is_identical
+    for other in (under_kvm, exact):
+        comparison = compared(under_kvm, other)
+        assert comparison.differing_count == 0
+        assert not comparison.is_identical
+    assert comparison.clocks == ("kvm", "exact")
+
+
+def test_a_record_alone_says_whether_its_clock_was_exact(tmp_path: Path) -> None:
+    header = msgspec.structs.replace(HEADER, cpu_rate_hz=None, is_repeatable=False)
+    record = write_record(tmp_path / "record", reads(10), header)
+    assert not compared(record, record).is_identical
 
 
 def test_the_first_to_arrive_is_first_over_all_disks(tmp_path: Path) -> None:

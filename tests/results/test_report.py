@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -12,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -31,7 +33,7 @@ from freezingtime.trace.run_directory import STATISTICS_NAME
 from freezingtime.trace.statistics_file import write_statistics
 from tests.conftest import RunProgram
 from tests.results.test_report_data import DOCUMENT, random_requests, read
-from tests.support.recordlib import completed, stream_of, write_record
+from tests.support.recordlib import HEADER, completed, stream_of, write_record
 
 HEADINGS = [
     "Configuration",
@@ -209,6 +211,14 @@ def test_rows_hold_the_records_numbers(tmp_path: Path) -> None:
     assert re.findall(r">([^<]*)</td>", audit) == ["2", "1", "1", "500ns"]
     assert "NOT EXACT:" in text
     assert f"1 of 2 requests on time ({tmp_path})" in text
+
+
+def test_a_run_under_kvm_is_not_called_exact(tmp_path: Path) -> None:
+    header = msgspec.structs.replace(HEADER, cpu_rate_hz=None, is_repeatable=False)
+    text = report_page([read(write_record(tmp_path, [completed()], header))])
+    assert "kvm clock:" in text
+    assert "exact:" not in text
+    assert "the host's, through KVM" in html.unescape(text)
 
 
 def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:

@@ -90,10 +90,12 @@ def requests(draw: st.DrawFn, max_size: int = 40) -> list[CompletedRequest]:
     return made
 
 
-def write_record(path: Path, rows: Sequence[CompletedRequest]) -> Path:
+def write_record(
+    path: Path, rows: Sequence[CompletedRequest], header: RecordHeader = HEADER
+) -> Path:
     """Write a record; a directory becomes a run's."""
     file = path / RECORD_NAME if path.is_dir() else path
-    with LiveRecord(RecordFile(file, HEADER), first_disk_index=0) as record:
+    with LiveRecord(RecordFile(file, header), first_disk_index=0) as record:
         for row in rows:
             record.write(row)
     return path

@@ -54,6 +54,35 @@ class Reply(NamedTuple):
     time_ns: int
 
 
+class KvmAccount(NamedTuple):
+    """Cost of KVM and what the host took, in sums since the start; all 0 under another clock."""
+
+    preemption_count: int
+    """How often the host took the CPU from the guest."""
+    taken_out_ns: int
+    """Of guest time, for that."""
+    left_in_ns: int
+    """What could not be taken out of it."""
+    skipped_ns: int
+    """Skipped ahead of deadlines that a computing guest had to meet."""
+    in_cycles: int
+    """Taken out of guest time at each pass through the guest, on the way in..."""
+    out_cycles: int
+    """...and on the way out, at an access to a device's memory."""
+    tsc_khz: int
+    is_signalled: int
+    """1: the host tells when it takes the CPU."""
+
+    def since(self, earlier: KvmAccount) -> KvmAccount:
+        """Return the account with its sums since an earlier one."""
+        return self._replace(
+            preemption_count=self.preemption_count - earlier.preemption_count,
+            taken_out_ns=self.taken_out_ns - earlier.taken_out_ns,
+            left_in_ns=self.left_in_ns - earlier.left_in_ns,
+            skipped_ns=self.skipped_ns - earlier.skipped_ns,
+        )
+
+
 @dataclass(slots=True)
 class Moment:
     """A time at which the emulator has its turn."""
@@ -67,6 +96,8 @@ class Moment:
     """Idle guest time skipped so far."""
     disturbed: bool = False
     """Something has reached the guest since the last turn that comes from the host alone."""
+    kvm: KvmAccount | None = None
+    """Under the KVM clock: what that has cost so far."""
 
 
 @dataclass(slots=True)

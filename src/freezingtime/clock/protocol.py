@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from enum import IntFlag
 from typing import Final, NamedTuple
 
-from freezingtime.clock.base import Reply
+from freezingtime.clock.base import KvmAccount, Reply
 from freezingtime.errors import RunError
 from freezingtime.units import NEVER_NS
 
 MAGIC: Final = 0x545A5246
-VERSION: Final = 3
+VERSION: Final = 4
 MAX_STAMPS: Final = 1024
 MAX_REPLIES: Final = 32768
 MAX_SCHEDULED: Final = 1024
 
-REPORT: Final = struct.Struct("<IHHqqII")
+KVM_ACCOUNT: Final = struct.Struct("<QqqqIIII")
+REPORT: Final = struct.Struct(f"<IHHqqII{KVM_ACCOUNT.size}s")
 STAMP: Final = struct.Struct("<IIQqq")
 ORDER: Final = struct.Struct("<IHHqQII")
 REPLY: Final = struct.Struct("<II")
@@ -69,6 +70,8 @@ class Report(NamedTuple):
     now_ns: int
     warped_ns: int
     stamps: list[Stamp]
+    kvm: bytes = b""
+    """A :class:`KvmAccount`, not yet decoded."""
 
 
 def decode_report(message: bytes) -> Report:
@@ -79,13 +82,18 @@ def decode_report(message: bytes) -> Report:
     """
     if len(message) < REPORT.size:
         raise RunError(f"the agent sent {len(message)} bytes; a report has at least {REPORT.size}")
-    magic, version, flags, now_ns, warped_ns, stamp_count, _ = REPORT.unpack_from(message)
+    magic, version, flags, now_ns, warped_ns, stamp_count, _, kvm = REPORT.unpack_from(message)
     if magic != MAGIC or version != VERSION:
         raise RunError("the agent has a different protocol version; reinstall freezingtime")
     if len(message) != REPORT.size + stamp_count * STAMP.size:
         raise RunError(f"the agent announced {stamp_count} stamps in {len(message)} bytes")
     stamps = [Stamp._make(fields) for fields in STAMP.iter_unpack(message[REPORT.size :])]
-    return Report(flags, now_ns, warped_ns, stamps)
+    return Report(flags, now_ns, warped_ns, stamps, kvm)
+
+
+def decode_kvm_account(message: bytes) -> KvmAccount:
+    """Decode what a report says of KVM."""
+    return KvmAccount._make(KVM_ACCOUNT.unpack(message))
 
 
 def encode_order(

@@ -11,7 +11,16 @@ import contextlib
 import socket
 
 from freezingtime.clock.agent import agent_path
-from freezingtime.clock.base import Arrival, Clock, Delivery, DiskChannel, Moment, Verdict, Wire
+from freezingtime.clock.base import (
+    Arrival,
+    Clock,
+    Delivery,
+    DiskChannel,
+    KvmAccount,
+    Moment,
+    Verdict,
+    Wire,
+)
 from freezingtime.clock.pace import RealTimePace
 from freezingtime.clock.protocol import (
     ADRIFT,
@@ -83,9 +92,9 @@ class VirtualClock(Clock):
         self._wakeup_receiver, self._wakeup_sender = socket.socketpair()
         poller.register(self._wakeup_receiver.fileno(), self._end)
 
-    @staticmethod
+    @classmethod
     def environment(
-        *, socket_name: str, nbd_prefix: str, start_ns: int, rate_hz: int
+        cls, *, socket_name: str, nbd_prefix: str, start_ns: int, rate_hz: int
     ) -> dict[str, str]:
         """The agent's settings, as environment variables of QEMU.
 
@@ -127,6 +136,7 @@ class VirtualClock(Clock):
             report.warped_ns,
             # Typed input comes from the host and is meant to reach the guest.
             bool(report.flags & DISTURBED) and self._pace is None,
+            self._kvm_account(report),
         )
 
     def resume(self, verdict: Verdict) -> None:
@@ -163,6 +173,9 @@ class VirtualClock(Clock):
         for end in (self._listener, self._agent, self._wakeup_receiver, self._wakeup_sender):
             if end is not None:
                 end.close()
+
+    def _kvm_account(self, _report: Report) -> KvmAccount | None:
+        return None
 
     def _await_report(self) -> bool:
         while self._report is None and not self._closed:

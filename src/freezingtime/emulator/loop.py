@@ -19,11 +19,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from freezingtime.annotation import Annotation
-from freezingtime.clock.base import Arrival, Clock, Delivery, Moment, Reply, Verdict
+from freezingtime.clock.base import (
+    Arrival,
+    Clock,
+    Delivery,
+    KvmAccount,
+    Moment,
+    Reply,
+    Verdict,
+)
 from freezingtime.device.base import Device
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.emulator.flight import ReplyWire, RequestUnderWay
@@ -89,8 +97,17 @@ class Totals:
     request_count: int = 0
     late_count: int = 0
     worst_late_ns: int = 0
+    kvm: KvmAccount | None = None
+    """Under the KVM clock: what that has cost so far."""
+    lateness: Counter[int] = field(default_factory=Counter)
+    """Under the KVM clock: how many requests were delivered how many ns after they were due."""
     disturbed_ns: int | None = None
     """When the host was first seen to reach into the guest; None: never."""
+
+    def since(self, start: Totals) -> Totals:
+        """Return a copy in which the clock's sums are those since an earlier one."""
+        kvm = self.kvm and start.kvm and self.kvm.since(start.kvm)
+        return replace(self, warped_ns=self.warped_ns - start.warped_ns, kvm=kvm)
 
 
 @dataclass(slots=True)
@@ -126,7 +143,10 @@ class Emulator:
     on_completed: Callable[[CompletedRequest], None] = _ignore
     totals: Totals = field(default_factory=Totals)
     resolution_ns: int = 1
-    """The guest's time between two instructions, rounded up: no interrupt can come between."""
+    """A completion that is delivered less late than this is on time.
+
+    Under the virtual clock: the guest's time between two instructions, rounded up, as no interrupt
+    can come between them."""
     steer: Callable[[bool], Steering] = lambda alarm_rings: Steering()
     """Called once a turn, after its requests have arrived, with whether the alarm rings."""
     _devices: list[GuardedDevice] = field(init=False)
@@ -174,6 +194,7 @@ class Emulator:
         totals.now_ns = moment.now_ns
         totals.warped_ns = moment.warped_ns
         totals.turn_count += 1
+        totals.kvm = moment.kvm
         if moment.disturbed and totals.disturbed_ns is None and not self._record_ended:
             totals.disturbed_ns = moment.now_ns
         for disk_index, cookie, *_ in moment.deliveries:
@@ -343,9 +364,11 @@ class Emulator:
             return
         totals = self.totals
         totals.request_count += 1
+        late_ns = delivery_ns - flight.completion_ns
+        if totals.kvm is not None:
+            totals.lateness[late_ns] += 1
         if not on_time:
             totals.late_count += 1
-            late_ns = delivery_ns - flight.completion_ns
             totals.worst_late_ns = max(totals.worst_late_ns, late_ns)
         self.on_completed(
             CompletedRequest(

@@ -236,9 +236,10 @@ def _verdict(run: RunData) -> _Verdict:
         if name != ALL
     )
     late_count = sum(disk.late_count for disk in run.disks.values())
+    word = ("NOT EXACT:" if late_count else "exact:") if run.header.is_repeatable else "kvm clock:"
     return _Verdict(
         "bad" if late_count else "good",
-        "NOT EXACT:" if late_count else "exact:",
+        word,
         f"{total - late_count:,} of {total:,} requests on time ({run.name})",
     )
 

@@ -190,7 +190,9 @@ def _disk_specs(run: RunData) -> str:
     return "\n".join(f"{disk.name}: {disk.spec}" for disk in run.header.disks)
 
 
-def _cpu_rate(run: RunData) -> str:
+def _cpu(run: RunData) -> str:
+    if not run.header.is_repeatable:
+        return "the host's, through KVM"
     rate_hz = run.header.cpu_rate_hz
     return "" if rate_hz is None else f"{rate_hz / 1e9:g} G instructions/s"
 
@@ -199,7 +201,7 @@ _PROPERTIES: dict[str, Callable[[RunData], str]] = {
     "job": _of("plan", "script", _script),
     "disks": _disk_specs,
     "guest": _of("plan", "guest"),
-    "CPU": _cpu_rate,
+    "CPU": _cpu,
     "memory": _of("plan", "memory_bytes", lambda size: format_size_bytes(int(size))),
     "seed": lambda run: str(run.header.seed),
     "exit status": _of("job", "exit_status"),

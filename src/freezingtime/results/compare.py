@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from freezingtime.clock.kind import ClockKind
 from freezingtime.results.metrics import (
     APPLICATION,
     MetricKey,
@@ -58,11 +59,27 @@ class Comparison:
     def is_identical(self) -> bool:
         """Return whether the guest saw the same in both, to the nanosecond.
 
-        What it said of it may have been read of one run only (``run --metrics``).
+        What it said of it may have been read of one run only (``run --metrics``). Runs under KVM
+        never do: what they share is chance.
         """
+        if not self.is_repeatable:
+            return False
         return not self.differing_count and all(
             metric.a == metric.b for metric in self.metrics if metric.key.operation != APPLICATION
         )
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Return whether both had the exact clock."""
+        return self.a.is_repeatable and self.b.is_repeatable
+
+    @property
+    def clocks(self) -> tuple[str, str]:
+        """Return which clock each of them had."""
+        kinds = [
+            ClockKind.EXACT if run.is_repeatable else ClockKind.KVM for run in (self.a, self.b)
+        ]
+        return str(kinds[0]), str(kinds[1])
 
 
 def _unfit(run: RecordedRun) -> Iterator[str]:

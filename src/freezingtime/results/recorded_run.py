@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.application.figure import Figure, figures_of
+from freezingtime.clock.kind import ClockKind
 from freezingtime.errors import InputError
 from freezingtime.results.latency_summary import (
     SUMMARY_COLUMNS,
@@ -33,6 +34,7 @@ _GUEST_NS = ("job", "guest_ns", int)
 _EXIT_STATUS = ("job", "exit_status", int)
 _VALID = ("audit", "valid", bool)
 _SCRIPT = ("plan", "script", str)
+_CLOCK = ("plan", "clock", str)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,14 @@ class RecordedRun:
     def guest_ns(self) -> int | None:
         """Return the job's guest time, in ns; None without a ``run.json``."""
         return self._said(*_GUEST_NS)
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Return whether its clock was exact: another run of its plan is the same."""
+        if self.document is None:
+            return self.record.header.is_repeatable
+        # A run.json from before there was a choice does not say.
+        return "clock" not in self.document["plan"] or self._said(*_CLOCK) == ClockKind.EXACT
 
     @property
     def exit_status(self) -> int | None:
@@ -103,5 +113,5 @@ def open_recorded_run(path: Path, notify: Notify) -> RecordedRun:
     document = read_document(path) if path.is_dir() else None
     run = RecordedRun(path, record, document, read_disks(record, REQUEST_COLUMNS, notify))
     # Report damage now, not on first use.
-    _ = run.guest_ns, run.exit_status, run.valid, run.script, run.figures
+    _ = run.guest_ns, run.exit_status, run.valid, run.script, run.figures, run.is_repeatable
     return run

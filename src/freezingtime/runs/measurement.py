@@ -27,7 +27,12 @@ class Measurement:
     """Notes each request of a run's recorded disks as it completes."""
 
     def __init__(
-        self, plan: RunPlan, disks: Sequence[OpenDisk], cleanup: contextlib.ExitStack
+        self,
+        plan: RunPlan,
+        disks: Sequence[OpenDisk],
+        cleanup: contextlib.ExitStack,
+        *,
+        is_kvm: bool = False,
     ) -> None:
         """Open the record, if the run leaves one; ``cleanup`` closes it.
 
@@ -35,7 +40,7 @@ class Measurement:
             InputError: it cannot be written.
         """
         recorded = _recorded_disks(plan, disks)
-        record = _open_record(plan, recorded)
+        record = _open_record(plan, recorded, is_kvm=is_kvm)
         self._record = None if record is None else cleanup.enter_context(record)
         self.meter = RunMeter([disk.name for disk in recorded], _FIRST_DISK_INDEX)
         self.tallies = [DiskTally(disk.name) for disk in recorded]
@@ -64,10 +69,17 @@ def _recorded_disks(plan: RunPlan, disks: Sequence[OpenDisk]) -> list[RecordedDi
     return recorded
 
 
-def _open_record(plan: RunPlan, recorded: Sequence[RecordedDisk]) -> LiveRecord | None:
+def _open_record(
+    plan: RunPlan, recorded: Sequence[RecordedDisk], *, is_kvm: bool
+) -> LiveRecord | None:
     if plan.out is None:
         return None
-    header = RecordHeader(disks=recorded, seed=plan.seed, cpu_rate_hz=plan.rate_hz)
+    header = RecordHeader(
+        disks=recorded,
+        seed=plan.seed,
+        cpu_rate_hz=None if is_kvm else plan.rate_hz,
+        is_repeatable=not is_kvm,
+    )
     try:
         file = RecordFile(plan.out / RECORD_NAME, header)
     except OSError as error:

@@ -15,6 +15,8 @@ from freezingtime.option import FilePath, Option, Values
 
 CPU_RATE = "4G"
 MEMORY = "512MiB"
+CLOCK = "exact"
+MAX_LEAK = "10us"
 
 # No word is longer than a narrow terminal's column, where it would be cut short.
 DISK_HELP = (
@@ -192,6 +194,22 @@ class RunOptions(MachineOptions):
     cpu_rate: Annotated[
         str, Option("RATE", "Instructions that each guest CPU executes per second of guest time.")
     ] = CPU_RATE
+    clock: Annotated[
+        str,
+        Option(
+            "CLOCK",
+            "Who executes the guest. `exact`: an emulated CPU; two runs are the same to the "
+            "nanosecond. `kvm`: the host's CPU, at its own speed; each run is a little different. "
+            "`auto`: `kvm` where the host's KVM will do.",
+        ),
+    ] = CLOCK
+    max_leak: Annotated[
+        str,
+        Option(
+            "TIME",
+            "With `--clock kvm`: the run is invalid if a request is delivered later than this.",
+        ),
+    ] = MAX_LEAK
     seed: Annotated[
         int,
         Option(

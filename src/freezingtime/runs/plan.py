@@ -6,13 +6,14 @@ Messages name the option as the command line has it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from freezingtime.application.duration import expected_guest_ns
 from freezingtime.application.read import AUTO, check_source
+from freezingtime.clock.kind import ClockKind, parse_clock
 from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
@@ -21,7 +22,7 @@ from freezingtime.images.guest_image import MINI, find_image, find_image_by_id
 from freezingtime.images.locked.lock_file import Lock, read_lock
 from freezingtime.option import FilePath
 from freezingtime.runs.locked import require_options_of_lock
-from freezingtime.runs.options import MEMORY, RunOptions
+from freezingtime.runs.options import CPU_RATE, MAX_LEAK, MEMORY, RunOptions
 from freezingtime.runs.own.system import OwnSystem, import_plan, is_disk_file, own_name
 from freezingtime.runs.script import Command
 from freezingtime.store.saved_machine import find_saved
@@ -44,6 +45,7 @@ from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
 _MEMORY_LIMITS = Limits(128 << 20, 256 << 30, "whole MiB, from 128MiB to 256GiB", unit=1 << 20)
 _RATE_LIMITS = Limits(1_000_000, 16_000_000_000, "from 1M to 16G instructions per second")
 _CPUS_LIMITS = Limits(1, CPUS_MAX, f"from 1 to {CPUS_MAX}")
+_LEAK_LIMIT = Limits(0, 10**9, "from 0ns to 1s")
 _TIME_LIMIT = Limits(1, MAX_VALUE, "more than 0, such as 60s")
 _MEDIUM_DEADLINE = Limits(1, 10**15, "more than 0 and at most 1000000s")
 _COLLECT_LIMIT = Limits(
@@ -81,6 +83,9 @@ class RunPlan:
     """How much host time the job may take."""
     expected_ns: int | None = None
     """How much guest time the job will take, as far as that is known."""
+    clock: ClockKind = ClockKind.EXACT
+    max_leak_ns: int = 10_000
+    """Under KVM: how late a request may be in a run that is valid."""
     rate_hz: int = 4_000_000_000
     memory_bytes: int = 512 << 20
     cpu_count: int = 1
@@ -135,11 +140,12 @@ def make_plan(
     cpus = machine.cpus if options.cpus is None else options.cpus
     memory = machine.memory if options.memory is None else options.memory
     deadline = options.medium_deadline
+    disks = [check_disk(disk) for disk in options.disks]
     job = _script(script, guest, system, start_from)
     environment = parse_environment(options.env)
     expected_ns = _limit_ns("--expect", options.expect)
     return RunPlan(
-        disks=[check_disk(disk) for disk in options.disks],
+        disks=disks,
         script=job,
         guest=guest if system is None else own_name(system),
         system=system,
@@ -154,6 +160,8 @@ def make_plan(
         limit_ns=_limit_ns("--time-limit", options.time_limit),
         host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
         expected_ns=expected_ns or expected_guest_ns(_text(job, job_directory), environment),
+        clock=_clock(options, disks),
+        max_leak_ns=parse_option("--max-leak", options.max_leak, parse_time_ns, _LEAK_LIMIT),
         rate_hz=parse_option("--cpu-rate", options.cpu_rate, parse_rate_hz, _RATE_LIMITS),
         memory_bytes=parse_option("--memory", memory, parse_size_bytes, _MEMORY_LIMITS),
         cpu_count=_CPUS_LIMITS.check("--cpus", cpus, cpus),
@@ -171,6 +179,42 @@ def make_plan(
         boot_deadline_s=_limit_s("--boot-deadline", options.boot_deadline) or 0.0,
         out=_path(options.out),
     )
+
+
+def _clock(options: RunOptions, disks: Sequence[DiskSpec]) -> ClockKind:
+    """Return the clock that is asked for, which `auto` leaves to the host.
+
+    Raises:
+        InputError: an option has no meaning with it.
+    """
+    clock = parse_clock(options.clock)
+    if clock is ClockKind.EXACT:
+        if options.max_leak != MAX_LEAK:
+            raise InputError(
+                f"--max-leak {options.max_leak}: --clock exact has no leak; leave it out"
+            )
+        return clock
+    reason = next(_not_with_kvm(options, disks), None)
+    if reason is None:
+        return clock
+    if clock is ClockKind.KVM:
+        raise InputError(f"{reason} under --clock kvm; leave it out, or take --clock exact")
+    return ClockKind.EXACT
+
+
+def _not_with_kvm(options: RunOptions, disks: Sequence[DiskSpec]) -> Iterator[str]:
+    if options.cpu_rate != CPU_RATE:
+        yield f"--cpu-rate {options.cpu_rate}: the host's CPU has its own"
+    if options.cpus not in (None, 1):
+        yield f"--cpus {options.cpus}: a guest has one CPU"
+    if options.save is not None:
+        yield f"--save {options.save}: a machine cannot be saved"
+    if options.start_from is not None:
+        yield f"--from {options.start_from}: a machine always boots"
+    for disk in disks:
+        if disk.frontend is not Frontend.VIRTIO_BLK:
+            named = disk.given.value("frontend")
+            yield f"{disk.given.shown}: {named}: a disk is {Frontend.VIRTIO_BLK}"
 
 
 def _lock(options: RunOptions) -> Lock | None:

@@ -39,6 +39,7 @@ from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.environment import SEED_NAME
 from freezingtime.vm.job import Job, pack
+from freezingtime.vm.kvm_machine import KvmMachine, choose_kvm
 from freezingtime.vm.qemu.program import find_qemu
 
 
@@ -69,6 +70,7 @@ def prepare(
         RunError: something failed on the way.
     """
     agent_path()  # without one no guest can run, so nothing is fetched in vain
+    kvm = choose_kvm(plan.clock, plan.max_leak_ns)
     saved = _find_saved(plan)
     _require_guest(plan, saved)
     plan = dataclasses.replace(plan, qemu=ready_qemu_of_lock(plan.lock, plan.qemu, report))
@@ -83,7 +85,7 @@ def prepare(
             directory = prepared_directory(plan.out, collects=bool(plan.collect))
             on_error.callback(ownership.enter_context(directory))
         image = image or _ready_image(plan, report)
-        config = _config(plan, image)
+        config = _config(plan, image, kvm)
         snapshot = _snapshot(plan, saved, image, config, report, cleanup)
         root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
         on_error.pop_all()
@@ -132,7 +134,7 @@ def _ready_image(plan: RunPlan, report: Progress) -> GuestImage:
     return ready_image(plan.guest, report)
 
 
-def _config(plan: RunPlan, image: GuestImage) -> MachineConfig:
+def _config(plan: RunPlan, image: GuestImage, kvm: KvmMachine | None = None) -> MachineConfig:
     return MachineConfig(
         image,
         plan.memory_bytes,
@@ -142,6 +144,7 @@ def _config(plan: RunPlan, image: GuestImage) -> MachineConfig:
         plan.qemu,
         plan.medium_deadline_s,
         plan.boot_deadline_s,
+        kvm,
     )
 
 
@@ -168,7 +171,7 @@ def _snapshot(
 ) -> Snapshot | None:
     if saved is not None:
         return saved.snapshot
-    if plan.fresh_boot:
+    if plan.fresh_boot or config.kvm is not None:
         return None
     return ready_snapshot(
         image,

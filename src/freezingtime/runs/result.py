@@ -12,9 +12,11 @@ import msgspec
 
 from freezingtime._version import __version__
 from freezingtime.application.read import Said
+from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.spec import DiskSpec
 from freezingtime.emulator.loop import Totals
 from freezingtime.images.guest_image import GuestImage
+from freezingtime.percentile import percentile_rank
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.progress.disk_tally import OperationFigures
 from freezingtime.trace.run_directory import DOCUMENT_FORMAT
@@ -48,6 +50,21 @@ class RunResult:
     def totals(self) -> Totals:
         """Counters of the emulator."""
         return self.job.totals
+
+    @property
+    def clock(self) -> ClockKind:
+        """The clock that the guest had."""
+        return ClockKind.EXACT if self.totals.kvm is None else ClockKind.KVM
+
+    def late_percentile_ns(self, per_100k: int) -> int:
+        """Return how late all but so many requests were at most, under KVM; 0: there is none."""
+        lateness = self.totals.lateness
+        rank = percentile_rank(lateness.total(), per_100k)
+        for late_ns in sorted(lateness):
+            rank -= lateness[late_ns]
+            if rank <= 0:
+                return late_ns
+        return 0
 
     @property
     def on_time(self) -> bool:
@@ -89,7 +106,9 @@ class RunResult:
                 "collect_limit_bytes": plan.collect_limit_bytes,
                 "limit_ns": plan.limit_ns,
                 "script": plan.script.decode(errors="surrogateescape"),
-                "cpu_rate_hz": plan.rate_hz,
+                "clock": self.clock,
+                "max_leak_ns": plan.max_leak_ns if self.clock is ClockKind.KVM else None,
+                "cpu_rate_hz": plan.rate_hz if self.clock is ClockKind.EXACT else None,
                 "memory_bytes": plan.memory_bytes,
                 "cpus": plan.cpu_count,
                 "cpu_model": plan.cpu_model,
@@ -113,6 +132,8 @@ class RunResult:
                 "worst_late_ns": totals.worst_late_ns,
                 "disturbed_ns": totals.disturbed_ns,
                 "kernel_complaints": list(job.complaints),
+                "kvm": totals.kvm
+                and {**totals.kvm._asdict(), "p99_late_ns": self.late_percentile_ns(99_000)},
             },
             "totals": {
                 "warped_ns": totals.warped_ns,

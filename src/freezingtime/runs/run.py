@@ -38,7 +38,8 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
     with contextlib.ExitStack() as ownership:
         with contextlib.ExitStack() as cleanup:
             prepared = prepare(plan, observer.preparing, ownership, cleanup)
-            measurement = Measurement(plan, prepared.disks, cleanup)
+            is_kvm = prepared.config.kvm is not None
+            measurement = Measurement(plan, prepared.disks, cleanup, is_kvm=is_kvm)
             machine = _start_machine(plan, prepared, measurement, terminal, cleanup)
             version = machine.qemu_version()
             ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))

@@ -32,12 +32,17 @@ class RecordHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     disks: Sequence[RecordedDisk]
     seed: int
     cpu_rate_hz: int | None = None
-    """None: no guest took part."""
+    """None: no guest took part, or one under KVM did."""
+    is_repeatable: bool = True
+    """Whether the clock was exact, so that another run of its plan is the same."""
     tool_version: str = __version__
 
     def metadata(self) -> dict[bytes, bytes]:
         """For the schema of an Arrow table."""
-        return {_KEY: json.dumps(msgspec.to_builtins(self)).encode()}
+        document = msgspec.to_builtins(self)
+        if self.is_repeatable:
+            del document["is_repeatable"]  # as it is in records from before there was a choice
+        return {_KEY: json.dumps(document).encode()}
 
 
 def parse_header(file: str, metadata: Mapping[bytes, bytes] | None) -> RecordHeader:

@@ -13,6 +13,7 @@ from freezingtime.clock.agent import agent_identity
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.vm.bootstrap import KERNEL_ARGUMENTS as BOOTSTRAP_ARGUMENTS
 from freezingtime.vm.bootstrap import bootstrap_script
+from freezingtime.vm.kvm_machine import KvmMachine
 from freezingtime.vm.qemu.command import KERNEL_ARGUMENTS, MACHINE_TYPE
 from freezingtime.vm.qemu.cpu_model import CpuModel
 from freezingtime.vm.qemu.program import find_qemu
@@ -52,11 +53,15 @@ class MachineConfig:
     qemu: str | None = None
     medium_deadline_s: float = 60.0
     boot_deadline_s: float = 300.0
+    kvm: KvmMachine | None = None
+    """None: TCG executes the guest, and its clock is exact."""
 
     @property
     def kernel_arguments(self) -> str:
         """Return the image's kernel arguments beyond every guest's; the image's own come last."""
         own = self.image.append
+        if self.kvm is not None:
+            own = f"{self.kvm.kernel_arguments} {own}".rstrip()
         return f"{BOOTSTRAP_ARGUMENTS} {own}".rstrip() if self.image.is_imported else own
 
     def identity(self) -> MachineIdentity:

@@ -15,7 +15,6 @@ import shlex
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -122,6 +121,7 @@ class Machine:
                 medium_deadline_s=config.medium_deadline_s,
                 bootstrap=bootstrap_script() if config.image.is_imported else b"",
                 paced=terminal is not None,
+                kvm=config.kvm,
                 on_completed=on_completed,
                 on_started=on_started,
             )
@@ -232,7 +232,7 @@ class Machine:
             start_ns=start.totals.now_ns,
             end_ns=end.totals.now_ns,
             stop_ns=stop.totals.now_ns,
-            totals=replace(end.totals, warped_ns=end.totals.warped_ns - start.totals.warped_ns),
+            totals=end.totals.since(start.totals),
             host_s=end.host_s - start.host_s,
             complaints=found,
         )
@@ -306,6 +306,7 @@ class Machine:
             cpu_model=config.cpu_model,
             qmp_fd=theirs.fileno(),
             incoming=snapshot is not None,
+            is_kvm=config.kvm is not None,
         )
         environment = self._service.environment(
             start_ns=snapshot.ready_ns if snapshot else 0,

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from freezingtime.clock.kvm import KvmClock
 from freezingtime.clock.virtual import VirtualClock
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
@@ -26,6 +27,7 @@ from freezingtime.nbd.server import NbdServer
 from freezingtime.units import NS_PER_S
 from freezingtime.vm.control_disk import ControlDisk
 from freezingtime.vm.job_messages import EXIT, READY, STARTED, first_word
+from freezingtime.vm.kvm_machine import KvmMachine
 
 #: The message that the guest time given to the job is over; it is ours and not the guest's.
 LIMIT = "LIMIT"
@@ -79,6 +81,7 @@ class EmulatorService:
         medium_deadline_s: float,
         bootstrap: bytes = b"",
         paced: bool = False,
+        kvm: KvmMachine | None = None,
         on_completed: Callable[[CompletedRequest], None],
         on_started: Callable[[int], None] = lambda now_ns: None,
     ) -> None:
@@ -90,7 +93,7 @@ class EmulatorService:
         that the guest has yet to boot from: until it says READY, that disk takes no time and
         is not recorded, so that a booted guest is the same whatever its root device is to be.
         ``bootstrap`` is for a guest without a job runner. With ``paced`` guest time does not run
-        ahead of the host's.
+        ahead of the host's. With ``kvm`` it is KVM that executes the guest.
         """
         self.totals = Totals()
         #: Messages of the guest; None once the service has ended.
@@ -103,7 +106,8 @@ class EmulatorService:
         self._poller = Poller()
         self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
         self._server = NbdServer(self._poller)
-        self._clock = VirtualClock(f"{self._name}-control", self._poller, paced=paced)
+        self._clock_class = VirtualClock if kvm is None else KvmClock
+        self._clock = self._clock_class(f"{self._name}-control", self._poller, paced=paced)
         self._workers = new_workers()
         control = DiskPlan("control", _no_time(), self.control, internal=True)
         self._boot_disk: EmulatedDisk | None = None
@@ -137,7 +141,7 @@ class EmulatorService:
             self._server,
             on_completed,
             self.totals,
-            resolution_ns=-(-NS_PER_S // rate_hz),
+            resolution_ns=-(-NS_PER_S // rate_hz) if kvm is None else kvm.max_leak_ns + 1,
             steer=self._steer,
         )
         self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)
@@ -151,7 +155,7 @@ class EmulatorService:
 
     def environment(self, *, start_ns: int, rate_hz: int) -> dict[str, str]:
         """Environment variables that connect QEMU to the emulator."""
-        return VirtualClock.environment(
+        return self._clock_class.environment(
             socket_name=f"{self._name}-control",
             nbd_prefix=f"{self._name}-nbd-",
             start_ns=start_ns,

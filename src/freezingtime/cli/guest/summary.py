@@ -10,6 +10,7 @@ from rich.text import Text
 
 from freezingtime.cli.output.columns import aligned
 from freezingtime.cli.results.time_columns import four_digits, time_cell
+from freezingtime.clock.kind import ClockKind
 from freezingtime.host.foreign_text import say
 from freezingtime.report.discard_notice import discard_notices
 from freezingtime.runs.progress.disk_tally import OperationFigures
@@ -29,7 +30,8 @@ def print_summary(result: RunResult, *, verbose: bool) -> None:
     for line in (*_application(result), *_disks(result)):
         say(line)
     _say_verdict(result)
-    for line in (*_reasons(result), *_times(result, verbose=verbose), *_left(result)):
+    times = _times(result, verbose=verbose)
+    for line in (*_reasons(result), *_kvm_account(result), *times, *_left(result)):
         say(line)
 
 
@@ -67,13 +69,34 @@ def _say_verdict(result: RunResult) -> None:
     """In colour on a terminal, unless NO_COLOR says otherwise."""
     totals = result.totals
     on_time = totals.request_count - totals.late_count
-    word, colour = ("exact", "green") if result.on_time else ("NOT EXACT", "red")
+    word, colour = _verdict(result), "green" if result.on_time else "red"
     text = Text.assemble(
         "freezingtime: ",
         (word, f"bold {colour}" if result.valid or not result.on_time else ""),
         f": {on_time} of {totals.request_count} requests on time",
     )
     Console(stderr=True, soft_wrap=True, highlight=False).print(text)
+
+
+def _verdict(result: RunResult) -> str:
+    if result.clock is ClockKind.EXACT:
+        return "exact" if result.on_time else "NOT EXACT"
+    within = format_time_ns(result.plan.max_leak_ns)
+    return f"kvm clock, {'' if result.on_time else 'NOT '}within {within}"
+
+
+def _kvm_account(result: RunResult) -> Iterator[str]:
+    kvm = result.totals.kvm
+    if kvm is None:
+        return
+    p99 = format_time_ns(result.late_percentile_ns(99_000))
+    line = f"delivered within {p99} (p99); the host took the CPU {kvm.preemption_count} times"
+    if kvm.preemption_count:
+        line += (
+            f" ({format_time_ns(kvm.taken_out_ns)} taken out of guest time, "
+            f"{format_time_ns(kvm.left_in_ns)} left in)"
+        )
+    yield f"{line}; {format_time_ns(kvm.skipped_ns)} of computing skipped"
 
 
 def _reasons(result: RunResult) -> Iterator[str]:

@@ -90,6 +90,7 @@ def _document(
     return {
         "b": str(comparison.b.path),
         "identical": comparison.is_identical,
+        "clocks": list(comparison.clocks),
         "valid": {"a": comparison.a.valid, "b": comparison.b.valid},
         "exit_status": {"a": comparison.a.exit_status, "b": comparison.b.exit_status},
         "unfit": list(comparison.unfit),
@@ -138,7 +139,7 @@ def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
         _table("Configuration differences", ("what", "a", "b"), given)
         if left_out := len(comparison.plan) - len(shown):
             show(f"{left_out} more; --json lists all")
-    elif not comparison.is_identical:
+    elif not comparison.is_identical and comparison.is_repeatable:
         show(
             "Configuration and versions are equal: the cause lies outside, such as the "
             "content of a medium, of a job directory, or of a device's Python file"
@@ -160,10 +161,11 @@ def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
 def _verdict(comparison: Comparison) -> str:
     if comparison.is_identical:
         return f"identical: {comparison.compared_count} requests, to the nanosecond"
-    return (
-        f"{comparison.differing_count} of {comparison.compared_count} requests differ "
-        "(runs are deterministic: a nanosecond is a change)"
-    )
+    differ = f"{comparison.differing_count} of {comparison.compared_count} requests differ"
+    if comparison.is_repeatable:
+        return f"{differ} (runs are deterministic: a nanosecond is a change)"
+    clock_a, clock_b = comparison.clocks
+    return f"{differ} (clocks: {clock_a} -> {clock_b}; no two runs under KVM are the same)"
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

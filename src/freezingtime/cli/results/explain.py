@@ -24,6 +24,8 @@ TERMS = {
     "and rates are in guest time, and are the same in every run and on every machine.",
     "host": "In a replay: the part of a latency that a request spent in the host's queue, before "
     "the device took it.",
+    "kvm clock": "The host's CPU executed the guest ('run --clock kvm'): a request is on time "
+    "within '--max-leak', and no two runs are the same.",
     "late": "Delivered to the guest after the time that the device's model says; a run with a "
     "late request is not exact.",
     "mean": "Average latency: from the guest's doorbell to its interrupt.",
@@ -31,6 +33,10 @@ TERMS = {
     "p99": "99 of 100 requests took no longer than this latency, which did occur; what an "
     "application waits for now and then. p99.9 is the same of 999 in 1,000.",
     "real time": "Time on the clock on your wall: how long you waited.",
+    "skipped": "Under the KVM clock: computing that the guest lost as it was interrupted a little "
+    "ahead of a completion, so that this is not late.",
+    "taken out": "Under the KVM clock: time in which the host gave the guest's CPU to another "
+    "process, and that the guest did not see; what is 'left in' it did.",
     "the queue grows": "In an open loop: requests arrive faster than the device serves them. "
     "Latencies are then those of the queue, and grow with the length of the trace.",
     "valid": "A run is valid if it is exact, was not disturbed, and the guest's kernel had no "

@@ -9,6 +9,7 @@
  *   FREEZINGTIME_NBD_PREFIX   disk N's NBD socket has this name followed by N
  *   FREEZINGTIME_START_NS     guest time before the machine first runs
  *   FREEZINGTIME_RATE_HZ      instructions that the guest executes per second
+ *   FREEZINGTIME_CLOCK        "kvm": KVM executes the guest, at the host's own rate
  *   FREEZINGTIME_PROBE        instead of all these: find every hook, name them on stdout, end QEMU
  */
 #define _GNU_SOURCE
@@ -16,6 +17,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -23,6 +25,9 @@
 #include "ours/emulator/control.h"
 #include "ours/emulator/nbd_client.h"
 #include "ours/emulator/output.h"
+#include "ours/kvm/calibration.h"
+#include "ours/kvm/entries.h"
+#include "ours/kvm/guest_time.h"
 #include "ours/time/deferred.h"
 #include "ours/time/hold.h"
 #include "ours/time/outside.h"
@@ -33,6 +38,10 @@
 #include "qemu/cpus/round_robin.h"
 #include "qemu/exports.h"
 #include "qemu/hooks.h"
+#include "qemu/kvm/apic.h"
+#include "qemu/kvm/calls.h"
+#include "qemu/kvm/table.h"
+#include "qemu/kvm/timers.h"
 #include "qemu/libraries/sockets.h"
 #include "qemu/libraries/waits.h"
 #include "qemu/libraries/writes.h"
@@ -54,6 +63,7 @@ __attribute__((used)) static const char made_of[] = "freezingtime agent of " FT_
 
 static struct {
     bool probes; /* instead of working */
+    bool is_kvm; /* not TCG */
     bool started;
     int64_t start_ns;
     uint64_t rate_hz;
@@ -66,6 +76,12 @@ static const char *required_setting(const char *name)
         ft_die(FT_EXIT_REFUSED, "%s is not set", name);
     }
     return text;
+}
+
+static bool is_setting(const char *name, const char *value)
+{
+    const char *text = getenv(name);
+    return text && strcmp(text, value) == 0;
 }
 
 static uint64_t number_setting(const char *name, uint64_t least, uint64_t most)
@@ -81,8 +97,28 @@ static uint64_t number_setting(const char *name, uint64_t least, uint64_t most)
     return value;
 }
 
-/* QEMU's machine is built and has not run, thanks to -S. Main thread, BQL held. */
-static void start(void)
+static void tcg_machine_runs(void)
+{
+    ft_time_machine_runs();
+    ft_turns_machine_runs();
+}
+
+static struct ft_kvm_account no_account(void)
+{
+    return (struct ft_kvm_account){0};
+}
+
+static const struct ft_guest_clock tcg_clock = {
+    .now_ns = ft_time_now_ns,
+    .skipped_ns = ft_time_skipped_ns,
+    .set_rate = ft_time_set_rate,
+    .machine_runs = tcg_machine_runs,
+    .stop = ft_turns_stop,
+    .account = no_account,
+};
+
+/* TCG executes the guest, and counts its instructions. Main thread, BQL held. */
+static void start_tcg(void)
 {
     static const struct ft_accelerator_calls accelerator = {
         .now_ns = ft_time_now_ns,
@@ -97,9 +133,6 @@ static void start(void)
         .budget = ft_turns_budget,
         .execute = ft_turns_execute,
     };
-    if (runstate_is_running()) {
-        ft_die(FT_EXIT_REFUSED, "the machine already runs; start QEMU with -S");
-    }
     if (use_icount != 1) {
         ft_die(FT_EXIT_REFUSED,
                "QEMU does not count instructions; start it with -icount shift=0,sleep=off");
@@ -109,6 +142,53 @@ static void start(void)
     ft_round_robin_hook(address, &round_robin);
     ft_rcu_hook(address, ft_turns_start() > 1);
     ft_hold_start(agent.start_ns == 0);
+}
+
+static void no_rate(uint64_t rate_hz)
+{
+    (void)rate_hz; /* it is the host's */
+}
+
+static void nothing(void)
+{
+}
+
+static const struct ft_guest_clock kvm_clock = {
+    .now_ns = ft_guest_time_now_ns,
+    .skipped_ns = ft_guest_time_warped_ns,
+    .set_rate = no_rate,
+    .machine_runs = nothing,
+    .stop = nothing,
+    .account = ft_entries_account,
+    .has_left = ft_entries_has_left,
+};
+
+/* KVM executes the guest, and its cycle counter is its time. Main thread, BQL held. */
+static void start_kvm(void)
+{
+    static const struct ft_kvm_table_calls table = {
+        .now_ns = ft_guest_time_now_ns,
+        .may_sleep = ft_entries_may_sleep,
+    };
+    static struct ft_calibration calibration;
+    ft_calibrate(&calibration);
+    ft_guest_time_start(agent.start_ns, calibration.tsc_khz);
+    ft_entries_start(&calibration);
+    ft_kvm_table_hook(&table);
+    ft_hold_start(agent.start_ns == 0);
+}
+
+/* QEMU's machine is built and has not run, thanks to -S. Main thread, BQL held. */
+static void start(void)
+{
+    if (runstate_is_running()) {
+        ft_die(FT_EXIT_REFUSED, "the machine already runs; start QEMU with -S");
+    }
+    if (agent.is_kvm) {
+        start_kvm();
+    } else {
+        start_tcg();
+    }
     ft_hooks_require_found();
     if (agent.probes) {
         char text[1024];
@@ -154,7 +234,9 @@ __attribute__((constructor)) static void load(void)
     if (!getenv("FREEZINGTIME_CONTROL") && !agent.probes) {
         return;
     }
-    ft_exports_require();
+    agent.is_kvm = is_setting("FREEZINGTIME_CLOCK", "kvm");
+    ft_hooks_choose(agent.is_kvm);
+    ft_exports_require(agent.is_kvm);
     ft_lock_require();
     if (!agent.probes) {
         agent.start_ns = (int64_t)number_setting("FREEZINGTIME_START_NS", 0, INT64_MAX / 2);
@@ -163,9 +245,15 @@ __attribute__((constructor)) static void load(void)
                         ft_nbd_closed);
         ft_control_connect(required_setting("FREEZINGTIME_CONTROL"), on_tick);
     }
+    ft_hold_take_clock(agent.is_kvm ? &kvm_clock : &tcg_clock);
     ft_nbd_driver_hook(ft_hold_send);
     ft_waits_hook(on_wait);
     ft_writes_hook(ft_output_not_written);
+    if (agent.is_kvm) {
+        ft_timers_hook();
+        ft_kvm_apic_hook();
+        ft_kvm_calls_hook(ft_entries_run, ft_guest_time_tsc);
+    }
     /* What QEMU starts (a migration's command, for example) is not ours to watch. */
     unsetenv("LD_PRELOAD");
     unsetenv("FREEZINGTIME_CONTROL");

@@ -32,6 +32,24 @@ DISKS_MAX = 28
 
 _PROBE_MEMORY_BYTES = 16 << 20
 
+_MACHINE = f"{MACHINE_TYPE},memory-backend={_MEMORY}"
+_TCG = (
+    *("-machine", _MACHINE),
+    *("-accel", "tcg,thread=single"),
+    *("-icount", "shift=0,sleep=off"),
+)
+# Interrupt controllers and timers are QEMU's, so that they have guest time; an HPET would be one
+# more clock, and slow.
+_KVM = (
+    *("-machine", f"{_MACHINE},hpet=off"),
+    *("-accel", "kvm,kernel-irqchip=off"),
+)
+# Nothing by which KVM tells the guest of the host's time.
+_KVM_CPU = (
+    ",kvm=off,-kvmclock,-kvm-asyncpf,-kvm-asyncpf-int,-kvm-steal-time,-kvm-pv-eoi,-kvm-pv-ipi,"
+    "-kvm-pv-tlb-flush,-kvm-pv-sched-yield,-kvm-poll-control"
+)
+
 _SCSI_DEPTH = f"cmd_per_lun={queues_of(Frontend.VIRTIO_SCSI).depth}"
 
 
@@ -76,6 +94,7 @@ def qemu_command(
     cpu_model: CpuModel,
     qmp_fd: int,
     incoming: bool,
+    is_kvm: bool = False,
 ) -> list[str]:
     """The argument list that builds the base machine, stopped, with its control disk.
 
@@ -83,7 +102,7 @@ def qemu_command(
     restored (``incoming``): so both see the same events at the same guest time.
     """
     command = [
-        *_bare_machine(program, memory_bytes, cpu_count, cpu_model),
+        *_bare_machine(program, memory_bytes, cpu_count, cpu_model, is_kvm=is_kvm),
         *("-rtc", "base=2020-01-01,clock=vm"),
         *("-seed", "0"),
         "-no-reboot",
@@ -110,7 +129,12 @@ def probe_command(program: Sequence[str], cpu_model: CpuModel) -> list[str]:
 
 
 def _bare_machine(
-    program: Sequence[str], memory_bytes: int, cpu_count: int, cpu_model: CpuModel
+    program: Sequence[str],
+    memory_bytes: int,
+    cpu_count: int,
+    cpu_model: CpuModel,
+    *,
+    is_kvm: bool = False,
 ) -> list[str]:
     return [
         *program,
@@ -118,10 +142,8 @@ def _bare_machine(
         "-no-user-config",
         "-S",
         *("-display", "none"),
-        *("-machine", f"{MACHINE_TYPE},memory-backend={_MEMORY}"),
-        *("-accel", "tcg,thread=single"),
-        *("-icount", "shift=0,sleep=off"),
-        *("-cpu", cpu_model.qemu_argument),
+        *(_KVM if is_kvm else _TCG),
+        *("-cpu", f"{cpu_model.qemu_argument}{_KVM_CPU if is_kvm else ''}"),
         *("-smp", f"{cpu_count},sockets=1,cores={cpu_count},threads=1"),
         *("-m", f"{memory_bytes >> 20}M"),
         # The host has yet to give it: it may be more than the host has, as long as the guest

@@ -19,23 +19,35 @@ static bool is_guarded(const void *function)
     return code[0] == 0xe9 && memcmp(code + 5, padding, sizeof padding) == 0;
 }
 
-void ft_exports_require(void)
+void ft_exports_require(bool for_kvm)
 {
+    enum { BOTH, TCG, KVM };
     const struct {
         const char *name;
         const void *address;
+        int user;
     } needed[] = {
-#define NEED(symbol) {#symbol, (const void *)&(symbol)}
-        NEED(icount_get),
-        NEED(icount_get_raw),
-        NEED(icount_update),
+#define NEED_FOR(user, symbol) {#symbol, (const void *)&(symbol), user}
+#define NEED(symbol) NEED_FOR(BOTH, symbol)
+        NEED_FOR(TCG, icount_get),
+        NEED_FOR(TCG, icount_get_raw),
+        NEED_FOR(TCG, icount_update),
+        NEED_FOR(KVM, qemu_clock_run_all_timers),
+        NEED_FOR(KVM, timerlist_deadline_ns),
+        NEED_FOR(KVM, timerlistgroup_deadline_ns),
+        NEED_FOR(KVM, qemu_timer_notify_cb),
+        NEED_FOR(KVM, qemu_cpu_kick),
+        NEED_FOR(KVM, qemu_notify_event),
+        NEED_FOR(KVM, kvm_cpu_synchronize_post_reset),
+        NEED_FOR(KVM, apic_get_class),
+        NEED_FOR(KVM, object_class_by_name),
         NEED(qemu_clock_deadline_ns_all),
         NEED(qemu_clock_run_timers),
         NEED(timer_init_full),
         NEED(timer_mod_ns),
         NEED(timer_del),
         NEED(timerlist_new),
-        NEED(use_icount),
+        NEED_FOR(TCG, use_icount),
         NEED(qemu_get_aio_context),
         NEED(aio_poll),
         NEED(qemu_coroutine_self),
@@ -63,15 +75,16 @@ void ft_exports_require(void)
         NEED(rcu_remove_force_rcu_notifier),
         NEED(cpus_get_accel),
 #undef NEED
+#undef NEED_FOR
     };
     for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++) {
-        if (!needed[i].address) {
+        if (!needed[i].address && needed[i].user != (for_kvm ? TCG : KVM)) {
             ft_die(FT_EXIT_REFUSED,
                    "this QEMU does not export %s, as one that is built with modules does; " FT_CURE,
                    needed[i].name);
         }
     }
-    if (is_guarded((const void *)&icount_get)) {
+    if (is_guarded((const void *)&qemu_clock_deadline_ns_all)) {
         ft_die(FT_EXIT_REFUSED, "this QEMU is built with control-flow integrity (CFI), which lets "
                                 "nobody replace a function; " FT_CURE);
     }

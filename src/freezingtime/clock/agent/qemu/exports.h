@@ -55,6 +55,10 @@ WEAK void timer_init_full(void *timer, void *group, int type, int scale, int att
 WEAK void timer_mod_ns(void *timer, int64_t expire_ns);
 WEAK void timer_del(void *timer);
 WEAK void *timerlist_new(int clock, qemu_notify_cb *cb, void *opaque);
+WEAK bool qemu_clock_run_all_timers(void);
+WEAK int64_t timerlist_deadline_ns(void *list);
+WEAK int64_t timerlistgroup_deadline_ns(void *group);
+WEAK qemu_notify_cb qemu_timer_notify_cb;
 WEAK extern int use_icount; /* 0 off, 1 precise, 2 adaptive */
 
 /* The main loop's context. BQL held. */
@@ -89,13 +93,21 @@ WEAK void async_run_on_cpu(CPUState *cpu, qemu_work_fn *function, union run_on_c
 WEAK bool cpu_is_stopped(CPUState *cpu);
 WEAK bool cpu_thread_is_idle(CPUState *cpu);
 WEAK void process_queued_cpu_work(CPUState *cpu);
+WEAK void qemu_cpu_kick(CPUState *cpu);
+WEAK void qemu_notify_event(void); /* wakes the main loop */
 WEAK void *get_ptr_rcu_reader(void);
 WEAK void rcu_remove_force_rcu_notifier(void *notifier);
 
 /* The accelerator's table of functions (AccelOpsClass). */
 WEAK const void *cpus_get_accel(void);
 
-/* Ends QEMU with a line that names the first of these that is missing. Before QEMU's main. */
-void ft_exports_require(void);
+/* KVM, where QEMU is built with it. */
+WEAK void kvm_cpu_synchronize_post_reset(CPUState *cpu);
+WEAK void *apic_get_class(void *errp);
+WEAK void *object_class_by_name(const char *name);
+
+/* Ends QEMU with a line that names the first of these that is missing: of what TCG with counted
+ * instructions takes, or of what KVM does. Before QEMU's main. */
+void ft_exports_require(bool for_kvm);
 
 #endif

@@ -14,22 +14,37 @@ enum calls {
     MAYBE,   /* a guest need not idle, nor a CPU interrupt another */
 };
 
+enum user { BOTH, TCG, KVM };
+
 static const struct {
     const char *name;
     enum calls calls;
+    enum user user;
 } hooks[FT_HOOKS] = {
-    [FT_HOOK_TIME] = {"time", ALWAYS},       [FT_HOOK_TICKS] = {"ticks", IN_BOOT},
-    [FT_HOOK_IDLE] = {"idle", MAYBE},        [FT_HOOK_INTERRUPT] = {"interrupt", ALWAYS},
-    [FT_HOOK_KICK] = {"kick", MAYBE},        [FT_HOOK_ROUND] = {"round", ALWAYS},
-    [FT_HOOK_PREPARE] = {"prepare", ALWAYS}, [FT_HOOK_SHARE] = {"share", ALWAYS},
-    [FT_HOOK_BUDGET] = {"budget", ALWAYS},   [FT_HOOK_EXECUTE] = {"execute", ALWAYS},
-    [FT_HOOK_RCU] = {"rcu", ALWAYS},         [FT_HOOK_LOCK] = {"lock", ALWAYS},
-    [FT_HOOK_WAIT] = {"wait", ALWAYS},       [FT_HOOK_WRITE] = {"write", MAYBE},
-    [FT_HOOK_DEFER] = {"defer", ALWAYS},     [FT_HOOK_DISK] = {"disk", ALWAYS},
+    [FT_HOOK_TIME] = {"time", ALWAYS, BOTH},      [FT_HOOK_TICKS] = {"ticks", IN_BOOT, TCG},
+    [FT_HOOK_IDLE] = {"idle", MAYBE, BOTH},       [FT_HOOK_INTERRUPT] = {"interrupt", ALWAYS, TCG},
+    [FT_HOOK_KICK] = {"kick", MAYBE, TCG},        [FT_HOOK_ROUND] = {"round", ALWAYS, TCG},
+    [FT_HOOK_PREPARE] = {"prepare", ALWAYS, TCG}, [FT_HOOK_SHARE] = {"share", ALWAYS, TCG},
+    [FT_HOOK_BUDGET] = {"budget", ALWAYS, TCG},   [FT_HOOK_EXECUTE] = {"execute", ALWAYS, TCG},
+    [FT_HOOK_KVM_RUN] = {"run", ALWAYS, KVM},     [FT_HOOK_TIMERS] = {"timers", ALWAYS, KVM},
+    [FT_HOOK_RCU] = {"rcu", ALWAYS, TCG},         [FT_HOOK_LOCK] = {"lock", ALWAYS, BOTH},
+    [FT_HOOK_WAIT] = {"wait", ALWAYS, BOTH},      [FT_HOOK_WRITE] = {"write", MAYBE, BOTH},
+    [FT_HOOK_DEFER] = {"defer", ALWAYS, TCG},     [FT_HOOK_DISK] = {"disk", ALWAYS, BOTH},
 };
 
+static enum user other = KVM;       /* whose hooks this run does not have */
 static const char *found[FT_HOOKS]; /* how */
 _Atomic bool ft_hook_was_called[FT_HOOKS];
+
+void ft_hooks_choose(bool for_kvm)
+{
+    other = for_kvm ? TCG : KVM;
+}
+
+static bool is_used(size_t hook)
+{
+    return hooks[hook].user != other;
+}
 
 void ft_hook_found(enum ft_hook hook, const char *how)
 {
@@ -39,7 +54,7 @@ void ft_hook_found(enum ft_hook hook, const char *how)
 void ft_hooks_require_found(void)
 {
     for (size_t hook = 0; hook < FT_HOOKS; hook++) {
-        if (!found[hook]) {
+        if (is_used(hook) && !found[hook]) {
             ft_die(FT_EXIT_REFUSED,
                    "this QEMU has no place that the agent knows for the hook '%s'; " FT_CURE,
                    hooks[hook].name);
@@ -76,7 +91,7 @@ static bool must_be_called(size_t hook, bool has_booted)
 void ft_hooks_require_called(bool has_booted)
 {
     for (size_t hook = 0; hook < FT_HOOKS; hook++) {
-        if (must_be_called(hook, has_booted) && !was_called(hook)) {
+        if (is_used(hook) && must_be_called(hook, has_booted) && !was_called(hook)) {
             ft_die(FT_EXIT_REFUSED,
                    "this QEMU never called the hook '%s' (%s), so guest time would not be "
                    "exact; " FT_CURE,
@@ -89,7 +104,10 @@ void ft_hooks_describe(char *text, size_t bytes)
 {
     size_t used = 0;
     for (size_t hook = 0; hook < FT_HOOKS; hook++) {
-        int more = snprintf(text + used, bytes - used, "%s%s (%s)", hook ? ", " : "",
+        if (!is_used(hook)) {
+            continue;
+        }
+        int more = snprintf(text + used, bytes - used, "%s%s (%s)", used ? ", " : "",
                             hooks[hook].name, found[hook] ? found[hook] : "not found");
         if (more < 0 || (size_t)more >= bytes - used) {
             return; /* what fits stands there */

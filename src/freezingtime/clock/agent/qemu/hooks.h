@@ -22,6 +22,8 @@ enum ft_hook {
     FT_HOOK_SHARE,     /* what of the budget is one CPU's */
     FT_HOOK_BUDGET,    /* how many instructions there are up to the next timer */
     FT_HOOK_EXECUTE,   /* it executes a CPU */
+    FT_HOOK_KVM_RUN,   /* KVM executes a CPU */
+    FT_HOOK_TIMERS,    /* the main loop runs timers */
     FT_HOOK_RCU,       /* QEMU's RCU thread interrupts CPUs no more */
     FT_HOOK_LOCK,      /* a thread locks the BQL */
     FT_HOOK_WAIT,      /* a thread is about to wait */
@@ -32,6 +34,10 @@ enum ft_hook {
 };
 
 extern _Atomic bool ft_hook_was_called[FT_HOOKS];
+
+/* Which of them a run has: those that TCG's round robin takes, or those that KVM does. Before
+ * QEMU's main. */
+void ft_hooks_choose(bool for_kvm);
 
 /* `how` stays where it is. Any thread, before the machine first runs. */
 void ft_hook_found(enum ft_hook hook, const char *how);

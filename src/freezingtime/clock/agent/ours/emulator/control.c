@@ -86,7 +86,8 @@ void ft_control_connect(const char *name, void (*on_tick)(void))
     pthread_detach(watcher);
 }
 
-static void send_report(uint16_t flags, int64_t now_ns, int64_t warped_ns)
+static void send_report(uint16_t flags, int64_t now_ns, int64_t warped_ns,
+                        const struct ft_kvm_account *kvm)
 {
     uint32_t stamp_count = message.report.stamp_count;
     message.report = (struct ft_report){
@@ -96,6 +97,7 @@ static void send_report(uint16_t flags, int64_t now_ns, int64_t warped_ns)
         .now_ns = now_ns,
         .warped_ns = warped_ns,
         .stamp_count = stamp_count,
+        .kvm = *kvm,
     };
     size_t bytes = sizeof message.report + stamp_count * sizeof message.stamps[0];
     ssize_t sent;
@@ -111,7 +113,8 @@ static void send_report(uint16_t flags, int64_t now_ns, int64_t warped_ns)
 void ft_control_stamp(struct ft_stamp stamp)
 {
     if (message.report.stamp_count == FT_MAX_STAMPS) {
-        send_report(FT_REPORT_MORE, stamp.time_ns, 0);
+        static const struct ft_kvm_account none;
+        send_report(FT_REPORT_MORE, stamp.time_ns, 0, &none);
     }
     message.stamps[message.report.stamp_count++] = stamp;
 }
@@ -146,9 +149,10 @@ const struct ft_scheduled_reply *ft_control_scheduled(const struct ft_order *ord
 }
 
 /* Guest time does not move until it returns. */
-const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns)
+const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns,
+                                           const struct ft_kvm_account *kvm)
 {
-    send_report(flags, now_ns, warped_ns);
+    send_report(flags, now_ns, warped_ns, kvm);
     ssize_t received = receive_within_deadline(&answer, sizeof answer);
     if (received <= 0) {
         emulator_lost();

@@ -16,7 +16,8 @@ void ft_control_stamp(struct ft_stamp stamp);
 
 /* Reports and waits for the order. What it returns is good until the next exchange, and so are the
  * replies that it is followed by. */
-const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns);
+const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns,
+                                           const struct ft_kvm_account *kvm);
 const struct ft_reply *ft_control_replies(const struct ft_order *order);
 const struct ft_scheduled_reply *ft_control_scheduled(const struct ft_order *order);
 

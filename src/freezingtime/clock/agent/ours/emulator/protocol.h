@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define FT_MAGIC 0x545a5246u /* "FRZT" */
-#define FT_VERSION 3u
+#define FT_VERSION 4u
 
 /* The most stamps of one report: bounds the message size on both sides. */
 #define FT_MAX_STAMPS 1024u
@@ -40,6 +40,18 @@ enum ft_stamp_flag {
     FT_STAMP_HOST = 4,     /* the machine did not run: QEMU's own doing, not the guest's */
 };
 
+/* What KVM cost and took; all 0 under another clock. Sums are since the start. */
+struct ft_kvm_account {
+    uint64_t preemption_count; /* the host took the CPU from the guest */
+    int64_t taken_out_ns;      /* of guest time, for that */
+    int64_t left_in_ns;        /* what could not be taken out of it */
+    int64_t skipped_ns;        /* skipped ahead of deadlines that a computing guest had to meet */
+    uint32_t in_cycles;        /* of each pass, taken out: on the way into the guest */
+    uint32_t out_cycles;       /* and out of it, at an access to a device's memory */
+    uint32_t tsc_khz;
+    uint32_t is_signalled; /* 1: the host tells when it takes the CPU */
+};
+
 struct ft_report {
     uint32_t magic;
     uint16_t version;
@@ -48,6 +60,7 @@ struct ft_report {
     int64_t warped_ns; /* idle time skipped since QEMU started */
     uint32_t stamp_count;
     uint32_t reserved;
+    struct ft_kvm_account kvm;
 };
 
 /* Stamps follow the report in the order in which they were taken. */

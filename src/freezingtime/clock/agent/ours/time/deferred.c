@@ -24,11 +24,13 @@
 static bool pending; /* BQL */
 
 static bool (*arrange_run)(void);
+static bool (*may_be_left)(void);
 
 /* A thread has got the BQL. */
 static bool may_keep(int64_t tried_ns)
 {
-    return !pending || qemu_in_vcpu_thread() || cpu_is_stopped(qemu_get_cpu(0)) ||
+    bool is_left = pending || (may_be_left && may_be_left());
+    return !is_left || qemu_in_vcpu_thread() || cpu_is_stopped(qemu_get_cpu(0)) ||
            tried_ns > YIELD_DEADLINE_NS;
 }
 
@@ -51,10 +53,14 @@ static void on_notify(void *unused, int clock)
     }
 }
 
-void ft_deferred_start(bool (*run_before_next_instruction)(void))
+void ft_deferred_start(bool (*run_before_next_instruction)(void), bool (*has_left)(void))
 {
     arrange_run = run_before_next_instruction;
+    may_be_left = has_left;
     ft_lock_hook(may_keep);
+    if (has_left) {
+        return;
+    }
     timerlist_new(QEMU_CLOCK_VIRTUAL, on_notify, NULL);
     ft_hook_found(FT_HOOK_DEFER, "timer list");
 }

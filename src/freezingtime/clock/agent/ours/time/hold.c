@@ -21,14 +21,14 @@
 #include "ours/time/deferred.h"
 #include "ours/emulator/nbd_client.h"
 #include "ours/time/outside.h"
-#include "ours/time/time.h"
-#include "ours/time/turns.h"
 #include "qemu/exports.h"
 #include "qemu/hooks.h"
 #include "qemu/lock.h"
 
 /* Larger than any QEMUTimer; QEMU initialises it. */
 static _Alignas(16) char event_timer[256];
+
+static struct ft_guest_clock guest;
 
 static bool holding; /* on_event is at work, and does what QEMU defers */
 static bool arrivals_to_report;
@@ -85,13 +85,13 @@ static void stamp(uint32_t disk, uint32_t flags, uint64_t cookie, int64_t time_n
         .flags = flags,
         .cookie = cookie,
         .time_ns = time_ns,
-        .warped_ns = ft_time_skipped_ns(),
+        .warped_ns = guest.skipped_ns(),
     });
 }
 
 static void stamp_deliveries(void)
 {
-    int64_t now_ns = ft_time_now_ns();
+    int64_t now_ns = guest.now_ns();
     for (size_t i = 0; i < delivering_count; i++) {
         stamp(delivering[i].disk, FT_STAMP_DELIVERY, delivering[i].cookie, now_ns);
     }
@@ -140,10 +140,11 @@ static struct ft_order exchange(uint16_t flags)
     if (ft_outside_take()) {
         flags |= FT_REPORT_DISTURBED;
     }
+    struct ft_kvm_account account = guest.account();
     const struct ft_order *order =
-        ft_control_exchange(flags, ft_time_now_ns(), ft_time_skipped_ns());
+        ft_control_exchange(flags, guest.now_ns(), guest.skipped_ns(), &account);
     if (order->rate_hz) {
-        ft_time_set_rate(order->rate_hz);
+        guest.set_rate(order->rate_hz);
     }
     const struct ft_reply *replies = ft_control_replies(order);
     for (uint32_t i = 0; i < order->reply_count; i++) {
@@ -186,7 +187,7 @@ static bool take_scheduled(void)
     if (arrivals_to_report || !is_scheduled()) {
         return false;
     }
-    while (is_scheduled() && ordered_event_ns() <= ft_time_now_ns()) {
+    while (is_scheduled() && ordered_event_ns() <= guest.now_ns()) {
         add_due(scheduled.requests[scheduled.first++]);
     }
     return true;
@@ -203,7 +204,7 @@ static void arm(void)
 
 static void stop_machine(void)
 {
-    ft_turns_stop();
+    guest.stop();
     vm_stop(qapi_enum_parse(RunState_lookup, "paused", -1, NULL));
     ft_deferred_forget(); /* the request to stop is QEMU's main thread's to see */
 }
@@ -218,7 +219,7 @@ static void on_event(void *unused)
     ft_deferred_run();
     /* A completion may let QEMU send more, such as the next piece of a request that it has
      * split: it arrives now too. Deliveries alone can wait. */
-    while (arrivals_to_report || ft_time_now_ns() >= next_event_ns) {
+    while (arrivals_to_report || guest.now_ns() >= next_event_ns) {
         require_hooks_called();
         if (!take_scheduled()) {
             struct ft_order order = exchange(FT_REPORT_RUNNING);
@@ -244,7 +245,7 @@ static void drain(void)
     next_report_ns = event_ns; /* when it comes, the emulator is to hear of it as ever */
     while (due.first < due.count) {
         struct ft_request *request = answer_next();
-        stamp(request->disk, FT_STAMP_DELIVERY | how, request->cookie, ft_time_now_ns());
+        stamp(request->disk, FT_STAMP_DELIVERY | how, request->cookie, guest.now_ns());
         if (request->waiting) {
             aio_co_schedule(qemu_get_aio_context(), request->waiting);
         }
@@ -258,8 +259,7 @@ static void on_vm_change(void *unused, bool running, int state)
     (void)state;
     running_since_ns = running ? ft_host_now_ns() : 0;
     if (running) {
-        ft_time_machine_runs();
-        ft_turns_machine_runs();
+        guest.machine_runs();
         return;
     }
     ft_deferred_forget();
@@ -274,8 +274,13 @@ static bool before_next_instruction(void)
     if (holding || !runstate_is_running()) {
         return false;
     }
-    timer_mod_ns(event_timer, ft_time_now_ns());
+    timer_mod_ns(event_timer, guest.now_ns());
     return true;
+}
+
+void ft_hold_take_clock(const struct ft_guest_clock *clock)
+{
+    guest = *clock;
 }
 
 void ft_hold_start(bool boots)
@@ -283,7 +288,7 @@ void ft_hold_start(bool boots)
     has_booted = boots;
     timer_init_full(event_timer, NULL, QEMU_CLOCK_VIRTUAL, QEMU_TIMER_NS, 0, on_event, NULL);
     qemu_add_vm_change_state_handler(on_vm_change, NULL);
-    ft_deferred_start(before_next_instruction);
+    ft_deferred_start(before_next_instruction, guest.has_left);
 }
 
 void ft_hold_say_hello(void)
@@ -294,7 +299,7 @@ void ft_hold_say_hello(void)
 void ft_hold_send(struct ft_request *request)
 {
     ft_nbd_send(request);
-    int64_t now_ns = ft_time_now_ns();
+    int64_t now_ns = guest.now_ns();
     if (++in_flight > FT_MAX_REPLIES) {
         ft_die(FT_EXIT_REFUSED, "more than %u requests in flight", FT_MAX_REPLIES);
     }

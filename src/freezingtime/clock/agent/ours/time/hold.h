@@ -8,7 +8,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "ours/emulator/protocol.h"
 #include "ours/request.h"
+
+/* Guest time, and who executes the guest: TCG, which counts instructions, or KVM. */
+struct ft_guest_clock {
+    int64_t (*now_ns)(void);     /* any thread, no lock */
+    int64_t (*skipped_ns)(void); /* idle time skipped; any thread, no lock */
+
+    /* The others with the BQL held, and nobody executing. */
+    void (*set_rate)(uint64_t rate_hz);
+    void (*machine_runs)(void); /* it is about to */
+    void (*stop)(void);         /* nobody executes from here on, until the machine runs again */
+    struct ft_kvm_account (*account)(void);
+
+    /* Whether a device may have left work that must be done before the guest goes on, where the
+     * clock sees to that; NULL: each device tells. Any thread, no lock. */
+    bool (*has_left)(void);
+};
+
+/* Before QEMU's main: disks are read while the machine is built. */
+void ft_hold_take_clock(const struct ft_guest_clock *clock);
 
 /* Main thread, BQL held, once the machine is built. `boots`: from power-on. */
 void ft_hold_start(bool boots);

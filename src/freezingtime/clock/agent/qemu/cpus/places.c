@@ -156,6 +156,18 @@ static bool is_near(const char *from, const char *to)
     return to - from <= INT32_MAX && to - from >= INT32_MIN;
 }
 
+enum { JUMP_BYTES = 16 };
+
+/* Functions are aligned to so many bytes, so none is shorter. */
+static void write_jump(void *place, const void *function)
+{
+    unsigned char jump[JUMP_BYTES] = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0};
+    memcpy(jump + 2, &function, sizeof function); /* movabs $function, %rax; jmp *%rax */
+    protect(place, sizeof jump, PROT_READ | PROT_WRITE | PROT_EXEC);
+    memcpy(place, jump, sizeof jump);
+    protect(place, sizeof jump, PROT_READ | PROT_EXEC);
+}
+
 /* Where a call from this code can go to get to a function that may be far away: a jump of ours.
  * Each is 16 bytes long; they fill one page near the first code that needs any. */
 static const char *within_reach(const struct ft_code *code, const void *function)
@@ -176,17 +188,18 @@ static const char *within_reach(const struct ft_code *code, const void *function
             ft_die(FT_EXIT_REFUSED, "no memory near QEMU's code: %s", strerror(errno));
         }
     }
-    unsigned char jump[16] = {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xe0};
-    memcpy(jump + 2, &function, sizeof function); /* movabs $function, %rax; jmp *%rax */
     char *place = page + used;
-    used += sizeof jump;
+    used += JUMP_BYTES;
     if (used > page_bytes || !is_near(code->end, place)) {
         ft_die(FT_EXIT_REFUSED, "the agent's own code is too far from QEMU's");
     }
-    protect(place, sizeof jump, PROT_READ | PROT_WRITE | PROT_EXEC);
-    memcpy(place, jump, sizeof jump);
-    protect(place, sizeof jump, PROT_READ | PROT_EXEC);
+    write_jump(place, function);
     return place;
+}
+
+void ft_replace_function(void *function, const void *ours)
+{
+    write_jump(function, ours);
 }
 
 enum { CALL = 0xe8, CALL_BYTES = 5 }; /* call, and a distance of 32 bits from its end */

@@ -36,6 +36,9 @@ void *ft_function_named(const void *address, const char *name);
 /* The instruction that calls this function, if exactly one in this code does; else NULL. */
 const char *ft_only_call(const struct ft_code *code, const void *function);
 
+/* Has a function lead to `ours`, whoever calls it and how. Nothing of it can be called again. */
+void ft_replace_function(void *function, const void *ours);
+
 /* Have `ours` called instead of `function`; how many places there were. */
 int ft_redirect_calls(const struct ft_code *code, const void *function, const void *ours);
 int ft_redirect_slots(const struct ft_code *file, const char *name, const void *ours);

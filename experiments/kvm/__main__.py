@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What leaks into a guest's time under the KVM clock, in the lab: ``python -m experiments.kvm``.
+
+A program in the guest reads 4 KiB from devices of several latencies, over memory, over a medium
+that takes 3 ms a read, and beside a process of the outer host that computes; while the guest idles
+and while another process of its own computes. What it measures with its own clock is shown beside
+what the record says of the same requests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from tests.kvm.lab.machine import run_in_lab
+
+from freezingtime.percentile import percentile_ns
+from freezingtime.units import format_time_ns, parse_time_ns
+from freezingtime.vm.qemu.program import PINNED_SUITE
+
+_LATENCIES = ("20us", "100us", "1ms", "10ms")
+_RUNS = ("memory", "slow", "hog")
+_WARM_UP = 20
+
+_JOB = """#!/bin/sh
+set -e
+for disk in vda vdb vdc vdd; do
+  /job/reads /dev/$disk {warm_up} >/dev/null
+  /job/reads /dev/$disk {idle} >/tmp/$disk-idle.ns
+  /job/reads /dev/$disk {busy} busy >/tmp/$disk-busy.ns
+done
+"""
+
+_SCRIPT = """
+run() {{
+  name=$1; shift
+  freezingtime run --quiet --clock kvm --memory 256MiB --collect '/tmp/*.ns' --out /tmp/$name \\
+    "$@" --job /product/files/job || [ $? = 3 ]
+  mkdir $name
+  cp /tmp/$name/run.json /tmp/$name/requests.parquet /tmp/$name/collected/tmp/*.ns $name
+}}
+run memory {memory}
+run slow {slow}
+while :; do :; done & hog=$!
+run hog {memory}
+kill $hog
+"""
+
+
+class Row(NamedTuple):
+    """Reads of one device in one of the runs; times are in order."""
+
+    run: str
+    guest: str
+    latency: str
+    beyond_ns: NDArray[np.int64]
+    """What each took in the guest beyond the device's time."""
+    late_ns: NDArray[np.int64]
+    """By how much each was delivered after the device's time."""
+
+
+def main() -> int:
+    """Print the tables; the exit status."""
+    parser = argparse.ArgumentParser(prog="experiments.kvm", allow_abbrev=False)
+    parser.add_argument("--idle", type=int, default=200, help="an idle guest's reads per device")
+    parser.add_argument("--busy", type=int, default=50, help="a busy guest's")
+    parser.add_argument("--suite", default=PINNED_SUITE, help="whose QEMU the guest has")
+    settings = parser.parse_args()
+    job = _JOB.format(warm_up=_WARM_UP, idle=settings.idle, busy=settings.busy)
+    result = run_in_lab(
+        _SCRIPT.format(memory=_disks(""), slow=_disks(",delay=3ms")),
+        files={"job/run": job.encode(), "job/reads": _compiled()},
+        suite=settings.suite,
+        deadline_s=7200,
+    )
+    if result.status != 0:
+        print(result.stderr, file=sys.stderr)
+        return 1
+    counts = {"idle": settings.idle, "busy": settings.busy}
+    _print_table(_HEAD, [_cells(row) for row in _rows(result.files, counts)])
+    accounts = [_account(run, result.files) for run in _RUNS]
+    _print_table(_ACCOUNT_HEAD, accounts)
+    return 0
+
+
+def _disks(option: str) -> str:
+    return " ".join(
+        f"--disk constant:{latency},size=16MiB,name=c{latency}{option}" for latency in _LATENCIES
+    )
+
+
+def _compiled() -> bytes:
+    source = Path(__file__).with_name("reads.c")
+    with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory) / "reads"
+        subprocess.run(["gcc", "-std=c11", "-O2", "-static", "-o", program, source], check=True)
+        return program.read_bytes()
+
+
+def _rows(files: Mapping[str, bytes], counts: Mapping[str, int]) -> Iterator[Row]:
+    for run in _RUNS:
+        record = pq.read_table(pa.BufferReader(files[f"{run}/requests.parquet"]))
+        for number, latency in enumerate(_LATENCIES):
+            target_ns = parse_time_ns(latency)
+            of_disk = record.filter(pc.equal(record["disk"], f"c{latency}")).sort_by("sequence")
+            late_ns = pc.subtract(of_disk["delivery_ns"], of_disk["completion_ns"]).to_numpy()
+            # The kernel's own reads and the warm-up come first.
+            last = {"busy": len(late_ns), "idle": len(late_ns) - counts["busy"]}
+            for guest, count in counts.items():
+                text = files[f"{run}/vd{'abcd'[number]}-{guest}.ns"]
+                took_ns = np.array(text.split(), np.int64)
+                of_guest = late_ns[last[guest] - count : last[guest]]
+                yield Row(run, guest, latency, np.sort(took_ns - target_ns), np.sort(of_guest))
+
+
+_HEAD = (
+    *("run", "guest", "device", "beyond it: p50", "p99", "max"),
+    *("delivered late: mean", "p99", "max"),
+)
+
+
+def _cells(row: Row) -> Sequence[str]:
+    figures = (
+        *(percentile_ns(row.beyond_ns, 50_000), percentile_ns(row.beyond_ns, 99_000)),
+        *(row.beyond_ns[-1], row.late_ns.mean()),
+        *(percentile_ns(row.late_ns, 99_000), row.late_ns[-1]),
+    )
+    return [row.run, row.guest, row.latency, *(f"{figure:,.0f} ns" for figure in figures)]
+
+
+_ACCOUNT_HEAD = (
+    *("run", "requests", "not within 10 us", "host took the CPU", "taken out", "left in"),
+    *("skipped", "frozen"),
+)
+
+
+def _account(run: str, files: Mapping[str, bytes]) -> Sequence[str]:
+    document = json.loads(files[f"{run}/run.json"])
+    audit, kvm = document["audit"], document["audit"]["kvm"]
+    spans = (kvm["taken_out_ns"], kvm["left_in_ns"], kvm["skipped_ns"])
+    return [
+        *(run, f"{audit['requests']:,}", f"{audit['late']:,}", f"{kvm['preemption_count']:,}"),
+        *(format_time_ns(span_ns) for span_ns in (*spans, document["totals"]["frozen_host_ns"])),
+    ]
+
+
+def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    for cells in (head, ["---"] * len(head), *rows):
+        print(f"| {' | '.join(cells)} |")
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One pass through the guest: in, some of its instructions, and out again.
+ */
+#ifndef FREEZINGTIME_OURS_KVM_PASS_H
+#define FREEZINGTIME_OURS_KVM_PASS_H
+
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How a pass ended, as far as it costs differently to leave. */
+enum ft_pass_kind {
+    FT_PASS_OTHER,  /* a signal, an interrupt window, an access to a port */
+    FT_PASS_MEMORY, /* an access to a device's memory: KVM decodes the instruction */
+    FT_PASS_HALT,
+    FT_PASS_KINDS
+};
+
+/* Cycles between the host's reading its counter and the guest's instructions. */
+struct ft_pass_cost {
+    uint32_t in_cycles;
+    uint32_t out_cycles[FT_PASS_KINDS]; /* by how the pass ended */
+};
+
+struct ft_vcpu {
+    int fd;
+    struct kvm_run *run;
+};
+
+/* Runs a vCPU with its counter going on from `from_tsc`; returns what KVM_RUN does, with errno.
+ * `to_tsc`: where the guest's counter was when it left, by the cost. vCPU's own thread. */
+long ft_pass(struct ft_vcpu *vcpu, const struct ft_pass_cost *cost, uint64_t from_tsc,
+             uint64_t *to_tsc);
+
+/* Completes what the guest has accessed, and comes back before it executes anything: returns what
+ * KVM_RUN does, with errno. */
+long ft_pass_none(struct ft_vcpu *vcpu);
+
+#endif

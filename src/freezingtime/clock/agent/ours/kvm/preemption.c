@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A vCPU is a thread like others. Where the host gives its CPU to another, the guest's counter
+ * goes on. Linux can send a signal at each switch (perf's software event), and KVM looks for
+ * signals before it goes on with the guest: so the pass is over before the guest has seen what was
+ * taken from it, and that can be taken out.
+ *
+ * The event is off except during a pass: a thread that waits is switched from as well, and the
+ * signal would wake it for nothing.
+ */
+#define _GNU_SOURCE
+#include "ours/kvm/preemption.h"
+
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ours/base.h"
+
+/* What two clocks differ by that are not read at once. */
+#define NOISE_NS 2000
+
+static int event_fd = -1;
+static int64_t before_host_ns, before_cpu_ns;
+static struct ft_preemptions sums;
+
+static int64_t cpu_now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+static void control(unsigned long request)
+{
+    if (event_fd >= 0) {
+        syscall(SYS_ioctl, event_fd, request, 0);
+    }
+}
+
+void ft_preemption_watch(int signal)
+{
+    struct perf_event_attr attributes = {
+        .type = PERF_TYPE_SOFTWARE,
+        .size = sizeof attributes,
+        .config = PERF_COUNT_SW_CONTEXT_SWITCHES,
+        .sample_period = 1,
+        .wakeup_events = 1,
+        .disabled = 1,
+    };
+    event_fd = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+    if (event_fd < 0) {
+        return; /* what is lost is counted, and reported */
+    }
+    struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = (int)syscall(SYS_gettid)};
+    if (fcntl(event_fd, F_SETOWN_EX, &owner) < 0 || fcntl(event_fd, F_SETSIG, signal) < 0 ||
+        fcntl(event_fd, F_SETFL, O_RDWR | O_NONBLOCK | O_ASYNC) < 0) {
+        close(event_fd);
+        event_fd = -1;
+    }
+}
+
+bool ft_preemption_is_signalled(void)
+{
+    return event_fd >= 0;
+}
+
+void ft_preemption_before(void)
+{
+    control(PERF_EVENT_IOC_ENABLE);
+    before_cpu_ns = cpu_now_ns();
+    before_host_ns = ft_host_now_ns();
+}
+
+/* Never more than it was: the thread's time is read around the host's. */
+int64_t ft_preemption_after_ns(void)
+{
+    int64_t host_ns = ft_host_now_ns() - before_host_ns;
+    int64_t lost_ns = host_ns - (cpu_now_ns() - before_cpu_ns);
+    control(PERF_EVENT_IOC_DISABLE);
+    return lost_ns > NOISE_NS ? lost_ns : 0;
+}
+
+void ft_preemption_note(int64_t lost_ns, bool taken_out, int64_t passed_ns)
+{
+    sums.count++;
+    if (taken_out) {
+        sums.taken_out_ns += lost_ns;
+    } else if (passed_ns > 0) {
+        sums.left_in_ns += lost_ns < passed_ns ? lost_ns : passed_ns;
+    }
+}
+
+struct ft_preemptions ft_preemption_sums(void)
+{
+    return sums;
+}

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the KVM clock is asked for with, and what has no meaning with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from freezingtime.clock.kind import ClockKind
+from freezingtime.errors import InputError
+from freezingtime.host.kvm import preflight
+from freezingtime.host.kvm.preflight import KvmHost
+from freezingtime.runs import plan as runs_plan
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.plan import RunPlan, make_plan
+from freezingtime.vm import kvm_machine
+from freezingtime.vm.kvm_machine import KvmMachine, choose_kvm
+
+SCRIPT = b"#!/bin/sh\n"
+
+NOT_WITH_KVM = [
+    ({"cpus": 2}, "--cpus 2"),
+    ({"cpu_rate": "1G"}, "--cpu-rate 1G"),
+    ({"save": "prepared"}, "--save prepared"),
+    (
+        {"disks": ["constant:1ms,size=1MiB,name=a", "constant:1ms,size=1MiB,frontend=nvme"]},
+        "--disk constant:1ms,size=1MiB,frontend=nvme: frontend=nvme",
+    ),
+]
+
+
+def plan_of(**options: object) -> RunPlan:
+    return make_plan(RunOptions(**options), script=SCRIPT)  # type: ignore[arg-type]
+
+
+def chosen(**options: object) -> KvmMachine | None:
+    plan = plan_of(**options)
+    return choose_kvm(plan.clock, plan.max_leak_ns)
+
+
+@pytest.mark.parametrize(("options", "named"), NOT_WITH_KVM)
+def test_what_has_no_meaning_under_kvm_is_refused(options: dict[str, object], named: str) -> None:
+    with pytest.raises(InputError, match=f"^{named}: .* under --clock kvm"):
+        plan_of(clock="kvm", **options)
+    assert plan_of(clock="auto", **options).clock is ClockKind.EXACT
+    assert plan_of(**options).clock is ClockKind.EXACT
+
+
+def test_a_machine_under_kvm_always_boots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs_plan, "_saved_machine", lambda _: runs_plan._Machine())
+    with pytest.raises(InputError, match=r"^--from prepared: a machine always boots under"):
+        plan_of(clock="kvm", start_from="prepared")
+    assert plan_of(clock="auto", start_from="prepared").clock is ClockKind.EXACT
+
+
+def test_a_leak_is_of_kvm_only() -> None:
+    assert plan_of(clock="kvm", max_leak="3us").max_leak_ns == 3_000
+    with pytest.raises(InputError, match="--max-leak 3us: --clock exact has no leak"):
+        plan_of(max_leak="3us")
+    with pytest.raises(InputError, match="--clock tsc: must be exact, kvm, auto"):
+        plan_of(clock="tsc")
+
+
+def test_a_host_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`kvm` says why, and `auto` takes the exact clock."""
+    monkeypatch.setattr(preflight, "KVM_PATH", "/not/there")
+    with pytest.raises(InputError, match=r"^--clock kvm: there is no /not/there: "):
+        chosen(clock="kvm")
+    assert chosen(clock="auto") is None
+    assert chosen() is None
+
+
+def test_a_host_that_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kvm_machine, "require_kvm", lambda: KvmHost(2_000_000))
+    for asked in ("kvm", "auto"):
+        assert chosen(clock=asked) == KvmMachine(2_000_000, 10_000)
+    assert chosen() is None
