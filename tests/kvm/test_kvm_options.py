@@ -12,8 +12,8 @@ from freezingtime.host.kvm.preflight import KvmHost
 from freezingtime.runs import plan as runs_plan
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import RunPlan, make_plan
-from freezingtime.vm import kvm_machine
-from freezingtime.vm.kvm_machine import KvmMachine, choose_kvm
+from freezingtime.vm.qemu import kvm_machine
+from freezingtime.vm.qemu.kvm_machine import KvmMachine, choose_kvm
 
 SCRIPT = b"#!/bin/sh\n"
 

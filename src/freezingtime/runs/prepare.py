@@ -39,7 +39,7 @@ from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig
 from freezingtime.vm.environment import SEED_NAME
 from freezingtime.vm.job import Job, pack
-from freezingtime.vm.kvm_machine import KvmMachine, choose_kvm
+from freezingtime.vm.qemu.kvm_machine import KvmMachine, choose_kvm
 from freezingtime.vm.qemu.program import find_qemu
 
 

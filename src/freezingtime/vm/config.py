@@ -13,9 +13,9 @@ from freezingtime.clock.agent import agent_identity
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.vm.bootstrap import KERNEL_ARGUMENTS as BOOTSTRAP_ARGUMENTS
 from freezingtime.vm.bootstrap import bootstrap_script
-from freezingtime.vm.kvm_machine import KvmMachine
 from freezingtime.vm.qemu.command import KERNEL_ARGUMENTS, MACHINE_TYPE
 from freezingtime.vm.qemu.cpu_model import CpuModel
+from freezingtime.vm.qemu.kvm_machine import KvmMachine
 from freezingtime.vm.qemu.program import find_qemu
 
 

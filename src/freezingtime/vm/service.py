@@ -27,7 +27,7 @@ from freezingtime.nbd.server import NbdServer
 from freezingtime.units import NS_PER_S
 from freezingtime.vm.control_disk import ControlDisk
 from freezingtime.vm.job_messages import EXIT, READY, STARTED, first_word
-from freezingtime.vm.kvm_machine import KvmMachine
+from freezingtime.vm.qemu.kvm_machine import KvmMachine
 
 #: The message that the guest time given to the job is over; it is ours and not the guest's.
 LIMIT = "LIMIT"
