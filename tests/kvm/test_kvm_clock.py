@@ -17,7 +17,8 @@ from tests.conftest import skip
 from tests.kvm.lab.image import NoLabError
 from tests.kvm.lab.machine import LabResult, run_in_lab
 
-pytestmark = pytest.mark.slow
+#: The first test waits for the lab, which takes minutes on an idle machine.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 #: What the guest's own software adds to a read there: fio and its system calls.
 _SOFTWARE_NS = 25_000
