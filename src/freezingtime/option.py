@@ -18,8 +18,9 @@ import enum
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeAlias, TypeVar, get_args, get_type_hints
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast, get_args, get_type_hints
 
 from freezingtime.errors import did_you_mean
 
@@ -91,10 +92,15 @@ def list_options(options: type[Any]) -> Mapping[str, DeclaredOption]:
     Raises:
         TypeError: a field has no :class:`Option`, or no default.
     """
+    return _list_options(cast(Hashable, options))
+
+
+@functools.cache
+def _list_options(options: Any) -> Mapping[str, DeclaredOption]:
     hints = get_type_hints(options, include_extras=True)
-    return {
-        field.name: _declared(hints[field.name], field) for field in dataclasses.fields(options)
-    }
+    return MappingProxyType(
+        {field.name: _declared(hints[field.name], field) for field in dataclasses.fields(options)}
+    )
 
 
 def _declared(hint: Any, field: dataclasses.Field[Any]) -> DeclaredOption:

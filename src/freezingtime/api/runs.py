@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from freezingtime.api.event_loop import run_outside_event_loop
 from freezingtime.api.keywords import with_fields_of
@@ -21,12 +22,15 @@ from freezingtime.runs.run import run as run_plan
 from freezingtime.runs.script import Command, file_script
 from freezingtime.vm.job import directory_script
 
+#: What is run: shell text, a command and its arguments, or the path of a script or directory.
+Job: TypeAlias = str | Sequence[str] | os.PathLike[str]
+
 
 @dataclass(frozen=True, slots=True)
 class RunArguments(RunOptions):
     """The arguments of :func:`run`: what is run, and how."""
 
-    job: str | Sequence[str] | os.PathLike[str] = "true"
+    job: Job = "true"
     progress: bool | None = field(default=None, kw_only=True)
 
 
@@ -51,7 +55,7 @@ def run(arguments: RunArguments) -> Result:
         InputError: the run cannot be made; the text names the option.
         RunError: the run failed; GuestError and TimeLimitError are more specific.
     """
-    script, job_directory = _script(arguments.job)
+    script, job_directory = job_of(arguments.job)
     output = OutputPath(arguments.out)
     plan = make_plan(
         replace(arguments, out=output.path),
@@ -64,9 +68,7 @@ def run(arguments: RunArguments) -> Result:
     return Result(open_recorded_run(output.path, warn), output=output, stderr=stderr)
 
 
-def _script(
-    job: str | Sequence[str] | os.PathLike[str],
-) -> tuple[bytes | Command, Path | None]:
+def job_of(job: Job) -> tuple[bytes | Command, Path | None]:
     """The script, and the directory that goes with it."""
     if isinstance(job, os.PathLike):
         path = Path(job)

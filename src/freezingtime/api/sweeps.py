@@ -3,24 +3,28 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from freezingtime.api.event_loop import run_outside_event_loop
 from freezingtime.api.keywords import with_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import ProgressLine
 from freezingtime.api.result import Result, open_run
+from freezingtime.api.runs import Job, job_of
 from freezingtime.device.toml.changed import value_text
-from freezingtime.disk.disk import Disk
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.directory import TABLE_NAME, SweepDirectory, read_sweep
 from freezingtime.explore.sweep.points import make_points
-from freezingtime.explore.sweep.request import ReplayRequest
+from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest, SweepRequest
+from freezingtime.explore.sweep.run_request import RunRequest
 from freezingtime.explore.sweep.sweep import (
     SweepObserver,
     SweepOptions,
@@ -29,7 +33,8 @@ from freezingtime.explore.sweep.sweep import (
     run_sweep,
 )
 from freezingtime.explore.sweep.values import VariedKey, parse_set
-from freezingtime.option import FilePath
+from freezingtime.option import FilePath, list_options
+from freezingtime.runs.options import RunOptions
 from freezingtime.simulate.options import ReplayOptions
 from freezingtime.store.results.result_store import ResultStore, default_store
 from freezingtime.trace.record_paths import RECORD_NAME
@@ -82,17 +87,21 @@ class SweepResult:
 
 
 @dataclass(frozen=True, slots=True)
-class SweepArguments(ReplayOptions):
+class SweepArguments(RunOptions):
     """The arguments of :func:`sweep`: what is varied, and what stays."""
 
-    vary: Mapping[str, Values]
-    disks: Sequence[Disk | str] = field(default=(), kw_only=True)
+    vary: Mapping[str, Values] = field(default_factory=dict, kw_only=True)
+    job: Job | None = field(default=None, kw_only=True)
     workload: str | None = field(default=None, kw_only=True)
     trace: FilePath | None = field(default=None, kw_only=True)
-    seed: int = field(default=0, kw_only=True)
+    closed_loop: int | None = field(default=None, kw_only=True)
+    speed_up: str | int | Fraction | None = field(default=None, kw_only=True)
+    format: str | None = field(default=None, kw_only=True)
+    trace_disk: str | None = field(default=None, kw_only=True)
+    time_unit: str | None = field(default=None, kw_only=True)
+    read_code: str | None = field(default=None, kw_only=True)
     zip: Sequence[Sequence[str]] = field(default=(), kw_only=True)
     sample: str | None = field(default=None, kw_only=True)
-    out: FilePath | None = field(default=None, kw_only=True)
     store: FilePath | None = field(default=None, kw_only=True)
     refresh: bool = field(default=False, kw_only=True)
     verify_share: float = field(default=0.0, kw_only=True)
@@ -108,8 +117,10 @@ def sweep(arguments: SweepArguments) -> SweepResult:
     ``vary`` has the values of each key, in a list or as the text of ``--set``:
     ``{"workload.qd": [1, 8, 32], "disk.mapping.over_provisioning": "range(0.1,0.4,0.1)"}``. Keys of
     one list in ``zip`` take their values side by side. Results are read back from the store (None:
-    that in the cache) where it has them. ``out`` is the sweep's directory; without it, that is
-    removed with the result. The other arguments are the options of ``freezingtime sweep``.
+    that in the cache) where it has them. A point is a run in a guest if there is a ``job``, as
+    :func:`run` takes it, else a replay of a ``workload`` or a ``trace``. ``out`` is the sweep's
+    directory; without it, that is removed with the result. The other arguments are the options of
+    ``freezingtime sweep``.
 
     A point that fails is a row like others: look at its ``status`` before its figures.
 
@@ -121,8 +132,7 @@ def sweep(arguments: SweepArguments) -> SweepResult:
         raise InputError("vary: is empty; name a key, such as {'workload.qd': [1, 8]}")
     zipped = [",".join(names) for names in arguments.zip]
     points = make_points(varied, zipped, arguments.sample)
-    trace = None if arguments.trace is None else Path(arguments.trace)
-    request = ReplayRequest(arguments.disks, arguments.workload, trace, arguments, arguments.seed)
+    request = _request(arguments)
     if not 0 <= arguments.verify_share <= 1:
         raise InputError(f"verify_share={arguments.verify_share}: must be from 0 to 1")
     store = default_store() if arguments.store is None else ResultStore(Path(arguments.store))
@@ -141,9 +151,11 @@ def sweep(arguments: SweepArguments) -> SweepResult:
     output = OutputPath(arguments.out, "sweep")
     with SweepDirectory(output.path) as directory, ProgressLine(arguments.progress) as line:
         directory.begin(swept, store.root)
-        made = new_sweep(points)
+        made, observer = new_sweep(points), _SweepLine(line)
         try:
-            run_sweep(made, request, options, _SweepLine(line))
+            run_outside_event_loop(
+                lambda: run_sweep(made, request, options, observer), observer.cancelled.set
+            )
         finally:
             directory.write(made)
     return SweepResult(output.path, output)
@@ -164,9 +176,40 @@ class _SweepLine(SweepObserver):
 
     def __init__(self, line: ProgressLine) -> None:
         self._line = line
+        self.cancelled = threading.Event()
 
     def sweeping(self, progress: SweepProgress) -> None:
+        if self.cancelled.is_set():
+            raise RunError("the sweep was cancelled")
         self._line.show("sweep", str(progress))
+
+
+def _request(arguments: SweepArguments) -> SweepRequest:
+    """Runs of a job if there is one, else replays."""
+    if arguments.job is None:
+        trace = None if arguments.trace is None else Path(arguments.trace)
+        _refuse(arguments, RunOptions, OF_REPLAYS, "for runs in a guest; give a job")
+        replays = ReplayOptions(**_options(arguments, ReplayOptions))
+        return ReplayRequest(arguments.disks, arguments.workload, trace, replays, arguments.seed)
+    if arguments.workload is not None or arguments.trace is not None:
+        raise InputError("job: goes not with workload and trace; leave out one")
+    if arguments.save is not None:
+        raise InputError(f"save={arguments.save!r}: goes not with a sweep; save with ft.run before")
+    _refuse(arguments, ReplayOptions, (), "for replays; leave it out")
+    script, directory = job_of(arguments.job)
+    runs = RunOptions(**{**_options(arguments, RunOptions), "out": None})
+    return RunRequest(runs, script, directory)
+
+
+def _options(arguments: SweepArguments, options: type[Any]) -> dict[str, Any]:
+    return {name: getattr(arguments, name) for name in list_options(options)}
+
+
+def _refuse(arguments: object, options: type[Any], but: Sequence[str], problem: str) -> None:
+    for name, option in list_options(options).items():
+        value = getattr(arguments, name)
+        if name not in (*but, "out") and value != option.default:
+            raise InputError(f"{name}={value!r}: is {problem}")
 
 
 def _varied(name: str, values: Values) -> VariedKey:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +116,14 @@ def describe(
             "or your own module:Class"
         )
     file = f"{text}.toml"
-    content = changed(parse_toml(catalogue_entry(text), file), parameters)
+    content = changed(_catalogue_content(text, file), parameters)
     return from_content(content, file, text)
+
+
+@lru_cache
+def _catalogue_content(name: str, file: str) -> dict[str, Any]:
+    """The content of a catalogue's file, which nobody changes: a sweep asks for it again."""
+    return parse_toml(catalogue_entry(name), file)
 
 
 def is_device(text: str) -> bool:

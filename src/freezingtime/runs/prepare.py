@@ -92,6 +92,22 @@ def prepare(
     return Prepared(image, config, disks, root, snapshot, job)
 
 
+def ready_machine(plan: RunPlan, report: Progress) -> MachineConfig:
+    """Return the machine of a plan, whose guest and QEMU are made ready if they are not there.
+
+    Raises:
+        InputError: the plan cannot be run.
+        RunError: something failed on the way.
+    """
+    agent_path()
+    saved = _find_saved(plan)
+    _require_guest(plan, saved)
+    plan = dataclasses.replace(plan, qemu=ready_qemu_of_lock(plan.lock, plan.qemu, report))
+    _require_usable_qemu(plan, saved)
+    image = _ready_image(plan, report) if saved is None else _saved_image(plan, saved, report)
+    return _config(plan, image)
+
+
 def _require_usable_qemu(plan: RunPlan, saved: SavedMachine | None) -> None:
     if saved is not None:
         # It did when the machine was saved, and another is refused.

@@ -147,7 +147,7 @@ def _store(path: Path | None) -> ResultStore:
 
 
 def _used_s(directory: Path) -> float:
-    """When a result was last used; what cannot be read was so never."""
+    """Return the time of a last use; what cannot be read was never used."""
     try:
         return used_s(directory)
     except OSError:
@@ -163,7 +163,7 @@ def _plan(entry: StoredResult) -> Mapping[str, Any]:
 
 
 def _what(plan: Mapping[str, Any]) -> str:
-    """What was run, in a few words."""
+    """Describe in a few words what was run."""
     disks = [plan.get("device"), *plan.get("disks", ())]
     texts = [str(disk["text"]) for disk in disks if isinstance(disk, dict) and "text" in disk]
     load = plan.get("workload") or plan.get("script") or "trace"

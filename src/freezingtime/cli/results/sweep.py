@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.device.replay_progress import ReplayProgress
-from freezingtime.cli.options import AllowCodeOption, JsonOption, QuietOption, command_app
+from freezingtime.cli.guest.run import job_script
+from freezingtime.cli.options import (
+    AllowCodeOption,
+    JobOption,
+    JsonOption,
+    QuietOption,
+    ScriptOption,
+    command_app,
+)
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.compare import EXIT_FAILED_IF
@@ -18,7 +26,8 @@ from freezingtime.cli.results.sweep_table import table_rows
 from freezingtime.errors import InputError
 from freezingtime.explore.sweep.directory import TABLE_NAME, SweepDirectory
 from freezingtime.explore.sweep.points import make_points
-from freezingtime.explore.sweep.request import ReplayRequest
+from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest, SweepRequest
+from freezingtime.explore.sweep.run_request import NOT_VARIED, RunRequest
 from freezingtime.explore.sweep.sweep import (
     Sweep,
     SweepObserver,
@@ -29,20 +38,27 @@ from freezingtime.explore.sweep.sweep import (
 )
 from freezingtime.explore.sweep.values import parse_set
 from freezingtime.host.foreign_text import say, show
-from freezingtime.option import Option
+from freezingtime.option import Argument, Option, flag_of, list_options
 from freezingtime.runs.options import RunOptions
+from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
 from freezingtime.store.results.result_store import ResultStore, default_store
 
 _OUT = Path("sweep-results")
 _ROWS_MAX = 50
-_MACHINE = Only(("disks", "seed"))
+_MACHINE = Only(tuple(name for name in list_options(RunOptions) if name not in NOT_VARIED))
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 
 
 @takes_options(then={"workload": "disks", "trace": "workload"})
 def sweep_command(
+    command: Annotated[
+        Sequence[str],
+        Argument("-- COMMAND", "Run a job in a guest, as `run` does."),
+    ] = (),
     *,
+    script: ScriptOption = None,
+    job: JobOption = None,
     vary: Annotated[
         Sequence[str],
         Option(
@@ -50,7 +66,8 @@ def sweep_command(
             "Vary a key: `a,b,c`, `choice(a,b)`, `range(START,STOP,STEP)` (up to below STOP), or, "
             "with `--sample`, `interval(LOW,HIGH)` or `tag(log,interval(LOW,HIGH))`. KEY: `disk`, "
             "`disk.KEY` (a key of `--disk`, or a parameter of the device by its path), "
-            "`disk2.KEY`, `workload.KEY`, `workload`, `seed`, or another option without dashes. "
+            "`disk2.KEY`, `workload.KEY`, `workload`, `seed`, `env.NAME`, or another option "
+            "without dashes. "
             "Repeatable: every combination is a point.",
             flag="--set",
         ),
@@ -76,7 +93,7 @@ def sweep_command(
         str | None, Option("LINE", "Replay a workload, as `replay --workload` takes it.")
     ] = None,
     trace: Annotated[Path | None, Option("FILE", "Replay a trace.")] = None,
-    machine: Annotated[RunOptions, _MACHINE],
+    options: Annotated[RunOptions, _MACHINE],
     replays: ReplayOptions,
     out: Annotated[
         Path,
@@ -117,14 +134,14 @@ def sweep_command(
 ) -> int:
     """Run the same at many points: every combination of the values of some keys.
 
-    A point whose result is in the store is not run again; so the same command continues a sweep
-    that was interrupted. The table has a row for each point. The exit status is 1 if a point
-    failed.
+    A point is a replay (`--workload`, `--trace`), or a run in a guest (`-- COMMAND`). One
+    whose result is in the store is not run again; so the same command continues a sweep that was
+    interrupted. The table has a row for each point. The exit status is 1 if a point failed.
 
     Example: `freezingtime sweep --workload randread,bs=4k,count=10k --set workload.qd=1,8,32
     --set 'disk=choice(aws-gp3,micron-7450-pro-960gb)'`
     """
-    options = SweepOptions(
+    sweep_options = SweepOptions(
         store=_store(store, is_wanted=not no_store),
         refresh=refresh,
         workers=_workers(workers),
@@ -134,13 +151,14 @@ def sweep_command(
     if not vary:
         raise InputError("give at least one --set KEY=VALUES, such as --set workload.qd=1,8,32")
     points = make_points([parse_set(text) for text in vary], zip_keys, sample)
-    request = ReplayRequest(machine.disks, workload, trace, replays, machine.seed)
+    request = _request(job_script(command, script, job), job, workload, trace, options, replays)
     swept = {**request.describe(), "set": list(vary), "zip": list(zip_keys), "sample": sample}
     with SweepDirectory(out) as directory, ReplayProgress(quiet=quiet) as progress:
-        directory.begin(swept, None if options.store is None else options.store.root)
+        kept = sweep_options.store
+        directory.begin(swept, None if kept is None else kept.root)
         sweep = new_sweep(points)
         try:
-            run_sweep(sweep, request, options, _Display(progress))
+            run_sweep(sweep, request, sweep_options, _Display(progress))
         finally:
             # What is interrupted has a table, too; who is killed has the store.
             directory.write(sweep)
@@ -148,8 +166,31 @@ def sweep_command(
         print_json(_document(sweep, out))
     else:
         _show(sweep)
-    _say_summary(sweep, out, options.store, quiet=quiet)
+    _say_summary(sweep, out, kept, quiet=quiet)
     return EXIT_FAILED_IF if sweep.has_failed else 0
+
+
+def _request(
+    job: bytes | Command,
+    directory: Path | None,
+    workload: str | None,
+    trace: Path | None,
+    options: RunOptions,
+    replays: ReplayOptions,
+) -> SweepRequest:
+    """Runs of a job if there is one, else replays."""
+    if job == Command():
+        defaults = RunOptions()
+        for name, option in list_options(RunOptions).items():
+            if name not in OF_REPLAYS and getattr(options, name) != getattr(defaults, name):
+                raise InputError(
+                    f"{flag_of(name, option.declared)}: is for runs in a guest; give a COMMAND "
+                    "behind '--', or leave it out"
+                )
+        return ReplayRequest(options.disks, workload, trace, replays, options.seed)
+    if workload is not None or trace is not None or replays != ReplayOptions():
+        raise InputError("give either a job, or --workload or --trace with its options")
+    return RunRequest(options, job, directory)
 
 
 class _Display(SweepObserver):
@@ -231,4 +272,5 @@ def _say_summary(sweep: Sweep, out: Path, store: ResultStore | None, *, quiet: b
     say(f"table in {out / TABLE_NAME}, results {where_runs}")
 
 
-app = command_app(sweep_command)
+# What follows COMMAND is COMMAND's own, as with sudo or env.
+app = command_app(sweep_command, allow_interspersed_args=False)

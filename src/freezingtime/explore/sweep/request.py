@@ -31,6 +31,9 @@ from freezingtime.option import DeclaredOption, flag_of, list_options
 from freezingtime.simulate.options import ReplayOptions, trace_source, workload_source
 
 _DISK = re.compile(r"disk([1-9][0-9]?)?(?:\.(.+))?", re.DOTALL)
+#: Options of a run that a replay has, too.
+OF_REPLAYS = ("disks", "seed")
+
 _WORKLOAD, _PATTERN, _SEED = "workload", "pattern", "seed"
 
 
@@ -75,7 +78,7 @@ class ReplayRequest(SweepRequest):
         options: dict[str, Any] = {}
         workload, seed = self.workload, self.seed
         for key, value in point.items():
-            if _DISK.fullmatch(key):
+            if is_disk_key(key):
                 continue
             if key == _WORKLOAD:
                 workload = value
@@ -109,6 +112,11 @@ class ReplayRequest(SweepRequest):
             **{name: value and str(value) for name, value in options.items()},
             "seed": self.seed,
         }
+
+
+def is_disk_key(key: str) -> bool:
+    """Whether a key is of a disk."""
+    return _DISK.fullmatch(key) is not None
 
 
 def disks_of_point(disks: Sequence[Disk | str], point: Point) -> list[Disk]:

@@ -126,7 +126,6 @@ def run_sweep(
         InputError: no point can be run: the text is of the first.
     """
     with _working_store(options.store) as store:
-        store.remove_leftovers()
         tasks = _find_or_plan(sweep, request, options, store, observer)
         progress = sweep.progress
         progress.to_execute = len(tasks)
@@ -201,10 +200,16 @@ def _note(sweep: Sweep, number: int, outcome: PointOutcome, observer: SweepObser
 @contextmanager
 def _working_store(store: ResultStore | None) -> Iterator[ResultStore]:
     """The store that runs work in; where none is wanted, one that goes away."""
-    if store is not None:
-        yield store
+    if store is None:
+        with os_errors_as(InputError, "no temporary directory", "set TMPDIR"):
+            scratch = tempfile.TemporaryDirectory(
+                prefix="freezingtime-", ignore_cleanup_errors=True
+            )
+        with scratch as path:
+            yield ResultStore(Path(path))
         return
-    with os_errors_as(InputError, "no temporary directory", "set TMPDIR"):
-        scratch = tempfile.TemporaryDirectory(prefix="freezingtime-", ignore_cleanup_errors=True)
-    with scratch as path:
-        yield ResultStore(Path(path))
+    store.remove_leftovers()  # of who was killed before
+    try:
+        yield store
+    finally:
+        store.remove_leftovers()  # of workers that were ended

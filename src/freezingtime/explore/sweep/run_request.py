@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The fixed part of a sweep of runs in a guest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from freezingtime.disk.disk import Disk
+from freezingtime.errors import InputError
+from freezingtime.explore.sweep.points import Point
+from freezingtime.explore.sweep.request import (
+    SweepRequest,
+    disks_of_point,
+    find_option,
+    is_disk_key,
+    option_value,
+)
+from freezingtime.explore.sweep.run_unit import RunUnit
+from freezingtime.explore.sweep.unit import SweepUnit
+from freezingtime.option import list_options
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.script import Command
+
+#: A sweep says itself where results go, and saves no machine.
+NOT_VARIED = ("out", "save")
+_ENVIRONMENT = "env."
+
+
+@dataclass(frozen=True)
+class RunRequest(SweepRequest):
+    """Runs of one job."""
+
+    options: RunOptions
+    job: bytes | Command
+    job_directory: Path | None = None
+
+    def unit(self, point: Point) -> RunUnit:
+        """The run of a point."""
+        changes: dict[str, Any] = {}
+        environment = dict(text.partition("=")[::2] for text in self.options.env)
+        for key, value in point.items():
+            if is_disk_key(key):
+                continue
+            if key.startswith(_ENVIRONMENT):
+                environment[key.removeprefix(_ENVIRONMENT)] = value
+                continue
+            name, option = find_option(RunOptions, key, ("disk", f"{_ENVIRONMENT}NAME"))
+            if name in NOT_VARIED:
+                raise InputError(f"--set {key}: cannot be varied; a sweep keeps the results itself")
+            changes[name] = option_value(key, option, value)
+        disks = [disk.spec for disk in disks_of_point(self.options.disks, point)]
+        env = [f"{name}={value}" for name, value in environment.items()]
+        options = replace(self.options, disks=disks, env=env, **changes)
+        return RunUnit(options, self.job, self.job_directory)
+
+    def unit_bytes(self, unit: SweepUnit) -> int:
+        """Return the memory of the unit's guest."""
+        return unit.plan().memory_bytes if isinstance(unit, RunUnit) else 0
+
+    def describe(self) -> dict[str, Any]:
+        """The options, and the job."""
+        options = {name: _plain(getattr(self.options, name)) for name in list_options(RunOptions)}
+        job = (
+            [*self.job.words, self.job.line]
+            if isinstance(self.job, Command)
+            else hashlib.sha256(self.job).hexdigest()
+        )
+        directory = self.job_directory and str(self.job_directory)
+        return {"kind": "run", **options, "job": job, "job_directory": directory}
+
+
+def _plain(value: object) -> object:
+    """The value of an option as JSON has it."""
+    if isinstance(value, str | int | None):
+        return value
+    if isinstance(value, Sequence):
+        return [each.spec if isinstance(each, Disk) else str(each) for each in value]
+    return str(value)
