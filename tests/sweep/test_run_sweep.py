@@ -105,6 +105,8 @@ def test_what_decides_the_figures_of_a_run_is_in_its_key(tmp_path: Path) -> None
     assert key(disks=on_file) == before[0]
     with pytest.raises(InputError, match=r"writable=yes: a sweep's runs change no file"):
         key(disks=[f"{on_file[0]},writable=yes"])
+    with pytest.raises(InputError, match="--clock kvm: no two such runs are alike"):
+        key(clock="kvm")
 
 
 def test_a_point_s_values_are_put_where_they_belong() -> None:

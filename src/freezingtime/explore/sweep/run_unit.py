@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.identity import disk_identity
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.unit import make_figures
@@ -40,6 +41,7 @@ _READ_BYTES = 1 << 20
 WITHOUT_FIGURES = (
     *("host_limit_s", "medium_deadline_s", "boot_deadline_s", "expected_ns"),
     *("save_as", "out", "logs_writes"),
+    "max_leak_ns",  # only under KVM, where no two runs are alike
 )
 #: What the machine's identity holds of it.
 IN_MACHINE = ("system", "memory_bytes", "cpu_count", "cpu_model", "qemu", "lock")
@@ -76,6 +78,7 @@ class RunUnit:
                 "kind": "run",
                 "guest": plan.guest,
                 "machine": msgspec.to_builtins(_machine(plan)),
+                "clock": plan.clock,
                 "cpu_rate_hz": plan.rate_hz,
                 "script": plan.script.decode(errors="surrogateescape"),
                 "job": _job_digest(plan.job_directory),
@@ -133,6 +136,11 @@ def _require_repeatable(plan: RunPlan) -> None:
                 f"{spec.given.place}{spec.given.value('writable')}: a sweep's runs change no file; "
                 "leave it out"
             )
+    if plan.clock is not ClockKind.EXACT:
+        raise InputError(
+            f"--clock {plan.clock}: no two such runs are alike, so a sweep cannot keep them; take "
+            "--clock exact"
+        )
     if plan.save_as is not None:
         raise InputError(f"--save {plan.save_as}: goes not with a sweep; save it with 'run' before")
 
