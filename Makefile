@@ -105,7 +105,7 @@ docs: setup-test ## the documentation site, in build/site; broken links are erro
 man: setup-test ## manual pages of the commands, in build/man
 	$(BIN)/python -m website.man_pages
 
-bench: setup ## what exactness costs, how fast a run starts, what a snapshot costs, the record, the device models, sweeps
+bench: setup ## what exactness costs, how fast a run starts, what a snapshot costs, the record, the device models, sweeps, power cuts
 	$(BIN)/python bench/cost.py
 	$(BIN)/python bench/duration.py
 	$(BIN)/python bench/start.py
@@ -113,6 +113,7 @@ bench: setup ## what exactness costs, how fast a run starts, what a snapshot cos
 	$(BIN)/python bench/record.py
 	$(BIN)/python bench/models.py
 	$(BIN)/python bench/sweep.py
+	$(BIN)/python bench/crash.py
 
 # pip takes the first wheel on Linux on x86-64, and the other one elsewhere: there no guest can run.
 wheel: $(VENV)/wheel.stamp ## the source archive, and the wheels with the agent and without, in dist/

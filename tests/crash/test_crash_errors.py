@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from freezingtime.device.registry import describe
 from freezingtime.disk.mount import Mount
 from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import InputError
-from freezingtime.explore.crash.check import Acknowledged, default_check, recovery_script
+from freezingtime.explore.crash.check import Acknowledged, default_check
 from freezingtime.explore.crash.directory import ExplorationDirectory, state_key
-from freezingtime.explore.crash.outcome import RecoveryOutcome
 from freezingtime.explore.crash.points import JobSpan, choose_points, parse_selection
+from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
+from freezingtime.explore.crash.recovery.scripts import recovery_script, state_script
 from freezingtime.explore.crash.request import CrashRequest
 from freezingtime.runs.options import RunOptions
-from tests.conftest import RunProgram
+from tests.conftest import RunProgram, require_tool
 from tests.crash.crashlib import crash_request
 
 MOUNTED = "constant:10us,size=64MiB,mount=/data"
@@ -144,10 +146,29 @@ def test_acknowledged_is_what_was_printed_as_a_whole() -> None:
 
 def test_file_systems_are_recovered_from_outside_in_and_checked_from_inside_out() -> None:
     mounts = {"b": Mount("/data/log", "xfs"), "a": Mount("/data", "ext4")}
-    recovery = recovery_script(mounts).decode().splitlines()
-    assert recovery[-3:] == ["recover a ext4 /data", "recover b xfs /data/log", "exec /job/check"]
+    recovery = recovery_script(["b", "a"], mounts, leaves_disks=True).decode()
+    outside_in = ["insert b b", "insert a a", "recover a a ext4 /data", "recover b b xfs /data/log"]
+    inside_out = ["/job/check || exit", "cd /", "leave /data/log", "leave /data", "look_for_traces"]
+    assert "\n".join(outside_in + inside_out) in recovery
+    only = recovery_script(["b", "a"], mounts, leaves_disks=False).decode()
+    assert "leave /data" not in only
     check = default_check(list(mounts.values())).decode()
     assert check.index("umount /data/log") < check.index("umount /data ")
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash"])
+@pytest.mark.parametrize("length", [0, 3750, 3780, 9000])
+def test_a_state_s_script_is_read_by_the_block(tmp_path: Path, shell: str, length: int) -> None:
+    """Whatever a job acknowledges arrives, and is no command."""
+    acked = b"$(touch bad) '\n`touch bad`'\\''\\n %s\n" + bytes(range(1, 256)) + b"x" * length
+    acked += b"\n"
+    script = state_script(acked)
+    blocks = int(script.partition(b"\n")[0].split()[1])
+    assert len(script) == blocks * 4096
+    (tmp_path / "state").write_bytes(script.replace(b"/job/", b"./"))
+    subprocess.run([require_tool(shell), "-c", ". ./state"], cwd=tmp_path, check=True)
+    assert (tmp_path / "acked").read_bytes() == acked
+    assert not (tmp_path / "bad").exists()
 
 
 @pytest.mark.parametrize(

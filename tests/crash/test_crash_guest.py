@@ -140,6 +140,64 @@ def test_sqlite(tmp_path: Path, disk: str, synchronous: str, reasons: set[str]) 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("frontend", ["virtio-blk", "nvme"])
+def test_a_guest_for_many_states_ends_as_one_for_each(
+    tmp_path: Path, disk: str, frontend: str
+) -> None:
+    """A planted bug: it passes and fails in the same states, for the same reasons."""
+    job = (
+        "cd /data; echo paid >new; mv new order; sync .; "
+        'echo "ACK order $(sha256sum <order | cut -c 1-64)"; sync'
+    )
+    disk += f",frontend={frontend}"
+    request = crash_request(job, disk, points="every-write", states=4)
+    with opened(request, tmp_path / "out") as exploration:
+        recoveries = exploration.recoveries
+        candidates = list(exploration.candidates(exploration.points()))[:24]
+        shared = [exploration.recover(candidate)[0] for candidate in candidates]
+        guest_count = recoveries.guest_count
+        own = [exploration.recover(candidate, afresh=True)[0] for candidate in candidates]
+        failed_count = sum(not outcome.passed for outcome in own)
+        assert shared == own
+        assert 0 < failed_count < len(own)
+        assert recoveries.unlike_count == 0
+        # A failure takes a guest of its own, and the one that it was found in takes no more.
+        assert guest_count <= 1 + 2 * failed_count
+        assert recoveries.guest_count == guest_count + len(own)
+
+
+_TRACES = ("process", "file", "change", "removal", "mount", "mounted", "device", "console")
+_LEAVES_TRACES = """#!/bin/sh
+case $(tail -n 1 acked) in
+    process) sleep 1000 >/dev/null 2>&1 & ;;
+    file) echo kept >/tmp/file ;;
+    change) echo more >>check ;;
+    removal) rm /usr/share/udhcpc/default.script 2>/dev/null || rm -r /usr/lib/modules ;;
+    mount) mount -t tmpfs none /mnt ;;
+    mounted) cd /data; sleep 1000 >/dev/null 2>&1 & ;;
+    device) mknod /tmp/device b 7 0 ;;
+    console) echo '<0>something is wrong' >/dev/kmsg ;;
+esac
+"""
+
+
+@pytest.mark.slow
+def test_a_guest_with_traces_of_a_state_takes_no_other(tmp_path: Path, disk: str) -> None:
+    (tmp_path / "check.sh").write_text(_LEAVES_TRACES)
+    check = file_script(tmp_path / "check.sh")
+    request = crash_request("echo paid >/data/order; sync; echo ACK nothing", disk, check=check)
+    with opened(request, tmp_path / "out") as exploration:
+        candidate = next(exploration.candidates(exploration.points()))
+        recoveries = exploration.recoveries
+        for number, kind in enumerate(_TRACES):
+            for acked in ("nothing", "nothing", kind):
+                traced = replace(candidate, acked=f"{acked}\n".encode())
+                outcome, _ = exploration.recover(traced)
+                assert (outcome.passed, outcome.output) == (True, ()), kind
+            assert recoveries.guest_count == number + 1, kind
+
+
+@pytest.mark.slow
 def test_an_unreadable_sector_is_an_error_of_the_guest_s_disk(tmp_path: Path, disk: str) -> None:
     job = "cd /data; echo paid >order; sync; echo ACK order"
     request = crash_request(job, disk, values=["unreadable"], states=8)

@@ -16,7 +16,7 @@ from freezingtime.explore.crash.derive import derive
 from freezingtime.explore.crash.image import BASE, new_images
 from freezingtime.explore.crash.points import CutPoint
 from freezingtime.explore.crash.reads import ReadNotes, ReadTree, TouchedSectors
-from freezingtime.explore.crash.state_medium import StateMedium, contents_of
+from freezingtime.explore.crash.recovery.state_medium import StateMedium, contents_of
 from freezingtime.explore.crash.states import CrashState, Fate, PointStates
 from freezingtime.medium.base import SectorError
 from freezingtime.medium.memory import MemoryMedium

@@ -314,7 +314,7 @@ def test_a_replaced_disk_has_the_new_device_from_the_next_turn_on(
     before = EmulatedDisk(0, "disk1", constant(0), queue, internal=True)
     after = EmulatedDisk(0, "disk1", constant(300), queue)
     emulator = Emulator([before], clock, wire, completed.append)
-    Script([Steering(alarm_ns=2000), Steering(replace_disk=after)], emulator)
+    Script([Steering(alarm_ns=2000), Steering(replace_disks=[after])], emulator)
     emulator.run()
     assert [(each.arrival_ns, each.completion_ns) for each in completed] == [(5000, 5300)]
 
@@ -371,3 +371,29 @@ def test_an_ended_record_counts_nothing_more_and_rings_no_alarm(
     assert emulator.totals.request_count == 1
     assert script.rung_ns == [4500]
     assert sum(len(verdict.replies) for verdict in clock.verdicts) == 3
+
+
+def test_a_record_begins_again_with_the_next_job(workers: ThreadPoolExecutor) -> None:
+    wire = FakeWire()
+    clock = SimulatedClock([arrival(100), arrival(4000), arrival(9000)], wire)
+    queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
+    recorded: list[CompletedRequest] = []
+    emulator = Emulator(
+        [EmulatedDisk(0, "disk1", constant(1000), queue)], clock, wire, recorded.append
+    )
+    rung_ns: list[int] = []
+
+    def steer(alarm_rings: bool) -> Steering:
+        now_ns = emulator.totals.now_ns
+        if alarm_rings:
+            rung_ns.append(now_ns)
+        if now_ns == 100:
+            return Steering(alarm_ns=2000)
+        if now_ns == 9000:
+            return Steering(begin_record=True, alarm_ns=9500)
+        return Steering(end_record=now_ns == 2000)
+
+    emulator.steer = steer
+    emulator.run()
+    assert [completed.arrival_ns for completed in recorded] == [100, 9000]
+    assert rung_ns == [2000, 9500]

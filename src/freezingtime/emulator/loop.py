@@ -114,8 +114,8 @@ class Totals:
 class Steering:
     """Changes that a turn makes beside serving requests; none by default."""
 
-    replace_disk: EmulatedDisk | None = None
-    """Takes the place of the disk with its index, which has nothing under way then."""
+    replace_disks: Sequence[EmulatedDisk] = ()
+    """Take the places of the disks with their indexes, which have nothing under way then."""
     alarm_ns: int | None = None
     """A guest time at which to take a turn, replacing the previous one."""
     end_record: bool = False
@@ -123,6 +123,8 @@ class Steering:
 
     Devices and deliveries are as exact as before.
     """
+    begin_record: bool = False
+    """Count and record again, and let alarms ring: another job begins."""
     stop_machine: bool = False
     """Stop the guest at the end of this turn."""
     rate_hz: int | None = None
@@ -175,8 +177,8 @@ class Emulator:
             self._advance_devices(moment.now_ns)
             if moment.must_drain:
                 self._drain()
-            if steering.replace_disk is not None:
-                self._replace(steering.replace_disk)
+            for disk in steering.replace_disks:
+                self._replace(disk)
             replies = self._reply_to_completed()
             scheduled, then_ns = self._send_foreseen(steering)
             # In this order: what a socket does not take at once goes out in flush(), while the
@@ -217,6 +219,8 @@ class Emulator:
         if alarm_rings:
             self._alarm_ns = None
         steering = self.steer(alarm_rings)
+        if steering.begin_record:
+            self._record_ended = False
         if steering.alarm_ns is not None:
             self._alarm_ns = steering.alarm_ns
         if steering.end_record:

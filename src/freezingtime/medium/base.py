@@ -9,6 +9,7 @@ those.
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 
 from freezingtime.request import Buffer
@@ -67,3 +68,24 @@ class Medium(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release what the medium holds. Idempotent."""
+
+
+class ReadOnlyMedium(Medium):
+    """A medium whose bytes nobody can change."""
+
+    writable = False
+
+    def write(self, offset_bytes: int, data: Buffer) -> None:
+        raise self._read_only()
+
+    def zero(self, offset_bytes: int, length_bytes: int) -> None:
+        raise self._read_only()
+
+    def discard(self, offset_bytes: int, length_bytes: int) -> None:
+        raise self._read_only()
+
+    def flush(self) -> None:
+        """Do nothing: nothing is ever written."""
+
+    def _read_only(self) -> OSError:
+        return OSError(errno.EROFS, f"{self.describe()} cannot be written")

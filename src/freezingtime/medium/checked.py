@@ -14,7 +14,7 @@ from pathlib import Path
 
 import xxhash
 
-from freezingtime.medium.base import Medium
+from freezingtime.medium.base import Medium, ReadOnlyMedium
 from freezingtime.request import Buffer
 
 #: How much one checksum is of.
@@ -59,14 +59,12 @@ class SumsFile:
             os.close(fd)
 
 
-class CheckedMedium(Medium):
+class CheckedMedium(ReadOnlyMedium):
     """``base``, each block of which must have its checksum in ``sums``.
 
     Closing it closes both. ``on_damage`` is told, in the reader's thread, what is damaged, before
     the read fails.
     """
-
-    writable = False
 
     def __init__(self, base: Medium, sums: SumsFile, on_damage: Callable[[str], None]) -> None:
         self._base = base
@@ -85,18 +83,6 @@ class CheckedMedium(Medium):
                 self._check(block)
         return self._base.read(offset_bytes, length_bytes)
 
-    def write(self, offset_bytes: int, data: Buffer) -> None:
-        raise self._read_only()
-
-    def zero(self, offset_bytes: int, length_bytes: int) -> None:
-        raise self._read_only()
-
-    def discard(self, offset_bytes: int, length_bytes: int) -> None:
-        raise self._read_only()
-
-    def flush(self) -> None:
-        """Do nothing: nothing is ever written."""
-
     def close(self) -> None:
         self._base.close()
         self._sums.close()
@@ -110,6 +96,3 @@ class CheckedMedium(Medium):
             self._on_damage(damage)
             raise OSError(errno.EIO, f"{self.describe()} is damaged: {damage}")
         self._checked.add(block)
-
-    def _read_only(self) -> OSError:
-        return OSError(errno.EROFS, f"{self.describe()}: is read-only")

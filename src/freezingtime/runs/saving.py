@@ -80,6 +80,11 @@ def _matching_saved(spec: DiskSpec, disk: SavedDisk, saved: SavedMachine) -> Dis
     return dataclasses.replace(spec, name=disk.name, size_bytes=disk.size_bytes, traits=disk.traits)
 
 
+def can_be_saved(specs: Sequence[DiskSpec]) -> bool:
+    """Whether QEMU can save the state of the disks' controllers."""
+    return all(spec.frontend is not Frontend.NVME for spec in specs)
+
+
 def require_savable(name: str, specs: Sequence[DiskSpec]) -> None:
     """Require that QEMU can save the state of the disks' controllers.
 
@@ -87,7 +92,7 @@ def require_savable(name: str, specs: Sequence[DiskSpec]) -> None:
         InputError: it cannot.
     """
     for spec in specs:
-        if spec.frontend is Frontend.NVME:
+        if not can_be_saved([spec]):
             raise InputError(
                 f"{spec.given.shown}: --save {name}: QEMU cannot save an nvme controller; "
                 "use another frontend"

@@ -127,10 +127,10 @@ class Capture:
         if rest:
             yield rest.decode(errors="replace")
 
-    def last_lines(self, count: int) -> list[str]:
-        """The last lines with something on them."""
+    def last_lines(self, count: int, since_bytes: int = 0) -> list[str]:
+        """The last lines with something on them, of what came behind the first bytes."""
         self.take()
-        tail = self._read(max(0, self._kept_bytes - _TAIL_BYTES), _TAIL_BYTES)
+        tail = self._read(max(since_bytes, self._kept_bytes - _TAIL_BYTES), _TAIL_BYTES)
         lines = tail.decode(errors="replace").splitlines()
         return [line.rstrip() for line in lines if line.strip()][-count:]
 

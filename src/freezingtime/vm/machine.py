@@ -103,6 +103,8 @@ class Machine:
         self._snapshot = snapshot
         self._terminal = terminal
         self._limit_ns: int | None = None
+        self._settings: list[DriverSetting] | None = None
+        self._has_disks = snapshot is not None and snapshot.has_disks
         if snapshot is None:
             # A QEMU that fails to boot could not say why, nor which others would do.
             require_qemu(config.qemu, config.cpu_model)
@@ -112,7 +114,7 @@ class Machine:
             self._captures = self._cleanup.enter_context(Captures())
             self.stdout = self._captures.add("the job's output")
             self.stderr = self._captures.add("the job's stderr")
-            self._console = self._captures.add("the guest's console")
+            self.console = self._captures.add("the guest's console")
             self._watch = ConsoleWatch()
             self._service = EmulatorService(
                 disks if root is None else [*disks, root],
@@ -128,7 +130,7 @@ class Machine:
             self._cleanup.callback(self._service.close)
             self._service.start()
             self._qemu = self._cleanup.enter_context(self._start_qemu())
-            self._endings = Endings(self._qemu, self._service, self._console)
+            self._endings = Endings(self._qemu, self._service, self.console)
             self._qemu.connect()
             on_error.pop_all()
 
@@ -148,10 +150,6 @@ class Machine:
         """Tar archive that the guest handed over after its job, or nothing."""
         return self._service.control.collected
 
-    def console_lines(self, count: int) -> list[str]:
-        """The last lines of the guest's console."""
-        return self._console.last_lines(count)
-
     def qemu_version(self) -> str:
         version = self._qemu.execute("query-version")
         numbers = version["qemu"]
@@ -166,7 +164,7 @@ class Machine:
         """
         if self._snapshot is None:
             return self._boot(on_tick)
-        if self._snapshot.has_disks:
+        if self._has_disks:
             self._plug_disks()  # restored disks must be plugged in first
         state_path = self._snapshot.state_path
         self._execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state_path))}")
@@ -183,13 +181,20 @@ class Machine:
         Raises:
             RunError: QEMU could not, or took too long.
         """
-        self._await_status("stopping the machine", lambda status: status == "paused")
+        self._await_stop()
         if self.totals.disturbed_ns is not None:
             raise RunError(
                 f"the machine is not saved: at guest time {self.totals.disturbed_ns} ns an "
                 "interrupt from the host reached it, so it would not repeat; try again"
             )
         save_state(self._execute, path)
+
+    def replace_disks(self, disks: Sequence[DiskPlan]) -> None:
+        """Put other devices and media behind the controllers of a machine between two jobs.
+
+        They have the sizes and traits of its disks, none of which the guest has open.
+        """
+        self._service.replace_disks(disks)
 
     def run_job(
         self,
@@ -204,28 +209,33 @@ class Machine:
         The job may take ``limit_ns`` of guest time and ``host_limit_s`` of host time.
         ``on_tick`` is called some twenty times a second of host time.
 
+        The machine is stopped then. It may run another job if the guest looks for one.
+
         Raises:
             InputError: the job is too large.
             GuestError: the guest died, or could not start the job.
             TimeLimitError: the job was not done in time.
             RunError: QEMU, the emulator or a medium failed.
         """
-        if self._snapshot is None or not self._snapshot.has_disks:
+        if not self._has_disks:
             self._plug_disks()
+            self._has_disks = True
+        self._await_stop()
+        if self._settings is None:
+            self._settings = self._driver_settings()
         self._service.control.set_job(
-            job, disk_count=len(self._disks), driver_settings=self._driver_settings()
+            job, disk_count=len(self._disks), driver_settings=self._settings
         )
         for word in (DONE if job.has_post_job_work else EXIT, FAILED, LIMIT):
             self._service.stop_machine_at(word)
         self._limit_ns = limit_ns
-        if limit_ns is not None:
-            self._service.limit_job(limit_ns)
+        self._service.await_job(limit_ns)
         self._execute("cont")
         start = self._await_message(STARTED, None, on_tick)
         end = stop = self._await_message(EXIT, host_limit_s, on_tick)
         if job.has_post_job_work:
             stop = self._await_message(DONE, _AFTERMATH_DEADLINE_S, on_tick)
-        found = complaints(self._console.lines())
+        found = complaints(self.console.lines())
         self._captures.check()
         return JobResult(
             exit_status=exit_status(end.text),
@@ -244,6 +254,9 @@ class Machine:
         ready = self._await_message(READY, self._config.boot_deadline_s, on_tick)
         self._await_status("stopping the booted machine", lambda status: status == "paused")
         return ready.totals.now_ns
+
+    def _await_stop(self) -> None:
+        self._await_status("stopping the machine", lambda status: status == "paused")
 
     def _plug_disks(self) -> None:
         for index, plan in enumerate(self._disks, start=1):
@@ -283,13 +296,13 @@ class Machine:
     def _start_qemu(self) -> QemuProcess:
         config, snapshot = self._config, self._snapshot
         ours, theirs = socket.socketpair()
-        inherit = [self._console.fileno(), self.stdout.fileno(), self.stderr.fileno()]
+        inherit = [self.console.fileno(), self.stdout.fileno(), self.stderr.fileno()]
         if self._terminal is not None:
             inherit.append(self._terminal.fileno())
         files = MachineFiles(
             config.image.kernel_path,
             config.image.initrd_path,
-            self._console.path_in_child,
+            self.console.path_in_child,
             self.stdout.path_in_child,
             self.stderr.path_in_child,
             self._socket(CONTROL_DISK_INDEX),
@@ -381,4 +394,4 @@ class Machine:
         if self._qemu.exit_status() is not None:
             raise self._endings.failure()  # the emulator, in a freeze, may not know yet
         self._captures.check()
-        self._watch.read(self._console)
+        self._watch.read(self.console)

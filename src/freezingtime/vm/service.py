@@ -101,8 +101,11 @@ class EmulatorService:
         self.error: BaseException | None = None
         self.control = ControlDisk(bootstrap)
         self._stop_machine_at: dict[str, int | None] = {}
+        self._awaits_job = False
         self._job_limit_ns: int | None = None
         self._on_started = on_started
+        self._next_disks: Sequence[EmulatedDisk] = ()
+        self._medium_deadline_s = medium_deadline_s
         self._poller = Poller()
         self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
         self._server = NbdServer(self._poller)
@@ -111,16 +114,7 @@ class EmulatorService:
         self._workers = new_workers()
         control = DiskPlan("control", _no_time(), self.control, internal=True)
         self._boot_disk: EmulatedDisk | None = None
-        disks = [
-            EmulatedDisk(
-                index,
-                plan.name,
-                plan.device,
-                MediumQueue(plan.medium, self._workers, medium_deadline_s),
-                plan.internal,
-            )
-            for index, plan in enumerate([control, *plans])
-        ]
+        disks = [self._emulated(index, plan) for index, plan in enumerate([control, *plans])]
         if boots_from_last:
             self._boot_disk = disks[-1]
             disks[-1] = replace(self._boot_disk, device=_no_time(), internal=True)
@@ -166,8 +160,21 @@ class EmulatorService:
         """Have the machine stop at the guest time of a message that begins with ``word``."""
         self._stop_machine_at[word] = then_rate_hz
 
-    def limit_job(self, limit_ns: int) -> None:
-        """Stop the machine this much guest time after STARTED, with the message ``LIMIT``."""
+    def replace_disks(self, plans: Sequence[DiskPlan]) -> None:
+        """Put others in the places of the user's disks, before the guest gets to anything else.
+
+        The machine is stopped, with no request under way; they are of the same sizes.
+        """
+        self._next_disks = [
+            self._emulated(index, plan) for index, plan in enumerate(plans, CONTROL_DISK_INDEX + 1)
+        ]
+
+    def await_job(self, limit_ns: int | None) -> None:
+        """Count and record requests from the next STARTED on, whatever ended before.
+
+        The machine stops ``limit_ns`` of guest time after that, with the message ``LIMIT``.
+        """
+        self._awaits_job = True
         self._job_limit_ns = limit_ns
 
     def close(self) -> None:
@@ -196,9 +203,14 @@ class EmulatorService:
             self._clock.hang_up()
             self.messages.put(None)
 
+    def _emulated(self, index: int, plan: DiskPlan) -> EmulatedDisk:
+        queue_of_medium = MediumQueue(plan.medium, self._workers, self._medium_deadline_s)
+        return EmulatedDisk(index, plan.name, plan.device, queue_of_medium, plan.internal)
+
     def _steer(self, alarm_rings: bool) -> Steering:
         """Forward the guest's messages of this turn; return the changes they require."""
-        steering = Steering()
+        steering = Steering(replace_disks=self._next_disks)
+        self._next_disks = ()
         for text in self.control.take_messages():
             self._hear(text, steering)
         if alarm_rings and not steering.end_record:
@@ -209,13 +221,15 @@ class EmulatorService:
         word = first_word(text)
         if word == READY and self._boot_disk is not None:
             # Once: a guest may say it again, with requests under way.
-            steering.replace_disk = self._boot_disk
+            steering.replace_disks = [self._boot_disk]
             self._boot_disk = None
-        if word == STARTED:
+        if word == STARTED and self._awaits_job:
+            # Once for each job: a guest may say it again.
+            self._awaits_job = False
             self._on_started(self.totals.now_ns)
-        if word == STARTED and self._job_limit_ns is not None:
-            steering.alarm_ns = self.totals.now_ns + self._job_limit_ns
-            self._job_limit_ns = None
+            steering.begin_record = True
+            if self._job_limit_ns is not None:
+                steering.alarm_ns = self.totals.now_ns + self._job_limit_ns
         self._pass_on(word, text, steering)
 
     def _pass_on(self, word: str, text: str, steering: Steering) -> None:

@@ -248,6 +248,7 @@ def _say_summary(exploration: Exploration, failures: Sequence[CrashFailure], out
         f"{summary.points} points, {summary.possible} states possible, {summary.derived} derived, "
         f"{summary.unique} unique, {summary.run} run, {summary.pruned} like one that was run"
         + (f", {summary.known} known" if summary.known else "")
+        + (f", {summary.unlike} failed only after others" if summary.unlike else "")
         + f", {summary.failed} failed"
     )
     say(f"results in {out}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Recovery and check in the guest: the user's, or the file systems' own and what was acknowledged.
+"""The check of a recovered guest by default: of its file systems, and of what was acknowledged.
 
 A job acknowledges with a line ``ACK NAME`` on its output, or ``ACK NAME SHA256``: from then on that
 file must survive a power cut, with that content. The check finds the lines that had been printed
@@ -10,38 +10,13 @@ from __future__ import annotations
 
 import bisect
 import re
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from freezingtime.disk.mount import Mount
 from freezingtime.errors import InputError
 
-#: Files of the guest's ``/job``: what was acknowledged, and the check.
-ACKED_NAME, CHECK_NAME = "acked", "check"
-
-_ACK = re.compile(rb"^ACK ([^\n]+)\n", re.MULTILINE)
-
-# What a system does when it boots after a power cut: ext4 is repaired as far as nobody is asked
-# (a torn commit block of its journal is), and mounted, which replays a journal.
-_RECOVERY = """#!/bin/sh
-bad() { echo "$1"; exit 1; }
-recover() {
-    for serial in "$1" "$(printf %.20s "$1")"; do
-        for bus in virtio scsi ata nvme; do
-            device=$(readlink -f "/dev/disk/by-id/$bus-$serial")
-            [ ! -b "$device" ] || break 2
-        done
-    done
-    [ -b "$device" ] || bad "no disk $1"
-    if [ "$2" = ext4 ] && command -v e2fsck >/dev/null; then
-        said=$(e2fsck -p "$device" 2>&1)
-        status=$?
-        [ $status -le 1 ] || bad "$3 cannot be repaired: e2fsck -p exited with $status: $said"
-    fi
-    mkdir -p "$3"
-    said=$(mount -t "$2" "$device" "$3" 2>&1) || bad "$3 cannot be mounted: $said"
-}
-"""
+# No shell reads a zero byte.
+_ACK = re.compile(rb"^ACK ([^\n\0]+)\n", re.MULTILINE)
 
 _HEAD = """#!/bin/sh
 bad() { echo "$1"; exit 1; }
@@ -83,16 +58,6 @@ class Acknowledged:
     def by(self, output_bytes: int) -> bytes:
         """The lines, without ``ACK``, that were printed as a whole within that."""
         return b"".join(self._names[: bisect.bisect_right(self._ends, output_bytes)])
-
-
-def recovery_script(mounts: Mapping[str, Mount]) -> bytes:
-    """The script that recovers the file systems of the disks of these names, and runs the check."""
-    lines = [
-        shlex.join(["recover", name, mount.file_system, mount.point])
-        # One inside another one's directory comes after it.
-        for name, mount in sorted(mounts.items(), key=lambda item: item[1].point)
-    ]
-    return "\n".join([_RECOVERY, *lines, f"exec /job/{CHECK_NAME}", ""]).encode()
 
 
 def default_check(mounts: Sequence[Mount]) -> bytes:

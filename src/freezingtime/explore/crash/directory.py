@@ -7,14 +7,17 @@
 ``states.jsonl``       a line for each state whose outcome is known
 ``failures/N.json``    a failure: point, fates, reason
 ``failures/N-*.raw``   its disks
+``scratch/``           a guest's memory, while it is explored
 =====================  =====================================================
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -23,7 +26,7 @@ from typing import Any, Self
 
 from freezingtime._version import __version__
 from freezingtime.errors import InputError, RunError
-from freezingtime.explore.crash.outcome import RecoveryOutcome
+from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.host.document_fault import document_fault
 from freezingtime.host.replaced_file import replaced
 from freezingtime.trace.run_directory import DOCUMENT_NAME, locked_run_directory
@@ -31,6 +34,7 @@ from freezingtime.trace.run_directory import DOCUMENT_NAME, locked_run_directory
 _REQUEST_NAME = "crash.json"
 _STATES_NAME = "states.jsonl"
 _FAILURES_NAME = "failures"
+_SCRATCH_NAME = "scratch"
 _FORMAT = 1
 
 Key = tuple[str, str]
@@ -78,6 +82,24 @@ class ExplorationDirectory:
     def has_job(self) -> bool:
         """Whether the job has been recorded to its end."""
         return (self.job_path / DOCUMENT_NAME).exists()
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory for files that nobody needs afterwards; one that was left is removed.
+
+        Raises:
+            RunError: it cannot be made.
+        """
+        path = self.path / _SCRATCH_NAME
+        try:
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir()
+        except OSError as error:
+            raise self._full(error) from error
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def begin(self, identity: dict[str, Any]) -> None:
         """Begin an exploration, or go on with one that is there.

@@ -17,12 +17,12 @@ from freezingtime.explore.crash.check import Acknowledged
 from freezingtime.explore.crash.derive import derive
 from freezingtime.explore.crash.directory import ExplorationDirectory, state_key
 from freezingtime.explore.crash.image import Sectors, new_images
-from freezingtime.explore.crash.outcome import RecoveryOutcome
 from freezingtime.explore.crash.points import CutPoint, JobSpan, choose_points
 from freezingtime.explore.crash.reads import ReadTree, TouchedSectors
-from freezingtime.explore.crash.recovery import Recoveries
+from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
+from freezingtime.explore.crash.recovery.recoveries import Recoveries
+from freezingtime.explore.crash.recovery.state_medium import contents_of
 from freezingtime.explore.crash.request import CrashRequest
-from freezingtime.explore.crash.state_medium import contents_of
 from freezingtime.explore.crash.states import CrashState, PointStates
 from freezingtime.request import Operation
 from freezingtime.runs.progress.observer import RunObserver
@@ -55,6 +55,10 @@ class CrashSummary:
     pruned: int = 0
     """Not run: they differ from one that was run only in what that did not read."""
     run: int = 0
+    guests: int = 0
+    """Guests that were started for the states that were run; one recovers from many."""
+    unlike: int = 0
+    """Passed in a guest of their own, after they had failed in one that recovered from others."""
     failed: int = 0
     flushes: int = 0
     """Flushes of the job."""
@@ -145,9 +149,13 @@ class Exploration:
         tree = self._trees.get(candidate.acked)
         return None if tree is None else tree.find(_Contents(candidate))
 
-    def recover(self, candidate: Candidate) -> tuple[RecoveryOutcome, Reads]:
-        """Recover from a state. Any thread."""
-        return self.recoveries.run(candidate.states, candidate.state, candidate.acked, self.touched)
+    def recover(
+        self, candidate: Candidate, *, afresh: bool = False
+    ) -> tuple[RecoveryOutcome, Reads]:
+        """Recover from a state, with ``afresh`` in a guest of its own. Any thread."""
+        return self.recoveries.run(
+            candidate.states, candidate.state, candidate.acked, self.touched, afresh=afresh
+        )
 
     def keep(self, candidate: Candidate, outcome: RecoveryOutcome, reads: Reads | None) -> None:
         """Keep an outcome; ``reads``: of the recovery that it is from, if it was run."""
@@ -187,6 +195,8 @@ class Exploration:
             while under_way:
                 self._collect(under_way)
                 observer.exploring(self.summary, len(points))
+        self.summary.guests = self.recoveries.guest_count
+        self.summary.unlike = self.recoveries.unlike_count
 
     def _collect(self, under_way: dict[Future[tuple[RecoveryOutcome, Reads]], Candidate]) -> None:
         """Wait for one recovery or more, and keep the outcomes."""
@@ -248,7 +258,10 @@ def open_exploration(
     with WriteLog(directory.job_path) as log:
         span = _span(directory.job_path)
         touched = TouchedSectors(log.events())
-        with Recoveries(check_plan, log, observer.preparing) as recoveries:
+        with (
+            directory.scratch() as scratch,
+            Recoveries(check_plan, log, scratch, observer.preparing) as recoveries,
+        ):
             exploration = Exploration(request, directory, log, recoveries, span, touched)
             exploration.summary.is_exact = is_exact
             yield exploration

@@ -11,8 +11,8 @@ from typing import Any
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.crash.explore import Candidate, Exploration, FailedState
-from freezingtime.explore.crash.outcome import RecoveryOutcome
 from freezingtime.explore.crash.points import CutPoint
+from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.states import Fate
 from freezingtime.explore.crash.undecided import Piece
 from freezingtime.medium.base import SECTOR_BYTES, SectorError
@@ -91,7 +91,7 @@ def replay(exploration: Exploration, number: int) -> tuple[Candidate, RecoveryOu
     if f"{state.fingerprint:032x}" != fingerprint:
         raise RunError(f"the state of failure {number} is not what it was; explore again")
     candidate = Candidate(point, states, state, acked)
-    outcome, _ = exploration.recover(candidate)
+    outcome, _ = exploration.recover(candidate, afresh=True)
     return candidate, outcome
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from freezingtime.explore.crash.image import BASE, CHUNK_SECTORS, GARBAGE, DiskImage, Sectors
 from freezingtime.explore.crash.states import Change
-from freezingtime.medium.base import SECTOR_BYTES, Medium, SectorError
+from freezingtime.medium.base import SECTOR_BYTES, Medium, ReadOnlyMedium, SectorError
 from freezingtime.request import Buffer
 from freezingtime.trace.writes.log import ZEROS, Contents, WriteLog
 
@@ -24,10 +24,9 @@ OnRead = Callable[[int, Sectors, Contents], None]
 """Called with disk, sectors and their contents, in order of the reads."""
 
 
-class StateMedium(Medium):
+class StateMedium(ReadOnlyMedium):
     """One disk's state, which cannot be written. ``base`` stays open."""
 
-    writable = False
     #: So that reads come in the order of their arrival, and a recovery repeats.
     may_block = False
 
@@ -59,18 +58,6 @@ class StateMedium(Medium):
         self._on_read(self._image.disk, sectors, contents)
         pieces = [self._bytes(*run) for run in _runs(sectors, contents)]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def write(self, offset_bytes: int, data: Buffer) -> None:
-        raise self._read_only()
-
-    def zero(self, offset_bytes: int, length_bytes: int) -> None:
-        raise self._read_only()
-
-    def discard(self, offset_bytes: int, length_bytes: int) -> None:
-        raise self._read_only()
-
-    def flush(self) -> None:
-        """Do nothing: nothing can be written."""
 
     def close(self) -> None:
         """Do nothing: other states read the same base."""
@@ -106,9 +93,6 @@ class StateMedium(Medium):
 
     def _unreadable(self, sector: int) -> OSError:
         return SectorError(errno.EIO, f"sector {sector} cannot be read after the power cut")
-
-    def _read_only(self) -> OSError:
-        return OSError(errno.EROFS, f"{self.describe()} cannot be written")
 
 
 def contents_of(image: DiskImage, change: Change | None, sectors: Sectors) -> Contents:

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Recoveries of an exploration: each thread has a guest that takes one state after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import threading
+from pathlib import Path
+
+from freezingtime.errors import InputError
+from freezingtime.explore.crash.image import BASE, Sectors, new_images
+from freezingtime.explore.crash.reads import ReadNotes, TouchedSectors
+from freezingtime.explore.crash.recovery.guest import RecoveryGuest
+from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
+from freezingtime.explore.crash.recovery.state_medium import OnRead, StateMedium
+from freezingtime.explore.crash.states import CrashState, Fate, PointStates
+from freezingtime.images.debian.packages import Progress
+from freezingtime.medium.memory import MemoryMedium
+from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.runs.plan import RunPlan
+from freezingtime.runs.prepare import Prepared, prepare
+from freezingtime.runs.saving import can_be_saved
+from freezingtime.store.snapshot import Snapshot
+from freezingtime.trace.writes.log import ZEROS, Contents, WriteLog
+from freezingtime.vm.service import DiskPlan
+
+
+class _PromptOverlay(OverlayMedium):
+    """An overlay that reads at once, so that reads come in order and a recovery repeats."""
+
+    may_block = False
+
+
+class StoppedError(Exception):
+    """The exploration ends before this recovery has."""
+
+
+class Recoveries:
+    """Common part of all recoveries of an exploration. :meth:`run` may be called by any thread.
+
+    A context manager: its base media and its snapshot are held until the block ends.
+    """
+
+    def __init__(self, plan: RunPlan, log: WriteLog, scratch: Path, report: Progress) -> None:
+        """``plan``: the machine with its disks, and the check as its script.
+
+        ``scratch`` is a directory for what is as large as the guest's memory.
+
+        Raises:
+            InputError: the plan cannot be run, or has not the disks that were recorded.
+            RunError: something failed on the way.
+        """
+        self.plan = plan
+        self._log = log
+        self._stop = threading.Event()
+        self._scratch = scratch
+        self._lock = threading.Lock()
+        self._guests: dict[int, RecoveryGuest] = {}
+        self._snapshot: Snapshot | None = None
+        #: States that did not pass in a guest that had recovered from others, and did in its own.
+        self.unlike_count = 0
+        #: Guests that were started for states.
+        self.guest_count = 0
+        self._cleanup = contextlib.ExitStack()
+        with contextlib.ExitStack() as on_error:
+            on_error.push(self._cleanup)
+            self._prepared: Prepared = prepare(plan, report, self._cleanup, self._cleanup)
+            sizes = [disk.plan.medium.size_bytes // 512 for disk in self._prepared.disks]
+            if sizes != list(log.disk_sectors):
+                raise InputError(
+                    "--disk: the disks are not those of the recorded job; name another --out"
+                )
+            self._cleanup.callback(self._close_guests)
+            self._snapshot = self._prepare()
+            on_error.pop_all()
+
+    def __enter__(self) -> Recoveries:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    @property
+    def defaults(self) -> list[int]:
+        """Return the content that sectors of each disk have before the run."""
+        return [
+            ZEROS if isinstance(disk.plan.medium, MemoryMedium) else BASE
+            for disk in self._prepared.disks
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """The disks' names."""
+        return [disk.plan.name for disk in self._prepared.disks]
+
+    def stop(self) -> None:
+        """Have all recoveries end at once with :class:`StoppedError`."""
+        self._stop.set()
+
+    def medium(
+        self, disk: int, states: PointStates, state: CrashState, on_read: OnRead
+    ) -> StateMedium:
+        """One disk of a state."""
+        changes = {change[0]: change for change in state.changes}
+        return StateMedium(
+            self._prepared.disks[disk].plan.medium,
+            states.images[disk],
+            changes.get(disk),
+            self._log,
+            self.plan.seed,
+            on_read,
+        )
+
+    def run(
+        self,
+        states: PointStates,
+        state: CrashState,
+        acked: bytes,
+        touched: TouchedSectors,
+        *,
+        afresh: bool = False,
+    ) -> tuple[RecoveryOutcome, list[tuple[int, Sectors, Contents]]]:
+        """Recover from a state and check it; return also what was read of it.
+
+        A state that does not pass has been recovered from in a guest of its own, as all have with
+        ``afresh``.
+
+        Raises:
+            RunError: the emulator, QEMU or the host failed: nothing is known of the state.
+            StoppedError: see :meth:`stop`.
+        """
+        if afresh:
+            self._leave_guest()
+        guest = self._guest()
+        is_first = guest.is_fresh
+        found = self._recover(guest, states, state, acked, touched)
+        if found[0].passed or is_first:
+            return found
+        again = self._recover(self._guest(), states, state, acked, touched)
+        if again[0].passed:
+            with self._lock:
+                self.unlike_count += 1
+        return again
+
+    def _recover(
+        self,
+        guest: RecoveryGuest,
+        states: PointStates,
+        state: CrashState,
+        acked: bytes,
+        touched: TouchedSectors,
+    ) -> tuple[RecoveryOutcome, list[tuple[int, Sectors, Contents]]]:
+        notes = ReadNotes(touched)
+        with contextlib.ExitStack() as on_error:
+            disks = [
+                self._disk(number, self.medium(number, states, state, notes.note), on_error)
+                for number in range(len(self._prepared.disks))
+            ]
+            disks_cleanup = on_error.pop_all()
+        try:
+            outcome = guest.recover(disks, disks_cleanup, acked)
+        except BaseException:
+            self._leave_guest()
+            raise
+        if not guest.takes_more:
+            self._leave_guest()
+        return outcome, notes.reads
+
+    def _guest(self) -> RecoveryGuest:
+        """The guest of this thread."""
+        thread = threading.get_ident()
+        with self._lock:
+            guest = self._guests.get(thread)
+        if guest is None:
+            guest = self._start(self._snapshot)
+            with self._lock:
+                self._guests[thread] = guest
+                self.guest_count += 1
+        return guest
+
+    def _leave_guest(self) -> None:
+        """End the guest of this thread, if there is one."""
+        with self._lock:
+            guest = self._guests.pop(threading.get_ident(), None)
+        if guest is not None:
+            guest.close()
+
+    def _close_guests(self) -> None:
+        for guest in self._guests.values():
+            guest.close()
+        self._guests.clear()
+
+    def _start(self, snapshot: Snapshot | None) -> RecoveryGuest:
+        images = new_images(self._log.disk_sectors, self.defaults)
+        states = PointStates(images, (), (Fate.OLD, Fate.NEW))
+        state = states.state(b"")
+        with contextlib.ExitStack() as cleanup:
+            disks = [
+                self._disk(number, self.medium(number, states, state, _ignore), cleanup)
+                for number in range(len(self._prepared.disks))
+            ]
+            disks_cleanup = cleanup.pop_all()
+        return RecoveryGuest(
+            self._prepared, self.plan, disks, disks_cleanup, snapshot, self._require_going_on
+        )
+
+    def _prepare(self) -> Snapshot | None:
+        """The snapshot of a prepared guest; None: its controllers cannot be saved."""
+        if not can_be_saved([disk.spec for disk in self._prepared.disks]):
+            return None
+        guest = self._start(None)
+        try:
+            return guest.save(self._scratch)
+        finally:
+            guest.close()
+
+    def _disk(self, number: int, medium: StateMedium, cleanup: contextlib.ExitStack) -> DiskPlan:
+        overlay = _PromptOverlay(medium, Path(tempfile.gettempdir()))
+        cleanup.callback(overlay.close)
+        opened = self._prepared.disks[number]
+        device = opened.spec.device.build(self.plan.seed + number, medium.size_bytes)
+        return dataclasses.replace(opened.plan, device=device, medium=overlay)
+
+    def _require_going_on(self) -> None:
+        if self._stop.is_set():
+            raise StoppedError
+
+
+def _ignore(disk: int, sectors: Sectors, contents: Contents) -> None:
+    pass
