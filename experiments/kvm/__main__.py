@@ -76,6 +76,7 @@ def main() -> int:
     parser.add_argument("--idle", type=int, default=200, help="an idle guest's reads per device")
     parser.add_argument("--busy", type=int, default=50, help="a busy guest's")
     parser.add_argument("--suite", default=PINNED_SUITE, help="whose QEMU the guest has")
+    parser.add_argument("--out", type=Path, help="keep the runs' records in this directory")
     settings = parser.parse_args()
     job = _JOB.format(warm_up=_WARM_UP, idle=settings.idle, busy=settings.busy)
     result = run_in_lab(
@@ -87,11 +88,20 @@ def main() -> int:
     if result.status != 0:
         print(result.stderr, file=sys.stderr)
         return 1
+    if settings.out is not None:
+        _keep(settings.out, result.files)
     counts = {"idle": settings.idle, "busy": settings.busy}
     _print_table(_HEAD, [_cells(row) for row in _rows(result.files, counts)])
     accounts = [_account(run, result.files) for run in _RUNS]
     _print_table(_ACCOUNT_HEAD, accounts)
     return 0
+
+
+def _keep(directory: Path, files: Mapping[str, bytes]) -> None:
+    for name, content in files.items():
+        file = directory / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
 
 
 def _disks(option: str) -> str:

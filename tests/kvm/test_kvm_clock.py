@@ -14,7 +14,7 @@ import pytest
 
 from freezingtime.errors import FreezingTimeError
 from tests.conftest import skip
-from tests.kvm.lab.image import NoLabError
+from tests.kvm.lab.image import QEMU_SUITES, NoLabError
 from tests.kvm.lab.machine import LabResult, run_in_lab
 
 #: The first test waits for the lab, which takes minutes on an idle machine.
@@ -73,7 +73,7 @@ def read_latency_ns(result: LabResult, name: str, figure: str) -> float:
     return float(job["read"]["clat_ns"][figure])
 
 
-@pytest.mark.parametrize("suite", ["bookworm"])
+@pytest.mark.parametrize("suite", QEMU_SUITES)
 class TestReads:
     def test_the_host_is_found_to_do(self, suite: str) -> None:
         assert b"KVM clock     usable" in lab(suite).files["doctor.txt"]
