@@ -44,7 +44,7 @@ def test_every_combination_is_a_point() -> None:
     assert {(a, c) for a, _, c, _ in zipped} == {("1", "7"), ("2", "7")}
 
 
-@pytest.mark.parametrize("kind", ["sobol", "lhs"])
+@pytest.mark.parametrize("kind", ["sobol", pytest.param("lhs", marks=pytest.mark.slow)])
 def test_a_sample_fills_its_intervals_evenly_and_is_always_the_same(kind: str) -> None:
     said = ("a=interval(0.5,1.5)", "b=x,y", "c=tag(log,interval(1us,1000us))", "d=interval(1,4)")
     drawn = points(*said, sample=f"{kind}:64")

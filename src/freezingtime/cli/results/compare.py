@@ -3,28 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from freezingtime.cli.options import JsonOption, command_app
-from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Argument, Option, Values
-from freezingtime.units import format_time_ns
 
 if TYPE_CHECKING:
-    from freezingtime.results.compare import Comparison, MetricDifference
-    from freezingtime.results.condition import Failure
-    from freezingtime.results.metrics import MetricKey
-    from freezingtime.results.request_difference import DifferingRequest
+    from freezingtime.results.judged import JudgedComparison
 
 EXIT_FAILED_IF = 1
 
 _RUNS_MIN = 2
 _PLAN_ROWS_MAX = 30
-_NONE = "-"
 
 
 def compare_command(
@@ -41,96 +36,73 @@ def compare_command(
         Sequence[str],
         Option(
             "CONDITION",
-            "Exit with status 1 if this is met, a run is not valid, or its job failed: "
+            "Exit with status 1 if this is met: "
             "`[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as `read.p99 > +5%` (a change) or "
             "`data:write.mean > 100us` (a value). Repeatable.",
+        ),
+    ] = (),
+    output: Annotated[
+        Sequence[str],
+        Option(
+            "FORMAT[=FILE]",
+            "`junit`, `github` (annotations), `markdown`, `bmf` (Bencher), `gh-benchmark` and "
+            "`gh-benchmark-bigger` (github-action-benchmark), `openmetrics`, `json` or `text`: "
+            "to FILE, or to stdout in place of the text. Repeatable.",
+            flag="--format",
         ),
     ] = (),
     as_json: JsonOption = False,
 ) -> int:
     """Compare runs: configuration, the first differing requests, and every metric.
 
-    Runs are deterministic: a difference of one nanosecond has a cause.
+    Runs are deterministic: a difference of one nanosecond has a cause. The exit status is 1 if a
+    condition is met, or a run cannot be judged by: it is not valid, was killed, or its job failed.
 
     Example: `freezingtime compare main branch --fail-if "p99 > +5%" --fail-if "guest_time > +1%"`
     """
-    from freezingtime.results.compare import compare
-    from freezingtime.results.condition import failures, parse_condition
+    from freezingtime.results.condition import parse_condition
+    from freezingtime.results.exports.formats import parse_output
+    from freezingtime.results.judged import judge
     from freezingtime.results.recorded_run import open_recorded_run
 
     if len(run) < _RUNS_MIN:
         raise InputError(f"{run[0]}: only one run; name two or more")
+    outputs = [parse_output(text) for text in ("json",) * as_json + tuple(output)]
+    shown = [each for each in outputs if each.path is None]
+    if len(shown) > 1:
+        raise InputError("--format: only one goes to stdout; write FORMAT=FILE for the others")
     conditions = [parse_condition(text) for text in fail_if]
     first, *others = (open_recorded_run(path, say) for path in run)
-    comparisons = [compare(first, other) for other in others]
-    failed = [failures(conditions, comparison) for comparison in comparisons]
-    notes = [
-        list(dict.fromkeys(note for each in conditions for note in each.notes(comparison)))
-        for comparison in comparisons
-    ]
-    for note in dict.fromkeys(note for found in notes for note in found):
+    judged = judge(first, others, conditions)
+    for note in dict.fromkeys(note for each in judged for note in each.notes):
         say(f"--fail-if {note}")
-    if as_json:
-        documents = [_document(*three) for three in zip(comparisons, failed, notes, strict=True)]
-        print_json({"a": str(run[0]), "comparisons": documents})
+    for each in outputs:
+        if each.path is not None:
+            each.save(judged)
+    write = shown[0].write if shown else None
+    if write is not None:
+        sys.stdout.write(write(judged))
     else:
-        for number, comparison in enumerate(comparisons):
+        for number, one in enumerate(judged):
             if number:
                 show()
-            _show(comparison, failed[number])
+            _show(one)
     # A run that cannot be judged has not passed.
-    is_unfit = bool(conditions) and any(comparison.unfit for comparison in comparisons)
-    return EXIT_FAILED_IF if any(failed) or is_unfit else 0
+    return 0 if all(each.has_passed for each in judged) else EXIT_FAILED_IF
 
 
-def _document(
-    comparison: Comparison, failed: Sequence[Failure], notes: Sequence[str]
-) -> dict[str, Any]:
-    """One comparison, for JSON."""
-    return {
-        "b": str(comparison.b.path),
-        "identical": comparison.is_identical,
-        "clocks": list(comparison.clocks),
-        "valid": {"a": comparison.a.valid, "b": comparison.b.valid},
-        "exit_status": {"a": comparison.a.exit_status, "b": comparison.b.exit_status},
-        "unfit": list(comparison.unfit),
-        "plan": [{"key": d.key, "a": d.a, "b": d.b} for d in comparison.plan],
-        "requests": {
-            "compared": comparison.compared_count,
-            "differing": comparison.differing_count,
-        },
-        "first_differing": [
-            {
-                "disk": request.disk,
-                "number": request.number,
-                "differing": request.differing,
-                "a": request.a,
-                "b": request.b,
-            }
-            for request in comparison.first_differing
-        ],
-        "metrics": [
-            {
-                "disk": found.key.disk or None,
-                "operation": found.key.operation or None,
-                "metric": found.key.metric,
-                "unit": found.key.unit_text,
-                "a": found.a,
-                "b": found.b,
-            }
-            for found in comparison.metrics
-        ],
-        "failed": [
-            {"condition": failure.condition.text, "figure": str(failure.found.key)}
-            for failure in failed
-        ],
-        "notes": list(notes),
-    }
+def _show(judged: JudgedComparison) -> None:
+    from freezingtime.results.judged import (
+        changed_metrics,
+        difference_row,
+        differing_rows,
+        failure_text,
+        verdict,
+    )
 
-
-def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
+    comparison = judged.comparison
     a, b = comparison.a, comparison.b
-    show(f"{a.path} -> {b.path}: {_verdict(comparison)}")
+    show(f"{a.path} -> {b.path}: {verdict(comparison)}")
     for reason in comparison.unfit:
         show(f"UNFIT {reason}")
     if comparison.plan:
@@ -145,27 +117,12 @@ def _show(comparison: Comparison, failed: Sequence[Failure]) -> None:
             "content of a medium, of a job directory, or of a device's Python file"
         )
     if comparison.first_differing:
-        differing_rows = [
-            row for request in comparison.first_differing for row in _differing_rows(request)
-        ]
-        _table("First differing requests", ("disk", "request", "what", "a", "b"), differing_rows)
-    if changed := list(_changed(comparison)):
-        _table("Metric differences", ("metric", "a", "b", "change"), map(_figure_row, changed))
-    for failure in failed:
-        _, value_a, value_b, change = _figure_row(failure.found)
-        show(
-            f"FAILED {failure.condition.text}: {failure.found.key} {value_a} -> {value_b}, {change}"
-        )
-
-
-def _verdict(comparison: Comparison) -> str:
-    if comparison.is_identical:
-        return f"identical: {comparison.compared_count} requests, to the nanosecond"
-    differ = f"{comparison.differing_count} of {comparison.compared_count} requests differ"
-    if comparison.is_repeatable:
-        return f"{differ} (runs are deterministic: a nanosecond is a change)"
-    clock_a, clock_b = comparison.clocks
-    return f"{differ} (clocks: {clock_a} -> {clock_b}; no two runs under KVM are the same)"
+        rows = [row for request in comparison.first_differing for row in differing_rows(request)]
+        _table("First differing requests", ("disk", "request", "what", "a", "b"), rows)
+    if changed := list(changed_metrics(comparison)):
+        _table("Metric differences", ("metric", "a", "b", "change"), map(difference_row, changed))
+    for failure in judged.failures:
+        show(f"FAILED {failure_text(failure)}")
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -175,71 +132,5 @@ def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     show(title)
     print_columns([header, *rows])
 
-
-def _differing_rows(request: DifferingRequest) -> Iterator[tuple[str, ...]]:
-    """One line for each value that differs; of a request of one run only, for each value."""
-    a, b = request.a or {}, request.b or {}
-    for name in request.differing:
-        yield (
-            request.disk,
-            str(request.number),
-            name,
-            *(str(side.get(name, _NONE)) for side in (a, b)),
-        )
-
-
-def _changed(comparison: Comparison) -> Iterator[MetricDifference]:
-    """Return the differing metrics; those of all operations only if there are several."""
-    from freezingtime.request_figures import ALL
-    from freezingtime.results.metrics import APPLICATION, FSYNC
-
-    kinds = {
-        (found.key.disk, found.key.operation)
-        for found in comparison.metrics
-        if found.key.operation not in (FSYNC, APPLICATION)
-    }
-    several = {disk for disk, _ in kinds if sum(other == disk for other, _ in kinds) > 2}
-    for found in comparison.metrics:
-        is_repeated = found.key.operation == ALL and found.key.disk not in several
-        if found.a != found.b and not is_repeated:
-            yield found
-
-
-def _figure_row(found: MetricDifference) -> tuple[str, ...]:
-    a, b, key = found.a, found.b, found.key
-    if a is None or b is None:
-        return (str(key), _value(a, key), _value(b, key), _NONE)
-    share = f" ({(b - a) / a:+.3%})" if a else ""
-    sign = "+" if b > a else ""
-    return (
-        str(key),
-        _value(a, key),
-        _value(b, key),
-        f"{sign}{_value(b - a, key)}{share}",
-    )
-
-
-def _value(value: int | float | None, key: MetricKey) -> str:
-    """Whole numbers exactly; others, which are means and rates, to a thousandth."""
-    from freezingtime.application.figure import value_text
-    from freezingtime.results.metrics import MetricUnit
-
-    unit = key.unit
-    if value is None:
-        return _NONE
-    if unit is MetricUnit.OWN:
-        return value_text(value, key.own_unit)
-    if unit is MetricUnit.NS and isinstance(value, int):
-        return format_time_ns(value)
-    return f"{value:.3f}{_SUFFIXES[unit.value]}" if isinstance(value, float) else str(value)
-
-
-#: By the units of :class:`~freezingtime.results.metrics.MetricUnit`.
-_SUFFIXES = {
-    "ns": "ns",
-    "bytes/s": "B/s",
-    "1/s": "/s",
-    "requests": "",
-}
 
 app = command_app(compare_command)
