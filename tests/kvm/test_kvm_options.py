@@ -38,11 +38,18 @@ def chosen(**options: object) -> KvmMachine | None:
 
 
 @pytest.mark.parametrize(("options", "named"), NOT_WITH_KVM)
-def test_what_has_no_meaning_under_kvm_is_refused(options: dict[str, object], named: str) -> None:
+def test_what_has_no_meaning_under_kvm_is_refused(
+    options: dict[str, object], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By `kvm`; `auto` takes the exact clock, and says why."""
     with pytest.raises(InputError, match=f"^{named}: .* under --clock kvm"):
         plan_of(clock="kvm", **options)
     assert plan_of(clock="auto", **options).clock is ClockKind.EXACT
+    [warning] = caplog.messages
+    assert warning.startswith(f"the clock is exact: {named}")
+    caplog.clear()
     assert plan_of(**options).clock is ClockKind.EXACT
+    assert not caplog.records
 
 
 def test_a_machine_under_kvm_always_boots(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ Messages name the option as the command line has it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,8 @@ from freezingtime.vm.qemu.command import CPUS_MAX
 from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
 
 # The CPU model's addresses end at 1 TiB.
+_log = logging.getLogger(__name__)
+
 _MEMORY_LIMITS = Limits(128 << 20, 256 << 30, "whole MiB, from 128MiB to 256GiB", unit=1 << 20)
 _RATE_LIMITS = Limits(1_000_000, 16_000_000_000, "from 1M to 16G instructions per second")
 _CPUS_LIMITS = Limits(1, CPUS_MAX, f"from 1 to {CPUS_MAX}")
@@ -199,6 +202,7 @@ def _clock(options: RunOptions, disks: Sequence[DiskSpec]) -> ClockKind:
         return clock
     if clock is ClockKind.KVM:
         raise InputError(f"{reason} under --clock kvm; leave it out, or take --clock exact")
+    _log.warning("the clock is exact: %s under --clock kvm", reason)
     return ClockKind.EXACT
 
 
