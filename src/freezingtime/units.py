@@ -125,6 +125,17 @@ def largest_time_unit(time_ns: float) -> tuple[str, int]:
     return next((each for each in units if time_ns >= each[1]), ("ns", 1))
 
 
+def time_cell(time_ns: float) -> str:
+    """A time in four digits, in the largest unit that is not more than it, for a table."""
+    unit, unit_ns = largest_time_unit(time_ns)
+    return f"{four_digits(time_ns / unit_ns)}{unit}"
+
+
+def four_digits(value: float) -> str:
+    """Format a number to four digits, or to all before its point."""
+    return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
+
+
 def format_size_bytes(size_bytes: int) -> str:
     """Write a size exactly, as the shortest whole number of a unit: ``4KiB``, ``1GB``, ``513B``.
 

@@ -17,7 +17,9 @@ from freezingtime.report.figures.run_figures import RUN_FIGURES
 from freezingtime.report.page import report_page
 from freezingtime.request import Operation
 from freezingtime.trace.record_file import RecordFile
+from tests.cli.test_report_answer import recorded
 from tests.conftest import require_tool
+from tests.results.test_report import make_run
 from tests.results.test_report_data import read
 from tests.support.browserlib import Browser
 from tests.support.recordlib import HEADER
@@ -101,6 +103,50 @@ def test_a_million_requests_open_fast_and_quietly(browser: Browser, report: Path
     assert min(browser.evaluate(sizes)) > 100
     # Wide tables scroll in their own frames; the page does not.
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+#: Text that a figure cuts off, or that stands outside of the page, and panels without a line.
+CUT = """[...document.querySelectorAll('figure svg text')].filter(text => {
+    const [a, b] = [text, text.closest('svg')].map(e => e.getBoundingClientRect());
+    return a.width && (a.left < b.left - 1 || a.right > b.right + 1 || a.top < b.top - 1
+        || a.bottom > b.bottom + 1);
+}).map(text => text.textContent)"""
+SCREENS = {"desk": (1280, 800), "phone": (390, 844)}
+
+
+@pytest.mark.parametrize("kind", ["runs", "devices"])
+def test_six_fit_on_the_first_screen_and_are_not_cut(
+    browser: Browser, tmp_path: Path, kind: str
+) -> None:
+    if kind == "runs":
+        compared = [read(make_run(tmp_path / f"run-{number}", number)) for number in range(6)]
+    else:
+        names = [f"a-drive-with-a-long-name-{number}" for number in range(6)]
+        compared = [recorded(tmp_path / "record", names)]
+    page = tmp_path / "report.html"
+    page.write_text(report_page(compared))
+    for width, height in SCREENS.values():
+        browser.call(
+            "Emulation.setDeviceMetricsOverride",
+            **{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        browser.open(page)
+        assert browser.complaints() == []
+        assert browser.evaluate(CUT) == []
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        **{"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False},
+    )
+    browser.open(page)
+    rows = "[...document.querySelectorAll('.answer tbody tr')].slice(0, 6)"
+    bottoms = browser.evaluate(f"{rows}.map(row => row.getBoundingClientRect().bottom)")
+    assert len(bottoms) == 6
+    assert max(bottoms) < 800
+    # The side navigation stays.
+    browser.evaluate("scrollTo(0, 3000)")
+    top = browser.evaluate("document.querySelector('nav').getBoundingClientRect().top")
+    assert 0 <= top < 50
 
 
 def test_what_is_wrong_in_a_page_is_noticed(browser: Browser, tmp_path: Path) -> None:

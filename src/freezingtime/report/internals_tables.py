@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from freezingtime.report.run_data import DiskData, RunData, display_name
 from freezingtime.report.tables import ReportTable, disks_of, name_of, run_head
+from freezingtime.units import time_cell
 
 
 def held_table(runs: Sequence[RunData]) -> ReportTable:
@@ -19,12 +20,16 @@ def held_table(runs: Sequence[RunData]) -> ReportTable:
                 [
                     *(disk, *name_of(run, runs), display_name(cause)),
                     *(f"{held.count:,}", _percent(held.count, total)),
-                    *(_us(held.wait_mean_ns), _us(held.wait_max_ns), _us(held.latency_mean_ns)),
+                    *(
+                        time_cell(held.wait_mean_ns),
+                        time_cell(held.wait_max_ns),
+                        time_cell(held.latency_mean_ns),
+                    ),
                 ]
             )
     heads = ["disk", *run_head(runs), "held by"]
     return ReportTable(
-        "Causes of waiting in the device; times in us",
+        "Causes of waiting in the device",
         [*heads, "requests", "share", "wait, mean", "wait, max", "their latency, mean"],
         rows,
         label_count=len(heads),
@@ -44,12 +49,12 @@ def served_table(runs: Sequence[RunData]) -> ReportTable:
                         f"{served.count:,}",
                         _percent(served.count, total),
                     ),
-                    *(_us(served.latency_mean_ns), _us(served.latency_max_ns)),
+                    *(time_cell(served.latency_mean_ns), time_cell(served.latency_max_ns)),
                 ]
             )
     heads = ["disk", *run_head(runs), "operation", "served from"]
     return ReportTable(
-        "Source of data read, and location of data written at completion; times in us",
+        "Source of data read, and location of data written at completion",
         [*heads, "requests", "share", "latency, mean", "latency, max"],
         rows,
         label_count=len(heads),
@@ -65,7 +70,7 @@ def statistics_table(runs: Sequence[RunData]) -> ReportTable:
             values = [values.get(name, 0.0) for values in totals]
             if any(values):
                 rows.append([disk, name, *(_number(value) for value in values)])
-    heads = [run.name for run in runs] if len(runs) > 1 else ["value"]
+    heads = [run.label for run in runs] if len(runs) > 1 else ["value"]
     return ReportTable(
         "Device counters at the end of the run; zeros omitted",
         ["disk", "statistic", *heads],
@@ -79,10 +84,6 @@ def _each(runs: Sequence[RunData]) -> Iterator[tuple[str, RunData, DiskData]]:
         for run in runs:
             if disk in run.disks:
                 yield disk, run, run.disks[disk]
-
-
-def _us(time_ns: float) -> str:
-    return f"{time_ns / 1000:,.3f}"
 
 
 def _percent(count: int, total: int) -> str:

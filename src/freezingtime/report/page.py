@@ -12,6 +12,8 @@ from jinja2 import Environment, StrictUndefined
 
 from freezingtime._version import __version__
 from freezingtime.host.replaced_file import replaced
+from freezingtime.report.answer import HEADS, WIDTH, answer
+from freezingtime.report.command import command_of
 from freezingtime.report.discard_notice import discard_notices
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
 from freezingtime.report.figures.run_figures import (
@@ -30,6 +32,7 @@ from freezingtime.report.figures.run_panels import subjects_max
 from freezingtime.report.figures.style import COLORS, DARK_COLORS
 from freezingtime.report.internals_tables import held_table, served_table, statistics_table
 from freezingtime.report.run_data import GuestOutput, RunData
+from freezingtime.report.side_by_side import side_by_side
 from freezingtime.report.tables import (
     ReportTable,
     application_table,
@@ -84,6 +87,8 @@ class _Section:
     tables: Sequence[ReportTable] = ()
     figures: Sequence[_PageFigure] = ()
     texts: Sequence[_Text] = field(default=())
+    is_folded: bool = False
+    """Shown when it is asked for, and on paper."""
 
 
 def write_report(runs: Sequence[RunData], path: Path) -> None:
@@ -99,6 +104,7 @@ def write_report(runs: Sequence[RunData], path: Path) -> None:
 
 def report_page(runs: Sequence[RunData]) -> str:
     """The page for one run, or for several beside each other; equal runs make equal pages."""
+    runs = side_by_side(runs)
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     resources = files("freezingtime.report")
     style = environment.from_string((resources / "page.css").read_text()).render(
@@ -107,7 +113,13 @@ def report_page(runs: Sequence[RunData]) -> str:
     page = environment.from_string((resources / "page.html").read_text())
     return page.render(
         runs=runs,
-        verdicts=[_verdict(run) for run in runs],
+        title=_title(runs),
+        legend=_legend(runs),
+        application=application_table(runs),
+        answer=answer(runs),
+        heads=HEADS,
+        bar_width=WIDTH,
+        verdicts=_verdicts(runs),
         notices=list(notices(runs)),
         sections=_sections(runs),
         style=style,
@@ -167,26 +179,41 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
     def with_figure(kind: RunFigure, *tables: ReportTable) -> _Section:
         return _Section(kind.name, kind.title, tables=tables, figures=_figures(runs, kind))
 
-    own = application_table(runs)
+    with_guest = [run for run in runs if run.has_guest]
+    output = _Section("output", "Guest output", texts=[_output(run) for run in with_guest])
+    plan = plan_table(runs)
     return [
-        *([_Section("application", "Application", tables=[own])] if own.rows else []),
-        _Section("plan", "Configuration", tables=[plan_table(runs)]),
         _Section("summary", "Summary", tables=[summary_table(runs)]),
         with_figure(LATENCY_DISTRIBUTION),
         with_figure(LATENCY_OVER_TIME),
         with_figure(QUEUE_DEPTH),
         with_figure(THROUGHPUT),
-        with_figure(SERVICE, audit_table(runs)),
-        _Section(
-            "freeze-and-warp",
-            "Freeze and warp",
-            [_FREEZE_NOTE],
-            [freeze_table(runs)],
-            _figures(runs, FREEZE, WARP),
-        ),
+        *(_of_guests(runs) if with_guest else ()),
         _internals(runs),
-        _Section("output", "Guest output", texts=[_output(run) for run in runs]),
+        *([output] if with_guest else ()),
+        _Section("plan", "Configuration", (), [plan], (), _commands(runs), is_folded=True),
     ]
+
+
+def _of_guests(runs: Sequence[RunData]) -> list[_Section]:
+    """What there is only where there was a guest: the audit, and where real time went."""
+    count = sum(run.request_count for run in runs)
+    deviations = [disk.worst_deviation_ns for run in runs for disk in run.disks.values()]
+    note = [] if any(deviations) else [f"Deviation from the model: 0 in all {count:,} requests."]
+    service = _figures(runs, SERVICE)
+    freeze = _figures(runs, FREEZE, WARP)
+    return [
+        _Section(SERVICE.name, SERVICE.title, note, [audit_table(runs)], service),
+        _Section(
+            "freeze-and-warp", "Freeze and warp", [_FREEZE_NOTE], [freeze_table(runs)], freeze
+        ),
+    ]
+
+
+def _commands(runs: Sequence[RunData]) -> list[_Text]:
+    """The command of each run, to be copied."""
+    found = [(run.label, command_of(run.document)) for run in runs]
+    return [_Text(f"Command of {label}", command) for label, command in found if command]
 
 
 def _internals(runs: Sequence[RunData]) -> _Section:
@@ -216,7 +243,7 @@ def _figures(runs: Sequence[RunData], *kinds: RunFigure) -> list[_PageFigure]:
 
 
 def _output(run: RunData) -> _Text:
-    return _Text(run.name, _output_text(run.output))
+    return _Text(run.label, _output_text(run.output))
 
 
 def _output_text(output: GuestOutput | None) -> str:
@@ -228,19 +255,44 @@ def _output_text(output: GuestOutput | None) -> str:
     return text.translate(_PICTURES) or "(the job printed nothing)"
 
 
-def _verdict(run: RunData) -> _Verdict:
-    total = sum(
-        data.count
-        for disk in run.disks.values()
-        for name, data in disk.operations.items()
-        if name != ALL
-    )
-    late_count = sum(disk.late_count for disk in run.disks.values())
-    word = ("NOT EXACT:" if late_count else "exact:") if run.header.is_repeatable else "kvm clock:"
+def _title(runs: Sequence[RunData]) -> str:
+    names = list(dict.fromkeys(run.name for run in runs))
+    return names[0] if len(names) == 1 else f"{len(names)} side by side"
+
+
+def _legend(runs: Sequence[RunData]) -> list[tuple[str, str]]:
+    """Say which run each label is, and what its disks were, as far as the label does not."""
+    if len(runs) == 1:
+        return []
+    several = len({run.name for run in runs}) > 1
+    disks = [", ".join(disk.spec for disk in run.header.disks) for run in runs]
+    names = [
+        ": ".join([run.name] * several + [spec] * (spec != run.label))
+        for run, spec in zip(runs, disks, strict=True)
+    ]
+    return [(run.label, name) for run, name in zip(runs, names, strict=True)] if any(names) else []
+
+
+def _verdicts(runs: Sequence[RunData]) -> list[_Verdict]:
+    """One line for all that are exact, unless one is not; one for each under another clock."""
+    exact = [run for run in runs if run.header.is_repeatable]
+    others = [_verdict(run, "kvm clock:") for run in runs if not run.header.is_repeatable]
+    if any(run.late_count for run in exact):
+        return [_verdict(run, "exact:", "NOT EXACT:") for run in exact] + others
+    if not exact:
+        return others
+    count = sum(run.request_count for run in exact)
+    if not any(run.has_guest for run in exact):
+        return [_Verdict("good", "simulated:", f"{count:,} requests, without a guest"), *others]
+    return [_Verdict("good", "exact:", f"{count:,} of {count:,} requests on time"), *others]
+
+
+def _verdict(run: RunData, word: str, late_word: str | None = None) -> _Verdict:
+    count, late_count = run.request_count, run.late_count
     return _Verdict(
         "bad" if late_count else "good",
-        word,
-        f"{total - late_count:,} of {total:,} requests on time ({run.name})",
+        (late_word or word) if late_count else word,
+        f"{count - late_count:,} of {count:,} requests on time ({run.label})",
     )
 
 

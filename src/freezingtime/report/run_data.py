@@ -10,7 +10,7 @@ from typing import Any
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.application.figure import Figure
 from freezingtime.report.bins import Floats, Integers, Span
-from freezingtime.request_figures import RequestFigures
+from freezingtime.request_figures import ALL, RequestFigures
 from freezingtime.trace.record_header import RecordHeader
 
 
@@ -125,6 +125,16 @@ class DiskData:
     medium_max_in_bin_host_ns: Floats
     internals: DiskInternals
 
+    @property
+    def count(self) -> int:
+        """Return the number of requests."""
+        return sum(data.count for data in self.single_operations.values())
+
+    @property
+    def single_operations(self) -> Mapping[str, OperationData]:
+        """Each operation, without that of all together."""
+        return {name: data for name, data in self.operations.items() if name != ALL}
+
 
 @dataclass(frozen=True, slots=True)
 class GuestOutput:
@@ -155,3 +165,20 @@ class RunData:
     """None: no guest took part, or the run has not ended."""
     figures: Sequence[Figure] = ()
     """The application's own."""
+    label: str = ""
+    """What it is called beside others: a letter, or its device."""
+
+    @property
+    def has_guest(self) -> bool:
+        """Whether a guest took part; a replay has none."""
+        return self.header.cpu_rate_hz is not None or not self.header.is_repeatable
+
+    @property
+    def late_count(self) -> int:
+        """Requests that were not delivered at the model's time."""
+        return sum(disk.late_count for disk in self.disks.values())
+
+    @property
+    def request_count(self) -> int:
+        """Requests to all disks."""
+        return sum(disk.count for disk in self.disks.values())

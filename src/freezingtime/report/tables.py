@@ -10,7 +10,7 @@ from typing import Any
 from freezingtime.application.figure import Figure, value_text
 from freezingtime.report.run_data import DiskData, OperationData, RunData
 from freezingtime.request_figures import ALL, PERCENTILES, RequestFigures
-from freezingtime.units import format_size_bytes, format_time_ns
+from freezingtime.units import format_size_bytes, format_time_ns, time_cell
 
 _NONE = "-"
 _SCRIPT_MAX = 2000
@@ -37,7 +37,7 @@ def plan_table(runs: Sequence[RunData]) -> ReportTable:
         if any(cells):
             rows.append([label, *(text or _NONE for text in cells)])
     return ReportTable(
-        "Configuration and outcome", ["", *(run.name for run in runs)], rows, numeric=False
+        "Configuration and outcome", ["", *(run.label for run in runs)], rows, numeric=False
     )
 
 
@@ -54,7 +54,7 @@ def application_table(runs: Sequence[RunData]) -> ReportTable:
         ]
         for name, unit in dict.fromkeys(key for figures in by_run for key in figures)
     ]
-    heads = [run.name for run in runs] if len(runs) > 1 else ["value"]
+    heads = [run.label for run in runs] if len(runs) > 1 else ["value"]
     return ReportTable("The application's own figures", ["figure", *heads], rows, label_count=1)
 
 
@@ -78,7 +78,7 @@ def summary_table(runs: Sequence[RunData]) -> ReportTable:
                     named = [disk, operation, *name_of(run, runs)]
                     rows.append([*named, *_summary_cells(data.figures)])
     return ReportTable(
-        "Latency from arrival to delivery, in us",
+        "Latency from arrival to delivery",
         [
             *("disk", "operation", *run_head(runs), "requests", "IOPS", "MB/s", "mean"),
             *(*PERCENTILES, "max"),
@@ -94,8 +94,8 @@ def audit_table(runs: Sequence[RunData]) -> ReportTable:
         "Deliveries, and the largest deviation from the model's completion time",
         runs,
         {
-            "requests": lambda data: f"{_total(data):,}",
-            "on time": lambda data: f"{_total(data) - data.late_count:,}",
+            "requests": lambda data: f"{data.count:,}",
+            "on time": lambda data: f"{data.count - data.late_count:,}",
             "late": lambda data: f"{data.late_count:,}",
             "worst deviation": lambda data: format_time_ns(data.worst_deviation_ns),
         },
@@ -108,9 +108,9 @@ def freeze_table(runs: Sequence[RunData]) -> ReportTable:
         "Real time",
         runs,
         {
-            "frozen, total": lambda data: _seconds(data.frozen_host_ns),
-            "medium, mean of a request": lambda data: f"{data.medium_mean_host_ns / 1000:,.1f} us",
-            "medium, longest": lambda data: f"{data.medium_max_host_ns / 1000:,.1f} us",
+            "frozen, total": lambda data: time_cell(data.frozen_host_ns),
+            "medium, mean of a request": lambda data: time_cell(data.medium_mean_host_ns),
+            "medium, longest": lambda data: time_cell(data.medium_max_host_ns),
         },
     )
 
@@ -134,8 +134,8 @@ def _summary_cells(figures: RequestFigures) -> list[str]:
     return [
         f"{figures.count:,}",
         _NONE if figures.iops is None else f"{figures.iops:,.0f}",
-        _NONE if bandwidth is None else f"{bandwidth / 1e6:,.2f}",
-        *(f"{time_ns / 1000:,.3f}" for time_ns in times_ns),
+        _NONE if not bandwidth else f"{bandwidth / 1e6:,.2f}",
+        *map(time_cell, times_ns),
     ]
 
 
@@ -146,7 +146,7 @@ def run_head(runs: Sequence[RunData]) -> list[str]:
 
 def name_of(run: RunData, runs: Sequence[RunData]) -> list[str]:
     """A run's cell in that column."""
-    return [run.name] if len(runs) > 1 else []
+    return [run.label] if len(runs) > 1 else []
 
 
 def disks_of(runs: Sequence[RunData]) -> list[str]:
@@ -161,10 +161,6 @@ def _operations(runs: Sequence[RunData], disk: str) -> list[str]:
 
 def _operation(run: RunData, disk: str, operation: str) -> OperationData | None:
     return run.disks[disk].operations.get(operation) if disk in run.disks else None
-
-
-def _total(data: DiskData) -> int:
-    return sum(part.count for name, part in data.operations.items() if name != ALL)
 
 
 def _seconds(time_ns: float) -> str:
@@ -197,11 +193,18 @@ def _cpu(run: RunData) -> str:
     return "" if rate_hz is None else f"{rate_hz / 1e9:g} G instructions/s"
 
 
+def _clock(run: RunData) -> str:
+    return "exact" if run.header.is_repeatable else "kvm"
+
+
 _PROPERTIES: dict[str, Callable[[RunData], str]] = {
     "job": _of("plan", "script", _script),
     "disks": _disk_specs,
     "guest": _of("plan", "guest"),
+    "CPUs": _of("plan", "cpus"),
     "CPU": _cpu,
+    "clock": lambda run: _clock(run) if run.has_guest else "",
+    "snapshot": _of("plan", "from"),
     "memory": _of("plan", "memory_bytes", lambda size: format_size_bytes(int(size))),
     "seed": lambda run: str(run.header.seed),
     "exit status": _of("job", "exit_status"),

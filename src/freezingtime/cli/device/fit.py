@@ -20,7 +20,7 @@ from freezingtime.cli.options import (
 )
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
-from freezingtime.cli.results.time_columns import difference, time_cell
+from freezingtime.cli.results.time_columns import difference
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option
 from freezingtime.report.figures.sample_figures import (
@@ -29,6 +29,7 @@ from freezingtime.report.figures.sample_figures import (
     draw_quantiles,
     make_directory,
 )
+from freezingtime.units import time_cell
 
 _HEADER = (
     *("cell", "requests", "mean", "device", "p50", "device", "p99", "device", "p99.9", "device"),

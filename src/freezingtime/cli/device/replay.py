@@ -19,11 +19,11 @@ from freezingtime.cli.options import (
     command_app,
 )
 from freezingtime.cli.output.json_stream import print_json
-from freezingtime.cli.results.time_columns import four_digits, time_cell
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option, Values
 from freezingtime.simulate.options import ReplayOptions
+from freezingtime.units import four_digits, time_cell
 
 if TYPE_CHECKING:
     from freezingtime.results.latency_summary import LatencySummary

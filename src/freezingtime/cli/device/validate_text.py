@@ -11,9 +11,10 @@ from freezingtime.calibrate.distance import FIGURES, Distance
 from freezingtime.calibrate.halves import SPLIT_BLOCKS
 from freezingtime.calibrate.validate.validate import AIMS, ValidatedCell, Validation
 from freezingtime.cli.output.columns import print_columns
-from freezingtime.cli.results.time_columns import difference, time_cell
+from freezingtime.cli.results.time_columns import difference
 from freezingtime.host.foreign_text import show
 from freezingtime.report.figures.sample_figures import error_percent
+from freezingtime.units import time_cell
 
 _HEADER = ("", "requests", *FIGURES, "KS", "Wasserstein")
 _MISS = "!"

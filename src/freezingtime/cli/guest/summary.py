@@ -9,14 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from freezingtime.cli.output.columns import aligned
-from freezingtime.cli.results.time_columns import four_digits, time_cell
 from freezingtime.clock.kind import ClockKind
 from freezingtime.host.foreign_text import say
 from freezingtime.report.discard_notice import discard_notices
 from freezingtime.runs.progress.disk_tally import OperationFigures
 from freezingtime.runs.progress.text import plain_time, slowdown
 from freezingtime.runs.result import RunResult
-from freezingtime.units import NS_PER_S, format_time_ns
+from freezingtime.units import NS_PER_S, format_time_ns, four_digits, time_cell
 
 _HEADER = ("disk", "operation", "IOPS", "MB/s", "mean", "p50", "p99", "p99.9")
 _TEXT_COLUMNS = 2

@@ -37,6 +37,7 @@ def report_command(
     from freezingtime.report.figures.run_figures import write_run_figures
     from freezingtime.report.page import notices, write_report
     from freezingtime.report.read import read_run
+    from freezingtime.report.side_by_side import side_by_side
 
     _check(runs, out, figures)
     with ReplayProgress(quiet=False) as progress:
@@ -45,6 +46,7 @@ def report_command(
             progress(f"reading {run}", number, len(runs))
             # The notices also mention a killed run.
             read.append(read_run(run, lambda notice: None))
+        read = side_by_side(read)
         for notice in notices(read):
             progress.notify(notice)
         progress("drawing", 0, 0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from freezingtime.cli.results.time_columns import four_digits, time_cell
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.worker import PointOutcome
+from freezingtime.units import four_digits, time_cell
 
 #: Shown, where any point has them.
 _SHOWN = ("guest_time", "all.iops", "all.mean", "all.p50", "all.p99", "all.max")

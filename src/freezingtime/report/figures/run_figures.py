@@ -19,7 +19,7 @@ from freezingtime.report.figures.style import COLORS
 from freezingtime.report.run_data import RunData
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 #: More runs than that in one figure are indistinguishable.
 RUNS_MAX = len(COLORS)
@@ -27,6 +27,10 @@ RUNS_MAX = len(COLORS)
 _WIDTH_IN = 9.0
 _ROW_HEIGHT_IN = 2.6
 _LEGEND_HEIGHT_IN = 0.3
+# So wide is a legend that fits, in letters, and a line in front of each.
+_LEGEND_LETTERS = 110
+_LEGEND_LINE_LETTERS = 8
+_LEGEND_LINE_IN = 0.17
 _EXTENSIONS = (".svg", ".png")
 
 
@@ -52,7 +56,7 @@ LATENCY_DISTRIBUTION = RunFigure(
 )
 LATENCY_OVER_TIME = RunFigure(
     "latency-over-time",
-    "Latency over guest time",
+    "Latency over time",
     "Median, 99th percentile and maximum of the requests that were delivered in each bin of "
     "guest time.",
     run_panels.latency_over_time,
@@ -68,7 +72,7 @@ QUEUE_DEPTH = RunFigure(
 )
 THROUGHPUT = RunFigure(
     "throughput",
-    "Throughput over guest time",
+    "Throughput over time",
     "Requests, and bytes of reads and writes, that were delivered in each bin, per second.",
     run_panels.throughput,
     OPERATION_LOOKS,
@@ -130,7 +134,10 @@ def draw_run_figure(
         return []
     column_count = min(2, len(panels))
     row_count = -(-len(panels) // 2)
+    legend = _legend_handles(runs, kind.styles)
+    column_count_of_legend = _legend_columns(legend)
     height_in = _ROW_HEIGHT_IN * row_count + _LEGEND_HEIGHT_IN
+    height_in += _LEGEND_LINE_IN * (-(-len(legend) // column_count_of_legend) - 1)
     with new_figure(_WIDTH_IN, height_in, **settings) as figure:
         grid: Any = figure.subplots(row_count, column_count, squeeze=False)
         for axes in grid.flat[len(panels) :]:
@@ -138,7 +145,12 @@ def draw_run_figure(
         for axes, panel in zip(grid.flat, panels, strict=False):
             panel.draw(axes)
             axes.set_title(run_panels.panel_title(panel.title), parse_math=False)
-        _legend(figure, runs, kind.styles)
+        if legend:
+            drawn = figure.legend(
+                handles=legend, loc="outside upper center", ncols=column_count_of_legend
+            )
+            for text in drawn.get_texts():
+                text.set_parse_math(False)
         return [figure_bytes(figure, extension) for extension in extensions]
 
 
@@ -160,22 +172,25 @@ def write_run_figures(runs: Sequence[RunData], directory: Path, option: str) -> 
     return paths
 
 
-def _legend(
-    figure: Figure, runs: Sequence[RunData], styles: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Above the panels: which colour is which run, if there are several, and what lines mean."""
+def _legend_handles(
+    runs: Sequence[RunData], styles: Mapping[str, Mapping[str, Any]]
+) -> list[Line2D]:
+    """Which colour is which run, if there are several, and what lines mean."""
     handles = line_handles(styles)
     if len(runs) > 1:
         handles += line_handles(
             {
-                _label(run.name): {"color": color, "linewidth": 3}
+                _label(run.label): {"color": color, "linewidth": 3}
                 for run, color in zip(runs, COLORS, strict=False)
             }
         )
-    if handles:
-        legend = figure.legend(handles=handles, loc="outside upper center", ncols=5)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+    return handles
+
+
+def _legend_columns(handles: Sequence[Line2D]) -> int:
+    """As many as there is room for: a legend goes on in a further line."""
+    widest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    return max(1, min(len(handles), _LEGEND_LETTERS // (widest + _LEGEND_LINE_LETTERS)))
 
 
 def _label(name: str) -> str:

@@ -31,6 +31,8 @@ Subject = TypeVar("Subject")
 #: So many disks and operations are drawn, times the runs, so that a page stays below some MB.
 SUBJECTS_MAX = 12
 _CURVES_MAX = 36
+#: Fewer requests than that have no distribution to speak of.
+FEW = 20
 
 #: Looks of lines, which :mod:`~freezingtime.report.figures.run_figures` explains in the legends.
 THIN: Mapping[str, Any] = {"linewidth": 0.8, "alpha": 0.65}
@@ -120,9 +122,14 @@ def queue_depth(runs: Runs) -> Iterator[Panel]:
 def throughput(runs: Runs) -> Iterator[Panel]:
     for disk in disks_shown(runs):
         yield _rate_panel(runs, disk, "IOPS", "requests/s", lambda data: data.iops_in_bin)
-        yield _rate_panel(
-            runs, disk, "bandwidth", "B/s", lambda data: data.bandwidth_in_bin_bytes_per_s
-        )
+        if any(
+            np.any(operation.bandwidth_in_bin_bytes_per_s)
+            for data, _, _ in of_disk(runs, disk)
+            for operation in data.single_operations.values()
+        ):
+            yield _rate_panel(
+                runs, disk, "bandwidth", "B/s", lambda data: data.bandwidth_in_bin_bytes_per_s
+            )
 
 
 def _rate_panel(
@@ -151,14 +158,16 @@ def service(runs: Runs) -> Iterator[Panel]:
     for disk in disks_shown(runs):
         title, label = f"{disk}: service", "mean service time"
         yield disk_panel(runs, disk, title, label, linear_times, target, delivered)
-        title, label = f"{disk}: deviation from the model", "worst deviation"
-        yield disk_panel(runs, disk, title, label, linear_times, worst)
+        if any(data.worst_deviation_ns for data, _, _ in of_disk(runs, disk)):
+            title, label = f"{disk}: deviation from the model", "worst deviation"
+            yield disk_panel(runs, disk, title, label, linear_times, worst)
 
 
 def warp(runs: Runs) -> Iterator[Panel]:
     share = Line(lambda data: data.warped_share_in_bin)
     for disk in disks_shown(runs):
-        yield disk_panel(runs, disk, disk, "share of service time warped", share_scale, share)
+        if any(np.any(data.warped_share_in_bin > 0) for data, _, _ in of_disk(runs, disk)):
+            yield disk_panel(runs, disk, disk, "share of service time warped", share_scale, share)
 
 
 def freeze(runs: Runs) -> Iterator[Panel]:
@@ -166,8 +175,9 @@ def freeze(runs: Runs) -> Iterator[Panel]:
     greatest = Line(lambda data: np.maximum(data.medium_max_in_bin_host_ns, 1), THIN)
     mean = Line(lambda data: np.maximum(data.medium_mean_in_bin_host_ns, 1))
     for disk in disks_shown(runs):
-        title, label = f"{disk}: frozen", "real time frozen so far"
-        yield disk_panel(runs, disk, title, label, linear_times, frozen)
+        if any(data.frozen_host_ns for data, _, _ in of_disk(runs, disk)):
+            title, label = f"{disk}: frozen", "real time frozen so far"
+            yield disk_panel(runs, disk, title, label, linear_times, frozen)
         title, label = f"{disk}: the medium", "real time of the medium"
         yield disk_panel(runs, disk, title, label, _logarithmic_times, greatest, mean)
 
@@ -178,14 +188,17 @@ def subjects_max(runs: Runs) -> int:
 
 
 def operations_shown(runs: Runs) -> list[tuple[str, str]]:
-    """Return the disks and operations with the most requests, in the record's order."""
+    """Return the disks and operations with the most requests, in the record's order.
+
+    A few requests beside many, such as those of a kernel that looks for partitions, are left out.
+    """
     counts: dict[tuple[str, str], int] = {}
     for run in runs:
         for disk, data in run.disks.items():
-            for name, operation in data.operations.items():
-                if name != ALL:
-                    counts[disk, name] = counts.get((disk, name), 0) + operation.count
-    return _most(counts, subjects_max(runs))
+            for name, operation in data.single_operations.items():
+                counts[disk, name] = counts.get((disk, name), 0) + operation.count
+    many = {subject: count for subject, count in counts.items() if count >= FEW}
+    return _most(many or counts, subjects_max(runs))
 
 
 def disks_shown(runs: Runs) -> list[str]:
@@ -193,10 +206,9 @@ def disks_shown(runs: Runs) -> list[str]:
     counts: dict[str, int] = {}
     for run in runs:
         for disk, data in run.disks.items():
-            counts[disk] = counts.get(disk, 0) + sum(
-                operation.count for name, operation in data.operations.items() if name != ALL
-            )
-    return _most(counts, subjects_max(runs))
+            counts[disk] = counts.get(disk, 0) + data.count
+    many = {disk: count for disk, count in counts.items() if count >= FEW}
+    return _most(many or counts, subjects_max(runs))
 
 
 def _most(counts: Mapping[Subject, int], limit: int) -> list[Subject]:
@@ -211,7 +223,7 @@ class TimeAxis:
         self._axes = axes
         longest_ns = max(run.span.end_ns - run.span.start_ns for run in runs)
         unit, self._unit_ns = largest_time_unit(longest_ns)
-        axes.set_xlabel(f"guest time since the first request [{unit}]")
+        axes.set_xlabel(f"time since the first request [{unit}]")
 
     def steps(self, run: RunData, values: Floats, **look: Any) -> None:
         """A value for each bin, as wide as the bin."""
