@@ -161,7 +161,7 @@ def test_no_line_is_cut_short_or_wrapped(
 ) -> None:
     """A path in square brackets is a path, too, and no markup."""
     cache = tmp_path / ("[red]long" * 20) / "cache"
-    environment = {"XDG_CACHE_HOME": str(cache), "COLUMNS": columns}
+    environment = {"XDG_CACHE_HOME": str(cache), "COLUMNS": columns, "FREEZINGTIME_QEMU": "system"}
     ended = freezingtime("doctor", environment=environment)
     assert ended.stderr == ""
     assert f"{cache}/freezingtime, " in ended.stdout

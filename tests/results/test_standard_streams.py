@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from freezingtime.cli.output.standard_streams import prepare_standard_streams
 from tests.conftest import RunProgram
 
 REPLAY = ("replay", "--workload", "randread,bs=4k,qd=1,count=10", "--device", "constant:100us")
@@ -17,8 +20,16 @@ def closing(redirection: str) -> list[str]:
     return ["sh", "-c", f'exec "$@" {redirection}', "sh"]
 
 
-@pytest.mark.parametrize("arguments", [REPLAY, ("devices",), ("runs", ".")])
-@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+CLOSED = [">&-", "2>&-", "<&-", "<&- >&- 2>&-"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirection"),
+    [
+        *((("devices",), redirection) for redirection in CLOSED),
+        *((arguments, CLOSED[-1]) for arguments in (REPLAY, ("runs", "."))),
+    ],
+)
 def test_a_closed_stream_is_an_open_one_that_goes_nowhere(
     freezingtime: RunProgram, tmp_path: Path, arguments: tuple[str, ...], redirection: str
 ) -> None:
@@ -27,6 +38,20 @@ def test_a_closed_stream_is_an_open_one_that_goes_nowhere(
     assert ended.returncode == plain.returncode == 0
     assert ended.stdout == ("" if " >&-" in f" {redirection}" else plain.stdout)
     assert ended.stderr == ("" if "2>&-" in redirection else plain.stderr)
+
+
+def test_a_reader_that_has_gone_is_noticed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing the stream at the end would fail again, which Python 3.13 prints."""
+    read_fd, write_fd = os.pipe()
+    os.close(read_fd)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)  # to have it back
+    with os.fdopen(write_fd, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        prepare_standard_streams()
+        sys.stdout.write("words")
+        with pytest.raises(BrokenPipeError):
+            sys.stdout.flush()
+        sys.stdout.close()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

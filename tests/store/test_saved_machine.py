@@ -36,6 +36,7 @@ from freezingtime.store.saved_machine import (
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig, find_qemu
 from freezingtime.vm.qemu.cpu_model import CpuModel
+from freezingtime.vm.qemu.program import VARIABLE
 from tests.conftest import RunProgram, require_tool
 
 
@@ -46,8 +47,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def config(cache: Path) -> MachineConfig:
+def config(cache: Path, monkeypatch: pytest.MonkeyPatch) -> MachineConfig:
     require_tool("qemu-system-x86_64")
+    monkeypatch.setenv(VARIABLE, "system")  # the cache is empty, so the pinned one is not there
     building = cache / "images" / "building"
     building.mkdir(parents=True)
     manifest = store_image(building, "mini", ImageContent(b"kernel", b"initrd", "6.1", ()))

@@ -50,10 +50,10 @@ class _StandardStream(io.FileIO):
             return memoryview(data).nbytes
         try:
             return super().write(data)
-        except BrokenPipeError:
-            raise
         except OSError as error:
             self._has_failed = True
+            if isinstance(error, BrokenPipeError):
+                raise
             raise RunError(f"cannot write to {self._shown_name}: {error.strerror}") from error
 
 
