@@ -46,6 +46,8 @@ _PROGRAM_STARTS = {
     "test_serve.py",
     "test_standard_streams.py",
 }
+#: What compiles the largest model, for a minute: the other worker is not to compile it as well.
+_COMPILES = "test_flash_invariants.py"
 #: Files of those rooms that are as quick as a linter.
 _QUICK = {"test_docstrings.py", "test_house.py", "test_project.py"}
 
@@ -56,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     A worker takes a file at a time: with the long ones at the end, one would work alone.
     """
     with_guests = {item.path for item in items if item.get_closest_marker("guest")}
-    items.sort(key=lambda item: item.path not in with_guests)
+    items.sort(key=lambda item: (item.path.name != _COMPILES, item.path not in with_guests))
     for item in items:
         if item.path.name in _QUICK:
             continue
