@@ -70,14 +70,14 @@ def measure(exploration: Exploration) -> bool:
     recoveries = exploration.recoveries
     candidates = list(exploration.candidates(exploration.points()))
     start_s = _cpu_s()
-    exploration.recover(candidates[0])
+    recoveries.run(candidates[0])
     first_s = _cpu_s() - start_s
     costs = []
     begin_s = time.monotonic()
     for _ in range(ROUNDS):
         start_s = _cpu_s()
         for candidate in candidates:
-            outcome, _ = exploration.recover(candidate)
+            outcome, _ = recoveries.run(candidate)
             if not outcome.passed:
                 raise SystemExit(f"a state did not pass: {outcome.reason}")
         costs.append((_cpu_s() - start_s) / len(candidates))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from freezingtime.explore.crash.cut_recoveries import CutRecoveries
 from freezingtime.explore.crash.explore import CrashObserver
 from freezingtime.explore.crash.failures import replay, report_failures, write_images
 from freezingtime.explore.crash.request import CrashRequest
@@ -75,7 +76,8 @@ def test_too_early_an_acknowledgement_is_found_and_replayed(tmp_path: Path, disk
         assert not failure.lost  # the file was not on its way to the disk at all
         (image,) = failure.images
         before = Path(image).read_bytes()
-        candidate, outcome = replay(exploration, failure.number)
+        with CutRecoveries(exploration, tmp_path) as cut:
+            candidate, outcome = replay(exploration, cut, failure.number)
         assert outcome.reason == failure.reason
         assert Path(*write_images(exploration, candidate, 1)).read_bytes() == before
         assert (exploration.summary.run, exploration.summary.failed) == (1, 1)
@@ -154,9 +156,9 @@ def test_a_guest_for_many_states_ends_as_one_for_each(
     with opened(request, tmp_path / "out") as exploration:
         recoveries = exploration.recoveries
         candidates = list(exploration.candidates(exploration.points()))[:24]
-        shared = [exploration.recover(candidate)[0] for candidate in candidates]
+        shared = [exploration.recoveries.run(candidate)[0] for candidate in candidates]
         guest_count = recoveries.guest_count
-        own = [exploration.recover(candidate, afresh=True)[0] for candidate in candidates]
+        own = [exploration.recoveries.run(candidate, afresh=True)[0] for candidate in candidates]
         failed_count = sum(not outcome.passed for outcome in own)
         assert shared == own
         assert 0 < failed_count < len(own)
@@ -192,9 +194,58 @@ def test_a_guest_with_traces_of_a_state_takes_no_other(tmp_path: Path, disk: str
         for number, kind in enumerate(_TRACES):
             for acked in ("nothing", "nothing", kind):
                 traced = replace(candidate, acked=f"{acked}\n".encode())
-                outcome, _ = exploration.recover(traced)
+                outcome, _ = exploration.recoveries.run(traced)
                 assert (outcome.passed, outcome.output) == (True, ()), kind
             assert recoveries.guest_count == number + 1, kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_right", [False, True])
+def test_a_second_power_cut_during_recovery(tmp_path: Path, disk: str, is_right: bool) -> None:
+    """An application's recovery that drops its journal before what it redoes is durable."""
+    sync = "sync order; " if is_right else ""
+    (tmp_path / "check.sh").write_text(
+        f"""#!/bin/sh
+        cd /data
+        [ ! -e journal ] || {{ cat journal >order; {sync}rm journal; sync .; }}
+        [ "$(cat order)" = paid ] || {{ echo "order is lost"; exit 1; }}
+        """
+    )
+    request = crash_request(
+        "cd /data; echo paid >journal; sync; echo ACK order",
+        disk,
+        check=file_script(tmp_path / "check.sh"),
+        points="after=ACK order",
+        states=2,
+        depth=2,
+    )
+    with (
+        opened(request, tmp_path / "out") as exploration,
+        CutRecoveries(exploration, tmp_path) as cut,
+    ):
+        exploration.run(1, CrashObserver())
+        assert exploration.summary.failed == 0
+        cut.run(1, CrashObserver())
+        failures = report_failures(exploration, cut)
+        assert cut.summary.points > 3
+        assert cut.summary.flushes > 1
+        if is_right:
+            assert not failures
+            return
+        (failure,) = failures
+        assert failure.reason == "the check exited with 1: order is lost"
+        assert failure.recovery_of is not None
+        assert failure.since_start_ns > 0
+        (image,) = failure.images
+        before = Path(image).read_bytes()
+    # All of it again, from what is in its file.
+    with (
+        opened(request, tmp_path / "out") as exploration,
+        CutRecoveries(exploration, tmp_path) as cut,
+    ):
+        candidate, outcome = replay(exploration, cut, failure.number)
+        assert outcome.reason == failure.reason
+        assert Path(*write_images(exploration, candidate, 1)).read_bytes() == before
 
 
 @pytest.mark.slow
@@ -216,7 +267,7 @@ def test_pruned_and_exhaustive_outcomes_are_equal(tmp_path: Path, disk: str) -> 
         for candidate in exploration.candidates(exploration.points()):
             known = exploration.outcome(candidate)
             assert known is not None
-            outcome, _ = exploration.recover(candidate)
+            outcome, _ = exploration.recoveries.run(candidate)
             assert (outcome.passed, outcome.reason) == (known.passed, known.reason)
     again = explore(request, tmp_path / "out")
     assert (again.summary.run, again.summary.known) == (0, first.summary.unique)

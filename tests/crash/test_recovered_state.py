@@ -139,6 +139,21 @@ def test_nobody_writes_a_state(tmp_path: Path) -> None:
                 change()
 
 
+def test_a_recovery_s_disk_is_read_over_the_state_that_it_began_with(tmp_path: Path) -> None:
+    """What a second power cut leaves: of the recovery's writes, of the job's, and of before."""
+    (tmp_path / "job").mkdir()
+    (tmp_path / "recovery").mkdir()
+    first = states_of(tmp_path / "job", [(3, [1, 2, 3])])
+    second = states_of(tmp_path / "recovery", [(4, [7, 8])])
+    state = first.state(bytes([Fate.NEW, Fate.OLD, Fate.NEW]))
+    again = second.state(bytes([Fate.NEW, Fate.OLD]))
+    with WriteLog(tmp_path / "job") as job, WriteLog(tmp_path / "recovery") as recovery:
+        below = StateMedium(base(), first.images[0], state.changes[0], job, 0)
+        medium = StateMedium(below, second.images[0], again.changes[0], recovery, 0)
+        found = [int.from_bytes(medium.read(n * 512, 512)[:2], "little") for n in range(2, 7)]
+    assert found == [1002, 1, 7, 3, 1006]
+
+
 def recover(medium: StateMedium) -> int:
     """A recovery that follows pointers from sector to sector, and adds up what it finds."""
     place, total = 0, 0

@@ -22,6 +22,7 @@ from freezingtime.cli.options import (
 )
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
+from freezingtime.explore.crash.cut_recoveries import CutRecoveries
 from freezingtime.explore.crash.directory import ExplorationDirectory
 from freezingtime.explore.crash.explore import (
     CrashObserver,
@@ -29,7 +30,13 @@ from freezingtime.explore.crash.explore import (
     Exploration,
     open_exploration,
 )
-from freezingtime.explore.crash.failures import CrashFailure, replay, report_failures, write_images
+from freezingtime.explore.crash.failures import (
+    CrashFailure,
+    LostWrite,
+    replay,
+    report_failures,
+    write_images,
+)
 from freezingtime.explore.crash.points import FORMS
 from freezingtime.explore.crash.request import CHECK_LIMIT, VALUES, CrashRequest
 from freezingtime.explore.crash.states import EXHAUSTIVE_MOST, SAMPLED, Fate
@@ -85,6 +92,15 @@ def crash(
             f"{','.join(VALUES)}.",
         ),
     ] = "",
+    depth: Annotated[
+        int,
+        Option(
+            "1|2",
+            "2: the power is cut a second time, while a guest recovers from the first one.",
+            minimum=1,
+            maximum=2,
+        ),
+    ] = 1,
     check: Annotated[
         str | None,
         Option(
@@ -150,6 +166,7 @@ def crash(
             points=points,
             states=states,
             values=[value for value in values.split(",") if value],
+            depth=depth,
         )
         request.require_possible()
         request.check_plan()
@@ -176,6 +193,12 @@ class _Observer(CrashObserver):
             f"{summary.run} run, {summary.failed} failed"
         )
 
+    def cutting_recoveries(self, summary: CrashSummary, done: int, total: int) -> None:
+        if self._quiet or summary.run < self._said + _PROGRESS_PERIOD:
+            return
+        self._said = summary.run
+        say(f"recovery {done} of {total}: {summary.run} states run, {summary.failed} failed")
+
 
 def _check(line: str | None, script: Path | None) -> bytes | Command | None:
     if line is not None and script is not None:
@@ -198,18 +221,24 @@ def _explore(
 ) -> int:
     with ExplorationDirectory(out) as directory:
         directory.begin(request.identity())
-        with open_exploration(request, directory, observer) as exploration:
-            exploration.run(workers or len(os.sched_getaffinity(0)), observer)
-            failures = report_failures(exploration)
+        with (
+            open_exploration(request, directory, observer) as exploration,
+            CutRecoveries(exploration, directory.scratch_path) as cut,
+        ):
+            workers = workers or len(os.sched_getaffinity(0))
+            exploration.run(workers, observer)
+            cut.run(workers, observer)
+            failures = report_failures(exploration, cut)
     if as_json:
         print_json(
             {
                 "summary": asdict(exploration.summary),
+                "recoveries": asdict(cut.summary) if request.depth > 1 else None,
                 "failures": [{**asdict(one), "replay": _replay_line(out, one)} for one in failures],
             }
         )
     elif not quiet:
-        _say_summary(exploration, failures, out)
+        _say_summary(exploration, cut, failures, out)
     return EXIT_FAILED_STATES if failures else 0
 
 
@@ -222,8 +251,11 @@ def _replay(out: Path, number: int, observer: _Observer, *, as_json: bool) -> in
             request = CrashRequest.of_identity(identity, fates)
         except (KeyError, TypeError) as error:
             raise InputError(f"{out}: is damaged; explore again") from error
-        with open_exploration(request, directory, observer) as exploration:
-            candidate, outcome = replay(exploration, number)
+        with (
+            open_exploration(request, directory, observer) as exploration,
+            CutRecoveries(exploration, directory.scratch_path) as cut,
+        ):
+            candidate, outcome = replay(exploration, cut, number)
             images = write_images(exploration, candidate, number)
     if as_json:
         print_json({**asdict(outcome), "images": list(images)})
@@ -236,7 +268,9 @@ def _replay(out: Path, number: int, observer: _Observer, *, as_json: bool) -> in
     return 0 if outcome.passed else EXIT_FAILED_STATES
 
 
-def _say_summary(exploration: Exploration, failures: Sequence[CrashFailure], out: Path) -> None:
+def _say_summary(
+    exploration: Exploration, cut: CutRecoveries, failures: Sequence[CrashFailure], out: Path
+) -> None:
     summary = exploration.summary
     if not summary.is_exact:
         say("NOT EXACT: the job's run was not; another one may write at other times")
@@ -244,32 +278,49 @@ def _say_summary(exploration: Exploration, failures: Sequence[CrashFailure], out
         say("the job never flushed its disks: nothing that it wrote had to survive")
     for failure in failures:
         _say_failure(failure, out)
-    say(
+    say(_counts(summary))
+    if exploration.request.depth > 1:
+        say(f"in recoveries: {_counts(cut.summary)}")
+    say(f"results in {out}")
+
+
+def _counts(summary: CrashSummary) -> str:
+    return (
         f"{summary.points} points, {summary.possible} states possible, {summary.derived} derived, "
         f"{summary.unique} unique, {summary.run} run, {summary.pruned} like one that was run"
         + (f", {summary.known} known" if summary.known else "")
         + (f", {summary.unlike} failed only after others" if summary.unlike else "")
         + f", {summary.failed} failed"
     )
-    say(f"results in {out}")
 
 
 def _say_failure(failure: CrashFailure, out: Path) -> None:
     when = format_time_ns(failure.since_start_ns)
     say(f"failure {failure.number}: {failure.reason}")
-    say(f"  the power is cut {when} after the start of the job, before {failure.point.before}")
+    if (first := failure.recovery_of) is not None:
+        first_when = format_time_ns(first.since_start_ns)
+        before = first.point.before
+        say(f"  the power is cut {first_when} after the start of the job, before {before}")
+        _say_lost(first.lost)
+        say(f"  and again {when} after the start of the recovery, before {failure.point.before}")
+    else:
+        say(f"  the power is cut {when} after the start of the job, before {failure.point.before}")
     lost = "everything is kept" if not failure.lost else "lost:"
     say(f"  of {failure.undecided_pieces} pieces that were not durable, {lost}")
-    for write in failure.lost[:_LOST_SHOWN]:
+    _say_lost(failure.lost)
+    for path in failure.images:
+        say(f"  disk: {path}")
+    say(f"  replay: {_replay_line(out, failure)}")
+
+
+def _say_lost(lost: Sequence[LostWrite]) -> None:
+    for write in lost[:_LOST_SHOWN]:
         say(
             f"    {write.pieces} of {write.of_pieces} pieces of a write to {write.disk}, "
             f"{format_size_bytes(write.length_bytes)} at {write.offset_bytes}: {write.fate}"
         )
-    if len(failure.lost) > _LOST_SHOWN:
-        say(f"    and of {len(failure.lost) - _LOST_SHOWN} more writes")
-    for path in failure.images:
-        say(f"  disk: {path}")
-    say(f"  replay: {_replay_line(out, failure)}")
+    if len(lost) > _LOST_SHOWN:
+        say(f"    and of {len(lost) - _LOST_SHOWN} more writes")
 
 
 def _replay_line(out: Path, failure: CrashFailure) -> str:

@@ -83,6 +83,11 @@ class ExplorationDirectory:
         """Whether the job has been recorded to its end."""
         return (self.job_path / DOCUMENT_NAME).exists()
 
+    @property
+    def scratch_path(self) -> Path:
+        """The directory of :meth:`scratch`."""
+        return self.path / _SCRATCH_NAME
+
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """A directory for files that nobody needs afterwards; one that was left is removed.
@@ -90,7 +95,7 @@ class ExplorationDirectory:
         Raises:
             RunError: it cannot be made.
         """
-        path = self.path / _SCRATCH_NAME
+        path = self.scratch_path
         try:
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir()

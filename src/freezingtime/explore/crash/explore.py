@@ -15,22 +15,21 @@ from freezingtime.device.faults.durability import Durability
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.crash.check import Acknowledged
 from freezingtime.explore.crash.derive import derive
-from freezingtime.explore.crash.directory import ExplorationDirectory, state_key
+from freezingtime.explore.crash.directory import ExplorationDirectory
 from freezingtime.explore.crash.image import Sectors, new_images
-from freezingtime.explore.crash.points import CutPoint, JobSpan, choose_points
-from freezingtime.explore.crash.reads import ReadTree, TouchedSectors
+from freezingtime.explore.crash.points import CutPoint, JobSpan, PointSelection, choose_points
+from freezingtime.explore.crash.reads import Reads, ReadTree
+from freezingtime.explore.crash.recovery.candidate import Candidate, Ground
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.recovery.recoveries import Recoveries
 from freezingtime.explore.crash.recovery.state_medium import contents_of
 from freezingtime.explore.crash.request import CrashRequest
-from freezingtime.explore.crash.states import CrashState, PointStates
+from freezingtime.explore.crash.states import PointStates
 from freezingtime.request import Operation
 from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.run import run
 from freezingtime.trace.run_directory import STDOUT_NAME, document_value, read_document
 from freezingtime.trace.writes.log import Contents, WriteEvent, WriteLog
-
-Reads = list[tuple[int, Sectors, Contents]]
 
 
 class CrashObserver(RunObserver):
@@ -38,6 +37,9 @@ class CrashObserver(RunObserver):
 
     def exploring(self, summary: CrashSummary, point_count: int) -> None:
         """Called whenever a state's outcome has been found."""
+
+    def cutting_recoveries(self, summary: CrashSummary, done: int, total: int) -> None:
+        """Called whenever the power was cut during one more recovery."""
 
 
 @dataclass(slots=True)
@@ -66,16 +68,6 @@ class CrashSummary:
     """Whether the job's run was."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
-    """A state to recover from."""
-
-    point: CutPoint
-    states: PointStates
-    state: CrashState
-    acked: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class FailedState:
     """A state whose check did not pass."""
@@ -86,16 +78,20 @@ class FailedState:
 
 @dataclass(slots=True)
 class Exploration:
-    """The states of a recorded job, and what has been found of them. Owned by one thread."""
+    """The states of a recorded run, and what has been found of them. Owned by one thread.
+
+    The run is the job, or the recovery from one of the job's states, ``parent``.
+    """
 
     request: CrashRequest
     directory: ExplorationDirectory
-    log: WriteLog
+    ground: Ground
     recoveries: Recoveries
     span: JobSpan
-    touched: TouchedSectors
+    parent: Candidate | None = None
     summary: CrashSummary = field(default_factory=CrashSummary)
     failures: list[FailedState] = field(default_factory=list)
+    passed: list[Candidate] = field(default_factory=list)
     _trees: dict[bytes, ReadTree[RecoveryOutcome]] = field(default_factory=dict)
 
     @property
@@ -108,14 +104,22 @@ class Exploration:
         Raises:
             InputError: there are none.
         """
-        selection = self.request.selection
-        return choose_points(self.log.events(), selection, self.span, self.request.options.seed)
+        selection, seed = self.request.selection, self.request.options.seed
+        if self.parent is not None:
+            if not any(
+                event.operation is not Operation.FLUSH for event in self.ground.log.events()
+            ):
+                return []
+            # What was said of the job's output or times is not of a recovery.
+            selection = PointSelection(flushes=not selection.writes, writes=selection.writes)
+        return choose_points(self.ground.log.events(), selection, self.span, seed)
 
     def states_at(self, points: Sequence[CutPoint]) -> Iterator[tuple[CutPoint, PointStates]]:
         """Each point with its states."""
-        images = new_images(self.log.disk_sectors, self.recoveries.defaults)
+        log = self.ground.log
+        images = new_images(log.disk_sectors, self.ground.defaults)
         return derive(
-            self.log.events(),
+            log.events(),
             points,
             self.span.start_ns,
             images,
@@ -123,44 +127,39 @@ class Exploration:
             self.request.fates,
         )
 
+    def acked_by(self, point: CutPoint) -> bytes:
+        """The lines that had been acknowledged at a point."""
+        if self.parent is not None:
+            return self.parent.acked
+        return Acknowledged(self.span.output).by(point.output_bytes)
+
     def candidates(self, points: Sequence[CutPoint]) -> Iterator[Candidate]:
         """The states that are like no other, in order."""
         summary, seed = self.summary, self.request.options.seed
-        acknowledged = Acknowledged(self.span.output)
         seen: set[tuple[str, str]] = set()
         for point, states in self.states_at(points):
             summary.points += 1
             summary.possible += states.possible_count
-            acked = acknowledged.by(point.output_bytes)
+            acked = self.acked_by(point)
             for choice in states.choices(self.request.states, f"{seed} {point.event}"):
                 summary.derived += 1
                 state = states.state(choice)
-                key = state_key(state.fingerprint, acked)
-                if key not in seen:
-                    seen.add(key)
+                candidate = Candidate(self.ground, point, states, state, acked)
+                if candidate.key not in seen:
+                    seen.add(candidate.key)
                     summary.unique += 1
-                    yield Candidate(point, states, state, acked)
+                    yield candidate
 
     def outcome(self, candidate: Candidate) -> RecoveryOutcome | None:
         """The outcome of a state, if it is known or follows from another's; else None."""
-        key = state_key(candidate.state.fingerprint, candidate.acked)
-        if (known := self.directory.outcomes.get(key)) is not None:
+        if (known := self.directory.outcomes.get(candidate.key)) is not None:
             return known
         tree = self._trees.get(candidate.acked)
         return None if tree is None else tree.find(_Contents(candidate))
 
-    def recover(
-        self, candidate: Candidate, *, afresh: bool = False
-    ) -> tuple[RecoveryOutcome, Reads]:
-        """Recover from a state, with ``afresh`` in a guest of its own. Any thread."""
-        return self.recoveries.run(
-            candidate.states, candidate.state, candidate.acked, self.touched, afresh=afresh
-        )
-
     def keep(self, candidate: Candidate, outcome: RecoveryOutcome, reads: Reads | None) -> None:
         """Keep an outcome; ``reads``: of the recovery that it is from, if it was run."""
-        key = state_key(candidate.state.fingerprint, candidate.acked)
-        self.directory.keep(key, outcome)
+        self.directory.keep(candidate.key, outcome)
         if reads is not None and outcome.is_exact:
             tree = self._trees.setdefault(candidate.acked, ReadTree())
             tree.add(reads, outcome)
@@ -169,7 +168,7 @@ class Exploration:
         """The outcome of a state, for which it is run if need be."""
         outcome = self.outcome(candidate)
         if outcome is None:
-            outcome, reads = self.recover(candidate)
+            outcome, reads = self.recoveries.run(candidate)
             self.keep(candidate, outcome, reads)
         return outcome
 
@@ -181,7 +180,7 @@ class Exploration:
             RunError: a recovery could not be run.
         """
         points = self.points()
-        self.summary.flushes = self._count_flushes()
+        self.summary.flushes += self._count_flushes()
         under_way: dict[Future[tuple[RecoveryOutcome, Reads]], Candidate] = {}
         with _pool(workers, self.recoveries) as pool:
             for candidate in self.candidates(points):
@@ -189,7 +188,7 @@ class Exploration:
                     self._collect(under_way)
                     observer.exploring(self.summary, len(points))
                 if (outcome := self.outcome(candidate)) is None:
-                    under_way[pool.submit(self.recover, candidate)] = candidate
+                    under_way[pool.submit(self.recoveries.run, candidate)] = candidate
                 else:
                     self._count_unrun(candidate, outcome)
             while under_way:
@@ -209,8 +208,7 @@ class Exploration:
             self._count(candidate, outcome)
 
     def _count_unrun(self, candidate: Candidate, outcome: RecoveryOutcome) -> None:
-        key = state_key(candidate.state.fingerprint, candidate.acked)
-        if key in self.directory.outcomes:
+        if candidate.key in self.directory.outcomes:
             self.summary.known += 1
         else:
             self.summary.pruned += 1
@@ -221,11 +219,13 @@ class Exploration:
         if not outcome.passed:
             self.summary.failed += 1
             self.failures.append(FailedState(candidate, outcome))
+        elif self.parent is None and self.request.depth > 1:
+            self.passed.append(candidate)
 
     def _count_flushes(self) -> int:
         return sum(
             event.operation is Operation.FLUSH and self._is_of_job(event)
-            for event in self.log.events()
+            for event in self.ground.log.events()
         )
 
     def _is_of_job(self, event: WriteEvent) -> bool:
@@ -257,12 +257,12 @@ def open_exploration(
     is_exact = _record(request, directory, observer)
     with WriteLog(directory.job_path) as log:
         span = _span(directory.job_path)
-        touched = TouchedSectors(log.events())
         with (
             directory.scratch() as scratch,
             Recoveries(check_plan, log, scratch, observer.preparing) as recoveries,
         ):
-            exploration = Exploration(request, directory, log, recoveries, span, touched)
+            ground = recoveries.ground(log)
+            exploration = Exploration(request, directory, ground, recoveries, span)
             exploration.summary.is_exact = is_exact
             yield exploration
 

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError, RunError
-from freezingtime.explore.crash.explore import Candidate, Exploration, FailedState
+from freezingtime.explore.crash.cut_recoveries import CutRecoveries
+from freezingtime.explore.crash.explore import Exploration, FailedState
 from freezingtime.explore.crash.points import CutPoint
+from freezingtime.explore.crash.recovery.candidate import Candidate, ignore_read
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.states import Fate
 from freezingtime.explore.crash.undecided import Piece
@@ -38,8 +41,23 @@ class LostWrite:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstCut:
+    """A state whose recovery was cut short."""
+
+    point: CutPoint
+    since_start_ns: int
+    lost: tuple[LostWrite, ...]
+    fates: str
+    """What became of each piece, in hexadecimal."""
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class CrashFailure:
-    """A failure as it is reported; its state is the smallest loss found that still fails."""
+    """A failure as it is reported; its state is the smallest loss found that still fails.
+
+    With ``recovery_of`` it is a second power cut: times are of the recovery from that state.
+    """
 
     number: int
     point: CutPoint
@@ -50,25 +68,31 @@ class CrashFailure:
     lost: tuple[LostWrite, ...]
     undecided_pieces: int
     images: tuple[str, ...]
+    recovery_of: FirstCut | None = None
 
 
-def report_failures(exploration: Exploration) -> list[CrashFailure]:
+def report_failures(
+    exploration: Exploration, cut: CutRecoveries | None = None
+) -> list[CrashFailure]:
     """Minimise failures, one of each reason, and write their files.
 
     Raises:
         RunError: a recovery could not be run, or a file not be written.
     """
-    by_reason: dict[str, FailedState] = {}
-    for failed in exploration.failures:
-        by_reason.setdefault(failed.outcome.reason, failed)
+    by_reason: dict[str, tuple[Exploration, FailedState]] = {}
+    for owner in [exploration] if cut is None else cut.owners():
+        for failed in owner.failures:
+            by_reason.setdefault(failed.outcome.reason, (owner, failed))
     shown = itertools.islice(by_reason.values(), REPORTED_MOST)
     return [
-        _report(exploration, number, _minimised(exploration, failed))
-        for number, failed in enumerate(shown, 1)
+        _report(exploration, owner, number, _minimised(owner, failed))
+        for number, (owner, failed) in enumerate(shown, 1)
     ]
 
 
-def replay(exploration: Exploration, number: int) -> tuple[Candidate, RecoveryOutcome]:
+def replay(
+    exploration: Exploration, cut: CutRecoveries, number: int
+) -> tuple[Candidate, RecoveryOutcome]:
     """Recover from the state of a failure again, whatever is known of it.
 
     Raises:
@@ -77,22 +101,35 @@ def replay(exploration: Exploration, number: int) -> tuple[Candidate, RecoveryOu
     """
     document = exploration.directory.read_failure(number)
     try:
-        point = CutPoint(**document["point"])
-        fates, fingerprint = bytes.fromhex(document["fates"]), document["fingerprint"]
+        first = document["recovery_of"]
         acked = str(document["acked"]).encode(errors="surrogateescape")
+        with contextlib.ExitStack() as cleanup:
+            owner = exploration
+            if first is not None:
+                owner = cut.open(_same_state(exploration, first, acked, number), cleanup)
+                cut.keep(cleanup.pop_all())
+            candidate = _same_state(owner, document, acked, number)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{exploration.directory.failure_path(number)}: is damaged; explore again"
         ) from error
+    outcome, _ = exploration.recoveries.run(candidate, afresh=True)
+    return candidate, outcome
+
+
+def _same_state(
+    exploration: Exploration, document: Mapping[str, Any], acked: bytes, number: int
+) -> Candidate:
+    """The state that a document describes, derived again."""
+    point = CutPoint(**document["point"])
+    fates = bytes.fromhex(document["fates"])
     ((_, states),) = exploration.states_at([point])
     if len(fates) != len(states.pieces):
         raise RunError(f"failure {number} is not of the recorded job; explore again")
     state = states.state(fates)
-    if f"{state.fingerprint:032x}" != fingerprint:
+    if f"{state.fingerprint:032x}" != document["fingerprint"]:
         raise RunError(f"the state of failure {number} is not what it was; explore again")
-    candidate = Candidate(point, states, state, acked)
-    outcome, _ = exploration.recover(candidate, afresh=True)
-    return candidate, outcome
+    return Candidate(exploration.ground, point, states, state, acked)
 
 
 def write_images(exploration: Exploration, candidate: Candidate, number: int) -> tuple[str, ...]:
@@ -101,13 +138,10 @@ def write_images(exploration: Exploration, candidate: Candidate, number: int) ->
     Raises:
         RunError: they cannot be written.
     """
-    recoveries = exploration.recoveries
     paths = []
-    for disk, name in enumerate(recoveries.names):
+    for disk, name in enumerate(exploration.recoveries.names):
         path = exploration.directory.failure_path(number, name)
-        medium = recoveries.medium(
-            disk, candidate.states, candidate.state, lambda disk, sectors, contents: None
-        )
+        medium = candidate.medium(disk, ignore_read)
         try:
             path.parent.mkdir(exist_ok=True)
             _copy(medium.stored_spans(), medium.read, medium.size_bytes, path)
@@ -157,12 +191,7 @@ def _minimised(exploration: Exploration, failed: FailedState) -> FailedState:
             continue
         for place in group:
             fates[place] = Fate.NEW
-        trial = Candidate(
-            candidate.point,
-            candidate.states,
-            candidate.states.state(bytes(fates)),
-            candidate.acked,
-        )
+        trial = replace(candidate, state=candidate.states.state(bytes(fates)))
         if trials >= _TRIALS_MOST:
             break
         trials += 1
@@ -178,20 +207,33 @@ def _writes(pieces: Sequence[Piece]) -> list[list[int]]:
     return [list(places) for _, places in groups]
 
 
-def _report(exploration: Exploration, number: int, failed: FailedState) -> CrashFailure:
+def _report(
+    exploration: Exploration, owner: Exploration, number: int, failed: FailedState
+) -> CrashFailure:
     candidate, outcome = failed.candidate, failed.outcome
     images = write_images(exploration, candidate, number)
     names = exploration.recoveries.names
+    first = None
+    if owner.parent is not None:
+        parent = owner.parent
+        first = FirstCut(
+            parent.point,
+            parent.point.time_ns - exploration.span.start_ns,
+            tuple(_lost(parent, names)),
+            parent.state.fates.hex(),
+            f"{parent.state.fingerprint:032x}",
+        )
     failure = CrashFailure(
         number,
         candidate.point,
-        candidate.point.time_ns - exploration.span.start_ns,
+        candidate.point.time_ns - owner.span.start_ns,
         outcome.reason,
         outcome.output,
         outcome.console,
         tuple(_lost(candidate, names)),
         len(candidate.states.pieces),
         images,
+        first,
     )
     exploration.directory.write_failure(
         number,

@@ -53,6 +53,8 @@ class JobSpan:
     start_ns: int
     end_ns: int
     output: bytes
+    of: str = "job"
+    """What it is the span of."""
 
 
 def parse_selection(text: str) -> PointSelection:
@@ -110,7 +112,7 @@ def choose_points(
             moments.append(_before(index, event))
     if not has_written:
         raise InputError("the job wrote nothing to its disks, so a power cut can lose nothing")
-    end = CutPoint(count, span.end_ns, len(span.output), "the end of the job")
+    end = CutPoint(count, span.end_ns, len(span.output), f"the end of the {span.of}")
     return _selected(moments, end, selection, span, seed)
 
 

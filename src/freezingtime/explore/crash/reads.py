@@ -19,6 +19,8 @@ from freezingtime.request import Operation
 from freezingtime.trace.writes.log import Contents, WriteEvent, WriteEventKind
 
 Outcome = TypeVar("Outcome")
+Reads = list[tuple[int, Sectors, Contents]]
+"""Reads of a recovery: disk, sectors and their contents, in order."""
 ContentsOf = Callable[[int, Sectors], Contents]
 """A state's contents of a disk's sectors."""
 
@@ -106,7 +108,7 @@ class ReadNotes:
     def __init__(self, touched: TouchedSectors) -> None:
         self._touched = touched
         self._seen: dict[tuple[int, int], None] = {}
-        self.reads: list[tuple[int, Sectors, Contents]] = []
+        self.reads: Reads = []
 
     def note(self, disk: int, sectors: Sectors, contents: Contents) -> None:
         """Note a read. What has been read before says nothing new."""

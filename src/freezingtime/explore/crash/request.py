@@ -44,6 +44,8 @@ class CrashRequest:
     states: int | None = None
     """How many of a point; None: see :meth:`.states.PointStates.choices`."""
     values: Sequence[str] = ()
+    depth: int = 1
+    """2: the power is also cut during recoveries."""
 
     @property
     def selection(self) -> PointSelection:

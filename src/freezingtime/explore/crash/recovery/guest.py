@@ -70,6 +70,8 @@ class RecoveryGuest:
         self._on_tick = on_tick
         self._state_count = 0
         self._takes_more = True
+        #: Guest times at which the last recovery began, and its check ended.
+        self.span_ns = (0, 0)
         self._cleanup = contextlib.ExitStack()
         self._disks_cleanup = disks_cleanup
         self._cleanup.callback(self._close_disks)
@@ -176,6 +178,7 @@ class RecoveryGuest:
         except RunError:
             self._on_tick()  # which knows whether it was ended from here
             raise
+        self.span_ns = (result.start_ns, result.end_ns)
         return _outcome(said, _problem(said, result), is_exact=_is_exact(result))
 
     def _too_long(self, error: TimeLimitError) -> str:

@@ -10,12 +10,14 @@ import threading
 from pathlib import Path
 
 from freezingtime.errors import InputError
-from freezingtime.explore.crash.image import BASE, Sectors, new_images
-from freezingtime.explore.crash.reads import ReadNotes, TouchedSectors
+from freezingtime.explore.crash.image import BASE, new_images
+from freezingtime.explore.crash.points import CutPoint, JobSpan
+from freezingtime.explore.crash.reads import ReadNotes, Reads, TouchedSectors
+from freezingtime.explore.crash.recovery.candidate import Candidate, Ground, ignore_read
 from freezingtime.explore.crash.recovery.guest import RecoveryGuest
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
-from freezingtime.explore.crash.recovery.state_medium import OnRead, StateMedium
-from freezingtime.explore.crash.states import CrashState, Fate, PointStates
+from freezingtime.explore.crash.recovery.state_medium import OnRead
+from freezingtime.explore.crash.states import Fate, PointStates
 from freezingtime.images.debian.packages import Progress
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.medium.overlay import OverlayMedium
@@ -23,7 +25,8 @@ from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.prepare import Prepared, prepare
 from freezingtime.runs.saving import can_be_saved
 from freezingtime.store.snapshot import Snapshot
-from freezingtime.trace.writes.log import ZEROS, Contents, WriteLog
+from freezingtime.trace.writes.log import ZEROS, WriteLog, WriteLogWriter
+from freezingtime.trace.writes.recorded_device import RecordedDevice
 from freezingtime.vm.service import DiskPlan
 
 
@@ -82,13 +85,11 @@ class Recoveries:
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
-    @property
-    def defaults(self) -> list[int]:
-        """Return the content that sectors of each disk have before the run."""
-        return [
-            ZEROS if isinstance(disk.plan.medium, MemoryMedium) else BASE
-            for disk in self._prepared.disks
-        ]
+    def ground(self, log: WriteLog) -> Ground:
+        """What the states of the job's log are states of."""
+        media = [disk.plan.medium for disk in self._prepared.disks]
+        defaults = [ZEROS if isinstance(medium, MemoryMedium) else BASE for medium in media]
+        return Ground(media, defaults, log, TouchedSectors(log.events()), self.plan.seed)
 
     @property
     def names(self) -> list[str]:
@@ -99,29 +100,7 @@ class Recoveries:
         """Have all recoveries end at once with :class:`StoppedError`."""
         self._stop.set()
 
-    def medium(
-        self, disk: int, states: PointStates, state: CrashState, on_read: OnRead
-    ) -> StateMedium:
-        """One disk of a state."""
-        changes = {change[0]: change for change in state.changes}
-        return StateMedium(
-            self._prepared.disks[disk].plan.medium,
-            states.images[disk],
-            changes.get(disk),
-            self._log,
-            self.plan.seed,
-            on_read,
-        )
-
-    def run(
-        self,
-        states: PointStates,
-        state: CrashState,
-        acked: bytes,
-        touched: TouchedSectors,
-        *,
-        afresh: bool = False,
-    ) -> tuple[RecoveryOutcome, list[tuple[int, Sectors, Contents]]]:
+    def run(self, candidate: Candidate, *, afresh: bool = False) -> tuple[RecoveryOutcome, Reads]:
         """Recover from a state and check it; return also what was read of it.
 
         A state that does not pass has been recovered from in a guest of its own, as all have with
@@ -135,32 +114,44 @@ class Recoveries:
             self._leave_guest()
         guest = self._guest()
         is_first = guest.is_fresh
-        found = self._recover(guest, states, state, acked, touched)
+        found = self._recover(guest, candidate)
         if found[0].passed or is_first:
             return found
-        again = self._recover(self._guest(), states, state, acked, touched)
+        again = self._recover(self._guest(), candidate)
         if again[0].passed:
             with self._lock:
                 self.unlike_count += 1
         return again
 
-    def _recover(
-        self,
-        guest: RecoveryGuest,
-        states: PointStates,
-        state: CrashState,
-        acked: bytes,
-        touched: TouchedSectors,
-    ) -> tuple[RecoveryOutcome, list[tuple[int, Sectors, Contents]]]:
-        notes = ReadNotes(touched)
-        with contextlib.ExitStack() as on_error:
+    def record(self, candidate: Candidate, directory: Path) -> tuple[RecoveryOutcome, JobSpan]:
+        """Recover from a state in a guest of its own, and write the log of what that writes.
+
+        Raises:
+            RunError: as :meth:`run`, or the log cannot be written.
+        """
+        self._leave_guest()
+        guest = self._guest()
+        sizes = candidate.ground.log.disk_sectors
+        with WriteLogWriter(directory, sizes) as log, contextlib.ExitStack() as disks_cleanup:
             disks = [
-                self._disk(number, self.medium(number, states, state, notes.note), on_error)
-                for number in range(len(self._prepared.disks))
+                dataclasses.replace(
+                    disk, device=RecordedDevice(disk.device, number, log, _nothing_printed)
+                )
+                for number, disk in enumerate(self._disks(candidate, ignore_read, disks_cleanup))
             ]
+            try:
+                outcome = guest.recover(disks, disks_cleanup.pop_all(), candidate.acked)
+            finally:
+                self._leave_guest()
+        return outcome, JobSpan(*guest.span_ns, b"", "recovery")
+
+    def _recover(self, guest: RecoveryGuest, candidate: Candidate) -> tuple[RecoveryOutcome, Reads]:
+        notes = ReadNotes(candidate.ground.touched)
+        with contextlib.ExitStack() as on_error:
+            disks = self._disks(candidate, notes.note, on_error)
             disks_cleanup = on_error.pop_all()
         try:
-            outcome = guest.recover(disks, disks_cleanup, acked)
+            outcome = guest.recover(disks, disks_cleanup, candidate.acked)
         except BaseException:
             self._leave_guest()
             raise
@@ -193,14 +184,13 @@ class Recoveries:
         self._guests.clear()
 
     def _start(self, snapshot: Snapshot | None) -> RecoveryGuest:
-        images = new_images(self._log.disk_sectors, self.defaults)
-        states = PointStates(images, (), (Fate.OLD, Fate.NEW))
-        state = states.state(b"")
+        ground = self.ground(self._log)
+        states = PointStates(
+            new_images(self._log.disk_sectors, ground.defaults), (), (Fate.OLD, Fate.NEW)
+        )
+        nothing = Candidate(ground, CutPoint(0, 0, 0, ""), states, states.state(b""), b"")
         with contextlib.ExitStack() as cleanup:
-            disks = [
-                self._disk(number, self.medium(number, states, state, _ignore), cleanup)
-                for number in range(len(self._prepared.disks))
-            ]
+            disks = self._disks(nothing, ignore_read, cleanup)
             disks_cleanup = cleanup.pop_all()
         return RecoveryGuest(
             self._prepared, self.plan, disks, disks_cleanup, snapshot, self._require_going_on
@@ -216,17 +206,23 @@ class Recoveries:
         finally:
             guest.close()
 
-    def _disk(self, number: int, medium: StateMedium, cleanup: contextlib.ExitStack) -> DiskPlan:
-        overlay = _PromptOverlay(medium, Path(tempfile.gettempdir()))
-        cleanup.callback(overlay.close)
-        opened = self._prepared.disks[number]
-        device = opened.spec.device.build(self.plan.seed + number, medium.size_bytes)
-        return dataclasses.replace(opened.plan, device=device, medium=overlay)
+    def _disks(
+        self, candidate: Candidate, on_read: OnRead, cleanup: contextlib.ExitStack
+    ) -> list[DiskPlan]:
+        """The disks of a state, with layers for what is written; ``cleanup`` closes these."""
+        disks = []
+        for number, opened in enumerate(self._prepared.disks):
+            medium = candidate.medium(number, on_read)
+            overlay = _PromptOverlay(medium, Path(tempfile.gettempdir()))
+            cleanup.callback(overlay.close)
+            device = opened.spec.device.build(self.plan.seed + number, medium.size_bytes)
+            disks.append(dataclasses.replace(opened.plan, device=device, medium=overlay))
+        return disks
 
     def _require_going_on(self) -> None:
         if self._stop.is_set():
             raise StoppedError
 
 
-def _ignore(disk: int, sectors: Sectors, contents: Contents) -> None:
-    pass
+def _nothing_printed() -> int:
+    return 0
