@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a sweep costs: results read back, and points on two processes against one.
+"""Costs of a sweep: results read back, and points on two processes against one.
 
 ``python bench/sweep.py`` prints a table; all results go to a temporary store.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from freezingtime.explore.sweep.points import make_points
 from freezingtime.explore.sweep.request import ReplayRequest, SweepRequest
+from freezingtime.explore.sweep.run_request import RunRequest
 from freezingtime.explore.sweep.sweep import (
     Sweep,
     SweepObserver,
@@ -20,11 +21,15 @@ from freezingtime.explore.sweep.sweep import (
     run_sweep,
 )
 from freezingtime.explore.sweep.values import parse_set
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
 from freezingtime.store.results.result_store import ResultStore
 
 CACHED_POINTS = 1000
 REPLAYS = 200
+RUNS = 40
+JOB = Command(line="dd if=/dev/vda of=/dev/null bs=4k count=2000 iflag=direct")
 LINE = "randrw,bs=4k,qd=8,count=20k"
 DEVICE = "samsung-870-evo-1tb"
 
@@ -57,9 +62,9 @@ def bench_cache(scratch: Path) -> None:
 
 
 def bench_scaling(scratch: Path, what: str, request: SweepRequest, count: int) -> None:
-    timed(request, 2, ResultStore(scratch / f"{what}-warm"), 1)  # compiles, boots, fills caches
+    timed(request, 2, ResultStore(scratch / f"warm {what}"), 1)  # compiles, boots, fills caches
     spent_s = {
-        workers: timed(request, count, ResultStore(scratch / f"{what}-{workers}"), workers)[0]
+        workers: timed(request, count, ResultStore(scratch / f"{workers} {what}"), workers)[0]
         for workers in (1, 2)
     }
     share = spent_s[2] / (spent_s[1] / 2)
@@ -74,6 +79,8 @@ def main() -> None:
         scratch = Path(place)
         bench_cache(scratch)
         bench_scaling(scratch, "replays", replays(LINE, DEVICE), REPLAYS)
+        runs = RunRequest(RunOptions(disks=["constant:10us"]), JOB)
+        bench_scaling(scratch, "runs in a guest", runs, RUNS)
 
 
 if __name__ == "__main__":

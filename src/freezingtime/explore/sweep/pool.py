@@ -121,7 +121,7 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
         count,
         mp_context=context,
         initializer=_start,
-        initargs=(is_code_allowed(),),
+        initargs=(dict(os.environ), is_code_allowed()),
     )
     try:
         yield pool
@@ -148,5 +148,6 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _start(is_allowed: bool) -> None:
-    worker.start_worker(is_code_allowed=is_allowed)
+def _start(environment: dict[str, str], is_allowed: bool) -> None:
+    """Start a worker; an initializer has no keywords."""
+    worker.start_worker(environment, is_code_allowed=is_allowed)

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -77,9 +79,16 @@ class Task:
     """The stored result that it must equal; nothing is stored then."""
 
 
-def start_worker(*, is_code_allowed: bool) -> None:
-    """Make this process a worker: Ctrl-C is its parent's, and it ends with that."""
+def start_worker(environment: Mapping[str, str], *, is_code_allowed: bool) -> None:
+    """Make this process a worker: Ctrl-C is its parent's, and it ends with that.
+
+    ``environment`` is its parent's, which may have changed since the server of processes began.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.clear()
+    os.environ.update(environment)
+    # What matters is an outcome; what is logged would come in between the parent's own lines.
+    logging.getLogger().addHandler(logging.NullHandler())
     if is_code_allowed:
         allow_code()
     parent = multiprocessing.parent_process()
