@@ -131,6 +131,28 @@ def test_what_cannot_be_swept_is_named(tmp_path: Path, arguments: list[str], pro
         sweep(tmp_path, "--workload", LINE, "--disk", "constant:1us", *arguments)
 
 
+def test_how_a_trace_is_read_is_said_once(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    trace.write_text("".join(f"{n * 50_000} 0 {n * 8} 8 {n % 2}\n" for n in range(20)))
+    arguments = ["--trace", str(trace), "--set", "disk=constant:1us,constant:2us", "--workers", "1"]
+    arguments += ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, arguments, standalone_mode=False)
+    assert result.return_value == 0, result.exception
+    assert result.output.count("requests") == 1
+    assert f"{trace}" in result.output
+    table = pq.read_table(tmp_path / "out" / "results.parquet")
+    assert table["all.max"].to_pylist() == [1000, 2000]
+
+
+def test_many_failures_are_not_all_printed(tmp_path: Path) -> None:
+    arguments = ["--workload", LINE, "--set", "disk=constant:1us,nope", "--set", "seed=range(25)"]
+    arguments += ["--out", str(tmp_path / "out"), "--no-store", "--workers", "1", "--quiet"]
+    result = CliRunner().invoke(app, arguments, standalone_mode=False)
+    assert result.return_value == 1
+    assert result.output.count("error: disk=nope") == 20
+    assert "5 more failed; results.parquet has the reasons" in result.output
+
+
 def test_another_sweep_s_directory_is_left_alone(tmp_path: Path) -> None:
     base = ("--workload", LINE, "--disk", "constant:1us")
     sweep(tmp_path, *base, "--set", "seed=0")

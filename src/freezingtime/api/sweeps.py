@@ -17,7 +17,7 @@ from freezingtime.api.keywords import with_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import ProgressLine
-from freezingtime.api.result import Result, open_run
+from freezingtime.api.result import Result, open_run, warn, warn_of
 from freezingtime.api.runs import Job, job_of
 from freezingtime.device.toml.changed import value_text
 from freezingtime.errors import InputError, RunError
@@ -37,6 +37,7 @@ from freezingtime.option import FilePath, list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.simulate.options import ReplayOptions
 from freezingtime.store.results.result_store import ResultStore, default_store
+from freezingtime.trace.readers import Reading
 from freezingtime.trace.record_paths import RECORD_NAME
 from freezingtime.trace.run_directory import DOCUMENT_NAME
 
@@ -177,6 +178,12 @@ class _SweepLine(SweepObserver):
     def __init__(self, line: ProgressLine) -> None:
         self._line = line
         self.cancelled = threading.Event()
+
+    def notify(self, notice: str) -> None:
+        warn(notice)
+
+    def on_reading(self, reading: Reading) -> None:
+        warn_of(reading)
 
     def sweeping(self, progress: SweepProgress) -> None:
         if self.cancelled.is_set():

@@ -46,6 +46,7 @@ from freezingtime.store.results.result_store import ResultStore, default_store
 
 _OUT = Path("sweep-results")
 _ROWS_MAX = 50
+_REASONS_MAX = 20
 _MACHINE = Only(tuple(name for name in list_options(RunOptions) if name not in NOT_VARIED))
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 
@@ -198,6 +199,8 @@ class _Display(SweepObserver):
 
     def __init__(self, progress: ReplayProgress) -> None:
         self._show = progress
+        self.notify = progress.notify  # type: ignore[method-assign]
+        self.on_reading = progress.on_reading  # type: ignore[method-assign]
 
     def preparing(self, step: str, done: int, total: int) -> None:
         self._show(step, done, total)
@@ -257,10 +260,16 @@ def _show(sweep: Sweep) -> None:
 
 
 def _say_summary(sweep: Sweep, out: Path, store: ResultStore | None, *, quiet: bool) -> None:
-    for point, outcome in zip(sweep.points, sweep.outcomes, strict=True):
-        if outcome.reason is not None:
-            where = " ".join(f"{name}={value}" for name, value in point.items())
-            say(f"{outcome.status.value}: {where}: {outcome.reason}")
+    failed = [
+        (point, outcome)
+        for point, outcome in zip(sweep.points, sweep.outcomes, strict=True)
+        if outcome.reason is not None
+    ]
+    for point, outcome in failed[:_REASONS_MAX]:
+        where = " ".join(f"{name}={value}" for name, value in point.items())
+        say(f"{outcome.status.value}: {where}: {outcome.reason}")
+    if len(failed) > _REASONS_MAX:
+        say(f"{len(failed) - _REASONS_MAX} more failed; {TABLE_NAME} has the reasons")
     if quiet:
         return
     progress = sweep.progress

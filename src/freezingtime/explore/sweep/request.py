@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -29,6 +30,8 @@ from freezingtime.explore.sweep.replay_unit import ReplayUnit
 from freezingtime.explore.sweep.unit import SweepUnit
 from freezingtime.option import DeclaredOption, flag_of, list_options
 from freezingtime.simulate.options import ReplayOptions, trace_source, workload_source
+from freezingtime.simulate.replay import TraceSource
+from freezingtime.trace.readers import OnReading, read_trace
 
 _DISK = re.compile(r"disk([1-9][0-9]?)?(?:\.(.+))?", re.DOTALL)
 #: Options of a run that a replay has, too.
@@ -47,6 +50,11 @@ class SweepRequest(ABC):
         Raises:
             InputError: a key is none that can be varied, or a value is not possible.
         """
+
+    def preview(  # noqa: B027 -- most have nothing to read
+        self, point: Point, notify: Callable[[str], None], on_reading: OnReading
+    ) -> None:
+        """Read what all points read once here, so that the user is told how it is read."""
 
     def unit_bytes(self, unit: SweepUnit) -> int:
         """Return the memory that a unit takes beside its process's."""
@@ -100,6 +108,21 @@ class ReplayRequest(SweepRequest):
             else workload_source(workload or "", changed)
         )
         return ReplayUnit(source, disks[0].spec, seed)
+
+    def preview(self, point: Point, notify: Callable[[str], None], on_reading: OnReading) -> None:
+        """Read the trace of a point; that it cannot be read is the points' own outcome."""
+        with suppress(InputError):
+            source = self.unit(point).source
+            if isinstance(source, TraceSource):
+                read_trace(
+                    source.path,
+                    format_name=source.format_name,
+                    disk=source.disk,
+                    hints=source.hints,
+                    progress=lambda done, total: None,
+                    notify=notify,
+                    on_reading=on_reading,
+                )
 
     def describe(self) -> dict[str, Any]:
         """The options."""

@@ -20,6 +20,7 @@ from freezingtime.explore.sweep.request import SweepRequest
 from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.store.results.result_store import ResultStore
+from freezingtime.trace.readers import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +89,12 @@ class SweepObserver:
     def preparing(self, step: str, done: int, total: int) -> None:
         """Something is being made that all points need."""
 
+    def notify(self, notice: str) -> None:
+        """Take a line that the user should see, whatever becomes of the points."""
+
+    def on_reading(self, reading: Reading) -> None:
+        """A trace has been read; how, and with which assumptions."""
+
     def sweeping(self, progress: SweepProgress) -> None:
         """Some five times a second, and after each point."""
 
@@ -125,6 +132,7 @@ def run_sweep(
     Raises:
         InputError: no point can be run: the text is of the first.
     """
+    request.preview(sweep.points[0], observer.notify, observer.on_reading)
     with _working_store(options.store) as store:
         tasks = _find_or_plan(sweep, request, options, store, observer)
         progress = sweep.progress
