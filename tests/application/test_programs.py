@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from freezingtime.application.read import AUTO, PARSERS, read_figures
+from freezingtime.application.read import AUTO, PARSERS, Said, read_figures
 
 OUTPUTS = Path(__file__).with_name("outputs")
 FIO_READ = {
@@ -59,6 +60,15 @@ FIGURES: dict[str, dict[str, tuple[float, str, str]]] = {
         "latency_stddev": (11.491, "ms", "lower"),
         "failed_transactions": (0, "", "lower"),
     },
+    "speedtest1.txt": {
+        f"speedtest1.{test}": (float(time_s), "s", "lower")
+        for test, time_s in re.findall(
+            r"^ +(\d+) - .*\.\s+([0-9.]+)s$",
+            (OUTPUTS / "speedtest1.txt").read_text(),
+            re.MULTILINE,
+        )
+    }
+    | {"speedtest1.total": (1.333, "s", "lower")},
     "sysbench-cpu.txt": {
         "events_per_s": (795.48, "1/s", "higher"),
         "latency_average": (1.25, "ms", "lower"),
@@ -110,8 +120,55 @@ def test_a_program_s_own_output_is_read(name: str, source: str, tmp_path: Path) 
     assert said.notes == []
 
 
+LOGS = ["pgbench_log.21225", "pgbench_log.21225.1"]
+
+
+def read_logs(directory: Path, names: list[str], source: str = AUTO) -> Said:
+    return read_figures(source, [], directory, names)
+
+
+@pytest.mark.parametrize("source", [AUTO, "pgbench"])
+def test_the_slowest_transactions_are_in_pgbench_s_logs(source: str) -> None:
+    """The same as ``sort -n`` has of the third column: number 104, 205 and 207 of 207."""
+    said = read_logs(OUTPUTS, LOGS, source)
+    values = {f.name: (f.value, f.unit, f.direction.value) for f in said.figures}
+    times_us = sorted(
+        int(line.split()[2]) for name in LOGS for line in (OUTPUTS / name).read_text().splitlines()
+    )
+    assert len(times_us) == 207
+    assert values == {
+        "latency_p50": (times_us[103] / 1000, "ms", "lower"),
+        "latency_p99": (times_us[204] / 1000, "ms", "lower"),
+        "latency_p99.9": (times_us[206] / 1000, "ms", "lower"),
+        "latency_max": (times_us[206] / 1000, "ms", "lower"),
+    }
+    assert said.notes == []
+
+
+def test_what_is_no_transaction_in_a_log_is_left_out(tmp_path: Path) -> None:
+    log = tmp_path / "pgbench_log.1"
+    log.write_text(
+        "0 1 2000 0 1577836801 5\n0 2 skipped 0 1577836801 6 1\n0 3 failed 0 1577836801 7\n"
+        "0 4 4000 0 1577836801 8 120\n1577836801 5601 1542744 483552416 61 2573\n\0\n"
+    )
+    said = read_logs(tmp_path, [log.name])
+    assert [str(figure) for figure in said.figures] == [
+        "latency_p50 2 ms",
+        "latency_p99 4 ms",
+        "latency_p99.9 4 ms",
+        "latency_max 4 ms",
+    ]
+    log.write_bytes(b"")
+    assert read_logs(tmp_path, [log.name]) == Said([], [])
+    with log.open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    assert read_logs(tmp_path, [log.name]).notes == [
+        "no figures of pgbench's logs: logs of more than 64 MiB; use --sampling-rate"
+    ]
+
+
 def test_every_output_and_every_program_is_tried() -> None:
-    outputs = {path.name for path in OUTPUTS.iterdir()} - {"README.md"}
+    outputs = {path.name for path in OUTPUTS.iterdir()} - {"README.md", *LOGS}
     assert outputs == set(FIGURES)
     assert {name.partition(".")[0].partition("-")[0] for name in outputs} == set(PARSERS)
 

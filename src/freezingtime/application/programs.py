@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Figures that programs print: pgbench, sysbench, db_bench, dd, and the shell's ``time``.
+"""Figures that programs print: pgbench, sysbench, db_bench, speedtest1, dd and ``time``.
 
 Each parser takes text and yields figures: none of a text of something else.
 """
@@ -48,6 +48,10 @@ _SYSBENCH_PERCENTILE = re.compile(rf"^ +([0-9]{{1,2}})th percentile: +{_NUMBER}$
 _DB_BENCH = re.compile(
     rf"^(\w{{1,40}}) +: +{_NUMBER} micros/op ([0-9]{{1,15}}) ops/sec", re.MULTILINE
 )
+_SPEEDTEST1_HEAD = re.compile(r"^-- Speedtest1 for SQLite ", re.MULTILINE)
+_SPEEDTEST1 = re.compile(
+    rf"^ +(?:([0-9]{{1,6}}) - [^\n]{{1,80}}|TOTAL)\.{{2,}} +{_NUMBER}s$", re.MULTILINE
+)
 _DD = re.compile(
     rf"^([0-9]{{1,18}}) bytes \([^)\n]{{1,40}}\) copied, {_NUMBER} s(?:econds)?,", re.MULTILINE
 )
@@ -83,6 +87,14 @@ def db_bench(text: str) -> Iterator[Figure]:
         name = as_name(found[1])
         yield Figure(f"{name}.ops_per_s", float(found[3]), "1/s", _HIGHER)
         yield Figure(f"{name}.latency_average", float(found[2]), "us", _LOWER)
+
+
+def speedtest1(text: str) -> Iterator[Figure]:
+    """SQLite's benchmark: the time of each test, by its number, and of all."""
+    if not _SPEEDTEST1_HEAD.search(text):
+        return
+    for found in _SPEEDTEST1.finditer(text):
+        yield Figure(f"speedtest1.{found[1] or 'total'}", float(found[2]), "s", _LOWER)
 
 
 def dd(text: str) -> Iterator[Figure]:

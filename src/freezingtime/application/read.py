@@ -14,6 +14,7 @@ from typing import BinaryIO, TypeAlias
 from freezingtime.application import programs
 from freezingtime.application.figure import Figure, from_json, make_figure, numbered
 from freezingtime.application.fio import fio
+from freezingtime.application.pgbench_log import FILE, pgbench_log
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.document_fault import document_fault
 
@@ -27,6 +28,7 @@ PARSERS: dict[str, Parser] = {
     "pgbench": programs.pgbench,
     "sysbench": programs.sysbench,
     "db_bench": programs.db_bench,
+    "speedtest1": programs.speedtest1,
     "time": programs.time,
     "dd": programs.dd,
 }
@@ -76,7 +78,9 @@ def read_figures(
     notes: list[str] = []
     if source in PARSERS:
         figures = [figure for text in texts for figure in _parsed(PARSERS[source], text)]
-        if not figures:
+        if source == "pgbench":
+            _read_logs(directory, collected, figures, notes)
+        if not figures and not notes:
             notes = [f"--metrics {source}: the job printed no figures of {source}"]
     else:
         wanted = FILE_NAME if source == AUTO else source
@@ -90,6 +94,7 @@ def read_figures(
                 _read_lines(text, figures, notes)
                 for parser in PARSERS.values():
                     figures += _parsed(parser, text)
+            _read_logs(directory, collected, figures, notes)
     more = len(notes) - _NOTES_MAX
     shown = notes[:_NOTES_MAX] + ([f"{more} more figures are none"] if more > 0 else [])
     return Said(numbered(figures), shown)
@@ -135,6 +140,16 @@ def _read_file(path: Path, name: str, figures: list[Figure], notes: list[str]) -
         figures += from_json(json.loads(content))
     except (OSError, ValueError, RecursionError) as error:
         notes.append(f"no figures: {name}: {document_fault(error)}")
+
+
+def _read_logs(
+    directory: Path, collected: Sequence[str], figures: list[Figure], notes: list[str]
+) -> None:
+    logs = [directory / name for name in collected if FILE.fullmatch(name)]
+    try:
+        figures += pgbench_log(logs)
+    except (OSError, ValueError) as error:
+        notes.append(f"no figures of pgbench's logs: {error}")
 
 
 def _tail(file: BinaryIO) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is wrong with a document that cannot be parsed, in the same words with every Python."""
+"""Faults of documents that cannot be parsed, in the same words with every Python."""
 
 from __future__ import annotations
 

@@ -172,9 +172,9 @@ class RunOptions(MachineOptions):
         Option(
             "SOURCE",
             "Where the application's own figures come from. `auto`: lines `METRIC NAME VALUE "
-            "[UNIT [lower|higher]]` and what fio (JSON), pgbench, sysbench, db_bench, time and dd "
-            "print, and a collected `metrics.json`; one of these programs; the name of a "
-            "collected file `NAME.json`; or `none`.",
+            "[UNIT [lower|higher]]` and what fio (JSON), pgbench, sysbench, db_bench, speedtest1, "
+            "time and dd print, and a collected `metrics.json` or log of `pgbench -l`; one of "
+            "these programs; the name of a collected file `NAME.json`; or `none`.",
         ),
     ] = "auto"
     time_limit: Annotated[str | None, Option("TIME", "End the job after this much guest time.")] = (

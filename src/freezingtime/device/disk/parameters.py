@@ -166,7 +166,7 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
 
     @property
     def age_limit_ns(self) -> int:
-        """How long a command waits at most before it goes first.
+        """The longest that a command waits before it goes first.
 
         By default the time that a full queue takes in order of arrival with the longest access
         for each. An average access takes about half of it, so a queue that was once served in
