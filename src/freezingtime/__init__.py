@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from freezingtime.api.catalogue import devices
     from freezingtime.api.comparison import compare
+    from freezingtime.api.crashes import CrashResult, crash
     from freezingtime.api.fitting import FittedDevice, ValidationResult, fit, measure, validate
     from freezingtime.api.replays import replay
     from freezingtime.api.result import Result, open_run
@@ -40,6 +41,7 @@ _NAMES = {
     "freezingtime._version": ["__version__"],
     "freezingtime.api.catalogue": ["devices"],
     "freezingtime.api.comparison": ["compare"],
+    "freezingtime.api.crashes": ["CrashResult", "crash"],
     "freezingtime.api.fitting": ["FittedDevice", "ValidationResult", "fit", "measure", "validate"],
     "freezingtime.api.replays": ["replay"],
     "freezingtime.api.result": ["Result", "open_run"],
@@ -56,6 +58,7 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "Comparison",
+    "CrashResult",
     "Disk",
     "FittedDevice",
     "FreezingTimeError",
@@ -68,6 +71,7 @@ __all__ = [
     "ValidationResult",
     "allow_code",
     "compare",
+    "crash",
     "devices",
     "fit",
     "measure",

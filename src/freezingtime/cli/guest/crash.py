@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -24,21 +23,22 @@ from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.cut_recoveries import CutRecoveries
 from freezingtime.explore.crash.directory import ExplorationDirectory
-from freezingtime.explore.crash.explore import (
-    CrashObserver,
-    CrashSummary,
-    Exploration,
-    open_exploration,
-)
+from freezingtime.explore.crash.explore import CrashObserver, CrashSummary, open_exploration
+from freezingtime.explore.crash.explored import Explored, explore
 from freezingtime.explore.crash.failures import (
     CrashFailure,
     LostWrite,
     replay,
-    report_failures,
     write_images,
 )
 from freezingtime.explore.crash.points import FORMS
-from freezingtime.explore.crash.request import CHECK_LIMIT, VALUES, CrashRequest
+from freezingtime.explore.crash.request import (
+    CHECK_LIMIT,
+    DEPTHS,
+    MACHINE_OPTIONS,
+    VALUES,
+    CrashRequest,
+)
 from freezingtime.explore.crash.states import EXHAUSTIVE_MOST, SAMPLED, Fate
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option
@@ -51,13 +51,7 @@ EXIT_FAILED_STATES = 5
 _OUT = Path("crash-results")
 _PROGRESS_PERIOD = 25
 _LOST_SHOWN = 5
-_MACHINE = Only(
-    (
-        *("disks", "guest", "kernel", "initrd", "append", "allow_backing", "root_device"),
-        *("memory", "cpus", "cpu_model", "qemu", "locked"),
-        *("time_limit", "real_time_limit", "cpu_rate", "seed", "medium_deadline", "boot_deadline"),
-    )
-)
+_MACHINE = Only(MACHINE_OPTIONS)
 
 
 @takes_options(then={"script": "disks", "job": "script"})
@@ -97,8 +91,8 @@ def crash(
         Option(
             "1|2",
             "2: the power is cut a second time, while a guest recovers from the first one.",
-            minimum=1,
-            maximum=2,
+            minimum=DEPTHS[0],
+            maximum=DEPTHS[-1],
         ),
     ] = 1,
     check: Annotated[
@@ -168,9 +162,6 @@ def crash(
             values=[value for value in values.split(",") if value],
             depth=depth,
         )
-        request.require_possible()
-        request.check_plan()
-        request.job_plan(out)
         return _explore(request, out, workers, observer, as_json=as_json, quiet=quiet)
 
 
@@ -219,26 +210,18 @@ def _explore(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    with ExplorationDirectory(out) as directory:
-        directory.begin(request.identity())
-        with (
-            open_exploration(request, directory, observer) as exploration,
-            CutRecoveries(exploration, directory.scratch_path) as cut,
-        ):
-            workers = workers or len(os.sched_getaffinity(0))
-            exploration.run(workers, observer)
-            cut.run(workers, observer)
-            failures = report_failures(exploration, cut)
+    explored = explore(request, out, workers, observer)
+    failures = explored.failures
     if as_json:
         print_json(
             {
-                "summary": asdict(exploration.summary),
-                "recoveries": asdict(cut.summary) if request.depth > 1 else None,
+                "summary": asdict(explored.summary),
+                "recoveries": explored.recoveries and asdict(explored.recoveries),
                 "failures": [{**asdict(one), "replay": _replay_line(out, one)} for one in failures],
             }
         )
     elif not quiet:
-        _say_summary(exploration, cut, failures, out)
+        _say_summary(explored, out)
     return EXIT_FAILED_STATES if failures else 0
 
 
@@ -268,19 +251,17 @@ def _replay(out: Path, number: int, observer: _Observer, *, as_json: bool) -> in
     return 0 if outcome.passed else EXIT_FAILED_STATES
 
 
-def _say_summary(
-    exploration: Exploration, cut: CutRecoveries, failures: Sequence[CrashFailure], out: Path
-) -> None:
-    summary = exploration.summary
+def _say_summary(explored: Explored, out: Path) -> None:
+    summary = explored.summary
     if not summary.is_exact:
         say("NOT EXACT: the job's run was not; another one may write at other times")
     if not summary.flushes:
         say("the job never flushed its disks: nothing that it wrote had to survive")
-    for failure in failures:
+    for failure in explored.failures:
         _say_failure(failure, out)
     say(_counts(summary))
-    if exploration.request.depth > 1:
-        say(f"in recoveries: {_counts(cut.summary)}")
+    if explored.recoveries is not None:
+        say(f"in recoveries: {_counts(explored.recoveries)}")
     say(f"results in {out}")
 
 

@@ -23,6 +23,14 @@ from freezingtime.units import MAX_VALUE, Limits, parse_option, parse_time_ns
 
 #: What a lost piece may hold beside its old content, by the words of ``--values``.
 VALUES = {"zero": Fate.ZERO, "garbage": Fate.GARBAGE, "unreadable": Fate.UNREADABLE}
+#: Options of a run that are of its machine, or limits: those that an exploration has, too.
+MACHINE_OPTIONS = (
+    *("disks", "guest", "kernel", "initrd", "append", "allow_backing", "root_device"),
+    *("memory", "cpus", "cpu_model", "qemu", "locked"),
+    *("time_limit", "real_time_limit", "cpu_rate", "seed", "medium_deadline", "boot_deadline"),
+)
+#: How often the power may be cut.
+DEPTHS = (1, 2)
 CHECK_LIMIT = "60s"
 #: Real time that it may take, whatever it does.
 CHECK_REAL_LIMIT_S = 300.0
@@ -77,6 +85,10 @@ class CrashRequest:
             InputError: what is wrong, and what would be right.
         """
         _ = self.selection, self.fates
+        if self.depth not in DEPTHS:
+            raise InputError(f"--depth {self.depth}: must be one of: 1, 2")
+        if self.states is not None and self.states < 1:
+            raise InputError(f"--states {self.states}: must be at least 1")
         if not self.options.disks:
             raise InputError("--disk: none is given; name the disks whose power is cut")
         for spec in map(check_disk, self.options.disks):

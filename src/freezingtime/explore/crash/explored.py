@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A whole exploration: from its request to the failures that are reported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from freezingtime.explore.crash.cut_recoveries import CutRecoveries
+from freezingtime.explore.crash.directory import ExplorationDirectory
+from freezingtime.explore.crash.explore import CrashObserver, CrashSummary, open_exploration
+from freezingtime.explore.crash.failures import CrashFailure, report_failures
+from freezingtime.explore.crash.request import CrashRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """What power cuts did."""
+
+    summary: CrashSummary
+    recoveries: CrashSummary | None
+    """Of second power cuts, if there were any."""
+    failures: Sequence[CrashFailure]
+    """One of each reason."""
+
+
+def explore(
+    request: CrashRequest, out: Path, workers: int | None, observer: CrashObserver
+) -> Explored:
+    """Explore in the directory ``out``; ``workers``: None for one for each core.
+
+    Raises:
+        InputError: it cannot be explored.
+        RunError: the job failed, or a recovery could not be run.
+    """
+    request.require_possible()
+    request.check_plan()
+    request.job_plan(out)
+    workers = workers or len(os.sched_getaffinity(0))
+    with ExplorationDirectory(out) as directory:
+        directory.begin(request.identity())
+        with (
+            open_exploration(request, directory, observer) as exploration,
+            CutRecoveries(exploration, directory.scratch_path) as cut,
+        ):
+            exploration.run(workers, observer)
+            cut.run(workers, observer)
+            failures = report_failures(exploration, cut)
+        recoveries = cut.summary if request.depth > 1 else None
+        return Explored(exploration.summary, recoveries, failures)
