@@ -86,7 +86,7 @@ class Recoveries:
         self._cleanup.close()
 
     def ground(self, log: WriteLog) -> Ground:
-        """What the states of the job's log are states of."""
+        """Return what the states of the job's log are states of."""
         media = [disk.plan.medium for disk in self._prepared.disks]
         defaults = [ZEROS if isinstance(medium, MemoryMedium) else BASE for medium in media]
         return Ground(media, defaults, log, TouchedSectors(log.events()), self.plan.seed)
