@@ -30,7 +30,12 @@ from freezingtime.units import format_time_ns, parse_time_ns
 from freezingtime.vm.qemu.program import PINNED_SUITE
 
 _LATENCIES = ("20us", "100us", "1ms", "10ms")
-_RUNS = ("memory", "slow", "hog")
+#: By name: over memory, over a medium that takes 3 ms, and beside a process of the outer host's.
+_RUNS = {
+    "memory": "run memory {memory}",
+    "slow": "run slow {slow}",
+    "hog": "while :; do :; done & hog=$!; run hog {memory}; kill $hog",
+}
 _WARM_UP = 20
 
 _JOB = """#!/bin/sh
@@ -50,11 +55,7 @@ run() {{
   mkdir $name
   cp /tmp/$name/run.json /tmp/$name/requests.parquet /tmp/$name/collected/tmp/*.ns $name
 }}
-run memory {memory}
-run slow {slow}
-while :; do :; done & hog=$!
-run hog {memory}
-kill $hog
+{runs}
 """
 
 
@@ -76,11 +77,13 @@ def main() -> int:
     parser.add_argument("--idle", type=int, default=200, help="an idle guest's reads per device")
     parser.add_argument("--busy", type=int, default=50, help="a busy guest's")
     parser.add_argument("--suite", default=PINNED_SUITE, help="whose QEMU the guest has")
+    parser.add_argument("--runs", nargs="+", choices=list(_RUNS), default=list(_RUNS))
     parser.add_argument("--out", type=Path, help="keep the runs' records in this directory")
     settings = parser.parse_args()
+    disks = {"memory": _disks(""), "slow": _disks(",delay=3ms")}
     job = _JOB.format(warm_up=_WARM_UP, idle=settings.idle, busy=settings.busy)
     result = run_in_lab(
-        _SCRIPT.format(memory=_disks(""), slow=_disks(",delay=3ms")),
+        _SCRIPT.format(runs="\n".join(_RUNS[run] for run in settings.runs).format(**disks)),
         files={"job/run": job.encode(), "job/reads": _compiled()},
         suite=settings.suite,
         deadline_s=7200,
@@ -91,8 +94,8 @@ def main() -> int:
     if settings.out is not None:
         _keep(settings.out, result.files)
     counts = {"idle": settings.idle, "busy": settings.busy}
-    _print_table(_HEAD, [_cells(row) for row in _rows(result.files, counts)])
-    accounts = [_account(run, result.files) for run in _RUNS]
+    _print_table(_HEAD, [_cells(row) for row in _rows(settings.runs, result.files, counts)])
+    accounts = [_account(run, result.files) for run in settings.runs]
     _print_table(_ACCOUNT_HEAD, accounts)
     return 0
 
@@ -118,8 +121,10 @@ def _compiled() -> bytes:
         return program.read_bytes()
 
 
-def _rows(files: Mapping[str, bytes], counts: Mapping[str, int]) -> Iterator[Row]:
-    for run in _RUNS:
+def _rows(
+    runs: Sequence[str], files: Mapping[str, bytes], counts: Mapping[str, int]
+) -> Iterator[Row]:
+    for run in runs:
         record = pq.read_table(pa.BufferReader(files[f"{run}/requests.parquet"]))
         for number, latency in enumerate(_LATENCIES):
             target_ns = parse_time_ns(latency)
