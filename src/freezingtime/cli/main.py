@@ -116,6 +116,10 @@ _COMMANDS = {
         "freezingtime.cli.results.compare",
         "Compare runs: configuration, the first differing requests, and every metric.",
     ),
+    "gate": _Listed(
+        "freezingtime.cli.results.gate",
+        "Compare a job as it is now with a baseline, and fail if it got worse.",
+    ),
     "runs": _Listed(
         "freezingtime.cli.results.runs",
         "List runs (`run --out`) in directories, with their main metrics.",

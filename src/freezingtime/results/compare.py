@@ -53,7 +53,9 @@ class Comparison:
     @property
     def unfit(self) -> Sequence[str]:
         """Return why the runs cannot be judged by their figures, one line for each reason."""
-        return [f"{run.path}: {reason}" for run in (self.a, self.b) for reason in _unfit(run)]
+        return [
+            f"{run.path}: {reason}" for run in (self.a, self.b) for reason in unfit_reasons(run)
+        ]
 
     @property
     def is_identical(self) -> bool:
@@ -82,7 +84,8 @@ class Comparison:
         return str(kinds[0]), str(kinds[1])
 
 
-def _unfit(run: RecordedRun) -> Iterator[str]:
+def unfit_reasons(run: RecordedRun) -> Iterator[str]:
+    """Return why a run cannot be judged by its figures."""
     if run.document is None and run.path.is_dir():
         yield "the run was killed, or is still running"
     if run.exit_status:

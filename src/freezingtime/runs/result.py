@@ -43,6 +43,8 @@ class RunResult:
     """Statistics of each disk's device, such as its write amplification."""
     said: Said = field(default_factory=Said)
     """The application's own figures."""
+    agent: str = ""
+    """The digest of the agent's sources."""
     figures: Mapping[str, Sequence[OperationFigures]] = field(default_factory=dict)
     """Figures of each disk's requests, by operation."""
 
@@ -86,6 +88,7 @@ class RunResult:
                 "freezingtime": __version__,
                 "qemu": self.qemu_version,
                 "qemu_sha256": self.qemu_sha256,
+                "agent": self.agent,
                 "guest": self.image.name,
                 "image": self.image.image_id,
                 "kernel": self.image.manifest.kernel_release,

@@ -51,18 +51,20 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
                 check_displacement(disk.plan.medium, written=disk.spec.writable)
         # The machine is closed: nothing drives the devices any more.
         measurement.statistics.finish(ended.totals.now_ns)
+        identity = prepared.config.identity()
         result = RunResult(
             plan,
             ended,
             time.monotonic() - start_s,
             prepared.image,
             version,
-            prepared.config.identity().qemu,
+            identity.qemu,
             ready_ns,
             collected.names,
             collected.left_out,
             measurement.statistics.totals(),
             said,
+            identity.agent,
             {tally.name: tally.figures() for tally in measurement.tallies},
         )
         if plan.out is not None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from freezingtime.cli.options import JsonOption, command_app
 from freezingtime.errors import InputError
@@ -14,12 +14,35 @@ from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Argument, Option, Values
 
 if TYPE_CHECKING:
+    from freezingtime.results.exports.formats import Output
     from freezingtime.results.judged import JudgedComparison
 
 EXIT_FAILED_IF = 1
 
 _RUNS_MIN = 2
 _PLAN_ROWS_MAX = 30
+
+
+#: Conditions, and formats, of commands that compare.
+FailIfOption: TypeAlias = Annotated[
+    Sequence[str],
+    Option(
+        "CONDITION",
+        "Exit with status 1 if this is met: "
+        "`[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as `read.p99 > +5%` (a change) or "
+        "`data:write.mean > 100us` (a value). Repeatable.",
+    ),
+]
+FormatOption: TypeAlias = Annotated[
+    Sequence[str],
+    Option(
+        "FORMAT[=FILE]",
+        "`junit`, `github` (annotations), `markdown`, `bmf` (Bencher), `gh-benchmark` and "
+        "`gh-benchmark-bigger` (github-action-benchmark), `openmetrics`, `json` or `text`: "
+        "to FILE, or to stdout in place of the text. Repeatable.",
+        flag="--format",
+    ),
+]
 
 
 def compare_command(
@@ -32,25 +55,8 @@ def compare_command(
             Values.RUN,
         ),
     ],
-    fail_if: Annotated[
-        Sequence[str],
-        Option(
-            "CONDITION",
-            "Exit with status 1 if this is met: "
-            "`[DISK:][OPERATION.]METRIC OP THRESHOLD`, such as `read.p99 > +5%` (a change) or "
-            "`data:write.mean > 100us` (a value). Repeatable.",
-        ),
-    ] = (),
-    output: Annotated[
-        Sequence[str],
-        Option(
-            "FORMAT[=FILE]",
-            "`junit`, `github` (annotations), `markdown`, `bmf` (Bencher), `gh-benchmark` and "
-            "`gh-benchmark-bigger` (github-action-benchmark), `openmetrics`, `json` or `text`: "
-            "to FILE, or to stdout in place of the text. Repeatable.",
-            flag="--format",
-        ),
-    ] = (),
+    fail_if: FailIfOption = (),
+    output: FormatOption = (),
     as_json: JsonOption = False,
 ) -> int:
     """Compare runs: configuration, the first differing requests, and every metric.
@@ -61,34 +67,41 @@ def compare_command(
     Example: `freezingtime compare main branch --fail-if "p99 > +5%" --fail-if "guest_time > +1%"`
     """
     from freezingtime.results.condition import parse_condition
-    from freezingtime.results.exports.formats import parse_output
+    from freezingtime.results.exports.formats import parse_outputs
     from freezingtime.results.judged import judge
     from freezingtime.results.recorded_run import open_recorded_run
 
     if len(run) < _RUNS_MIN:
         raise InputError(f"{run[0]}: only one run; name two or more")
-    outputs = [parse_output(text) for text in ("json",) * as_json + tuple(output)]
-    shown = [each for each in outputs if each.path is None]
-    if len(shown) > 1:
-        raise InputError("--format: only one goes to stdout; write FORMAT=FILE for the others")
+    outputs = parse_outputs([*(["json"] if as_json else []), *output])
     conditions = [parse_condition(text) for text in fail_if]
     first, *others = (open_recorded_run(path, say) for path in run)
     judged = judge(first, others, conditions)
-    for note in dict.fromkeys(note for each in judged for note in each.notes):
-        say(f"--fail-if {note}")
-    for each in outputs:
-        if each.path is not None:
-            each.save(judged)
-    write = shown[0].write if shown else None
-    if write is not None:
-        sys.stdout.write(write(judged))
-    else:
-        for number, one in enumerate(judged):
-            if number:
-                show()
-            _show(one)
+    present(judged, outputs)
     # A run that cannot be judged has not passed.
     return 0 if all(each.has_passed for each in judged) else EXIT_FAILED_IF
+
+
+def present(judged: Sequence[JudgedComparison], outputs: Sequence[Output]) -> None:
+    """Write the files that are wanted, and print the text, or what is wanted in its place.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    for note in dict.fromkeys(note for each in judged for note in each.notes):
+        say(f"--fail-if {note}")
+    write = None
+    for each in outputs:
+        if each.path is None:
+            write = each.write
+        each.save(judged)
+    if write is not None:
+        sys.stdout.write(write(judged))
+        return
+    for number, one in enumerate(judged):
+        if number:
+            show()
+        _show(one)
 
 
 def _show(judged: JudgedComparison) -> None:

@@ -159,7 +159,7 @@ def sweep_command(
         directory.begin(swept, None if kept is None else kept.root)
         sweep = new_sweep(points)
         try:
-            run_sweep(sweep, request, sweep_options, _Display(progress))
+            run_sweep(sweep, request, sweep_options, Display(progress))
         finally:
             # What is interrupted has a table, too; who is killed has the store.
             directory.write(sweep)
@@ -194,7 +194,7 @@ def _request(
     return RunRequest(options, job, directory)
 
 
-class _Display(SweepObserver):
+class Display(SweepObserver):
     """Shows how far a sweep is."""
 
     def __init__(self, progress: ReplayProgress) -> None:

@@ -57,12 +57,19 @@ class Output:
             file.write(content)
 
 
-def parse_output(text: str) -> Output:
-    """Parse the value of ``--format``: ``FORMAT``, or ``FORMAT=FILE``.
+def parse_outputs(texts: Sequence[str]) -> list[Output]:
+    """Parse the values of ``--format``: ``FORMAT``, or ``FORMAT=FILE``.
 
     Raises:
-        InputError: there is no such format.
+        InputError: there is no such format, or several would go to stdout.
     """
+    outputs = list(map(_parse, texts))
+    if sum(each.path is None for each in outputs) > 1:
+        raise InputError("--format: only one goes to stdout; write FORMAT=FILE for the others")
+    return outputs
+
+
+def _parse(text: str) -> Output:
     name, equals, file = text.partition("=")
     if name not in FORMAT_NAMES:
         raise InputError(
