@@ -166,7 +166,7 @@ def qemu_arguments(image: GuestImage, directory: Path, *, has_disk: bool) -> lis
     ]
 
 
-def last_message(control: Path, machine: subprocess.Popen[bytes], timeout_s: float = 120) -> str:
+def last_message(control: Path, machine: subprocess.Popen[bytes], timeout_s: float = 300) -> str:
     deadline_s = time.monotonic() + timeout_s
     message = ""
     while time.monotonic() < deadline_s and machine.poll() is None:
