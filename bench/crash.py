@@ -42,10 +42,13 @@ _JOB = """#!/bin/sh
 echo "ACK 1"
 """
 _CHECK = b"""#!/bin/sh
-[ "$(./sql 'pragma integrity_check')" = ok ] || exit
+query='pragma integrity_check;' expected=ok
 while read -r number; do
-    [ "$(./sql "select count(*) from orders where number = $number")" = 1 ] || exit
+    query="$query select count(*) from orders where number = $number;"
+    expected="$expected
+1"
 done <acked
+[ "$(./sql "$query")" = "$expected" ]
 """
 
 

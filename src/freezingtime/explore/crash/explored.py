@@ -17,7 +17,7 @@ from freezingtime.explore.crash.request import CrashRequest
 
 @dataclass(frozen=True, slots=True)
 class Explored:
-    """What power cuts did."""
+    """Outcome of an exploration."""
 
     summary: CrashSummary
     recoveries: CrashSummary | None
