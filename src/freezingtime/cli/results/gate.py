@@ -28,7 +28,7 @@ from freezingtime.explore.gate import (
 )
 from freezingtime.explore.sweep.run_request import NOT_VARIED, RunRequest
 from freezingtime.host.foreign_text import say
-from freezingtime.option import Argument, Option, list_options
+from freezingtime.option import Argument, Option, Values, list_options
 from freezingtime.results.compare import unfit_reasons
 from freezingtime.results.condition import parse_condition
 from freezingtime.results.exports.formats import parse_outputs
@@ -51,7 +51,12 @@ def gate_command(
     job: JobOption = None,
     *,
     baseline: Annotated[
-        Path, Option("DIR", "Run directory to compare with: of `gate --update`, or `run --out`.")
+        Path,
+        Option(
+            "DIR",
+            "Run directory to compare with: of `gate --update`, or `run --out`.",
+            values=Values.RUN,
+        ),
     ],
     fail_if: FailIfOption = (),
     output: FormatOption = (),
