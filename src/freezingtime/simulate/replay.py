@@ -97,10 +97,12 @@ def replay(
     observer: Observer,
     notify: Callable[[str], None],
     on_reading: OnReading = ignore_reading,
+    trace: Trace | None = None,
 ) -> Iterator[Replayed]:
     """Run the requests on each device; the results come as they are ready.
 
-    ``devices`` are as in the option ``--device``. ``seed`` feeds the devices, and the
+    ``trace`` is what :func:`read_source` has read, if that is done. ``devices`` are as in the
+    option ``--device``. ``seed`` feeds the devices, and the
     workload where it has no seed of its own. ``notify`` and ``on_reading`` are those of
     :func:`read_trace`.
 
@@ -114,8 +116,33 @@ def replay(
     if isinstance(source, Workload):
         load = _workload_load(source, candidates, seed)
     else:
-        load = _trace_load(source, candidates, observer, notify, on_reading)
+        if trace is None:
+            progress = partial(observer, f"reading {source.path}")
+            trace = read_source(source, progress, notify, on_reading)
+        load = _trace_load(source, trace, candidates)
     return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
+
+
+def read_source(
+    source: TraceSource,
+    progress: Callable[[int, int], None],
+    notify: Callable[[str], None],
+    on_reading: OnReading,
+) -> Trace:
+    """Read the file of a source; which requests it has depends on nothing else of the source's.
+
+    Raises:
+        InputError: as :func:`read_trace` does.
+    """
+    return read_trace(
+        source.path,
+        format_name=source.format_name,
+        disk=source.disk,
+        hints=source.hints,
+        progress=progress,
+        notify=notify,
+        on_reading=on_reading,
+    )
 
 
 def check_device(device: Disk | str) -> DiskSpec:
@@ -157,21 +184,10 @@ def _workload_load(workload: Workload, candidates: Sequence[DiskSpec], seed: int
 
 def _trace_load(
     source: TraceSource,
+    trace: Trace,
     candidates: Sequence[DiskSpec],
-    observer: Observer,
-    notify: Callable[[str], None],
-    on_reading: OnReading,
 ) -> _Load:
     """A recorded trace, on devices that are large enough for it."""
-    trace = read_trace(
-        source.path,
-        format_name=source.format_name,
-        disk=source.disk,
-        hints=source.hints,
-        progress=partial(observer, f"reading {source.path}"),
-        notify=notify,
-        on_reading=on_reading,
-    )
     for candidate in candidates:
         _check_fits(trace, source, candidate)
     disk_bytes = -(-trace.end_bytes // _DISK_UNIT_BYTES) * _DISK_UNIT_BYTES

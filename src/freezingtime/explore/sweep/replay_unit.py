@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from freezingtime.simulate.replay import (
     TraceSource,
     check_device,
     open_new_record,
+    read_source,
     replay,
     write_record,
 )
 from freezingtime.simulate.workload import Workload
 from freezingtime.store.results.key import ResultKey
 from freezingtime.store.results.result_store import StoredFigures
+from freezingtime.trace.readers import Trace
+from freezingtime.trace.readers.reading import ignore_reading
 from freezingtime.trace.record_digest import record_digest
 from freezingtime.trace.record_paths import RECORD_NAME, find_record
 
@@ -73,7 +78,12 @@ class ReplayUnit:
         run_path.mkdir()
         record_path = self.record_path(run_path)
         [replayed] = replay(
-            self.source, [self.device], seed=self.seed, observer=_ignore, notify=_ignore
+            self.source,
+            [self.device],
+            seed=self.seed,
+            observer=_ignore,
+            notify=_ignore,
+            trace=_read(self.source),
         )
         with open_new_record(record_path, [self.device], seed=self.seed) as record:
             write_record(record, 0, replayed.simulation, _ignore)
@@ -87,6 +97,19 @@ class ReplayUnit:
     def record_path(self, run_path: Path) -> Path:
         """Return the record's path."""
         return run_path / RECORD_NAME
+
+
+def _read(source: TraceSource | Workload) -> Trace | None:
+    """The trace of a source, which the points of a sweep mostly share; None for a workload."""
+    if isinstance(source, Workload):
+        return None
+    same_file = replace(source, queue_depth=None, speed_up=Fraction(1))
+    return _read_once(same_file, _trace_digest(source))
+
+
+@lru_cache(maxsize=1)
+def _read_once(source: TraceSource, _digest: str) -> Trace:
+    return read_source(source, _ignore, _ignore, ignore_reading)
 
 
 def _trace_digest(source: TraceSource) -> str:

@@ -30,8 +30,8 @@ from freezingtime.explore.sweep.replay_unit import ReplayUnit
 from freezingtime.explore.sweep.unit import SweepUnit
 from freezingtime.option import DeclaredOption, flag_of, list_options
 from freezingtime.simulate.options import ReplayOptions, trace_source, workload_source
-from freezingtime.simulate.replay import TraceSource
-from freezingtime.trace.readers import OnReading, read_trace
+from freezingtime.simulate.replay import TraceSource, read_source
+from freezingtime.trace.readers import OnReading
 
 _DISK = re.compile(r"disk([1-9][0-9]?)?(?:\.(.+))?", re.DOTALL)
 #: Options of a run that a replay has, too.
@@ -114,15 +114,7 @@ class ReplayRequest(SweepRequest):
         with suppress(InputError):
             source = self.unit(point).source
             if isinstance(source, TraceSource):
-                read_trace(
-                    source.path,
-                    format_name=source.format_name,
-                    disk=source.disk,
-                    hints=source.hints,
-                    progress=lambda done, total: None,
-                    notify=notify,
-                    on_reading=on_reading,
-                )
+                read_source(source, lambda done, total: None, notify, on_reading)
 
     def describe(self) -> dict[str, Any]:
         """The options."""
