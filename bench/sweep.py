@@ -30,7 +30,7 @@ CACHED_POINTS = 1000
 REPLAYS = 200
 RUNS = 40
 JOB = Command(line="dd if=/dev/vda of=/dev/null bs=4k count=2000 iflag=direct")
-LINE = "randrw,bs=4k,qd=8,count=20k"
+LINE = "randrw,bs=4k,qd=8,count=200k"
 DEVICE = "samsung-870-evo-1tb"
 
 
