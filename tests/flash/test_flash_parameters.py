@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from freezingtime.device.flash import FlashDevice, FlashParams
+from freezingtime.device.flash.geometry import shape
 from freezingtime.device.flash.hardware import Array, Cells, Channel, Host
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
@@ -189,6 +190,25 @@ def test_flash_is_cut_to_the_disk(size_bytes: int) -> None:
         assert spare >= 1.28
     else:
         assert spare == pytest.approx(1.28, rel=0.01)
+
+
+SIZES = [32 << 30, (32 << 30) + (100 << 20), 960 * 10**9, 2 * 10**12 + 4096]
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+def test_spare_space_is_continuous(size_bytes: int) -> None:
+    """A little more is asked for, a little more is there: not only whole blocks more."""
+    asked = [0.1, 0.117, 0.15, 0.155, 0.158, 0.16, 0.165, 0.17, 0.28, 0.31]
+    spare = []
+    for over_provisioning in asked:
+        text = DESCRIPTION.replace("0.28", str(over_provisioning)).replace('"steady"', '"fresh"')
+        params = parsed(text)
+        geometry = shape(params, size_bytes)
+        data_blocks = geometry.blocks_per_lane - params.mapping.gc_free_blocks - 1
+        slots = data_blocks * geometry.slots_per_block * geometry.lanes
+        spare.append(slots / geometry.units - 1)
+    assert spare == sorted(spare)
+    assert spare == pytest.approx(asked, rel=0.01)
 
 
 def test_blocks_that_shrink_are_erased_faster() -> None:

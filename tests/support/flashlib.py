@@ -138,6 +138,11 @@ def state_of(ssd: FlashDevice) -> FlashState:
     return ssd._state
 
 
+def handle_of(ssd: FlashDevice) -> int:
+    """What the kernels call the drive by."""
+    return ssd._handle
+
+
 def is_stable(ssd: FlashDevice, unit: int) -> bool:
     """Whether the unit's newest data, or the copy that they were moved from, are in the cells."""
     state = state_of(ssd)

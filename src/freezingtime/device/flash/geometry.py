@@ -25,6 +25,8 @@ _SLOTS_MAX = 2**31 - 2
 #: is too coarse for garbage collection to behave as it does on the full-size drive.
 _BLOCKS_PER_LANE_LEAST = 128
 _PROGRAMS_PER_BLOCK_LEAST = 4
+#: How near to what was asked for the spare space is to come, if blocks allow it.
+_SPARE_TOLERANCE = 0.002
 #: What the map needs for a unit: a slot's number.
 _MAP_ENTRY_BYTES = 4
 
@@ -82,7 +84,8 @@ def shape(params: FlashParams, size_bytes: int | None) -> FlashGeometry:
     size, the disk is as large as the flash allows. Otherwise the flash is cut to the disk:
     all dies and channels stay, each with so many blocks that the over-provisioning is what
     was asked for, with free blocks, frontiers and the SLC cache on top. Where that would leave
-    a lane too few blocks, they shrink, and erase times with them: erasing keeps its share.
+    a lane too few blocks, or come too far from what was asked for, they shrink, and erase times
+    with them: erasing keeps its share.
 
     Raises:
         InputError: the disk has no size, does not fit, or is too large to be mapped.
@@ -125,21 +128,49 @@ def _cut_to_size(params: FlashParams, size_bytes: int) -> FlashGeometry:
     units = -(-size_bytes // params.mapping.mapping_unit_bytes)
     mapped_units = units + _translation_pages(params, units)
     slots_per_lane = -(-mapped_units // (_lane_count(params) * slots_per_page)) * slots_per_page
-    slots_with_spare = math.ceil(slots_per_lane * (1 + params.mapping.over_provisioning))
     slots_per_program = params.cells.pages_per_program * slots_per_page
     programs_per_block = params.array.pages_per_block // params.cells.pages_per_program
-    programs_wanted = slots_with_spare // (_BLOCKS_PER_LANE_LEAST * slots_per_program)
-    programs_kept = min(programs_per_block, max(programs_wanted, _PROGRAMS_PER_BLOCK_LEAST))
-    slots_per_block = programs_kept * slots_per_program
-    # On average the frontiers are half full: one block of them counts as spare space.
-    filled_blocks = max(
-        round(slots_with_spare / slots_per_block),
-        -(-(slots_per_lane + 2 * slots_per_program) // slots_per_block) + 1,
+    filled_blocks, programs_kept = _blocks_and_programs(
+        mapped_units / _lane_count(params) * (1 + params.mapping.over_provisioning),
+        mapped_units / _lane_count(params) * params.mapping.over_provisioning * _SPARE_TOLERANCE,
+        slots_per_lane + 2 * slots_per_program,
+        slots_per_program,
+        programs_per_block,
     )
     blocks_per_lane = filled_blocks - 1 + frontiers(params) + params.mapping.gc_free_blocks
+    slots_per_block = programs_kept * slots_per_program
     blocks_per_lane += _slc_blocks_per_lane(params, units, slots_per_block)
     erase_ns = params.cells.erase_ns * programs_kept // programs_per_block
     return _geometry(params, units, slots_per_block, blocks_per_lane, erase_ns)
+
+
+def _blocks_and_programs(
+    slots_wanted: float,
+    tolerance_slots: float,
+    slots_least: int,
+    slots_per_program: int,
+    programs_per_block: int,
+) -> tuple[int, int]:
+    """The blocks of a lane, and a block's programs, that come to the slots that are wanted.
+
+    Whole blocks may miss them by half a block, which can be several per cent of the spare
+    space. So blocks are the largest with which they come near enough, or else those with which
+    they come nearest, at most an eighth smaller than they might be.
+    """
+    programs_wanted = int(slots_wanted / (_BLOCKS_PER_LANE_LEAST * slots_per_program))
+    most = min(programs_per_block, max(programs_wanted, _PROGRAMS_PER_BLOCK_LEAST))
+    least = max(most - max(most // 8, 3), min(most, _PROGRAMS_PER_BLOCK_LEAST))
+    nearest, nearest_slots = (0, 0), math.inf
+    for programs in range(most, least - 1, -1):
+        slots_per_block = programs * slots_per_program
+        # On average the frontiers are half full: one block of them counts as spare space.
+        blocks = max(round(slots_wanted / slots_per_block), -(-slots_least // slots_per_block) + 1)
+        away_slots = abs(blocks * slots_per_block - slots_wanted)
+        if away_slots < nearest_slots:
+            nearest, nearest_slots = (blocks, programs), away_slots
+        if nearest_slots <= tolerance_slots:
+            break
+    return nearest
 
 
 def _zoned(params: FlashParams, declared: Zones, size_bytes: int | None) -> FlashGeometry:
