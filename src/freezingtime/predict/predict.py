@@ -30,6 +30,7 @@ import numpy as np
 
 from freezingtime.device.base import Device, TimedDevice
 from freezingtime.device.description import Description
+from freezingtime.device.flash import FlashDevice
 from freezingtime.device.parameters import Table
 from freezingtime.device.registry import from_content
 from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, TimeNs, key
@@ -253,8 +254,11 @@ def _count(case: Case, device: Device) -> int:
         return _LATENCY_COUNT * case.depth
     count = max(_RATE_COUNT_LEAST, _RATE_COUNT_PER_DEPTH * case.depth)
     if "write" in METRICS[case.metric].pattern and not isinstance(device, TimedDevice):
-        # The sustained rate shows only when a write buffer is full.
-        return max(count, _FILL_BYTES // case.block_bytes)
+        # The sustained rate shows only when a write buffer is full, and over a whole round of
+        # garbage collection.
+        round_bytes = device.collection_round_bytes if isinstance(device, FlashDevice) else 0
+        counted_bytes = max(_FILL_BYTES, round_bytes * 4 // 3)  # a quarter does not count
+        return max(count, counted_bytes // case.block_bytes)
     return count
 
 

@@ -61,6 +61,7 @@ class FlashDevice(Device):
         self._kernels = kernels
         self._geometry = shape(params, size_bytes)
         self._capacity_bytes = self._geometry.units * params.mapping.mapping_unit_bytes
+        self._is_steady = params.precondition == "steady"
         self._queue_depth = params.host.queue_depth
         self._state = new_state(params, self._geometry)
         # What the kernels call the state by: see kernels/memory.py.
@@ -77,6 +78,18 @@ class FlashDevice(Device):
     def geometry(self) -> FlashGeometry:
         """The shape of the flash, cut to the disk."""
         return self._geometry
+
+    @property
+    def collection_round_bytes(self) -> int:
+        """Writes after which garbage collection has done with an open block of each lane.
+
+        Lanes are written in turn, and so collect at the same time: what fewer writes cost
+        depends on where in their blocks they begin. 0 until there is garbage.
+        """
+        if not self._is_steady:
+            return 0
+        slots = self._geometry.lanes * self._geometry.slots_per_block
+        return slots * int(self._state.config["unit_bytes"][0])
 
     def submit(self, request: Request, now_ns: int) -> None:
         if not 0 <= request.offset_bytes <= request.end_bytes <= self._capacity_bytes:
