@@ -21,10 +21,6 @@ NOT_WITH_KVM = [
     ({"cpus": 2}, "--cpus 2"),
     ({"cpu_rate": "1G"}, "--cpu-rate 1G"),
     ({"save": "prepared"}, "--save prepared"),
-    (
-        {"disks": ["constant:1ms,size=1MiB,name=a", "constant:1ms,size=1MiB,frontend=nvme"]},
-        "--disk constant:1ms,size=1MiB,frontend=nvme: frontend=nvme",
-    ),
 ]
 
 

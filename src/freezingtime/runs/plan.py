@@ -143,12 +143,11 @@ def make_plan(
     cpus = machine.cpus if options.cpus is None else options.cpus
     memory = machine.memory if options.memory is None else options.memory
     deadline = options.medium_deadline
-    disks = [check_disk(disk) for disk in options.disks]
     job = _script(script, guest, system, start_from)
     environment = parse_environment(options.env)
     expected_ns = _limit_ns("--expect", options.expect)
     return RunPlan(
-        disks=disks,
+        disks=[check_disk(disk) for disk in options.disks],
         script=job,
         guest=guest if system is None else own_name(system),
         system=system,
@@ -163,7 +162,7 @@ def make_plan(
         limit_ns=_limit_ns("--time-limit", options.time_limit),
         host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
         expected_ns=expected_ns or expected_guest_ns(_text(job, job_directory), environment),
-        clock=_clock(options, disks),
+        clock=_clock(options),
         max_leak_ns=parse_option("--max-leak", options.max_leak, parse_time_ns, _LEAK_LIMIT),
         rate_hz=parse_option("--cpu-rate", options.cpu_rate, parse_rate_hz, _RATE_LIMITS),
         memory_bytes=parse_option("--memory", memory, parse_size_bytes, _MEMORY_LIMITS),
@@ -184,7 +183,7 @@ def make_plan(
     )
 
 
-def _clock(options: RunOptions, disks: Sequence[DiskSpec]) -> ClockKind:
+def _clock(options: RunOptions) -> ClockKind:
     """Return the clock that is asked for, which `auto` leaves to the host.
 
     Raises:
@@ -197,7 +196,7 @@ def _clock(options: RunOptions, disks: Sequence[DiskSpec]) -> ClockKind:
                 f"--max-leak {options.max_leak}: --clock exact has no leak; leave it out"
             )
         return clock
-    reason = next(_not_with_kvm(options, disks), None)
+    reason = next(_not_with_kvm(options), None)
     if reason is None:
         return clock
     if clock is ClockKind.KVM:
@@ -206,7 +205,7 @@ def _clock(options: RunOptions, disks: Sequence[DiskSpec]) -> ClockKind:
     return ClockKind.EXACT
 
 
-def _not_with_kvm(options: RunOptions, disks: Sequence[DiskSpec]) -> Iterator[str]:
+def _not_with_kvm(options: RunOptions) -> Iterator[str]:
     if options.cpu_rate != CPU_RATE:
         yield f"--cpu-rate {options.cpu_rate}: the host's CPU has its own"
     if options.cpus not in (None, 1):
@@ -215,10 +214,6 @@ def _not_with_kvm(options: RunOptions, disks: Sequence[DiskSpec]) -> Iterator[st
         yield f"--save {options.save}: a machine cannot be saved"
     if options.start_from is not None:
         yield f"--from {options.start_from}: a machine always boots"
-    for disk in disks:
-        if disk.frontend is not Frontend.VIRTIO_BLK:
-            named = disk.given.value("frontend")
-            yield f"{disk.given.shown}: {named}: a disk is {Frontend.VIRTIO_BLK}"
 
 
 def _lock(options: RunOptions) -> Lock | None:
