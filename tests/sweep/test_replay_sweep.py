@@ -196,6 +196,26 @@ def test_many_failures_are_not_all_printed(tmp_path: Path) -> None:
     assert "1 more failed; results.parquet has the reasons" in result.output
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (("--set", "workload.qd=0,abc"), "workload"),
+        (("--set", "cpsu=1,2"), "cpsu"),
+        (("--set", "seed=1", "--store", "file"), "the store file: is not a directory"),
+    ],
+)
+def test_what_is_refused_is_not_in_the_way_of_the_right_command(
+    tmp_path: Path, wrong: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    base = ("--workload", LINE, "--disk", "constant:1us")
+    with pytest.raises(InputError, match=message):
+        sweep(tmp_path, *base, *wrong)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+    assert len(sweep(tmp_path, *base, "--set", "seed=1,2")) == 2
+
+
 def test_another_sweep_s_directory_is_left_alone(tmp_path: Path) -> None:
     base = ("--workload", LINE, "--disk", "constant:1us")
     sweep(tmp_path, *base, "--set", "seed=0")

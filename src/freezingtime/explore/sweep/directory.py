@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +27,11 @@ _FORMAT = 1
 
 
 class SweepDirectory:
-    """A sweep's directory, locked. A context manager."""
+    """A sweep's directory, locked. A context manager.
+
+    A block that ends with InputError, as a sweep of which no point can be run does, leaves the
+    place as it was: the command that is put right would otherwise find another sweep there.
+    """
 
     def __init__(self, path: Path) -> None:
         """Make the directory if it is not there.
@@ -37,6 +41,8 @@ class SweepDirectory:
         """
         self.path = path
         self._cleanup = ExitStack()
+        self._is_new = not path.exists()
+        self._has_begun = False
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._cleanup.enter_context(locked_run_directory(path))
@@ -48,8 +54,18 @@ class SweepDirectory:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, InputError):
+            self._take_back()
         self._cleanup.close()
+
+    def _take_back(self) -> None:
+        if self._has_begun:
+            for name in (SWEEP_NAME, TABLE_NAME):
+                (self.path / name).unlink(missing_ok=True)
+        if self._is_new:
+            with suppress(OSError):  # somebody has put something there meanwhile
+                self.path.rmdir()
 
     def begin(self, swept: Mapping[str, Any], store: Path | None) -> None:
         """Begin a sweep, or go on with the one that is there.
@@ -71,6 +87,8 @@ class SweepDirectory:
             raise InputError(
                 f"--out {self.path}: is not empty, and has no sweep; name another directory"
             )
+        else:
+            self._has_begun = True
         document = {
             "format": _FORMAT,
             "store": None if store is None else str(store.absolute()),

@@ -130,8 +130,10 @@ def run_sweep(
     A point that cannot be run is an outcome like others.
 
     Raises:
-        InputError: no point can be run: the text is of the first.
+        InputError: no point can be run: the text is of the first; or the store is no directory.
     """
+    if options.store is not None:
+        options.store.refuse_if_no_directory()
     request.preview(sweep.points[0], observer.notify, observer.on_reading)
     with _working_store(options.store) as store:
         tasks = _find_or_plan(sweep, request, options, store, observer)

@@ -92,6 +92,11 @@ class ResultStore:
         """The directory of the result of a key."""
         return self._results / digest[:_SHARD_DIGITS] / digest
 
+    def refuse_if_no_directory(self) -> None:
+        """Raise InputError if something else is there: each result would fail by itself."""
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"the store {self.root}: is not a directory; name another")
+
     def find(self, digest: str) -> StoredResult | None:
         """The result of a key, if there is one that is sound as far as its figures go.
 
