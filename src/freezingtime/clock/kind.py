@@ -26,4 +26,4 @@ def parse_clock(text: str) -> ClockKind:
     try:
         return ClockKind(text)
     except ValueError:
-        raise InputError(f"--clock {text}: must be {', '.join(ClockKind)}") from None
+        raise InputError(f"--clock {text}: must be one of: {', '.join(ClockKind)}") from None
