@@ -163,7 +163,7 @@ class TestGate:
         assert gate.returncode == 1
         assert f"UNFIT {bad}: {said}\n" in gate.stdout
         looked_at = freezingtime("compare", *runs)  # no gate
-        assert looked_at.returncode == 0
+        assert looked_at.returncode == 1
         assert f"UNFIT {bad}: {said}\n" in looked_at.stdout
         document = json.loads(freezingtime("compare", *runs, "--json").stdout)
         assert document["comparisons"][0]["unfit"] == [f"{bad}: {said}"]
