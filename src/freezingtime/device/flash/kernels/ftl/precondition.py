@@ -116,7 +116,7 @@ def _deal(
     most_left = 0
     for unit in range(config.units):
         if unit % (_DEALS_PER_LANE * config.lanes) == 0:
-            most_left = left.max()
+            most_left = int(left.max())
         lane_id = unit // stripe % config.lanes
         if config.dynamic and (left[lane_id] == 0 or generator.random() >= left_share):
             lane_id = _draw_lane(generator, left, most_left)
