@@ -17,7 +17,6 @@ from freezingtime.errors import InputError
 from freezingtime.host.kvm import preflight
 from freezingtime.host.kvm.preflight import KvmHost, require_kvm
 from freezingtime.host.kvm.tiny_guest import KVM_PATH
-from tests.conftest import skip
 
 KHZ = 2_000_000
 CYCLES_OF_A_US = KHZ // 1000
@@ -131,7 +130,7 @@ def test_perf_forbidden(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_this_host_is_tried_out_really() -> None:
     """What it is said of must be true of it, so it does not fail in any other way."""
     if not Path(KVM_PATH).exists():
-        skip("there is no KVM")
+        pytest.skip("there is no KVM")  # no tool: nobody has to have it
     try:
         host = require_kvm()
     except InputError as error:
