@@ -103,6 +103,27 @@ def test_an_exploration_of_another_job_is_left_alone(tmp_path: Path) -> None:
             directory.begin(crash_request("false", MOUNTED).identity())
 
 
+def refuse_begun(out: Path, *, with_job: bool) -> None:
+    """Begin an exploration that turns out to be impossible, before or behind its job."""
+    with ExplorationDirectory(out) as directory:
+        directory.begin(crash_request("true", MOUNTED).identity())
+        if with_job:
+            directory.job_path.mkdir()
+        raise InputError("no such guest")
+
+
+def test_a_refused_exploration_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such guest"):
+        refuse_begun(tmp_path / "out", with_job=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recorded_job_is_kept_whatever_is_refused_then(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such guest"):
+        refuse_begun(tmp_path / "out", with_job=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["crash.json", "job"]
+
+
 def test_two_explorations_do_not_share_a_directory(tmp_path: Path) -> None:
     with ExplorationDirectory(tmp_path), pytest.raises(InputError, match="another run is still"):
         ExplorationDirectory(tmp_path)

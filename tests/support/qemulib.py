@@ -11,7 +11,8 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from freezingtime.images.qemu import fetch_qemu
 from freezingtime.units import format_time_ns
 from freezingtime.vm.qemu.probe import probe
 from freezingtime.vm.qemu.program import VARIABLE, find_qemu
+from tests.conftest import skip
 from tests.support.guestlib import GuestRun, fio_command, mean_latency_ns, run_guest
 
 #: From the oldest QEMU to the newest.
@@ -65,6 +67,29 @@ def unpacked_qemu(suite: str) -> Path:
         return fetch_qemu(Suite(suite), lambda _step, _done, _total: None)
     except FreezingTimeError as error:
         raise QemuUnavailableError(str(error)) from error
+
+
+def oldest_qemu() -> Path:
+    """The directory with the oldest QEMU that can be had; skips where there is none."""
+    return _first_to_be_had(SUITES)
+
+
+def newest_qemu() -> Path:
+    """The directory with the newest QEMU that can be had; skips where there is none."""
+    return _first_to_be_had(SUITES[::-1])
+
+
+def _first_to_be_had(suites: Sequence[str]) -> Path:
+    """Unpack a QEMU of the first suite that can be had: a mirror may be weeks behind in sid."""
+    missing = []
+    for suite in suites:
+        try:
+            return unpacked_qemu(suite)
+        except QemuUnavailableError as error:
+            missing.append(str(error))
+            warnings.warn(f"no QEMU of {suite} can be had: {error}", stacklevel=1)
+    skip("no QEMU of any suite can be had: " + "; ".join(missing))
+    raise AssertionError("skipped")
 
 
 class Row(NamedTuple):

@@ -14,7 +14,7 @@ from freezingtime.vm.qemu.probe import probe
 from freezingtime.vm.qemu.program import find_qemu
 from tests.conftest import RunProgram, require_tool, skip
 from tests.support.guestlib import run_endurance_job, run_guest
-from tests.support.qemulib import SUITES, QemuUnavailableError, unpacked_qemu
+from tests.support.qemulib import QemuUnavailableError, newest_qemu, unpacked_qemu
 
 #: What a compiler makes vector instructions, fused multiplications, bit counts and shifts of.
 PROGRAM = r"""
@@ -103,13 +103,14 @@ def build(directory: Path, march: str, name: str = "", text: str = PROGRAM) -> P
     return program
 
 
-@pytest.fixture(params=["trixie", list(SUITES)[-1]])
+@pytest.fixture(params=["trixie", "newest"])
 def qemu(request: pytest.FixtureRequest) -> str:
-    suite: str = request.param
+    if request.param == "newest":
+        return str(newest_qemu())
     try:
-        return str(unpacked_qemu(suite))
+        return str(unpacked_qemu(request.param))
     except QemuUnavailableError as error:
-        skip(f"no QEMU of {suite} can be had: {error}")
+        skip(f"no QEMU of {request.param} can be had: {error}")
         raise
 
 

@@ -7,18 +7,13 @@ All other tests use the QEMU that is installed, or that ``FREEZINGTIME_QEMU`` na
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
-
 import pytest
 
 from freezingtime.errors import GuestError
 from freezingtime.store.checksums import digest_file
 from freezingtime.vm.qemu.program import find_qemu
-from tests.conftest import skip
 from tests.support.guestlib import GuestRun, run_guest
-from tests.support.qemulib import SUITES, QemuUnavailableError, unpacked_qemu
+from tests.support.qemulib import newest_qemu, oldest_qemu
 
 pytestmark = pytest.mark.guest
 
@@ -41,24 +36,11 @@ cat /proc/uptime
 
 @pytest.fixture(scope="module", params=["oldest", "newest"])
 def qemu(request: pytest.FixtureRequest) -> str:
-    root = _first_to_be_had(SUITES if request.param == "oldest" else SUITES[::-1])
+    root = oldest_qemu() if request.param == "oldest" else newest_qemu()
     unpacked, used = find_qemu(str(root)), find_qemu()
     if unpacked.path != used.path and digest_file(unpacked.path) == digest_file(used.path):
         pytest.skip(f"{root.name}'s QEMU is the one that all tests use")
     return str(root)
-
-
-def _first_to_be_had(suites: Sequence[str]) -> Path:
-    """Unpack a QEMU of the first suite that can be had: a mirror may be weeks behind in sid."""
-    missing = []
-    for suite in suites:
-        try:
-            return unpacked_qemu(suite)
-        except QemuUnavailableError as error:
-            missing.append(str(error))
-            warnings.warn(f"no QEMU of {suite} can be had: {error}", stacklevel=1)
-    skip("no QEMU of any suite can be had: " + "; ".join(missing))
-    raise AssertionError("skipped")
 
 
 def test_exact_and_the_same_over_any_medium(qemu: str) -> None:

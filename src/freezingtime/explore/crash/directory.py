@@ -19,17 +19,15 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from freezingtime._version import __version__
-from freezingtime.errors import InputError, RunError
+from freezingtime.errors import InputError
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
-from freezingtime.host.document_fault import document_fault
-from freezingtime.host.replaced_file import replaced
-from freezingtime.trace.run_directory import DOCUMENT_NAME, locked_run_directory
+from freezingtime.explore.work_directory import WorkDirectory
+from freezingtime.trace.run_directory import DOCUMENT_NAME
 
 _REQUEST_NAME = "crash.json"
 _STATES_NAME = "states.jsonl"
@@ -46,8 +44,12 @@ def state_key(fingerprint: int, acked: bytes) -> Key:
     return f"{fingerprint:032x}", hashlib.sha256(acked).hexdigest()[:16]
 
 
-class ExplorationDirectory:
+class ExplorationDirectory(WorkDirectory):
     """An exploration's directory, locked. A context manager."""
+
+    noun = "an exploration"
+    redo = "explore again"
+    begun_names = (_REQUEST_NAME,)
 
     def __init__(self, path: Path, *, is_new: bool = True) -> None:
         """``is_new``: it is made if it is not there.
@@ -55,23 +57,8 @@ class ExplorationDirectory:
         Raises:
             InputError: it cannot be used, or another exploration uses it.
         """
-        self.path = path
-        self._cleanup = ExitStack()
-        try:
-            if is_new:
-                path.mkdir(parents=True, exist_ok=True)
-            self._cleanup.enter_context(locked_run_directory(path))
-        except OSError as error:
-            raise InputError(
-                f"--out {path}: cannot be used ({error.strerror}); name another directory"
-            ) from error
+        super().__init__(path, is_new=is_new)
         self.outcomes: dict[Key, RecoveryOutcome] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._cleanup.close()
 
     @property
     def job_path(self) -> Path:
@@ -113,21 +100,12 @@ class ExplorationDirectory:
             InputError: another one is there, or it is damaged.
             RunError: it cannot be written.
         """
+        file = self.path / _REQUEST_NAME
         own = {"format": _FORMAT, "version": __version__, **identity}
-        if (self.path / _REQUEST_NAME).exists():
-            there = self.read_identity()
-            differing = [name for name in own if there.get(name) != own[name]]
-            if differing:
-                raise InputError(
-                    f"--out {self.path}: has an exploration with another {differing[0]}; name "
-                    "another directory, or remove it"
-                )
-        elif any(self.path.iterdir()):
-            raise InputError(
-                f"--out {self.path}: is not empty, and has no exploration; name another directory"
-            )
-        else:
-            self._write(self.path / _REQUEST_NAME, own)
+        there = self.read_identity() if file.exists() else None
+        self._begin(own, there)
+        if there is None:
+            self._write_document(file, own)
         self.outcomes = dict(self._read_outcomes())
 
     def read_identity(self) -> dict[str, Any]:
@@ -136,7 +114,7 @@ class ExplorationDirectory:
         Raises:
             InputError: there is none, or it is damaged.
         """
-        return _read(self.path / _REQUEST_NAME)
+        return self.read_document(self.path / _REQUEST_NAME)
 
     def keep(self, key: Key, outcome: RecoveryOutcome) -> None:
         """Keep an outcome: a run that is interrupted goes on behind it.
@@ -163,7 +141,7 @@ class ExplorationDirectory:
         Raises:
             RunError: it cannot be written.
         """
-        self._write(self.failure_path(number), document)
+        self._write_document(self.failure_path(number), document)
 
     def read_failure(self, number: int) -> dict[str, Any]:
         """Read what :meth:`write_failure` wrote.
@@ -171,15 +149,7 @@ class ExplorationDirectory:
         Raises:
             InputError: there is no such failure, or it is damaged.
         """
-        return _read(self.failure_path(number))
-
-    def _write(self, path: Path, document: dict[str, Any]) -> None:
-        try:
-            path.parent.mkdir(exist_ok=True)
-            with replaced(path) as file:
-                file.write(json.dumps(document, indent=2).encode() + b"\n")
-        except OSError as error:
-            raise self._full(error) from error
+        return self.read_document(self.failure_path(number))
 
     def _read_outcomes(self) -> Iterator[tuple[Key, RecoveryOutcome]]:
         try:
@@ -204,20 +174,3 @@ class ExplorationDirectory:
     def _cut_rest(self) -> None:
         path = self.path / _STATES_NAME
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
-
-    def _full(self, error: OSError) -> RunError:
-        return RunError(
-            f"cannot write to {self.path}: {error.strerror}; free space, or name another --out"
-        )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; name the --out of an exploration") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is damaged: {document_fault(error)}; explore again") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: is damaged: it is no table; explore again")
-    return document
