@@ -31,7 +31,7 @@ from freezingtime.runs.progress.text import (
     short_time,
     sparkline,
 )
-from freezingtime.runs.statistics_sampler import SAMPLES_MAX, StatisticsSampler
+from freezingtime.simulate.statistics_sampler import SAMPLES_MAX, StatisticsSampler
 from tests.support.recordlib import completed
 
 SPLIT = re.compile(r"\x1b\[(\?)?([0-9;]*)([A-Za-z])|([\r\n])|([^\x1b\r\n]+)")

@@ -76,11 +76,17 @@ def replay(arguments: ReplayArguments) -> Result:
     with ProgressLine(arguments.progress) as line:
         observer = partial(show_share, line)
         results = replay_on(
-            source, devices, seed=arguments.seed, observer=observer, notify=warn, on_reading=warn_of
+            source,
+            devices,
+            seed=arguments.seed,
+            observer=observer,
+            notify=warn,
+            on_reading=warn_of,
+            with_samples=True,
         )
         with open_new_record(output.path, texts, seed=arguments.seed) as record:
             for index, replayed in enumerate(results):
-                write_record(record, index, replayed.simulation, observer)
+                write_record(record, index, replayed, observer)
                 summaries[replayed.device] = summarize_each(replayed.simulation)
                 statistics[replayed.device] = replayed.statistics
     recorded = open_recorded_run(output.path, warn)

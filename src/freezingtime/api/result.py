@@ -49,11 +49,7 @@ class Result:
         self.recorded = recorded
         self.stderr = stderr
         """What the job printed there; None if the result was opened again, or of a replay."""
-        said = (recorded.document or {}).get("statistics", {})
-        self.statistics: Mapping[str, Mapping[str, float]] = (
-            said if statistics is None else statistics
-        )
-        """What each device says of itself at the end, such as its write amplification."""
+        self._statistics = statistics
         self._output = output  # kept, as what is there may go away with it
         self._summaries = summaries
 
@@ -82,14 +78,28 @@ class Result:
         return frame
 
     @cached_property
-    def statistics_over_time(self) -> pd.DataFrame:
-        """Return the device statistics over a run, a row for each value.
+    def statistics(self) -> Mapping[str, Mapping[str, float]]:
+        """Return the devices' own figures at the end, such as the write amplification."""
+        if self._statistics is not None:
+            return self._statistics
+        if self.document is not None:
+            said: Mapping[str, Mapping[str, float]] = self.document.get("statistics", {})
+            return said
+        last = self.statistics_over_time.drop_duplicates(["disk", "statistic"], keep="last")
+        found: dict[str, dict[str, float]] = {}
+        for row in last.itertuples():
+            found.setdefault(row.disk, {})[row.statistic] = row.value
+        return found
 
-        The columns are ``disk``, ``time_ns``, ``statistic`` and ``value``; no row of a replay.
+    @cached_property
+    def statistics_over_time(self) -> pd.DataFrame:
+        """Return the device statistics over a run or a replay, a row for each value.
+
+        The columns are ``disk``, ``time_ns``, ``statistic`` and ``value``. Most are counters.
         """
         from freezingtime.trace.statistics_file import STATISTICS_COLUMNS, read_statistics
 
-        table = read_statistics(self.path) if self.path.is_dir() else None
+        table = read_statistics(self.path)
         return (STATISTICS_COLUMNS.empty_table() if table is None else table).to_pandas()
 
     @cached_property

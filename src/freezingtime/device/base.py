@@ -10,11 +10,18 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from freezingtime.request import Request
 
+#: Called between the pieces of a trace that a device works off at once: how many of the requests it
+#: is done with or has in hand, and the guest time in ns.
+Pause: TypeAlias = Callable[[int, int], None]
+
+_PIECES = 256
+# The statistics of a device cost as much as so many requests.
+_PIECE_MIN = 64
 #: How many completions a device foresees at most: more cost more than they save.
 _FORESEEN_MAX = 4
 
@@ -68,6 +75,13 @@ def statistics_of(device: Device) -> dict[str, float]:
     """
     statistics: dict[str, float] = getattr(device, "statistics", dict)()
     return statistics
+
+
+def pieces(count: int, pause: Pause | None) -> Iterator[tuple[int, int]]:
+    """Return the first and the end of each piece of a trace; the trace whole without pauses."""
+    length = count if pause is None else max(_PIECE_MIN, -(-count // _PIECES))
+    for first in range(0, count, max(1, length)):
+        yield first, min(count, first + length)
 
 
 class CompletionQueue:

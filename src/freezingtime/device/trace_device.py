@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from freezingtime.annotation import EMPTY_ANNOTATION, Annotation
 from freezingtime.device import compile_cache
 from freezingtime.device.annotations.columns import Annotations, new_annotations
-from freezingtime.device.base import TimedDevice
+from freezingtime.device.base import Pause, TimedDevice, pieces
 from freezingtime.request import Operation
 
 #: The longest request: 8 GiB. NBD's lengths have 32 bits.
@@ -68,6 +68,14 @@ class DeviceTrace(NamedTuple):
     ``arrivals_ns``. Empty for an open loop."""
     annotations: Annotations
     """Where the device may say more of each request; it says nothing yet."""
+
+    def rows(self, first: int, end: int) -> DeviceTrace:
+        """Return a piece of it, whose arrays are parts of these."""
+        rows = slice(first, end)
+        return DeviceTrace(
+            *(self.arrivals_ns[rows], self.classes[rows], self.offsets_bytes[rows]),
+            *(self.lengths_bytes[rows], self.loop_ns, self.annotations[rows]),
+        )
 
 
 def check_trace(
@@ -137,17 +145,19 @@ class TraceDevice(TimedDevice):
         offsets_bytes: ArrayLike,
         lengths_bytes: ArrayLike,
         annotations: Annotations | None = None,
+        pause: Pause | None = None,
     ) -> NDArray[np.int64]:
         """The completion time of each request of an open-loop trace.
 
-        ``annotations`` get what the device says of each, if they are given.
+        ``annotations`` get what the device says of each, if they are given; ``pause`` is called
+        now and then.
 
         Exactly what :meth:`submit` would give them, and like it goes on from where the last
         call left the device: a trace may come in pieces. Raises ValueError for a trace that
         :func:`check_trace` refuses.
         """
-        return self.complete_trace(
-            check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes, annotations)
+        return self._complete_pieces(
+            check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes, annotations), pause
         )
 
     def complete_closed(
@@ -158,6 +168,7 @@ class TraceDevice(TimedDevice):
         lengths_bytes: ArrayLike,
         start_ns: int = 0,
         annotations: Annotations | None = None,
+        pause: Pause | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Arrival and completion times of a closed loop with ``depth`` (1 or more) in flight.
 
@@ -170,4 +181,12 @@ class TraceDevice(TimedDevice):
         trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes, annotations)
         places = min(depth, max(1, arrivals_ns.size))
         trace = trace._replace(loop_ns=np.full(places, start_ns, np.int64))
-        return arrivals_ns, self.complete_trace(trace)
+        return arrivals_ns, self._complete_pieces(trace, pause)
+
+    def _complete_pieces(self, trace: DeviceTrace, pause: Pause | None) -> NDArray[np.int64]:
+        completions_ns = np.empty_like(trace.arrivals_ns)
+        for first, end in pieces(completions_ns.size, pause):
+            completions_ns[first:end] = self.complete_trace(trace.rows(first, end))
+            if pause is not None and end < completions_ns.size:
+                pause(end, int(trace.arrivals_ns[end - 1]))
+        return completions_ns

@@ -103,13 +103,13 @@ class InternalsScan:
             self._reads_placed.add(requests["delivery_ns"][is_said], from_memory)
 
 
-def read_device_statistics(directory: Path) -> dict[str, DeviceStatistics]:
-    """Read the device statistics of a run's directory, by disk.
+def read_device_statistics(path: Path) -> dict[str, DeviceStatistics]:
+    """Read the device statistics of a run's directory, or of a replay's record, by disk.
 
     Raises:
         InputError: the file is damaged.
     """
-    table = read_statistics(directory)
+    table = read_statistics(path)
     if table is None:
         return {}
     by_disk: dict[str, dict[str, dict[int, float]]] = {}

@@ -56,7 +56,7 @@ def read_run(path: Path, notify: Notify) -> RunData:
         is_finished=record.is_finished,
         span=span,
         disks=disks,
-        statistics=read_device_statistics(path) if path.is_dir() else {},
+        statistics=read_device_statistics(path),
         document=document,
         figures=_read_figures(path, document),
         # Empty until the run has ended.

@@ -13,7 +13,7 @@ from freezingtime.runs.output_directory import cannot_write
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.progress.disk_tally import DiskTally
 from freezingtime.runs.progress.meter import RunMeter
-from freezingtime.runs.statistics_sampler import StatisticsSampler
+from freezingtime.simulate.statistics_sampler import StatisticsSampler
 from freezingtime.trace.live_record import LiveRecord
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader

@@ -12,7 +12,7 @@ from pathlib import Path
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.replaced_file import replaced
 from freezingtime.runs.result import RunResult
-from freezingtime.runs.statistics_sampler import StatisticsSampler
+from freezingtime.simulate.statistics_sampler import StatisticsSampler
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 from freezingtime.trace.run_directory import (
     DOCUMENT_NAME,

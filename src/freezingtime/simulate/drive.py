@@ -12,6 +12,7 @@ from freezingtime.device.annotations.columns import ANNOTATION, Annotations, new
 from freezingtime.device.base import Device
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.request import Operation, Request
+from freezingtime.simulate.statistics_sampler import NO_SAMPLES, StatisticsSampler
 from freezingtime.trace.readers.columns import IntColumn
 
 _OPERATIONS = {operation.value: operation for operation in Operation}
@@ -24,8 +25,10 @@ class Drive:
     All methods that run the device raise RunError if it breaks its contract.
     """
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, sampler: StatisticsSampler = NO_SAMPLES) -> None:
+        """``sampler``: of the device, to be asked for a sample now and then."""
         self._device = GuardedDevice(device)
+        self._sampler = sampler
         self._completion_ns = array("q")
         self._annotations: dict[int, Annotation] = {}
         self._now_ns = 0
@@ -87,4 +90,5 @@ class Drive:
             if request.annotation is not None:
                 self._annotations[request.cookie] = request.annotation
         self.outstanding_count -= len(completed)
+        self._sampler.note(event_ns)
         return len(completed)

@@ -33,10 +33,11 @@ from freezingtime.simulate.simulate import (
     simulate_closed_loop,
     simulate_open_loop,
 )
+from freezingtime.simulate.statistics_sampler import NO_SAMPLES, StatisticsSampler
 from freezingtime.simulate.workload import Workload
 from freezingtime.trace.readers import NO_HINTS, Hints, OnReading, Trace, read_trace
 from freezingtime.trace.readers.reading import ignore_reading
-from freezingtime.trace.record_file import RecordFile
+from freezingtime.trace.record_file import RecordFile, StatisticsRow
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
 from freezingtime.trace.record_paths import stream_path
 
@@ -78,13 +79,15 @@ class Replayed:
     """Statistics of the device, if any: write amplification, cache hits."""
     host_s: float
     """Host time of the simulation alone."""
+    samples: Sequence[StatisticsRow] = ()
+    """The statistics over guest time, if they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    """Load of every device; ``run`` gets the device and its size in bytes."""
+    """Load of every device; ``run`` gets the device, its size in bytes, and its sampler."""
 
-    run: Callable[[Device, int, Progress], Simulation]
+    run: Callable[[Device, int, Progress, StatisticsSampler], Simulation]
     disk_bytes: int
     """The size of a device that goes with any."""
 
@@ -98,13 +101,14 @@ def replay(
     notify: Callable[[str], None],
     on_reading: OnReading = ignore_reading,
     trace: Trace | None = None,
+    with_samples: bool = False,
 ) -> Iterator[Replayed]:
     """Run the requests on each device; the results come as they are ready.
 
-    ``trace`` is what :func:`read_source` has read, if that is done. ``devices`` are as in the
-    option ``--device``. ``seed`` feeds the devices, and the
-    workload where it has no seed of its own. ``notify`` and ``on_reading`` are those of
-    :func:`read_trace`.
+    ``with_samples``: take samples of the devices' statistics. ``trace`` is what
+    :func:`read_source` has read, if that is done. ``devices`` are as in the option ``--device``.
+    ``seed`` feeds the devices, and the workload where it has no seed of its own. ``notify`` and
+    ``on_reading`` are those of :func:`read_trace`.
 
     Raises:
         InputError: a device, the trace or the workload is not right, or they do not go
@@ -120,7 +124,10 @@ def replay(
             progress = partial(observer, f"reading {source.path}")
             trace = read_source(source, progress, notify, on_reading)
         load = _trace_load(source, trace, candidates)
-    return (_replay_on(candidate, load, seed, observer) for candidate in candidates)
+    return (
+        _replay_on(candidate, load, seed, observer, with_samples=with_samples)
+        for candidate in candidates
+    )
 
 
 def read_source(
@@ -162,13 +169,17 @@ def _workload_load(workload: Workload, candidates: Sequence[DiskSpec], seed: int
         # Report errors now rather than when its turn comes.
         generator(disk_bytes=candidate.capacity_bytes or needed_bytes)
 
-    def run_open(device: Device, disk_bytes: int, progress: Progress) -> Simulation:
+    def run_open(
+        device: Device, disk_bytes: int, progress: Progress, sampler: StatisticsSampler
+    ) -> Simulation:
         trace = generator(disk_bytes=disk_bytes).trace()
         if not len(trace):
             raise InputError(f"--workload: {workload.text}: no request arrives; raise time=")
-        return simulate_open_loop(device, trace, progress)
+        return simulate_open_loop(device, trace, progress, sampler)
 
-    def run_closed(device: Device, disk_bytes: int, progress: Progress) -> Simulation:
+    def run_closed(
+        device: Device, disk_bytes: int, progress: Progress, sampler: StatisticsSampler
+    ) -> Simulation:
         return simulate_closed_loop(
             device,
             generator(disk_bytes=disk_bytes).batches(),
@@ -176,6 +187,7 @@ def _workload_load(workload: Workload, candidates: Sequence[DiskSpec], seed: int
             count=workload.count,
             end_ns=workload.time_ns,
             progress=progress,
+            sampler=sampler,
         )
 
     run = run_open if workload.queue_depth is None else run_closed
@@ -194,8 +206,8 @@ def _trace_load(
     queue_depth = source.queue_depth
     if queue_depth is not None:
         return _Load(
-            lambda device, _size, progress: simulate_closed_loop(
-                device, [trace], queue_depth, count=len(trace), progress=progress
+            lambda device, _size, progress, sampler: simulate_closed_loop(
+                device, [trace], queue_depth, count=len(trace), progress=progress, sampler=sampler
             ),
             disk_bytes,
         )
@@ -206,7 +218,9 @@ def _trace_load(
         )
     sped_up = trace if source.speed_up == 1 else trace.sped_up(source.speed_up)
     return _Load(
-        lambda device, _size, progress: simulate_open_loop(device, sped_up, progress),
+        lambda device, _size, progress, sampler: simulate_open_loop(
+            device, sped_up, progress, sampler
+        ),
         disk_bytes,
     )
 
@@ -220,14 +234,18 @@ def _check_fits(trace: Trace, source: TraceSource, candidate: DiskSpec) -> None:
         )
 
 
-def _replay_on(candidate: DiskSpec, load: _Load, seed: int, observer: Observer) -> Replayed:
+def _replay_on(
+    candidate: DiskSpec, load: _Load, seed: int, observer: Observer, *, with_samples: bool
+) -> Replayed:
     observer(f"building {candidate.text}", 0, 0)
     size_bytes = candidate.capacity_bytes or load.disk_bytes
     device = candidate.device.build(seed, size_bytes)
+    sampler = StatisticsSampler({candidate.text: device}) if with_samples else NO_SAMPLES
     start_s = time.perf_counter()
-    simulation = load.run(device, size_bytes, partial(observer, candidate.text))
+    simulation = load.run(device, size_bytes, partial(observer, candidate.text), sampler)
     host_s = time.perf_counter() - start_s
-    return Replayed(candidate.text, simulation, statistics_of(device), host_s)
+    statistics = statistics_of(device)
+    return Replayed(candidate.text, simulation, statistics, host_s, sampler.rows())
 
 
 def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:
@@ -262,13 +280,17 @@ def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> Iterato
 
 
 def write_record(
-    record: RecordFile, disk_index: int, simulation: Simulation, observer: Observer
+    record: RecordFile, disk_index: int, replayed: Replayed, observer: Observer
 ) -> None:
     """Append the requests to a record, in order of completion; all were delivered on time.
+
+    The samples of the device's statistics go with them.
 
     Raises:
         RunError: the record cannot be written.
     """
+    record.statistics += replayed.samples
+    simulation = replayed.simulation
     trace = simulation.trace
     queue_depth = simulation.queue_depth()
     order = np.argsort(simulation.completion_ns, kind="stable")

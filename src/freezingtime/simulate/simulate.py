@@ -15,17 +15,18 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from freezingtime.device.annotations.columns import Annotations, new_annotations
-from freezingtime.device.base import Device
+from freezingtime.device.base import Device, Pause
 from freezingtime.errors import RunError
 from freezingtime.request import Operation
 from freezingtime.simulate.drive import Drive
+from freezingtime.simulate.statistics_sampler import NO_SAMPLES, StatisticsSampler
 from freezingtime.trace.readers.columns import IntColumn, Trace, concatenate, queue_depths
 from freezingtime.units import MAX_VALUE
 
@@ -52,10 +53,13 @@ class CompletesAll(Protocol):
         lengths_bytes: IntColumn,
         annotations: Annotations,
         /,
+        *,
+        pause: Pause | None = None,
     ) -> IntColumn:
         """The completion times that :meth:`submit` and :meth:`advance` would give, in ns.
 
-        The initially empty annotations are filled in.
+        The initially empty annotations are filled in. ``pause`` is not given to a device without
+        statistics.
         """
 
 
@@ -72,6 +76,7 @@ class CompletesClosed(Protocol):
         /,
         *,
         annotations: Annotations | None = None,
+        pause: Pause | None = None,
     ) -> tuple[IntColumn, IntColumn]:
         """The arrival and completion times with ``depth`` requests in flight, in ns."""
 
@@ -130,11 +135,17 @@ def _ignore(_done: int, _total: int) -> None:
     pass
 
 
-def simulate_open_loop(device: Device, trace: Trace, progress: Progress = _ignore) -> Simulation:
+def simulate_open_loop(
+    device: Device,
+    trace: Trace,
+    progress: Progress = _ignore,
+    sampler: StatisticsSampler = NO_SAMPLES,
+) -> Simulation:
     """Submit each request at its arrival time; return when all have completed.
 
     Uses the device's ``complete_all`` where it has one and no request has FUA, which that
-    does not know. ``progress`` gets the requests submitted, and their total.
+    does not know. ``progress`` gets the requests submitted, and their total. ``sampler`` is that of
+    the device.
 
     Raises:
         RunError: the device broke a promise: lost a request, completed one twice or before
@@ -142,11 +153,11 @@ def simulate_open_loop(device: Device, trace: Trace, progress: Progress = _ignor
     """
     progress(0, len(trace))
     if isinstance(device, CompletesAll) and not trace.fua.any():
-        simulation = _complete_all(device, trace)
+        simulation = _complete_all(device, trace, _paused(sampler, progress, len(trace)))
     else:
-        simulation = _run_open_loop(Drive(device), trace, progress)
+        simulation = _run_open_loop(Drive(device, sampler), trace, progress)
     progress(len(trace), len(trace))
-    return simulation
+    return _sampled(simulation, sampler)
 
 
 def simulate_closed_loop(
@@ -157,6 +168,7 @@ def simulate_closed_loop(
     count: int | None = None,
     end_ns: int | None = None,
     progress: Progress = _ignore,
+    sampler: StatisticsSampler = NO_SAMPLES,
 ) -> Simulation:
     """Keep requests in flight; return when all have completed.
 
@@ -168,7 +180,7 @@ def simulate_closed_loop(
     ``complete_closed`` where it has one, the host is transparent, no time ends the loop, and
     no request has FUA.
     ``progress`` gets the requests issued and ``count``, or, without a count, guest time and
-    ``end_ns``.
+    ``end_ns``. ``sampler`` is that of the device.
 
     Raises:
         RunError: as for :func:`simulate_open_loop`; or guest time does not advance, since
@@ -178,12 +190,30 @@ def simulate_closed_loop(
     if isinstance(device, CompletesClosed) and end_ns is None and host.is_transparent:
         trace = concatenate(list(batches))
         if not trace.fua.any():
-            return _complete_closed(device, trace, host.queue_depth)
+            paused = _paused(sampler, progress, len(trace))
+            return _sampled(_complete_closed(device, trace, host.queue_depth, paused), sampler)
         batches = [trace]
-    return _run_closed_loop(Drive(device), batches, host, count, end_ns, progress)
+    drive = Drive(device, sampler)
+    return _sampled(_run_closed_loop(drive, batches, host, count, end_ns, progress), sampler)
 
 
-def _complete_all(device: CompletesAll, trace: Trace) -> Simulation:
+def _paused(sampler: StatisticsSampler, progress: Progress, total: int) -> dict[str, Pause]:
+    """The keyword with which a device works off a trace of so many requests at once."""
+
+    def pause(done_count: int, now_ns: int) -> None:
+        sampler.note(now_ns)
+        progress(done_count, total)
+
+    return {"pause": pause} if sampler.is_of_use else {}
+
+
+def _sampled(simulation: Simulation, sampler: StatisticsSampler) -> Simulation:
+    if len(simulation.trace):
+        sampler.finish(int(simulation.completion_ns.max()))
+    return simulation
+
+
+def _complete_all(device: CompletesAll, trace: Trace, paused: Mapping[str, Pause]) -> Simulation:
     annotations = new_annotations(len(trace))
     completion_ns = device.complete_all(
         trace.arrival_ns,
@@ -191,11 +221,14 @@ def _complete_all(device: CompletesAll, trace: Trace) -> Simulation:
         trace.offset_bytes,
         trace.length_bytes,
         annotations,
+        **paused,
     )
     return _checked(Simulation(trace, completion_ns, annotations), device)
 
 
-def _complete_closed(device: CompletesClosed, trace: Trace, queue_depth: int) -> Simulation:
+def _complete_closed(
+    device: CompletesClosed, trace: Trace, queue_depth: int, paused: Mapping[str, Pause]
+) -> Simulation:
     annotations = new_annotations(len(trace))
     arrival_ns, completion_ns = device.complete_closed(
         queue_depth,
@@ -203,6 +236,7 @@ def _complete_closed(device: CompletesClosed, trace: Trace, queue_depth: int) ->
         trace.offset_bytes,
         trace.length_bytes,
         annotations=annotations,
+        **paused,
     )
     arrived = replace(trace, arrival_ns=arrival_ns)
     return _checked(Simulation(arrived, completion_ns, annotations), device)

@@ -12,7 +12,7 @@ import fcntl
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeAlias
 
 from freezingtime.errors import RunError
 from freezingtime.trace.record_header import RecordHeader
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from freezingtime.trace.record_schema import Batches
+
+#: Of a device: its disk, the guest time in ns, the statistic, and its value then.
+StatisticsRow: TypeAlias = tuple[str, int, str, float]
 
 
 class RecordFile:
@@ -47,6 +50,8 @@ class RecordFile:
         self._header = header
         self._writer: Any = None
         self._is_whole = True
+        self.statistics: list[StatisticsRow] = []
+        """Of devices without a guest, over guest time: they end up in the record."""
         self._stream = _open_alone(stream_path(path))
         path.unlink(missing_ok=True)
 
@@ -109,7 +114,14 @@ class RecordFile:
             self.begin()
             self._writer.close()
             self._stream.flush()
-            stream_to_parquet(stream_path(self.path), self.path)
+            stream_to_parquet(stream_path(self.path), self.path, self._metadata())
+
+    def _metadata(self) -> dict[bytes, bytes]:
+        if not self.statistics:
+            return {}
+        from freezingtime.trace.statistics_file import statistics_metadata
+
+        return statistics_metadata(self.statistics)
 
 
 def _open_alone(path: Path) -> BinaryIO:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,12 +15,16 @@ from freezingtime.host.replaced_file import replaced
 
 # A compromise between memory here, and skipping of rows and compression in readers.
 _ROW_GROUP_ROWS = 1 << 17
+NO_METADATA: Mapping[bytes, bytes] = MappingProxyType({})
 
 
-def stream_to_parquet(stream: Path, parquet: Path) -> None:
+def stream_to_parquet(
+    stream: Path, parquet: Path, metadata: Mapping[bytes, bytes] = NO_METADATA
+) -> None:
     """Copy a whole stream into a Parquet file and remove it.
 
-    ``parquet`` appears in one instant, complete. Memory: two row groups.
+    ``metadata`` go into its schema, beside the stream's. ``parquet`` appears in one instant,
+    complete. Memory: two row groups.
 
     Raises:
         OSError: the file cannot be written; the stream is as it was.
@@ -29,11 +34,15 @@ def stream_to_parquet(stream: Path, parquet: Path) -> None:
         pa.OSFile(os.fsencode(stream)) as source,
         pa.ipc.open_stream(source) as reader,
         replaced(parquet) as sink,
-        pq.ParquetWriter(sink, reader.schema, **options) as writer,
+        pq.ParquetWriter(sink, _with(reader.schema, metadata), **options) as writer,
     ):
         for table in _row_groups(reader):
             writer.write_table(table, row_group_size=_ROW_GROUP_ROWS)
     stream.unlink()
+
+
+def _with(schema: pa.Schema, metadata: Mapping[bytes, bytes]) -> pa.Schema:
+    return schema.with_metadata({**(schema.metadata or {}), **metadata})
 
 
 def _row_groups(reader: pa.RecordBatchReader) -> Iterator[pa.Table]:

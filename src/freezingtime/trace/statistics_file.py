@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Device statistics over a run, in a Parquet file beside its record."""
+"""Device statistics over a run: in a Parquet file beside its record, or in that of a replay.
+
+A replay's record is one file, so they are in the metadata of its schema: an Arrow stream, as text,
+since other programs' readers of Parquet take nothing else there.
+"""
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +16,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from freezingtime.errors import InputError
 from freezingtime.host.replaced_file import replaced
 from freezingtime.trace.damage import damage_named, require_columns
+from freezingtime.trace.record_file import StatisticsRow
+from freezingtime.trace.record_paths import find_record, is_parquet
 from freezingtime.trace.record_schema import WORDS
 from freezingtime.trace.run_directory import STATISTICS_NAME
 
@@ -26,12 +35,39 @@ STATISTICS_COLUMNS = pa.schema(
 )
 
 
-def write_statistics(path: Path, rows: Sequence[tuple[str, int, str, float]]) -> None:
+#: In the metadata of a record's schema.
+_KEY = b"freezingtime.statistics"
+
+
+def write_statistics(path: Path, rows: Sequence[StatisticsRow]) -> None:
     """Write the rows, whole or not at all.
 
     Raises:
         OSError: they cannot be written.
     """
+    with replaced(path) as sink:
+        pq.write_table(_table(rows), sink, compression="zstd", write_page_checksum=True)
+
+
+def statistics_metadata(rows: Sequence[StatisticsRow]) -> dict[bytes, bytes]:
+    """Return the rows as metadata of a record's schema."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(sink, STATISTICS_COLUMNS, options=options) as writer:
+        writer.write_table(_table(rows))
+    return {_KEY: base64.b64encode(sink.getvalue())}
+
+
+def read_statistics(path: Path) -> pa.Table | None:
+    """The statistics of a run's directory, or of the record of a replay; None if there are none.
+
+    Raises:
+        InputError: the file is damaged, or there is no record.
+    """
+    return _read_beside(path / STATISTICS_NAME) if path.is_dir() else _read_within(path)
+
+
+def _table(rows: Sequence[StatisticsRow]) -> pa.Table:
     columns = [list(column) for column in zip(*rows, strict=True)]
     arrays = [
         pa.array(values, pa.string()).dictionary_encode().cast(field.type)
@@ -39,18 +75,29 @@ def write_statistics(path: Path, rows: Sequence[tuple[str, int, str, float]]) ->
         else pa.array(values, field.type)
         for values, field in zip(columns, STATISTICS_COLUMNS, strict=True)
     ]
-    table = pa.Table.from_arrays(arrays, schema=STATISTICS_COLUMNS)
-    with replaced(path) as sink:
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return pa.Table.from_arrays(arrays, schema=STATISTICS_COLUMNS)
 
 
-def read_statistics(directory: Path) -> pa.Table | None:
-    """The statistics of a run's directory; None if there are none.
+def _read_within(path: Path) -> pa.Table | None:
+    file = find_record(path)
+    if not is_parquet(file):  # of one that was killed
+        return None
+    with damage_named(file), pa.OSFile(os.fsencode(file)) as source:
+        text = (pq.read_schema(source).metadata or {}).get(_KEY)
+        if text is None:
+            return None
+        try:
+            content = base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            raise InputError(f"{file}: is damaged: its statistics; repeat the replay") from error
+        with pa.ipc.open_stream(content) as reader:
+            table = reader.read_all()
+            table.validate(full=True)
+    require_columns(file, table.schema, STATISTICS_COLUMNS)
+    return table
 
-    Raises:
-        InputError: the file is damaged.
-    """
-    path = directory / STATISTICS_NAME
+
+def _read_beside(path: Path) -> pa.Table | None:
     if not path.is_file():
         return None
     with damage_named(path), pa.OSFile(os.fsencode(path)) as source:

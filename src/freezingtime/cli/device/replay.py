@@ -142,13 +142,14 @@ def replay_command(
             observer=progress,
             notify=progress.notify,
             on_reading=progress.on_reading,
+            with_samples=out is not None,
         )
         record = (
             None if out is None else cleanup.enter_context(open_new_record(out, device, seed=seed))
         )
         for index, result in enumerate(results):
             if record is not None:
-                write_record(record, index, result.simulation, progress)
+                write_record(record, index, result, progress)
             summaries = summarize(result.simulation)
             each = summarize_each(result.simulation) if limits else []
             failed = [limit.text for limit in limits if is_met(limit, result.device, each)]

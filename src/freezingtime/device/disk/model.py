@@ -17,7 +17,7 @@ from freezingtime.device.annotations.columns import (
     annotations_or_empty,
     new_annotations,
 )
-from freezingtime.device.base import Device
+from freezingtime.device.base import Device, Pause, pieces
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import new_state
 from freezingtime.request import Request
@@ -89,12 +89,13 @@ class DiskDevice(Device):
         offsets_bytes: Int64s,
         lengths_bytes: Int64s,
         annotations: Annotations | None = None,
+        pause: Pause | None = None,
     ) -> Int64s:
         """Return the completion times of a trace's requests; ``arrivals_ns`` never decreases.
 
-        ``annotations`` get what the drive says of each, if they are given. Exactly what
-        :meth:`submit` and :meth:`advance` would give, where requests that arrive at the very time
-        of an event are submitted behind it, all together.
+        ``annotations`` get what the drive says of each, if they are given; ``pause`` is called now
+        and then. Exactly what :meth:`submit` and :meth:`advance` would give, where requests that
+        arrive at the very time of an event are submitted behind it, all together.
 
         Raises ValueError if requests are in flight, or one is outside the disk.
         """
@@ -104,16 +105,13 @@ class DiskDevice(Device):
         if np.any(np.diff(arrivals_ns) < 0):
             raise ValueError("arrival times must not decrease")
         completions_ns = np.empty(len(arrivals_ns), np.int64)
-        trace_kernels.run_open(
-            self._disk,
-            arrivals_ns,
-            operations,
-            lbas,
-            sectors,
-            completions_ns,
-            annotations_or_empty(annotations),
-            self._done,
-        )
+        columns = (arrivals_ns, operations, lbas, sectors, completions_ns)
+        annotated = annotations_or_empty(annotations)
+        progress = trace_kernels.begin(self._disk, 0)
+        for _, end in pieces(len(completions_ns), pause):
+            trace_kernels.run_open(self._disk, progress, end, *columns, annotated, self._done)
+            if pause is not None and end < len(completions_ns):
+                pause(end, int(progress[trace_kernels.NOW_NS]))
         self._next_ns = self._kernels.next_event_ns(self._disk)
         return completions_ns
 
@@ -125,6 +123,7 @@ class DiskDevice(Device):
         lengths_bytes: Int64s,
         start_ns: int = 0,
         annotations: Annotations | None = None,
+        pause: Pause | None = None,
     ) -> tuple[Int64s, Int64s]:
         """Arrival and completion times of a trace with ``depth`` (1 or more) requests in flight.
 
@@ -137,18 +136,15 @@ class DiskDevice(Device):
             raise ValueError(f"queue depth is {depth}; must be 1 or more")
         arrivals_ns = np.empty(len(operations), np.int64)
         completions_ns = np.empty(len(operations), np.int64)
-        trace_kernels.run_closed(
-            self._disk,
-            depth,
-            start_ns,
-            operations,
-            lbas,
-            sectors,
-            arrivals_ns,
-            completions_ns,
-            annotations_or_empty(annotations),
-            self._done,
-        )
+        columns = (operations, lbas, sectors, arrivals_ns, completions_ns)
+        annotated = annotations_or_empty(annotations)
+        progress = trace_kernels.begin(self._disk, start_ns)
+        for _, end in pieces(len(completions_ns), pause):
+            trace_kernels.run_closed(
+                self._disk, progress, end, depth, *columns, annotated, self._done
+            )
+            if pause is not None and end < len(completions_ns):
+                pause(end, int(progress[trace_kernels.NOW_NS]))
         self._next_ns = self._kernels.next_event_ns(self._disk)
         return arrivals_ns, completions_ns
 

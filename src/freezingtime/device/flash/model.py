@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
 from freezingtime.device.annotations.columns import Annotations, annotations_or_empty
-from freezingtime.device.base import Device
+from freezingtime.device.base import Device, Pause, pieces
 from freezingtime.device.flash.geometry import FlashGeometry, shape
 from freezingtime.device.flash.layout import NONE
 from freezingtime.device.flash.parameters import FlashParams
@@ -127,12 +127,13 @@ class FlashDevice(Device):
         offsets_bytes: ArrayLike,
         lengths_bytes: ArrayLike,
         annotations: Annotations | None = None,
+        pause: Pause | None = None,
     ) -> NDArray[np.int64]:
         """Return the completion times of an open-loop trace, in ns; all arrays of 64-bit integers.
 
-        ``annotations`` get what the SSD says of each, if they are given. The same as submitting
-        and advancing, only faster. Raises ValueError if the device is not idle, or the trace is
-        not one; RefusalError if a zone refuses a write.
+        ``annotations`` get what the SSD says of each, if they are given; ``pause`` is called now
+        and then. The same as submitting and advancing, only faster. Raises ValueError if the device
+        is not idle, or the trace is not one; RefusalError if a zone refuses a write.
         """
         if self._in_service:
             raise ValueError("a trace starts on an idle SSD; requests are still in service")
@@ -143,8 +144,7 @@ class FlashDevice(Device):
         if trace.offsets_bytes.min() < 0 or ends_bytes.max() > self._capacity_bytes:
             raise ValueError(f"offsets must be inside the SSD's {self._capacity_bytes} bytes")
         completions_ns = np.zeros_like(trace.arrivals_ns)
-        accepted = self._kernels.complete_all(
-            self._handle,
+        columns = (
             trace.arrivals_ns,
             np.ascontiguousarray(operations, dtype=np.int64),
             trace.offsets_bytes,
@@ -152,9 +152,13 @@ class FlashDevice(Device):
             completions_ns,
             annotations_or_empty(annotations),
         )
-        if accepted < completions_ns.size:
-            offset_bytes = int(trace.offsets_bytes[accepted])
-            raise refused(self._state, offset_bytes, int(trace.lengths_bytes[accepted]))
+        for first, end in pieces(completions_ns.size, pause):
+            accepted = self._kernels.complete_all(self._handle, first, end, *columns)
+            if accepted < end:
+                offset_bytes = int(trace.offsets_bytes[accepted])
+                raise refused(self._state, offset_bytes, int(trace.lengths_bytes[accepted]))
+            if pause is not None and end < completions_ns.size:
+                pause(end, int(self._state.queue["now_ns"][0]))
         return completions_ns
 
     def statistics(self) -> dict[str, float]:

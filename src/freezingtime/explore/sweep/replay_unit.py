@@ -86,7 +86,7 @@ class ReplayUnit:
             trace=_read(self.source),
         )
         with open_new_record(record_path, [self.device], seed=self.seed) as record:
-            write_record(record, 0, replayed.simulation, _ignore)
+            write_record(record, 0, replayed, _ignore)
         summaries = summarize_each(replayed.simulation)
         return make_figures(
             disk_metrics(self.device, summaries),

@@ -104,6 +104,8 @@ def step(
 @njit(cache=True)
 def complete_all(
     ssd: int,
+    first: int,
+    end: int,
     arrivals_ns: NDArray[np.int64],
     operations: NDArray[np.int64],
     offsets_bytes: NDArray[np.int64],
@@ -111,12 +113,14 @@ def complete_all(
     completions_ns: NDArray[np.int64],
     annotations: Annotations,
 ) -> int:
-    """Complete each request of an open-loop trace; end at one that is refused.
+    """Take in a piece of an open-loop trace, and complete what is then due; all, with the last one.
 
-    ``annotations`` may be empty, if nobody wants them. Returns how many requests were taken in.
+    Ends at a request that is refused. The pieces of a trace come in order, one behind the other,
+    each with all of the arrays. ``annotations`` may be empty, if nobody wants them. Returns how
+    many requests of the trace were taken in.
     """
     queue = memory.queue(ssd)
-    for tag in range(arrivals_ns.size):
+    for tag in range(first, end):
         arrival_ns = max(arrivals_ns[tag], queue.now_ns)
         _run_until(ssd, arrival_ns)
         while queue.free_request == NONE:
@@ -134,10 +138,10 @@ def complete_all(
         ):
             return tag
         _collect_done(ssd, completions_ns, annotations)
-    while queue.outstanding:
+    while end == arrivals_ns.size and queue.outstanding:
         _run_one(ssd)
         _collect_done(ssd, completions_ns, annotations)
-    return arrivals_ns.size
+    return end
 
 
 @njit()

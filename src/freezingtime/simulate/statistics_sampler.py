@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Samples of device statistics over guest time during a run, of bounded number.
+"""Samples of device statistics over guest time, in a run or a replay, of bounded number.
 
 A device's statistics (:func:`~freezingtime.device.base.statistics_of`) are mostly counters: a
 reader takes differences. Samples are taken as requests complete, so that there are none of
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from freezingtime.device.base import Device, statistics_of
+from freezingtime.trace.record_file import StatisticsRow
 
 #: At most so many samples of a device are kept; then every other one goes.
 SAMPLES_MAX = 512
@@ -26,6 +27,11 @@ class StatisticsSampler:
         self._due_ns = 0
         self._samples: list[tuple[int, dict[str, dict[str, float]]]] = []
 
+    @property
+    def is_of_use(self) -> bool:
+        """Return whether a device has statistics."""
+        return bool(self._devices)
+
     def note(self, now_ns: int) -> None:
         """Take a sample if it is time to; costs next to nothing if not."""
         if now_ns < self._due_ns or not self._devices:
@@ -38,6 +44,8 @@ class StatisticsSampler:
 
     def finish(self, now_ns: int) -> None:
         """Take the last sample, once nothing drives the devices any more."""
+        if not self._devices:
+            return
         if self._samples and self._samples[-1][0] == now_ns:
             self._samples.pop()
         self._take(now_ns)
@@ -46,8 +54,8 @@ class StatisticsSampler:
         """Latest statistics of each device that has any."""
         return dict(self._samples[-1][1]) if self._samples else {}
 
-    def rows(self) -> list[tuple[str, int, str, float]]:
-        """All samples: device, guest time in ns, statistic, value."""
+    def rows(self) -> list[StatisticsRow]:
+        """All samples."""
         return [
             (device, now_ns, name, value)
             for now_ns, by_device in self._samples
@@ -59,3 +67,7 @@ class StatisticsSampler:
         self._samples.append(
             (now_ns, {name: statistics_of(device) for name, device in self._devices.items()})
         )
+
+
+#: For a device of which nobody wants samples.
+NO_SAMPLES = StatisticsSampler({})
