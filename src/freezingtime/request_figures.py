@@ -7,6 +7,7 @@ memory; :func:`figures_of` takes both over requests that are.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from freezingtime.percentile import percentile_rank
 from freezingtime.quantiles import Histogram, Integers, RankedValues
-from freezingtime.units import NS_PER_S
+from freezingtime.units import rate_hz
 
 #: The word for all operations of a disk together.
 ALL = "all"
@@ -69,8 +70,8 @@ class RequestTally:
         """With the percentiles that the second pass finds, in the order of their names."""
         return RequestFigures(
             count=self.count,
-            iops=_rate(self.count, duration_ns),
-            bandwidth_bytes_per_s=_rate(self.moved_bytes, duration_ns),
+            iops=rate_hz(self.count, duration_ns),
+            bandwidth_bytes_per_s=rate_hz(self.moved_bytes, duration_ns),
             mean_ns=self._sum_ns / self.count,
             percentiles_ns=dict(zip(PERCENTILES, percentiles_ns, strict=True)),
             max_ns=self._max_ns,
@@ -107,12 +108,28 @@ def figures_of(latency_ns: Integers, moved_bytes: Integers, duration_ns: int) ->
     return figures
 
 
+def figures_of_counted(values_ns: Integers, counts: Integers) -> RequestFigures:
+    """The figures of distinct latencies in order of size and how often each occurs, without rates.
+
+    For latencies of which each is known only when it is there, so that there is no second pass.
+    """
+    ends = np.cumsum(counts)
+    count = int(ends[-1])
+    ranks = [percentile_rank(count, share) for share in PERCENTILES.values()]
+    at_ranks_ns = values_ns[np.searchsorted(ends, ranks)].tolist()
+    sum_ns = sum(map(operator.mul, values_ns.tolist(), counts.tolist()))
+    return RequestFigures(
+        count=count,
+        iops=None,
+        bandwidth_bytes_per_s=None,
+        mean_ns=sum_ns / count,
+        percentiles_ns=dict(zip(PERCENTILES, at_ranks_ns, strict=True)),
+        max_ns=int(values_ns[-1]),
+    )
+
+
 def _exact_sum(values: Integers) -> int:
     """The sum of any values: of many latencies under overload, it does not fit into 64 bits."""
     high = int((values >> _HALF_BITS).sum())
     low = int((values & np.int64(2**_HALF_BITS - 1)).sum())
     return (high << _HALF_BITS) + low
-
-
-def _rate(amount: int, duration_ns: int) -> float | None:
-    return amount * NS_PER_S / duration_ns if duration_ns else None

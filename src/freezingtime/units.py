@@ -136,6 +136,11 @@ def four_digits(value: float) -> str:
     return f"{value:.4g}" if value < 1000 else f"{value:.0f}"
 
 
+def rate_hz(amount: int, duration_ns: int) -> float | None:
+    """So much per second; None if it took no time."""
+    return amount * NS_PER_S / duration_ns if duration_ns else None
+
+
 def format_size_bytes(size_bytes: int) -> str:
     """Write a size exactly, as the shortest whole number of a unit: ``4KiB``, ``1GB``, ``513B``.
 

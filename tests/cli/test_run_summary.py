@@ -46,7 +46,7 @@ def figures_of_record(rows: list[CompletedRequest]) -> list[OperationFigures]:
     }
     return [
         OperationFigures(
-            Operation[found.operation.upper()],
+            found.operation,
             found.count,
             found.iops,
             found.bandwidth_bytes_per_s if found.operation in ("read", "write") else None,
@@ -112,6 +112,7 @@ def test_a_run_ends_with_its_figures_and_how_long_it_took(
         "disk  operation    IOPS   MB/s  mean   p50   p99  p99.9",
         "data  read       100000  409.6  10us  10us  10us   10us",
         "data  flush      100000      -  10us  10us  10us   10us",
+        "data  fsync           -      -  10us  10us  10us   10us",
         "exact: 2 of 2 requests on time",
         "2.1 s in the guest took 84 s (40 times slower)",
     ]
@@ -128,7 +129,7 @@ def test_how_the_time_was_spent_is_said_on_request(capsys: pytest.CaptureFixture
 def test_why_it_is_not_exact_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     late = Totals(request_count=5, late_count=2, worst_late_ns=1500, disturbed_ns=7000)
     lines = summary(capsys, result_of(totals=late, complaints=["WARNING: made up"]))
-    assert lines[3:7] == [
+    assert lines[4:8] == [
         "NOT EXACT: 3 of 5 requests on time",
         "the latest request was 1.5us late",
         "NOT VALID: at guest time 7us an interrupt reached the guest that was of the host's "
@@ -151,7 +152,7 @@ def test_a_run_under_kvm_is_never_called_exact(
         lateness=Counter({14: 4, 380: 1}),
     )
     lines = summary(capsys, result_of(totals=totals))
-    assert lines[3] == f"{verdict} requests on time"
+    assert lines[4] == f"{verdict} requests on time"
     assert (
         "delivered within 380ns (p99); the host took the CPU 31 times (812us taken out of guest "
         "time, 1.5us left in); 40us of computing skipped"

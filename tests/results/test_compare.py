@@ -32,7 +32,7 @@ DOCUMENT: dict[str, Any] = {
     "format": 1,
     "versions": {"freezingtime": "0.1.0", "packages": {"fio": "3.33"}},
     "plan": {"disks": ["constant:10us"], "seed": 0, "script": "#!/bin/sh\nexec fio\n"},
-    "job": {"exit_status": 0, "guest_ns": 1_000_000},
+    "job": {"exit_status": 0, "start_ns": 0, "guest_ns": 1_000_000},
     "audit": {"valid": True},
     "totals": {},
 }

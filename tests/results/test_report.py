@@ -236,7 +236,7 @@ def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
         text[text.index('id="summary"') : text.index('id="latency-distribution"')],
     )
     assert rows[:2] == [("data", "read", "A"), ("data", "read", "B")]
-    assert len(rows) == 2 * 2 * 4
+    assert len(rows) == 2 * 2 * 5  # read, write, flush, all, fsync
     assert "var(--series-1)" in text
     # The legends of all figures, as text.
     assert text.count(">B</text>") == len(RUN_FIGURES)

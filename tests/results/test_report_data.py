@@ -158,10 +158,12 @@ def test_figures_are_those_of_the_record(tmp_path: Path) -> None:
     run = read(write_record(tmp_path, rows))
     assert list(run.disks) == ["data", "log"]
     assert run.span == Span(min(r.arrival_ns for r in rows), rows[-1].delivery_ns)
-    for index, disk in enumerate(run.disks.values()):
+    for index, (disk_name, disk) in enumerate(run.disks.items()):
         of_disk = [row for row in rows if row.disk_index == index]
         assert list(disk.operations) == ["read", "write", "flush", ALL]
-        assert disk.late_count == np.count_nonzero(~column(of_disk, "on_time"))
+        audit = run.audits[disk_name]
+        assert audit.late_count == np.count_nonzero(~column(of_disk, "on_time"))
+        assert (audit.count, audit.worst_deviation_ns) == (len(of_disk), 7)
         assert disk.worst_deviation_ns == 7
         assert disk.frozen_host_ns == column(of_disk, "frozen_host_ns").sum()
         assert disk.frozen_in_bin_host_ns.sum() == disk.frozen_host_ns
@@ -196,7 +198,7 @@ def test_figures_are_those_of_other_commands(tmp_path: Path) -> None:
     summaries = open_recorded_run(tmp_path, lambda notice: None).summaries
     for disk, data in read(tmp_path).disks.items():
         for summary in summaries[disk]:
-            reported = data.operations[summary.operation].figures
+            reported = data.figures[summary.operation]
             assert reported.count == summary.count
             assert reported.iops == summary.iops
             assert reported.bandwidth_bytes_per_s == summary.bandwidth_bytes_per_s
@@ -246,9 +248,10 @@ def test_a_run_may_go_on_and_end_meanwhile(tmp_path: Path) -> None:
 
     run = read_run(record, end)
     assert not run.is_finished
+    assert run.audits == expected.audits
     assert run.span == expected.span
     for disk, data in expected.disks.items():
-        assert run.disks[disk].late_count == data.late_count
+        assert run.disks[disk].fsync == data.fsync
         for name, operation in data.operations.items():
             read_now = run.disks[disk].operations[name]
             assert read_now.figures == operation.figures

@@ -7,13 +7,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from freezingtime.fsync import FSYNC
 from freezingtime.report.figures.run_panels import operations_shown
 from freezingtime.report.run_data import RunData
 from freezingtime.report.side_by_side import DEVICE
+from freezingtime.request import Operation
 from freezingtime.request_figures import RequestFigures
 from freezingtime.units import four_digits, time_cell
 
 _NONE = "-"
+_FLUSH = Operation.FLUSH.name.lower()
 #: More rows than that are no answer; the summary below has all.
 _ROWS_MAX = 12
 #: Width of a bar's drawing; an axis shorter than a factor of 10 would make much of little.
@@ -64,9 +67,15 @@ HEADS = ("IOPS", "MB/s", *_SHOWN)
 
 
 def answer(runs: Sequence[RunData]) -> Answer:
-    """The figures of the operations with the most requests, the runs one below the other."""
+    """The figures of the operations with the most requests, the runs one below the other.
+
+    Of flushes it has those with the writes that they wait for, as an application does.
+    """
     shown = operations_shown(runs)
-    kept = shown[: max(1, _ROWS_MAX // len(runs))]
+    kept = [
+        (disk, FSYNC if operation == _FLUSH else operation)
+        for disk, operation in shown[: max(1, _ROWS_MAX // len(runs))]
+    ]
     figures = [each for subject in kept for each in _of(runs, *subject)]
     axis = _Axis([each.percentiles_ns[name] for _, _, each in figures for name in _SHOWN])
     rows = []
@@ -83,9 +92,8 @@ def _of(
     runs: Sequence[RunData], disk: str, operation: str
 ) -> Iterator[tuple[str, int, RequestFigures]]:
     for number, run in enumerate(runs):
-        if disk in run.disks and operation in run.disks[disk].operations:
-            figures = run.disks[disk].operations[operation].figures
-            yield subject_name(disk, operation), number, figures
+        if disk in run.disks and operation in run.disks[disk].figures:
+            yield subject_name(disk, operation), number, run.disks[disk].figures[operation]
 
 
 def subject_name(disk: str, operation: str) -> str:

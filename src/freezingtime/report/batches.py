@@ -27,6 +27,7 @@ _NEVER_NEGATIVE = ("length_bytes", "warped_ns", "frozen_host_ns", "medium_host_n
 _SAID = {"held_by": HeldBy, "served_from": ServedFrom}
 _COLUMNS = ("arrival_ns", "completion_ns", "delivery_ns", *_NEVER_NEGATIVE, "on_time")
 _READ = ("disk", "operation", *_COLUMNS, "held_ns", *_SAID)
+_CODES = {word: code for code, word in enumerate(OPERATION_WORDS)}
 _MOVING_DATA = ("read", "write")
 
 

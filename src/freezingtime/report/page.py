@@ -197,8 +197,8 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
 
 def _of_guests(runs: Sequence[RunData]) -> list[_Section]:
     """What there is only where there was a guest: the audit, and where real time went."""
-    count = sum(run.request_count for run in runs)
-    deviations = [disk.worst_deviation_ns for run in runs for disk in run.disks.values()]
+    count = sum(run.audited_count for run in runs)
+    deviations = [audit.worst_deviation_ns for run in runs for audit in run.audits.values()]
     note = [] if any(deviations) else [f"Deviation from the model: 0 in all {count:,} requests."]
     service = _figures(runs, SERVICE)
     freeze = _figures(runs, FREEZE, WARP)
@@ -281,14 +281,14 @@ def _verdicts(runs: Sequence[RunData]) -> list[_Verdict]:
         return [_verdict(run, "exact:", "NOT EXACT:") for run in exact] + others
     if not exact:
         return others
-    count = sum(run.request_count for run in exact)
+    count = sum(run.audited_count for run in exact)
     if not any(run.has_guest for run in exact):
         return [_Verdict("good", "simulated:", f"{count:,} requests, without a guest"), *others]
     return [_Verdict("good", "exact:", f"{count:,} of {count:,} requests on time"), *others]
 
 
 def _verdict(run: RunData, word: str, late_word: str | None = None) -> _Verdict:
-    count, late_count = run.request_count, run.late_count
+    count, late_count = run.audited_count, run.late_count
     return _Verdict(
         "bad" if late_count else "good",
         (late_word or word) if late_count else word,

@@ -26,7 +26,7 @@ _TAIL_BYTES = 16 << 10
 # Values of run.json in a report, if present: type by part and key.
 _KINDS: Mapping[str, Mapping[str, type[object]]] = {
     "plan": {"script": str, "memory_bytes": int},
-    "job": {"guest_ns": int},
+    "job": {"guest_ns": int, "start_ns": int},
     "audit": {"kernel_complaints": list, "disturbed_ns": int},
     "totals": {"warped_ns": int, "frozen_host_ns": int, "job_host_s": float},
 }
@@ -42,7 +42,6 @@ def read_run(path: Path, notify: Notify) -> RunData:
     Raises:
         InputError: there is none, it is damaged or of another version, or has no request.
     """
-    record, span, disks = scan(path, notify)
     document = read_document(path) if path.is_dir() else None
     if document is not None:
         for part, kinds in _KINDS.items():
@@ -50,12 +49,14 @@ def read_run(path: Path, notify: Notify) -> RunData:
                 if key in _NULLABLE and document[part][key] is None:
                     continue
                 document_value(path, document, part, key, kinds[key])
+    scanned = scan(path, 0 if document is None else document["job"].get("start_ns", 0), notify)
     return RunData(
         name=str(path),
-        header=record.header,
-        is_finished=record.is_finished,
-        span=span,
-        disks=disks,
+        header=scanned.record.header,
+        is_finished=scanned.record.is_finished,
+        span=scanned.span,
+        disks=scanned.disks,
+        audits=scanned.audits,
         statistics=read_device_statistics(path),
         document=document,
         figures=_read_figures(path, document),

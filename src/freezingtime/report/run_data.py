@@ -9,6 +9,7 @@ from typing import Any
 
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.application.figure import Figure
+from freezingtime.fsync import FSYNC
 from freezingtime.report.bins import Floats, Integers, Span
 from freezingtime.request_figures import ALL, RequestFigures
 from freezingtime.trace.record_header import RecordHeader
@@ -100,12 +101,23 @@ class DeviceStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Audit:
+    """Deliveries of a disk beside what its model said: of all requests, before the job, too."""
+
+    count: int
+    late_count: int
+    worst_deviation_ns: int
+    """The most by which a delivery missed the completion, early or late."""
+
+
+@dataclass(frozen=True, slots=True)
 class DiskData:
     """Data of a disk over all operations; arrays have shape ``(bins,)``."""
 
     operations: Mapping[str, OperationData]
     """By name in the record's order; all of them together last, if there are several."""
-    late_count: int
+    fsync: RequestFigures | None
+    """Flushes with the writes that they wait for, without rates, if there are any."""
     worst_deviation_ns: int
     """The most by which a delivery missed the completion, early or late."""
     frozen_host_ns: int
@@ -131,6 +143,12 @@ class DiskData:
         return sum(data.count for data in self.single_operations.values())
 
     @property
+    def figures(self) -> Mapping[str, RequestFigures]:
+        """The figures of each operation, and of all together; of flushes with their writes last."""
+        found = {name: data.figures for name, data in self.operations.items()}
+        return found if self.fsync is None else found | {FSYNC: self.fsync}
+
+    @property
     def single_operations(self) -> Mapping[str, OperationData]:
         """Each operation, without that of all together."""
         return {name: data for name, data in self.operations.items() if name != ALL}
@@ -147,7 +165,11 @@ class GuestOutput:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """One run, or one record of devices without a guest."""
+    """One run, or one record of devices without a guest.
+
+    All but the audits is of the requests that arrived from the job's start on, as far as that is
+    known: of a record alone, of all.
+    """
 
     name: str
     """As the user named it."""
@@ -157,6 +179,8 @@ class RunData:
     """From the first arrival at any disk to the last delivery."""
     disks: Mapping[str, DiskData]
     """By name, in the record's order; those that had a request."""
+    audits: Mapping[str, Audit]
+    """By name, in the record's order; those that had a request, before the job, too."""
     statistics: Mapping[str, DeviceStatistics]
     """Of the disks whose devices have statistics."""
     document: Mapping[str, Any] | None
@@ -176,9 +200,9 @@ class RunData:
     @property
     def late_count(self) -> int:
         """Requests that were not delivered at the model's time."""
-        return sum(disk.late_count for disk in self.disks.values())
+        return sum(audit.late_count for audit in self.audits.values())
 
     @property
-    def request_count(self) -> int:
-        """Requests to all disks."""
-        return sum(disk.count for disk in self.disks.values())
+    def audited_count(self) -> int:
+        """Requests to all disks, before the job, too."""
+        return sum(audit.count for audit in self.audits.values())

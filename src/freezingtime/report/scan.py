@@ -10,12 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from freezingtime.errors import InputError
+from freezingtime.fsync import WRITES, FsyncTally
+from freezingtime.quantiles import CountedValues
 from freezingtime.report.batches import Columns, read_batches
 from freezingtime.report.bins import Percentiles, Span, Sums, ratio
 from freezingtime.report.figures.cdf import cdf_ranks, cdf_shares
 from freezingtime.report.internals import InternalsScan
-from freezingtime.report.run_data import DiskData, LatencyQuantiles, OperationData
-from freezingtime.request_figures import ALL, RequestRanking, RequestTally
+from freezingtime.report.run_data import Audit, DiskData, LatencyQuantiles, OperationData
+from freezingtime.request import Operation
+from freezingtime.request_figures import (
+    ALL,
+    RequestFigures,
+    RequestRanking,
+    RequestTally,
+    figures_of_counted,
+)
 from freezingtime.trace.record_reader import Notify, Record, open_record
 from freezingtime.trace.record_schema import OPERATION_WORDS
 from freezingtime.units import NS_PER_S
@@ -63,6 +72,36 @@ class _OperationScan:
         )
 
 
+class _FsyncScan:
+    """Second pass over a disk's flushes with the writes that they wait for."""
+
+    def __init__(self) -> None:
+        self._tally = FsyncTally()
+        self._latencies = CountedValues()
+
+    def add(self, by_operation: Mapping[str, Columns]) -> None:
+        found = [
+            (np.full(len(requests["arrival_ns"]), operation), requests)
+            for operation in (*WRITES, Operation.FLUSH)
+            if (requests := by_operation.get(operation.name.lower())) is not None
+        ]
+        if not found:
+            return
+        operations = np.concatenate([codes for codes, _ in found])
+        arrivals_ns, deliveries_ns = (
+            np.concatenate([requests[name] for _, requests in found])
+            for name in ("arrival_ns", "delivery_ns")
+        )
+        order = np.argsort(deliveries_ns, kind="stable")
+        columns = (operations, arrivals_ns, deliveries_ns)
+        for request in zip(*(column[order].tolist() for column in columns), strict=True):
+            self._tally.add(*request)
+        self._latencies.add(np.array(self._tally.take(), np.int64))
+
+    def result(self) -> RequestFigures:
+        return figures_of_counted(*self._latencies.counted())
+
+
 class _DiskScan:
     """Second pass over one disk."""
 
@@ -71,7 +110,8 @@ class _DiskScan:
             name: _OperationScan(tally.operations[name], tally, span)
             for name in _shown(tally.operations)
         }
-        self._late_count = 0
+        has_flushes = Operation.FLUSH.name.lower() in tally.operations
+        self._fsync = _FsyncScan() if has_flushes else None
         self._depth = Sums(span)
         self._target, self._delivered = Sums(span), Sums(span)
         self._deviation = Sums(span)
@@ -84,9 +124,10 @@ class _DiskScan:
             if name in by_operation:
                 operation.add(by_operation[name])
         self._internals.add(by_operation, ALL)
+        if self._fsync is not None:
+            self._fsync.add(by_operation)
         requests = by_operation[ALL]
         delivery_ns = requests["delivery_ns"]
-        self._late_count += int(np.count_nonzero(~requests["on_time"]))
         self._depth.add(requests["arrival_ns"], requests["queue_depth"])
         self._target.add(delivery_ns, requests["completion_ns"] - requests["arrival_ns"])
         self._delivered.add(delivery_ns, requests["latency_ns"])
@@ -98,7 +139,7 @@ class _DiskScan:
     def result(self) -> DiskData:
         return DiskData(
             operations={name: scan.result() for name, scan in self._operations.items()},
-            late_count=self._late_count,
+            fsync=None if self._fsync is None else self._fsync.result(),
             worst_deviation_ns=int(self._deviation.maxima.max()),
             frozen_host_ns=int(self._frozen.sums.sum()),
             medium_mean_host_ns=float(self._medium.sums.sum() / self._medium.counts.sum()),
@@ -116,36 +157,73 @@ class _DiskScan:
         )
 
 
-def scan(path: Path, notify: Notify) -> tuple[Record, Span, dict[str, DiskData]]:
-    """Return a record's span, and the data of each disk that had a request.
+@dataclass(frozen=True, slots=True)
+class ScannedRecord:
+    """What there is to say of a record."""
+
+    record: Record
+    span: Span
+    """Of the job's requests."""
+    disks: Mapping[str, DiskData]
+    """Of the job's requests, by disk; those that had one."""
+    audits: Mapping[str, Audit]
+    """Of all requests, by disk; those that had one."""
+
+
+def scan(path: Path, start_ns: int, notify: Notify) -> ScannedRecord:
+    """Read a record; ``start_ns``: the job's start, before which no request is the job's.
 
     Memory: some megabytes for each disk and operation, whatever the number of requests; see
     :mod:`~freezingtime.quantiles` and :mod:`~freezingtime.report.bins`.
 
     Raises:
-        InputError: there is no record, it is damaged or of another version, or has no request.
+        InputError: there is no record, it is damaged or of another version, or has no request of
+            the job's.
     """
     record = open_record(path)
-    tallies = _tally(record, notify)
+    tallies, audits = _tally(record, start_ns, notify)
     if not tallies:
-        raise InputError(f"{record.path}: contains no requests; name another record")
+        whose = " of the job's" if audits else ""
+        raise InputError(f"{record.path}: contains no requests{whose}; name another record")
     span = Span(
         min(disk.start_ns for disk in tallies.values()),
         max(disk.end_ns for disk in tallies.values()),
     )
     scans = {name: _DiskScan(tallies[name], span) for name in _disks(record, tallies)}
-    count = sum(disk.operations[ALL].count for disk in tallies.values())
+    count = sum(audit.count for audit in audits.values())
     # Once more, as a run that ends meanwhile puts its record elsewhere.
     for by_disk in read_batches(open_record(path), count, lambda notice: None):
-        for name, by_operation in by_disk.items():
-            scans[name].add(by_operation)
-    return record, span, {name: disk.result() for name, disk in scans.items()}
+        for name, every_operation in by_disk.items():
+            if by_operation := _from(every_operation, start_ns):
+                scans[name].add(by_operation)
+    data = {name: disk.result() for name, disk in scans.items()}
+    return ScannedRecord(
+        record, span, data, {name: audits[name] for name in _disks(record, audits)}
+    )
 
 
-def _tally(record: Record, notify: Notify) -> dict[str, _DiskTally]:
+def _from(by_operation: Mapping[str, Columns], start_ns: int) -> Mapping[str, Columns]:
+    """The requests that arrived then or later."""
+    if by_operation[ALL]["arrival_ns"].min() >= start_ns:
+        return by_operation
+    rows = {name: columns["arrival_ns"] >= start_ns for name, columns in by_operation.items()}
+    return {
+        name: {key: values[rows[name]] for key, values in columns.items()}
+        for name, columns in by_operation.items()
+        if rows[name].any()
+    }
+
+
+def _tally(
+    record: Record, job_start_ns: int, notify: Notify
+) -> tuple[dict[str, _DiskTally], dict[str, Audit]]:
     disks: dict[str, _DiskTally] = {}
+    audits: dict[str, Audit] = {}
     for by_disk in read_batches(record, None, notify):
-        for name, by_operation in by_disk.items():
+        for name, every_operation in by_disk.items():
+            audits[name] = _audit(every_operation[ALL], audits.get(name, Audit(0, 0, 0)))
+            if not (by_operation := _from(every_operation, job_start_ns)):
+                continue
             start_ns = int(by_operation[ALL]["arrival_ns"].min())
             end_ns = int(by_operation[ALL]["delivery_ns"].max())
             disk = disks.setdefault(name, _DiskTally(start_ns, end_ns))
@@ -154,7 +232,16 @@ def _tally(record: Record, notify: Notify) -> dict[str, _DiskTally]:
             for operation, requests in by_operation.items():
                 tally = disk.operations.setdefault(operation, RequestTally())
                 tally.add(requests["latency_ns"], requests["moved_bytes"])
-    return disks
+    return disks, audits
+
+
+def _audit(requests: Columns, so_far: Audit) -> Audit:
+    deviations_ns = np.abs(requests["delivery_ns"] - requests["completion_ns"])
+    return Audit(
+        so_far.count + len(deviations_ns),
+        so_far.late_count + int(np.count_nonzero(~requests["on_time"])),
+        max(so_far.worst_deviation_ns, int(deviations_ns.max())),
+    )
 
 
 def _shown(operations: Mapping[str, RequestTally]) -> Sequence[str]:
@@ -163,5 +250,5 @@ def _shown(operations: Mapping[str, RequestTally]) -> Sequence[str]:
     return present if len(present) == 1 else [*present, ALL]
 
 
-def _disks(record: Record, tallies: Mapping[str, _DiskTally]) -> Sequence[str]:
-    return [disk.name for disk in record.header.disks if disk.name in tallies]
+def _disks(record: Record, found: Mapping[str, object]) -> Sequence[str]:
+    return [disk.name for disk in record.header.disks if disk.name in found]

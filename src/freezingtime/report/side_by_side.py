@@ -42,6 +42,7 @@ def _devices(run: RunData) -> Iterator[RunData]:
                     run.header, disks=[msgspec.structs.replace(disk, name=DEVICE)]
                 ),
                 disks={DEVICE: run.disks[disk.name]},
+                audits={DEVICE: run.audits[disk.name]},
                 statistics=(
                     {DEVICE: run.statistics[disk.name]} if disk.name in run.statistics else {}
                 ),

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from freezingtime.application.figure import Figure, value_text
-from freezingtime.report.run_data import DiskData, OperationData, RunData
+from freezingtime.fsync import FSYNC
+from freezingtime.report.run_data import RunData
 from freezingtime.request_figures import ALL, PERCENTILES, RequestFigures
 from freezingtime.units import format_size_bytes, format_time_ns, time_cell
+
+Data = TypeVar("Data")
 
 _NONE = "-"
 _SCRIPT_MAX = 2000
@@ -76,7 +79,7 @@ def summary_table(runs: Sequence[RunData]) -> ReportTable:
                 data = _operation(run, disk, operation)
                 if data is not None:
                     named = [disk, operation, *name_of(run, runs)]
-                    rows.append([*named, *_summary_cells(data.figures)])
+                    rows.append([*named, *_summary_cells(data)])
     return ReportTable(
         "Latency from arrival to delivery",
         [
@@ -93,11 +96,12 @@ def audit_table(runs: Sequence[RunData]) -> ReportTable:
     return _table_of_disks(
         "Deliveries, and the largest deviation from the model's completion time",
         runs,
+        lambda run: run.audits,
         {
-            "requests": lambda data: f"{data.count:,}",
-            "on time": lambda data: f"{data.count - data.late_count:,}",
-            "late": lambda data: f"{data.late_count:,}",
-            "worst deviation": lambda data: format_time_ns(data.worst_deviation_ns),
+            "requests": lambda audit: f"{audit.count:,}",
+            "on time": lambda audit: f"{audit.count - audit.late_count:,}",
+            "late": lambda audit: f"{audit.late_count:,}",
+            "worst deviation": lambda audit: format_time_ns(audit.worst_deviation_ns),
         },
     )
 
@@ -107,6 +111,7 @@ def freeze_table(runs: Sequence[RunData]) -> ReportTable:
     return _table_of_disks(
         "Real time",
         runs,
+        lambda run: run.disks,
         {
             "frozen, total": lambda data: time_cell(data.frozen_host_ns),
             "medium, mean of a request": lambda data: time_cell(data.medium_mean_host_ns),
@@ -116,13 +121,16 @@ def freeze_table(runs: Sequence[RunData]) -> ReportTable:
 
 
 def _table_of_disks(
-    caption: str, runs: Sequence[RunData], columns: Mapping[str, Callable[[DiskData], str]]
+    caption: str,
+    runs: Sequence[RunData],
+    part: Callable[[RunData], Mapping[str, Data]],
+    columns: Mapping[str, Callable[[Data], str]],
 ) -> ReportTable:
     rows = [
-        [disk, *name_of(run, runs), *(cell(run.disks[disk]) for cell in columns.values())]
-        for disk in disks_of(runs)
+        [disk, *name_of(run, runs), *(cell(part(run)[disk]) for cell in columns.values())]
+        for disk in dict.fromkeys(disk for run in runs for disk in part(run))
         for run in runs
-        if disk in run.disks
+        if disk in part(run)
     ]
     heads = ["disk", *run_head(runs), *columns]
     return ReportTable(caption, heads, rows, label_count=1 + len(run_head(runs)))
@@ -155,12 +163,12 @@ def disks_of(runs: Sequence[RunData]) -> list[str]:
 
 
 def _operations(runs: Sequence[RunData], disk: str) -> list[str]:
-    names = {name: None for run in runs if disk in run.disks for name in run.disks[disk].operations}
-    return sorted(names, key=lambda name: name == ALL)
+    names = {name: None for run in runs if disk in run.disks for name in run.disks[disk].figures}
+    return sorted(names, key=(ALL, FSYNC).__contains__)
 
 
-def _operation(run: RunData, disk: str, operation: str) -> OperationData | None:
-    return run.disks[disk].operations.get(operation) if disk in run.disks else None
+def _operation(run: RunData, disk: str, operation: str) -> RequestFigures | None:
+    return run.disks[disk].figures.get(operation) if disk in run.disks else None
 
 
 def _seconds(time_ns: float) -> str:

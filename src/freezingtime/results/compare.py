@@ -7,13 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.clock.kind import ClockKind
-from freezingtime.results.metrics import (
-    APPLICATION,
-    MetricKey,
-    disk_metrics,
-    fsync_metrics,
-    run_metrics,
-)
+from freezingtime.results.metrics import APPLICATION, MetricKey, disk_metrics, run_metrics
 from freezingtime.results.plan_difference import PlanDifference, plan_differences
 from freezingtime.results.recorded_run import RecordedRun
 from freezingtime.results.request_difference import (
@@ -133,8 +127,7 @@ def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
 
 def _metrics(label: str, run: RecordedRun, name: str) -> dict[MetricKey, int | float]:
     """The figures of a disk of a run, under another name."""
-    metrics = disk_metrics(label, run.summaries.get(name, []))
-    return metrics | fsync_metrics(label, run.disks.get(name, NO_REQUESTS))
+    return disk_metrics(label, run.summaries.get(name, []))
 
 
 def _disk_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:

@@ -22,13 +22,13 @@ from fractions import Fraction
 from typing import Any
 
 from freezingtime.errors import InputError, did_you_mean
+from freezingtime.fsync import FSYNC
 from freezingtime.request import Operation
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference
 from freezingtime.results.metrics import (
     APPLICATION,
     DISK_METRICS,
-    FSYNC,
     RUN_METRICS,
     UNITS,
     MetricKey,

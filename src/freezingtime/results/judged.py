@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.application.figure import value_text
+from freezingtime.fsync import FSYNC
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import Comparison, MetricDifference, compare
 from freezingtime.results.condition import Condition, Failure, failures
-from freezingtime.results.metrics import APPLICATION, FSYNC, MetricKey, MetricUnit
+from freezingtime.results.metrics import APPLICATION, MetricKey, MetricUnit
 from freezingtime.results.recorded_run import RecordedRun
 from freezingtime.results.request_difference import DifferingRequest
 from freezingtime.units import format_time_ns

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.fsync import FSYNC
 from freezingtime.request import Operation
 from freezingtime.request_figures import ALL, RequestFigures, figures_of
+from freezingtime.results.fsync import fsync_latency_ns
 from freezingtime.simulate.simulate import Simulation
 from freezingtime.trace.readers.columns import IntColumn
 
@@ -26,7 +28,7 @@ _MOVING_DATA = (Operation.READ, Operation.WRITE)
 
 @dataclass(frozen=True, slots=True)
 class LatencySummary:
-    """Figures of one operation, or of all together.
+    """Figures of one operation, or of all together; or of flushes with the writes they wait for.
 
     Latencies are what the application waits; ``mean_host_ns`` is how much of it is spent in
     the host and not at the device, on average. A percentile is exact: the smallest latency
@@ -75,22 +77,25 @@ def summarize_each(simulation: Simulation) -> list[LatencySummary]:
 def summarize_disk(columns: Columns) -> list[LatencySummary]:
     """The figures of one disk of a record: of all requests together, and of each operation.
 
-    ``columns`` are those that :data:`SUMMARY_COLUMNS` names. The latency is what the guest
-    was given: from arrival to delivery.
+    If there are flushes, the last ones are those of flushes with the writes that they wait for,
+    without rates. ``columns`` are those that :data:`SUMMARY_COLUMNS` names. The latency is what the
+    guest was given: from arrival to delivery.
     """
     arrival_ns, delivery_ns = columns["arrival_ns"], columns["delivery_ns"]
     if not len(arrival_ns):
         return []
     latency_ns = delivery_ns - arrival_ns
     duration_ns = int(delivery_ns.max() - arrival_ns.min())
-    return _summarize(
+    operations = _summarize(
         columns["operation"], columns["length_bytes"], latency_ns, latency_ns, duration_ns
     )
+    return [*operations, *_summarize_fsync(fsync_latency_ns(columns))]
 
 
-def latency_figures(latency_ns: IntColumn) -> dict[str, int | float]:
-    """Mean, percentiles and maximum of some latencies, by the summary's names."""
-    return _latencies(figures_of(latency_ns, np.zeros_like(latency_ns), duration_ns=0))
+def _summarize_fsync(latency_ns: IntColumn) -> Iterator[LatencySummary]:
+    if len(latency_ns):
+        nothing = np.zeros_like(latency_ns)
+        yield _summary(FSYNC, nothing, figures_of(latency_ns, nothing, duration_ns=0))
 
 
 def _summarize(
@@ -127,13 +132,7 @@ def _summary(name: str, host_ns: IntColumn, figures: RequestFigures) -> LatencyS
         iops=figures.iops,
         bandwidth_bytes_per_s=figures.bandwidth_bytes_per_s,
         mean_host_ns=float(host_ns.mean()),
-        **_latencies(figures),
+        mean_ns=figures.mean_ns,
+        max_ns=figures.max_ns,
+        **{f"{name.replace('.', '_')}_ns": ns for name, ns in figures.percentiles_ns.items()},
     )
-
-
-def _latencies(figures: RequestFigures) -> dict[str, Any]:
-    """By the summary's names."""
-    percentiles_ns = {
-        f"{name.replace('.', '_')}_ns": value for name, value in figures.percentiles_ns.items()
-    }
-    return {"mean_ns": figures.mean_ns, **percentiles_ns, "max_ns": figures.max_ns}

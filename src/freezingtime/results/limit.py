@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from freezingtime.errors import InputError
+from freezingtime.fsync import FSYNC
 from freezingtime.results.condition import OPTION, Condition, parse_condition
 from freezingtime.results.latency_summary import LatencySummary
-from freezingtime.results.metrics import APPLICATION, FSYNC, disk_metrics
+from freezingtime.results.metrics import APPLICATION, disk_metrics
 
 
 def parse_limit(text: str) -> Condition:

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from freezingtime.results.fsync import fsync_latency_ns
-from freezingtime.results.latency_summary import LatencySummary, latency_figures
+from freezingtime.results.latency_summary import LatencySummary
 from freezingtime.results.recorded_run import RecordedRun
-from freezingtime.trace.record_columns import Columns
 
 
 class MetricUnit(Enum):
@@ -39,8 +37,6 @@ DISK_METRICS = {
 }
 #: Figures of the run as a whole.
 RUN_METRICS = {"guest_time": MetricUnit.NS, "requests": MetricUnit.COUNT}
-#: What figures of flushes with the writes that they wait for are called, as if an operation.
-FSYNC = "fsync"
 #: What the application's own figures belong to, as if an operation.
 APPLICATION = "app"
 UNITS = RUN_METRICS | {name: unit for name, (unit, _) in DISK_METRICS.items()}
@@ -85,19 +81,6 @@ def run_metrics(run: RecordedRun) -> dict[MetricKey, int | float]:
 def disk_metrics(disk: str, summaries: list[LatencySummary]) -> dict[MetricKey, int | float]:
     """The figures of a disk's requests, under that name."""
     return dict(_disk_metrics(disk, summaries))
-
-
-def fsync_metrics(disk: str, columns: Columns) -> dict[MetricKey, int | float]:
-    """The figures of a disk's flushes with the writes that they wait for; none without a flush."""
-    latency_ns = fsync_latency_ns(columns)
-    if not len(latency_ns):
-        return {}
-    figures = {"count": len(latency_ns), **latency_figures(latency_ns)}
-    return {
-        MetricKey(disk, FSYNC, metric): figures[attribute]
-        for metric, (_, attribute) in DISK_METRICS.items()
-        if attribute in figures
-    }
 
 
 def _disk_metrics(

@@ -31,6 +31,7 @@ REQUEST_COLUMNS = (*SUMMARY_COLUMNS, "offset_bytes", "fua", "sequence")
 
 # Of run.json: in which table, under which key, of which type.
 _GUEST_NS = ("job", "guest_ns", int)
+_START_NS = ("job", "start_ns", int)
 _EXIT_STATUS = ("job", "exit_status", int)
 _VALID = ("audit", "valid", bool)
 _SCRIPT = ("plan", "script", str)
@@ -49,14 +50,25 @@ class RecordedRun:
     """:data:`REQUEST_COLUMNS` of each disk's requests, in order of delivery."""
 
     @cached_property
+    def job_disks(self) -> Mapping[str, Columns]:
+        """The requests that arrived from the job's start on; of a record alone, all.
+
+        Before its job, a guest looks for partitions and such: that is in no figure.
+        """
+        start_ns = self._said(*_START_NS)
+        if start_ns is None:
+            return self.disks
+        return {name: _from(columns, start_ns) for name, columns in self.disks.items()}
+
+    @cached_property
     def summaries(self) -> Mapping[str, list[LatencySummary]]:
-        """The figures of each disk: of all its requests, then of each operation."""
-        return {name: summarize_disk(columns) for name, columns in self.disks.items()}
+        """The figures of each disk: of all the job's requests, then of each operation."""
+        return {name: summarize_disk(columns) for name, columns in self.job_disks.items()}
 
     @property
     def request_count(self) -> int:
-        """Return the number of requests of all disks."""
-        return sum(len(columns["sequence"]) for columns in self.disks.values())
+        """Return the number of the job's requests to all disks."""
+        return sum(len(columns["sequence"]) for columns in self.job_disks.values())
 
     @property
     def guest_ns(self) -> int | None:
@@ -101,6 +113,14 @@ class RecordedRun:
         return document_value(self.path, self.document, table, key, kind)
 
 
+def _from(columns: Columns, start_ns: int) -> Columns:
+    """The requests that arrived then or later; as a view, where they are one behind the other."""
+    chosen = columns["arrival_ns"] >= start_ns
+    first = int(chosen.argmax()) if chosen.any() else len(chosen)
+    rows = slice(first, None) if chosen[first:].all() else chosen
+    return {name: each[rows] for name, each in columns.items()}
+
+
 def open_recorded_run(path: Path, notify: Notify) -> RecordedRun:
     """Read a run directory, or the record at ``path``. Memory: some 60 bytes for each request.
 
@@ -114,4 +134,5 @@ def open_recorded_run(path: Path, notify: Notify) -> RecordedRun:
     run = RecordedRun(path, record, document, read_disks(record, REQUEST_COLUMNS, notify))
     # Report damage now, not on first use.
     _ = run.guest_ns, run.exit_status, run.valid, run.script, run.figures, run.is_repeatable
+    _ = run.job_disks
     return run

@@ -57,7 +57,7 @@ def _row(disk: str, figures: OperationFigures) -> Sequence[str]:
     times_ns = (figures.mean_ns, figures.p50_ns, figures.p99_ns, figures.p99_9_ns)
     return (
         disk,
-        figures.operation.name.lower(),
+        figures.operation,
         "-" if figures.iops is None else four_digits(figures.iops),
         "-" if bandwidth is None else four_digits(bandwidth / 10**6),
         *map(time_cell, times_ns),

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.worker import PointOutcome
+from freezingtime.fsync import FSYNC
 from freezingtime.units import four_digits, time_cell
 
 #: Shown, where any point has them.
-_SHOWN = ("guest_time", "all.iops", "all.mean", "all.p50", "all.p99", "all.max")
+_SHOWN = (
+    *("guest_time", "all.iops", "all.mean", "all.p50", "all.p99", "all.max"),
+    f"{FSYNC}.p99",
+)
 _APPLICATION = "app."
 _APPLICATION_MAX = 4
 _NS = "ns"

@@ -16,7 +16,7 @@ from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.identity import disk_identity
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.unit import make_figures
-from freezingtime.results.metrics import disk_metrics, fsync_metrics, run_metrics
+from freezingtime.results.metrics import disk_metrics, run_metrics
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.output_directory import COLLECTED_DIRECTORY
@@ -111,7 +111,7 @@ class RunUnit:
         recorded = open_recorded_run(run_path, lambda notice: None)
         metrics = run_metrics(recorded)
         for name, summaries in recorded.summaries.items():
-            metrics |= disk_metrics(name, summaries) | fsync_metrics(name, recorded.disks[name])
+            metrics |= disk_metrics(name, summaries)
         status = result.job.exit_status
         return make_figures(
             metrics,

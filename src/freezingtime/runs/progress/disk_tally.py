@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Figures of a run's disks, counted while it goes on: a run need not leave a record.
 
-They are those of the record's requests from the job's start on, to the nanosecond
-(:mod:`freezingtime.results.latency_summary`). A run of few requests does not wait for numpy.
+They are those of the record, to the nanosecond (:mod:`freezingtime.results.latency_summary`): of
+the requests from the job's start on. A run of few requests does not wait for numpy.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from freezingtime.emulator.loop import CompletedRequest
+from freezingtime.fsync import FSYNC, FsyncTally
 from freezingtime.percentile import percentile_rank
 from freezingtime.request import Operation
-from freezingtime.units import NEVER_NS, NS_PER_S
+from freezingtime.units import NEVER_NS, rate_hz
 
 if TYPE_CHECKING:
     from freezingtime.quantiles import CountedValues
@@ -28,9 +29,12 @@ _MOVING_DATA = (Operation.READ, Operation.WRITE)
 
 @dataclass(frozen=True, slots=True)
 class OperationFigures:
-    """Figures of one operation on one disk; rates are None if all requests took no time."""
+    """Figures of one operation on one disk; rates are None if all requests took no time.
 
-    operation: Operation
+    Flushes with the writes that they wait for are an operation of their own, without rates.
+    """
+
+    operation: str
     count: int
     iops: float | None
     bandwidth_bytes_per_s: float | None
@@ -50,6 +54,7 @@ class DiskTally:
         self._operations: dict[Operation, _OperationTally] = {}
         self._first_arrival_ns: int | None = None
         self._last_delivery_ns = 0
+        self._fsync = FsyncTally()
 
     def start(self, now_ns: int) -> None:
         """Count what arrives from now on: before its job, a guest looks for partitions and such."""
@@ -67,14 +72,24 @@ class DiskTally:
         if latencies is None:
             latencies = self._operations[completed.operation] = _OperationTally()
         latencies.add(completed.delivery_ns - arrival_ns, completed.length_bytes)
+        self._fsync.add(completed.operation, arrival_ns, completed.delivery_ns)
 
     def figures(self) -> list[OperationFigures]:
-        """The figures of each operation that there was, in the order of their numbers."""
+        """The figures of each operation that there was, in the order of their numbers; then fsync.
+
+        Once, when all requests have been noted.
+        """
         duration_ns = self._last_delivery_ns - (self._first_arrival_ns or 0)
-        return [
+        found = [
             latencies.figures(operation, duration_ns)
             for operation, latencies in sorted(self._operations.items())
         ]
+        if Operation.FLUSH in self._operations:
+            flushes = _OperationTally()
+            for latency_ns in self._fsync.take():
+                flushes.add(latency_ns, 0)
+            found.append(flushes.without_rates(FSYNC))
+        return found
 
 
 class _OperationTally:
@@ -97,13 +112,16 @@ class _OperationTally:
 
     def figures(self, operation: Operation, duration_ns: int) -> OperationFigures:
         moves = operation in _MOVING_DATA
+        return replace(
+            self.without_rates(operation.name.lower()),
+            iops=rate_hz(self._count, duration_ns),
+            bandwidth_bytes_per_s=rate_hz(self._moved_bytes, duration_ns) if moves else None,
+        )
+
+    def without_rates(self, operation: str) -> OperationFigures:
+        mean_ns = self._sum_ns / self._count
         return OperationFigures(
-            operation,
-            self._count,
-            _rate(self._count, duration_ns),
-            _rate(self._moved_bytes, duration_ns) if moves else None,
-            self._sum_ns / self._count,
-            *self._percentiles_ns(),
+            operation, self._count, None, None, mean_ns, *self._percentiles_ns()
         )
 
     def _percentiles_ns(self) -> Sequence[int]:
@@ -125,7 +143,3 @@ class _OperationTally:
             self._counted = CountedValues()
         self._counted.add(np.array(self._waiting, np.int64))
         self._waiting = array("q")
-
-
-def _rate(amount: int, duration_ns: int) -> float | None:
-    return amount * NS_PER_S / duration_ns if duration_ns else None
