@@ -124,6 +124,25 @@ def test_a_group_alone_prints_its_help(run_here: RunHere, group: list[str]) -> N
             " think, rate, arrival, count, time, rwmixread, size, offset, seed, fsync, zipf",
         ),
         (
+            "crash --depth 3 -- true",
+            "invalid value for '--depth': 3: must be a whole number from 1 to 2; see "
+            "'freezingtime crash --help'",
+        ),
+        (
+            "crash --workers 2.5 -- true",
+            "invalid value for '--workers': 2.5: must be a whole number, 1 or more; see "
+            "'freezingtime crash --help'",
+        ),
+        (
+            "sweep --workload read,count=9 --disk constant:1us --set disk.parameters.raed=1us,2us",
+            "--device constant:1us,parameters.raed=1us: constant:1us: parameters.raed: unknown "
+            "key; did you mean read? allowed: discard, flush, read, write",
+        ),
+        (
+            "run --disk constant:1us,parameters.read=abc -- true",
+            "--disk: constant:1us: parameters.read = 'abc': must be a time such as \"75us\"",
+        ),
+        (
             "devices --class falsh",
             "--class falsh: no such device; did you mean flash? available: disk, flash, mobile, "
             "scm, volume",

@@ -18,7 +18,8 @@ from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.check import Acknowledged, default_check
 from freezingtime.explore.crash.directory import ExplorationDirectory, state_key
-from freezingtime.explore.crash.points import JobSpan, choose_points, parse_selection
+from freezingtime.explore.crash.failures import CrashFailure, LostWrite
+from freezingtime.explore.crash.points import CutPoint, JobSpan, choose_points, parse_selection
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.recovery.scripts import recovery_script, state_script
 from freezingtime.explore.crash.request import CrashRequest
@@ -230,3 +231,20 @@ def test_a_durability_table_is_checked(tmp_path: Path) -> None:
     assert durability_of(
         table, write_cache=True, logical_block_bytes=4096, protects=True
     ) == Durability(False, False, 8, 32, 128)
+
+
+@pytest.mark.parametrize(
+    ("undecided", "lost", "line"),
+    [
+        (0, (), "nothing could be lost: all that was written was durable"),
+        (3, (), "all 3 pieces that were not durable are kept"),
+        (3, (LostWrite("data", 0, 512, 1, 1, "old"),), "of 3 pieces that were not durable, lost:"),
+    ],
+)
+def test_what_a_failed_state_has_lost_is_said_plainly(
+    capsys: pytest.CaptureFixture[str], undecided: int, lost: tuple[LostWrite, ...], line: str
+) -> None:
+    point = CutPoint(0, 0, 0, "a flush of data")
+    failure = CrashFailure(1, point, 1000, "it failed", (), (), lost, undecided, ())
+    command._say_failure(failure, Path("out"))
+    assert f"freezingtime:   {line}\n" in capsys.readouterr().err

@@ -113,7 +113,7 @@ def test_a_baseline_is_replaced_whole(candidate: Any, tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         (["--fail-if", "p99 > +1%"], "give a COMMAND behind '--'"),
-        (["--", "true"], "baseline: is no run directory: it has no run.json"),
+        (["--", "true"], "baseline: does not exist; make one with --update"),
         (["--fail-if", "p98 > +1%", "--", "true"], "unknown metric 'p98'"),
         (["--format", "x", "--", "true"], "--format x: unknown format"),
     ],
@@ -123,6 +123,9 @@ def test_bad_input_is_named_before_anything_runs(
 ) -> None:
     with pytest.raises(InputError, match=re.escape(problem)):
         command("--baseline", tmp_path / "baseline", *arguments)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match=r"other: is no run directory: it has no run\.json"):
+        command("--baseline", tmp_path / "other", "--", "true")
     with pytest.raises(InputError, match="give at least one --fail-if"):
         command("--baseline", a_baseline(tmp_path / "b", 1), "--", "true")
 

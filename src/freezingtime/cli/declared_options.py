@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from inspect import Parameter
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
@@ -105,7 +107,11 @@ def _as_typer_parameter(parameter: Parameter) -> Parameter:
     kind, declared = _split(parameter)
     default = parameter.default
     is_shown = default is not False and default not in (Parameter.empty, None, "", ())
-    parser = _parse_path if _is_path(_KINDS.get(kind, kind)) else None
+    parser: Callable[[str], Any] | None = None
+    if _is_path(_KINDS.get(kind, kind)):
+        parser = _parse_path
+    elif kind in (int, int | None) and isinstance(declared, Option):
+        parser = partial(_parse_whole, declared)
     if isinstance(declared, Argument):
         info = typer.Argument(
             metavar=declared.metavar,
@@ -119,8 +125,6 @@ def _as_typer_parameter(parameter: Parameter) -> Parameter:
             *_names(parameter.name, declared, is_on=default is True),
             metavar=declared.metavar,
             help=declared.help,
-            min=declared.minimum,
-            max=declared.maximum,
             callback=declared.at_once,
             is_eager=declared.at_once is not None,
             show_default=is_shown,
@@ -144,6 +148,20 @@ def _parse_path(text: str) -> Path:
     if not text:
         raise typer.BadParameter("is empty; name a file or directory")
     return Path(text)
+
+
+def _parse_whole(declared: Option, text: str | int) -> int:
+    """A number within the option's limits, in our own words; Typer parses defaults, too."""
+    least, most = declared.minimum, declared.maximum
+    allowed = "a whole number"
+    if least is not None:
+        allowed += f", {least} or more" if most is None else f" from {least} to {most}"
+    if not re.fullmatch("[+-]?[0-9]{1,18}", str(text)):
+        raise typer.BadParameter(f"{text}: must be {allowed}")
+    value = int(text)
+    if (least is not None and value < least) or (most is not None and value > most):
+        raise typer.BadParameter(f"{text}: must be {allowed}")
+    return value
 
 
 def _names(name: str, declared: Option, *, is_on: bool) -> list[str]:

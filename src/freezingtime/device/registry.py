@@ -23,7 +23,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ def describe(
     if is_constant(text):
         # It is a time, and no disk: nothing is said of it.
         described = from_content(changed(constant_content(text), parameters), text, text)
-        return dataclasses.replace(described, find_traits=DiskTraits)
+        return dataclasses.replace(described, find_traits=partial(_no_traits, described))
     if text.endswith(".toml"):
         path = Path(text) if directory is None else directory / text
         return from_content(changed(read_toml(path), parameters), str(path), path.stem)
@@ -118,6 +118,12 @@ def describe(
     file = f"{text}.toml"
     content = changed(_catalogue_content(text, file), parameters)
     return from_content(content, file, text)
+
+
+def _no_traits(described: Description) -> DiskTraits:
+    """The traits of what has none; as for others, what is wrong in its parameters is said now."""
+    described.traits()
+    return DiskTraits()
 
 
 @lru_cache

@@ -62,11 +62,12 @@ def require_run_directory(baseline: Path) -> None:
     Raises:
         InputError: it is none.
     """
-    if not (baseline / DOCUMENT_NAME).is_file():
-        raise InputError(
-            f"--baseline {baseline}: is no run directory: it has no {DOCUMENT_NAME}; make one "
-            "with --update"
-        )
+    if (baseline / DOCUMENT_NAME).is_file():
+        return
+    problem = f"is no run directory: it has no {DOCUMENT_NAME}"
+    if not baseline.exists():
+        problem = "does not exist"
+    raise InputError(f"--baseline {baseline}: {problem}; make one with --update")
 
 
 def write_baseline(run_path: Path, baseline: Path, unfit: Sequence[str]) -> None:

@@ -286,12 +286,20 @@ def _say_failure(failure: CrashFailure, out: Path) -> None:
         say(f"  and again {when} after the start of the recovery, before {failure.point.before}")
     else:
         say(f"  the power is cut {when} after the start of the job, before {failure.point.before}")
-    lost = "everything is kept" if not failure.lost else "lost:"
-    say(f"  of {failure.undecided_pieces} pieces that were not durable, {lost}")
+    say(f"  {_kept_line(failure)}")
     _say_lost(failure.lost)
     for path in failure.images:
         say(f"  disk: {path}")
     say(f"  replay: {_replay_line(out, failure)}")
+
+
+def _kept_line(failure: CrashFailure) -> str:
+    count = failure.undecided_pieces
+    if failure.lost:
+        return f"of {count} pieces that were not durable, lost:"
+    if not count:
+        return "nothing could be lost: all that was written was durable"
+    return f"all {count} pieces that were not durable are kept"
 
 
 def _say_lost(lost: Sequence[LostWrite]) -> None:

@@ -73,7 +73,8 @@ def gate_command(
 ) -> int:
     """Compare a job as it is now with a baseline, and fail if it got worse.
 
-    A job whose result is in the store is not run again. The exit status is 1 if a condition is
+    Takes one or more conditions (`--fail-if`), unless it is to `--update` the baseline. A job whose
+    result is in the store is not run again. The exit status is 1 if a condition is
     met, or one of the two runs cannot be judged by; 3: they are not comparable, since packages,
     kernel, QEMU or agent differ; `--update` makes a new baseline.
 
