@@ -113,7 +113,7 @@ bench: setup ## what exactness costs, how fast a run starts, what a snapshot cos
 	$(BIN)/python bench/record.py
 	$(BIN)/python bench/models.py
 	$(BIN)/python bench/sweep.py
-	$(BIN)/python bench/crash.py
+	$(BIN)/python -m bench.crash
 
 # pip takes the first wheel on Linux on x86-64, and the other one elsewhere: there no guest can run.
 wheel: $(VENV)/wheel.stamp ## the source archive, and the wheels with the agent and without, in dist/

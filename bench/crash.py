@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a state costs in an exploration of power cuts: SQLite on ext4 in the mini guest.
 
-Each round recovers once more from all states of a job, and checks them: nothing is pruned.
-Printed is the CPU time of all processes for each state and, apart, what it costs to start a guest.
+``python -m bench.crash``. Each round recovers once more from all states of a job, and checks them:
+nothing is pruned. Printed is the CPU time of all processes for each state and, apart, what it costs
+to start a guest.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
-import subprocess
 import tempfile
 import time
 from pathlib import Path
+
+from experiments.crash import sqlite
+from experiments.crash.workloads import SSD
 
 from freezingtime.explore.crash.directory import ExplorationDirectory
 from freezingtime.explore.crash.explore import CrashObserver, Exploration, open_exploration
@@ -23,49 +25,6 @@ from freezingtime.vm.job import directory_script
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 STATES_PER_S_LEAST = 5.0
-
-_DEVICE = """
-model = "constant"
-[parameters]
-read = "80us"
-write = "20us"
-flush = "500us"
-[durability]
-torn_unit = "4KiB"
-"""
-_SQL = """#!/bin/sh
-exec /job/lib/ld-linux-x86-64.so.2 --library-path /job/lib /job/sqlite3 /data/shop.db "$1"
-"""
-_JOB = """#!/bin/sh
-./sql "create table orders (number integer)"
-./sql "pragma synchronous = extra; insert into orders values (1)"
-echo "ACK 1"
-"""
-_CHECK = b"""#!/bin/sh
-query='pragma integrity_check;' expected=ok
-while read -r number; do
-    query="$query select count(*) from orders where number = $number;"
-    expected="$expected
-1"
-done <acked
-[ "$(./sql "$query")" = "$expected" ]
-"""
-
-
-def write_job(directory: Path) -> None:
-    """Write a job directory with the host's own sqlite3."""
-    (directory / "lib").mkdir(parents=True)
-    program = shutil.which("sqlite3")
-    if program is None:
-        raise SystemExit("sqlite3 is not installed")
-    shutil.copy(program, directory)
-    libraries = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
-    for word in libraries.stdout.split():
-        if word.startswith("/"):
-            shutil.copy(word, directory / "lib")
-    for name, text in (("sql", _SQL), ("run", _JOB)):
-        (directory / name).write_text(text)
-        (directory / name).chmod(0o755)
 
 
 def measure(exploration: Exploration) -> bool:
@@ -118,14 +77,14 @@ def _cpu_s_of(process: int) -> float:
 def main() -> None:
     """Print all; exit 1 if the limit is exceeded."""
     with tempfile.TemporaryDirectory() as scratch:
-        job, device, out = (Path(scratch) / name for name in ("job", "ssd.toml", "out"))
-        write_job(job)
-        device.write_text(_DEVICE)
+        job, out = Path(scratch) / "job", Path(scratch) / "out"
+        job.mkdir()
+        sqlite.write_shop(job, synchronous="extra", journal_mode="delete", orders=1)
         request = CrashRequest(
-            options=RunOptions(disks=(f"{device},size=64MiB,mount=/data",)),
+            options=RunOptions(disks=(f"{SSD},size=64MiB,mount=/data",)),
             job=directory_script(job),
             job_directory=job,
-            check=_CHECK,
+            check=sqlite.CHECK.encode(),
             states=4,
         )
         with ExplorationDirectory(out) as directory:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -154,9 +155,10 @@ def test_a_request_is_the_same_as_a_document() -> None:
     document = json.loads(json.dumps(request.identity()))
     again = type(request).of_identity(document, request.fates)
     assert again.identity() == request.identity()
-    assert again.options == RunOptions(
-        disks=[MOUNTED], **{"collect": [], "allow_backing": [], "env": []}
-    )
+    assert again.options == request.options == RunOptions(disks=[MOUNTED])
+    # A replay makes the plans again, from what is in the directory.
+    assert again.job_plan(Path("out")) == request.job_plan(Path("out"))
+    assert again.check_plan() == request.check_plan()
 
 
 def test_acknowledged_is_what_was_printed_as_a_whole() -> None:
@@ -176,6 +178,28 @@ def test_file_systems_are_recovered_from_outside_in_and_checked_from_inside_out(
     assert "leave /data" not in only
     check = default_check(list(mounts.values())).decode()
     assert check.index("umount /data/log") < check.index("umount /data ")
+
+
+@pytest.mark.parametrize(
+    ("acked", "reason"),
+    [
+        ("", ""),
+        ("order {old}\norder {new}\n", ""),
+        ("order\n", ""),
+        ("order {new}\norder {old}\n", "not the content that was acknowledged: order\n"),
+        ("order {new}\nother\n", "lost after it was acknowledged: other\n"),
+    ],
+)
+def test_of_a_file_that_is_acknowledged_again_the_last_line_counts(
+    tmp_path: Path, acked: str, reason: str
+) -> None:
+    (tmp_path / "order").write_bytes(b"new\n")
+    digests = {name: hashlib.sha256(f"{name}\n".encode()).hexdigest() for name in ("old", "new")}
+    (tmp_path / "acked").write_text(acked.format(**digests))
+    check = default_check([Mount(str(tmp_path), "ext4")]).decode()
+    check = check[: check.index("find ")].replace("/job/acked", str(tmp_path / "acked"))
+    ended = subprocess.run(["sh", "-c", check], capture_output=True, text=True, check=False)
+    assert (ended.stdout, ended.returncode) == (reason, 1 if reason else 0)
 
 
 @pytest.mark.parametrize("shell", ["dash", "bash"])

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from experiments.crash import sqlite
 
 from freezingtime.explore.crash.cut_recoveries import CutRecoveries
 from freezingtime.explore.crash.explore import CrashObserver
@@ -29,26 +29,6 @@ write = "20us"
 flush = "500us"
 [durability]
 torn_unit = "4KiB"
-"""
-#: Files of a job that runs the host's own sqlite3, whatever the guest has.
-_SQL = """#!/bin/sh
-exec /job/lib/ld-linux-x86-64.so.2 --library-path /job/lib /job/sqlite3 /data/shop.db "$1"
-"""
-_ORDERS = """#!/bin/sh
-cd /job
-./sql "create table orders (number integer)"
-for number in 1 2; do
-    ./sql "pragma synchronous = SYNCHRONOUS; insert into orders values ($number)" || exit
-    echo "ACK $number"
-done
-"""
-_CHECK_ORDERS = """#!/bin/sh
-cd /job
-[ "$(./sql 'pragma integrity_check')" = ok ] || { echo "the database is damaged"; exit 1; }
-while read -r number; do
-    [ "$(./sql "select count(*) from orders where number = $number")" = 1 ] ||
-        { echo "order $number is lost"; exit 1; }
-done <acked
 """
 
 
@@ -114,31 +94,21 @@ def test_a_device_that_lies_about_flush(tmp_path: Path, liar: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("synchronous", "reasons"), [("off", {"order 1 is lost"}), ("extra", set())]
-)
-def test_sqlite(tmp_path: Path, disk: str, synchronous: str, reasons: set[str]) -> None:
+@pytest.mark.parametrize(("synchronous", "loses"), [("off", True), ("extra", False)])
+def test_sqlite(tmp_path: Path, disk: str, synchronous: str, loses: bool) -> None:
     """``off`` is fast and loses; ``extra`` also syncs the directory, and loses nothing."""
-    job = tmp_path / "job"
-    (job / "lib").mkdir(parents=True)
-    program = require_tool("sqlite3")
-    shutil.copy(program, job)
-    libraries = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
-    for word in libraries.split():
-        if word.startswith("/"):
-            shutil.copy(word, job / "lib")
-    for name, text in (("sql", _SQL), ("run", _ORDERS.replace("SYNCHRONOUS", synchronous))):
-        (job / name).write_text(text)
-        (job / name).chmod(0o755)
-    (tmp_path / "check.sh").write_text(_CHECK_ORDERS)
+    require_tool("sqlite3")
+    (tmp_path / "job").mkdir()
+    sqlite.write_shop(tmp_path / "job", synchronous=synchronous, journal_mode="delete", orders=2)
     request = replace(
         crash_request(Command(), disk, states=4),
-        job=directory_script(job),
-        job_directory=job,
-        check=file_script(tmp_path / "check.sh"),
+        job=directory_script(tmp_path / "job"),
+        job_directory=tmp_path / "job",
+        check=sqlite.CHECK.encode(),
     )
     found = explore(request, tmp_path / "out")
-    assert {reason.rpartition(": ")[2] for reason in found.reasons} == reasons
+    lost = "the check exited with 1: orders are lost, or the database is damaged"
+    assert found.reasons == ({lost} if loses else set())
 
 
 @pytest.mark.slow

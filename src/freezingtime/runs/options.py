@@ -141,6 +141,12 @@ class MachineOptions:
         ),
     ] = None
 
+    def __post_init__(self) -> None:
+        """Make lists tuples, as a JSON document or a caller has them: equal options are equal."""
+        for name in self.__dataclass_fields__:
+            if isinstance(value := getattr(self, name), list):
+                object.__setattr__(self, name, tuple(value))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions(MachineOptions):

@@ -27,10 +27,10 @@ from freezingtime.explore.crash.explore import CrashObserver, CrashSummary, open
 from freezingtime.explore.crash.explored import Explored, explore
 from freezingtime.explore.crash.failures import (
     CrashFailure,
-    LostWrite,
     replay,
     write_images,
 )
+from freezingtime.explore.crash.lost.lost_writes import LostWrite
 from freezingtime.explore.crash.points import FORMS
 from freezingtime.explore.crash.request import (
     CHECK_LIMIT,
@@ -307,6 +307,7 @@ def _say_lost(lost: Sequence[LostWrite]) -> None:
         say(
             f"    {write.pieces} of {write.of_pieces} pieces of a write to {write.disk}, "
             f"{format_size_bytes(write.length_bytes)} at {write.offset_bytes}: {write.fate}"
+            + (f" ({'; '.join(write.holds)})" if write.holds else "")
         )
     if len(lost) > _LOST_SHOWN:
         say(f"    and of {len(lost) - _LOST_SHOWN} more writes")

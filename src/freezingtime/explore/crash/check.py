@@ -3,7 +3,8 @@
 
 A job acknowledges with a line ``ACK NAME`` on its output, or ``ACK NAME SHA256``: from then on that
 file must survive a power cut, with that content. The check finds the lines that had been printed
-before the cut in the file ``acked``, without ``ACK``, where it starts (``/job``).
+before the cut in the file ``acked``, without ``ACK``, where it starts (``/job``). Of several lines
+for a file the last one counts.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ _HEAD = """#!/bin/sh
 bad() { echo "$1"; exit 1; }
 """
 
+# Of a name that was acknowledged again and again, what was said last is what must be there.
 _ACKNOWLEDGED = """cd {point} || bad 'no directory {point}'
 while read -r name digest; do
+    [ -n "$name" ] || continue
     [ -e "$name" ] || bad "lost after it was acknowledged: $name"
     [ -z "$digest" ] && continue
     found=$(sha256sum <"$name") || bad "cannot read $name"
     [ "${{found%% *}}" = "$digest" ] || bad "not the content that was acknowledged: $name"
-done </job/acked
+done <<EOF
+$(awk '{{ last[$1] = $0 }} END {{ for (name in last) print last[name] }}' /job/acked)
+EOF
 cd /
 """
 

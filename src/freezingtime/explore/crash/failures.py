@@ -5,39 +5,29 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.crash.cut_recoveries import CutRecoveries
 from freezingtime.explore.crash.explore import Exploration, FailedState
+from freezingtime.explore.crash.lost.lost_writes import (
+    LostWrite,
+    lost_writes,
+    named,
+    places_by_write,
+)
 from freezingtime.explore.crash.points import CutPoint
 from freezingtime.explore.crash.recovery.candidate import Candidate, ignore_read
+from freezingtime.explore.crash.recovery.disk_file import write_disk
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.states import Fate
-from freezingtime.explore.crash.undecided import Piece
-from freezingtime.medium.base import SECTOR_BYTES, SectorError
 
 #: So many failures, of reasons that differ, are minimised and get their disks as files.
 REPORTED_MOST = 10
 #: And so many recoveries may be run for each of them.
 _TRIALS_MOST = 100
-_COPY_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class LostWrite:
-    """A write of which something was lost."""
-
-    disk: str
-    offset_bytes: int
-    length_bytes: int
-    """Of what was lost, from its first to its last byte."""
-    pieces: int
-    of_pieces: int
-    fate: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +134,7 @@ def write_images(exploration: Exploration, candidate: Candidate, number: int) ->
         medium = candidate.medium(disk, ignore_read)
         try:
             path.parent.mkdir(exist_ok=True)
-            _copy(medium.stored_spans(), medium.read, medium.size_bytes, path)
+            write_disk(medium, path)
         except OSError as error:
             raise RunError(
                 f"cannot write {path}: {error.strerror}; free space, or name another --out"
@@ -153,39 +143,11 @@ def write_images(exploration: Exploration, candidate: Candidate, number: int) ->
     return tuple(paths)
 
 
-def _copy(
-    spans: Iterator[tuple[int, int]],
-    read: Callable[[int, int], Any],
-    size_bytes: int,
-    path: Path,
-) -> None:
-    with path.open("wb") as file:
-        file.truncate(size_bytes)
-        for first, length in spans:
-            for offset_bytes in range(first, first + length, _COPY_BYTES):
-                count = min(_COPY_BYTES, first + length - offset_bytes)
-                data = _readable(read, offset_bytes, count)
-                if data.count(0) < len(data):
-                    file.seek(offset_bytes)
-                    file.write(data)
-
-
-def _readable(read: Callable[[int, int], Any], offset_bytes: int, length_bytes: int) -> bytes:
-    """The bytes; zeros for sectors that cannot be read."""
-    try:
-        return bytes(read(offset_bytes, length_bytes))
-    except SectorError:
-        if length_bytes == SECTOR_BYTES:
-            return bytes(SECTOR_BYTES)
-        sectors = range(offset_bytes, offset_bytes + length_bytes, SECTOR_BYTES)
-        return b"".join(_readable(read, sector, SECTOR_BYTES) for sector in sectors)
-
-
 def _minimised(exploration: Exploration, failed: FailedState) -> FailedState:
     """Keep write after write, then piece after piece, as long as it still fails like that."""
     candidate, outcome = failed.candidate, failed.outcome
     pieces, trials = candidate.states.pieces, 0
-    for group in [*_writes(pieces), *([place] for place in range(len(pieces)))]:
+    for group in [*places_by_write(pieces), *([place] for place in range(len(pieces)))]:
         fates = bytearray(candidate.state.fates)
         if all(fates[place] == Fate.NEW for place in group):
             continue
@@ -201,25 +163,18 @@ def _minimised(exploration: Exploration, failed: FailedState) -> FailedState:
     return FailedState(candidate, outcome)
 
 
-def _writes(pieces: Sequence[Piece]) -> list[list[int]]:
-    """The places of each write's pieces."""
-    groups = itertools.groupby(range(len(pieces)), key=lambda place: pieces[place].sequence)
-    return [list(places) for _, places in groups]
-
-
 def _report(
     exploration: Exploration, owner: Exploration, number: int, failed: FailedState
 ) -> CrashFailure:
     candidate, outcome = failed.candidate, failed.outcome
     images = write_images(exploration, candidate, number)
-    names = exploration.recoveries.names
     first = None
     if owner.parent is not None:
         parent = owner.parent
         first = FirstCut(
             parent.point,
             parent.point.time_ns - exploration.span.start_ns,
-            tuple(_lost(parent, names)),
+            _lost(exploration, parent),
             parent.state.fates.hex(),
             f"{parent.state.fingerprint:032x}",
         )
@@ -230,7 +185,7 @@ def _report(
         outcome.reason,
         outcome.output,
         outcome.console,
-        tuple(_lost(candidate, names)),
+        _lost(exploration, candidate),
         len(candidate.states.pieces),
         images,
         first,
@@ -248,17 +203,13 @@ def _report(
     return failure
 
 
-def _lost(candidate: Candidate, names: Sequence[str]) -> Iterator[LostWrite]:
-    pieces, fates = candidate.states.pieces, candidate.state.fates
-    for places in _writes(pieces):
-        lost = [place for place in places if fates[place] != Fate.NEW]
-        if lost:
-            first, last = pieces[lost[0]].sectors[0], pieces[lost[-1]].sectors[-1]
-            yield LostWrite(
-                names[pieces[lost[0]].disk],
-                int(first) * SECTOR_BYTES,
-                int(last - first + 1) * SECTOR_BYTES,
-                len(lost),
-                len(places),
-                "/".join(sorted({Fate(fates[place]).name.lower() for place in lost})),
-            )
+def _lost(exploration: Exploration, candidate: Candidate) -> tuple[LostWrite, ...]:
+    recoveries = exploration.recoveries
+    return named(
+        tuple(lost_writes(candidate, recoveries.names)),
+        candidate,
+        recoveries.names,
+        recoveries.file_systems,
+        exploration.request.options,
+        exploration.directory.scratch_path,
+    )

@@ -41,6 +41,10 @@ _FILE_SYSTEM_ERROR = re.compile(
 )
 
 
+#: When the kernel said it, which is no part of a reason: failures of one reason are one failure.
+_STAMP = re.compile(r"^\[ *[0-9]+\.[0-9]+\] ")
+
+
 class RecoveryGuest:
     """A machine for recoveries, until :meth:`close`. Owned by one thread."""
 
@@ -231,9 +235,9 @@ def _problem(said: _Said, result: JobResult) -> str:
         last = said.last_line()
         return f"the check exited with {result.exit_status}" + (f": {last}" if last else "")
     if result.complaints:
-        return f"the guest's kernel: {result.complaints[0]}"
+        return f"the guest's kernel: {_STAMP.sub('', result.complaints[0])}"
     errors = [line for line in said.console(1000) if _FILE_SYSTEM_ERROR.search(line)]
-    return f"the guest's file system: {errors[0]}" if errors else ""
+    return f"the guest's file system: {_STAMP.sub('', errors[0])}" if errors else ""
 
 
 def _is_exact(result: JobResult) -> bool:

@@ -96,6 +96,12 @@ class Recoveries:
         """The disks' names."""
         return [disk.plan.name for disk in self._prepared.disks]
 
+    @property
+    def file_systems(self) -> list[str | None]:
+        """What the disks are mounted as; None: they are not."""
+        mounts = [disk.spec.mount for disk in self._prepared.disks]
+        return [None if mount is None else mount.file_system for mount in mounts]
+
     def stop(self) -> None:
         """Have all recoveries end at once with :class:`StoppedError`."""
         self._stop.set()
