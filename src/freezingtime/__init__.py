@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from freezingtime.api.catalogue import devices
-    from freezingtime.api.comparison import compare
+    from freezingtime.api.comparison import Comparison, compare
     from freezingtime.api.crashes import CrashResult, crash
     from freezingtime.api.fitting import FittedDevice, ValidationResult, fit, measure, validate
     from freezingtime.api.replays import replay
     from freezingtime.api.result import Result, open_run
     from freezingtime.api.runs import run
     from freezingtime.api.sweeps import SweepResult, open_sweep, sweep
+    from freezingtime.api.time_units import in_unit
     from freezingtime.device.own_model import allow_code
     from freezingtime.disk.disk import Disk
     from freezingtime.errors import (
@@ -35,24 +36,23 @@ if TYPE_CHECKING:
         RunError,
         TimeLimitError,
     )
-    from freezingtime.results.compare import Comparison
 
 _NAMES = {
     "freezingtime._version": ["__version__"],
     "freezingtime.api.catalogue": ["devices"],
-    "freezingtime.api.comparison": ["compare"],
+    "freezingtime.api.comparison": ["Comparison", "compare"],
     "freezingtime.api.crashes": ["CrashResult", "crash"],
     "freezingtime.api.fitting": ["FittedDevice", "ValidationResult", "fit", "measure", "validate"],
     "freezingtime.api.replays": ["replay"],
     "freezingtime.api.result": ["Result", "open_run"],
     "freezingtime.api.runs": ["run"],
     "freezingtime.api.sweeps": ["SweepResult", "open_sweep", "sweep"],
+    "freezingtime.api.time_units": ["in_unit"],
     "freezingtime.device.own_model": ["allow_code"],
     "freezingtime.disk.disk": ["Disk"],
     "freezingtime.errors": [
         *("FreezingTimeError", "GuestError", "InputError", "RunError", "TimeLimitError"),
     ],
-    "freezingtime.results.compare": ["Comparison"],
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
@@ -74,6 +74,7 @@ __all__ = [
     "crash",
     "devices",
     "fit",
+    "in_unit",
     "measure",
     "open_run",
     "open_sweep",

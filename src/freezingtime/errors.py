@@ -21,6 +21,8 @@ from typing import BinaryIO
 
 from freezingtime.host.foreign_text import printable
 
+_PACKAGE = os.path.dirname(__file__)  # noqa: PTH120 - every start of the program imports this
+
 
 class FreezingTimeError(Exception):
     """Anything that this package reports to its user; the text is one line and names the cure.
@@ -30,6 +32,15 @@ class FreezingTimeError(Exception):
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(text))
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows, and so a notebook: what is wrong, and the user's line."""
+        import traceback
+
+        frames = traceback.extract_tb(self.__traceback__)
+        users = [frame for frame in frames if not frame.filename.startswith(_PACKAGE)]
+        where = [f"  in line {frame.lineno}: {frame.line}" for frame in users[-1:]]
+        return [f"{type(self).__name__}: {self}", *where]
 
 
 class InputError(FreezingTimeError):

@@ -243,7 +243,7 @@ class TestRun:
             ft.run(job="sleep 100", time_limit="1s")
 
     def test_every_example_of_the_page_runs(self, tmp_path: Path) -> None:
-        assert len(list(run_examples(read_page("reference/python/index"), tmp_path))) == 4
+        assert len(list(run_examples(read_page("reference/python/index"), tmp_path))) == 5
 
 
 @pytest.mark.parametrize(

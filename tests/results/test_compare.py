@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.results.compare import Comparison, compare
+from freezingtime.results.compare import RunComparison, compare
 from freezingtime.results.condition import failures, parse_condition
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.trace.record_paths import RECORD_NAME
@@ -63,7 +63,7 @@ def a_run(path: Path, rows: Sequence[CompletedRequest], **tables: dict[str, Any]
     return write_record(path, rows)
 
 
-def compared(a: Path, b: Path) -> Comparison:
+def compared(a: Path, b: Path) -> RunComparison:
     return compare(*(open_recorded_run(path, pytest.fail) for path in (a, b)))
 
 

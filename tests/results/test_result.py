@@ -48,7 +48,8 @@ def test_figures_that_are_not_valid(tmp_path: Path) -> None:
     assert repr(late).startswith("<Result the results are NOT VALID: ")
 
 
-def test_a_good_one_shows_its_summary_only(tmp_path: Path) -> None:
+def test_a_good_one_shows_its_status_and_summary_only(tmp_path: Path) -> None:
     good = result(tmp_path / "run", 0, "out\n", "warning\n", valid=True)
-    assert good._repr_html_().startswith("<table")
+    assert good.status.startswith("exact: 1 of 1 requests on time; the job took ")
+    assert good._repr_html_().startswith(f"<p><strong>{good.status}</strong></p>\n<table")
     assert repr(good).startswith(f"<Result {tmp_path}/run: 1 requests on ")

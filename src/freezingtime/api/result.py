@@ -19,10 +19,14 @@ from freezingtime.results.recorded_run import RecordedRun, open_recorded_run
 from freezingtime.trace.readers import Reading
 from freezingtime.trace.record_schema import COLUMNS
 from freezingtime.trace.run_directory import STDOUT_NAME
+from freezingtime.units import format_time_ns
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from matplotlib.figure import Figure
+
+    from freezingtime.report.run_data import RunData
 
 
 #: What is shown of a job that failed: the last lines of its output, and of each so much.
@@ -139,6 +143,19 @@ class Result:
         return self.recorded.valid
 
     @property
+    def status(self) -> str:
+        """Return in one line whether the results can be relied upon, and why not."""
+        if problems := self._problems():
+            return "; ".join(problems)
+        count = f"{self.recorded.request_count:,}"
+        if self.document is None:
+            has_guest = self.recorded.record.header.cpu_rate_hz is not None or self.path.is_dir()
+            return f"{'recorded' if has_guest else 'simulated'}: {count} requests"
+        exact = "exact" if self.recorded.is_repeatable else "valid, under KVM"
+        took = "" if self.guest_ns is None else f"; the job took {format_time_ns(self.guest_ns)}"
+        return f"{exact}: {count} of {count} requests on time{took}"
+
+    @property
     def metrics(self) -> Mapping[str, float]:
         """The application's own figures by name, in the units that it has given them."""
         return {figure.name: figure.value for figure in self.recorded.figures}
@@ -162,6 +179,32 @@ class Result:
             for line in lines
         ]
 
+    @plain_errors
+    def plot(self, *kinds: str) -> Figure:
+        """Draw figures of the report, such as ``"latency-distribution"``, in one figure.
+
+        Without a name: the latency distribution, latency and throughput over time. A replay's
+        devices share the panels. Returns matplotlib's figure, whose ``axes`` are the panels; no
+        pyplot is needed to show it in a notebook, or to save it.
+
+        Raises:
+            InputError: there is no such kind of figure, or nothing to draw; the text names all.
+        """
+        from freezingtime.report.figures.live_figure import live_figure
+        from freezingtime.report.side_by_side import side_by_side
+
+        return live_figure(side_by_side([self.read_for_report()]), kinds)
+
+    def read_for_report(self) -> RunData:
+        """For this package: what reports and figures are made of.
+
+        Raises:
+            InputError: there is no request in the run.
+        """
+        from freezingtime.report.read import read_run
+
+        return read_run(self.path, lambda notice: None)  # whoever opened it has been told
+
     def report(self, path: str | PathLike[str]) -> Path:
         """Write the report of ``freezingtime report`` to ``path``, one page of HTML.
 
@@ -170,9 +213,8 @@ class Result:
             OSError: the page cannot be written.
         """
         from freezingtime.report.page import write_report
-        from freezingtime.report.read import read_run
 
-        write_report([read_run(self.path, warn)], Path(path))
+        write_report([self.read_for_report()], Path(path))
         return Path(path)
 
     def __repr__(self) -> str:
@@ -187,8 +229,12 @@ class Result:
         return printable(f"<Result {wrong}{where}>")
 
     def _repr_html_(self) -> str:
-        """In a notebook: the summary, below what is wrong and a failed job's last words."""
-        shown = [f"<p><strong>{html.escape(problem)}</strong></p>" for problem in self._problems()]
+        """In a notebook: the status, a failed job's last words, its own figures, the summary."""
+        problems = self._problems() or [self.status]
+        shown = [f"<p><strong>{html.escape(problem)}</strong></p>" for problem in problems]
+        if self.recorded.figures:
+            figures = ", ".join(str(figure) for figure in self.recorded.figures)
+            shown.append(f"<p>{html.escape(printable(figures))}</p>")
         if self.exit_status and (words := self.last_words):
             shown.append(f"<pre>{html.escape(chr(10).join(words))}</pre>")
         return "\n".join([*shown, self.summary.to_html(index=False)])
@@ -200,6 +246,8 @@ class Result:
             problems.append(f"the job FAILED with exit status {self.exit_status}")
         if self.valid is False:
             problems.append("the results are NOT VALID")
+        if self.document is None and self.path.is_dir():
+            problems.append("the run was killed, or is still running")
         return problems
 
 

@@ -19,7 +19,7 @@ from freezingtime.explore.sweep.sweep import (
     run_sweep,
 )
 from freezingtime.explore.sweep.worker import PointOutcome, Status
-from freezingtime.results.compare import Comparison
+from freezingtime.results.compare import RunComparison
 from freezingtime.results.plan_difference import PlanDifference
 from freezingtime.store.results.result_store import ResultStore
 from freezingtime.trace.run_directory import DOCUMENT_NAME
@@ -51,7 +51,7 @@ def run_candidate(
     return found.run_path, outcome.is_cached
 
 
-def software_differences(comparison: Comparison) -> list[PlanDifference]:
+def software_differences(comparison: RunComparison) -> list[PlanDifference]:
     """Return the differences of what runs the job: packages, kernel, QEMU, agent."""
     return [each for each in comparison.plan if each.key.startswith(_SOFTWARE)]
 

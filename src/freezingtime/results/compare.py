@@ -30,7 +30,7 @@ class MetricDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class RunComparison:
     """Differences of run ``b`` from run ``a``."""
 
     a: RecordedRun
@@ -88,7 +88,7 @@ def unfit_reasons(run: RecordedRun) -> Iterator[str]:
         yield "NOT VALID: its results are not exact"
 
 
-def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
+def compare(a: RecordedRun, b: RecordedRun) -> RunComparison:
     """Compare two runs.
 
     Disks are paired by name; where the names differ and their number does not,
@@ -97,7 +97,7 @@ def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
     compared_count = differing_count = 0
     first_differing: list[tuple[int, DifferingRequest]] = []
     metrics_a, metrics_b = run_metrics(a), run_metrics(b)
-    for name_a, name_b in _disk_pairs(list(a.disks), list(b.disks)):
+    for name_a, name_b in disk_pairs(list(a.disks), list(b.disks)):
         label = name_a or name_b
         found = request_difference(
             label,
@@ -111,7 +111,7 @@ def compare(a: RecordedRun, b: RecordedRun) -> Comparison:
         metrics_a |= _metrics(label, a, name_a)
         metrics_b |= _metrics(label, b, name_b)
     first_differing.sort(key=lambda request: request[0])
-    return Comparison(
+    return RunComparison(
         a,
         b,
         plan_differences(a, b),
@@ -130,7 +130,7 @@ def _metrics(label: str, run: RecordedRun, name: str) -> dict[MetricKey, int | f
     return disk_metrics(label, run.summaries.get(name, []))
 
 
-def _disk_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
+def disk_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, str]]:
     """Pair the disks to compare; an empty name marks a disk without a partner."""
     if len(a) == len(b) and set(a) != set(b):
         return list(zip(a, b, strict=True))

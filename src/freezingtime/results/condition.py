@@ -25,7 +25,7 @@ from freezingtime.errors import InputError, did_you_mean
 from freezingtime.fsync import FSYNC
 from freezingtime.request import Operation
 from freezingtime.request_figures import ALL
-from freezingtime.results.compare import Comparison, MetricDifference
+from freezingtime.results.compare import MetricDifference, RunComparison
 from freezingtime.results.metrics import (
     APPLICATION,
     DISK_METRICS,
@@ -74,7 +74,7 @@ class Condition:
     own_unit: str = ""
     """Unit of a threshold for one of the application's figures; empty: whatever it has."""
 
-    def failing(self, comparison: Comparison) -> list[MetricDifference]:
+    def failing(self, comparison: RunComparison) -> list[MetricDifference]:
         """The figures that meet the condition.
 
         Raises:
@@ -91,7 +91,7 @@ class Condition:
                     raise self._error(f"{run.path} has no {found.key}")
         return [found for found in chosen if self._is_met(found)]
 
-    def notes(self, comparison: Comparison) -> list[str]:
+    def notes(self, comparison: RunComparison) -> list[str]:
         """Explain why the condition decides nothing, if its latency is 0 in both runs."""
         return [
             f"{self.text}: {found.key} is 0 in both{_why_zero(found.key, comparison)}"
@@ -103,7 +103,7 @@ class Condition:
         """Whether a value meets a condition that is no change."""
         return _RELATIONS[self.relation](Fraction(value), self.threshold)
 
-    def _chosen(self, comparison: Comparison) -> list[MetricDifference]:
+    def _chosen(self, comparison: RunComparison) -> list[MetricDifference]:
         return [found for found in comparison.metrics if self._is_about(found.key)]
 
     def _is_about(self, key: MetricKey) -> bool:
@@ -123,7 +123,7 @@ class Condition:
         return InputError(f"{OPTION} {self.text}: {problem}; leave it out, or name other runs")
 
 
-def _why_zero(key: MetricKey, comparison: Comparison) -> str:
+def _why_zero(key: MetricKey, comparison: RunComparison) -> str:
     """Explain a latency of 0, and suggest a metric to use instead."""
     longest = MetricKey(key.disk, key.operation, "max")
     if any(found.key == longest and (found.a or found.b) for found in comparison.metrics):
@@ -228,7 +228,7 @@ class Failure:
     found: MetricDifference
 
 
-def failures(conditions: Sequence[Condition], comparison: Comparison) -> list[Failure]:
+def failures(conditions: Sequence[Condition], comparison: RunComparison) -> list[Failure]:
     """Every condition with every figure that meets it.
 
     Raises:

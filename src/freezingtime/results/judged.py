@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from freezingtime.application.figure import value_text
 from freezingtime.fsync import FSYNC
 from freezingtime.request_figures import ALL
-from freezingtime.results.compare import Comparison, MetricDifference, compare
+from freezingtime.results.compare import MetricDifference, RunComparison, compare
 from freezingtime.results.condition import Condition, Failure, failures
 from freezingtime.results.metrics import APPLICATION, MetricKey, MetricUnit
 from freezingtime.results.recorded_run import RecordedRun
@@ -31,7 +31,7 @@ _SUFFIXES = {
 class JudgedComparison:
     """A comparison, the conditions, and those that are met."""
 
-    comparison: Comparison
+    comparison: RunComparison
     conditions: Sequence[Condition]
     failures: Sequence[Failure]
     notes: Sequence[str]
@@ -60,7 +60,7 @@ def judge(
     return judged
 
 
-def verdict(comparison: Comparison) -> str:
+def verdict(comparison: RunComparison) -> str:
     """Say in one line how many requests differ."""
     if comparison.is_identical:
         return f"identical: {comparison.compared_count} requests, to the nanosecond"
@@ -77,7 +77,7 @@ def failure_text(failure: Failure) -> str:
     return f"{failure.condition.text}: {name} {value_a} -> {value_b}, {change}"
 
 
-def changed_metrics(comparison: Comparison) -> Iterator[MetricDifference]:
+def changed_metrics(comparison: RunComparison) -> Iterator[MetricDifference]:
     """Return the differing metrics; those of all operations only if there are several."""
     kinds = {
         (found.key.disk, found.key.operation)

@@ -28,10 +28,12 @@ EXTENSIONS = tuple(_METADATA)
 
 
 @contextmanager
-def new_figure(width_in: float, height_in: float, **settings: Any) -> Iterator[Figure]:
+def new_figure(
+    width_in: float, height_in: float, kind: type[Figure] | None = None, **settings: Any
+) -> Iterator[Figure]:
     """An empty figure in the program's style; drawn and turned into bytes within the block.
 
-    ``settings`` are matplotlib's, on top of the style.
+    ``kind`` is a class of figures of one's own. ``settings`` are matplotlib's, on top of the style.
     """
     # Half a second to import: only for who draws.
     import matplotlib
@@ -43,7 +45,7 @@ def new_figure(width_in: float, height_in: float, **settings: Any) -> Iterator[F
     with matplotlib.rc_context(complete), warnings.catch_warnings():
         # A letter in a user's name that the font lacks is no news.
         warnings.filterwarnings("ignore", message="Glyph")
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        figure = (kind or Figure)(figsize=(width_in, height_in), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
 

@@ -19,6 +19,7 @@ from freezingtime.report.figures.style import COLORS
 from freezingtime.report.run_data import RunData
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
 #: More runs than that in one figure are indistinguishable.
@@ -132,26 +133,41 @@ def draw_run_figure(
     panels = list(kind.panels(runs))
     if not panels:
         return []
-    column_count = min(2, len(panels))
-    row_count = -(-len(panels) // 2)
-    legend = _legend_handles(runs, kind.styles)
-    column_count_of_legend = _legend_columns(legend)
-    height_in = _ROW_HEIGHT_IN * row_count + _LEGEND_HEIGHT_IN
-    height_in += _LEGEND_LINE_IN * (-(-len(legend) // column_count_of_legend) - 1)
-    with new_figure(_WIDTH_IN, height_in, **settings) as figure:
-        grid: Any = figure.subplots(row_count, column_count, squeeze=False)
-        for axes in grid.flat[len(panels) :]:
-            axes.remove()
-        for axes, panel in zip(grid.flat, panels, strict=False):
-            panel.draw(axes)
-            axes.set_title(run_panels.panel_title(panel.title), parse_math=False)
-        if legend:
-            drawn = figure.legend(
-                handles=legend, loc="outside upper center", ncols=column_count_of_legend
-            )
-            for text in drawn.get_texts():
-                text.set_parse_math(False)
+    size_in = figure_size_in(len(panels), runs, kind.styles)
+    with new_figure(*size_in, **settings) as figure:
+        draw_panels(figure, panels, runs, kind.styles)
         return [figure_bytes(figure, extension) for extension in extensions]
+
+
+def figure_size_in(
+    panel_count: int, runs: Sequence[RunData], styles: Mapping[str, Mapping[str, Any]]
+) -> tuple[float, float]:
+    """Return how wide and high a figure of so many panels is, in inches."""
+    legend = _legend_handles(runs, styles)
+    height_in = _ROW_HEIGHT_IN * -(-panel_count // 2) + _LEGEND_HEIGHT_IN
+    height_in += _LEGEND_LINE_IN * (-(-len(legend) // _legend_columns(legend)) - 1)
+    return _WIDTH_IN, height_in
+
+
+def draw_panels(
+    figure: Figure,
+    panels: Sequence[Panel],
+    runs: Sequence[RunData],
+    styles: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Draw panels into an empty figure, two in a row, below what colours and lines mean."""
+    grid: Any = figure.subplots(-(-len(panels) // 2), min(2, len(panels)), squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        panel.draw(axes)
+        axes.set_title(run_panels.panel_title(panel.title), parse_math=False)
+    legend = _legend_handles(runs, styles)
+    if legend:
+        columns = _legend_columns(legend)
+        drawn = figure.legend(handles=legend, loc="outside upper center", ncols=columns)
+        for text in drawn.get_texts():
+            text.set_parse_math(False)
 
 
 def write_run_figures(runs: Sequence[RunData], directory: Path, option: str) -> list[Path]:

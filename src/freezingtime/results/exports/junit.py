@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from freezingtime.host.foreign_text import printable
-from freezingtime.results.compare import Comparison
+from freezingtime.results.compare import RunComparison
 from freezingtime.results.condition import Condition
 from freezingtime.results.judged import (
     JudgedComparison,
@@ -70,7 +70,7 @@ def _case(condition: Condition, judged: JudgedComparison) -> ElementTree.Element
     return case
 
 
-def _versions(comparison: Comparison) -> Iterator[tuple[str, str]]:
+def _versions(comparison: RunComparison) -> Iterator[tuple[str, str]]:
     """The versions of both runs, those of packages left out: there are hundreds."""
     for side, run in (("a", comparison.a), ("b", comparison.b)):
         versions: Mapping[str, Any] = (run.document or {}).get("versions", {})
