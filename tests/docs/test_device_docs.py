@@ -126,6 +126,34 @@ def test_the_table_of_queues_is_what_the_controllers_have() -> None:
             queues_of(frontend, count=count + 1)
 
 
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [
+        pytest.param(page, block.text, id=f"{page}:{block.line}")
+        for page in page_names()
+        for block in blocks_of(read_page(page))
+        if block.kind == "toml"
+    ],
+)
+@pytest.mark.usefixtures("directory")
+def test_every_description_file_of_every_page_can_be_copied(page: str, text: str) -> None:
+    Path("copied.toml").write_text(text)
+    device = describe("copied.toml").build(0)
+    assert device.next_event_ns() is None, page
+
+
+def test_the_example_of_a_flash_drive_programs_as_fast_as_it_says(directory: Path) -> None:
+    """All planes of all dies at once; a channel's transfers take some of the time."""
+    workload = parse_workload("write,bs=128k,qd=32,count=8000,size=1GiB")
+    batches = RequestGenerator(workload, seed=0, disk_bytes=1 << 31).batches()
+    ssd = describe(str(directory / "ssd.toml")).build(0)
+    simulation = simulate_closed_loop(ssd, batches, 32, count=8000)
+    rate = 8000 * 131_072 / simulation.duration_ns * 1e9
+    [said] = re.findall(r"per 2 ms, at most (\d+) MB/s", read_page("reference/devices/flash"))
+    assert int(said) == 8 * 4 * 3 * 16384 * 500 // 10**6
+    assert 0.88 * float(said) < rate / 1e6 < float(said)
+
+
 def test_a_model_of_ones_own_is_short() -> None:
     assert len([line for line in FILES["tape.py"].split("\n") if line.strip()]) <= 21
 
