@@ -12,17 +12,23 @@ import pytest
 
 from freezingtime.report.answer import WIDTH, answer
 from freezingtime.report.command import command_of
-from freezingtime.report.figures.run_panels import operations_shown
+from freezingtime.report.figures.run_figures import (
+    LATENCY_DISTRIBUTION,
+    LATENCY_OVER_TIME,
+    draw_page_figure,
+)
+from freezingtime.report.figures.run_panels import always_0, operations_shown
 from freezingtime.report.page import notices, report_page
 from freezingtime.report.run_data import RunData
 from freezingtime.report.side_by_side import DEVICE, side_by_side
 from freezingtime.request import Operation
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader
+from tests.cli.conftest import RunHere
 from tests.results.test_report_data import read
 from tests.support.recordlib import completed
 
-R, W, D = Operation.READ, Operation.WRITE, Operation.DISCARD
+R, F, D = Operation.READ, Operation.FLUSH, Operation.DISCARD
 
 
 def recorded(path: Path, specs: list[str], cpu_rate_hz: int | None = None) -> RunData:
@@ -97,6 +103,66 @@ def test_what_is_always_0_is_said_and_not_drawn(tmp_path: Path) -> None:
     assert "deviation from the model</text>" not in page
     assert "exact:</strong> 100 of 100 requests on time<" in page
     assert "frozen</text>" not in page
+
+
+def test_a_latency_that_is_always_0_has_no_place_on_a_logarithmic_axis(tmp_path: Path) -> None:
+    header = RecordHeader(disks=[RecordedDisk("data", "aws-gp3")], seed=0, cpu_rate_hz=10**9)
+    rows = [
+        completed(
+            operation=(R, F)[number % 2],
+            arrival_ns=number * 1000,
+            completion_ns=number * 1000 + (100, 0)[number % 2],
+            delivery_ns=number * 1000 + (100, 0)[number % 2],
+            sequence=number,
+        )
+        for number in range(100)
+    ]
+    with RecordFile(tmp_path / "run", header) as file:
+        file.append(file.batches.of_requests(rows, 0))
+    run = read(tmp_path / "run")
+    assert list(always_0([run])) == [("data", "flush", "", 50)]
+    for figure in (LATENCY_DISTRIBUTION, LATENCY_OVER_TIME):
+        assert [panel.title for panel in figure.panels([run])] == ["data: read"]
+    assert "<p>data: flush: 0 in all 50 requests.</p>" in report_page([run])
+
+
+def test_values_behind_the_lines_are_those_of_the_run(replayed: RunData) -> None:
+    """Where the pointer is, a page says them."""
+    drawn = draw_page_figure(LATENCY_OVER_TIME, side_by_side([replayed]))
+    assert drawn is not None
+    (panel,) = drawn[1]
+    left, top, right, bottom = panel.box
+    assert panel.outer[0] < left < right <= panel.outer[0] + panel.outer[2]
+    assert panel.outer[1] < top < bottom < panel.outer[1] + panel.outer[3]
+    assert {(color, name): set(values) for color, name, _, _, values in panel.lines} == {
+        (color, name): {f"{10 * (color + 1)}us"}
+        for color in range(3)
+        for name in ("median", "p99", "max")
+    }
+    for _, _, places, where, _ in panel.lines:
+        assert list(places) == sorted(places)
+        assert left < places[0] < places[-1] < right
+        assert len(places) == len(where) == 97
+    distribution = draw_page_figure(LATENCY_DISTRIBUTION, side_by_side([replayed]))
+    assert distribution is not None
+    (panel,) = distribution[1]
+    assert panel.is_vertical
+    assert {value for line in panel.lines for value in line[4]} == {"10us", "20us", "30us"}
+    assert panel.lines[0][3][0].endswith(" %")
+
+
+def test_a_replay_names_its_trace(tmp_path: Path, run_here: RunHere) -> None:
+    trace = tmp_path / "my <trace>.csv"
+    trace.write_text("timestamp,op,offset,size\n0.001,read,0,4096\n0.002,write,4096,4096\n")
+    for name, load in (("a", [trace]), ("b", ["--workload", "randread,count=30"])):
+        out = ["--device", "constant:1us", "--quiet", "--out", tmp_path / name]
+        assert run_here("replay", *load, *out).returncode == 0
+    a, b = (read(tmp_path / name) for name in "ab")
+    assert (a.header.source, b.header.source) == ("my <trace>.csv", "randread,count=30")
+    assert "Replay of <strong>my &lt;trace&gt;.csv</strong>" in report_page([a])
+    both = report_page([a, b])
+    assert "Replay of" not in both
+    assert f"{b.name}: randread,count=30: constant:1us</dd>" in both
 
 
 def test_a_replay_has_no_panels_of_a_guest_nor_of_three_discards(replayed: RunData) -> None:

@@ -149,6 +149,47 @@ def test_six_fit_on_the_first_screen_and_are_not_cut(
     assert 0 <= top < 50
 
 
+def test_figures_say_their_values_and_can_be_enlarged(browser: Browser, tmp_path: Path) -> None:
+    """With a mouse, and back again; nothing of it is on paper."""
+    page = tmp_path / "report.html"
+    page.write_text(report_page([recorded(tmp_path / "record", ["aws-gp3", "constant:20us"])]))
+    size = {"width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    browser.open(page)
+    figure = "document.querySelector('#figure-latency-over-time')"
+    view = f"{figure}.querySelector('svg').getAttribute('viewBox')"
+    whole = browser.evaluate(view)
+    browser.evaluate(f"{figure}.scrollIntoView()")
+    left, top, width, height = browser.evaluate(
+        f"(r => [r.left, r.top, r.width, r.height])({figure}.querySelector('svg')"
+        ".getBoundingClientRect())"
+    )
+    x, y = left + 0.5 * width, top + 0.6 * height
+    tip = "document.getElementById('tip')"
+
+    def mouse(kind: str, x: float, y: float) -> None:
+        browser.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    mouse("mouseMoved", x, y)
+    assert {"aws-gp3 median: 10us", "constant:20us p99: 20us"} <= set(
+        browser.evaluate(f"{tip}.innerText").splitlines()
+    )
+    right = browser.evaluate(f"{tip}.getBoundingClientRect().right")
+    assert 0 < right <= 1280
+    mouse("mousePressed", x, y)
+    mouse("mouseMoved", x + 100, y + 40)
+    mouse("mouseReleased", x + 100, y + 40)
+    enlarged = browser.evaluate(view)
+    assert float(enlarged.split()[2]) < float(whole.split()[2]) / 4
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert browser.evaluate(view) == whole
+    mouse("mouseMoved", x, y)
+    browser.evaluate("dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape'}))")
+    assert browser.evaluate(f"getComputedStyle({tip}).display") == "none"
+    assert browser.complaints() == []
+    assert browser.requested() == [page.as_uri()]
+
+
 def test_what_is_wrong_in_a_page_is_noticed(browser: Browser, tmp_path: Path) -> None:
     """Else a quiet page would say nothing."""
     page = tmp_path / "bad.html"

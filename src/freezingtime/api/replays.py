@@ -84,7 +84,7 @@ def replay(arguments: ReplayArguments) -> Result:
             on_reading=warn_of,
             with_samples=True,
         )
-        with open_new_record(output.path, texts, seed=arguments.seed) as record:
+        with open_new_record(output.path, texts, source, seed=arguments.seed) as record:
             for index, replayed in enumerate(results):
                 write_record(record, index, replayed, observer)
                 summaries[replayed.device] = summarize_each(replayed.simulation)

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -12,7 +15,7 @@ from jinja2 import Environment, StrictUndefined
 
 from freezingtime._version import __version__
 from freezingtime.host.replaced_file import replaced
-from freezingtime.report.answer import HEADS, WIDTH, answer
+from freezingtime.report.answer import HEADS, WIDTH, answer, subject_name
 from freezingtime.report.command import command_of
 from freezingtime.report.discard_notice import discard_notices
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
@@ -26,9 +29,9 @@ from freezingtime.report.figures.run_figures import (
     THROUGHPUT,
     WARP,
     RunFigure,
-    draw_run_figure,
+    draw_page_figure,
 )
-from freezingtime.report.figures.run_panels import subjects_max
+from freezingtime.report.figures.run_panels import always_0, subjects_max
 from freezingtime.report.figures.style import COLORS, DARK_COLORS
 from freezingtime.report.internals_tables import held_table, served_table, statistics_table
 from freezingtime.report.run_data import GuestOutput, RunData
@@ -71,6 +74,8 @@ class _PageFigure:
     name: str
     svg: str
     caption: str
+    panels: str
+    """What the script says of them where the pointer is, as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +116,17 @@ def report_page(runs: Sequence[RunData]) -> str:
         light=_series_colors(COLORS), dark=_series_colors(DARK_COLORS)
     )
     page = environment.from_string((resources / "page.html").read_text())
+    script = (resources / "page.js").read_text()
     return page.render(
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        run_labels=_json([run.label for run in runs]),
         runs=runs,
         title=_title(runs),
         legend=_legend(runs),
         application=application_table(runs),
         answer=answer(runs),
+        replayed=_replayed(runs),
         heads=HEADS,
         bar_width=WIDTH,
         verdicts=_verdicts(runs),
@@ -176,15 +186,15 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
 
 
 def _sections(runs: Sequence[RunData]) -> list[_Section]:
-    def with_figure(kind: RunFigure, *tables: ReportTable) -> _Section:
-        return _Section(kind.name, kind.title, tables=tables, figures=_figures(runs, kind))
+    def with_figure(kind: RunFigure, *notes: str) -> _Section:
+        return _Section(kind.name, kind.title, notes, figures=_figures(runs, kind))
 
     with_guest = [run for run in runs if run.has_guest]
     output = _Section("output", "Guest output", texts=[_output(run) for run in with_guest])
     plan = plan_table(runs)
     return [
         _Section("summary", "Summary", tables=[summary_table(runs)]),
-        with_figure(LATENCY_DISTRIBUTION),
+        with_figure(LATENCY_DISTRIBUTION, *_zero_notes(runs)),
         with_figure(LATENCY_OVER_TIME),
         with_figure(QUEUE_DEPTH),
         with_figure(THROUGHPUT),
@@ -192,6 +202,15 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
         _internals(runs),
         *([output] if with_guest else ()),
         _Section("plan", "Configuration", (), [plan], (), _commands(runs), is_folded=True),
+    ]
+
+
+def _zero_notes(runs: Sequence[RunData]) -> list[str]:
+    """Say what is not drawn, as it is always 0."""
+    return [
+        f"{subject_name(disk, operation)}{f' of {label}' if len(runs) > 1 else ''}: "
+        f"0 in all {count:,} requests."
+        for disk, operation, label, count in always_0(runs)
     ]
 
 
@@ -235,11 +254,20 @@ def _figures(runs: Sequence[RunData], *kinds: RunFigure) -> list[_PageFigure]:
     """Of each kind one, unless there is nothing to draw."""
     return [
         _PageFigure(
-            kind.name, inline_svg(svg, kind.name, kind.title, kind.description), kind.description
+            kind.name,
+            inline_svg(drawn[0], kind.name, kind.title, kind.description),
+            kind.description,
+            _json([panel.as_list() for panel in drawn[1]]),
         )
         for kind in kinds
-        for svg in draw_run_figure(kind, runs, [".svg"], **INLINE_SETTINGS)
+        if (drawn := draw_page_figure(kind, runs, **INLINE_SETTINGS)) is not None
     ]
+
+
+def _json(value: object) -> str:
+    """JSON that can stand in a page: nothing in it ends the element."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c")
 
 
 def _output(run: RunData) -> _Text:
@@ -260,14 +288,25 @@ def _title(runs: Sequence[RunData]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} side by side"
 
 
+def _replayed(runs: Sequence[RunData]) -> str:
+    """The trace or workload of replays, if all have the same."""
+    sources = {run.header.source for run in runs}
+    return (sources.pop() or "") if len(sources) == 1 else ""
+
+
 def _legend(runs: Sequence[RunData]) -> list[tuple[str, str]]:
     """Say which run each label is, and what its disks were, as far as the label does not."""
     if len(runs) == 1:
         return []
     several = len({run.name for run in runs}) > 1
+    several_sources = len({run.header.source for run in runs}) > 1
     disks = [", ".join(disk.spec for disk in run.header.disks) for run in runs]
     names = [
-        ": ".join([run.name] * several + [spec] * (spec != run.label))
+        ": ".join(
+            [run.name] * several
+            + [run.header.source or ""] * (several_sources and run.header.source is not None)
+            + [spec] * (spec != run.label)
+        )
         for run, spec in zip(runs, disks, strict=True)
     ]
     return [(run.label, name) for run, name in zip(runs, names, strict=True)] if any(names) else []

@@ -207,6 +207,7 @@ def _clock(run: RunData) -> str:
 
 _PROPERTIES: dict[str, Callable[[RunData], str]] = {
     "job": _of("plan", "script", _script),
+    "replay of": lambda run: run.header.source or "",
     "disks": _disk_specs,
     "guest": _of("plan", "guest"),
     "CPUs": _of("plan", "cpus"),

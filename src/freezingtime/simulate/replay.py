@@ -255,7 +255,9 @@ def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:
 
 
 @contextmanager
-def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> Iterator[RecordFile]:
+def open_new_record(
+    path: Path, devices: Sequence[str], source: TraceSource | Workload, *, seed: int
+) -> Iterator[RecordFile]:
     """A record for what :func:`write_record` appends; at ``path`` once the block is left.
 
     Until then, and for good if an exception leaves the block, what was there stays there.
@@ -264,7 +266,11 @@ def open_new_record(path: Path, devices: Sequence[str], *, seed: int) -> Iterato
         InputError: it cannot be written there.
         RunError: it could not be completed.
     """
-    header = RecordHeader(disks=[RecordedDisk(device, device) for device in devices], seed=seed)
+    header = RecordHeader(
+        disks=[RecordedDisk(device, device) for device in devices],
+        seed=seed,
+        source=source.text if isinstance(source, Workload) else source.path.name,
+    )
     if path.exists() and not path.is_file():
         raise InputError(f"--out {path}: is not a regular file; name a file in a directory")
     with replaced_path(path) as partial:

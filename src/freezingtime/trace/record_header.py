@@ -35,6 +35,8 @@ class RecordHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """None: no guest took part, or one under KVM did."""
     is_repeatable: bool = True
     """Whether the clock was exact, so that another run of its plan is the same."""
+    source: str | None = None
+    """Of a replay: the name of its trace, or its workload."""
     tool_version: str = __version__
 
     def metadata(self) -> dict[bytes, bytes]:
@@ -42,6 +44,8 @@ class RecordHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         document = msgspec.to_builtins(self)
         if self.is_repeatable:
             del document["is_repeatable"]  # as it is in records from before there was a choice
+        if self.source is None:
+            del document["source"]
         return {_KEY: json.dumps(document).encode()}
 
 

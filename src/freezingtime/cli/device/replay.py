@@ -145,7 +145,9 @@ def replay_command(
             with_samples=out is not None,
         )
         record = (
-            None if out is None else cleanup.enter_context(open_new_record(out, device, seed=seed))
+            None
+            if out is None
+            else cleanup.enter_context(open_new_record(out, device, source, seed=seed))
         )
         for index, result in enumerate(results):
             if record is not None:

@@ -85,7 +85,7 @@ class ReplayUnit:
             notify=_ignore,
             trace=_read(self.source),
         )
-        with open_new_record(record_path, [self.device], seed=self.seed) as record:
+        with open_new_record(record_path, [self.device], self.source, seed=self.seed) as record:
             write_record(record, 0, replayed, _ignore)
         summaries = summarize_each(replayed.simulation)
         return make_figures(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from freezingtime.report.figures.cdf import cdf_ranks, cdf_shares
-from freezingtime.units import largest_time_unit
+from freezingtime.units import largest_time_unit, time_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +51,7 @@ def label_times(axis: Any) -> None:
     if high_ns < 100 * low_ns:  # too narrow for powers of ten alone
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value_ns, _position: time_text(value_ns)))
+    setattr(axis.axes, f"fmt_{axis.axis_name}data", time_cell)
 
 
 def time_text(value_ns: float) -> str:

@@ -20,6 +20,7 @@ from freezingtime.report.figures.run_panels import (
     disks_shown,
     linear_times,
     of_disk,
+    ratio_scale,
     share_scale,
 )
 from freezingtime.report.figures.style import COLORS
@@ -42,13 +43,20 @@ class _Series:
     needs: tuple[str, ...]
     values: Callable[..., Floats]
     """Of what it needs and the times in ns: a value between each two samples."""
-    is_share: bool = False
+    scale: Callable[[Axes], None] | None = None
+    """None: from 0 on."""
 
 
 def _difference_ratio(upper: Floats, lower: Floats) -> Floats:
     quotients = np.full(len(upper) - 1, np.nan)
     np.divide(np.diff(upper), np.diff(lower), out=quotients, where=np.diff(lower) > 0)
     return quotients
+
+
+def _ratio_so_far(upper: Floats, lower: Floats, _times_ns: Floats) -> Floats:
+    quotients = np.full(len(upper), np.nan)
+    np.divide(upper, lower, out=quotients, where=(lower > 0) & (upper > 0))
+    return quotients[1:]
 
 
 def _hit_share(hits: Floats, misses: Floats, _times_ns: Floats) -> Floats:
@@ -70,17 +78,16 @@ def _level(values: Floats, _times_ns: Floats) -> Floats:
 
 _SERIES = (
     _Series(
-        "write amplification",
+        "write amplification so far",
         "bytes programmed / written",
         ("programmed_bytes", "host_written_bytes"),
-        lambda programmed, written, _times_ns: _difference_ratio(programmed, written),
+        _ratio_so_far,
+        ratio_scale,
     ),
     _Series("garbage collection", "units moved/s", ("gc_moved_units",), _rate),
-    _Series("die utilisation", "share of time", ("die_utilisation",), _utilisation, is_share=True),
-    _Series(
-        "mapping cache", "share of hits", ("map_hits", "map_misses"), _hit_share, is_share=True
-    ),
-    _Series("cache", "share of hits", ("cache_hits", "cache_misses"), _hit_share, is_share=True),
+    _Series("die utilisation", "share of time", ("die_utilisation",), _utilisation, share_scale),
+    _Series("mapping cache", "share of hits", ("map_hits", "map_misses"), _hit_share, share_scale),
+    _Series("cache", "share of hits", ("cache_hits", "cache_misses"), _hit_share, share_scale),
     _Series("dirty blocks", "blocks", ("dirty_blocks",), _level),
     _Series("bands cleaned", "bands/s", ("bands_cleaned",), _rate),
     _Series("I/O credits", "I/Os", ("iops_credits_balance",), _level),
@@ -136,8 +143,8 @@ def _series_panel(runs: Runs, disk: str, prefix: str, series: _Series) -> Panel:
                 times_ns = statistics.times_ns
                 values = series.values(*columns, times_ns.astype(np.float64))
                 time.between(run, times_ns, values, color=color)
-        if series.is_share:
-            share_scale(axes)
+        if series.scale is not None:
+            series.scale(axes)
         else:
             axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
             axes.yaxis.set_major_formatter(EngFormatter())

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from freezingtime.host.os_errors import os_errors_as
 from freezingtime.report.figures import run_panels
 from freezingtime.report.figures.axes import line_handles
 from freezingtime.report.figures.canvas import figure_bytes, new_figure, write_file
+from freezingtime.report.figures.hover import HoverPanel, hover_panels
 from freezingtime.report.figures.internals_panels import internals
 from freezingtime.report.figures.run_panels import DOTS, OPERATION_LOOKS, PALE, THIN, Panel
 from freezingtime.report.figures.style import COLORS
@@ -130,13 +132,30 @@ def draw_run_figure(
     No file if there is nothing to draw. ``settings`` are matplotlib's. A run's name stands in the
     figure only if there are several.
     """
+    with _new_run_figure(kind, runs, settings) as figure:
+        return [] if figure is None else [figure_bytes(figure, each) for each in extensions]
+
+
+def draw_page_figure(
+    kind: RunFigure, runs: Sequence[RunData], **settings: Any
+) -> tuple[bytes, list[HoverPanel]] | None:
+    """The figure as SVG, and the values behind its lines; None if there is nothing to draw."""
+    with _new_run_figure(kind, runs, settings) as figure:
+        return None if figure is None else (figure_bytes(figure, ".svg"), hover_panels(figure))
+
+
+@contextmanager
+def _new_run_figure(
+    kind: RunFigure, runs: Sequence[RunData], settings: Mapping[str, Any]
+) -> Iterator[Figure | None]:
     panels = list(kind.panels(runs))
     if not panels:
-        return []
+        yield None
+        return
     size_in = figure_size_in(len(panels), runs, kind.styles)
     with new_figure(*size_in, **settings) as figure:
         draw_panels(figure, panels, runs, kind.styles)
-        return [figure_bytes(figure, extension) for extension in extensions]
+        yield figure
 
 
 def figure_size_in(

@@ -20,7 +20,7 @@ from freezingtime.report.figures.axes import (
 from freezingtime.report.figures.style import COLORS
 from freezingtime.report.run_data import DiskData, OperationData, RunData
 from freezingtime.request_figures import ALL
-from freezingtime.units import largest_time_unit
+from freezingtime.units import largest_time_unit, time_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +47,8 @@ OPERATION_LOOKS: Mapping[str, Mapping[str, Any]] = {
 _TITLE_MAX = 56
 # A scale of times that ends before that would make much of nothing.
 _SCALE_MIN_NS = 1000
+# So that there are some ticks.
+_RATIO_SPAN_MIN = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,10 @@ class Panel:
 
 
 def latency_distribution(runs: Runs) -> Iterator[Panel]:
-    for disk, operation in operations_shown(runs):
+    for disk, operation in _latencies_shown(runs):
 
         def draw(axes: Axes, disk: str = disk, operation: str = operation) -> None:
-            for data, color, _ in _of_operation(runs, disk, operation):
+            for data, color, _ in _with_latencies(runs, disk, operation):
                 distribution = data.distribution
                 axes.plot(
                     visible(distribution.latencies_ns.tolist()), distribution.shares, color=color
@@ -75,14 +77,22 @@ def latency_distribution(runs: Runs) -> Iterator[Panel]:
 
 
 def latency_over_time(runs: Runs) -> Iterator[Panel]:
-    for disk, operation in operations_shown(runs):
+    for disk, operation in _latencies_shown(runs):
 
         def draw(axes: Axes, disk: str = disk, operation: str = operation) -> None:
             time = TimeAxis(axes, runs)
-            for data, color, run in _of_operation(runs, disk, operation):
-                time.steps(run, np.maximum(data.p99_in_bin_ns, 1), color=color, **THIN)
-                time.steps(run, np.maximum(data.median_in_bin_ns, 1), color=color)
-                time.points(run, np.maximum(data.max_in_bin_ns, 1), color=color, **DOTS)
+            for data, color, run in _with_latencies(runs, disk, operation):
+                p99_ns, median_ns, max_ns = (
+                    np.maximum(values_ns, 1)
+                    for values_ns in (
+                        data.p99_in_bin_ns,
+                        data.median_in_bin_ns,
+                        data.max_in_bin_ns,
+                    )
+                )
+                time.steps(run, median_ns, color=color, label="median")
+                time.steps(run, p99_ns, color=color, label="p99", **THIN)
+                time.points(run, max_ns, color=color, label="max", **DOTS)
             _logarithmic_times(axes)
             axes.set_ylabel("latency")
 
@@ -90,10 +100,11 @@ def latency_over_time(runs: Runs) -> Iterator[Panel]:
 
 
 class Line(NamedTuple):
-    """A line of a panel: of a disk's data a value for each bin, and how the line looks."""
+    """A line of a panel: of a disk's data a value for each bin, its name, and how it looks."""
 
     values: Callable[[DiskData], Floats]
     look: Mapping[str, Any] = MappingProxyType({})
+    name: str = ""
 
 
 def disk_panel(
@@ -105,7 +116,7 @@ def disk_panel(
         time = TimeAxis(axes, runs)
         for data, color, run in of_disk(runs, disk):
             for line in lines:
-                time.steps(run, line.values(data), color=color, **line.look)
+                time.steps(run, line.values(data), color=color, label=line.name, **line.look)
         scale(axes)
         axes.set_ylabel(label)
 
@@ -113,8 +124,8 @@ def disk_panel(
 
 
 def queue_depth(runs: Runs) -> Iterator[Panel]:
-    most = Line(lambda data: data.depth_max_in_bin, THIN)
-    mean = Line(lambda data: data.depth_mean_in_bin)
+    most = Line(lambda data: data.depth_max_in_bin, THIN, "max")
+    mean = Line(lambda data: data.depth_mean_in_bin, name="mean")
     for disk in disks_shown(runs):
         yield disk_panel(runs, disk, disk, "queue depth", _whole_numbers, most, mean)
 
@@ -143,7 +154,7 @@ def _rate_panel(
             for name, operation in data.operations.items():
                 if name != ALL and np.any(rate(operation)):
                     look = OPERATION_LOOKS.get(name, OPERATION_LOOKS[_OTHER])
-                    time.steps(run, rate(operation), color=color, **look)
+                    time.steps(run, rate(operation), color=color, label=name, **look)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(EngFormatter())
         axes.set_ylabel(unit)
@@ -152,8 +163,8 @@ def _rate_panel(
 
 
 def service(runs: Runs) -> Iterator[Panel]:
-    target = Line(lambda data: data.target_mean_in_bin_ns, PALE)
-    delivered = Line(lambda data: data.delivered_mean_in_bin_ns)
+    target = Line(lambda data: data.target_mean_in_bin_ns, PALE, "the model's")
+    delivered = Line(lambda data: data.delivered_mean_in_bin_ns, name="delivered")
     worst = Line(lambda data: data.worst_deviation_in_bin_ns)
     for disk in disks_shown(runs):
         title, label = f"{disk}: service", "mean service time"
@@ -172,8 +183,8 @@ def warp(runs: Runs) -> Iterator[Panel]:
 
 def freeze(runs: Runs) -> Iterator[Panel]:
     frozen = Line(lambda data: np.cumsum(data.frozen_in_bin_host_ns, dtype=np.float64))
-    greatest = Line(lambda data: np.maximum(data.medium_max_in_bin_host_ns, 1), THIN)
-    mean = Line(lambda data: np.maximum(data.medium_mean_in_bin_host_ns, 1))
+    greatest = Line(lambda data: np.maximum(data.medium_max_in_bin_host_ns, 1), THIN, "max")
+    mean = Line(lambda data: np.maximum(data.medium_mean_in_bin_host_ns, 1), name="mean")
     for disk in disks_shown(runs):
         if any(data.frozen_host_ns for data, _, _ in of_disk(runs, disk)):
             title, label = f"{disk}: frozen", "real time frozen so far"
@@ -201,6 +212,14 @@ def operations_shown(runs: Runs) -> list[tuple[str, str]]:
     return _most(many or counts, subjects_max(runs))
 
 
+def always_0(runs: Runs) -> Iterator[tuple[str, str, str, int]]:
+    """Yield disk, operation, run and number of the requests of which not one took any time."""
+    for disk, operation in operations_shown(runs):
+        for data, _, run in _of_operation(runs, disk, operation):
+            if not data.figures.max_ns:
+                yield disk, operation, run.label, data.count
+
+
 def disks_shown(runs: Runs) -> list[str]:
     """Return the disks with the most requests, in the record's order."""
     counts: dict[str, int] = {}
@@ -224,6 +243,7 @@ class TimeAxis:
         longest_ns = max(run.span.end_ns - run.span.start_ns for run in runs)
         unit, self._unit_ns = largest_time_unit(longest_ns)
         axes.set_xlabel(f"time since the first request [{unit}]")
+        axes.fmt_xdata = lambda value: f"{value:.4g} {unit}"
 
     def steps(self, run: RunData, values: Floats, **look: Any) -> None:
         """A value for each bin, as wide as the bin."""
@@ -247,6 +267,18 @@ def _of_operation(
     for data, color, run in of_disk(runs, disk):
         if operation in data.operations:
             yield data.operations[operation], color, run
+
+
+def _latencies_shown(runs: Runs) -> list[tuple[str, str]]:
+    """What is always 0 has no place on a logarithmic axis; it is said (:func:`always_0`)."""
+    shown = operations_shown(runs)
+    return [subject for subject in shown if any(True for _ in _with_latencies(runs, *subject))]
+
+
+def _with_latencies(
+    runs: Runs, disk: str, operation: str
+) -> Iterator[tuple[OperationData, str, RunData]]:
+    return (each for each in _of_operation(runs, disk, operation) if each[0].figures.max_ns)
 
 
 def of_disk(runs: Runs, disk: str) -> Iterator[tuple[DiskData, str, RunData]]:
@@ -284,6 +316,7 @@ def share_scale(axes: Axes) -> None:
 
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.fmt_ydata = lambda share: f"{share * 100:.4g} %"
 
 
 def linear_times(axes: Axes) -> None:
@@ -293,6 +326,21 @@ def linear_times(axes: Axes) -> None:
     top_ns = max(_SCALE_MIN_NS, axes.get_ylim()[1])
     axes.set_ylim(-0.03 * top_ns, top_ns)  # a line at 0 must be visible
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value_ns, _position: time_text(value_ns)))
+    axes.fmt_ydata = time_cell
+
+
+def ratio_scale(axes: Axes) -> None:
+    """A logarithmic vertical axis of ratios, such as 1, 2, 5, 10."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < _RATIO_SPAN_MIN * low:
+        middle = (low * high) ** 0.5
+        axes.set_ylim(middle / _RATIO_SPAN_MIN**0.5, middle * _RATIO_SPAN_MIN**0.5)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _position: f"{value:g}"))
+    axes.minorticks_off()
 
 
 def panel_title(title: str) -> str:
