@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from freezingtime.application.fsync import PAUSE_NS
 from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.errors import InputError
-from freezingtime.fsync import PAUSE_NS
 from freezingtime.request import Operation
 from freezingtime.results.condition import failures, parse_condition
 from freezingtime.results.fsync import fsync_latency_ns

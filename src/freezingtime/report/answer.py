@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from freezingtime.fsync import FSYNC
+from freezingtime.application.fsync import FSYNC
 from freezingtime.report.figures.run_panels import operations_shown
 from freezingtime.report.run_data import RunData
 from freezingtime.report.side_by_side import DEVICE

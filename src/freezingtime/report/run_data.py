@@ -9,7 +9,7 @@ from typing import Any
 
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.application.figure import Figure
-from freezingtime.fsync import FSYNC
+from freezingtime.application.fsync import FSYNC
 from freezingtime.report.bins import Floats, Integers, Span
 from freezingtime.request_figures import ALL, RequestFigures
 from freezingtime.trace.record_header import RecordHeader

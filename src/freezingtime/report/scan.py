@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from freezingtime.application.fsync import WRITES, FsyncTally
 from freezingtime.errors import InputError
-from freezingtime.fsync import WRITES, FsyncTally
 from freezingtime.quantiles import CountedValues
 from freezingtime.report.batches import Columns, read_batches
 from freezingtime.report.bins import Percentiles, Span, Sums, ratio

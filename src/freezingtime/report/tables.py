@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from freezingtime.application.figure import Figure, value_text
-from freezingtime.fsync import FSYNC
+from freezingtime.application.fsync import FSYNC
 from freezingtime.report.run_data import RunData
 from freezingtime.request_figures import ALL, PERCENTILES, RequestFigures
 from freezingtime.units import format_size_bytes, format_time_ns, time_cell

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from freezingtime.application.fsync import FSYNC
 from freezingtime.errors import InputError, did_you_mean
-from freezingtime.fsync import FSYNC
 from freezingtime.request import Operation
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import MetricDifference, RunComparison

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from freezingtime.fsync import WRITES, FsyncTally
+from freezingtime.application.fsync import WRITES, FsyncTally
 from freezingtime.request import Operation
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.record_columns import Columns

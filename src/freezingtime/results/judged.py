@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from freezingtime.application.figure import value_text
-from freezingtime.fsync import FSYNC
+from freezingtime.application.fsync import FSYNC
 from freezingtime.request_figures import ALL
 from freezingtime.results.compare import MetricDifference, RunComparison, compare
 from freezingtime.results.condition import Condition, Failure, failures

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from freezingtime.fsync import FSYNC
+from freezingtime.application.fsync import FSYNC
 from freezingtime.request import Operation
 from freezingtime.request_figures import ALL, RequestFigures, figures_of
 from freezingtime.results.fsync import fsync_latency_ns

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from freezingtime.application.fsync import FSYNC
 from freezingtime.errors import InputError
-from freezingtime.fsync import FSYNC
 from freezingtime.results.condition import OPTION, Condition, parse_condition
 from freezingtime.results.latency_summary import LatencySummary
 from freezingtime.results.metrics import APPLICATION, disk_metrics

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from freezingtime.application.fsync import FSYNC
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.worker import PointOutcome
-from freezingtime.fsync import FSYNC
 from freezingtime.units import four_digits, time_cell
 
 #: Shown, where any point has them.

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from freezingtime.application.fsync import FSYNC, FsyncTally
 from freezingtime.emulator.loop import CompletedRequest
-from freezingtime.fsync import FSYNC, FsyncTally
 from freezingtime.percentile import percentile_rank
 from freezingtime.request import Operation
 from freezingtime.units import NEVER_NS, rate_hz
