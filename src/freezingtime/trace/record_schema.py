@@ -35,7 +35,7 @@ _ANNOTATION_WORDS = {
 
 #: One row per request, in order of delivery; docs/reference/record says what they mean. The names
 #: and their order, but for the disk, are those of :class:`CompletedRequest` and of
-#: :class:`~freezingtime.annotation.Annotation`.
+#: :class:`~freezingtime.annotation.Annotation`. The same goes for :data:`KVM_COLUMNS`.
 COLUMNS = pa.schema(
     [
         pa.field("disk", WORDS, nullable=False),
@@ -56,6 +56,14 @@ COLUMNS = pa.schema(
     ]
 )
 
+#: More columns, of a run under the KVM clock. Records from before there were any lack them.
+KVM_COLUMNS = pa.schema(
+    [
+        pa.field("taken_out_ns", pa.int64(), nullable=False),
+        pa.field("left_in_ns", pa.int64(), nullable=False),
+    ]
+)
+
 # All but the disk, the operation, and the annotations.
 _OTHERS = list(COLUMNS)[2 : -len(ANNOTATION_COLUMNS)]
 
@@ -69,7 +77,8 @@ class Batches:
     """Makes batches of one record: the dictionaries must be the same objects in all of them."""
 
     def __init__(self, header: RecordHeader) -> None:
-        self.schema = COLUMNS.with_metadata(header.metadata())
+        self._kvm_columns = [] if header.is_repeatable else list(KVM_COLUMNS)
+        self.schema = pa.schema([*COLUMNS, *self._kvm_columns], header.metadata())
         self._disks = pa.array([disk.name for disk in header.disks], pa.string())
         self._operations = pa.array(OPERATION_WORDS, pa.string())
 
@@ -77,10 +86,11 @@ class Batches:
         self, requests: Sequence[CompletedRequest], first_disk_index: int
     ) -> pa.RecordBatch:
         """Requests as the emulator hands them over; the disks of the record begin at an index."""
-        disk, operation, *others, annotation = zip(*requests, strict=True)
+        disk, operation, *others, annotation, taken_out_ns, left_in_ns = zip(*requests, strict=True)
         disks = np.asarray(disk, np.int16) - first_disk_index
         annotations = np.fromiter((said or EMPTY_ANNOTATION for said in annotation), ANNOTATION)
-        return self._batch(disks, np.asarray(operation, np.uint8), others, annotations)
+        operations = np.asarray(operation, np.uint8)
+        return self._batch(disks, operations, others, annotations, (taken_out_ns, left_in_ns))
 
     def of_columns(
         self,
@@ -100,6 +110,7 @@ class Batches:
         operations: NDArray[np.uint8],
         others: Sequence[Sequence[object] | NDArray[np.generic]],
         annotations: Annotations,
+        kvm: Sequence[Sequence[object]] = (),
     ) -> pa.RecordBatch:
         arrays = [
             pa.DictionaryArray.from_arrays(disks, self._disks),
@@ -109,6 +120,10 @@ class Batches:
             pa.array(values, field.type) for values, field in zip(others, _OTHERS, strict=True)
         ]
         arrays += [_said(annotations[field.name], field) for field in ANNOTATION_COLUMNS]
+        arrays += [
+            pa.array(values, field.type)
+            for values, field in zip(kvm, self._kvm_columns, strict=False)
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 
