@@ -8,10 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined
 
 from freezingtime._version import __version__
 from freezingtime.host.replaced_file import replaced
@@ -32,7 +29,6 @@ from freezingtime.report.figures.run_figures import (
     draw_page_figure,
 )
 from freezingtime.report.figures.run_panels import always_0, subjects_max
-from freezingtime.report.figures.style import COLORS, DARK_COLORS
 from freezingtime.report.internals_tables import held_table, served_table, statistics_table
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.side_by_side import side_by_side
@@ -43,6 +39,13 @@ from freezingtime.report.tables import (
     freeze_table,
     plan_table,
     summary_table,
+)
+from freezingtime.report.templates import (
+    PageVerdict,
+    page_script,
+    page_style,
+    page_template,
+    page_text,
 )
 from freezingtime.request_figures import ALL
 
@@ -58,15 +61,6 @@ _INTERNALS_NOTE = (
 _NO_INTERNALS_NOTE = "These device models report no internals."
 # One shows as much as all; keep the page short.
 _COMPLAINTS_MAX = 3
-# Control characters have no place in a page; there are pictures of them.
-_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
-
-
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    kind: str
-    word: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +104,8 @@ def write_report(runs: Sequence[RunData], path: Path) -> None:
 def report_page(runs: Sequence[RunData]) -> str:
     """The page for one run, or for several beside each other; equal runs make equal pages."""
     runs = side_by_side(runs)
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    resources = files("freezingtime.report")
-    style = environment.from_string((resources / "page.css").read_text()).render(
-        light=_series_colors(COLORS), dark=_series_colors(DARK_COLORS)
-    )
-    page = environment.from_string((resources / "page.html").read_text())
-    script = (resources / "page.js").read_text()
-    return page.render(
+    script = page_script()
+    return page_template("page.html").render(
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         run_labels=_json([run.label for run in runs]),
@@ -132,7 +120,7 @@ def report_page(runs: Sequence[RunData]) -> str:
         verdicts=_verdicts(runs),
         notices=list(notices(runs)),
         sections=_sections(runs),
-        style=style,
+        style=page_style(),
         version=__version__,
     )
 
@@ -280,7 +268,7 @@ def _output_text(output: GuestOutput | None) -> str:
     text = output.head
     if output.left_out_bytes:
         text += f"\n… ({output.left_out_bytes:,} bytes omitted) …\n{output.tail}"
-    return text.translate(_PICTURES) or "(the job printed nothing)"
+    return page_text(text) or "(the job printed nothing)"
 
 
 def _title(runs: Sequence[RunData]) -> str:
@@ -312,7 +300,7 @@ def _legend(runs: Sequence[RunData]) -> list[tuple[str, str]]:
     return [(run.label, name) for run, name in zip(runs, names, strict=True)] if any(names) else []
 
 
-def _verdicts(runs: Sequence[RunData]) -> list[_Verdict]:
+def _verdicts(runs: Sequence[RunData]) -> list[PageVerdict]:
     """One line for all that are exact, unless one is not; one for each under another clock."""
     exact = [run for run in runs if run.header.is_repeatable]
     others = [_verdict(run, "kvm clock:") for run in runs if not run.header.is_repeatable]
@@ -322,18 +310,14 @@ def _verdicts(runs: Sequence[RunData]) -> list[_Verdict]:
         return others
     count = sum(run.audited_count for run in exact)
     if not any(run.has_guest for run in exact):
-        return [_Verdict("good", "simulated:", f"{count:,} requests, without a guest"), *others]
-    return [_Verdict("good", "exact:", f"{count:,} of {count:,} requests on time"), *others]
+        return [PageVerdict("good", "simulated:", f"{count:,} requests, without a guest"), *others]
+    return [PageVerdict("good", "exact:", f"{count:,} of {count:,} requests on time"), *others]
 
 
-def _verdict(run: RunData, word: str, late_word: str | None = None) -> _Verdict:
+def _verdict(run: RunData, word: str, late_word: str | None = None) -> PageVerdict:
     count, late_count = run.audited_count, run.late_count
-    return _Verdict(
+    return PageVerdict(
         "bad" if late_count else "good",
         (late_word or word) if late_count else word,
         f"{count - late_count:,} of {count:,} requests on time ({run.label})",
     )
-
-
-def _series_colors(colors: Sequence[str]) -> str:
-    return " ".join(f"--series-{number}: {color};" for number, color in enumerate(colors))

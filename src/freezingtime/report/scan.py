@@ -159,7 +159,7 @@ class _DiskScan:
 
 @dataclass(frozen=True, slots=True)
 class ScannedRecord:
-    """What there is to say of a record."""
+    """Figures of a record, found in two passes."""
 
     record: Record
     span: Span

@@ -16,7 +16,8 @@ def report_command(
         list[Path],
         Argument(
             "RUN",
-            "Runs' directories (`run --out`), or records (`replay --out`).",
+            "Runs' directories (`run --out`), or records (`replay --out`); or one directory of "
+            "`crash --out`.",
             Values.RUN,
         ),
     ],
@@ -34,11 +35,14 @@ def report_command(
     """
     from freezingtime.cli.device.replay_progress import ReplayProgress
     from freezingtime.host.os_errors import os_errors_as
+    from freezingtime.report.exploration.read import is_exploration
     from freezingtime.report.figures.run_figures import write_run_figures
     from freezingtime.report.page import notices, write_report
     from freezingtime.report.read import read_run
     from freezingtime.report.side_by_side import side_by_side
 
+    if any(map(is_exploration, runs)):
+        return _report_exploration(runs, out, figures)
     _check(runs, out, figures)
     with ReplayProgress(quiet=False) as progress:
         read = []
@@ -59,6 +63,25 @@ def report_command(
     return 0
 
 
+def _report_exploration(runs: list[Path], out: Path, figures: Path | None) -> int:
+    """Write the page of an exploration of power cuts."""
+    from freezingtime.host.foreign_text import say
+    from freezingtime.host.os_errors import os_errors_as
+    from freezingtime.report.exploration.page import write_exploration_report
+    from freezingtime.report.exploration.read import read_exploration
+
+    if len(runs) > 1:
+        raise InputError(f"{len(runs)} directories: an exploration of power cuts has its own page")
+    if figures is not None:
+        raise InputError("--figures: is of runs; leave it out for an exploration of power cuts")
+    _check_place(out)
+    data = read_exploration(runs[0])
+    with os_errors_as(InputError, f"--out {out}", "name a file in a directory with room"):
+        write_exploration_report(data, out)
+    say(f"wrote {out}")
+    return 0
+
+
 def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
     """Find out before the work begins what cannot be."""
     from freezingtime.report.figures.run_figures import RUNS_MAX
@@ -71,14 +94,20 @@ def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
         raise InputError(
             f"--out {out}: is not a regular file, or is itself a record; name another file"
         )
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: no directory {out.parent}; create it first")
+    _check_place(out)
     if figures is not None and (
         not figures.parent.is_dir() or (figures.exists() and not figures.is_dir())
     ):
         raise InputError(
             f"--figures {figures}: name an existing directory, or one that can be created"
         )
+
+
+def _check_place(out: Path) -> None:
+    if out.exists() and not out.is_file():
+        raise InputError(f"--out {out}: is not a regular file; name another file")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out}: no directory {out.parent}; create it first")
 
 
 app = command_app(report_command)

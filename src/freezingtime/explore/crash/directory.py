@@ -1,14 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The directory of an exploration: the recorded job, and the outcomes so far.
 
-=====================  =====================================================
-``crash.json``         what is explored
-``job/``               the run directory of the job, with its write log
-``states.jsonl``       a line for each state whose outcome is known
-``failures/N.json``    a failure: point, fates, reason
-``failures/N-*.raw``   its disks
-``scratch/``           a guest's memory, while it is explored
-=====================  =====================================================
+Its files are listed in :mod:`freezingtime.trace.writes.exploration_files`.
 """
 
 from __future__ import annotations
@@ -28,12 +21,15 @@ from freezingtime.errors import InputError
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.work_directory import WorkDirectory
 from freezingtime.trace.run_directory import DOCUMENT_NAME
-
-_REQUEST_NAME = "crash.json"
-_STATES_NAME = "states.jsonl"
-_FAILURES_NAME = "failures"
-_SCRATCH_NAME = "scratch"
-_FORMAT = 1
+from freezingtime.trace.writes.exploration_files import (
+    EXPLORATION_FORMAT,
+    EXPLORED_NAME,
+    FAILURES_NAME,
+    JOB_NAME,
+    REQUEST_NAME,
+    SCRATCH_NAME,
+    STATES_NAME,
+)
 
 Key = tuple[str, str]
 """A state's fingerprint, and what had been acknowledged."""
@@ -49,7 +45,7 @@ class ExplorationDirectory(WorkDirectory):
 
     noun = "an exploration"
     redo = "explore again"
-    begun_names = (_REQUEST_NAME,)
+    begun_names = (REQUEST_NAME,)
 
     def __init__(self, path: Path, *, is_new: bool = True) -> None:
         """``is_new``: it is made if it is not there.
@@ -63,7 +59,7 @@ class ExplorationDirectory(WorkDirectory):
     @property
     def job_path(self) -> Path:
         """The run directory of the job."""
-        return self.path / "job"
+        return self.path / JOB_NAME
 
     @property
     def has_job(self) -> bool:
@@ -73,7 +69,7 @@ class ExplorationDirectory(WorkDirectory):
     @property
     def scratch_path(self) -> Path:
         """The directory of :meth:`scratch`."""
-        return self.path / _SCRATCH_NAME
+        return self.path / SCRATCH_NAME
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -100,12 +96,13 @@ class ExplorationDirectory(WorkDirectory):
             InputError: another one is there, or it is damaged.
             RunError: it cannot be written.
         """
-        file = self.path / _REQUEST_NAME
-        own = {"format": _FORMAT, "version": __version__, **identity}
+        file = self.path / REQUEST_NAME
+        own = {"format": EXPLORATION_FORMAT, "version": __version__, **identity}
         there = self.read_identity() if file.exists() else None
         self._begin(own, there)
         if there is None:
             self._write_document(file, own)
+        (self.path / EXPLORED_NAME).unlink(missing_ok=True)
         self.outcomes = dict(self._read_outcomes())
 
     def read_identity(self) -> dict[str, Any]:
@@ -114,7 +111,7 @@ class ExplorationDirectory(WorkDirectory):
         Raises:
             InputError: there is none, or it is damaged.
         """
-        return self.read_document(self.path / _REQUEST_NAME)
+        return self.read_document(self.path / REQUEST_NAME)
 
     def keep(self, key: Key, outcome: RecoveryOutcome) -> None:
         """Keep an outcome: a run that is interrupted goes on behind it.
@@ -125,7 +122,7 @@ class ExplorationDirectory(WorkDirectory):
         self.outcomes[key] = outcome
         line = json.dumps({"fingerprint": key[0], "acked": key[1], **asdict(outcome)})
         try:
-            with (self.path / _STATES_NAME).open("a") as file:
+            with (self.path / STATES_NAME).open("a") as file:
                 file.write(line + "\n")
         except OSError as error:
             raise self._full(error) from error
@@ -133,7 +130,15 @@ class ExplorationDirectory(WorkDirectory):
     def failure_path(self, number: int, name: str | None = None) -> Path:
         """The file of a failure, or of one of its disks."""
         file = f"{number}.json" if name is None else f"{number}-{name}.raw"
-        return self.path / _FAILURES_NAME / file
+        return self.path / FAILURES_NAME / file
+
+    def write_explored(self, document: dict[str, Any]) -> None:
+        """Write what was found, once all of it has been explored.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        self._write_document(self.path / EXPLORED_NAME, {"format": EXPLORATION_FORMAT, **document})
 
     def write_failure(self, number: int, document: dict[str, Any]) -> None:
         """Write what is needed to replay a failure.
@@ -153,11 +158,11 @@ class ExplorationDirectory(WorkDirectory):
 
     def _read_outcomes(self) -> Iterator[tuple[Key, RecoveryOutcome]]:
         try:
-            lines = (self.path / _STATES_NAME).read_bytes().split(b"\n")
+            lines = (self.path / STATES_NAME).read_bytes().split(b"\n")
         except FileNotFoundError:
             return
         except OSError as error:
-            raise InputError(f"{self.path / _STATES_NAME}: {error.strerror}") from error
+            raise InputError(f"{self.path / STATES_NAME}: {error.strerror}") from error
         if lines.pop():  # the line that was being written
             self._cut_rest()
         for number, line in enumerate(lines, 1):
@@ -168,9 +173,9 @@ class ExplorationDirectory(WorkDirectory):
                 yield key, RecoveryOutcome(**found)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise InputError(
-                    f"{self.path / _STATES_NAME}: line {number} is damaged; remove the file"
+                    f"{self.path / STATES_NAME}: line {number} is damaged; remove the file"
                 ) from error
 
     def _cut_rest(self) -> None:
-        path = self.path / _STATES_NAME
+        path = self.path / STATES_NAME
         os.truncate(path, path.read_bytes().rfind(b"\n") + 1)

@@ -77,6 +77,15 @@ class FailedState:
 
 
 @dataclass(slots=True)
+class PointTally:
+    """States of a point that are like none of the points before it, and their outcomes."""
+
+    point: CutPoint
+    states: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
 class Exploration:
     """The states of a recorded run, and what has been found of them. Owned by one thread.
 
@@ -92,6 +101,8 @@ class Exploration:
     summary: CrashSummary = field(default_factory=CrashSummary)
     failures: list[FailedState] = field(default_factory=list)
     passed: list[Candidate] = field(default_factory=list)
+    tallies: dict[int, PointTally] = field(default_factory=dict)
+    """By the points' events, in order."""
     _trees: dict[bytes, ReadTree[RecoveryOutcome]] = field(default_factory=dict)
 
     @property
@@ -139,6 +150,7 @@ class Exploration:
         seen: set[tuple[str, str]] = set()
         for point, states in self.states_at(points):
             summary.points += 1
+            self.tallies[point.event] = PointTally(point)
             summary.possible += states.possible_count
             acked = self.acked_by(point)
             for choice in states.choices(self.request.states, f"{seed} {point.event}"):
@@ -216,7 +228,10 @@ class Exploration:
         self._count(candidate, outcome)
 
     def _count(self, candidate: Candidate, outcome: RecoveryOutcome) -> None:
+        tally = self.tallies[candidate.point.event]
+        tally.states += 1
         if not outcome.passed:
+            tally.failed += 1
             self.summary.failed += 1
             self.failures.append(FailedState(candidate, outcome))
         elif self.parent is None and self.request.depth > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from freezingtime.explore.crash.cut_recoveries import CutRecoveries
@@ -49,4 +49,14 @@ def explore(
             cut.run(workers, observer)
             failures = report_failures(exploration, cut)
         recoveries = cut.summary if request.depth > 1 else None
+        directory.write_explored(
+            {
+                "span_ns": [exploration.span.start_ns, exploration.span.end_ns],
+                "disks": exploration.recoveries.names,
+                "summary": asdict(exploration.summary),
+                "recoveries": recoveries and asdict(recoveries),
+                "points": [asdict(tally) for tally in exploration.tallies.values()],
+                "failures": [failure.number for failure in failures],
+            }
+        )
         return Explored(exploration.summary, recoveries, failures)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What lay in the sectors that a power cut took: files and structures of a file system."""
+"""Names for sectors that a power cut took: files and structures of a file system."""

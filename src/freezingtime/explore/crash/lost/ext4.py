@@ -39,7 +39,7 @@ _DIRECTORY = re.compile(r"^Inode: (\d+) +Type: directory ", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where the structures of a file system are; positions are block numbers."""
+    """Structures of a file system by their places, which are block numbers."""
 
     block_bytes: int
     first_block: int
@@ -118,7 +118,7 @@ def owners_of(text: str) -> dict[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What debugfs has said of blocks and inodes."""
+    """Answers of debugfs about blocks and inodes."""
 
     layout: Layout
     owners: Mapping[int, int]
@@ -138,7 +138,7 @@ class Answers:
         )
 
     def contents(self, offset_bytes: int, length_bytes: int) -> tuple[str, ...]:
-        """What these bytes hold, each thing once."""
+        """Return what these bytes hold, each thing once."""
         blocks = self.layout.blocks(offset_bytes, length_bytes)[:BLOCKS_MOST]
         return tuple(dict.fromkeys(map(self._content, blocks)))
 

@@ -98,7 +98,7 @@ class Recoveries:
 
     @property
     def file_systems(self) -> list[str | None]:
-        """What the disks are mounted as; None: they are not."""
+        """Return what the disks are mounted as; None: they are not."""
         mounts = [disk.spec.mount for disk in self._prepared.disks]
         return [None if mount is None else mount.file_system for mount in mounts]
 
