@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from freezingtime.annotation import Annotation
 
@@ -36,6 +36,33 @@ class Operation(IntEnum):
 _MODIFYING = frozenset({Operation.WRITE, Operation.DISCARD, Operation.WRITE_ZEROES})
 
 
+class FaultKind(IntEnum):
+    """Kind of a fault; of several faults of a request, the greatest is told.
+
+    Records contain the words.
+    """
+
+    SLOW = 0
+    """It took longer."""
+    HANG = 1
+    """The device completed nothing for a while."""
+    UNREADABLE = 2
+    """A sector of it could not be read."""
+    ERROR = 3
+    """It failed."""
+
+
+class Fault(NamedTuple):
+    """Fault of one request: what a device that fails on purpose does beside serving it."""
+
+    kind: FaultKind
+    errno: int = 0
+    """How it fails, in Linux's words for block devices; no byte is read or written. 0: it does not.
+
+    ``ENODATA`` is a medium error, ``EIO`` any other, ``ENOSPC`` a lack of space.
+    """
+
+
 @dataclass(slots=True, eq=False)
 class Request:
     """One read, write, flush or discard.
@@ -44,7 +71,9 @@ class Request:
     both are 0 for a flush. ``data`` is set for a write and is exactly
     ``length_bytes`` long. ``fua`` (force unit access) asks that the data be durable
     before completion. ``cookie`` is the client's own label and is opaque. ``annotation`` is
-    the device's annotation, set before it completes; None: none.
+    the device's annotation, set before it completes; None: none. ``fault`` is set
+    by a device that fails on purpose when it is submitted, before any byte is moved; None: it has
+    none.
     """
 
     operation: Operation
@@ -54,6 +83,7 @@ class Request:
     fua: bool = False
     cookie: int = 0
     annotation: Annotation | None = None
+    fault: Fault | None = None
 
     @property
     def end_bytes(self) -> int:

@@ -71,7 +71,8 @@ def serve(
 
         name = spec.name or "disk1"
         queue = MediumQueue(medium, workers, threading.TIMEOUT_MAX, on_done=clock.nudge)
-        disk = EmulatedDisk(0, name, spec.device.build(seed, medium.size_bytes), queue)
+        device = spec.device.build(seed, medium.size_bytes)
+        disk = EmulatedDisk(0, name, device, queue, may_fail=bool(spec.device.faults))
         export = Export(
             name,
             medium.size_bytes,
@@ -85,7 +86,9 @@ def serve(
 
         emulator = Emulator([disk], clock, server)
         if out is not None:
-            header = RecordHeader(disks=[RecordedDisk(name, spec.text)], seed=seed)
+            header = RecordHeader(
+                disks=[RecordedDisk(name, spec.text, spec.device.fault_texts)], seed=seed
+            )
             with os_errors_as(InputError, f"--out {out}", "name a file in a directory"):
                 file = RecordFile(out, header)
             emulator.on_completed = cleanup.enter_context(LiveRecord(file, disk.index)).write

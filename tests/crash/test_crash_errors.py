@@ -47,6 +47,7 @@ def _require(request: CrashRequest) -> None:
         ((MOUNTED,), {"points": "after=x*"}, "--points after=x*: matches an empty text"),
         ((MOUNTED,), {"values": ["lost"]}, "--values lost: no such value; write some of zero,"),
         (("constant:10us,medium=file:d.img,writable=yes",), {}, "leave out writable=yes"),
+        ((f"{MOUNTED},fault=slow=2",), {}, "its device fails (slow=2); the power is cut of"),
         (("constant:10us",), {}, "no disk has a file system to check; give --disk DEVICE,mount="),
         ((MOUNTED,), {"check_limit": "0"}, "--check-limit 0: "),
     ],

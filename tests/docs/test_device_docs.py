@@ -11,6 +11,7 @@ from website.__main__ import pages_of
 from website.model_page import models_page
 
 from freezingtime.device.disk.parameters import DiskParams
+from freezingtime.device.faults.rule import FaultRule
 from freezingtime.device.latency.distribution import Mixture
 from freezingtime.device.latency.service_time import FlushTime
 from freezingtime.device.registry import MODELS, declared_parameters, describe
@@ -19,6 +20,7 @@ from freezingtime.disk.disk import DISK_KEYS
 from freezingtime.disk.mount import FILE_SYSTEMS
 from freezingtime.errors import InputError
 from freezingtime.frontend import Frontend, queues_of
+from freezingtime.request import FaultKind
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import simulate_closed_loop
 from freezingtime.simulate.workload import parse_workload
@@ -38,7 +40,7 @@ RUNNABLE = [
         block.kind == "console" and not block.reason_not_run for block in blocks_of(read_page(page))
     )
 ]
-GUEST = "reference/devices/identity"
+GUESTS = ("reference/devices/identity", "reference/devices/faults")
 DEVICES = [name if name.endswith(".toml") else "tape.py:Tape" for name in FILES]
 
 
@@ -108,6 +110,13 @@ def test_the_page_of_the_disk_option_has_its_keys_and_words() -> None:
     assert names_in(rows["`fs`"].partition(" | ")[0]) == list(FILE_SYSTEMS)
 
 
+def test_the_tables_of_faults_have_the_keys_that_are_declared() -> None:
+    named = re.findall(r"^\| `(\w+)` \| ", read_page("reference/devices/faults"), re.MULTILINE)
+    assert sorted(named) == sorted(key.name for key in keys_of(FaultRule))
+    page = read_page("reference/record/index")
+    assert all(f"`{kind.name.lower()}`" in page for kind in FaultKind)
+
+
 def test_the_table_of_queues_is_what_the_controllers_have() -> None:
     rows = rows_of("reference/frontends", "`frontend=` | `queue-depth=`, default")
     assert [f"`{frontend}`" for frontend in Frontend] == list(rows)
@@ -173,7 +182,7 @@ def test_a_device_of_the_page_serves(device: str) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=[pytest.mark.guest] * (page == GUEST)) for page in RUNNABLE],
+    [pytest.param(page, marks=[pytest.mark.guest] * (page in GUESTS)) for page in RUNNABLE],
 )
 def test_every_example_runs(page: str, tmp_path: Path) -> None:
     ran = list(run_examples(read_page(page), tmp_path))

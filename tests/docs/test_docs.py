@@ -38,6 +38,7 @@ PAGES = {
     "README": GUEST,
     "explanation/clocks": GUEST,
     "explanation/figures": GUEST,
+    "how-to/fail/index": GUEST,
     "how-to/fit": GUEST,
     "how-to/own-device": GUEST,
     "how-to/own-image": GUEST,

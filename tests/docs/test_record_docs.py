@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.annotation import HeldBy, ServedFrom
-from freezingtime.trace.record_schema import COLUMNS, KVM_COLUMNS
+from freezingtime.trace.record_schema import COLUMNS, FAULT_COLUMN
 from tests.conftest import require_tool
 from tests.support.doclib import read_page, run_examples
 
@@ -21,8 +21,8 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ", re.MULTILINE)
 
 def test_the_table_has_the_columns_of_the_record() -> None:
     words = {"dictionary<values=string, indices=int16, ordered=0>": "word"}
-    every = [*COLUMNS, *KVM_COLUMNS]
-    columns = [(field.name, words.get(str(field.type), str(field.type))) for field in every]
+    fields = [*COLUMNS, FAULT_COLUMN]
+    columns = [(field.name, words.get(str(field.type), str(field.type))) for field in fields]
     assert ROW.findall(PAGE) == columns
 
 

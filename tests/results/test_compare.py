@@ -21,6 +21,7 @@ from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.results.compare import RunComparison, compare
 from freezingtime.results.condition import failures, parse_condition
+from freezingtime.results.judged import verdict
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.trace.record_paths import RECORD_NAME
 from tests.conftest import RunProgram
@@ -99,6 +100,23 @@ def test_a_nanosecond_is_found_where_it_is(
     assert request.b is not None
     assert request.b["latency_ns"] == int(request.a["latency_ns"]) + 1
     assert not comparison.is_identical
+
+
+def test_runs_whose_devices_fail_otherwise_are_not_identical(tmp_path: Path) -> None:
+    headers = [
+        msgspec.structs.replace(
+            HEADER, disks=[msgspec.structs.replace(HEADER.disks[0], faults=faults)]
+        )
+        for faults in ((), ("error=EIO,nth=9",), ("error=EIO,nth=8",))
+    ]
+    paths = [tmp_path / f"{number}.parquet" for number in range(3)]
+    for path, header in zip(paths, headers, strict=True):
+        write_record(path, reads(10, 20), header)
+    assert compared(paths[1], paths[1]).is_identical
+    for other in (0, 2):
+        comparison = compared(paths[1], paths[other])
+        assert (comparison.differing_count, comparison.is_identical) == (0, False)
+        assert verdict(comparison) == "0 of 2 requests differ; the rules of faults do"
 
 
 def test_a_run_under_kvm_is_identical_to_none(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from msgspec import field
 from freezingtime.device.base import Device
 from freezingtime.device.compose.composition_limits import whole_composition
 from freezingtime.device.faults.durability import NO_DURABILITY_TABLE, DurabilityTable
+from freezingtime.device.faults.rule import FAULT_TABLES, FaultTable, GivenFault
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters, SizeBytes, key
 from freezingtime.device.traits import DISK_TABLE, DiskTable
@@ -31,6 +32,7 @@ class DeviceFile(Parameters, frozen=True, kw_only=True):
     parameters: Annotated[Table, key("the model's own keys")] | None = None
     disk: Annotated[DiskTable, key("traits it reports")] = DiskTable()
     durability: Annotated[DurabilityTable, key("what survives a power cut")] = NO_DURABILITY_TABLE
+    fault: Annotated[tuple[FaultTable, ...], key("how the device fails, if it is to")] = ()
     # Where the figures come from; models know nothing of them.
     published: Annotated[Table, key("figures from data sheets and similar sources")] | None = None
     measured: Annotated[Table, key("a measured load-latency curve")] | None = None
@@ -58,6 +60,8 @@ class Description:
     """What survives a power cut, as its table has it."""
     find_protection: Callable[[], bool] = dataclasses.field(default=bool, compare=False)
     """Returns whether the model's own keys say that its cache survives a power loss."""
+    faults: Sequence[GivenFault] = dataclasses.field(default=(), compare=False)
+    """How it fails."""
     find_identity: Callable[[], dict[str, Any]] = dataclasses.field(default=dict, compare=False)
     """See :meth:`identity`."""
 
@@ -81,8 +85,13 @@ class Description:
 
     def settings(self) -> dict[str, Any]:
         """Return the model's settings for the run's description; none for a user's own model."""
-        keys = ("model", "capacity", "parameters", DISK_TABLE)
+        keys = ("model", "capacity", "parameters", DISK_TABLE, FAULT_TABLES)
         return {key: self.content[key] for key in keys if key in self.content}
+
+    @property
+    def fault_texts(self) -> tuple[str, ...]:
+        """The rules by which it fails, as ``--fault`` has them."""
+        return tuple(given.text for given in self.faults)
 
     def headline(self) -> dict[str, Any]:
         """Summary in a list of devices."""
@@ -100,5 +109,14 @@ class Description:
         Raises:
             InputError: its parameters are not right; the text names file, key and value.
         """
+        size_bytes = self.capacity_bytes if size_bytes is None else size_bytes
+        for given in self.faults:
+            given.check_size(size_bytes)
         with whole_composition():
-            return self.builder(seed, size_bytes if size_bytes is not None else self.capacity_bytes)
+            device = self.builder(seed, size_bytes)
+        if not self.faults:
+            return device
+        # It needs numpy, which a device that does not fail may do without.
+        from freezingtime.device.faults.faulty_device import FaultyDevice
+
+        return FaultyDevice(device, self.faults, seed)

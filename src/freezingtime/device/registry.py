@@ -10,6 +10,7 @@ A description is a TOML file::
     [parameters]                 # the model's own keys
     [disk]                       # what it says of itself: see .traits
     [durability]                 # what survives a power cut: see .faults.durability
+    [[fault]]                    # how it fails, if it is to: see .faults.rule
     # where the figures come from, and what was measured
     [published] [measured] [sources] [derived] [fitted] [assumed] [notes]
 
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ from freezingtime.device.compose.composition_limits import one_member
 from freezingtime.device.compose.members import member_of
 from freezingtime.device.constant import constant_content, is_constant
 from freezingtime.device.description import Description, DeviceFile
+from freezingtime.device.faults.rule import FAULT_TABLES, FaultTable, GivenFault
+from freezingtime.device.faults.rule_text import rule_text
 from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import left_out
@@ -50,7 +53,7 @@ from freezingtime.disk_traits import DiskTraits
 from freezingtime.errors import InputError
 
 #: What decides of a description how the device behaves, and what a guest is told of it.
-_DECIDING = ("summary", "class", "capacity", "model", "parameters", "disk", "durability")
+_DECIDING = ("summary", "class", "capacity", "model", "parameters", "disk", "durability", "fault")
 #: A device as it is described.
 NO_CHANGES: Mapping[str, object] = {}
 #: Where the parameters of each model are declared. Some modules import numpy: only for who asks.
@@ -86,38 +89,55 @@ def defaults_of(description: Description) -> Iterator[tuple[str, str, str]]:
 
 
 def describe(
-    text: str, directory: Path | None = None, parameters: Mapping[str, object] = NO_CHANGES
+    text: str,
+    directory: Path | None = None,
+    parameters: Mapping[str, object] = NO_CHANGES,
+    faults: Sequence[Mapping[str, Any]] = (),
 ) -> Description:
     """The device that ``text`` names: ``constant:TIME``, one of the catalogue, a TOML file, or
     ``module:Class``; a relative path is one from ``directory`` (None: the working directory).
 
     ``parameters`` are in place of the description's own, by their paths
-    (:mod:`freezingtime.device.toml.changed`).
+    (:mod:`freezingtime.device.toml.changed`); ``faults`` are rules of faults beside its own, each
+    a table, and come behind those.
 
     Raises:
         InputError: there is no such device, or its description is not right.
     """
+
+    def described(content: Mapping[str, Any], file: str, name: str) -> Description:
+        content = changed(_with_faults(content, faults), parameters)
+        return from_content(content, file, name, added_fault_count=len(faults))
+
     if is_constant(text):
         # It is a time, and no disk: nothing is said of it.
-        described = from_content(changed(constant_content(text), parameters), text, text)
-        return dataclasses.replace(described, find_traits=partial(_no_traits, described))
+        device = described(constant_content(text), text, text)
+        return dataclasses.replace(device, find_traits=partial(_no_traits, device))
     if text.endswith(".toml"):
         path = Path(text) if directory is None else directory / text
-        return from_content(changed(read_toml(path), parameters), str(path), path.stem)
+        return described(read_toml(path), str(path), path.stem)
     if own_model.is_name(text):
         if parameters:
             raise InputError(
                 f"{next(iter(parameters))}: {text} is Python code, which has no parameters to set"
             )
-        return _from_class(text, directory)
+        return _from_class(text, directory, faults)
     if text not in catalogue_names():
         raise InputError(
             f"unknown device {text!r}; {nearest(text)}; or write constant:10us, a file NAME.toml, "
             "or your own module:Class"
         )
     file = f"{text}.toml"
-    content = changed(_catalogue_content(text, file), parameters)
-    return from_content(content, file, text)
+    return described(_catalogue_content(text, file), file, text)
+
+
+def _with_faults(
+    content: Mapping[str, Any], faults: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    own = content.get(FAULT_TABLES, [])
+    if not faults or not isinstance(own, list):
+        return content  # what is no list is refused when it is read
+    return {**content, FAULT_TABLES: [*own, *faults]}
 
 
 def _no_traits(described: Description) -> DiskTraits:
@@ -158,8 +178,12 @@ def search_catalogue(pattern: str) -> list[Description]:
     return found
 
 
-def from_content(content: dict[str, Any], file: str, name: str) -> Description:
+def from_content(
+    content: dict[str, Any], file: str, name: str, *, added_fault_count: int = 0
+) -> Description:
     """The device that a TOML file's content describes; ``file`` is named in errors.
+
+    The last ``added_fault_count`` rules of faults are not the file's, but its user's.
 
     Raises:
         InputError: the description is not right.
@@ -169,6 +193,9 @@ def from_content(content: dict[str, Any], file: str, name: str) -> Description:
     model, summary = declared.model, name if declared.summary is None else declared.summary
     _check_model(table, model)
     describe_traits(table, declared.disk, "", DiskTraits())
+    own_fault_count = len(declared.fault) - added_fault_count
+    faults = [each.given() for each in declared.fault[:own_fault_count]]
+    faults += _given_faults([each.content for each in declared.fault[own_fault_count:]])
 
     def build(seed: int, size_bytes: int | None) -> Device:
         return _make(table, model, seed, size_bytes)
@@ -190,11 +217,19 @@ def from_content(content: dict[str, Any], file: str, name: str) -> Description:
         find_traits,
         declared.durability,
         find_protection,
+        faults,
         lambda: _identity(table),
     )
 
 
-def _from_class(text: str, directory: Path | None) -> Description:
+def _given_faults(faults: Sequence[Mapping[str, Any]]) -> list[GivenFault]:
+    """Rules that are in no file."""
+    return [FaultTable(each, f"fault {rule_text(each)}").given() for each in faults]
+
+
+def _from_class(
+    text: str, directory: Path | None, faults: Sequence[Mapping[str, Any]]
+) -> Description:
     factory = own_model.load(text, directory)
     module_name, _, class_name = text.rpartition(":")
     return Description(
@@ -203,9 +238,12 @@ def _from_class(text: str, directory: Path | None) -> Description:
         "own",
         None,
         lambda seed, _size_bytes: own_model.build(text, factory, seed),
+        {FAULT_TABLES: list(faults)} if faults else {},
+        faults=_given_faults(faults),
         find_identity=lambda: {
             "class": class_name,
             "code": own_model.source_digests(text, directory),
+            **({FAULT_TABLES: list(faults)} if faults else {}),
         },
     )
 
@@ -255,7 +293,12 @@ def _make_member(table: Table, seed: int, size_bytes: int | None) -> Device:
     with one_member(table):
         member = member_of(table)
         if member.device is not None:
-            return _describe_member(member.device, table).build(seed, size_bytes)
+            described = _describe_member(member.device, table)
+            if described.faults:
+                raise table.error(
+                    "device", "has faults, and is a part; give them to the whole device"
+                )
+            return described.build(seed, size_bytes)
         return _make(table, member.model or "", seed + 1, size_bytes)
 
 

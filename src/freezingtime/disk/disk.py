@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.device.constant import is_constant
+from freezingtime.device.faults.rule_text import rule_text
 from freezingtime.device.toml.changed import value_text
 from freezingtime.option import with_clear_arguments
 
@@ -22,8 +23,10 @@ MEDIUM = "medium"
 DISK_KEYS = (
     *(MEDIUM, "size", "writable", "direct", "format", "delay", "name"),
     *("frontend", "write-cache", "queue-depth", "queues", "block-size", "rotational"),
-    *("mount", "fs"),
+    *("mount", "fs", "fault"),
 )
+#: Those that may be given several times; and their field.
+_REPEATED = {"fault": "faults"}
 #: The field of what has no key of its own: the device's parameters, each with its path.
 PARAMETERS = "parameters"
 
@@ -76,10 +79,15 @@ class Disk:
     """Parameters of the device's model in place of its own, by their paths:
     ``{"mapping.over_provisioning": 0.2}``."""
 
+    faults: Sequence[Mapping[str, object] | str] = dataclasses.field(default=(), hash=False)
+    """How the device fails on purpose, beside what its description says: rules as ``--fault`` has
+    them, ``"error=EIO,operation=read"``, or tables of their keys."""
+
     @property
     def spec(self) -> str:
         """The disk as the text of ``--disk``."""
         given = self.given_values()
+        given.pop("faults", None)
         values = [
             f"{path}={_escaped(value_text(value))}"
             for path, value in (self.parameters or {}).items()
@@ -89,6 +97,7 @@ class Disk:
             for key in DISK_KEYS
             if (field := field_of(key)) in given
         ]
+        values += [f"fault={_escaped(text)}" for text in map(_rule_text, self.faults)]
         device = str(self.device)
         return ",".join([device if is_constant(device) else _escaped(device), *values])
 
@@ -109,12 +118,24 @@ class Disk:
 
 def field_of(key: str) -> str:
     """The field of a :class:`Disk` that a key of the option is read into."""
-    return "file" if key == MEDIUM else key.replace("-", "_")
+    return "file" if key == MEDIUM else _REPEATED.get(key, key.replace("-", "_"))
 
 
 def key_of(field: str) -> str:
     """The option's key for a field of a :class:`Disk`."""
-    return MEDIUM if field == "file" else field.replace("_", "-")
+    repeated = {name: key for key, name in _REPEATED.items()}
+    return MEDIUM if field == "file" else repeated.get(field, field.replace("_", "-"))
+
+
+def with_fault(disk: Disk | str, rule: str) -> Disk | str:
+    """The disk with one more rule of faults, of that text; an option's text stays one."""
+    if isinstance(disk, Disk):
+        return dataclasses.replace(disk, faults=(*disk.faults, rule))
+    return f"{disk},fault={_escaped(rule)}"
+
+
+def _rule_text(rule: Mapping[str, object] | str) -> str:
+    return rule if isinstance(rule, str) else rule_text(rule)
 
 
 def _option_value(key: str, value: object) -> str:

@@ -7,6 +7,7 @@ The ``--disk`` option is::
           [,format=raw][,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
           [,write-cache=on|off][,queue-depth=NUMBER][,queues=NUMBER]
           [,block-size=SIZE[/SIZE]][,rotational=yes|no][,mount=PATH][,fs=ext4|xfs|btrfs]
+          [,fault=RULE]...
 
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
 the device's own parameters (``read``, ``write``, ``flush``, ``discard``) come before the
@@ -24,8 +25,9 @@ controller that the guest sees, ``write-cache`` whether that says it has one, an
 (:mod:`freezingtime.frontend`). ``block-size`` (a logical block, and behind a slash a physical
 one) and ``rotational`` override what the device says of itself
 (:mod:`freezingtime.disk_traits`). ``mount`` is the directory of the guest on which the disk is
-mounted before the job, formatted with ``fs`` if it is blank. A comma that belongs to a value is
-written ``\\,``.
+mounted before the job, formatted with ``fs`` if it is blank. ``fault`` is a rule of how the device
+fails (:mod:`freezingtime.device.faults.rule_text`); there may be several. A comma that belongs to a
+value is written ``\\,``.
 
 A Python caller gives the same as a :class:`~freezingtime.disk.disk.Disk`, which the option is read
 into, too. So there is one place that says what the values mean; its messages name them as the user
@@ -35,7 +37,7 @@ wrote them: ``--disk: size=1000: ...``, ``Disk('constant:1us', size=1000): size=
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,6 +46,7 @@ from typing import Any, TypeVar
 from freezingtime.device.constant import CONSTANT_KEYS, is_constant
 from freezingtime.device.description import Description
 from freezingtime.device.faults.durability import Durability, durability_of
+from freezingtime.device.faults.rule_text import parse_rule
 from freezingtime.device.registry import describe
 from freezingtime.device.toml.changed import is_parameter, read_value
 from freezingtime.disk.disk import DISK_KEYS, MEDIUM, PARAMETERS, Disk, field_of, key_of
@@ -202,6 +205,9 @@ def read_option(text: str) -> Disk:
             )
         if not value:
             raise InputError(f"{key}: has no value; write {key}=VALUE")
+        if key == "fault":
+            options[field_of(key)] = (*options.get(field_of(key), ()), value)
+            continue
         if field_of(key) in options:
             raise InputError(f"{pair}: {key}= is given twice; keep one")
         options[field_of(key)] = _medium_file(value) if key == MEDIUM else value
@@ -233,7 +239,11 @@ def _medium_file(text: str) -> str | None:
 
 def _checked(given: Given) -> DiskSpec:
     with about(given.place):
-        device = describe(str(given.disk.device), parameters=given.disk.parameters or {})
+        device = describe(
+            str(given.disk.device),
+            parameters=given.disk.parameters or {},
+            faults=[_fault(given, rule) for rule in given.disk.faults],
+        )
         file = given.read("file", Path)
         if file is None:
             _refuse_what_is_for_files(given)
@@ -259,6 +269,18 @@ def _checked(given: Given) -> DiskSpec:
             overrides=overrides,
             mount=_mount(given),
         )
+
+
+def _fault(given: Given, rule: Mapping[str, object] | str) -> Mapping[str, Any]:
+    """The table of a rule of faults, which may be its text."""
+    if isinstance(rule, str):
+        with about(f"{given.key('faults')} {rule}: "):
+            return parse_rule(rule)
+    if not isinstance(rule, Mapping):
+        raise InputError(
+            f"{given.key('faults')}: {rule!r}: write a rule's text, or a table of its keys"
+        )
+    return rule
 
 
 def _refuse_what_is_for_files(given: Given) -> None:

@@ -4,7 +4,7 @@
 One turn, during which guest time stands still under the virtual clock:
 
 1. requests that arrived start their real I/O on the medium, and the device is told, after it
-   has been brought to the time of their arrival;
+   has been brought to the time of their arrival; one that fails is told first;
 2. the emulator's owner, such as a machine with a job, requests changes;
 3. the device is advanced to the present, event by event, and reports completions;
 4. what completed waits for its medium, if it must: the freeze;
@@ -39,7 +39,7 @@ from freezingtime.emulator.medium_queue import MediumQueue
 from freezingtime.emulator.schedule import schedule
 from freezingtime.errors import RunError
 from freezingtime.medium.base import SectorError
-from freezingtime.request import Operation, Request
+from freezingtime.request import Fault, Operation, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class EmulatedDisk:
     queue: MediumQueue
     internal: bool = False
     """Not one of the user's: its requests are in no figure and no record."""
+    may_fail: bool = False
+    """Whether the device may set a request's fault."""
 
 
 class CompletedRequest(NamedTuple):
@@ -80,10 +82,8 @@ class CompletedRequest(NamedTuple):
     """Its place among the run's requests in order of arrival, from 0."""
     annotation: Annotation | None = None
     """What the device says of it."""
-    taken_out_ns: int = 0
-    """Under the KVM clock: what the host took from the guest meanwhile, and guest time has not."""
-    left_in_ns: int = 0
-    """What of that guest time may have, at most."""
+    fault: Fault | None = None
+    """What a device that fails on purpose did to it."""
 
 
 @dataclass(slots=True)
@@ -242,16 +242,21 @@ class Emulator:
     def _accept(self, arrival: Arrival) -> None:
         request, channel, time_ns, adrift, from_host = arrival
         disk = self.disks[channel.disk_index]
+        # The medium works while the device is told, unless that decides which bytes are moved.
+        transfer = None if disk.may_fail else disk.queue.start(request)
+        if not from_host:
+            self.totals.device_at_work = disk.name
+            self._devices[disk.index].submit(request, time_ns)
+            self.totals.device_at_work = None
         flight = RequestUnderWay(
             request,
             channel,
             time_ns,
-            disk.queue.start(request),
+            disk.queue.start(request) if transfer is None else transfer,
             exact=not adrift,
             from_host=from_host,
             queue_depth=self._queue_depths[disk.index] + 1,
             warped_before_ns=self.totals.warped_ns,
-            kvm_before=self.totals.kvm,
             sequence=self._arrived_count,
         )
         if from_host:
@@ -262,9 +267,6 @@ class Emulator:
                 self._arrived_count += 1
             self._in_device[request] = flight
             self._queue_depths[disk.index] += 1
-            self.totals.device_at_work = disk.name
-            self._devices[disk.index].submit(request, time_ns)
-            self.totals.device_at_work = None
 
     def _advance_devices(self, now_ns: int) -> None:
         for disk, device in zip(self.disks, self._devices, strict=True):
@@ -288,6 +290,9 @@ class Emulator:
             if not flight.answered:
                 flight.answered = True
                 flight.exact = False
+                # What a fault keeps back is ended by the guest, which has given up on it and
+                # resets the controller: that is the very time at which it should be over.
+                flight.given_up = flight.request.fault is not None
                 flight.completion_ns = self.totals.now_ns
                 self._awaiting_medium.append(flight)
 
@@ -325,7 +330,6 @@ class Emulator:
 
     def _reply(self, flight: RequestUnderWay) -> None:
         flight.warped_ns = self.totals.warped_ns - flight.warped_before_ns
-        flight.kvm_after = self.totals.kvm
         flight.send(self.wire)
         if self.clock.reports_deliveries:
             self._awaiting_delivery[flight.key] = flight
@@ -363,22 +367,10 @@ class Emulator:
             flight.warped_ns = delivery.warped_ns - flight.warped_before_ns
         if flight.from_host:
             return
-        exact = flight.exact and not delivery.adrift
+        exact = flight.given_up or (flight.exact and not delivery.adrift)
         late_ns = delivery.time_ns - flight.completion_ns
-        _, left_in_ns = self._taken(flight)
-        on_time = exact and late_ns >= 0 and late_ns + left_in_ns < self.resolution_ns
+        on_time = exact and 0 <= late_ns < self.resolution_ns
         self._record(flight, delivery.time_ns, on_time=on_time)
-
-    def _taken(self, flight: RequestUnderWay) -> tuple[int, int]:
-        """What the host took from the guest while a request was under way: out, and left in.
-
-        Of one that was delivered without a turn, it is known at the next turn.
-        """
-        before, after = flight.kvm_before, flight.kvm_after or self.totals.kvm
-        if before is None or after is None:
-            return 0, 0
-        meanwhile = after.since(before)
-        return meanwhile.taken_out_ns, meanwhile.left_in_ns
 
     def _record(self, flight: RequestUnderWay, delivery_ns: int, *, on_time: bool) -> None:
         request = flight.request
@@ -387,12 +379,11 @@ class Emulator:
         totals = self.totals
         totals.request_count += 1
         late_ns = delivery_ns - flight.completion_ns
-        taken_out_ns, left_in_ns = self._taken(flight)
         if totals.kvm is not None:
             totals.lateness[late_ns] += 1
         if not on_time:
             totals.late_count += 1
-            totals.worst_late_ns = max(totals.worst_late_ns, late_ns + left_in_ns)
+            totals.worst_late_ns = max(totals.worst_late_ns, late_ns)
         self.on_completed(
             CompletedRequest(
                 flight.channel.disk_index,
@@ -410,7 +401,6 @@ class Emulator:
                 on_time,
                 flight.sequence,
                 request.annotation,
-                taken_out_ns,
-                left_in_ns,
+                request.fault,
             )
         )

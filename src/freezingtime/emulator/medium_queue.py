@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from freezingtime.errors import RunError
 from freezingtime.host.patience import wait_patiently
-from freezingtime.medium.base import Medium
+from freezingtime.medium.base import Medium, SectorError
 from freezingtime.request import Buffer, Operation, Request
 
 _NO_DATA = b""
@@ -154,6 +154,8 @@ class MediumQueue:
 
 
 def _perform(medium: Medium, request: Request) -> Buffer:
+    if request.fault is not None and request.fault.errno:
+        raise SectorError(request.fault.errno, "the device fails by a rule")
     operation = request.operation
     if operation is Operation.READ:
         return medium.read(request.offset_bytes, request.length_bytes)

@@ -63,6 +63,7 @@ class Connection:
         self.closed = False
         self._client = client
         self._exports = exports
+        self._to_agent = False
         self._poller = poller
         self._budget = budget
         self._held_bytes = 0
@@ -136,7 +137,9 @@ class Connection:
 
     def reply_error(self, request: Request, error: OSError) -> None:
         """Answer a request that was taken: it failed. Sends what fits."""
-        self._answer(request, encode_reply(request.cookie, wire_error(error)))
+        self._answer(
+            request, encode_reply(request.cookie, wire_error(error, to_agent=self._to_agent))
+        )
 
     def close(self, reason: str | None) -> None:
         """Drop the connection, and all that was received or is unsent. Idempotent."""
@@ -247,6 +250,7 @@ class Connection:
         if handshake.export is None:
             return b""
         self.disk_index = self._exports[handshake.export.name][0]
+        self._to_agent = handshake.export.to_agent
         self._decoder = RequestDecoder(handshake.export)
         self._handshake = None
         self._on_greeted()

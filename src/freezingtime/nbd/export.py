@@ -34,6 +34,8 @@ class Export:
     min_block_bytes: int = 512
     preferred_block_bytes: int = 4096
     max_block_bytes: int = 32 * 1024 * 1024
+    to_agent: bool = False
+    """Whether the client is our agent, which understands more errors than others."""
 
     def __post_init__(self) -> None:
         if self.size_bytes <= 0 or self.size_bytes % self.min_block_bytes:

@@ -96,6 +96,9 @@ INFO_BLOCK_SIZE: Final = struct.Struct(">HIII")  # type, minimum, preferred, max
 REQUEST_HEADER: Final = struct.Struct(">IHHQQI")  # magic, flags, command, cookie, offset, length
 SIMPLE_REPLY: Final = struct.Struct(">IIQ")  # magic, error, cookie
 
+#: Marks an error of Linux's that the protocol has no number for; between us and our agent only.
+SYSTEM_ERROR: Final = 1 << 16
+
 _WIRE_ERRORS: Final = {
     errno.EPERM: NBD_EPERM,
     errno.EACCES: NBD_EPERM,
@@ -111,6 +114,12 @@ _WIRE_ERRORS: Final = {
 }
 
 
-def wire_error(error: OSError) -> int:
-    """Return the protocol's error for a medium's failure; EIO if none fits."""
-    return _WIRE_ERRORS.get(error.errno, NBD_EIO) if error.errno else NBD_EIO
+def wire_error(error: OSError, *, to_agent: bool = False) -> int:
+    """Return the protocol's error for a medium's failure; EIO if none fits.
+
+    Our agent understands Linux's own numbers, too.
+    """
+    number = error.errno
+    if not number or number == errno.EIO:
+        return NBD_EIO
+    return _WIRE_ERRORS.get(number, SYSTEM_ERROR + number if to_agent else NBD_EIO)

@@ -56,13 +56,20 @@ class RunComparison:
         """Return whether the guest saw the same in both, to the nanosecond.
 
         What it said of it may have been read of one run only (``run --metrics``). Runs under KVM
-        never do: what they share is chance.
+        never do: what they share is chance; nor do runs whose devices fail by other rules, though
+        these may have hit nothing.
         """
-        if not self.is_repeatable:
+        if not self.is_repeatable or self.faults_differ:
             return False
         return not self.differing_count and all(
             metric.a == metric.b for metric in self.metrics if metric.key.operation != APPLICATION
         )
+
+    @property
+    def faults_differ(self) -> bool:
+        """Whether their devices were to fail by different rules."""
+        a, b = ([disk.faults for disk in run.record.header.disks] for run in (self.a, self.b))
+        return a != b
 
     @property
     def is_repeatable(self) -> bool:

@@ -65,6 +65,8 @@ def verdict(comparison: RunComparison) -> str:
     if comparison.is_identical:
         return f"identical: {comparison.compared_count} requests, to the nanosecond"
     differ = f"{comparison.differing_count} of {comparison.compared_count} requests differ"
+    if comparison.faults_differ:
+        return f"{differ}; the rules of faults do"
     if comparison.is_repeatable:
         return f"{differ} (runs are deterministic: a nanosecond is a change)"
     clock_a, clock_b = comparison.clocks

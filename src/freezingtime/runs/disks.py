@@ -6,9 +6,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from freezingtime.disk.media import open_layered, open_medium
 from freezingtime.disk.spec import DiskSpec, parse_disk
@@ -18,6 +19,9 @@ from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.vm.qemu.command import DISKS_MAX
 from freezingtime.vm.qemu.frontends import require_possible
 from freezingtime.vm.service import DiskPlan
+
+if TYPE_CHECKING:
+    from freezingtime.device.faults.faulty_device import FaultyDevice
 
 _log = logging.getLogger(__name__)
 
@@ -68,10 +72,25 @@ def open_disks(
         with about(spec.given.place):
             require_possible(spec.frontend, spec.traits)
         plan = DiskPlan(
-            name, device, medium, spec.frontend, spec.write_cache, spec.queues, spec.traits
+            *(name, device, medium, spec.frontend, spec.write_cache, spec.queues, spec.traits),
+            may_fail=bool(spec.device.faults),
         )
         disks.append(OpenDisk(plan, spec, layer))
     return disks
+
+
+def faulty_devices(disks: Iterable[OpenDisk]) -> dict[str, FaultyDevice]:
+    """The devices that fail, by the names of their disks."""
+    faulty = [disk for disk in disks if disk.plan.may_fail]
+    if not faulty:
+        return {}
+    from freezingtime.device.faults.faulty_device import FaultyDevice
+
+    return {
+        disk.plan.name: disk.plan.device
+        for disk in faulty
+        if isinstance(disk.plan.device, FaultyDevice)
+    }
 
 
 def check_displacement(medium: Medium, *, written: bool) -> None:

@@ -170,7 +170,11 @@ def ready_snapshot(
 def _root_disk(overlay: OverlayMedium, spec: DiskSpec | None, seed: int) -> OpenDisk:
     chosen = spec or NO_TIME
     device = chosen.device.build(seed, overlay.size_bytes)
-    plan = DiskPlan(ROOT_DISK_NAME, device, delayed(overlay, chosen.delay), internal=spec is None)
+    plan = DiskPlan(
+        *(ROOT_DISK_NAME, device, delayed(overlay, chosen.delay)),
+        internal=spec is None,
+        may_fail=bool(chosen.device.faults),
+    )
     return OpenDisk(plan, chosen, overlay)
 
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Sequence
 
 from freezingtime.emulator.loop import CompletedRequest
-from freezingtime.runs.disks import OpenDisk
+from freezingtime.runs.disks import OpenDisk, faulty_devices
 from freezingtime.runs.guest import ROOT_DISK_NAME
 from freezingtime.runs.output_directory import cannot_write
 from freezingtime.runs.plan import RunPlan
@@ -32,9 +32,12 @@ class Measurement:
         disks: Sequence[OpenDisk],
         cleanup: contextlib.ExitStack,
         *,
+        root: OpenDisk | None = None,
         is_kvm: bool = False,
     ) -> None:
         """Open the record, if the run leaves one; ``cleanup`` closes it.
+
+        ``root``: the guest's root disk, if it has one.
 
         Raises:
             InputError: it cannot be written.
@@ -47,8 +50,19 @@ class Measurement:
         """The figures of each recorded disk."""
         self.statistics = StatisticsSampler({disk.plan.name: disk.plan.device for disk in disks})
 
+        self._faulty = faulty_devices(disks if root is None else [*disks, root])
+        for device in self._faulty.values():
+            device.await_start()
+
+    @property
+    def hit_counts(self) -> dict[str, list[tuple[str, int]]]:
+        """By disk that was to fail: each rule, and how many requests it has hit."""
+        return {name: device.hit_counts() for name, device in self._faulty.items()}
+
     def start(self, now_ns: int) -> None:
-        """The job starts, and its figures. Emulator's thread."""
+        """The job starts, its figures, and what is to fail. Emulator's thread."""
+        for device in self._faulty.values():
+            device.start(now_ns)
         for tally in self.tallies:
             tally.start(now_ns)
 
@@ -63,10 +77,10 @@ class Measurement:
 
 def _recorded_disks(plan: RunPlan, disks: Sequence[OpenDisk]) -> list[RecordedDisk]:
     """Return the disks whose requests are noted, in the order of their indices."""
-    recorded = [RecordedDisk(disk.plan.name, disk.spec.text) for disk in disks]
+    specs = [(disk.plan.name, disk.spec) for disk in disks]
     if plan.root_device is not None:
-        recorded.append(RecordedDisk(ROOT_DISK_NAME, plan.root_device.text))
-    return recorded
+        specs.append((ROOT_DISK_NAME, plan.root_device))
+    return [RecordedDisk(name, spec.text, spec.device.fault_texts) for name, spec in specs]
 
 
 def _open_record(

@@ -29,6 +29,7 @@ DISK_HELP = (
     "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`, "
     "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`, "
     "`mount=DIRECTORY` (formatted and mounted before the job), `fs=ext4|xfs|btrfs`, "
+    "`fault=RULE` (as `--fault`), "
     "and parameters of the device, such as `mapping.over_provisioning=0.2`. "
     "A file is never changed unless `writable=yes`."
 )
@@ -41,6 +42,16 @@ class MachineOptions:
     disks: Annotated[
         Sequence[Disk | str], Option("SPEC", DISK_HELP, flag="--disk", values=Values.DEVICE)
     ] = field(default=(), kw_only=False)
+    faults: Annotated[
+        Sequence[str],
+        Option(
+            "[DISK:]RULE",
+            "How the device of a disk fails on purpose, such as `error=EIO,operation=read,"
+            "sectors=2048..4095` or `data:hang,from=2s,for=500ms`. DISK: its name, if there are "
+            "several. Repeatable.",
+            flag="--fault",
+        ),
+    ] = ()
     guest: Annotated[
         str | None,
         Option(
@@ -104,23 +115,6 @@ class MachineOptions:
             "or later.",
         ),
     ] = None
-    clock: Annotated[
-        str,
-        Option(
-            "CLOCK",
-            "Who executes the guest. `exact`: an emulated CPU; two runs are the same to the "
-            "nanosecond. `kvm`: the host's CPU, at its own speed; each run is a little different. "
-            "`auto`: `kvm` where the host's KVM will do.",
-        ),
-    ] = CLOCK
-    max_leak: Annotated[
-        str,
-        Option(
-            "TIME",
-            "With `--clock kvm`: the run is invalid if a request is off by more than this: what it "
-            "was late, and what the host took meanwhile that could not be taken out.",
-        ),
-    ] = MAX_LEAK
     start_from: Annotated[
         str | None,
         Option(
@@ -217,6 +211,22 @@ class RunOptions(MachineOptions):
     cpu_rate: Annotated[
         str, Option("RATE", "Instructions that each guest CPU executes per second of guest time.")
     ] = CPU_RATE
+    clock: Annotated[
+        str,
+        Option(
+            "CLOCK",
+            "Who executes the guest. `exact`: an emulated CPU; two runs are the same to the "
+            "nanosecond. `kvm`: the host's CPU, at its own speed; each run is a little different. "
+            "`auto`: `kvm` where the host's KVM will do.",
+        ),
+    ] = CLOCK
+    max_leak: Annotated[
+        str,
+        Option(
+            "TIME",
+            "With `--clock kvm`: the run is invalid if a request is delivered later than this.",
+        ),
+    ] = MAX_LEAK
     seed: Annotated[
         int,
         Option(

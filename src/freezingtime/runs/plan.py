@@ -15,6 +15,7 @@ from typing import NamedTuple
 from freezingtime.application.duration import expected_guest_ns
 from freezingtime.application.read import AUTO, check_source
 from freezingtime.clock.kind import ClockKind, parse_clock
+from freezingtime.disk.faults import with_faults
 from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
@@ -147,7 +148,7 @@ def make_plan(
     environment = parse_environment(options.env)
     expected_ns = _limit_ns("--expect", options.expect)
     return RunPlan(
-        disks=[check_disk(disk) for disk in options.disks],
+        disks=[check_disk(disk) for disk in with_faults(options.disks, options.faults)],
         script=job,
         guest=guest if system is None else own_name(system),
         system=system,
@@ -162,7 +163,7 @@ def make_plan(
         limit_ns=_limit_ns("--time-limit", options.time_limit),
         host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
         expected_ns=expected_ns or expected_guest_ns(_text(job, job_directory), environment),
-        clock=choose_clock(options),
+        clock=_clock(options),
         max_leak_ns=parse_option("--max-leak", options.max_leak, parse_time_ns, _LEAK_LIMIT),
         rate_hz=parse_option("--cpu-rate", options.cpu_rate, parse_rate_hz, _RATE_LIMITS),
         memory_bytes=parse_option("--memory", memory, parse_size_bytes, _MEMORY_LIMITS),
@@ -183,7 +184,7 @@ def make_plan(
     )
 
 
-def choose_clock(options: RunOptions) -> ClockKind:
+def _clock(options: RunOptions) -> ClockKind:
     """Return the clock that is asked for, which `auto` leaves to the host.
 
     Raises:
@@ -210,9 +211,10 @@ def _not_with_kvm(options: RunOptions) -> Iterator[str]:
         yield f"--cpu-rate {options.cpu_rate}: the host's CPU has its own"
     if options.cpus not in (None, 1):
         yield f"--cpus {options.cpus}: a guest has one CPU"
-    start_from = options.start_from
-    if start_from is not None and find_saved(start_from).description.booted is None:
-        yield f"--from {start_from}: a guest that was booted under --clock exact cannot go on"
+    if options.save is not None:
+        yield f"--save {options.save}: a machine cannot be saved"
+    if options.start_from is not None:
+        yield f"--from {options.start_from}: a machine always boots"
 
 
 def _lock(options: RunOptions) -> Lock | None:

@@ -47,6 +47,8 @@ class RunResult:
     """The digest of the agent's sources."""
     figures: Mapping[str, Sequence[OperationFigures]] = field(default_factory=dict)
     """Figures of each disk's requests, by operation."""
+    faults: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """By disk that was to fail: each rule, and how many requests it has hit."""
 
     @property
     def totals(self) -> Totals:
@@ -76,17 +78,8 @@ class RunResult:
     def valid(self) -> bool:
         """Every request was on time, nothing else of the host's reached the guest, and its
         kernel had no complaint."""
-        return self.reason_invalid is None
-
-    @property
-    def reason_invalid(self) -> str | None:
-        """Say in a few words what the first reason not to trust its figures is; None: valid."""
-        totals = self.totals
-        if totals.late_count:
-            return f"{totals.late_count} of {totals.request_count} requests were not on time"
-        if totals.disturbed_ns is not None:
-            return "an interrupt of the host's making reached the guest"
-        return f"kernel message: {self.job.complaints[0]}" if self.job.complaints else None
+        undisturbed = self.totals.disturbed_ns is None
+        return self.on_time and undisturbed and not self.job.complaints
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ``run.json``."""
@@ -147,6 +140,11 @@ class RunResult:
                 "kvm": totals.kvm
                 and {**totals.kvm._asdict(), "p99_late_ns": self.late_percentile_ns(99_000)},
             },
+            "faults": {
+                disk: [{"rule": rule, "hits": count} for rule, count in rules]
+                for disk, rules in self.faults.items()
+            },
+            "disk_errors": list(job.disk_errors),
             "totals": {
                 "warped_ns": totals.warped_ns,
                 "frozen_host_ns": totals.frozen_host_ns,

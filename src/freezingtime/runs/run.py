@@ -39,7 +39,9 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         with contextlib.ExitStack() as cleanup:
             prepared = prepare(plan, observer.preparing, ownership, cleanup)
             is_kvm = prepared.config.kvm is not None
-            measurement = Measurement(plan, prepared.disks, cleanup, is_kvm=is_kvm)
+            measurement = Measurement(
+                plan, prepared.disks, cleanup, root=prepared.root, is_kvm=is_kvm
+            )
             machine = _start_machine(plan, prepared, measurement, terminal, cleanup)
             version = machine.qemu_version()
             ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
@@ -66,6 +68,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             said,
             identity.agent,
             {tally.name: tally.figures() for tally in measurement.tallies},
+            measurement.hit_counts,
         )
         if plan.out is not None:
             write_results(plan.out, result, measurement.statistics)

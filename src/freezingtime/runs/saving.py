@@ -237,12 +237,7 @@ def save(
         for disk in disks
     )
     description = MachineDescription(
-        config.identity(),
-        config.image.name,
-        machine.qemu_version(),
-        saved_ns,
-        saved_disks,
-        config.booted,
+        config.identity(), config.image.name, machine.qemu_version(), saved_ns, saved_disks
     )
     save_machine(name, description, write_files)
 

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from freezingtime.trace.record_reader import open_record
-from freezingtime.trace.record_schema import COLUMNS
 
 if TYPE_CHECKING:
     from hashlib import _Hash as _Digest
@@ -35,10 +34,11 @@ def record_digest(path: Path) -> str:
     Raises:
         InputError: there is none, or it is damaged.
     """
-    names = [name for name in COLUMNS.names if name not in HOST_COLUMNS]
+    record = open_record(path)
+    names = [name for name in record.column_names if name not in HOST_COLUMNS]
     # One for each part of each column: in how many batches they come must make no difference.
     digests: dict[str, _Digest] = defaultdict(hashlib.sha256)
-    for batch in open_record(path).batches(names, lambda notice: None, lambda done, total: None):
+    for batch in record.batches(names, lambda notice: None, lambda done, total: None):
         for name in names:
             for part, content in _plain(batch.column(name)).items():
                 digests[f"{name} {part}"].update(content)

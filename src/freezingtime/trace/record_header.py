@@ -18,11 +18,13 @@ RECORD_VERSION = 2
 _KEY = b"freezingtime"
 
 
-class RecordedDisk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RecordedDisk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One disk of a run: its name in the record, and the option that described it."""
 
     name: str
     spec: str
+    faults: tuple[str, ...] = ()
+    """The rules by which it was to fail, its description's included."""
 
 
 class RecordHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,6 +40,11 @@ class RecordHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     source: str | None = None
     """Of a replay: the name of its trace, or its workload."""
     tool_version: str = __version__
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether a disk was to fail, so that the record says which requests were hit."""
+        return any(disk.faults for disk in self.disks)
 
     def metadata(self) -> dict[bytes, bytes]:
         """For the schema of an Arrow table."""

@@ -16,7 +16,7 @@ from freezingtime.errors import InputError
 from freezingtime.trace.damage import damage_named, require_columns
 from freezingtime.trace.record_header import RecordHeader, parse_header
 from freezingtime.trace.record_paths import find_record, is_parquet
-from freezingtime.trace.record_schema import COLUMNS, KVM_COLUMNS
+from freezingtime.trace.record_schema import COLUMNS, FAULT_COLUMN
 
 #: Called with a one-line notice for the user about what was read.
 Notify: TypeAlias = Callable[[str], None]
@@ -33,10 +33,14 @@ class Record:
     is_finished: bool
     """False: the run was killed, or is still running."""
     size_bytes: int
-    columns: pa.Schema
-    """Those that it has, in their order."""
     request_count: int
     """As the file says at its end; 0 of a stream, which does not say, and is not compressed."""
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of all its columns."""
+        names: list[str] = COLUMNS.names
+        return [*names, FAULT_COLUMN.name] if self.header.has_faults else names
 
     def batches(
         self, columns: Sequence[str], notify: Notify, progress: Callable[[int, int], None]
@@ -83,9 +87,9 @@ def open_record(path: Path) -> Record:
         else:
             schema, request_count = pa.ipc.open_stream(source).schema, 0
     header = parse_header(str(file), schema.metadata)
-    require_columns(file, schema, COLUMNS)
-    columns = pa.schema([*COLUMNS, *(each for each in KVM_COLUMNS if each.name in schema.names)])
-    return Record(file, header, is_finished, size_bytes, columns, request_count)
+    wanted = COLUMNS.append(FAULT_COLUMN) if header.has_faults else COLUMNS
+    require_columns(file, schema, wanted)
+    return Record(file, header, is_finished, size_bytes, request_count)
 
 
 def _parquet_batches(source: pa.OSFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from freezingtime.annotation import EMPTY_ANNOTATION, UNKNOWN, HeldBy, ServedFrom
 from freezingtime.device.annotations.columns import ANNOTATION, Annotations
 from freezingtime.emulator.loop import CompletedRequest
-from freezingtime.request import Operation
+from freezingtime.request import FaultKind, Operation
 from freezingtime.trace.record_header import RecordHeader
 
 #: The type of a column with few different words.
@@ -31,11 +31,12 @@ ANNOTATION_COLUMNS = (
 _ANNOTATION_WORDS = {
     "held_by": pa.array([word.name.lower() for word in HeldBy], pa.string()),
     "served_from": pa.array([word.name.lower() for word in ServedFrom], pa.string()),
+    "fault": pa.array([word.name.lower() for word in FaultKind], pa.string()),
 }
 
 #: One row per request, in order of delivery; docs/reference/record says what they mean. The names
 #: and their order, but for the disk, are those of :class:`CompletedRequest` and of
-#: :class:`~freezingtime.annotation.Annotation`. The same goes for :data:`KVM_COLUMNS`.
+#: :class:`~freezingtime.annotation.Annotation`.
 COLUMNS = pa.schema(
     [
         pa.field("disk", WORDS, nullable=False),
@@ -56,13 +57,9 @@ COLUMNS = pa.schema(
     ]
 )
 
-#: More columns, of a run under the KVM clock. Records from before there were any lack them.
-KVM_COLUMNS = pa.schema(
-    [
-        pa.field("taken_out_ns", pa.int64(), nullable=False),
-        pa.field("left_in_ns", pa.int64(), nullable=False),
-    ]
-)
+#: What was done to a request by a device that fails on purpose; null: nothing. Only in records of
+#: runs in which one was to.
+FAULT_COLUMN = pa.field("fault", WORDS)
 
 # All but the disk, the operation, and the annotations.
 _OTHERS = list(COLUMNS)[2 : -len(ANNOTATION_COLUMNS)]
@@ -77,8 +74,9 @@ class Batches:
     """Makes batches of one record: the dictionaries must be the same objects in all of them."""
 
     def __init__(self, header: RecordHeader) -> None:
-        self._kvm_columns = [] if header.is_repeatable else list(KVM_COLUMNS)
-        self.schema = pa.schema([*COLUMNS, *self._kvm_columns], header.metadata())
+        columns = COLUMNS.append(FAULT_COLUMN) if header.has_faults else COLUMNS
+        self._has_faults = header.has_faults
+        self.schema = columns.with_metadata(header.metadata())
         self._disks = pa.array([disk.name for disk in header.disks], pa.string())
         self._operations = pa.array(OPERATION_WORDS, pa.string())
 
@@ -86,11 +84,11 @@ class Batches:
         self, requests: Sequence[CompletedRequest], first_disk_index: int
     ) -> pa.RecordBatch:
         """Requests as the emulator hands them over; the disks of the record begin at an index."""
-        disk, operation, *others, annotation, taken_out_ns, left_in_ns = zip(*requests, strict=True)
+        disk, operation, *others, annotation, fault = zip(*requests, strict=True)
         disks = np.asarray(disk, np.int16) - first_disk_index
         annotations = np.fromiter((said or EMPTY_ANNOTATION for said in annotation), ANNOTATION)
-        operations = np.asarray(operation, np.uint8)
-        return self._batch(disks, operations, others, annotations, (taken_out_ns, left_in_ns))
+        faults = np.fromiter((UNKNOWN if each is None else each.kind for each in fault), np.int8)
+        return self._batch(disks, np.asarray(operation, np.uint8), others, annotations, faults)
 
     def of_columns(
         self,
@@ -98,11 +96,17 @@ class Batches:
         operations: NDArray[np.uint8],
         columns: Mapping[str, NDArray[np.generic]],
         annotations: Annotations,
+        faults: NDArray[np.int8] | None = None,
     ) -> pa.RecordBatch:
-        """Return requests of one disk as columns, named as in the record; annotations apart."""
+        """Return requests of one disk as columns, named as in the record; annotations apart.
+
+        ``faults`` are the kinds of their faults; None: they have none.
+        """
         disks = np.full(len(operations), disk_index, np.int16)
         others = [columns[field.name] for field in _OTHERS]
-        return self._batch(disks, operations, others, annotations)
+        if faults is None:
+            faults = np.full(len(operations), UNKNOWN, np.int8)
+        return self._batch(disks, operations, others, annotations, faults)
 
     def _batch(
         self,
@@ -110,7 +114,7 @@ class Batches:
         operations: NDArray[np.uint8],
         others: Sequence[Sequence[object] | NDArray[np.generic]],
         annotations: Annotations,
-        kvm: Sequence[Sequence[object]] = (),
+        faults: NDArray[np.int8],
     ) -> pa.RecordBatch:
         arrays = [
             pa.DictionaryArray.from_arrays(disks, self._disks),
@@ -120,10 +124,8 @@ class Batches:
             pa.array(values, field.type) for values, field in zip(others, _OTHERS, strict=True)
         ]
         arrays += [_said(annotations[field.name], field) for field in ANNOTATION_COLUMNS]
-        arrays += [
-            pa.array(values, field.type)
-            for values, field in zip(kvm, self._kvm_columns, strict=False)
-        ]
+        if self._has_faults:
+            arrays.append(_said(faults, FAULT_COLUMN))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 

@@ -31,6 +31,13 @@ _COMPLAINT = re.compile(
     r"|exc_debug"
 )
 
+#: What it prints of a disk that fails, or takes very long.
+_DISK_ERROR = re.compile(
+    r"I/O error"
+    r"|critical (?:medium|target|space allocation|nexus) error"
+    r"|blocked for more than \d+ seconds"
+)
+
 _COMPLAINTS_MAX = 1000
 _LINE_BYTES_MAX = 4096
 #: Printed by ``vm/guest/job-runner`` when its control disk is gone.
@@ -38,12 +45,25 @@ _CANNOT_REPORT = b"job-runner: cannot report: "
 _TIMESTAMP = re.compile(r"^\[\s*\d+\.\d+\]\s*")
 
 
-def complaints(console: Iterable[str]) -> list[str]:
+def complaints(console: Iterable[str], *, disks_may_fail: bool = False) -> list[str]:
     """The lines of a console on which the kernel complains, without their time stamps.
 
-    The first ones: a guest may print without end.
+    The first ones: a guest may print without end. Where a disk fails on purpose, the kernel's
+    complaints of disks are none.
     """
-    found = (_TIMESTAMP.sub("", line.strip()) for line in console if _COMPLAINT.search(line))
+    lines = (line for line in console if _COMPLAINT.search(line))
+    if disks_may_fail:
+        lines = (line for line in lines if not _DISK_ERROR.search(line))
+    return _first_lines(lines)
+
+
+def disk_errors(console: Iterable[str]) -> list[str]:
+    """The lines of a console on which the kernel complains of a disk; likewise the first ones."""
+    return _first_lines(line for line in console if _DISK_ERROR.search(line))
+
+
+def _first_lines(lines: Iterable[str]) -> list[str]:
+    found = (_TIMESTAMP.sub("", line.strip()) for line in lines)
     return list(itertools.islice(found, _COMPLAINTS_MAX))
 
 

@@ -69,6 +69,8 @@ class JobResult:
     """What the emulator counted up to the job's end, the boot not counted."""
     complaints: Sequence[str]
     """What the guest's kernel complained about."""
+    disk_errors: Sequence[str] = ()
+    """What it said of disks, if one was to fail."""
 
 
 def directory_script(directory: Path) -> bytes:

@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from freezingtime.clock.virtual import EXACT_TSC_KHZ
 from freezingtime.emulator.loop import CompletedRequest, Totals
 from freezingtime.errors import RunError
 from freezingtime.host.patience import Patience
@@ -26,7 +25,7 @@ from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.bootstrap import bootstrap_script
 from freezingtime.vm.capture import Captures
 from freezingtime.vm.config import MachineConfig
-from freezingtime.vm.console import ConsoleWatch, complaints
+from freezingtime.vm.console import ConsoleWatch, complaints, disk_errors
 from freezingtime.vm.endings import Endings
 from freezingtime.vm.job import Job, JobResult
 from freezingtime.vm.job_messages import (
@@ -101,6 +100,7 @@ class Machine:
         self._config = config
         self._disks = disks
         self._root = root
+        self._disks_may_fail = any(plan.may_fail for plan in (*disks, root) if plan is not None)
         self._snapshot = snapshot
         self._terminal = terminal
         self._limit_ns: int | None = None
@@ -236,7 +236,8 @@ class Machine:
         end = stop = self._await_message(EXIT, host_limit_s, on_tick)
         if job.has_post_job_work:
             stop = self._await_message(DONE, _AFTERMATH_DEADLINE_S, on_tick)
-        found = complaints(self.console.lines())
+        found = complaints(self.console.lines(), disks_may_fail=self._disks_may_fail)
+        of_disks = disk_errors(self.console.lines()) if self._disks_may_fail else ()
         self._captures.check()
         return JobResult(
             exit_status=exit_status(end.text),
@@ -246,6 +247,7 @@ class Machine:
             totals=end.totals.since(start.totals),
             host_s=end.host_s - start.host_s,
             complaints=found,
+            disk_errors=of_disks,
         )
 
     def _boot(self, on_tick: Callable[[], None]) -> int:
@@ -321,12 +323,10 @@ class Machine:
             qmp_fd=theirs.fileno(),
             incoming=snapshot is not None,
             is_kvm=config.kvm is not None,
-            booted=config.booted,
         )
         environment = self._service.environment(
             start_ns=snapshot.ready_ns if snapshot else 0,
             rate_hz=config.rate_hz if snapshot else BOOT_RATE_HZ,
-            tsc_khz=EXACT_TSC_KHZ if config.booted is None else config.booted.tsc_khz,
         )
         log = self._captures.add("QEMU's output")
         return QemuProcess(

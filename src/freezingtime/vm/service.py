@@ -54,6 +54,8 @@ class DiskPlan:
     traits: DiskTraits = NO_TRAITS
     internal: bool = False
     """Part of the machine, not of the measurement: in no metric and no record."""
+    may_fail: bool = False
+    """Whether the device fails on purpose, so that the guest's kernel may complain of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class EmulatorService:
                 medium.size_bytes,
                 read_only=not medium.writable,
                 min_block_bytes=disk_plan.traits.logical_block_bytes,
+                to_agent=True,
             )
             self._server.listen(
                 f"\0{self.socket_name(disk.index)}", {disk.name: (disk.index, export)}
@@ -147,14 +150,13 @@ class EmulatorService:
         """The abstract Unix socket of a disk."""
         return f"{self._name}-nbd-{disk_index}"
 
-    def environment(self, *, start_ns: int, rate_hz: int, tsc_khz: int) -> dict[str, str]:
+    def environment(self, *, start_ns: int, rate_hz: int) -> dict[str, str]:
         """Environment variables that connect QEMU to the emulator."""
         return self._clock_class.environment(
             socket_name=f"{self._name}-control",
             nbd_prefix=f"{self._name}-nbd-",
             start_ns=start_ns,
             rate_hz=rate_hz,
-            tsc_khz=tsc_khz,
         )
 
     def stop_machine_at(self, word: str, *, then_rate_hz: int | None = None) -> None:
@@ -206,7 +208,9 @@ class EmulatorService:
 
     def _emulated(self, index: int, plan: DiskPlan) -> EmulatedDisk:
         queue_of_medium = MediumQueue(plan.medium, self._workers, self._medium_deadline_s)
-        return EmulatedDisk(index, plan.name, plan.device, queue_of_medium, plan.internal)
+        return EmulatedDisk(
+            index, plan.name, plan.device, queue_of_medium, plan.internal, plan.may_fail
+        )
 
     def _steer(self, alarm_rings: bool) -> Steering:
         """Forward the guest's messages of this turn; return the changes they require."""

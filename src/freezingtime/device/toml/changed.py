@@ -3,7 +3,8 @@
 
 A path is the one that messages and TOML files have, below ``parameters``:
 ``mapping.over_provisioning``, ``member[2].parameters.read.fixed``; ``parameters.`` may stand
-before it, and has to where the path would be one name only.
+before it, and has to where the path would be one name only. ``fault[1].probability`` is a key of a
+rule of faults.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 from freezingtime.errors import InputError
 
 _TOP = "parameters"
+#: Tables beside the parameters whose keys may be given, too.
+_BESIDE = "fault"
 _STEP = re.compile(r"([A-Za-z0-9_-]+)(?:\[([1-9][0-9]{0,3})\])?")
 
 
@@ -77,7 +80,9 @@ def _steps(path: str) -> list[tuple[str, int | None]]:
                 "parameters.KEY"
             )
         steps.append((found[1], None if found[2] is None else int(found[2])))
-    return steps if steps[0] == (_TOP, None) else [(_TOP, None), *steps]
+    name, number = steps[0]
+    is_whole = (name == _TOP and number is None) or (name == _BESIDE and number is not None)
+    return steps if is_whole else [(_TOP, None), *steps]
 
 
 def _below(table: dict[str, Any], name: str, number: int | None, path: str) -> dict[str, Any]:

@@ -97,6 +97,11 @@ class CrashRequest:
                     f"{spec.given.shown}: every state starts from the file as it is now; "
                     f"leave out {spec.given.value('writable')}"
                 )
+            if spec.device.faults:
+                raise InputError(
+                    f"{spec.given.shown}: its device fails ({spec.device.fault_texts[0]}); the "
+                    "power is cut of devices that do not: leave out the rule"
+                )
 
     def job_plan(self, out: Path) -> RunPlan:
         """The plan of the recorded run.

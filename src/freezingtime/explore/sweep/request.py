@@ -174,7 +174,7 @@ def _changed_disk(disk: Disk | None, key: str | None, value: str) -> Disk:
         return replace(disk, parameters={**(disk.parameters or {}), path: read_value(value)})
     if key == MEDIUM:
         return replace(disk, file=read_option(f"constant:0,{MEDIUM}={value}").file)
-    changes: dict[str, Any] = {field_of(key): value}
+    changes: dict[str, Any] = {field_of(key): (value,) if key == "fault" else value}
     return replace(disk, **changes)
 
 

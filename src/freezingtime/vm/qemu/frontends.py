@@ -41,6 +41,10 @@ _DOES_NOT_TURN = 1
 #: QEMU's own; can_queue of Linux's driver.
 _SCSI_RING_ENTRIES = 256
 
+#: What a disk fails is the guest's to know. By default QEMU stops the machine if a write finds no
+#: room (blk_get_error_action()); its nvme controller always reports.
+_REPORT_ERRORS = {"rerror": "report", "werror": "report"}
+
 
 class DriverSetting(NamedTuple):
     """A setting of a disk's driver in the guest, as the job runner names it."""
@@ -122,6 +126,8 @@ def plug_commands(
         "write-cache": "on" if write_cache else "off",
         **_block_properties(frontend, traits),
     }
+    if frontend is not Frontend.NVME:
+        disk |= _REPORT_ERRORS
     controller = _controller(node)
     match frontend:
         case Frontend.VIRTIO_BLK:

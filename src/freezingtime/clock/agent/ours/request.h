@@ -19,6 +19,9 @@ enum ft_nbd_command {
     FT_NBD_WRITE_ZEROES = 6,
 };
 
+/* Between the emulator and us: what NBD has no number for. */
+#define FT_SYSTEM_ERROR 0x10000u
+
 enum ft_nbd_flag { FT_NBD_FUA = 1, FT_NBD_NO_HOLE = 2 };
 
 struct ft_request {
@@ -32,7 +35,7 @@ struct ft_request {
     bool received; /* the reply is here; not yet given to whoever waits */
     void *kept;    /* what has been read, where it must not be seen yet; or NULL */
     bool answered;
-    uint32_t error;            /* NBD's number; 0: done */
+    uint32_t error;            /* NBD's number, or Linux's with FT_SYSTEM_ERROR; 0: done */
     struct Coroutine *waiting; /* for the answer; NULL: it is not waited for yet */
 };
 

@@ -63,6 +63,14 @@ static uint32_t disk_of(const BlockDriverState *bs)
     return (uint32_t)disk;
 }
 
+static int system_errno(uint32_t error)
+{
+    if (error & FT_SYSTEM_ERROR) {
+        return (int)(error & ~FT_SYSTEM_ERROR);
+    }
+    return nbd_errno_to_system_errno((int)error);
+}
+
 /* Coroutine, BQL held. */
 static int ask(BlockDriverState *bs, struct ft_request request)
 {
@@ -76,7 +84,7 @@ static int ask(BlockDriverState *bs, struct ft_request request)
         request.waiting = qemu_coroutine_self();
         qemu_coroutine_yield();
     }
-    return request.error ? -nbd_errno_to_system_errno((int)request.error) : 0;
+    return request.error ? -system_errno(request.error) : 0;
 }
 
 static int read_vector(BlockDriverState *bs, int64_t offset, int64_t bytes, QEMUIOVector *data,

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A device that fails by rules: it decides which requests fail, and delays what is to be late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from freezingtime.annotation import EMPTY_ANNOTATION, HeldBy
+from freezingtime.device.base import CompletionQueue, Device, statistics_of
+from freezingtime.device.contract import GuardedDevice
+from freezingtime.device.faults.active_rule import ActiveRule
+from freezingtime.device.faults.rule import GivenFault
+from freezingtime.request import Fault, FaultKind, Operation, Request
+
+#: 146 years: what would complete later, as factors of factors may have it, completes then.
+_LATEST_NS = 2**62
+#: Spans of rules that hang may follow each other; after so many a request completes.
+_SPANS_MAX = 1000
+
+
+class FaultyDevice(Device):
+    """``inner``, which serves every request, also those that fail: an error takes as long.
+
+    The rules' randomness is their own: without them the same requests take the same times.
+    """
+
+    def __init__(self, inner: Device, faults: Sequence[GivenFault], seed: int) -> None:
+        self._inner = GuardedDevice(inner, "the faulty")
+        self._faults = faults
+        self._rules = [
+            ActiveRule(given, np.random.Generator(np.random.PCG64([seed, number])))
+            for number, given in enumerate(faults)
+        ]
+        self._waits_for_flush = any(rule.rule.after_flush is not None for rule in self._rules)
+        self._start_ns: int | None = 0
+        self._arrivals: dict[Request, tuple[int, Sequence[ActiveRule]]] = {}
+        self._held = CompletionQueue()
+
+    def await_start(self) -> None:
+        """Hit nothing before :meth:`start`."""
+        self._start_ns = None
+
+    def start(self, now_ns: int) -> None:
+        """Begin to hit requests: the rules' times and numbers count from now."""
+        if self._start_ns is None:
+            self._start_ns = now_ns
+
+    def hit_counts(self) -> list[tuple[str, int]]:
+        """Each rule, as ``--fault`` has it, and how many requests it has hit."""
+        return [
+            (given.text, rule.hit_count)
+            for given, rule in zip(self._faults, self._rules, strict=True)
+        ]
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        slowing: Sequence[ActiveRule] = ()
+        if self._start_ns is not None:
+            slowing = self._hit(request, now_ns - self._start_ns)
+        self._arrivals[request] = now_ns, slowing
+        self._inner.submit(request, now_ns)
+
+    def next_event_ns(self) -> int | None:
+        times_ns = (self._inner.next_event_ns(), self._held.next_ns())
+        return min((time_ns for time_ns in times_ns if time_ns is not None), default=None)
+
+    def advance(self, now_ns: int) -> list[Request]:
+        while (event_ns := self._inner.next_event_ns()) is not None and event_ns <= now_ns:
+            for request in self._inner.advance(event_ns):
+                self._hold(request, event_ns)
+        completed = self._held.take_until(now_ns)
+        if self._waits_for_flush and self._start_ns is not None:
+            for request in completed:
+                if request.operation is Operation.FLUSH and not _fails(request):
+                    for rule in self._rules:
+                        rule.note_flush(now_ns - self._start_ns)
+        return completed
+
+    def statistics(self) -> dict[str, float]:
+        """Return the statistics of the device inside."""
+        return statistics_of(self._inner)
+
+    def _hit(self, request: Request, time_ns: int) -> Sequence[ActiveRule]:
+        """Set the request's fault; return the rules that slow it down."""
+        slowing = []
+        for rule in self._rules:
+            fault = rule.fault_of(request, time_ns)
+            if fault is not None:
+                _set_fault(request, fault)
+                if rule.added is not None:
+                    slowing.append(rule)
+        if not _fails(request):
+            for rule in self._rules:
+                rule.note_written(request)
+        return slowing
+
+    def _hold(self, request: Request, done_ns: int) -> None:
+        arrival_ns, slowing = self._arrivals.pop(request)
+        until_ns = done_ns
+        for rule in slowing:
+            if rule.added is not None:
+                until_ns += rule.added(done_ns - arrival_ns)
+        if self._start_ns is not None:
+            until_ns = self._after_hangs(request, until_ns - self._start_ns) + self._start_ns
+        until_ns = min(until_ns, max(done_ns, _LATEST_NS))
+        annotation = request.annotation or EMPTY_ANNOTATION
+        if until_ns - done_ns > max(0, annotation.held_ns):
+            request.annotation = annotation._replace(
+                held_by=HeldBy.PERTURBATION, held_ns=until_ns - done_ns
+            )
+        self._held.put(request, until_ns)
+
+    def _after_hangs(self, request: Request, done_ns: int) -> int:
+        """When a request may complete, that would at ``done_ns``; times from the job's start."""
+        hanging: list[ActiveRule] = []
+        for _ in range(_SPANS_MAX):
+            before_ns = done_ns
+            for rule in self._rules:
+                end_ns = rule.held_until_ns(request, done_ns)
+                if end_ns > done_ns:
+                    done_ns = end_ns
+                    if rule not in hanging:
+                        hanging.append(rule)
+            if done_ns == before_ns:
+                break
+        for rule in hanging:
+            rule.hit_count += 1
+            _set_fault(request, Fault(FaultKind.HANG))
+        return done_ns
+
+
+def _set_fault(request: Request, fault: Fault) -> None:
+    """The greater kind stays, and of two alike the first."""
+    if request.fault is None or fault.kind > request.fault.kind:
+        request.fault = fault
+
+
+def _fails(request: Request) -> bool:
+    return request.fault is not None and request.fault.errno != 0

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The option ``--fault``: rules by which the devices of disks fail, each given to its disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from freezingtime.device.faults.rule import FaultTable
+from freezingtime.device.faults.rule_text import parse_rule
+from freezingtime.disk.disk import Disk, with_fault
+from freezingtime.disk.spec import read_option
+from freezingtime.errors import InputError, about, did_you_mean
+
+_OF_DISK = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*):(.*)", re.DOTALL)
+
+
+def with_faults(disks: Sequence[Disk | str], faults: Sequence[str]) -> list[Disk | str]:
+    """The disks with the rules of ``--fault``, each ``[DISK:]RULE``.
+
+    Raises:
+        InputError: a rule is not right, or of no disk.
+    """
+    changed = list(disks)
+    for text in faults:
+        place = f"--fault {text}"
+        found = _OF_DISK.fullmatch(text)
+        rule = text if found is None else found[2]
+        with about(f"{place}: "):
+            content = parse_rule(rule)
+            index = _disk_index(changed, None if found is None else found[1])
+        FaultTable(content, place).given()
+        changed[index] = with_fault(changed[index], rule)
+    return changed
+
+
+def _disk_index(disks: Sequence[Disk | str], name: str | None) -> int:
+    if not disks:
+        raise InputError("there is no disk; add --disk")
+    names = [_name(disk) or f"disk{number}" for number, disk in enumerate(disks, start=1)]
+    if name is None and len(disks) > 1:
+        raise InputError(
+            f"say of which disk, such as {names[0]}:RULE; there are {', '.join(names)}"
+        )
+    if name is not None and name not in names:
+        hint = did_you_mean(name, names)
+        raise InputError(f"there is no disk {name!r}; {hint}available: {', '.join(names)}")
+    return 0 if name is None else names.index(name)
+
+
+def _name(disk: Disk | str) -> str | None:
+    with about("--disk: "):
+        return (read_option(disk) if isinstance(disk, str) else disk).name
