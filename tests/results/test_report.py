@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import json
 import re
@@ -17,6 +19,7 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+import freezingtime.report
 from freezingtime._version import __version__
 from freezingtime.report.figures import run_panels
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS
@@ -176,10 +179,17 @@ def test_the_page_has_everything(run: Path) -> None:
     ]
 
 
-def test_nothing_is_loaded_or_executed(run: Path) -> None:
+def test_nothing_is_loaded_and_nothing_foreign_is_executed(run: Path) -> None:
+    """The one script is the package's own, which the page's policy names by its digest."""
     text = report_page([read(run)])
     page = Page(text)
-    assert not {"script", "link", "img", "iframe", "object"} & set(page.attributes)
+    assert not {"link", "img", "iframe", "object"} & set(page.attributes)
+    scripts = [script for script in page.attributes["script"] if "type" not in script]
+    assert scripts == [{}]
+    own = (Path(freezingtime.report.__file__).parent / "page.js").read_bytes()
+    digest = base64.b64encode(hashlib.sha256(own).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
+    assert f"<script>{own.decode()}</script>" in text
     assert all(
         name not in ("src", "srcset") and not name.startswith("on")
         for elements in page.attributes.values()
