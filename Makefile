@@ -29,7 +29,7 @@ MANYLINUX := manylinux_$(subst .,_,$(GLIBC))_x86_64
 WHEEL_TOOLS := auditwheel build ziglang
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check test test-all test-qemus test-kvm test-installs same-figures cases schema docs man bench paper wheel container lint format clean
+.PHONY: help setup setup-test demo check test test-all test-qemus test-kvm test-installs same-figures cases schema docs gallery man bench paper wheel container lint format clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -101,6 +101,9 @@ docs: setup-test ## the documentation site, in build/site; broken links are erro
 	$(BIN)/python -m website
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "open $(CURDIR)/build/site/index.html"
+
+gallery: packages-test-all setup-test ## the pictures of the gallery anew, in docs/images/gallery
+	$(BIN)/python -m website.gallery
 
 man: setup-test ## manual pages of the commands, in build/man
 	$(BIN)/python -m website.man_pages

@@ -16,6 +16,7 @@ from pathlib import Path
 from website.catalogue_page import catalogue_pages, catalogue_table
 from website.command_page import commands_page
 from website.model_page import models_page
+from website.notebook_page import notebook_page
 
 _ROOT = Path(__file__).parent.parent
 _OUT = _ROOT / "build" / "docs"
@@ -40,6 +41,11 @@ def main() -> None:
     for folder, pages in generated_pages().items():
         write_pages(reference / folder, pages)
     write_pages(reference / "catalogue", catalogue_pages(), catalogue_table())
+    page, figures = notebook_page()
+    with (_OUT / "notebooks" / "index.md").open("a") as index:
+        index.write(f"\n{page}")
+    for name, content in figures.items():
+        (_OUT / "notebooks" / name).write_bytes(content)
 
 
 def generated_pages() -> dict[str, dict[str, str]]:

@@ -35,6 +35,7 @@ from tests.support.doclib import (
 GUEST = (pytest.mark.guest, pytest.mark.slow)
 #: Pages whose blocks are run here, with what they need.
 PAGES = {
+    "gallery": (pytest.mark.slow,),
     "README": GUEST,
     "explanation/clocks": GUEST,
     "explanation/figures": GUEST,

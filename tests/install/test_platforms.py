@@ -43,6 +43,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "fit": ("fit", "logs", "-o", "mine.toml", "--quiet"),
     "export": ("export", "a", "--format", "csv", "-o", "a.csv"),
     "runs": ("runs", "."),
+    "explain": ("explain", "frozen"),
     "run": ("run", "--disk", "constant:10us", "--", "true"),
     "build": ("image", "build"),
     "doctor": ("doctor",),
@@ -79,7 +80,17 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str,
 
 
 @pytest.mark.parametrize(
-    "name", ["devices", "replay", "report", "compare", "fit", "export", "runs"]
+    "name",
+    [
+        "devices",
+        "replay",
+        "report",
+        "compare",
+        "fit",
+        "export",
+        "runs",
+        "explain",
+    ],
 )
 def test_what_needs_no_guest_works(ended: dict[str, tuple[int, str, str]], name: str) -> None:
     status, output, errors = ended[name]

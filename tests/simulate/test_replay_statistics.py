@@ -106,7 +106,7 @@ def test_they_are_in_the_record_and_in_its_report(freezingtime: RunProgram) -> N
     assert again.statistics == {name: here.statistics[name] for name in devices[::2]}
     assert set(again.statistics_over_time["disk"]) == set(devices[::2])
     titles = {panel.title for panel in internals(side_by_side([read_run(Path("replayed"), str)]))}
-    assert {"device: write amplification", "device: I/O credits"} <= titles
+    assert {"device: write amplification so far", "device: I/O credits"} <= titles
 
 
 def test_what_is_damaged_is_one_line(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, Self
 
 _DEADLINE_S = 120.0
+# Pixels around a part of a page.
+_MARGIN = 12
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -105,11 +107,20 @@ class Browser:
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
-    def screenshot(self, path: Path, *, whole_page: bool = False) -> Path:
-        """A PNG of the window, or of all of the page."""
-        answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole_page)
+    def screenshot(self, path: Path, *, whole_page: bool = False, part: str | None = None) -> Path:
+        """A PNG of the window, of the whole page, or of what a CSS selector finds in the window."""
+        clip = {} if part is None else {"clip": self._place(part)}
+        answer = self.call("Page.captureScreenshot", captureBeyondViewport=whole_page, **clip)
         path.write_bytes(base64.b64decode(answer["data"]))
         return path
+
+    def _place(self, part: str) -> dict[str, float]:
+        """Where in the window it is, with a margin."""
+        box = f"document.querySelector({json.dumps(part)}).getBoundingClientRect()"
+        x, y, width, height = self.evaluate(f"(b => [b.x, b.y, b.width, b.height])({box})")
+        left, top = max(0, x - _MARGIN), max(0, y - _MARGIN)
+        right, bottom = x + width + _MARGIN, y + height + _MARGIN
+        return {"x": left, "y": top, "width": right - left, "height": bottom - top, "scale": 1}
 
     def complaints(self) -> Sequence[str]:
         """Everything on the console and in the log since the page was opened."""

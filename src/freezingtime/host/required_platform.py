@@ -8,7 +8,9 @@ import sys
 
 from freezingtime.errors import InputError
 
-_WORKS_ANYWHERE = "replay, devices, fit, report, compare, export and runs work here as well"
+_WORKS_ANYWHERE = (
+    "replay, devices, fit, report, compare, export, runs and explain work here as well"
+)
 
 
 def require_linux(action: str) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from freezingtime.explore.crash.directory import ExplorationDirectory
 from freezingtime.explore.crash.explore import CrashObserver, CrashSummary, open_exploration
 from freezingtime.explore.crash.failures import CrashFailure, report_failures
 from freezingtime.explore.crash.request import CrashRequest
+from freezingtime.host.cpus import usable_cpu_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def explore(
     request.require_possible()
     request.check_plan()
     request.job_plan(out)
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or usable_cpu_count()
     with ExplorationDirectory(out) as directory:
         directory.begin(request.identity())
         with (

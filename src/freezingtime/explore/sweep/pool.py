@@ -22,6 +22,7 @@ from typing import TypeAlias
 from freezingtime.device.own_model import is_code_allowed
 from freezingtime.explore.sweep import worker
 from freezingtime.explore.sweep.worker import PointOutcome, Task
+from freezingtime.host.cpus import usable_cpu_count
 from freezingtime.trace.host_memory import free_memory_bytes
 
 #: How often those who wait are told that nothing has changed.
@@ -48,8 +49,7 @@ def choose_workers(wanted: int | None, task_count: int, task_bytes: int) -> int:
     ``task_bytes`` for each; nor, in any case, more than tasks.
     """
     if wanted is None:
-        cpus = len(os.sched_getaffinity(0))
-        wanted = min(cpus, free_memory_bytes() // (_PROCESS_BYTES + task_bytes))
+        wanted = min(usable_cpu_count(), free_memory_bytes() // (_PROCESS_BYTES + task_bytes))
     return max(1, min(wanted, task_count))
 
 
