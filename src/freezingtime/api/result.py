@@ -17,7 +17,6 @@ from freezingtime.host.foreign_text import printable
 from freezingtime.results.latency_summary import LatencySummary
 from freezingtime.results.recorded_run import RecordedRun, open_recorded_run
 from freezingtime.trace.readers import Reading
-from freezingtime.trace.record_schema import COLUMNS
 from freezingtime.trace.run_directory import STDOUT_NAME
 from freezingtime.units import format_time_ns
 
@@ -67,8 +66,9 @@ class Result:
         """The requests as an Arrow table, in order of delivery (docs/reference/record)."""
         import pyarrow as pa
 
-        batches = self.recorded.record.batches(COLUMNS.names, warn, lambda done, total: None)
-        return pa.Table.from_batches(batches, schema=COLUMNS)
+        record = self.recorded.record
+        batches = record.batches(record.schema.names, warn, lambda done, total: None)
+        return pa.Table.from_batches(batches, schema=record.schema)
 
     @cached_property
     def requests(self) -> pd.DataFrame:

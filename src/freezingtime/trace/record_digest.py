@@ -35,7 +35,7 @@ def record_digest(path: Path) -> str:
         InputError: there is none, or it is damaged.
     """
     record = open_record(path)
-    names = [name for name in record.column_names if name not in HOST_COLUMNS]
+    names = [name for name in record.schema.names if name not in HOST_COLUMNS]
     # One for each part of each column: in how many batches they come must make no difference.
     digests: dict[str, _Digest] = defaultdict(hashlib.sha256)
     for batch in record.batches(names, lambda notice: None, lambda done, total: None):

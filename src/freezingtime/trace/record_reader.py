@@ -16,7 +16,7 @@ from freezingtime.errors import InputError
 from freezingtime.trace.damage import damage_named, require_columns
 from freezingtime.trace.record_header import RecordHeader, parse_header
 from freezingtime.trace.record_paths import find_record, is_parquet
-from freezingtime.trace.record_schema import COLUMNS, FAULT_COLUMN
+from freezingtime.trace.record_schema import schema_of
 
 #: Called with a one-line notice for the user about what was read.
 Notify: TypeAlias = Callable[[str], None]
@@ -37,10 +37,9 @@ class Record:
     """As the file says at its end; 0 of a stream, which does not say, and is not compressed."""
 
     @property
-    def column_names(self) -> list[str]:
-        """The names of all its columns."""
-        names: list[str] = COLUMNS.names
-        return [*names, FAULT_COLUMN.name] if self.header.has_faults else names
+    def schema(self) -> pa.Schema:
+        """All its columns."""
+        return schema_of(self.header)
 
     def batches(
         self, columns: Sequence[str], notify: Notify, progress: Callable[[int, int], None]
@@ -87,8 +86,7 @@ def open_record(path: Path) -> Record:
         else:
             schema, request_count = pa.ipc.open_stream(source).schema, 0
     header = parse_header(str(file), schema.metadata)
-    wanted = COLUMNS.append(FAULT_COLUMN) if header.has_faults else COLUMNS
-    require_columns(file, schema, wanted)
+    require_columns(file, schema, schema_of(header))
     return Record(file, header, is_finished, size_bytes, request_count)
 
 

@@ -70,13 +70,17 @@ _CODES = np.zeros(max(Operation) + 1, np.int16)
 _CODES[list(Operation)] = range(len(Operation))
 
 
+def schema_of(header: RecordHeader) -> pa.Schema:
+    """The columns of a record with that header."""
+    return COLUMNS.append(FAULT_COLUMN) if header.has_faults else COLUMNS
+
+
 class Batches:
     """Makes batches of one record: the dictionaries must be the same objects in all of them."""
 
     def __init__(self, header: RecordHeader) -> None:
-        columns = COLUMNS.append(FAULT_COLUMN) if header.has_faults else COLUMNS
         self._has_faults = header.has_faults
-        self.schema = columns.with_metadata(header.metadata())
+        self.schema = schema_of(header).with_metadata(header.metadata())
         self._disks = pa.array([disk.name for disk in header.disks], pa.string())
         self._operations = pa.array(OPERATION_WORDS, pa.string())
 

@@ -23,9 +23,9 @@ def record_csv(path: Path, disk: str | None, option: str, notify: Notify) -> Ite
     """
     record = open_record(path)
     check_disk(record, disk, option)
-    yield f"{','.join(record.column_names)}\n".encode()
+    yield f"{','.join(record.schema.names)}\n".encode()
     options = pa.csv.WriteOptions(include_header=False, quoting_style="needed")
-    for batch in record.batches(record.column_names, notify, lambda done, total: None):
+    for batch in record.batches(record.schema.names, notify, lambda done, total: None):
         table = pa.Table.from_batches([batch])
         if disk is not None:
             table = table.filter(pc.equal(table["disk"].cast(pa.string()), disk))
