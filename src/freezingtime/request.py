@@ -8,7 +8,8 @@ a clock and travel beside the request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
@@ -46,9 +47,17 @@ class FaultKind(IntEnum):
     """It took longer."""
     HANG = 1
     """The device completed nothing for a while."""
-    UNREADABLE = 2
+    FLIP = 2
+    """Bits of what it read were flipped."""
+    MISDIRECT = 3
+    """It read or wrote elsewhere."""
+    TORN = 4
+    """Only its first sectors were written."""
+    LOSE = 5
+    """It changed nothing."""
+    UNREADABLE = 6
     """A sector of it could not be read."""
-    ERROR = 3
+    ERROR = 7
     """It failed."""
 
 
@@ -59,8 +68,15 @@ class Fault(NamedTuple):
     errno: int = 0
     """How it fails, in Linux's words for block devices; no byte is read or written. 0: it does not.
 
-    ``ENODATA`` is a medium error, ``EIO`` any other, ``ENOSPC`` a lack of space.
+    ``ENODATA`` is a medium error, ``EREMOTEIO`` one that no retry mends, ``EIO`` any other,
+    ``ENOSPC`` a lack of space.
     """
+    flipped_bits: Sequence[int] = ()
+    """Which bits of what is read are flipped, counted from its first byte's lowest."""
+    moved_bytes: int = 0
+    """How far from its own range it reads or writes."""
+    kept_bytes: int | None = None
+    """How much of it is written, from its beginning; None: all."""
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +108,16 @@ class Request:
 
     def conflicts_with(self, other: Request) -> bool:
         """Return whether the two must not run on a medium at once: one modifies what both touch."""
+        if self.fault is not None or other.fault is not None:
+            return self._at_its_place()._overlaps(other._at_its_place())
+        return self._overlaps(other)
+
+    def _at_its_place(self) -> Request:
+        """The request where it really reads or writes."""
+        moved_bytes = 0 if self.fault is None else self.fault.moved_bytes
+        return replace(self, offset_bytes=self.offset_bytes + moved_bytes)
+
+    def _overlaps(self, other: Request) -> bool:
         return (
             self.offset_bytes < other.end_bytes
             and other.offset_bytes < self.end_bytes

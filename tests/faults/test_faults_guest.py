@@ -14,26 +14,29 @@ from freezingtime.frontend import Frontend
 from tests.support.frontendlib import device_path
 from tests.support.guestlib import read_record, run_guest
 
-#: What the kernel says of a read of an unreadable sector, a failing write, and one without space.
+#: What the kernel says of a read of an unreadable sector, a failing write, one without space, and
+#: one to a disk that is read-only.
 MEDIUM, FAILED, FULL = "medium error", "I/O error", "space allocation error"
+TARGET = "target error"
 IN_WORDS = {
-    Frontend.VIRTIO_BLK: (FAILED, FAILED, FAILED),
-    Frontend.VIRTIO_SCSI: (MEDIUM, FAILED, FULL),
-    Frontend.SATA: (FAILED, FAILED, FAILED),
-    Frontend.NVME: (MEDIUM, MEDIUM, MEDIUM),
+    Frontend.VIRTIO_BLK: (FAILED,) * 4,
+    Frontend.VIRTIO_SCSI: (MEDIUM, FAILED, FULL, TARGET),
+    Frontend.SATA: (FAILED,) * 4,
+    Frontend.NVME: (MEDIUM,) * 4,
 }
 #: How often each is tried: virtio-blk's driver reports at once, and SCSI's what cannot get better.
 TRIES = {
-    Frontend.VIRTIO_BLK: (1, 1, 1),
-    Frontend.VIRTIO_SCSI: (1, 6, 1),
-    Frontend.SATA: (6, 6, 6),
-    Frontend.NVME: (6, 6, 6),
+    Frontend.VIRTIO_BLK: (1, 1, 1, 1),
+    Frontend.VIRTIO_SCSI: (1, 6, 1, 1),
+    Frontend.SATA: (6, 6, 6, 6),
+    Frontend.NVME: (6, 6, 6, 6),
 }
 #: Of the controller's own words.
 DETAILS = {
     Frontend.VIRTIO_SCSI: [
         *("Sense Key : Medium Error", "Add. Sense: Unrecovered read error"),
         *("Sense Key : Aborted Command", "Add. Sense: I/O process terminated"),
+        *("Sense Key : Hardware Error", "Add. Sense: Internal target failure"),
         *("Sense Key : Data Protect", "Add. Sense: Space allocation failed write protect"),
     ],
     Frontend.SATA: ["status: { DRDY ERR }", "error: { ABRT }"],
@@ -43,8 +46,13 @@ RULES = (
     "unreadable,sectors=2048..2055",
     "error=EIO,operation=write,sectors=4096..4103",
     "error=ENOSPC,sectors=8192..8199",
+    "read_only,sectors=12288..12295",
     "slow_by=3ms,sectors=16384..16391",
     "hang,from=30s,for=1s",
+    "lose,sectors=24576..24583",
+    "misdirect=8,operation=write,sectors=28672..28679",
+    "flip=1,sectors=32768..32775",
+    "torn,sectors=36864..36871",
     "error=EIO,operation=discard",
 )
 JOB = """
@@ -54,9 +62,16 @@ for path in {paths}; do
     print unreadable "if=$path of=/dev/null skip=256 iflag=direct"
     print failed "if=/dev/zero of=$path seek=512 oflag=direct"
     print full "if=/dev/zero of=$path seek=1024 oflag=direct"
+    print read-only "if=/dev/zero of=$path seek=1536 oflag=direct"
     print healing "if=/dev/zero of=$path seek=256 oflag=direct"
     print healed "if=$path of=/dev/null skip=256 iflag=direct"
     print slow "if=$path of=/dev/null skip=2048 iflag=direct"
+    for block in 3072 3584 4096 4608; do
+        dd if=/job/ones of=$path bs=4k count=1 seek=$block oflag=direct 2>/dev/null
+    done
+    for block in 3072 3584 3585 4096 4608; do
+        dd if=$path bs=4k count=1 skip=$block iflag=direct 2>/dev/null | cmp -l - /job/ones | wc -l
+    done
     sleep 6  # the kernel prints ten such messages in five seconds
 done
 sleep $((32 - $(cut -d. -f1 /proc/uptime)))
@@ -73,25 +88,35 @@ def test_each_frontend_reports_faults_as_its_controller_does(tmp_path: Path) -> 
     rules = [f"{frontend}.1:{rule}" for frontend in Frontend for rule in RULES]
     paths = " ".join(device_path(frontend, f"{frontend}.1") for frontend in Frontend)
     given = [str(disk) for disk in with_faults(disks, rules)]
-    ran = run_guest(JOB.format(paths=paths), *given, out=tmp_path / "run")
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "ones").write_bytes(b"\xff" * 4096)
+    ran = run_guest(JOB.format(paths=paths), *given, out=tmp_path / "run", job_directory=job)
     said, kernel = ran.stdout.decode().split("KERNEL\n")
     rows = read_record(tmp_path / "run")
     result = json.loads((tmp_path / "run" / "run.json").read_text())
     for frontend, part in zip(Frontend, said.split("device ")[1:], strict=True):
         device, *lines = part.splitlines()
-        outcome = {name: text for name, _, text in (line.partition(": ") for line in lines)}
+        lost, at_its_place, astray, flipped, torn = (
+            int(line) for line in lines if ": " not in line
+        )
+        assert (lost, at_its_place, astray, flipped) == (4096, 4096, 0, 1)
+        assert torn in range(512, 4096, 512)
+        outcome = {
+            name: text for name, _, text in (line.partition(": ") for line in lines if ": " in line)
+        }
         assert [name for name, text in outcome.items() if text == "1+0 records out"] == [
             *("healing", "healed", "slow")
         ]
-        for sector, words in zip((2048, 4096, 8192), IN_WORDS[frontend], strict=True):
+        for sector, words in zip((2048, 4096, 8192, 12288), IN_WORDS[frontend], strict=True):
             assert f"{words}, dev {device}, sector {sector} " in kernel
         assert all(words in kernel for words in DETAILS.get(frontend, []))
         mine = [row for row in rows if row["disk"] == f"{frontend}.1"]
         hits = [rule["hits"] for rule in result["faults"][f"{frontend}.1"]]
-        assert hits == [*TRIES[frontend], 1, 1, 0]
+        assert hits == [*TRIES[frontend], 1, 1, 1, 1, 1, 1, 0]
         counts = Counter(row["fault"] for row in mine)
-        assert [counts[kind] for kind in ("unreadable", "error", "slow", "hang")] == [
-            *(hits[0], hits[1] + hits[2], hits[3], hits[4])
+        assert [counts[kind] for kind in ("unreadable", "error", "slow", "hang", "flip")] == [
+            *(hits[0], sum(hits[1:4]), 1, 1, 1)
         ]
         assert {
             row["completion_ns"] - row["arrival_ns"] for row in mine if row["fault"] == "slow"

@@ -288,6 +288,94 @@ def test_a_request_that_fails_moves_no_byte() -> None:
         assert bytes(queue.start(slow).data) == b"x" * 4 * KIB
 
 
+def on_medium(*rules: str, requests: Sequence[Request], size_bytes: int = 64 * KIB) -> list[bytes]:
+    """What the requests read from a medium on which each sector is its number; then all of it."""
+    medium = MemoryMedium(size_bytes)
+    for sector in range(size_bytes // SECTOR):
+        medium.write(sector * SECTOR, bytes([sector]) * SECTOR)
+    device = check_disk(Disk("constant:100ns", faults=rules)).device.build(0, size_bytes)
+    read = []
+    with new_workers() as workers:
+        queue = MediumQueue(medium, workers, deadline_s=10.0)
+        for number, request in enumerate(requests):
+            device.submit(request, number * 1000)
+            read.append(bytes(queue.start(request).data))
+    return [*read, bytes(medium.read(0, size_bytes))]
+
+
+def sectors_of(data: bytes) -> list[int]:
+    """The sectors, each of which has one value."""
+    parts = [data[place : place + SECTOR] for place in range(0, len(data), SECTOR)]
+    assert all(part == part[:1] * SECTOR for part in parts)
+    return [part[0] for part in parts]
+
+
+def written(sector: int, count: int) -> Request:
+    request = asked(WRITE, sector, count)
+    request.data = b"\xff" * count * SECTOR
+    return request
+
+
+def test_a_lost_write_changes_nothing() -> None:
+    requests = [written(8, 8), asked(Operation.DISCARD, 16), asked(READ, 8)]
+    *_, read, after = on_medium("lose,sectors=8..23", requests=requests)
+    assert sectors_of(read) == list(range(8, 16))
+    assert sectors_of(after) == list(range(128))
+
+
+def test_of_a_torn_write_the_first_sectors_are_there() -> None:
+    cuts = []
+    for number in range(8, 72, 8):
+        before = [asked(READ) for _ in range(3)]
+        *_, after = on_medium("torn", requests=[*before, written(number, 8)])
+        values = sectors_of(after)[number : number + 8]
+        cut = values.index(number + values.count(255))
+        assert values == [255] * cut + list(range(number + cut, number + 8))
+        cuts.append(cut)
+    assert all(1 <= cut <= 7 for cut in cuts)
+    *_, after = on_medium("torn", requests=[written(8, 1)])
+    assert sectors_of(after)[8] == 255
+
+
+def test_a_misdirected_request_goes_elsewhere() -> None:
+    requests = [written(8, 8), asked(READ, 0), written(120, 8)]
+    _, read, _, after = on_medium("misdirect=16", requests=requests)
+    assert sectors_of(read) == list(range(16, 24))
+    values = list(range(128))
+    values[24:32] = values[15:23] = [255] * 8  # behind the last place for 8 sectors comes the first
+    assert sectors_of(after) == values
+    moved, plain = asked(WRITE, 8), asked(READ, 24)
+    moved.fault = Fault(FaultKind.MISDIRECT, moved_bytes=16 * SECTOR)
+    assert moved.conflicts_with(plain)
+    assert plain.conflicts_with(moved)
+    assert not moved.conflicts_with(asked(READ, 8))
+
+
+def test_flipped_bits_are_in_what_is_read_alone() -> None:
+    *read, after = on_medium("flip=3,nth=2", requests=[asked(READ, 8) for _ in range(3)])
+    whole = bytes(value for sector in range(8, 16) for value in [sector] * SECTOR)
+    assert read[0] == read[2] == whole
+    flipped = int.from_bytes(read[1], "little") ^ int.from_bytes(whole, "little")
+    assert flipped.bit_count() == 3
+    assert sectors_of(after) == list(range(128))
+
+
+def test_a_disk_that_is_read_only_can_be_read_and_flushed() -> None:
+    requests = [asked(operation) for operation in Operation]
+    device = device_with("read_only")
+    serve(device, [(0, request) for request in requests])
+    failed = Fault(FaultKind.ERROR, errno.EREMOTEIO)
+    assert [request.fault for request in requests] == [None, failed, None, failed, failed]
+
+
+def test_what_did_not_reach_its_sectors_heals_none() -> None:
+    for rule in ("lose,operation=write", "torn,operation=write", "misdirect=8,operation=write"):
+        device = device_with(rule, "unreadable,sectors=8")
+        requests = [(0, asked(WRITE, 8)), (1000, asked(READ, 8))]
+        serve(device, requests)
+        assert requests[1][1].fault == UNREADABLE
+
+
 def test_only_our_agent_is_sent_linux_s_own_errors() -> None:
     medium_error, no_space = OSError(errno.ENODATA, ""), OSError(errno.ENOSPC, "")
     assert wire_error(medium_error) == NBD_EIO

@@ -44,6 +44,11 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
                 {"slow_distribution": {"kind": "lognormal", "mean": "1ms", "p99": "5ms"}},
                 {"hang": True, "for": "5ms", "every": "1s"},
                 {"hang": True, "until": "5s"},
+                {"read_only": True},
+                {"flip": 3, "size": "4KiB"},
+                {"lose": True, "operation": "discard"},
+                {"torn": True},
+                {"misdirect": 8, "operation": "read+write"},
             ]
         )
     )
@@ -101,6 +106,7 @@ def test_any_text_is_a_rule_or_refused(given_text: str | list[str]) -> None:
         st.sampled_from(
             [
                 *("error", "unreadable", "slow", "slow_by", "hang", "sectors", "size"),
+                *("read_only", "flip", "lose", "torn", "misdirect"),
                 *("operation", "from", "until", "for", "every", "nth", "after_flush"),
                 *("probability", "count"),
             ]
@@ -118,7 +124,7 @@ def test_any_values_are_a_rule_or_refused(rule: dict[str, Any]) -> None:
     [
         ("eror=EIO", "eror: unknown key; did you mean error? allowed: "),
         ("error=EIEIO", "error = 'EIEIO': must be one of: EIO, ENOSPC, timeout"),
-        ("operation=read", "error: say how it fails: give one of error, unreadable, slow, "),
+        ("operation=read", "error: say how it fails: give one of error, unreadable, read_"),
         ("error=EIO,hang,for=1s", "hang = True: goes not with error; write two rules"),
         ("error=EIO,operation=reed", "operation = 'reed': did you mean read? must be some of "),
         ("error=EIO,operation=read+read", "operation = 'read+read': must be some of read, write"),
@@ -146,6 +152,11 @@ def test_any_values_are_a_rule_or_refused(rule: dict[str, Any]) -> None:
         ("error=EIO,heals=false", "heals = False: is only for unreadable sectors; leave it out"),
         ("hang", "hang = True: needs an end: add for, or until"),
         ("hang,for=1s,probability=0.5", "probability = 0.5: goes not with hang; leave one out"),
+        ("flip=0", "flip = 0: must be a whole number from 1 to 4096"),
+        ("misdirect=-8", "misdirect = -8: must be a whole number from 1 to "),
+        ("torn,operation=discard", "operation = 'discard': torn is of these: write, write_zeroes"),
+        ("lose,operation=read", "operation = 'read': lose is of these: write, discard, write_z"),
+        ("flip=1,torn", "torn = True: goes not with flip; write two rules"),
         ("slow=0.5", "slow = 0.5: must be a number from 1 to 1e+06"),
         ("slow_by=-1ms", "slow_by = '-1ms': must be a time such as"),
         ("slow_distribution=1", "slow_distribution = 1: must be a table"),

@@ -119,4 +119,4 @@ class Description:
         # It needs numpy, which a device that does not fail may do without.
         from freezingtime.device.faults.faulty_device import FaultyDevice
 
-        return FaultyDevice(device, self.faults, seed)
+        return FaultyDevice(device, self.faults, seed, size_bytes)

@@ -13,11 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from freezingtime.errors import RunError
 from freezingtime.host.patience import wait_patiently
 from freezingtime.medium.base import Medium, SectorError
-from freezingtime.request import Buffer, Operation, Request
+from freezingtime.request import Buffer, Fault, FaultKind, Operation, Request
 
 _NO_DATA = b""
 _WORKERS_MAX = 64
@@ -147,15 +148,20 @@ class MediumQueue:
     def _execute(self, transfer: Transfer) -> None:
         start_ns = time.perf_counter_ns()
         try:
-            transfer.data = _perform(self.medium, transfer.request)
+            transfer.data = perform(self.medium, transfer.request)
         except OSError as error:
             transfer.error = error
         transfer.duration_ns = time.perf_counter_ns() - start_ns
 
 
-def _perform(medium: Medium, request: Request) -> Buffer:
-    if request.fault is not None and request.fault.errno:
-        raise SectorError(request.fault.errno, "the device fails by a rule")
+def perform(medium: Medium, request: Request) -> Buffer:
+    """Move a request's bytes; return what was read.
+
+    Raises:
+        OSError: the medium fails, or the request is to fail.
+    """
+    if request.fault is not None:
+        return _perform_faulty(medium, request, request.fault)
     operation = request.operation
     if operation is Operation.READ:
         return medium.read(request.offset_bytes, request.length_bytes)
@@ -168,3 +174,20 @@ def _perform(medium: Medium, request: Request) -> Buffer:
     if operation is Operation.FLUSH or request.fua:
         medium.flush()
     return _NO_DATA
+
+
+def _perform_faulty(medium: Medium, request: Request, fault: Fault) -> Buffer:
+    if fault.errno:
+        raise SectorError(fault.errno, "the device fails by a rule")
+    if fault.kind is FaultKind.LOSE:
+        return _NO_DATA
+    changed = replace(request, offset_bytes=request.offset_bytes + fault.moved_bytes, fault=None)
+    if fault.kept_bytes is not None:
+        changed.length_bytes = fault.kept_bytes
+        changed.data = None if request.data is None else request.data[: fault.kept_bytes]
+    data = perform(medium, changed)
+    if fault.flipped_bits:
+        data = bytearray(data)
+        for bit in fault.flipped_bits:
+            data[bit // 8] ^= 1 << bit % 8
+    return data

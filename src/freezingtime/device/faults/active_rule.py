@@ -8,7 +8,7 @@ import errno
 import numpy as np
 
 from freezingtime.device.faults.delays import Added, added_ns
-from freezingtime.device.faults.places import Sectors
+from freezingtime.device.faults.places import SECTOR_BYTES, Sectors
 from freezingtime.device.faults.rule import GivenFault, sectors_of
 from freezingtime.device.faults.sector_set import SectorSet
 from freezingtime.device.faults.trigger import Trigger
@@ -26,14 +26,19 @@ _WRITING = frozenset({Operation.WRITE, Operation.WRITE_ZEROES, Operation.DISCARD
 class ActiveRule:
     """A rule and its state. Times are from the start of the job."""
 
-    def __init__(self, given: GivenFault, generator: np.random.Generator) -> None:
+    def __init__(
+        self, given: GivenFault, generator: np.random.Generator, size_bytes: int | None
+    ) -> None:
+        """``size_bytes``: the disk's; None: there is no medium."""
         rule = given.rule
         self.rule = rule
+        self._generator = generator
+        self._size_bytes = size_bytes
         self._operations = frozenset(rule.operations)
         self._trigger = Trigger(rule, generator)
         self._sectors = rule.sectors or _ANYWHERE
         self._bad, self._healed = SectorSet(), SectorSet()
-        self._error = _ERRNOS.get(rule.error or "", 0)
+        self._error = errno.EREMOTEIO if rule.read_only else _ERRNOS.get(rule.error or "", 0)
         self.added: Added | None = None
         if rule.kind in ("slow", "slow_by", "slow_distribution"):
             self.added = added_ns(given, generator)
@@ -55,7 +60,7 @@ class ActiveRule:
         if not fits or not self._trigger.note_arrival(time_ns):
             return None
         self.hit_count += 1
-        return Fault(FaultKind.ERROR, self._error) if self._error else Fault(FaultKind.SLOW)
+        return self._fault(request)
 
     def held_until_ns(self, request: Request, done_ns: int) -> int:
         """Return when a request may complete that the device is done with."""
@@ -65,7 +70,7 @@ class ActiveRule:
         return done_ns if end_ns is None else end_ns
 
     def note_written(self, request: Request) -> None:
-        """A request that will not fail arrives: what it writes can be read again."""
+        """A request arrives that does what it should: what it writes can be read again."""
         rule = self.rule
         if not rule.unreadable or not rule.heals or request.operation not in _WRITING:
             return
@@ -84,9 +89,36 @@ class ActiveRule:
         if request.operation not in self._operations:
             return False
         size, sectors = self.rule.size, self.rule.sectors
+        if self.rule.torn and request.length_bytes < 2 * SECTOR_BYTES:
+            return False
         if size is not None and not size.least_bytes <= request.length_bytes <= size.most_bytes:
             return False
         return sectors is None or bool(sectors.within(*sectors_of(request)))
+
+    def _fault(self, request: Request) -> Fault:
+        rule, generator = self.rule, self._generator
+        if self._error:
+            return Fault(FaultKind.ERROR, self._error)
+        if rule.flip is not None:
+            bit_count = request.length_bytes * 8
+            bits = generator.choice(bit_count, rule.flip, replace=False, shuffle=False)
+            return Fault(FaultKind.FLIP, flipped_bits=bits.tolist())
+        if rule.lose:
+            return Fault(FaultKind.LOSE)
+        if rule.torn:
+            sectors = int(generator.integers(1, request.length_bytes // SECTOR_BYTES))
+            return Fault(FaultKind.TORN, kept_bytes=sectors * SECTOR_BYTES)
+        if rule.misdirect is not None:
+            return Fault(FaultKind.MISDIRECT, moved_bytes=self._moved_bytes(request))
+        return Fault(FaultKind.SLOW)
+
+    def _moved_bytes(self, request: Request) -> int:
+        """How far a request goes astray: behind the end of the disk it begins anew."""
+        moved_bytes = (self.rule.misdirect or 0) * SECTOR_BYTES
+        if self._size_bytes is not None:
+            places = self._size_bytes - request.length_bytes + SECTOR_BYTES
+            moved_bytes = (request.offset_bytes + moved_bytes) % places - request.offset_bytes
+        return moved_bytes
 
     def _unreadable(self, request: Request, time_ns: int) -> Fault | None:
         runs = self._sectors.within(*sectors_of(request))

@@ -26,11 +26,14 @@ class FaultyDevice(Device):
     The rules' randomness is their own: without them the same requests take the same times.
     """
 
-    def __init__(self, inner: Device, faults: Sequence[GivenFault], seed: int) -> None:
+    def __init__(
+        self, inner: Device, faults: Sequence[GivenFault], seed: int, size_bytes: int | None
+    ) -> None:
+        """``size_bytes``: the disk's; None: there is no medium."""
         self._inner = GuardedDevice(inner, "the faulty")
         self._faults = faults
         self._rules = [
-            ActiveRule(given, np.random.Generator(np.random.PCG64([seed, number])))
+            ActiveRule(given, np.random.Generator(np.random.PCG64([seed, number])), size_bytes)
             for number, given in enumerate(faults)
         ]
         self._waits_for_flush = any(rule.rule.after_flush is not None for rule in self._rules)
@@ -90,7 +93,7 @@ class FaultyDevice(Device):
                 _set_fault(request, fault)
                 if rule.added is not None:
                     slowing.append(rule)
-        if not _fails(request):
+        if request.fault is None or request.fault.kind < FaultKind.MISDIRECT:
             for rule in self._rules:
                 rule.note_written(request)
         return slowing

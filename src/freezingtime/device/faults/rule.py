@@ -38,9 +38,21 @@ from freezingtime.units import MAX_VALUE, format_time_ns
 FAULT_TABLES = "fault"
 
 #: The keys that say how, of which a rule has one.
-KINDS = ("error", "unreadable", "slow", "slow_by", "slow_distribution", "hang")
-#: What needs room on the medium.
-_ALLOCATING = (Operation.WRITE, Operation.WRITE_ZEROES)
+KINDS = (
+    *("error", "unreadable", "read_only", "slow", "slow_by", "slow_distribution", "hang"),
+    *("flip", "lose", "torn", "misdirect"),
+)
+_READ, _WRITING = (Operation.READ,), (Operation.WRITE, Operation.WRITE_ZEROES)
+_MODIFYING = tuple(each for each in Operation if each.modifies)
+#: What can fail so; of the other kinds, everything.
+_POSSIBLE = {
+    "unreadable": _READ,
+    "flip": _READ,
+    "misdirect": (*_READ, *_WRITING),
+    "torn": _WRITING,
+    "lose": _MODIFYING,
+    "read_only": _MODIFYING,
+}
 
 
 class FaultRule(Parameters, frozen=True, kw_only=True):
@@ -67,6 +79,18 @@ class FaultRule(Parameters, frozen=True, kw_only=True):
     hang: Annotated[
         bool, key("nothing that fits completes in the span; it does when the span ends")
     ] = False
+
+    read_only: Annotated[bool, key("whatever changes bytes fails")] = False
+    flip: (
+        Annotated[int, key("so many bits of what is read are flipped", least=1, most=4096)] | None
+    ) = field(default=None)
+    lose: Annotated[bool, key("it is acknowledged, and changes nothing")] = False
+    torn: Annotated[
+        bool, key("it is acknowledged, and only its first sectors are written: a number by chance")
+    ] = False
+    misdirect: (
+        Annotated[int, key("it reads or writes so many sectors further on", least=1)] | None
+    ) = field(default=None)
 
     operation: (
         Annotated[
@@ -128,13 +152,18 @@ class FaultRule(Parameters, frozen=True, kw_only=True):
         """The operations that it fits."""
         if self.operation is not None:
             return self.operation
-        if self.unreadable:
-            return (Operation.READ,)
-        if self.error == "ENOSPC":
-            return _ALLOCATING
+        if len(self._possible) < len(Operation):
+            return self._possible
         if self.sectors is not None or self.size is not None:
             return tuple(each for each in Operation if each is not Operation.FLUSH)
         return tuple(Operation)
+
+    @property
+    def _possible(self) -> tuple[Operation, ...]:
+        """What can fail so."""
+        if self.error == "ENOSPC":
+            return _WRITING
+        return _POSSIBLE.get(self.kind, tuple(Operation))
 
     def check(self, table: Table) -> None:
         self._check_kind(table)
@@ -157,13 +186,8 @@ class FaultRule(Parameters, frozen=True, kw_only=True):
             read_distribution(table)
 
     def _check_where(self, table: Table) -> None:
-        possible = tuple(Operation)
-        if self.unreadable:
-            possible = (Operation.READ,)
-        elif self.error == "ENOSPC":
-            possible = _ALLOCATING
-        if not set(self.operations) <= set(possible):
-            words = ", ".join(each.name.lower() for each in possible)
+        if not set(self.operations) <= set(self._possible):
+            words = ", ".join(each.name.lower() for each in self._possible)
             raise table.error("operation", f"{self.kind} is of these: {words}")
         for name in ("sectors", "size"):
             if name in table and Operation.FLUSH in self.operations:
