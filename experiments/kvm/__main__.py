@@ -157,7 +157,7 @@ def _table(runs: Sequence[str], rows: Iterable[Row]) -> Iterator[Sequence[str]]:
 
 _ACCOUNT_HEAD = (
     *("run", "requests", "not within 10 us", "host took the CPU", "taken out", "left in"),
-    *("skipped", "frozen"),
+    *("skipped", "frozen", "guest time"),
 )
 
 
@@ -165,9 +165,10 @@ def _account(run: str, files: Mapping[str, bytes]) -> Sequence[str]:
     document = json.loads(files[f"{run}/run.json"])
     audit, kvm = document["audit"], document["audit"]["kvm"]
     spans = (kvm["taken_out_ns"], kvm["left_in_ns"], kvm["skipped_ns"])
+    times = (document["totals"]["frozen_host_ns"], document["job"]["guest_ns"])
     return [
         *(run, f"{audit['requests']:,}", f"{audit['late']:,}", f"{kvm['preemption_count']:,}"),
-        *(format_time_ns(span_ns) for span_ns in (*spans, document["totals"]["frozen_host_ns"])),
+        *(format_time_ns(span_ns) for span_ns in (*spans, *times)),
     ]
 
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from freezingtime.calibrate.validate.options import ValidateOptions, make_validate_plan
 from freezingtime.clock.kind import ClockKind
 from freezingtime.errors import InputError
 from freezingtime.host.kvm import preflight
@@ -16,6 +19,7 @@ from freezingtime.vm.qemu import kvm_machine
 from freezingtime.vm.qemu.kvm_machine import KvmMachine, choose_kvm
 
 SCRIPT = b"#!/bin/sh\n"
+ONE_CPU = ValidateOptions(cpus="1")
 
 NOT_WITH_KVM = [
     ({"cpus": 2}, "--cpus 2"),
@@ -61,6 +65,20 @@ def test_a_leak_is_of_kvm_only() -> None:
         plan_of(max_leak="3us")
     with pytest.raises(InputError, match="--clock tsc: must be one of: exact, kvm, auto"):
         plan_of(clock="tsc")
+
+
+def test_all_guests_of_a_validation_have_one_clock(caplog: pytest.LogCaptureFixture) -> None:
+    """What one of them cannot have is refused before the first is run; `auto` says it once."""
+    plan = make_validate_plan(run=RunOptions(clock="kvm", max_leak="3us"), options=ONE_CPU)
+    assert (plan.run.clock, plan.run.max_leak) == ("kvm", "3us")
+    with pytest.raises(InputError, match=r"^--cpu-rate 1G: .* under --clock kvm"):
+        make_validate_plan(run=RunOptions(clock="kvm", cpu_rate="1G"))
+    assert not caplog.records
+    plan = make_validate_plan(run=RunOptions(clock="auto", cpu_rate="1G", max_leak="3us"))
+    assert len(caplog.messages) == 1
+    for count in plan.cpus:
+        options = replace(plan.run, cpus=count)
+        assert make_plan(options, script=SCRIPT).clock is ClockKind.EXACT
 
 
 def test_a_host_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:

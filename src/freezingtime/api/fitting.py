@@ -31,7 +31,7 @@ from freezingtime.calibrate.validate.validate import validate as validate_latenc
 from freezingtime.disk.disk import Disk
 from freezingtime.errors import RunError
 from freezingtime.option import FilePath
-from freezingtime.runs.options import CPU_RATE, RunOptions
+from freezingtime.runs.options import CLOCK, CPU_RATE, MAX_LEAK, RunOptions
 from freezingtime.trace.readers.latencies import Latencies
 
 if TYPE_CHECKING:
@@ -198,6 +198,8 @@ class ValidateArguments(ValidateOptions):
     device: Disk | str = FIT
     against: Logs = field(kw_only=True)
     cpu_rate: str = field(default=CPU_RATE, kw_only=True)
+    clock: str = field(default=CLOCK, kw_only=True)
+    max_leak: str = field(default=MAX_LEAK, kw_only=True)
     qemu: str | None = field(default=None, kw_only=True)
     locked: FilePath | None = field(default=None, kw_only=True)
     seed: int = field(default=0, kw_only=True)
@@ -215,11 +217,13 @@ def validate(arguments: ValidateArguments) -> ValidationResult:
 
     Raises:
         InputError: there is no such device, or too little to compare with.
-        RunError: a run failed or was not exact.
+        RunError: a run failed or is not valid.
     """
     run = RunOptions(
         seed=arguments.seed,
         cpu_rate=arguments.cpu_rate,
+        clock=arguments.clock,
+        max_leak=arguments.max_leak,
         qemu=arguments.qemu,
         locked=arguments.locked,
     )

@@ -132,6 +132,10 @@ _COMMANDS = {
         "freezingtime.cli.guest.doctor",
         "Check what a run needs, and name what to install.",
     ),
+    "clock-check": _Listed(
+        "freezingtime.cli.guest.clock_check",
+        "Measure the error of a device's latency on this host, under each clock.",
+    ),
     "shell": _Listed(
         "freezingtime.cli.guest.shell",
         "Open a shell in a guest whose disks are the devices you name.",

@@ -115,6 +115,22 @@ class MachineOptions:
             "or later.",
         ),
     ] = None
+    clock: Annotated[
+        str,
+        Option(
+            "CLOCK",
+            "Who executes the guest. `exact`: an emulated CPU; two runs are the same to the "
+            "nanosecond. `kvm`: the host's CPU, at its own speed; each run is a little different. "
+            "`auto`: `kvm` where the host's KVM will do.",
+        ),
+    ] = CLOCK
+    max_leak: Annotated[
+        str,
+        Option(
+            "TIME",
+            "With `--clock kvm`: the run is invalid if a request is delivered later than this.",
+        ),
+    ] = MAX_LEAK
     start_from: Annotated[
         str | None,
         Option(
@@ -211,22 +227,6 @@ class RunOptions(MachineOptions):
     cpu_rate: Annotated[
         str, Option("RATE", "Instructions that each guest CPU executes per second of guest time.")
     ] = CPU_RATE
-    clock: Annotated[
-        str,
-        Option(
-            "CLOCK",
-            "Who executes the guest. `exact`: an emulated CPU; two runs are the same to the "
-            "nanosecond. `kvm`: the host's CPU, at its own speed; each run is a little different. "
-            "`auto`: `kvm` where the host's KVM will do.",
-        ),
-    ] = CLOCK
-    max_leak: Annotated[
-        str,
-        Option(
-            "TIME",
-            "With `--clock kvm`: the run is invalid if a request is delivered later than this.",
-        ),
-    ] = MAX_LEAK
     seed: Annotated[
         int,
         Option(

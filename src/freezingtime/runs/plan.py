@@ -163,7 +163,7 @@ def make_plan(
         limit_ns=_limit_ns("--time-limit", options.time_limit),
         host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
         expected_ns=expected_ns or expected_guest_ns(_text(job, job_directory), environment),
-        clock=_clock(options),
+        clock=choose_clock(options),
         max_leak_ns=parse_option("--max-leak", options.max_leak, parse_time_ns, _LEAK_LIMIT),
         rate_hz=parse_option("--cpu-rate", options.cpu_rate, parse_rate_hz, _RATE_LIMITS),
         memory_bytes=parse_option("--memory", memory, parse_size_bytes, _MEMORY_LIMITS),
@@ -184,7 +184,7 @@ def make_plan(
     )
 
 
-def _clock(options: RunOptions) -> ClockKind:
+def choose_clock(options: RunOptions) -> ClockKind:
     """Return the clock that is asked for, which `auto` leaves to the host.
 
     Raises:

@@ -78,8 +78,17 @@ class RunResult:
     def valid(self) -> bool:
         """Every request was on time, nothing else of the host's reached the guest, and its
         kernel had no complaint."""
-        undisturbed = self.totals.disturbed_ns is None
-        return self.on_time and undisturbed and not self.job.complaints
+        return self.reason_invalid is None
+
+    @property
+    def reason_invalid(self) -> str | None:
+        """Say in a few words what the first reason not to trust its figures is; None: valid."""
+        totals = self.totals
+        if totals.late_count:
+            return f"{totals.late_count} of {totals.request_count} requests were not on time"
+        if totals.disturbed_ns is not None:
+            return "an interrupt of the host's making reached the guest"
+        return f"kernel message: {self.job.complaints[0]}" if self.job.complaints else None
 
     def as_dict(self) -> dict[str, Any]:
         """The content of ``run.json``."""

@@ -8,22 +8,21 @@ driver to its interrupt, as the record has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from freezingtime.calibrate.guest_job import Observer, run_fio
 from freezingtime.calibrate.latency_cells import Cell
+from freezingtime.clock.kind import ClockKind
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.disk.disk import Disk
-from freezingtime.emulator.loop import Totals
 from freezingtime.errors import RunError
 from freezingtime.frontend import DEFAULT_QUEUES
 from freezingtime.request import Operation
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
-from freezingtime.runs.progress.meter import DiskMeter
-from freezingtime.runs.progress.observer import RunObserver
-from freezingtime.runs.run import run
+from freezingtime.runs.result import RunResult
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.record_columns import Columns, read_disks
 from freezingtime.trace.record_reader import open_record
@@ -42,8 +41,6 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _OPERATIONS = {OperationClass.READ: Operation.READ, OperationClass.WRITE: Operation.WRITE}
 _PATTERNS = {OperationClass.READ: "randread", OperationClass.WRITE: "randwrite"}
 _COLUMNS = ("operation", "offset_bytes", "length_bytes", "arrival_ns", "delivery_ns")
-
-Observer = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +67,8 @@ class GuestLatencies:
     request_count: int
     frozen_host_ns: int
     """How long guest time stood still for the medium."""
+    clock: ClockKind
+    """The clock that the guest had."""
 
 
 def reason_not_comparable(cell: Cell) -> str | None:
@@ -88,21 +87,23 @@ def run_in_guest(load: GuestLoad, out: Path, observer: Observer) -> GuestLatenci
 
     Raises:
         InputError: the run cannot be made.
-        RunError: it failed, or was not exact.
+        RunError: it failed, or is not valid.
     """
     latencies_ns: list[IntColumn] = []
     request_count = frozen_host_ns = 0
+    clock = ClockKind.EXACT
     for first in range(0, len(load.cells), _DISKS_AT_ONCE):
         chosen = slice(first, first + _DISKS_AT_ONCE)
         cells, counts = load.cells[chosen], load.requests[chosen]
         directory = out if len(load.cells) <= _DISKS_AT_ONCE else out / str(first)
         directory.parent.mkdir(parents=True, exist_ok=True)
-        totals = _run(load, cells, counts, directory, observer)
-        request_count += totals.request_count
-        frozen_host_ns += totals.frozen_host_ns
+        result = _run(load, cells, counts, directory, observer)
+        request_count += result.totals.request_count
+        frozen_host_ns += result.totals.frozen_host_ns
+        clock = result.clock
         disks = read_disks(open_record(directory), _COLUMNS, lambda notice: None)
         latencies_ns += [_latencies(cell, disks[_name(n)]) for n, cell in enumerate(cells)]
-    return GuestLatencies(latencies_ns, request_count, frozen_host_ns)
+    return GuestLatencies(latencies_ns, request_count, frozen_host_ns, clock)
 
 
 def _run(
@@ -111,44 +112,17 @@ def _run(
     counts: Sequence[int],
     out: Path,
     observer: Observer,
-) -> Totals:
+) -> RunResult:
     disks = [_disk(load, number, cell) for number, cell in enumerate(cells)]
     plan = make_plan(
         replace(load.run, disks=disks, cpus=load.cpus, out=out),
         script=guest_script(cells, counts, load.run.seed).encode(),
     )
     step = f"guest with {load.cpus} CPU{'s' if load.cpus > 1 else ''}"
-    progress = _JobProgress(step, sum(counts), observer)
-    result = run(plan, progress)
-    if result.job.exit_status:
-        said = bytes(progress.said).decode(errors="replace").strip().splitlines()
-        raise RunError(f"fio failed in the guest: {said[-1] if said else 'without output'}")
-    if not result.valid:
-        raise RunError(f"the run was not exact; its record is in {out}")
-    return result.totals
-
-
-class _JobProgress(RunObserver):
-    """Progress of a run as a step of the validation."""
-
-    def __init__(self, step: str, request_count: int, observer: Observer) -> None:
-        self.said = bytearray()
-        self._step = step
-        self._request_count = request_count
-        self._observer = observer
-
-    def preparing(self, step: str, done: int, total: int) -> None:
-        """Something is made ready."""
-        self._observer(f"{self._step}: {step}", done, total)
-
-    def running(self, totals: Totals, meters: Sequence[DiskMeter]) -> None:
-        """The job runs."""
-        done = min(totals.request_count, self._request_count)
-        self._observer(self._step, done, self._request_count)
-
-    def output(self, stdout: bytes, stderr: bytes) -> None:
-        """Kept for when it fails."""
-        self.said += stdout + stderr
+    result = run_fio(plan, step, sum(counts), observer)
+    if (reason := result.reason_invalid) is not None:
+        raise RunError(f"the run is not valid: {reason}; its record is in {out}")
+    return result
 
 
 def guest_script(cells: Sequence[Cell], counts: Sequence[int], seed: int) -> str:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from freezingtime.calibrate.fit.fit import EMPIRICAL
@@ -12,11 +12,13 @@ from freezingtime.calibrate.fit.options import checked_model
 from freezingtime.calibrate.fit.sources import LogOptions
 from freezingtime.calibrate.measure.options import MeasureOptions
 from freezingtime.calibrate.validate.validate import FIT, ValidatePlan
+from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.disk import Disk
 from freezingtime.disk.spec import DiskSpec, check_disk, read_delay
 from freezingtime.errors import InputError, about
 from freezingtime.option import Option
-from freezingtime.runs.options import RunOptions
+from freezingtime.runs.options import CLOCK, MAX_LEAK, RunOptions
+from freezingtime.runs.plan import choose_clock
 from freezingtime.units import Limits
 from freezingtime.vm.qemu.command import CPUS_MAX
 
@@ -66,14 +68,26 @@ def make_validate_plan(
     if requests is not None:
         _REQUESTS_LIMITS.check("--requests", requests, requests)
     _check_delay(options.delay)
+    cpus = _cpu_counts(options.cpus)
     return ValidatePlan(
         None if device == FIT else _checked_device(device),
         checked_model(options.model),
-        _cpu_counts(options.cpus),
+        cpus,
         requests,
         options.delay,
-        run,
+        _with_one_clock(run, cpus),
     )
+
+
+def _with_one_clock(run: RunOptions, cpus: Sequence[int]) -> RunOptions:
+    """Leave the choice of a clock to the host only where all guests can have either.
+
+    Raises:
+        InputError: a guest cannot have the clock that is asked for.
+    """
+    if any(choose_clock(replace(run, cpus=count)) is ClockKind.EXACT for count in cpus):
+        return replace(run, clock=CLOCK, max_leak=MAX_LEAK)
+    return run
 
 
 def _checked_device(device: Disk | str) -> DiskSpec:

@@ -21,14 +21,15 @@ from freezingtime.calibrate.distance import Distance, distance
 from freezingtime.calibrate.fit.device_toml import device_toml
 from freezingtime.calibrate.fit.fit import EMPIRICAL, FitPlan, fit_content, require_enough
 from freezingtime.calibrate.fit.sources import Source
+from freezingtime.calibrate.guest_job import Observer
 from freezingtime.calibrate.halves import Drift, drift, mean_uncertainty, split
 from freezingtime.calibrate.latency_cells import CELL_MIN, Cell, LatencyCells, sort_into_cells
 from freezingtime.calibrate.validate.in_guest import (
     GuestLoad,
-    Observer,
     reason_not_comparable,
     run_in_guest,
 )
+from freezingtime.clock.kind import ClockKind
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.disk.disk import Disk
 from freezingtime.disk.spec import DiskSpec
@@ -106,11 +107,14 @@ class Validation:
     frozen_host_ns: Mapping[int, int]
     """By number of CPUs: how long guest time stood still for the medium."""
     request_counts: Mapping[int, int]
+    clock: ClockKind = ClockKind.EXACT
+    """The clock that all guests had."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "device": self.device,
+            "clock": self.clock,
             "sources": [source.text for source in self.sources],
             "aims": dict(AIMS),
             "left_out": list(self.left_out),
@@ -143,7 +147,7 @@ def validate(
 
     Raises:
         InputError: the log has too little, or not in order, or the device is none.
-        RunError: a run failed or was not exact.
+        RunError: a run failed or is not valid.
     """
     cells, left_out = _comparable(sort_into_cells(latencies))
     halves = [split(cell.latency_ns) for cell in cells]
@@ -176,6 +180,7 @@ def validate(
         left_out,
         {cpus: found.frozen_host_ns for cpus, found in guests.items()},
         {cpus: found.request_count for cpus, found in guests.items()},
+        guests[plan.cpus[0]].clock,
     )
 
 

@@ -53,7 +53,7 @@ def validate_command(
     options: ValidateOptions,
     measuring: MeasureOptions = MEASURING,
     yes: YesOption = False,
-    run: Annotated[RunOptions, Only(["cpu_rate", "qemu", "locked"])],
+    run: Annotated[RunOptions, Only(["cpu_rate", "clock", "max_leak", "qemu", "locked"])],
     seed: SeedOption = 0,
     out: Annotated[
         Path | None, Option("DIR", "Keep the measurement, the fitted device and the runs in DIR.")

@@ -12,6 +12,7 @@ from freezingtime.calibrate.halves import SPLIT_BLOCKS
 from freezingtime.calibrate.validate.validate import AIMS, ValidatedCell, Validation
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.results.time_columns import difference
+from freezingtime.clock.kind import ClockKind
 from freezingtime.host.foreign_text import show
 from freezingtime.report.figures.sample_figures import error_percent
 from freezingtime.units import time_cell
@@ -26,7 +27,9 @@ def show_validation(validation: Validation) -> None:
     """Print it."""
     for source in validation.sources:
         show(f"measured: {source.text}")
-    show(f"device: {validation.device}; halves: up to {SPLIT_BLOCKS} blocks, in the order A B B A")
+    clock = "" if validation.clock is ClockKind.EXACT else f"clock: {validation.clock}; "
+    blocks = f"halves: up to {SPLIT_BLOCKS} blocks, in the order A B B A"
+    show(f"device: {validation.device}; {clock}{blocks}")
     for found in validation.cells:
         show()
         show(found.cell.name)

@@ -146,16 +146,8 @@ def _require_repeatable(plan: RunPlan) -> None:
 
 
 def _require_valid(result: RunResult) -> None:
-    totals = result.totals
-    if result.valid:
-        return
-    if totals.late_count:
-        reason = f"{totals.late_count} of {totals.request_count} requests were not on time"
-    elif totals.disturbed_ns is not None:
-        reason = "an interrupt of the host's making reached the guest"
-    else:
-        reason = f"kernel message: {result.job.complaints[0]}"
-    raise RunError(f"NOT VALID: {reason}; nothing is stored")
+    if (reason := result.reason_invalid) is not None:
+        raise RunError(f"NOT VALID: {reason}; nothing is stored")
 
 
 def _machine(plan: RunPlan) -> MachineIdentity:
