@@ -157,7 +157,10 @@ def test_what_rules_of_faults_did_is_said_also_if_it_was_nothing(
 
 @pytest.mark.parametrize(
     ("late_count", "verdict"),
-    [(0, "kvm clock, within 10us: 5 of 5"), (2, "kvm clock, NOT within 10us: 3 of 5")],
+    [
+        (0, "kvm clock: 5 requests, delivered within 380ns (p99), none beyond 10us"),
+        (2, "kvm clock, NOT VALID: 5 requests, delivered within 380ns (p99), 2 beyond 10us"),
+    ],
 )
 def test_a_run_under_kvm_is_never_called_exact(
     capsys: pytest.CaptureFixture[str], late_count: int, verdict: str
@@ -165,15 +168,18 @@ def test_a_run_under_kvm_is_never_called_exact(
     totals = Totals(
         request_count=5,
         late_count=late_count,
+        worst_late_ns=15_000,
         kvm=KvmAccount(31, 812_000, 1_500, 40_000, 3598, 3480, 1_000_000, 1),
         lateness=Counter({14: 4, 380: 1}),
     )
     lines = summary(capsys, result_of(totals=totals))
-    assert lines[4] == f"{verdict} requests on time"
+    assert lines[4] == verdict
     assert (
-        "delivered within 380ns (p99); the host took the CPU 31 times (812us taken out of guest "
-        "time, 1.5us left in); 40us of computing skipped"
+        "the host took the CPU 31 times (812us taken out of guest time, 1.5us left in); "
+        "40us of computing skipped"
     ) in lines
+    worst = "the worst request is off by 15us: what it was late, and what was left in"
+    assert (worst in lines) == bool(late_count)
     assert not any("exact" in line for line in lines)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.annotation import HeldBy, ServedFrom
-from freezingtime.trace.record_schema import COLUMNS, FAULT_COLUMN
+from freezingtime.trace.record_schema import COLUMNS, FAULT_COLUMN, KVM_COLUMNS
 from tests.conftest import require_tool
 from tests.support.doclib import read_page, run_examples
 
@@ -21,7 +21,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ", re.MULTILINE)
 
 def test_the_table_has_the_columns_of_the_record() -> None:
     words = {"dictionary<values=string, indices=int16, ordered=0>": "word"}
-    fields = [*COLUMNS, FAULT_COLUMN]
+    fields = [*COLUMNS, FAULT_COLUMN, *KVM_COLUMNS]
     columns = [(field.name, words.get(str(field.type), str(field.type))) for field in fields]
     assert ROW.findall(PAGE) == columns
 

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from freezingtime.clock.base import Verdict
+from freezingtime.clock.base import KvmAccount, Moment, Verdict, Wire
 from freezingtime.device.base import Device
-from freezingtime.emulator.loop import EmulatedDisk, Emulator, Steering
+from freezingtime.emulator.loop import CompletedRequest, EmulatedDisk, Emulator, Steering
 from freezingtime.emulator.medium_queue import MediumQueue
 from freezingtime.errors import RunError
 from freezingtime.medium.memory import MemoryMedium
@@ -34,6 +36,51 @@ def test_the_audit_finds_a_late_delivery(workers: ThreadPoolExecutor) -> None:
     assert [record.delivery_ns for record in ran.completed] == [1000, 1007, 1003]
     assert ran.emulator.totals.late_count == 2
     assert ran.emulator.totals.worst_late_ns == 7
+
+
+class KvmClock(SimulatedClock):
+    """A clock under which the host has taken so much from the guest by certain times."""
+
+    def __init__(
+        self, *settings: Any, taken_ns: Mapping[int, tuple[int, int]], **more: Any
+    ) -> None:
+        super().__init__(*settings, **more)
+        self._taken_ns = taken_ns
+
+    def wait(self, wire: Wire) -> Moment | None:
+        moment = super().wait(wire)
+        if moment is not None:
+            by_ns = max(time_ns for time_ns in self._taken_ns if time_ns <= moment.now_ns)
+            moment.kvm = KvmAccount(1, *self._taken_ns[by_ns], 0, 0, 0, 1_000_000, 1)
+        return moment
+
+
+@pytest.mark.parametrize(
+    ("schedule_gap_ns", "expected"),
+    [
+        # In a turn of its own: what is taken between two requests is neither's.
+        (-1, [(4_000, 300, False), (0, 0, True)]),
+        # Without one: the next turn tells, which is the arrival of the other.
+        (10**9, [(9_000, 20_300, False), (0, 0, True)]),
+    ],
+)
+def test_what_the_host_takes_is_of_the_requests_under_way(
+    workers: ThreadPoolExecutor, schedule_gap_ns: int, expected: list[tuple[int, int, bool]]
+) -> None:
+    wire = FakeWire()
+    taken_ns = {0: (50, 70), 1000: (4_050, 370), 5000: (9_050, 20_370)}
+    script = [arrival(0), arrival(5000)]
+    clock = KvmClock(script, wire, taken_ns=taken_ns, schedule_gap_ns=schedule_gap_ns)
+    disk = EmulatedDisk(0, "disk1", constant(1000), MediumQueue(MemoryMedium(MIB), workers, 60.0))
+    completed: list[CompletedRequest] = []
+    emulator = Emulator([disk], clock, wire, completed.append, resolution_ns=300)
+    emulator.run()
+    assert [
+        (request.taken_out_ns, request.left_in_ns, request.on_time) for request in completed
+    ] == expected
+    assert emulator.totals.late_count == 1
+    assert emulator.totals.worst_late_ns == expected[0][1]
+    assert emulator.totals.lateness == {0: 2}
 
 
 def test_the_audit_finds_an_early_delivery(workers: ThreadPoolExecutor) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -34,6 +35,7 @@ from freezingtime.trace.record_reader import open_record
 from freezingtime.trace.record_schema import COLUMNS
 from freezingtime.trace.run_directory import STATISTICS_NAME
 from freezingtime.trace.statistics_file import read_statistics, write_statistics
+from freezingtime.trace.writers.record_csv import record_csv
 from tests.conftest import PROGRAM
 from tests.support.guestlib import fio_command, run_guest
 from tests.support.recordlib import (
@@ -56,6 +58,31 @@ def complaint(path: Path, disk: str | None = None) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message.replace(str(path.parent), "DIR")
+
+
+def test_a_record_under_kvm_has_more_columns(tmp_path: Path) -> None:
+    """Of each request; one without them is from before there were any, and as good."""
+    header = msgspec.structs.replace(HEADER, is_repeatable=False, cpu_rate_hz=None)
+    rows = [completed(taken_out_ns=4_000, left_in_ns=300), completed(sequence=1)]
+    path = write_record(tmp_path / "kvm.parquet", rows, header)
+    table = pq.read_table(path)
+    assert table.schema.names == [*COLUMNS.names, "taken_out_ns", "left_in_ns"]
+    assert table["taken_out_ns"].to_pylist() == [4_000, 0]
+    assert table["left_in_ns"].to_pylist() == [300, 0]
+    assert open_record(path).schema.names == table.schema.names
+    head, first, *_ = b"".join(record_csv(path, None, "--disk", pytest.fail)).splitlines()
+    assert head.endswith(b",member,taken_out_ns,left_in_ns")
+    assert first.endswith(b",4000,300")
+    older = tmp_path / "older.parquet"
+    pq.write_table(table.drop_columns(["taken_out_ns", "left_in_ns"]), older)
+    assert open_record(older).schema == COLUMNS
+    assert read_rows(older) == read_rows(path) == as_rows(rows)
+
+
+def test_a_record_of_the_exact_clock_has_no_more_than_it_had(tmp_path: Path) -> None:
+    path = write_record(tmp_path / "exact.parquet", [completed()])
+    assert pq.read_schema(path).names == COLUMNS.names
+    assert len(COLUMNS.names) == 21
 
 
 @given(rows=requests())

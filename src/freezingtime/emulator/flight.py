@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from freezingtime.clock.base import DiskChannel, Wire
+from freezingtime.clock.base import DiskChannel, KvmAccount, Wire
 from freezingtime.emulator.medium_queue import Transfer
 from freezingtime.request import Buffer, Request
 
@@ -47,6 +47,10 @@ class RequestUnderWay:
     completion_ns: int = 0
     warped_ns: int = 0
     frozen_host_ns: int = 0
+    kvm_before: KvmAccount | None = None
+    """Under the KVM clock: what that had cost when it arrived..."""
+    kvm_after: KvmAccount | None = None
+    """...and when it was delivered, as far as that was in a turn."""
 
     @property
     def key(self) -> tuple[int, int]:

@@ -84,6 +84,10 @@ class CompletedRequest(NamedTuple):
     """What the device says of it."""
     fault: Fault | None = None
     """What a device that fails on purpose did to it."""
+    taken_out_ns: int = 0
+    """Under the KVM clock: what the host took from the guest meanwhile, and guest time has not."""
+    left_in_ns: int = 0
+    """What of that guest time may have, at most."""
 
 
 @dataclass(slots=True)
@@ -257,6 +261,7 @@ class Emulator:
             from_host=from_host,
             queue_depth=self._queue_depths[disk.index] + 1,
             warped_before_ns=self.totals.warped_ns,
+            kvm_before=self.totals.kvm,
             sequence=self._arrived_count,
         )
         if from_host:
@@ -330,6 +335,7 @@ class Emulator:
 
     def _reply(self, flight: RequestUnderWay) -> None:
         flight.warped_ns = self.totals.warped_ns - flight.warped_before_ns
+        flight.kvm_after = self.totals.kvm
         flight.send(self.wire)
         if self.clock.reports_deliveries:
             self._awaiting_delivery[flight.key] = flight
@@ -369,8 +375,20 @@ class Emulator:
             return
         exact = flight.given_up or (flight.exact and not delivery.adrift)
         late_ns = delivery.time_ns - flight.completion_ns
-        on_time = exact and 0 <= late_ns < self.resolution_ns
+        _, left_in_ns = self._taken(flight)
+        on_time = exact and late_ns >= 0 and late_ns + left_in_ns < self.resolution_ns
         self._record(flight, delivery.time_ns, on_time=on_time)
+
+    def _taken(self, flight: RequestUnderWay) -> tuple[int, int]:
+        """What the host took from the guest while a request was under way: out, and left in.
+
+        Of one that was delivered without a turn, it is known at the next turn.
+        """
+        before, after = flight.kvm_before, flight.kvm_after or self.totals.kvm
+        if before is None or after is None:
+            return 0, 0
+        meanwhile = after.since(before)
+        return meanwhile.taken_out_ns, meanwhile.left_in_ns
 
     def _record(self, flight: RequestUnderWay, delivery_ns: int, *, on_time: bool) -> None:
         request = flight.request
@@ -379,11 +397,12 @@ class Emulator:
         totals = self.totals
         totals.request_count += 1
         late_ns = delivery_ns - flight.completion_ns
+        taken_out_ns, left_in_ns = self._taken(flight)
         if totals.kvm is not None:
             totals.lateness[late_ns] += 1
         if not on_time:
             totals.late_count += 1
-            totals.worst_late_ns = max(totals.worst_late_ns, late_ns)
+            totals.worst_late_ns = max(totals.worst_late_ns, late_ns + left_in_ns)
         self.on_completed(
             CompletedRequest(
                 flight.channel.disk_index,
@@ -402,5 +421,7 @@ class Emulator:
                 flight.sequence,
                 request.annotation,
                 request.fault,
+                taken_out_ns,
+                left_in_ns,
             )
         )

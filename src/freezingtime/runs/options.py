@@ -128,7 +128,8 @@ class MachineOptions:
         str,
         Option(
             "TIME",
-            "With `--clock kvm`: the run is invalid if a request is delivered later than this.",
+            "With `--clock kvm`: the run is invalid if a request is off by more than this: what it "
+            "was late, and what the host took meanwhile that could not be taken out.",
         ),
     ] = MAX_LEAK
     start_from: Annotated[

@@ -16,7 +16,7 @@ from freezingtime.errors import InputError
 from freezingtime.trace.damage import damage_named, require_columns
 from freezingtime.trace.record_header import RecordHeader, parse_header
 from freezingtime.trace.record_paths import find_record, is_parquet
-from freezingtime.trace.record_schema import schema_of
+from freezingtime.trace.record_schema import KVM_COLUMNS, schema_of
 
 #: Called with a one-line notice for the user about what was read.
 Notify: TypeAlias = Callable[[str], None]
@@ -33,13 +33,10 @@ class Record:
     is_finished: bool
     """False: the run was killed, or is still running."""
     size_bytes: int
+    schema: pa.Schema
+    """All its columns, in their order."""
     request_count: int
     """As the file says at its end; 0 of a stream, which does not say, and is not compressed."""
-
-    @property
-    def schema(self) -> pa.Schema:
-        """All its columns."""
-        return schema_of(self.header)
 
     def batches(
         self, columns: Sequence[str], notify: Notify, progress: Callable[[int, int], None]
@@ -86,8 +83,12 @@ def open_record(path: Path) -> Record:
         else:
             schema, request_count = pa.ipc.open_stream(source).schema, 0
     header = parse_header(str(file), schema.metadata)
-    require_columns(file, schema, schema_of(header))
-    return Record(file, header, is_finished, size_bytes, request_count)
+    written = schema_of(header)
+    # Records of KVM from before there were its columns lack them.
+    optional = {field.name for field in KVM_COLUMNS if field.name not in schema.names}
+    written = pa.schema([field for field in written if field.name not in optional])
+    require_columns(file, schema, written)
+    return Record(file, header, is_finished, size_bytes, written, request_count)
 
 
 def _parquet_batches(source: pa.OSFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

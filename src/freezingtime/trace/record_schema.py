@@ -36,7 +36,7 @@ _ANNOTATION_WORDS = {
 
 #: One row per request, in order of delivery; docs/reference/record says what they mean. The names
 #: and their order, but for the disk, are those of :class:`CompletedRequest` and of
-#: :class:`~freezingtime.annotation.Annotation`.
+#: :class:`~freezingtime.annotation.Annotation`. The same goes for :data:`KVM_COLUMNS`.
 COLUMNS = pa.schema(
     [
         pa.field("disk", WORDS, nullable=False),
@@ -61,6 +61,14 @@ COLUMNS = pa.schema(
 #: runs in which one was to.
 FAULT_COLUMN = pa.field("fault", WORDS)
 
+#: More columns, of a run under the KVM clock. Records from before there were any lack them.
+KVM_COLUMNS = pa.schema(
+    [
+        pa.field("taken_out_ns", pa.int64(), nullable=False),
+        pa.field("left_in_ns", pa.int64(), nullable=False),
+    ]
+)
+
 # All but the disk, the operation, and the annotations.
 _OTHERS = list(COLUMNS)[2 : -len(ANNOTATION_COLUMNS)]
 
@@ -72,7 +80,8 @@ _CODES[list(Operation)] = range(len(Operation))
 
 def schema_of(header: RecordHeader) -> pa.Schema:
     """The columns of a record with that header."""
-    return COLUMNS.append(FAULT_COLUMN) if header.has_faults else COLUMNS
+    faults = [FAULT_COLUMN] if header.has_faults else []
+    return pa.schema([*COLUMNS, *faults, *([] if header.is_repeatable else KVM_COLUMNS)])
 
 
 class Batches:
@@ -80,6 +89,7 @@ class Batches:
 
     def __init__(self, header: RecordHeader) -> None:
         self._has_faults = header.has_faults
+        self._has_kvm_columns = not header.is_repeatable
         self.schema = schema_of(header).with_metadata(header.metadata())
         self._disks = pa.array([disk.name for disk in header.disks], pa.string())
         self._operations = pa.array(OPERATION_WORDS, pa.string())
@@ -88,11 +98,15 @@ class Batches:
         self, requests: Sequence[CompletedRequest], first_disk_index: int
     ) -> pa.RecordBatch:
         """Requests as the emulator hands them over; the disks of the record begin at an index."""
-        disk, operation, *others, annotation, fault = zip(*requests, strict=True)
+        disk, operation, *others, annotation, fault, taken_out_ns, left_in_ns = zip(
+            *requests, strict=True
+        )
         disks = np.asarray(disk, np.int16) - first_disk_index
         annotations = np.fromiter((said or EMPTY_ANNOTATION for said in annotation), ANNOTATION)
         faults = np.fromiter((UNKNOWN if each is None else each.kind for each in fault), np.int8)
-        return self._batch(disks, np.asarray(operation, np.uint8), others, annotations, faults)
+        operations = np.asarray(operation, np.uint8)
+        kvm = (taken_out_ns, left_in_ns)
+        return self._batch(disks, operations, others, annotations, faults, kvm)
 
     def of_columns(
         self,
@@ -119,6 +133,7 @@ class Batches:
         others: Sequence[Sequence[object] | NDArray[np.generic]],
         annotations: Annotations,
         faults: NDArray[np.int8],
+        kvm: Sequence[Sequence[object]] = (),
     ) -> pa.RecordBatch:
         arrays = [
             pa.DictionaryArray.from_arrays(disks, self._disks),
@@ -130,6 +145,10 @@ class Batches:
         arrays += [_said(annotations[field.name], field) for field in ANNOTATION_COLUMNS]
         if self._has_faults:
             arrays.append(_said(faults, FAULT_COLUMN))
+        if self._has_kvm_columns:
+            arrays += [
+                pa.array(values, field.type) for values, field in zip(kvm, KVM_COLUMNS, strict=True)
+            ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
 

@@ -72,13 +72,11 @@ def _row(disk: str, figures: OperationFigures) -> Sequence[str]:
 
 def _say_verdict(result: RunResult) -> None:
     """In colour on a terminal, unless NO_COLOR says otherwise."""
-    totals = result.totals
-    on_time = totals.request_count - totals.late_count
     word, colour = _verdict(result), "green" if result.on_time else "red"
     text = Text.assemble(
         "freezingtime: ",
         (word, f"bold {colour}" if result.valid or not result.on_time else ""),
-        f": {on_time} of {totals.request_count} requests on time",
+        f": {_requests(result)}",
     )
     Console(stderr=True, soft_wrap=True, highlight=False).print(text)
 
@@ -86,16 +84,26 @@ def _say_verdict(result: RunResult) -> None:
 def _verdict(result: RunResult) -> str:
     if result.clock is ClockKind.EXACT:
         return "exact" if result.on_time else "NOT EXACT"
-    within = format_time_ns(result.plan.max_leak_ns)
-    return f"kvm clock, {'' if result.on_time else 'NOT '}within {within}"
+    return "kvm clock" if result.on_time else "kvm clock, NOT VALID"
+
+
+def _requests(result: RunResult) -> str:
+    totals = result.totals
+    if result.clock is ClockKind.EXACT:
+        on_time = totals.request_count - totals.late_count
+        return f"{on_time} of {totals.request_count} requests on time"
+    return (
+        f"{totals.request_count} requests, delivered within "
+        f"{format_time_ns(result.late_percentile_ns(99_000))} (p99), "
+        f"{totals.late_count or 'none'} beyond {format_time_ns(result.plan.max_leak_ns)}"
+    )
 
 
 def _kvm_account(result: RunResult) -> Iterator[str]:
     kvm = result.totals.kvm
     if kvm is None:
         return
-    p99 = format_time_ns(result.late_percentile_ns(99_000))
-    line = f"delivered within {p99} (p99); the host took the CPU {kvm.preemption_count} times"
+    line = f"the host took the CPU {kvm.preemption_count} times"
     if kvm.preemption_count:
         line += (
             f" ({format_time_ns(kvm.taken_out_ns)} taken out of guest time, "
@@ -108,7 +116,10 @@ def _reasons(result: RunResult) -> Iterator[str]:
     """Say why it is not exact, or not valid."""
     totals, job = result.totals, result.job
     if not result.on_time:
-        yield f"the latest request was {format_time_ns(totals.worst_late_ns)} late"
+        worst = format_time_ns(totals.worst_late_ns)
+        exact = f"the latest request was {worst} late"
+        kvm = f"the worst request is off by {worst}: what it was late, and what was left in"
+        yield exact if result.clock is ClockKind.EXACT else kvm
     if totals.disturbed_ns is not None:
         yield (
             f"NOT VALID: at guest time {format_time_ns(totals.disturbed_ns)} an interrupt reached "
