@@ -4,7 +4,8 @@
 A program in the guest reads 4 KiB from devices of several latencies, over memory, over a medium
 that takes 3 ms a read, and beside a process of the outer host that computes; while the guest idles
 and while another process of its own computes. What it measures with its own clock is shown beside
-what the record says of the same requests.
+what the record says of the same requests. ``--drift COUNT`` has it read that often from one device
+over the slow medium instead, and compares the first reads with the last.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ for disk in vda vdb vdc vdd; do
 done
 """
 
+_DRIFT_RUN = "run drift --disk constant:20us,size=16MiB,delay=3ms"
+_DRIFT_JOB = """#!/bin/sh
+/job/reads /dev/vda {count} >/tmp/vda.ns
+"""
+
 _SCRIPT = """
 run() {{
   name=$1; shift
@@ -78,8 +84,11 @@ def main() -> int:
     parser.add_argument("--busy", type=int, default=50, help="a busy guest's")
     parser.add_argument("--suite", default=PINNED_SUITE, help="whose QEMU the guest has")
     parser.add_argument("--runs", nargs="+", choices=list(_RUNS), default=list(_RUNS))
+    parser.add_argument("--drift", type=int, metavar="COUNT", help="only so many reads at 20us")
     parser.add_argument("--out", type=Path, help="keep the runs' records in this directory")
     settings = parser.parse_args()
+    if settings.drift is not None:
+        return _measure_drift(settings.drift, settings.suite)
     disks = {"memory": _disks(""), "slow": _disks(",delay=3ms")}
     job = _JOB.format(warm_up=_WARM_UP, idle=settings.idle, busy=settings.busy)
     result = run_in_lab(
@@ -99,6 +108,28 @@ def main() -> int:
     )
     _print_table(_table(settings.runs, _rows(settings.runs, result.files, counts)))
     _print_table([_ACCOUNT_HEAD, *(_account(run, result.files) for run in settings.runs)])
+    return 0
+
+
+def _measure_drift(count: int, suite: str) -> int:
+    """Print how long reads take at the beginning and at the end of a run; the exit status."""
+    result = run_in_lab(
+        _SCRIPT.format(runs=_DRIFT_RUN),
+        files={"job/run": _DRIFT_JOB.format(count=count).encode(), "job/reads": _compiled()},
+        suite=suite,
+        deadline_s=7200,
+    )
+    if result.status != 0:
+        print(result.stderr, file=sys.stderr)
+        return 1
+    took_ns = np.array(result.files["drift/vda.ns"].split(), np.int64)
+    tenth = count // 10
+    rows = [["reads", "p50", "mean", "max"]]
+    for name, part_ns in (("first tenth", took_ns[:tenth]), ("last tenth", took_ns[-tenth:])):
+        times_ns = (percentile_ns(np.sort(part_ns), 50_000), part_ns.mean(), part_ns.max())
+        rows.append([name, *(f"{time_ns:,.0f}" for time_ns in times_ns)])
+    _print_table(rows)
+    _print_table([_ACCOUNT_HEAD, _account("drift", result.files)])
     return 0
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,16 +16,18 @@ from freezingtime.host.kvm.preflight import KvmHost
 from freezingtime.runs import plan as runs_plan
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import RunPlan, make_plan
+from freezingtime.store.machine_identity import KvmBoot, MachineIdentity
+from freezingtime.store.saved_machine import MachineDescription, SavedMachine
 from freezingtime.vm.qemu import kvm_machine
 from freezingtime.vm.qemu.kvm_machine import KvmMachine, choose_kvm
 
 SCRIPT = b"#!/bin/sh\n"
+BOOTED = KvmBoot(2_000_000, "GenuineIntel")
 ONE_CPU = ValidateOptions(cpus="1")
 
 NOT_WITH_KVM = [
     ({"cpus": 2}, "--cpus 2"),
     ({"cpu_rate": "1G"}, "--cpu-rate 1G"),
-    ({"save": "prepared"}, "--save prepared"),
 ]
 
 
@@ -52,11 +55,51 @@ def test_what_has_no_meaning_under_kvm_is_refused(
     assert not caplog.records
 
 
-def test_a_machine_under_kvm_always_boots(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs_plan, "_saved_machine", lambda _: runs_plan._Machine())
-    with pytest.raises(InputError, match=r"^--from prepared: a machine always boots under"):
+def saved(booted: KvmBoot | None) -> SavedMachine:
+    machine = MachineIdentity("0.1", "1" * 64, 512 << 20, 1, "board", "qemu", "agent")
+    return SavedMachine(
+        Path("prepared"), MachineDescription(machine, "mini", "7.2.0", 42, (), booted)
+    )
+
+
+def test_only_a_guest_that_was_booted_under_kvm_goes_on_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under the exact clock either does."""
+    monkeypatch.setattr(runs_plan, "find_saved", lambda _: saved(None))
+    with pytest.raises(InputError, match=r"^--from prepared: a guest that was booted under --clo"):
         plan_of(clock="kvm", start_from="prepared")
     assert plan_of(clock="auto", start_from="prepared").clock is ClockKind.EXACT
+    assert plan_of(start_from="prepared").clock is ClockKind.EXACT
+    monkeypatch.setattr(runs_plan, "find_saved", lambda _: saved(BOOTED))
+    for clock in ("kvm", "auto"):
+        assert plan_of(clock=clock, start_from="prepared").clock == clock
+    assert plan_of(start_from="prepared").clock is ClockKind.EXACT
+
+
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [
+        (KvmHost(2_000_000, "GenuineIntel"), True),
+        (KvmHost(2_000_499, "GenuineIntel"), True),
+        (KvmHost(1_999_400, "GenuineIntel"), False),
+        (KvmHost(3_100_000, "GenuineIntel"), False),
+        (KvmHost(2_000_000, "AuthenticAMD"), False),
+    ],
+)
+def test_a_guest_goes_on_where_it_finds_what_it_found(
+    host: KvmHost, fits: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(kvm_machine, "require_kvm", lambda: host)
+    if fits:
+        machine = choose_kvm(ClockKind.KVM, 10_000, BOOTED)
+        assert machine == KvmMachine(KvmBoot(host.tsc_khz, host.cpu_vendor), 10_000)
+        return
+    with pytest.raises(InputError, match=r"^--clock kvm: the guest was booted on GenuineIntel wi"):
+        choose_kvm(ClockKind.KVM, 10_000, BOOTED)
+    assert choose_kvm(ClockKind.AUTO, 10_000, BOOTED) is None
+    assert choose_kvm(ClockKind.EXACT, 10_000, BOOTED) is None
+    assert len(caplog.messages) == 1
 
 
 def test_a_leak_is_of_kvm_only() -> None:
@@ -91,7 +134,7 @@ def test_a_host_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_host_that_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kvm_machine, "require_kvm", lambda: KvmHost(2_000_000))
+    monkeypatch.setattr(kvm_machine, "require_kvm", lambda: KvmHost(2_000_000, "GenuineIntel"))
     for asked in ("kvm", "auto"):
-        assert chosen(clock=asked) == KvmMachine(2_000_000, 10_000)
+        assert chosen(clock=asked) == KvmMachine(BOOTED, 10_000)
     assert chosen() is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from freezingtime.clock.base import KvmAccount
 from freezingtime.clock.protocol import Report, decode_kvm_account
-from freezingtime.clock.virtual import VirtualClock
+from freezingtime.clock.virtual import EXACT_TSC_KHZ, VirtualClock
 
 
 class KvmClock(VirtualClock):
@@ -18,11 +18,21 @@ class KvmClock(VirtualClock):
 
     @classmethod
     def environment(
-        cls, *, socket_name: str, nbd_prefix: str, start_ns: int, rate_hz: int
+        cls,
+        *,
+        socket_name: str,
+        nbd_prefix: str,
+        start_ns: int,
+        rate_hz: int,
+        tsc_khz: int = EXACT_TSC_KHZ,
     ) -> dict[str, str]:
         """The agent's settings; the rate is the host's, whatever ``rate_hz`` says."""
         settings = super().environment(
-            socket_name=socket_name, nbd_prefix=nbd_prefix, start_ns=start_ns, rate_hz=rate_hz
+            socket_name=socket_name,
+            nbd_prefix=nbd_prefix,
+            start_ns=start_ns,
+            rate_hz=rate_hz,
+            tsc_khz=tsc_khz,
         )
         return {**settings, "FREEZINGTIME_CLOCK": "kvm"}
 

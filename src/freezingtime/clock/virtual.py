@@ -45,6 +45,9 @@ from freezingtime.host.patience import Patience
 from freezingtime.host.poller import Poller, same_user
 from freezingtime.request import Request
 
+#: The cycle counter of a guest that TCG has booted: QEMU's, a cycle a nanosecond.
+EXACT_TSC_KHZ = 1_000_000
+
 #: How long bytes that QEMU has already sent may take to be read.
 _RECEIVE_DEADLINE_S = 30.0
 _RECEIVE_POLL_S = 1.0
@@ -94,11 +97,18 @@ class VirtualClock(Clock):
 
     @classmethod
     def environment(
-        cls, *, socket_name: str, nbd_prefix: str, start_ns: int, rate_hz: int
+        cls,
+        *,
+        socket_name: str,
+        nbd_prefix: str,
+        start_ns: int,
+        rate_hz: int,
+        tsc_khz: int = EXACT_TSC_KHZ,
     ) -> dict[str, str]:
         """The agent's settings, as environment variables of QEMU.
 
-        ``nbd_prefix`` followed by a disk's index is the name of its abstract socket.
+        ``nbd_prefix`` followed by a disk's index is the name of its abstract socket;
+        ``tsc_khz`` is what the guest's kernel takes for the frequency of its cycle counter.
         """
         return {
             "LD_PRELOAD": str(agent_path()),
@@ -106,6 +116,7 @@ class VirtualClock(Clock):
             "FREEZINGTIME_NBD_PREFIX": nbd_prefix,
             "FREEZINGTIME_START_NS": str(start_ns),
             "FREEZINGTIME_RATE_HZ": str(rate_hz),
+            "FREEZINGTIME_TSC_KHZ": str(tsc_khz),
         }
 
     def now_ns(self) -> int:

@@ -211,10 +211,9 @@ def _not_with_kvm(options: RunOptions) -> Iterator[str]:
         yield f"--cpu-rate {options.cpu_rate}: the host's CPU has its own"
     if options.cpus not in (None, 1):
         yield f"--cpus {options.cpus}: a guest has one CPU"
-    if options.save is not None:
-        yield f"--save {options.save}: a machine cannot be saved"
-    if options.start_from is not None:
-        yield f"--from {options.start_from}: a machine always boots"
+    start_from = options.start_from
+    if start_from is not None and find_saved(start_from).description.booted is None:
+        yield f"--from {start_from}: a guest that was booted under --clock exact cannot go on"
 
 
 def _lock(options: RunOptions) -> Lock | None:

@@ -34,6 +34,7 @@ from freezingtime.runs.saving import (
     require_savable,
     saved_image,
 )
+from freezingtime.store.machine_identity import KvmBoot
 from freezingtime.store.saved_machine import SavedMachine, find_saved, require_free_name
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.vm.config import MachineConfig
@@ -70,8 +71,9 @@ def prepare(
         RunError: something failed on the way.
     """
     agent_path()  # without one no guest can run, so nothing is fetched in vain
-    kvm = choose_kvm(plan.clock, plan.max_leak_ns)
     saved = _find_saved(plan)
+    booted = None if saved is None else saved.description.booted
+    kvm = choose_kvm(plan.clock, plan.max_leak_ns, booted)
     _require_guest(plan, saved)
     plan = dataclasses.replace(plan, qemu=ready_qemu_of_lock(plan.lock, plan.qemu, report))
     _require_usable_qemu(plan, saved)
@@ -85,7 +87,7 @@ def prepare(
             directory = prepared_directory(plan.out, collects=bool(plan.collect))
             on_error.callback(ownership.enter_context(directory))
         image = image or _ready_image(plan, report)
-        config = _config(plan, image, kvm)
+        config = _config(plan, image, kvm, booted)
         snapshot = _snapshot(plan, saved, image, config, report, cleanup)
         root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
         on_error.pop_all()
@@ -150,7 +152,12 @@ def _ready_image(plan: RunPlan, report: Progress) -> GuestImage:
     return ready_image(plan.guest, report)
 
 
-def _config(plan: RunPlan, image: GuestImage, kvm: KvmMachine | None = None) -> MachineConfig:
+def _config(
+    plan: RunPlan,
+    image: GuestImage,
+    kvm: KvmMachine | None = None,
+    booted: KvmBoot | None = None,
+) -> MachineConfig:
     return MachineConfig(
         image,
         plan.memory_bytes,
@@ -161,6 +168,7 @@ def _config(plan: RunPlan, image: GuestImage, kvm: KvmMachine | None = None) -> 
         plan.medium_deadline_s,
         plan.boot_deadline_s,
         kvm,
+        kvm.host if kvm is not None and booted is None else booted,
     )
 
 

@@ -237,7 +237,12 @@ def save(
         for disk in disks
     )
     description = MachineDescription(
-        config.identity(), config.image.name, machine.qemu_version(), saved_ns, saved_disks
+        config.identity(),
+        config.image.name,
+        machine.qemu_version(),
+        saved_ns,
+        saved_disks,
+        config.booted,
     )
     save_machine(name, description, write_files)
 

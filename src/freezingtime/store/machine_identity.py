@@ -15,6 +15,15 @@ _KEY_DIGITS = 16
 _ID_DIGITS_SHOWN = 12
 
 
+class KvmBoot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The KVM that a guest was booted under, as far as its kernel relies on what it found there."""
+
+    tsc_khz: int
+    """Frequency of the cycle counter."""
+    cpu_vendor: str
+    """The CPU's, such as ``GenuineIntel``."""
+
+
 class MachineIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Identity of a machine by content: reinstalling its parts does not change it."""
 

@@ -29,7 +29,7 @@ from freezingtime.store.cache import (
     withdraw,
 )
 from freezingtime.store.checksums import DamagedError, check_files, write_checksums
-from freezingtime.store.machine_identity import MachineIdentity
+from freezingtime.store.machine_identity import KvmBoot, MachineIdentity
 from freezingtime.store.snapshot import Snapshot
 from freezingtime.store.unusable import Unusable
 from freezingtime.store.use_lock import hold, while_unused
@@ -70,6 +70,8 @@ class MachineDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     saved_ns: int
     """The guest time at which it was saved."""
     disks: tuple[SavedDisk, ...]
+    booted: KvmBoot | None = None
+    """The KVM under which the guest was booted; None: it was under TCG."""
     format: int = _FORMAT
 
 

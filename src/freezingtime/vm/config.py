@@ -10,12 +10,12 @@ from typing import Protocol
 
 from freezingtime._version import RELEASE
 from freezingtime.clock.agent import agent_identity
-from freezingtime.store.machine_identity import MachineIdentity
+from freezingtime.store.machine_identity import KvmBoot, MachineIdentity
 from freezingtime.vm.bootstrap import KERNEL_ARGUMENTS as BOOTSTRAP_ARGUMENTS
 from freezingtime.vm.bootstrap import bootstrap_script
 from freezingtime.vm.qemu.command import KERNEL_ARGUMENTS, MACHINE_TYPE
 from freezingtime.vm.qemu.cpu_model import CpuModel
-from freezingtime.vm.qemu.kvm_machine import KvmMachine
+from freezingtime.vm.qemu.kvm_machine import KvmMachine, kernel_arguments_under
 from freezingtime.vm.qemu.program import find_qemu
 
 
@@ -55,13 +55,15 @@ class MachineConfig:
     boot_deadline_s: float = 300.0
     kvm: KvmMachine | None = None
     """None: TCG executes the guest, and its clock is exact."""
+    booted: KvmBoot | None = None
+    """The KVM under which the guest was booted; None: it was, or will be, under TCG."""
 
     @property
     def kernel_arguments(self) -> str:
         """Return the image's kernel arguments beyond every guest's; the image's own come last."""
         own = self.image.append
-        if self.kvm is not None:
-            own = f"{self.kvm.kernel_arguments} {own}".rstrip()
+        if self.booted is not None:
+            own = f"{kernel_arguments_under(self.booted)} {own}".rstrip()
         return f"{BOOTSTRAP_ARGUMENTS} {own}".rstrip() if self.image.is_imported else own
 
     def identity(self) -> MachineIdentity:

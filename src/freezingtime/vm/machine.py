@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from freezingtime.clock.virtual import EXACT_TSC_KHZ
 from freezingtime.emulator.loop import CompletedRequest, Totals
 from freezingtime.errors import RunError
 from freezingtime.host.patience import Patience
@@ -323,10 +324,12 @@ class Machine:
             qmp_fd=theirs.fileno(),
             incoming=snapshot is not None,
             is_kvm=config.kvm is not None,
+            booted=config.booted,
         )
         environment = self._service.environment(
             start_ns=snapshot.ready_ns if snapshot else 0,
             rate_hz=config.rate_hz if snapshot else BOOT_RATE_HZ,
+            tsc_khz=EXACT_TSC_KHZ if config.booted is None else config.booted.tsc_khz,
         )
         log = self._captures.add("QEMU's output")
         return QemuProcess(

@@ -150,13 +150,14 @@ class EmulatorService:
         """The abstract Unix socket of a disk."""
         return f"{self._name}-nbd-{disk_index}"
 
-    def environment(self, *, start_ns: int, rate_hz: int) -> dict[str, str]:
+    def environment(self, *, start_ns: int, rate_hz: int, tsc_khz: int) -> dict[str, str]:
         """Environment variables that connect QEMU to the emulator."""
         return self._clock_class.environment(
             socket_name=f"{self._name}-control",
             nbd_prefix=f"{self._name}-nbd-",
             start_ns=start_ns,
             rate_hz=rate_hz,
+            tsc_khz=tsc_khz,
         )
 
     def stop_machine_at(self, word: str, *, then_rate_hz: int | None = None) -> None:

@@ -10,6 +10,7 @@
  *   FREEZINGTIME_START_NS     guest time before the machine first runs
  *   FREEZINGTIME_RATE_HZ      instructions that the guest executes per second
  *   FREEZINGTIME_CLOCK        "kvm": KVM executes the guest, at the host's own rate
+ *   FREEZINGTIME_TSC_KHZ      frequency of the guest's cycle counter
  *   FREEZINGTIME_PROBE        instead of all these: find every hook, name them on stdout, end QEMU
  */
 #define _GNU_SOURCE
@@ -28,6 +29,7 @@
 #include "ours/kvm/calibration.h"
 #include "ours/kvm/entries.h"
 #include "ours/kvm/guest_time.h"
+#include "ours/time/counter.h"
 #include "ours/time/deferred.h"
 #include "ours/time/hold.h"
 #include "ours/time/outside.h"
@@ -38,8 +40,8 @@
 #include "qemu/cpus/round_robin.h"
 #include "qemu/exports.h"
 #include "qemu/hooks.h"
-#include "qemu/kvm/apic.h"
 #include "qemu/kvm/calls.h"
+#include "qemu/kvm/devices.h"
 #include "qemu/kvm/table.h"
 #include "qemu/kvm/timers.h"
 #include "qemu/libraries/sockets.h"
@@ -56,6 +58,8 @@ __attribute__((used)) static const char made_of[] = "freezingtime agent of " FT_
 
 #define MIN_RATE_HZ UINT64_C(1000000)
 #define MAX_RATE_HZ UINT64_C(16000000000)
+#define MIN_TSC_KHZ UINT64_C(1000)
+#define MAX_TSC_KHZ UINT64_C(16000000)
 
 /* How long a machine may run, in host time, before QEMU has called every hook: it takes it
  * milliseconds. */
@@ -97,6 +101,11 @@ static uint64_t number_setting(const char *name, uint64_t least, uint64_t most)
     return value;
 }
 
+static int64_t tcg_cycles(void)
+{
+    return ft_guest_time_counter_at(ft_time_now_ns());
+}
+
 static void tcg_machine_runs(void)
 {
     ft_time_machine_runs();
@@ -122,6 +131,7 @@ static void start_tcg(void)
 {
     static const struct ft_accelerator_calls accelerator = {
         .now_ns = ft_time_now_ns,
+        .cycles = tcg_cycles,
         .may_sleep = ft_turns_may_sleep,
         .interrupts = ft_outside_interrupt,
         .may_kick = ft_turns_may_kick,
@@ -172,7 +182,7 @@ static void start_kvm(void)
     };
     static struct ft_calibration calibration;
     ft_calibrate(&calibration);
-    ft_guest_time_start(agent.start_ns, calibration.tsc_khz);
+    ft_guest_time_start(agent.start_ns);
     ft_entries_start(&calibration);
     ft_kvm_table_hook(&table);
     ft_hold_start(agent.start_ns == 0);
@@ -241,6 +251,8 @@ __attribute__((constructor)) static void load(void)
     if (!agent.probes) {
         agent.start_ns = (int64_t)number_setting("FREEZINGTIME_START_NS", 0, INT64_MAX / 2);
         agent.rate_hz = number_setting("FREEZINGTIME_RATE_HZ", MIN_RATE_HZ, MAX_RATE_HZ);
+        ft_guest_time_counter_start(
+            (uint32_t)number_setting("FREEZINGTIME_TSC_KHZ", MIN_TSC_KHZ, MAX_TSC_KHZ));
         ft_sockets_hook(required_setting("FREEZINGTIME_NBD_PREFIX"), ft_nbd_connected,
                         ft_nbd_closed);
         ft_control_connect(required_setting("FREEZINGTIME_CONTROL"), on_tick);
@@ -251,7 +263,7 @@ __attribute__((constructor)) static void load(void)
     ft_writes_hook(ft_output_not_written);
     if (agent.is_kvm) {
         ft_timers_hook();
-        ft_kvm_apic_hook();
+        ft_kvm_devices_hook();
         ft_kvm_calls_hook(ft_entries_run, ft_guest_time_tsc);
     }
     /* What QEMU starts (a migration's command, for example) is not ours to watch. */

@@ -24,6 +24,7 @@ _SET_TO: Final = 1 << 40
 _TOLERANCE_S: Final = 0.01
 _ROUNDS: Final = 5
 
+_CPUS: Final = Path("/proc/cpuinfo")
 _INSTEAD: Final = "take another host, or --clock exact"
 
 
@@ -33,6 +34,8 @@ class KvmHost:
 
     tsc_khz: int
     """Frequency of the cycle counter."""
+    cpu_vendor: str
+    """As its CPUs tell it, such as ``GenuineIntel``."""
 
 
 def require_kvm() -> KvmHost:
@@ -88,7 +91,15 @@ def _examine(guest: TinyGuest) -> KvmHost:
             "this KVM's offset of the guest's cycle counter has no effect, so the guest's time "
             f"cannot stand still; {_INSTEAD}"
         )
-    return KvmHost(khz)
+    return KvmHost(khz, _cpu_vendor())
+
+
+def _cpu_vendor() -> str:
+    with _CPUS.open() as file:
+        for line in file:
+            if line.startswith("vendor_id"):
+                return line.partition(":")[2].strip()
+    raise InputError(f"{_CPUS} does not tell the CPUs' vendor; {_INSTEAD}")
 
 
 def _gap(guest: TinyGuest) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from freezingtime.frontend import Frontend, queues_of
+from freezingtime.store.machine_identity import KvmBoot
 from freezingtime.vm.qemu.cpu_model import CpuModel
 
 #: A versioned machine type: what the guest sees does not change with QEMU's version.
@@ -34,16 +35,15 @@ _PROBE_MEMORY_BYTES = 16 << 20
 
 _MACHINE = f"{MACHINE_TYPE},memory-backend={_MEMORY}"
 _TCG = (
-    *("-machine", _MACHINE),
     *("-accel", "tcg,thread=single"),
     *("-icount", "shift=0,sleep=off"),
 )
-# Interrupt controllers and timers are QEMU's, so that they have guest time; an HPET would be one
-# more clock, and slow.
-_KVM = (
-    *("-machine", f"{_MACHINE},hpet=off"),
-    *("-accel", "kvm,kernel-irqchip=off"),
-)
+# Interrupt controllers and timers are QEMU's, so that they have guest time.
+_KVM = ("-accel", "kvm,kernel-irqchip=off")
+# Of a guest that is booted under KVM: an HPET would be one more clock, and slow. It may go on under
+# TCG, so its CPU has nothing that one of the two lacks.
+_BOOTED_MACHINE = ",hpet=off"
+_BOOTED_CPU = ",svm=off,vme=off"
 # Nothing by which KVM tells the guest of the host's time.
 _KVM_CPU = (
     ",kvm=off,-kvmclock,-kvm-asyncpf,-kvm-asyncpf-int,-kvm-steal-time,-kvm-pv-eoi,-kvm-pv-ipi,"
@@ -95,14 +95,16 @@ def qemu_command(
     qmp_fd: int,
     incoming: bool,
     is_kvm: bool = False,
+    booted: KvmBoot | None = None,
 ) -> list[str]:
     """The argument list that builds the base machine, stopped, with its control disk.
 
     The guest's own disks are plugged in later, over QMP, whether the machine is booted or
-    restored (``incoming``): so both see the same events at the same guest time.
+    restored (``incoming``): so both see the same events at the same guest time. ``booted``: the
+    guest was booted under such a KVM, or will be, and finds what it has found there.
     """
     command = [
-        *_bare_machine(program, memory_bytes, cpu_count, cpu_model, is_kvm=is_kvm),
+        *_bare_machine(program, memory_bytes, cpu_count, cpu_model, is_kvm=is_kvm, booted=booted),
         *("-rtc", "base=2020-01-01,clock=vm"),
         *("-seed", "0"),
         "-no-reboot",
@@ -135,21 +137,30 @@ def _bare_machine(
     cpu_model: CpuModel,
     *,
     is_kvm: bool = False,
+    booted: KvmBoot | None = None,
 ) -> list[str]:
+    machine, cpu = _MACHINE, cpu_model.qemu_argument
+    if booted is not None:
+        machine, cpu = f"{machine}{_BOOTED_MACHINE}", f"{cpu}{_booted_cpu(booted)}"
     return [
         *program,
         "-nodefaults",
         "-no-user-config",
         "-S",
         *("-display", "none"),
+        *("-machine", machine),
         *(_KVM if is_kvm else _TCG),
-        *("-cpu", f"{cpu_model.qemu_argument}{_KVM_CPU if is_kvm else ''}"),
+        *("-cpu", f"{cpu}{_KVM_CPU if is_kvm else ''}"),
         *("-smp", f"{cpu_count},sockets=1,cores={cpu_count},threads=1"),
         *("-m", f"{memory_bytes >> 20}M"),
         # The host has yet to give it: it may be more than the host has, as long as the guest
         # does not write to all of it.
         *("-object", f"memory-backend-ram,id={_MEMORY},size={memory_bytes >> 20}M,reserve=off"),
     ]
+
+
+def _booted_cpu(booted: KvmBoot) -> str:
+    return f",vendor={booted.cpu_vendor}{_BOOTED_CPU}"
 
 
 def _file_chardev(name: str, path: str) -> list[str]:

@@ -9,30 +9,38 @@ from dataclasses import dataclass
 from freezingtime.clock.kind import ClockKind
 from freezingtime.errors import InputError
 from freezingtime.host.kvm.preflight import require_kvm
+from freezingtime.store.machine_identity import KvmBoot
 
 _log = logging.getLogger(__name__)
+
+#: Linux measures the counter's frequency at each start, and finds it a little different.
+_TSC_TOLERANCE = 250e-6
 
 
 @dataclass(frozen=True, slots=True)
 class KvmMachine:
     """The host's KVM, as a machine under it needs to know it."""
 
-    tsc_khz: int
-    """Frequency of the guest's cycle counter."""
+    host: KvmBoot
+    """What a guest finds that is booted here."""
     max_leak_ns: int
     """A request may be this late, and the run is valid."""
 
-    @property
-    def kernel_arguments(self) -> str:
-        """The guest's clock is its cycle counter, whose frequency it cannot measure.
 
-        It would time the counter by accesses to devices, which take no guest time.
-        """
-        return f"clocksource=tsc tsc_early_khz={self.tsc_khz}"
+def kernel_arguments_under(booted: KvmBoot) -> str:
+    """The guest's clock is its cycle counter, whose frequency it cannot measure.
+
+    It would time the counter by accesses to devices, which take no guest time.
+    """
+    return f"clocksource=tsc tsc_early_khz={booted.tsc_khz}"
 
 
-def choose_kvm(clock: ClockKind, max_leak_ns: int) -> KvmMachine | None:
+def choose_kvm(
+    clock: ClockKind, max_leak_ns: int, booted: KvmBoot | None = None
+) -> KvmMachine | None:
     """Return the host's KVM if the machine is to be under it; None: its clock is exact.
+
+    ``booted``: the guest is there already, and was booted under such a KVM.
 
     Raises:
         InputError: KVM is asked for, and will not do.
@@ -40,10 +48,26 @@ def choose_kvm(clock: ClockKind, max_leak_ns: int) -> KvmMachine | None:
     if clock is ClockKind.EXACT:
         return None
     try:
-        host = require_kvm()
+        found = require_kvm()
+        host = KvmBoot(found.tsc_khz, found.cpu_vendor)
+        if booted is not None:
+            _require_alike(host, booted)
     except InputError as error:
         if clock is ClockKind.KVM:
             raise InputError(f"--clock kvm: {error}") from error
         _log.warning("the clock is exact: %s", error)
         return None
-    return KvmMachine(host.tsc_khz, max_leak_ns)
+    return KvmMachine(host, max_leak_ns)
+
+
+def _require_alike(host: KvmBoot, booted: KvmBoot) -> None:
+    off_khz = abs(host.tsc_khz - booted.tsc_khz)
+    if host.cpu_vendor != booted.cpu_vendor or off_khz > _TSC_TOLERANCE * booted.tsc_khz:
+        raise InputError(
+            f"the guest was booted on {_shown(booted)}, and this host is {_shown(host)}; "
+            "take --clock exact, or boot one here"
+        )
+
+
+def _shown(kvm: KvmBoot) -> str:
+    return f"{kvm.cpu_vendor} with a counter at {kvm.tsc_khz / 1e6:.4f} GHz"

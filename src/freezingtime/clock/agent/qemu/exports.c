@@ -40,6 +40,7 @@ void ft_exports_require(bool for_kvm)
         NEED_FOR(KVM, qemu_notify_event),
         NEED_FOR(KVM, kvm_cpu_synchronize_post_reset),
         NEED_FOR(KVM, apic_get_class),
+        NEED_FOR(KVM, kvmclock_create),
         NEED_FOR(KVM, object_class_by_name),
         NEED(qemu_clock_deadline_ns_all),
         NEED(qemu_clock_run_timers),

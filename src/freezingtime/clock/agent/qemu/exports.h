@@ -104,6 +104,7 @@ WEAK const void *cpus_get_accel(void);
 /* KVM, where QEMU is built with it. */
 WEAK void kvm_cpu_synchronize_post_reset(CPUState *cpu);
 WEAK void *apic_get_class(void *errp);
+WEAK void kvmclock_create(bool always);
 WEAK void *object_class_by_name(const char *name);
 
 /* Ends QEMU with a line that names the first of these that is missing: of what TCG with counted

@@ -6,29 +6,12 @@
 
 #include <stdatomic.h>
 
-#define CYCLES_PER_MS_IN_NS 1000000 /* a counter at 1 kHz counts one cycle in so many ns */
-
 static _Atomic uint64_t reached_tsc;
 static _Atomic int64_t warped_ns;
-static int64_t khz = 1;
 
-/* A counter at 5 GHz overflows 64 bits within an hour when it is multiplied by 10^6. */
-__extension__ typedef __int128 wide;
-
-int64_t ft_guest_time_ns_of(int64_t cycles)
+void ft_guest_time_start(int64_t start_ns)
 {
-    return (int64_t)((wide)cycles * CYCLES_PER_MS_IN_NS / khz);
-}
-
-int64_t ft_guest_time_cycles_of(int64_t duration_ns)
-{
-    return (int64_t)(((wide)duration_ns * khz + CYCLES_PER_MS_IN_NS - 1) / CYCLES_PER_MS_IN_NS);
-}
-
-void ft_guest_time_start(int64_t start_ns, uint32_t tsc_khz)
-{
-    khz = tsc_khz;
-    atomic_store(&reached_tsc, (uint64_t)ft_guest_time_cycles_of(start_ns));
+    atomic_store(&reached_tsc, (uint64_t)ft_guest_time_counter_at(start_ns));
 }
 
 uint64_t ft_guest_time_tsc(void)

@@ -10,15 +10,15 @@
 
 #include <stdint.h>
 
+#include "ours/time/counter.h"
+
 /* Main thread, before the machine first runs. */
-void ft_guest_time_start(int64_t start_ns, uint32_t tsc_khz);
+void ft_guest_time_start(int64_t start_ns);
 
 /* Any thread, no lock. */
 int64_t ft_guest_time_now_ns(void);
 uint64_t ft_guest_time_tsc(void);
 int64_t ft_guest_time_warped_ns(void); /* idle time skipped */
-int64_t ft_guest_time_ns_of(int64_t cycles);
-int64_t ft_guest_time_cycles_of(int64_t duration_ns); /* rounded up */
 
 /* vCPU thread, while it does not execute the guest. Guest time never goes back. */
 void ft_guest_time_reach(uint64_t tsc);      /* the guest has come so far */

@@ -9,6 +9,7 @@
 
 struct ft_accelerator_calls {
     int64_t (*now_ns)(void); /* any thread, no lock */
+    int64_t (*cycles)(void); /* the guest's cycle counter; any thread, no lock */
 
     /* Whether an idle CPU's thread may wait. Asked for each CPU in turn until one is not idle; the
      * last one's answer decides. vCPU thread or main thread, BQL held. */

@@ -2,10 +2,14 @@
  *
  * KVM's own APIC has timers in host time, and a guest that halts never leaves it. QEMU's own is
  * the one that TCG takes, and has guest time. Older QEMUs let KVM take it where the interrupt
- * controllers are not in the kernel; newer ones refuse that, in the function that is replaced here.
+ * controllers are not in the kernel; newer ones refuse that, in a function that is replaced here.
+ *
+ * QEMU also saves KVM's own clock, of which our guests know nothing. A saved machine would have a
+ * device that there is not under TCG, and could not go on there.
  */
-#include "qemu/kvm/apic.h"
+#include "qemu/kvm/devices.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "ours/base.h"
@@ -24,7 +28,13 @@ static void *get_class(void *errp)
     return found;
 }
 
-void ft_kvm_apic_hook(void)
+static void no_clock(bool always)
+{
+    (void)always;
+}
+
+void ft_kvm_devices_hook(void)
 {
     ft_replace_function((void *)apic_get_class, (const void *)get_class);
+    ft_replace_function((void *)kvmclock_create, (const void *)no_clock);
 }
