@@ -88,7 +88,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="keep the runs' records in this directory")
     settings = parser.parse_args()
     if settings.drift is not None:
-        return _measure_drift(settings.drift, settings.suite)
+        return _measure_drift(settings.drift, settings.suite, settings.out)
     disks = {"memory": _disks(""), "slow": _disks(",delay=3ms")}
     job = _JOB.format(warm_up=_WARM_UP, idle=settings.idle, busy=settings.busy)
     result = run_in_lab(
@@ -111,7 +111,7 @@ def main() -> int:
     return 0
 
 
-def _measure_drift(count: int, suite: str) -> int:
+def _measure_drift(count: int, suite: str, out: Path | None) -> int:
     """Print how long reads take at the beginning and at the end of a run; the exit status."""
     result = run_in_lab(
         _SCRIPT.format(runs=_DRIFT_RUN),
@@ -122,6 +122,8 @@ def _measure_drift(count: int, suite: str) -> int:
     if result.status != 0:
         print(result.stderr, file=sys.stderr)
         return 1
+    if out is not None:
+        _keep(out, result.files)
     took_ns = np.array(result.files["drift/vda.ns"].split(), np.int64)
     tenth = count // 10
     rows = [["reads", "p50", "mean", "max"]]

@@ -57,7 +57,7 @@ EOF
 cat >/tmp/measure <<'EOF'
 {_MEASURE}
 EOF
-freezingtime run --clock kvm --memory 256MiB --disk constant:100us,size=16MiB \\
+freezingtime run --clock kvm --allow-late --memory 256MiB --disk constant:100us,size=16MiB \\
   --save prepared --out /tmp/prepared --script /tmp/prepare
 cp /tmp/prepared/stdout.txt prepared.txt
 measure() {{
