@@ -143,7 +143,7 @@ class TestRefusals:
         result = run([qemu, "--version"], settings)
         self.assert_refused(result, f"FREEZINGTIME_RATE_HZ={rate}:", "from 1000000 to 16000000000")
 
-    @pytest.mark.parametrize("setting", ["RATE_HZ", "START_NS", "NBD_PREFIX"])
+    @pytest.mark.parametrize("setting", ["RATE_HZ", "START_NS", "TSC_KHZ", "NBD_PREFIX"])
     def test_setting_missing(self, qemu: str, emulator: FakeEmulator, setting: str) -> None:
         settings = environment(emulator.name, **{f"FREEZINGTIME_{setting}": ""})
         result = run([qemu, "--version"], settings)
