@@ -72,6 +72,23 @@ def test_options_are_refused_in_one_line(options: dict[str, object], expected: s
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("clocks", "run", "expected"),
+    [
+        ("exact,kvm", {"max_leak": "3"}, "--max-leak: bad time '3'"),
+        ("exact", {"max_leak": "3us"}, "--max-leak 3us: --clock exact has no leak"),
+        ("exact,kvm", {"memory": "1KiB"}, "--memory 1KiB: must be whole MiB"),
+    ],
+)
+def test_what_runs_cannot_have_is_refused_before_the_first(
+    clocks: str, run: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        make_clock_check_plan(ClockCheckOptions(clocks=clocks), RunOptions(**run))  # type: ignore[arg-type]
+    assert str(refused.value).startswith(expected)
+    assert make_clock_check_plan(run=RunOptions(max_leak="3us")).run.max_leak == "3us"
+
+
 def check_of(reasons_invalid: list[str], without_kvm: str | None) -> ClockCheck:
     fast_ns, slow_ns = np.arange(1_000, 2_000), np.arange(1_007, 2_007)
     late_ns = np.array([0] * 999 + [12_345])

@@ -71,6 +71,13 @@ class ClockCheckPlan:
     run: RunOptions
     """What else the guests are run with."""
 
+    def options_of(self, clock: ClockKind) -> RunOptions:
+        """Return the options of the runs under one of the clocks; --max-leak is for KVM alone."""
+        is_of_other = clock is not ClockKind.KVM and ClockKind.KVM in self.clocks
+        return replace(
+            self.run, clock=clock, max_leak=MAX_LEAK if is_of_other else self.run.max_leak
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedDevice:
@@ -149,7 +156,10 @@ def make_clock_check_plan(
     """
     _REQUESTS_LIMITS.check("--requests", options.requests, options.requests)
     parse_option("--delay", options.delay, parse_time_ns, _DELAY_LIMITS)
-    return ClockCheckPlan(_clocks(options.clocks), options.requests, options.delay, run)
+    plan = ClockCheckPlan(_clocks(options.clocks), options.requests, options.delay, run)
+    for clock in plan.clocks:
+        make_plan(plan.options_of(clock), script=_script(plan.requests).encode())
+    return plan
 
 
 def _clocks(text: str) -> list[ClockKind]:
@@ -218,10 +228,8 @@ def _run(
         for latency in LATENCIES
     ]
     options = replace(
-        plan.run,
+        plan.options_of(clock),
         disks=disks,
-        clock=clock,
-        max_leak=plan.run.max_leak if clock is ClockKind.KVM else MAX_LEAK,
         collect=[f"{_LOGS}/*.log"],
         metrics="none",
         out=out,

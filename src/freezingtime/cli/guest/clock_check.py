@@ -47,7 +47,8 @@ def clock_check_command(
     differs between the media. "late" is how long after the device's time it was delivered.
 
     The exit status is 2 if the host's KVM will not do, for which the reason is given behind the
-    other clock's figures; 3 if a request was later than `--max-leak`.
+    other clock's figures; 3 if a run is not valid, such as for a request that was off by more
+    than `--max-leak`.
 
     Example: `freezingtime clock-check`
     """
