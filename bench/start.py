@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from freezingtime.images.guest_image import MINI
+from freezingtime.images.names import MINI
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 WARM_LIMIT_S = 1.5

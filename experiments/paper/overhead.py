@@ -25,7 +25,8 @@ from experiments.paper.outcome import Outcome, Settings, Table, main, show
 
 from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import RunError
-from freezingtime.images.guest_image import MINI, GuestImage, find_image
+from freezingtime.images.guest_image import GuestImage, find_image
+from freezingtime.images.names import MINI
 from freezingtime.runs.plan import RunPlan
 
 FRAMES = 100

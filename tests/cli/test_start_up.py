@@ -13,7 +13,11 @@ import typer.main
 from freezingtime.cli.completion import completer
 from freezingtime.cli.main import _COMMANDS, app
 from freezingtime.device.catalogue_search import catalogue_names
+from freezingtime.images.debian.image import FILE_SYSTEMS
+from freezingtime.images.names import FILE_SYSTEM_NAMES
 from freezingtime.option import Values
+from freezingtime.trace.readers import formats
+from freezingtime.trace.readers.format_names import FORMAT_NAMES
 from tests.cli.conftest import RunHere
 from tests.conftest import PROGRAM
 
@@ -34,9 +38,10 @@ HEAVY_ROOMS = {"emulator", "images", "report", "runs", "simulate", "store", "tra
 
 #: Commands whose own help is there at once: what they need is imported when they run.
 LIGHT = ["run", "report", "compare", "runs", "export", "shell", "measure", "serve"]
-LIGHT += ["accuracy", "doctor", "lock", "snapshot"]
+LIGHT += ["accuracy", "doctor", "lock", "snapshot", "crash", "fit", "validate", "replay", "image"]
 #: Lists of options, and words that help texts have: they import nothing heavy themselves.
-LIGHT_MODULES = ("runs.options", "runs.script", "runs.progress", "trace.writers")
+LIGHT_MODULES = ("runs.options", "runs.script", "runs.progress", "trace.writers", "trace.readers")
+LIGHT_MODULES += ("simulate.options", "images.names")
 HELP = """
 from freezingtime.cli.main import app
 for command in {commands}:
@@ -79,6 +84,11 @@ def test_a_commands_help_imports_nothing_heavy() -> None:
     assert {"runs.options", "trace.writers.format_names"} <= own  # else nothing was seen
     heavy = {name for name in own if "." in name and name.split(".")[0] in HEAVY_ROOMS}
     assert {name for name in heavy if not name.startswith(LIGHT_MODULES)} == set()
+
+
+def test_names_that_help_texts_have_are_those_that_there_are() -> None:
+    assert (formats.RECORD_FORMAT, *formats._FORMATS) == FORMAT_NAMES
+    assert tuple(FILE_SYSTEMS) == FILE_SYSTEM_NAMES
 
 
 def test_the_list_of_commands_says_what_their_own_help_says() -> None:

@@ -16,16 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezingtime.device.faults.durability import Durability
+from freezingtime.explore.crash.choices import EXHAUSTIVE_MOST, SAMPLED
 from freezingtime.explore.crash.derive import derive
 from freezingtime.explore.crash.image import BASE, CHUNK_SECTORS, new_images
 from freezingtime.explore.crash.points import CutPoint, JobSpan, choose_points, parse_selection
-from freezingtime.explore.crash.states import (
-    EXHAUSTIVE_MOST,
-    SAMPLED,
-    CrashState,
-    Fate,
-    PointStates,
-)
+from freezingtime.explore.crash.states import CrashState, Fate, PointStates
 from freezingtime.request import Operation
 from freezingtime.trace.writes.log import WriteEvent, WriteEventKind
 

@@ -20,7 +20,6 @@ from freezingtime.calibrate.distance import distance
 from freezingtime.calibrate.fit.device_toml import device_toml
 from freezingtime.calibrate.fit.distributions import fit_distribution
 from freezingtime.calibrate.fit.fit import (
-    MODELS,
     Fit,
     FitPlan,
     fit,
@@ -28,10 +27,12 @@ from freezingtime.calibrate.fit.fit import (
     parse_missing,
     simulate_cell,
 )
+from freezingtime.calibrate.fit.models import MODELS
 from freezingtime.calibrate.fit.quantiles import correlation, quantile_points
-from freezingtime.calibrate.fit.sources import LogOptions, Source, read_sources
+from freezingtime.calibrate.fit.sources import Source, read_sources
 from freezingtime.calibrate.halves import drift, split
 from freezingtime.calibrate.latency_cells import Cell, LatencyCells, sort_into_cells
+from freezingtime.calibrate.log_options import LogOptions
 from freezingtime.device.latency.distribution import Constant
 from freezingtime.device.parameters import Table, content_of
 from freezingtime.device.registry import declared_parameters, describe

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import freezingtime as ft
-from freezingtime.calibrate.fit.sources import LogOptions, Source, read_sources
+from freezingtime.calibrate.fit.sources import Source, read_sources
 from freezingtime.calibrate.latency_cells import Cell
+from freezingtime.calibrate.log_options import LogOptions
 from freezingtime.calibrate.validate.in_guest import DEPTH_MAX, guest_script, reason_not_comparable
 from freezingtime.calibrate.validate.options import ValidateOptions, make_validate_plan
 from freezingtime.calibrate.validate.validate import ValidatePlan, Validation, validate

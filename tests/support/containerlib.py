@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from freezingtime.images.guest_image import MINI
+from freezingtime.images.names import MINI
 from freezingtime.runs.guest import ready_image
 
 

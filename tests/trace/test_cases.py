@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from freezingtime.calibrate.fit.sources import LogOptions, read_sources
+from freezingtime.calibrate.fit.sources import read_sources
+from freezingtime.calibrate.log_options import LogOptions
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers import Reading, parse_hints, read_trace

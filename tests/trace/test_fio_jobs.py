@@ -15,7 +15,8 @@ import pytest
 from scipy import stats
 
 from freezingtime.calibrate.fit.fit import FitPlan, fit, parse_missing, simulate_cell
-from freezingtime.calibrate.fit.sources import LogOptions, read_sources
+from freezingtime.calibrate.fit.sources import read_sources
+from freezingtime.calibrate.log_options import LogOptions
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.trace.readers import Reading

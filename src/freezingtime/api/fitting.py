@@ -21,12 +21,13 @@ from freezingtime.calibrate.distance import FIGURES, Distance
 from freezingtime.calibrate.fit.fit import Fit, check_out
 from freezingtime.calibrate.fit.fit import fit as fit_latencies
 from freezingtime.calibrate.fit.options import FitOptions, make_fit_plan
-from freezingtime.calibrate.fit.sources import LogOptions, Source, read_sources
+from freezingtime.calibrate.fit.sources import Source, read_sources
 from freezingtime.calibrate.latency_cells import Cell
+from freezingtime.calibrate.log_options import LogOptions
 from freezingtime.calibrate.measure.measure import measure as measure_plan
 from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_plan
-from freezingtime.calibrate.validate.options import ValidateOptions, make_validate_plan
-from freezingtime.calibrate.validate.validate import FIT, Validation
+from freezingtime.calibrate.validate.options import FIT, ValidateOptions, make_validate_plan
+from freezingtime.calibrate.validate.validate import Validation
 from freezingtime.calibrate.validate.validate import validate as validate_latencies
 from freezingtime.disk.disk import Disk
 from freezingtime.errors import RunError

@@ -58,7 +58,7 @@ def _images(_: str) -> Iterable[str]:
 
 
 def _guests(incomplete: str) -> Iterable[str]:
-    from freezingtime.images.guest_image import MINI
+    from freezingtime.images.names import MINI
 
     return {MINI, *_images(incomplete)}
 

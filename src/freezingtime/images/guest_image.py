@@ -20,12 +20,11 @@ from freezingtime.errors import InputError
 from freezingtime.host.json_document import parse_document, write_document
 from freezingtime.images.builder import builder_identity
 from freezingtime.images.debian.package import Package
+from freezingtime.images.names import MINI
 from freezingtime.images.sparse_file import digest_data
 from freezingtime.store.cache import cache_directory, exclusive_lock, withdraw
 from freezingtime.store.checksums import DamagedError
 from freezingtime.store.unusable import Unusable
-
-MINI = "mini"
 
 _KERNEL = "vmlinuz"
 _INITRD = "initrd.cpio"

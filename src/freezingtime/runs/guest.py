@@ -14,7 +14,6 @@ from freezingtime.errors import InputError, did_you_mean
 from freezingtime.images.check import is_sound, open_root_disk
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import (
-    MINI,
     GuestImage,
     find_image,
     is_called,
@@ -23,6 +22,7 @@ from freezingtime.images.guest_image import (
     named,
 )
 from freezingtime.images.mini.name import mini_suite
+from freezingtime.images.names import MINI
 from freezingtime.medium.delay import delayed
 from freezingtime.medium.overlay import OverlayMedium
 from freezingtime.runs.disks import NO_TIME, OpenDisk, load_changes

@@ -10,9 +10,10 @@ from freezingtime.host.replaced_file import replaced
 from freezingtime.images.builder import builder_identity
 from freezingtime.images.check import is_sound
 from freezingtime.images.debian.packages import Progress
-from freezingtime.images.guest_image import MINI, GuestImage, find_image_by_id
+from freezingtime.images.guest_image import GuestImage, find_image_by_id
 from freezingtime.images.locked.lock_file import Lock, read_lock
 from freezingtime.images.locked.make import lock_guest, make_lock
+from freezingtime.images.names import MINI
 from freezingtime.images.qemu import ready_qemu
 from freezingtime.runs.guest import ready_image, require_image
 from freezingtime.runs.options import RunOptions

@@ -20,8 +20,9 @@ from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
 from freezingtime.errors import InputError
 from freezingtime.frontend import DEFAULT_QUEUES, Frontend
 from freezingtime.images.container.plan import ContainerPlan, parse_container
-from freezingtime.images.guest_image import MINI, find_image, find_image_by_id
+from freezingtime.images.guest_image import find_image, find_image_by_id
 from freezingtime.images.locked.lock_file import Lock, read_lock
+from freezingtime.images.names import MINI
 from freezingtime.option import FilePath
 from freezingtime.runs.locked import require_options_of_lock
 from freezingtime.runs.options import CPU_RATE, MAX_LEAK, MEMORY, RunOptions

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from freezingtime.errors import InputError
 from freezingtime.option import Option, Values, flag_of, list_options
-from freezingtime.trace.readers import FORMAT_NAMES, HintOptions, parse_hints
+from freezingtime.trace.readers.format_names import FORMAT_NAMES
+from freezingtime.trace.readers.hints import HintOptions, parse_hints
 
 if TYPE_CHECKING:
     from freezingtime.simulate.replay import TraceSource

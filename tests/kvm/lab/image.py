@@ -20,9 +20,10 @@ from freezingtime.images.debian.archive import open_archive
 from freezingtime.images.debian.package import unpack
 from freezingtime.images.debian.suite import Suite
 from freezingtime.images.debian.unpacked_packages import UnpackedPackages, kernel_package
-from freezingtime.images.guest_image import MINI, GuestImage, find_image
+from freezingtime.images.guest_image import GuestImage, find_image
 from freezingtime.images.mini.initramfs import Initramfs
 from freezingtime.images.mini.kernel_modules import add_modules
+from freezingtime.images.names import MINI
 from freezingtime.images.qemu import fetch_qemu
 from freezingtime.store.cache import cache_directory, exclusive_lock, publish, unfinished_directory
 

@@ -16,6 +16,7 @@ from freezingtime._version import __version__
 from freezingtime.calibrate.distance import Distance, distance
 from freezingtime.calibrate.fit.coverage import coverage
 from freezingtime.calibrate.fit.device_toml import device_toml
+from freezingtime.calibrate.fit.models import EMPIRICAL
 from freezingtime.calibrate.fit.parametric import OperationFit, fit_operation, queue_settings
 from freezingtime.calibrate.fit.quantiles import correlation, quantile_points
 from freezingtime.calibrate.fit.sources import Source
@@ -37,9 +38,6 @@ from freezingtime.simulate.simulate import simulate_closed_loop
 from freezingtime.trace.readers.columns import IntColumn, Trace
 from freezingtime.trace.readers.latencies import Latencies
 from freezingtime.units import format_time_ns, parse_time_ns
-
-EMPIRICAL, LATENCY = "empirical", "latency"
-MODELS = (EMPIRICAL, LATENCY)
 
 #: Operations that a device requires; by default the others take no time.
 _REQUIRED = (OperationClass.READ, OperationClass.WRITE)

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from freezingtime.calibrate.fit.fit import EMPIRICAL, MODELS, FitPlan, parse_missing
-from freezingtime.calibrate.fit.sources import LogOptions
+from freezingtime.calibrate.fit.models import EMPIRICAL, MODELS
+from freezingtime.calibrate.log_options import LogOptions
 from freezingtime.errors import InputError
 from freezingtime.option import Option
+
+if TYPE_CHECKING:
+    from freezingtime.calibrate.fit.fit import FitPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,8 @@ def make_fit_plan(options: FitOptions) -> FitPlan:
     Raises:
         InputError: an option has a value that it cannot have.
     """
+    from freezingtime.calibrate.fit.fit import FitPlan, parse_missing
+
     missing = parse_missing(options.missing)
     return FitPlan(checked_model(options.model), missing, options.correlation, options.summary)
 

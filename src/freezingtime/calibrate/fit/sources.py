@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
+from freezingtime.calibrate.log_options import LogOptions
 from freezingtime.calibrate.measure.measurement import MANIFEST_NAME, read_measurement
 from freezingtime.errors import InputError
-from freezingtime.option import Option
-from freezingtime.trace.readers import HintOptions, Hints, OnReading, Reading, parse_hints
+from freezingtime.trace.readers import Hints, OnReading, Reading, parse_hints
 from freezingtime.trace.readers.fio.jobs import job_runs, read_fio_jobs
 from freezingtime.trace.readers.latencies import Latencies, join
 from freezingtime.trace.readers.read_latencies import read_latencies, recognizes
@@ -21,22 +20,6 @@ from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 
 #: Which files of a directory are taken: the first of these patterns that any of them matches.
 _PATTERNS = ("*_lat.*.log*", "*_clat.*.log*", "*.json")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogOptions(HintOptions):
-    """Options of reading logs: what these lack."""
-
-    depth: Annotated[
-        int | None,
-        Option(
-            "QD",
-            "Queue depth of the logs. Default: as logged, else by Little's law.",
-            minimum=1,
-            maximum=1 << 20,
-        ),
-    ] = None
-    trace_disk: Annotated[str | None, Option("NAME", "Disk to read from a log of several.")] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,23 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from freezingtime.calibrate.fit.fit import EMPIRICAL
+from freezingtime.calibrate.fit.models import EMPIRICAL
 from freezingtime.calibrate.fit.options import checked_model
-from freezingtime.calibrate.fit.sources import LogOptions
+from freezingtime.calibrate.log_options import LogOptions
 from freezingtime.calibrate.measure.options import MeasureOptions
-from freezingtime.calibrate.validate.validate import FIT, ValidatePlan
-from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.disk import Disk
-from freezingtime.disk.spec import DiskSpec, check_disk, read_delay
 from freezingtime.errors import InputError, about
 from freezingtime.option import Option
 from freezingtime.runs.options import CLOCK, MAX_LEAK, RunOptions
-from freezingtime.runs.plan import choose_clock
 from freezingtime.units import Limits
-from freezingtime.vm.qemu.command import CPUS_MAX
 
+if TYPE_CHECKING:
+    from freezingtime.calibrate.validate.validate import ValidatePlan
+    from freezingtime.disk.spec import DiskSpec
+
+#: The device that is fitted to the first half.
+FIT = "fit"
 #: Default measurement: the paper's requests, and many of them.
 MEASURING = MeasureOptions(sizes="4KiB", depths="1", rounds=16)
 
@@ -64,6 +65,8 @@ def make_validate_plan(
     Raises:
         InputError: an option has a value that it cannot have, or there is no such device.
     """
+    from freezingtime.calibrate.validate.validate import ValidatePlan
+
     requests = options.requests
     if requests is not None:
         _REQUESTS_LIMITS.check("--requests", requests, requests)
@@ -85,12 +88,17 @@ def _with_one_clock(run: RunOptions, cpus: Sequence[int]) -> RunOptions:
     Raises:
         InputError: a guest cannot have the clock that is asked for.
     """
+    from freezingtime.clock.kind import ClockKind
+    from freezingtime.runs.plan import choose_clock
+
     if any(choose_clock(replace(run, cpus=count)) is ClockKind.EXACT for count in cpus):
         return replace(run, clock=CLOCK, max_leak=MAX_LEAK)
     return run
 
 
 def _checked_device(device: Disk | str) -> DiskSpec:
+    from freezingtime.disk.spec import check_disk
+
     spec = check_disk(device, place="")
     if spec.delay or spec.name or spec.mount or spec.size_bytes or spec.file:
         raise InputError(
@@ -101,12 +109,16 @@ def _checked_device(device: Disk | str) -> DiskSpec:
 
 def _check_delay(text: str | None) -> None:
     """A disk's ``delay=``, which may be a range."""
+    from freezingtime.disk.spec import read_delay
+
     if text is not None:
         with about(f"--delay {text}: "):
             read_delay(text)
 
 
 def _cpu_counts(given: str | Sequence[int]) -> list[int]:
+    from freezingtime.vm.qemu.command import CPUS_MAX
+
     text = given if isinstance(given, str) else ",".join(map(str, given))
     counts = []
     for part in text.split(","):

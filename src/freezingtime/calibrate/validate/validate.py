@@ -19,7 +19,8 @@ from typing import Any
 
 from freezingtime.calibrate.distance import Distance, distance
 from freezingtime.calibrate.fit.device_toml import device_toml
-from freezingtime.calibrate.fit.fit import EMPIRICAL, FitPlan, fit_content, require_enough
+from freezingtime.calibrate.fit.fit import FitPlan, fit_content, require_enough
+from freezingtime.calibrate.fit.models import EMPIRICAL
 from freezingtime.calibrate.fit.sources import Source
 from freezingtime.calibrate.guest_job import Observer
 from freezingtime.calibrate.halves import Drift, drift, mean_uncertainty, split
@@ -29,6 +30,7 @@ from freezingtime.calibrate.validate.in_guest import (
     reason_not_comparable,
     run_in_guest,
 )
+from freezingtime.calibrate.validate.options import FIT
 from freezingtime.clock.kind import ClockKind
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.disk.disk import Disk
@@ -38,8 +40,6 @@ from freezingtime.runs.options import RunOptions
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.readers.latencies import Latencies
 
-#: The device that is fitted to the first half.
-FIT = "fit"
 CPUS = (1, 4)
 #: Default maximum of requests per class.
 REQUESTS_MAX = 100_000

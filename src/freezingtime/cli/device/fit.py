@@ -5,31 +5,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from freezingtime.calibrate.fit.fit import Fit, FittedCell, check_out, fit
 from freezingtime.calibrate.fit.options import FitOptions, make_fit_plan
-from freezingtime.calibrate.fit.sources import read_sources
 from freezingtime.cli.declared_options import takes_options
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import (
     JsonOption,
     QuietOption,
     SeedOption,
     command_app,
 )
-from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
-from freezingtime.cli.results.time_columns import difference
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option
-from freezingtime.report.figures.sample_figures import (
-    SamplePanel,
-    draw_distributions,
-    draw_quantiles,
-    make_directory,
-)
 from freezingtime.units import time_cell
+
+if TYPE_CHECKING:
+    from freezingtime.calibrate.fit.fit import Fit, FittedCell
 
 _HEADER = (
     *("cell", "requests", "mean", "device", "p50", "device", "p99", "device", "p99.9", "device"),
@@ -70,6 +62,11 @@ def fit_command(
 
     Example: `freezingtime fit randread_lat.1.log randwrite_lat.1.log -o mine.toml`
     """
+    from freezingtime.calibrate.fit.fit import check_out, fit
+    from freezingtime.calibrate.fit.sources import read_sources
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.report.figures.sample_figures import make_directory
+
     plan = make_fit_plan(options)
     check_out(out)
     if figures is not None:
@@ -95,6 +92,12 @@ def fit_command(
 
 
 def _draw(fitted: Fit, directory: Path) -> None:
+    from freezingtime.report.figures.sample_figures import (
+        SamplePanel,
+        draw_distributions,
+        draw_quantiles,
+    )
+
     panels = [
         SamplePanel(found.cell.name, found.cell.latency_ns, {"device": found.simulated_ns})
         for found in fitted.cells
@@ -104,6 +107,8 @@ def _draw(fitted: Fit, directory: Path) -> None:
 
 
 def _show(fitted: Fit, out: Path, figures: Path | None) -> None:
+    from freezingtime.cli.output.columns import print_columns
+
     print_columns([_HEADER, *map(_row, fitted.cells)])
     show()
     for line in fitted.choices:
@@ -114,6 +119,8 @@ def _show(fitted: Fit, out: Path, figures: Path | None) -> None:
 
 
 def _row(found: FittedCell) -> Sequence[str]:
+    from freezingtime.cli.results.time_columns import difference
+
     distance = found.distance
     figures = [
         text

@@ -9,16 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-from freezingtime.calibrate.fit.sources import is_log, read_sources
-from freezingtime.calibrate.measure.measure import measure
 from freezingtime.calibrate.measure.options import MeasureOptions, make_measure_plan
 from freezingtime.calibrate.validate.options import MEASURING, ValidateOptions, make_validate_plan
-from freezingtime.calibrate.validate.validate import validate
 from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.device.consent import YesOption, require_consent
-from freezingtime.cli.device.replay_progress import ReplayProgress
-from freezingtime.cli.device.validate_figures import FIGURES_OPTION, draw_validation
-from freezingtime.cli.device.validate_text import show_validation
 from freezingtime.cli.options import (
     AllowCodeOption,
     JsonOption,
@@ -29,7 +23,6 @@ from freezingtime.cli.options import (
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option
-from freezingtime.report.figures.sample_figures import make_directory
 from freezingtime.runs.options import RunOptions
 
 
@@ -63,7 +56,6 @@ def validate_command(
         Option(
             "DIR",
             "Write distributions, errors by request and the measurement's drift to DIR.",
-            flag=FIGURES_OPTION,
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -79,6 +71,14 @@ def validate_command(
 
     Example: `freezingtime validate fit --against probe.dat --create 2GiB --write --yes`
     """
+    from freezingtime.calibrate.fit.sources import is_log, read_sources
+    from freezingtime.calibrate.measure.measure import measure
+    from freezingtime.calibrate.validate.validate import validate
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.cli.device.validate_figures import FIGURES_OPTION, draw_validation
+    from freezingtime.cli.device.validate_text import show_validation
+    from freezingtime.report.figures.sample_figures import make_directory
+
     plan = make_validate_plan(device, options, replace(run, seed=seed))
     if figures is not None:
         make_directory(figures, FIGURES_OPTION)

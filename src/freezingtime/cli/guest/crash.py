@@ -7,10 +7,9 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from freezingtime.cli.declared_options import Only, takes_options
-from freezingtime.cli.guest.progress import RunProgress
 from freezingtime.cli.guest.run import job_script
 from freezingtime.cli.options import (
     AllowCodeOption,
@@ -21,35 +20,32 @@ from freezingtime.cli.options import (
 )
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
-from freezingtime.explore.crash.cut_recoveries import CutRecoveries
-from freezingtime.explore.crash.directory import ExplorationDirectory
-from freezingtime.explore.crash.explore import CrashObserver, CrashSummary, open_exploration
-from freezingtime.explore.crash.explored import Explored, explore
-from freezingtime.explore.crash.failures import (
-    CrashFailure,
-    replay,
-    write_images,
-)
-from freezingtime.explore.crash.lost.lost_writes import LostWrite
-from freezingtime.explore.crash.points import FORMS
-from freezingtime.explore.crash.request import (
+from freezingtime.explore.crash.choices import (
     CHECK_LIMIT,
     DEPTHS,
+    EXHAUSTIVE_MOST,
+    FORMS,
     MACHINE_OPTIONS,
-    VALUES,
-    CrashRequest,
+    SAMPLED,
+    VALUE_WORDS,
 )
-from freezingtime.explore.crash.states import EXHAUSTIVE_MOST, SAMPLED, Fate
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command, file_script
 from freezingtime.units import format_size_bytes, format_time_ns
 
+if TYPE_CHECKING:
+    from freezingtime.cli.guest.crash_progress import CrashProgress
+    from freezingtime.explore.crash.explore import CrashSummary
+    from freezingtime.explore.crash.explored import Explored
+    from freezingtime.explore.crash.failures import CrashFailure
+    from freezingtime.explore.crash.lost.lost_writes import LostWrite
+    from freezingtime.explore.crash.request import CrashRequest
+
 EXIT_FAILED_STATES = 5
 
 _OUT = Path("crash-results")
-_PROGRESS_PERIOD = 25
 _LOST_SHOWN = 5
 _MACHINE = Only(MACHINE_OPTIONS)
 
@@ -83,7 +79,7 @@ def crash(
         Option(
             "VALUES",
             "What a write that is not durable may leave beside old and new data, as a list: "
-            f"{','.join(VALUES)}.",
+            f"{','.join(VALUE_WORDS)}.",
         ),
     ] = "",
     depth: Annotated[
@@ -145,8 +141,12 @@ def crash(
     Example: `freezingtime crash --disk constant:100us,size=64MiB,mount=/data -- 'cd /data; echo
     paid >order; sync; echo ACK order'`
     """
+    from freezingtime.cli.guest.crash_progress import CrashProgress
+    from freezingtime.cli.guest.progress import RunProgress
+    from freezingtime.explore.crash.request import CrashRequest
+
     with RunProgress(quiet=quiet, forward_output=False) as progress:
-        observer = _Observer(progress, quiet=quiet)
+        observer = CrashProgress(progress, quiet=quiet)
         if replay_failure is not None:
             if command or script or job:
                 raise InputError("--replay: has the job of its exploration; leave out COMMAND")
@@ -165,32 +165,6 @@ def crash(
         return _explore(request, out, workers, observer, as_json=as_json, quiet=quiet)
 
 
-class _Observer(CrashObserver):
-    """Passes a run's progress on, and says now and then how far the exploration is."""
-
-    def __init__(self, progress: RunProgress, *, quiet: bool) -> None:
-        self._progress = progress
-        self._quiet = quiet
-        self._said = 0
-        self.preparing = progress.preparing  # type: ignore[method-assign]
-        self.running = progress.running  # type: ignore[method-assign]
-
-    def exploring(self, summary: CrashSummary, point_count: int) -> None:
-        if self._quiet or summary.run < self._said + _PROGRESS_PERIOD:
-            return
-        self._said = summary.run
-        say(
-            f"point {summary.points} of {point_count}: {summary.unique} states, "
-            f"{summary.run} run, {summary.failed} failed"
-        )
-
-    def cutting_recoveries(self, summary: CrashSummary, done: int, total: int) -> None:
-        if self._quiet or summary.run < self._said + _PROGRESS_PERIOD:
-            return
-        self._said = summary.run
-        say(f"recovery {done} of {total}: {summary.run} states run, {summary.failed} failed")
-
-
 def _check(line: str | None, script: Path | None) -> bytes | Command | None:
     if line is not None and script is not None:
         raise InputError("give one of: --check LINE, --check-script FILE")
@@ -205,11 +179,13 @@ def _explore(
     request: CrashRequest,
     out: Path,
     workers: int | None,
-    observer: _Observer,
+    observer: CrashProgress,
     *,
     as_json: bool,
     quiet: bool,
 ) -> int:
+    from freezingtime.explore.crash.explored import explore
+
     explored = explore(request, out, workers, observer)
     failures = explored.failures
     if as_json:
@@ -225,7 +201,14 @@ def _explore(
     return EXIT_FAILED_STATES if failures else 0
 
 
-def _replay(out: Path, number: int, observer: _Observer, *, as_json: bool) -> int:
+def _replay(out: Path, number: int, observer: CrashProgress, *, as_json: bool) -> int:
+    from freezingtime.explore.crash.cut_recoveries import CutRecoveries
+    from freezingtime.explore.crash.directory import ExplorationDirectory
+    from freezingtime.explore.crash.explore import open_exploration
+    from freezingtime.explore.crash.failures import replay, write_images
+    from freezingtime.explore.crash.request import CrashRequest
+    from freezingtime.explore.crash.states import Fate
+
     with ExplorationDirectory(out, is_new=False) as directory:
         document: dict[str, Any] = directory.read_failure(number)
         identity = directory.read_identity()

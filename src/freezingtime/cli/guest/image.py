@@ -5,37 +5,20 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from freezingtime.cli.declared_options import Only, takes_options
 from freezingtime.cli.options import group_app
-from freezingtime.cli.output.columns import print_columns
-from freezingtime.cli.output.skipped import print_skipped
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.foreign_text import say, show
-from freezingtime.images.build import build_debian_image, build_mini_image
-from freezingtime.images.debian.image import FILE_SYSTEMS, DebianPlan
-from freezingtime.images.debian.suite import DEFAULT_SUITE, Suite
-from freezingtime.images.exported.export import export_image
-from freezingtime.images.exported.qemu import qemu_to_export
-from freezingtime.images.exported.restore import import_exported
-from freezingtime.images.guest_image import (
-    MINI,
-    GuestImage,
-    RootDisk,
-    find_by_name_or_id,
-    list_images,
-    list_unusable_images,
-    remove_image,
-    remove_unusable_image,
-)
-from freezingtime.images.imported import write_runner
+from freezingtime.images.names import DEFAULT_SUITE, FILE_SYSTEM_NAMES, MINI
 from freezingtime.option import Argument, Option, Values
-from freezingtime.runs.locked import build_from_lock
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.own.system import import_plan, import_system
 from freezingtime.runs.progress.step_lines import StepLines
 from freezingtime.units import Limits, parse_option, parse_size_bytes
+
+if TYPE_CHECKING:
+    from freezingtime.images.guest_image import GuestImage
 
 _SIZE = "8GiB"
 _SIZE_LIMITS = Limits(512 << 20, 16 << 40, "whole MiB, from 512MiB to 16TiB", unit=1 << 20)
@@ -53,7 +36,10 @@ def build_command(
     ] = "",
     size: Annotated[str, Option("SIZE", "For debian: size of the root disk.")] = _SIZE,
     file_system: Annotated[
-        str, Option("TYPE", f"For debian: file system of the root disk: {', '.join(FILE_SYSTEMS)}.")
+        str,
+        Option(
+            "TYPE", f"For debian: file system of the root disk: {', '.join(FILE_SYSTEM_NAMES)}."
+        ),
     ] = "ext4",
     name: Annotated[
         str | None,
@@ -81,6 +67,12 @@ def build_command(
 
     Example: `freezingtime image build debian --packages postgresql,sqlite3,fio`
     """
+    from freezingtime.images.build import build_debian_image, build_mini_image
+    from freezingtime.images.debian.image import DebianPlan
+    from freezingtime.images.debian.suite import Suite
+    from freezingtime.images.guest_image import RootDisk
+    from freezingtime.runs.locked import build_from_lock
+
     if locked is not None:
         given = {"KIND": kind != MINI, "--suite": suite != DEFAULT_SUITE, "--packages": packages}
         given |= {"--size": size != _SIZE, "--file-system": file_system != "ext4", "--name": name}
@@ -117,8 +109,8 @@ def _packages(text: str) -> tuple[str, ...]:
 
 
 def _file_system(text: str) -> str:
-    if text not in FILE_SYSTEMS:
-        raise InputError(f"--file-system {text}: must be one of {', '.join(FILE_SYSTEMS)}")
+    if text not in FILE_SYSTEM_NAMES:
+        raise InputError(f"--file-system {text}: must be one of {', '.join(FILE_SYSTEM_NAMES)}")
     return text
 
 
@@ -172,6 +164,9 @@ def import_command(
     Example: `freezingtime image import mini.tar`, or
     `freezingtime image import mine --root-disk disk.qcow2`
     """
+    from freezingtime.images.exported.restore import import_exported
+    from freezingtime.runs.own.system import import_plan, import_system
+
     if root_disk is None:
         _refuse_system_options(source, options)
         name = None if name is None else _name(f"--name {name}", name)
@@ -222,6 +217,10 @@ def export_command(
 
     Example: `freezingtime image export mini mini.tar`
     """
+    from freezingtime.images.exported.export import export_image
+    from freezingtime.images.exported.qemu import qemu_to_export
+    from freezingtime.images.guest_image import find_by_name_or_id
+
     image = find_by_name_or_id(name_or_id)
     with StepLines() as steps:
         export_image(image, file, steps, None if qemu is None else qemu_to_export(qemu, steps))
@@ -236,6 +235,8 @@ def runner_command(
 
     That is a shell script, a systemd unit that starts it, and the link that enables the unit.
     """
+    from freezingtime.images.imported import write_runner
+
     for path in write_runner(directory):
         show(str(path))
     return 0
@@ -243,6 +244,10 @@ def runner_command(
 
 def list_command() -> int:
     """List the images in the cache."""
+    from freezingtime.cli.output.columns import print_columns
+    from freezingtime.cli.output.skipped import print_skipped
+    from freezingtime.images.guest_image import list_images, list_unusable_images
+
     rows = [("name", "id", "suite", "kernel", "size", "directory")]
     for image in list_images():
         files = [image.kernel_path, image.initrd_path, *filter(None, [image.root_path])]
@@ -260,6 +265,8 @@ def list_command() -> int:
 
 def remove_command(name_or_id: NameArgument) -> int:
     """Remove images from the cache; the next run builds what it needs."""
+    from freezingtime.images.guest_image import remove_image, remove_unusable_image
+
     if remove_unusable_image(name_or_id):
         show(f"removed {name_or_id}")
         return 0

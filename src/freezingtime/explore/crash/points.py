@@ -10,13 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError, about
+from freezingtime.explore.crash.choices import AFTER, ALL_FLUSHES, AT, EVERY_WRITE, FORMS
 from freezingtime.request import Operation
 from freezingtime.trace.writes.log import WriteEvent, WriteEventKind
 from freezingtime.units import parse_time_ns
 
-ALL_FLUSHES, EVERY_WRITE = "all-flushes", "every-write"
-_AT, _AFTER = "at=", "after="
-FORMS = f"{ALL_FLUSHES}, {EVERY_WRITE}, a number, {_AT}TIME, {_AFTER}PATTERN"
 _COUNT_MOST = 10**9
 
 
@@ -68,10 +66,10 @@ def parse_selection(text: str) -> PointSelection:
             return PointSelection(flushes=True)
         if text == EVERY_WRITE:
             return PointSelection(writes=True)
-        if text.startswith(_AT):
-            return PointSelection(at_ns=parse_time_ns(text.removeprefix(_AT)))
-        if text.startswith(_AFTER):
-            return PointSelection(after=_pattern(text.removeprefix(_AFTER)))
+        if text.startswith(AT):
+            return PointSelection(at_ns=parse_time_ns(text.removeprefix(AT)))
+        if text.startswith(AFTER):
+            return PointSelection(after=_pattern(text.removeprefix(AFTER)))
         if re.fullmatch("[0-9]{1,9}", text) and 0 < int(text) < _COUNT_MOST:
             return PointSelection(count=int(text))
         raise InputError(f"no such points; write one of: {FORMS}")

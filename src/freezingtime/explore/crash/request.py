@@ -12,6 +12,7 @@ from typing import Any
 from freezingtime.disk.spec import check_disk
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.check import default_check
+from freezingtime.explore.crash.choices import CHECK_LIMIT, DEPTHS, VALUE_WORDS
 from freezingtime.explore.crash.points import PointSelection, parse_selection
 from freezingtime.explore.crash.states import Fate
 from freezingtime.images.container.plan import ContainerPlan
@@ -22,16 +23,7 @@ from freezingtime.runs.script import Command
 from freezingtime.units import MAX_VALUE, Limits, parse_option, parse_time_ns
 
 #: What a lost piece may hold beside its old content, by the words of ``--values``.
-VALUES = {"zero": Fate.ZERO, "garbage": Fate.GARBAGE, "unreadable": Fate.UNREADABLE}
-#: Options of a run that are of its machine, or limits: those that an exploration has, too.
-MACHINE_OPTIONS = (
-    *("disks", "guest", "kernel", "initrd", "append", "allow_backing", "root_device"),
-    *("memory", "cpus", "cpu_model", "qemu", "locked"),
-    *("time_limit", "real_time_limit", "cpu_rate", "seed", "medium_deadline", "boot_deadline"),
-)
-#: How often the power may be cut.
-DEPTHS = (1, 2)
-CHECK_LIMIT = "60s"
+VALUES = {word: Fate[word.upper()] for word in VALUE_WORDS}
 #: Real time that it may take, whatever it does.
 CHECK_REAL_LIMIT_S = 300.0
 _CHECK_LIMITS = Limits(1, MAX_VALUE, "more than 0, such as 60s")

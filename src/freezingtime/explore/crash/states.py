@@ -16,6 +16,7 @@ from enum import IntEnum
 
 import numpy as np
 
+from freezingtime.explore.crash.choices import EXHAUSTIVE_MOST, SAMPLED
 from freezingtime.explore.crash.image import (
     GARBAGE,
     UNREADABLE,
@@ -26,10 +27,6 @@ from freezingtime.explore.crash.image import (
 from freezingtime.explore.crash.undecided import Piece
 from freezingtime.trace.writes.log import ZEROS, Contents
 
-#: A point with at most so many states has all of them derived: 10 pieces, each lost or kept.
-EXHAUSTIVE_MOST = 1 << 10
-#: And so many of one with more, unless the user says how many.
-SAMPLED = 64
 #: Of so many choices any number can be drawn without drawing one twice.
 _LISTED_MOST = 1 << 16
 

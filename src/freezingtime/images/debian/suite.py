@@ -11,9 +11,7 @@ import re
 from dataclasses import dataclass
 
 from freezingtime.errors import InputError
-
-#: What a guest is made of unless it is said otherwise.
-DEFAULT_SUITE = "bookworm"
+from freezingtime.images.names import DEFAULT_SUITE
 
 _BACKPORTS = "-backports"
 #: It has no updates beside it, as it is where they arrive first.

@@ -24,7 +24,6 @@ from freezingtime.images.exported.description import ExportedQemu
 from freezingtime.images.exported.parts import PartsReader
 from freezingtime.images.exported.qemu import needs_exported_qemu, unpack_exported_qemu
 from freezingtime.images.guest_image import (
-    MINI,
     GuestImage,
     Manifest,
     content_id,
@@ -34,6 +33,7 @@ from freezingtime.images.guest_image import (
     list_images,
     named,
 )
+from freezingtime.images.names import MINI
 from freezingtime.store.cache import (
     exclusive_lock,
     publish,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from freezingtime.errors import InputError
 from freezingtime.images.debian.suite import DEFAULT, Suite
-from freezingtime.images.guest_image import MINI
+from freezingtime.images.names import MINI
 
 
 def mini_name(suite: Suite) -> str:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from freezingtime.errors import InputError
 from freezingtime.images.debian.packages import Progress
-from freezingtime.images.guest_image import MINI, GuestImage, find_image
+from freezingtime.images.guest_image import GuestImage, find_image
+from freezingtime.images.names import MINI
 from freezingtime.images.qemu import ready_qemu
 from freezingtime.medium.base import Medium
 from freezingtime.medium.file import FileMedium

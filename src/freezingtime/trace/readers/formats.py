@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.trace.readers.block import biosnoop, blkparse, ftrace
 from freezingtime.trace.readers.fio import iolog
+from freezingtime.trace.readers.format_names import FORMAT_NAMES
 from freezingtime.trace.readers.lines import Lines, TraceRequest
 from freezingtime.trace.readers.table import ascii_trace, fiu, msr, named_csv
 
@@ -54,7 +55,6 @@ _FORMATS = {
 }
 #: Our own record of a run, which is no text.
 RECORD_FORMAT = "record"
-FORMAT_NAMES = (RECORD_FORMAT, *_FORMATS)
 _CSV_PREFIX = "csv:"
 
 
