@@ -37,6 +37,7 @@
 #include "ours/time/turns.h"
 #include "qemu/cpus/accelerator.h"
 #include "qemu/cpus/rcu.h"
+#include "qemu/cpus/blocks.h"
 #include "qemu/cpus/round_robin.h"
 #include "qemu/exports.h"
 #include "qemu/hooks.h"
@@ -150,6 +151,7 @@ static void start_tcg(void)
     ft_time_start(agent.start_ns, agent.rate_hz);
     const void *address = ft_accelerator_hook(&accelerator);
     ft_round_robin_hook(address, &round_robin);
+    ft_blocks_hook();
     ft_rcu_hook(address, ft_turns_start() > 1);
     ft_hold_start(agent.start_ns == 0);
 }

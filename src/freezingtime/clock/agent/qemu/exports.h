@@ -39,6 +39,7 @@ union run_on_cpu_data {
     uint64_t address;
 };
 typedef void qemu_work_fn(CPUState *cpu, union run_on_cpu_data data);
+typedef bool qemu_is_wanted_fn(const void *entry, const void *wanted);
 typedef void qemu_timer_cb(void *opaque);
 typedef void qemu_notify_cb(void *opaque, int clock);
 typedef void qemu_lock_fn(QemuMutex *mutex, const char *file, int line);
@@ -100,6 +101,11 @@ WEAK void rcu_remove_force_rcu_notifier(void *notifier);
 
 /* The accelerator's table of functions (AccelOpsClass). */
 WEAK const void *cpus_get_accel(void);
+
+/* A hash table, and what QEMU does with the one of translated blocks. May be missing. */
+WEAK void *qht_lookup_custom(const void *table, const void *wanted, uint32_t hash,
+                             qemu_is_wanted_fn *is_wanted);
+WEAK bool qht_reset_size(void *table, size_t count);
 
 /* KVM, where QEMU is built with it. */
 WEAK void kvm_cpu_synchronize_post_reset(CPUState *cpu);

@@ -11,7 +11,7 @@
 enum calls {
     ALWAYS,
     IN_BOOT, /* a short job may not look at its cycle counter */
-    MAYBE,   /* a guest need not idle, nor a CPU interrupt another */
+    MAYBE,   /* a guest need not idle, nor a CPU interrupt another; or only speed depends on it */
 };
 
 enum user { BOTH, TCG, KVM };
@@ -26,10 +26,11 @@ static const struct {
     [FT_HOOK_KICK] = {"kick", MAYBE, TCG},        [FT_HOOK_ROUND] = {"round", ALWAYS, TCG},
     [FT_HOOK_PREPARE] = {"prepare", ALWAYS, TCG}, [FT_HOOK_SHARE] = {"share", ALWAYS, TCG},
     [FT_HOOK_BUDGET] = {"budget", ALWAYS, TCG},   [FT_HOOK_EXECUTE] = {"execute", ALWAYS, TCG},
-    [FT_HOOK_KVM_RUN] = {"run", ALWAYS, KVM},     [FT_HOOK_TIMERS] = {"timers", ALWAYS, KVM},
-    [FT_HOOK_RCU] = {"rcu", ALWAYS, TCG},         [FT_HOOK_LOCK] = {"lock", ALWAYS, BOTH},
-    [FT_HOOK_WAIT] = {"wait", ALWAYS, BOTH},      [FT_HOOK_WRITE] = {"write", MAYBE, BOTH},
-    [FT_HOOK_DEFER] = {"defer", ALWAYS, TCG},     [FT_HOOK_DISK] = {"disk", ALWAYS, BOTH},
+    [FT_HOOK_BLOCKS] = {"blocks", MAYBE, TCG},    [FT_HOOK_KVM_RUN] = {"run", ALWAYS, KVM},
+    [FT_HOOK_TIMERS] = {"timers", ALWAYS, KVM},   [FT_HOOK_RCU] = {"rcu", ALWAYS, TCG},
+    [FT_HOOK_LOCK] = {"lock", ALWAYS, BOTH},      [FT_HOOK_WAIT] = {"wait", ALWAYS, BOTH},
+    [FT_HOOK_WRITE] = {"write", MAYBE, BOTH},     [FT_HOOK_DEFER] = {"defer", ALWAYS, TCG},
+    [FT_HOOK_DISK] = {"disk", ALWAYS, BOTH},
 };
 
 static enum user other = KVM;       /* whose hooks this run does not have */

@@ -22,6 +22,7 @@ enum ft_hook {
     FT_HOOK_SHARE,     /* what of the budget is one CPU's */
     FT_HOOK_BUDGET,    /* how many instructions there are up to the next timer */
     FT_HOOK_EXECUTE,   /* it executes a CPU */
+    FT_HOOK_BLOCKS,    /* it looks up the block of code that is next */
     FT_HOOK_KVM_RUN,   /* KVM executes a CPU */
     FT_HOOK_TIMERS,    /* the main loop runs timers */
     FT_HOOK_RCU,       /* QEMU's RCU thread interrupts CPUs no more */
