@@ -108,9 +108,10 @@ gallery: packages-test-all setup-test ## the pictures of the gallery anew, in do
 man: setup-test ## manual pages of the commands, in build/man
 	$(BIN)/python -m website.man_pages
 
-bench: setup ## what exactness costs, how fast a run starts, what a snapshot costs, the record, the device models, sweeps, power cuts
+bench: setup ## what exactness costs, how fast a run starts, what a snapshot costs, the record, the device models, sweeps, power cuts; BEFORE=COMMIT: beside an older version
 	$(BIN)/python bench/cost.py
 	$(BIN)/python bench/duration.py
+	$(if $(BEFORE),$(BIN)/python bench/before.py $(BEFORE))
 	$(BIN)/python bench/start.py
 	$(BIN)/python bench/snapshot.py
 	$(BIN)/python bench/record.py
