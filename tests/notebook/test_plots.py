@@ -66,6 +66,7 @@ class TestPlot:
         with pytest.raises(ft.InputError, match="nothing to draw for warp"):
             replayed.plot("warp")
 
+    @pytest.mark.slow
     def test_matplotlib_is_imported_by_who_draws(self) -> None:
         program = (
             "import sys, freezingtime as ft; "
