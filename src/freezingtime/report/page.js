@@ -44,11 +44,12 @@
     const show = (event) => {
       const { x, y } = at(event);
       const panel = panelAt(x, y);
-      if (!panel || !panel[3].length) return hide();
-      const [[left, top, right, bottom], , isVertical, lines] = panel;
+      if (!panel || !panel[4].length) return hide();
+      const [[left, top, right, bottom], , isVertical, shared, lines] = panel;
       const place = isVertical ? y : x;
       line.setAttribute("d", isVertical ? `M${left} ${y}H${right}` : `M${x} ${top}V${bottom}`);
-      const all = lines.map(([color, name, places, where, values]) => {
+      const all = lines.map(([color, name, along, values]) => {
+        const [places, where] = shared[along];
         const number = nearest(places, place);
         return { color, name, away: Math.abs(places[number] - place), where: where[number],
           value: values[number] };

@@ -38,8 +38,13 @@ class HoverPanel:
     the axis, what it is there, and its value."""
 
     def as_list(self) -> list[Any]:
-        """For JSON, as short as it can be."""
-        return [self.box, self.outer, int(self.is_vertical), self.lines]
+        """For JSON, as short as it can be: lines mostly share their places."""
+        shared: dict[tuple[tuple[float, ...], tuple[str, ...]], int] = {}
+        lines = []
+        for color, name, places, where, values in self.lines:
+            along = (tuple(places), tuple(where))
+            lines.append([color, name, shared.setdefault(along, len(shared)), values])
+        return [self.box, self.outer, int(self.is_vertical), list(shared), lines]
 
 
 def hover_panels(figure: Figure) -> list[HoverPanel]:
