@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezingtime.annotation import HeldBy
+from freezingtime.device.compose.perturb import Perturb, PerturbParams
+from freezingtime.device.constant import ConstantDevice
 from freezingtime.device.faults.faulty_device import FaultyDevice
 from freezingtime.disk.disk import Disk
 from freezingtime.disk.spec import check_disk
@@ -271,6 +273,37 @@ def test_every_request_completes_and_none_early(
         assert request.fault or not late_ns
     assert serve(device_with(*rules), again) == done_ns
     assert [request.fault for _, request in again] == [request.fault for _, request in requests]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    slow=st.tuples(st.sampled_from([1.0, 1.5, 7.0]), st.integers(0, 3000), st.integers(0, 6000)),
+    hiccup=st.tuples(st.sampled_from([0.0, 1.0]), st.integers(0, 2000)),
+    pause=st.sampled_from([(0, 0), (0, 50), (500, 0), (500, 80), (900, 899)]),
+    arrivals_ns=st.lists(st.integers(0, 8000), max_size=12).map(sorted),
+)
+def test_a_perturbation_is_rules_of_faults(
+    slow: tuple[float, int, int],
+    hiccup: tuple[float, int],
+    pause: tuple[int, int],
+    arrivals_ns: list[int],
+) -> None:
+    factor, from_ns, until_ns = slow
+    params = PerturbParams(
+        **{"slow_factor": factor, "slow_from_ns": from_ns, "slow_until_ns": until_ns},
+        **{"hiccup_probability": hiccup[0], "hiccup_ns": hiccup[1]},
+        **{"pause_every_ns": pause[0], "pause_ns": pause[1]},
+    )
+    inner = ConstantDevice(read_ns=100, write_ns=0, flush_ns=0, discard_ns=0)
+    done_ns = serve(Perturb(inner, params, 0), [(ns, asked(READ)) for ns in arrivals_ns])
+    for arrival_ns, found_ns in zip(arrivals_ns, done_ns, strict=True):
+        expected_ns = arrival_ns + 100
+        if from_ns <= arrival_ns and (not until_ns or arrival_ns < until_ns):
+            expected_ns += round(100 * (factor - 1.0))
+        expected_ns += hiccup[1] if hiccup[0] else 0
+        if pause[0]:
+            expected_ns += max(0, pause[1] - expected_ns % pause[0])
+        assert found_ns == expected_ns
 
 
 def test_a_request_that_fails_moves_no_byte() -> None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Making any device misbehave: hiccups, fail-slow, periodic pauses.
+"""Making any device misbehave: hiccups, fail-slow, periodic pauses, by rules of faults.
+
+A composition, so that a part of another one can be held up; what fails is in
+:mod:`freezingtime.device.faults`.
 
 Gunawi et al., "Fail-Slow at Scale: Evidence of Hardware Performance Faults in Large
 Production Systems", FAST 2018, describes such devices in the field.
@@ -7,25 +10,17 @@ Production Systems", FAST 2018, describes such devices in the field.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
-import numpy as np
-
-from freezingtime.annotation import EMPTY_ANNOTATION, HeldBy
-from freezingtime.device.base import CompletionQueue, Device, statistics_of
+from freezingtime.device.base import Device
 from freezingtime.device.compose.members import Composition, MemberTable
-from freezingtime.device.contract import GuardedDevice
+from freezingtime.device.faults.faulty_device import FaultyDevice
+from freezingtime.device.faults.rule import FaultTable
 from freezingtime.device.model_parameters import Making
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import TimeNs, key
-from freezingtime.request import Request
-from freezingtime.units import MAX_VALUE
-
-#: 146 years: what would complete later, as factors of factors may have it, completes then.
-#: No perturbation lasts longer than until then, so that whoever is next can add to it in 64 bits.
-_LATEST_NS = 2**62
+from freezingtime.units import MAX_VALUE, format_time_ns
 
 
 class PerturbParams(Composition, frozen=True, kw_only=True):
@@ -62,54 +57,26 @@ class PerturbedParams(PerturbParams, frozen=True, kw_only=True):
         return Perturb(device, self, making.seed)
 
 
-class Perturb(Device):
-    """Holds a device's completions back. Randomness is from ``seed`` alone."""
+class Perturb(FaultyDevice):
+    """A device that is held up by rules of faults. Randomness is from ``seed`` alone."""
 
     def __init__(self, inner: Device, params: PerturbParams, seed: int) -> None:
-        if params.pause_every_ns and params.pause_ns >= params.pause_every_ns:
-            raise ValueError("pause_ns must be less than pause_every_ns")
-        if not 1.0 <= params.slow_factor < math.inf:
-            raise ValueError("slow_factor must be at least 1, and finite")
-        self._inner = GuardedDevice(inner, "the perturbed")
-        self._params = params
-        self._random = np.random.Generator(np.random.PCG64(seed))
-        self._arrival_ns: dict[Request, int] = {}
-        self._held = CompletionQueue()
+        faults = [FaultTable(rule, "perturb").given() for rule in _rules(params)]
+        super().__init__(inner, faults, seed, size_bytes=None)
 
-    def submit(self, request: Request, now_ns: int) -> None:
-        self._arrival_ns[request] = now_ns
-        self._inner.submit(request, now_ns)
 
-    def next_event_ns(self) -> int | None:
-        times_ns = (self._inner.next_event_ns(), self._held.next_ns())
-        return min((time_ns for time_ns in times_ns if time_ns is not None), default=None)
+def _rules(params: PerturbParams) -> Iterator[dict[str, Any]]:
+    """The rules of faults that say the same; those that would hit nothing are left out."""
+    from_ns, until_ns = params.slow_from_ns, params.slow_until_ns
+    if params.slow_factor > 1.0 and (not until_ns or until_ns > from_ns):
+        span = {"from": from_ns} | ({"until": until_ns} if until_ns else {})
+        yield {"slow": params.slow_factor, **_times(span)}
+    if params.hiccup_probability and params.hiccup_ns:
+        chance = {"probability": params.hiccup_probability}
+        yield {**_times({"slow_by": params.hiccup_ns}), **chance}
+    if params.pause_every_ns and params.pause_ns:
+        yield {"hang": True, **_times({"for": params.pause_ns, "every": params.pause_every_ns})}
 
-    def advance(self, now_ns: int) -> list[Request]:
-        while (event_ns := self._inner.next_event_ns()) is not None and event_ns <= now_ns:
-            for request in self._inner.advance(event_ns):
-                self._hold(request, event_ns)
-        return self._held.take_until(now_ns)
 
-    def statistics(self) -> dict[str, float]:
-        """Return the statistics of the device inside."""
-        return statistics_of(self._inner)
-
-    def _hold(self, request: Request, done_ns: int) -> None:
-        params = self._params
-        arrival_ns = self._arrival_ns.pop(request)
-        until_ns = done_ns
-        slow_until_ns = params.slow_until_ns or math.inf
-        if params.slow_from_ns <= arrival_ns < slow_until_ns:
-            until_ns += round((done_ns - arrival_ns) * (params.slow_factor - 1.0))
-        if params.hiccup_probability and self._random.random() < params.hiccup_probability:
-            until_ns += params.hiccup_ns
-        if params.pause_every_ns:
-            into_ns = until_ns % params.pause_every_ns
-            until_ns += max(0, params.pause_ns - into_ns)
-        until_ns = min(until_ns, max(done_ns, _LATEST_NS))
-        annotation = request.annotation or EMPTY_ANNOTATION
-        if until_ns - done_ns > max(0, annotation.held_ns):
-            request.annotation = annotation._replace(
-                held_by=HeldBy.PERTURBATION, held_ns=until_ns - done_ns
-            )
-        self._held.put(request, until_ns)
+def _times(times_ns: Mapping[str, int]) -> dict[str, str]:
+    return {name: format_time_ns(time_ns) for name, time_ns in times_ns.items()}

@@ -15,6 +15,7 @@ from freezingtime.device.faults.rule import GivenFault
 from freezingtime.request import Fault, FaultKind, Operation, Request
 
 #: 146 years: what would complete later, as factors of factors may have it, completes then.
+#: Nothing lasts longer than until then, so that whoever is next can add to it in 64 bits.
 _LATEST_NS = 2**62
 #: Spans of rules that hang may follow each other; after so many a request completes.
 _SPANS_MAX = 1000
@@ -30,7 +31,7 @@ class FaultyDevice(Device):
         self, inner: Device, faults: Sequence[GivenFault], seed: int, size_bytes: int | None
     ) -> None:
         """``size_bytes``: the disk's; None: there is no medium."""
-        self._inner = GuardedDevice(inner, "the faulty")
+        self._inner = GuardedDevice(inner, "the perturbed")
         self._faults = faults
         self._rules = [
             ActiveRule(given, np.random.Generator(np.random.PCG64([seed, number])), size_bytes)
