@@ -108,6 +108,7 @@ def _identity() -> str:
         *_PACKAGES,
         *_MODULES,
         image.image_id,
+        image.manifest.builder,
         *(str(distribution.version) for distribution in _dependencies()),
         *QEMU_SUITES,
     ]
