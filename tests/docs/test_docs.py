@@ -40,6 +40,7 @@ PAGES = {
     "explanation/clocks": GUEST,
     "explanation/figures": GUEST,
     "how-to/fail/index": GUEST,
+    "how-to/database/index": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/fit": GUEST,
     "how-to/own-device": GUEST,
     "how-to/own-image": GUEST,
@@ -69,6 +70,7 @@ OWN_TESTS = {
 }
 #: Programs that a page's blocks use beside our own.
 TOOLS = {
+    "how-to/database/index": ("mmdebstrap",),
     "how-to/fit": ("fio",),
     "how-to/own-image": ("mke2fs", "debugfs"),
     "how-to/power-cut/index": ("sqlite3", "e2fsck"),
