@@ -55,6 +55,8 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A host that will do, whose files are in the directory that is returned."""
     (tmp_path / "kvm").touch()
     (tmp_path / "clocksource").write_text("tsc\n")
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nvendor_id\t: GenuineIntel\n")
+    monkeypatch.setattr(preflight, "CPUS_PATH", tmp_path / "cpuinfo")
     monkeypatch.setattr(preflight, "KVM_PATH", str(tmp_path / "kvm"))
     monkeypatch.setattr(preflight, "CLOCK_SOURCE_PATH", tmp_path / "clocksource")
     monkeypatch.setattr(preflight, "TinyGuest", Guest)
@@ -71,7 +73,12 @@ def refusal() -> str:
 
 
 def test_a_host_that_has_all_will_do(host: Path) -> None:
-    assert require_kvm() == KvmHost(KHZ)
+    assert require_kvm() == KvmHost(KHZ, "GenuineIntel")
+
+
+def test_a_host_that_does_not_tell_its_cpus(host: Path) -> None:
+    (host / "cpuinfo").write_text("Processor: unknown\n")
+    assert "cpuinfo does not tell the CPUs' vendor; take another host, or" in refusal()
 
 
 def test_no_device(host: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from freezingtime.errors import InputError
 from freezingtime.host.replaced_file import replaced
-from freezingtime.simulate.replay import open_new_record
+from freezingtime.simulate.replay import TraceSource, open_new_record
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.run_directory import locked_run_directory
 from tests.conftest import PROGRAM, RunProgram
@@ -48,8 +48,10 @@ def test_a_replay_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "record.parquet"
     target.write_bytes(b"of before")
 
+    source = TraceSource(tmp_path / "trace.csv")
+
     def fail() -> None:
-        with open_new_record(target, ["constant:10us"], seed=0) as record:
+        with open_new_record(target, ["constant:10us"], source, seed=0) as record:
             record.begin()
             raise KeyError
 
@@ -66,8 +68,9 @@ def test_a_replay_that_is_killed_leaves_nothing_that_looks_finished(
     kill = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from freezingtime.simulate.replay import open_new_record\n"
-        "with open_new_record(Path(sys.argv[1]), ['constant:10us'], seed=0) as record:\n"
+        "from freezingtime.simulate.replay import TraceSource, open_new_record\n"
+        "source = TraceSource(Path('trace.csv'))\n"
+        "with open_new_record(Path(sys.argv[1]), ['constant:10us'], source, seed=0) as record:\n"
         "    record.begin()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )

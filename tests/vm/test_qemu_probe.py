@@ -81,7 +81,7 @@ def test_the_installed_one_will_do() -> None:
     require_tool("qemu-system-x86_64")
     found = require_qemu(None)
     assert re.match(r"\d+\.\d+\.\d+", found.version)
-    assert found.hooks.count("(") == 16
+    assert found.hooks.count("(") == 17
 
 
 def test_one_that_exports_nothing(tmp_path: Path) -> None:

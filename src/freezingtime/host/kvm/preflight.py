@@ -24,7 +24,7 @@ _SET_TO: Final = 1 << 40
 _TOLERANCE_S: Final = 0.01
 _ROUNDS: Final = 5
 
-_CPUS: Final = Path("/proc/cpuinfo")
+CPUS_PATH: Final = Path("/proc/cpuinfo")
 _INSTEAD: Final = "take another host, or --clock exact"
 
 
@@ -95,11 +95,11 @@ def _examine(guest: TinyGuest) -> KvmHost:
 
 
 def _cpu_vendor() -> str:
-    with _CPUS.open() as file:
+    with CPUS_PATH.open() as file:
         for line in file:
             if line.startswith("vendor_id"):
                 return line.partition(":")[2].strip()
-    raise InputError(f"{_CPUS} does not tell the CPUs' vendor; {_INSTEAD}")
+    raise InputError(f"{CPUS_PATH} does not tell the CPUs' vendor; {_INSTEAD}")
 
 
 def _gap(guest: TinyGuest) -> int:
