@@ -46,8 +46,8 @@ class MachineOptions:
         Sequence[str],
         Option(
             "[DISK:]RULE",
-            "How the device of a disk fails on purpose, such as `error=EIO,operation=read,"
-            "sectors=2048..4095` or `data:hang,from=2s,for=500ms`. DISK: its name, if there are "
+            "How the device of a disk fails on purpose, such as `error=EIO,sectors=2048..4095` "
+            "or `data:hang,from=2s,for=500ms`. DISK: its name, if there are "
             "several. Repeatable.",
             flag="--fault",
         ),
