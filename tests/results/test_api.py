@@ -242,6 +242,7 @@ class TestRun:
         with pytest.raises(ft.TimeLimitError):
             ft.run(job="sleep 100", time_limit="1s")
 
+    @pytest.mark.simulation
     def test_every_example_of_the_page_runs(self, tmp_path: Path) -> None:
         assert len(list(run_examples(read_page("reference/python/index"), tmp_path))) == 5
 

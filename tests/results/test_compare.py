@@ -234,6 +234,7 @@ def test_what_is_no_condition(condition: str, problem: str) -> None:
 
 
 class TestCommand:
+    @pytest.mark.simulation
     def test_status_and_text(self, freezingtime: RunProgram, tmp_path: Path) -> None:
         a, b = (a_run(tmp_path / name, reads(10_000, 10_000)) for name in "ab")
         c = a_run(tmp_path / "c", reads(10_000, 10_001), plan={"disks": ["slower.toml"]})
@@ -272,6 +273,7 @@ class TestCommand:
         assert "1 of 2 requests differ" in ended.stdout
         assert "was killed" in ended.stderr
 
+    @pytest.mark.simulation
     def test_bad_input(self, freezingtime: RunProgram, tmp_path: Path) -> None:
         a = a_run(tmp_path / "a", reads(10))
         assert "name two or more" in complaint(freezingtime, "compare", a)

@@ -100,6 +100,7 @@ class TestFormat:
         assert root_file.stat().st_blocks * 512 < PLAN.root.size_bytes
         assert list(tree.parent.iterdir()) == []
 
+    @pytest.mark.simulation
     def test_equal_systems_give_equal_bytes(self, tree: Path, tmp_path: Path) -> None:
         content = tree.read_bytes()
         made = []

@@ -229,6 +229,7 @@ def test_every_case_has_a_row() -> None:
     assert names - {"README.md"} == {name for name, _ in ROWS}
 
 
+@pytest.mark.simulation
 def test_the_command_says_what_was_read(freezingtime: RunProgram) -> None:
     command = ("replay", CASES / "disksim-int.trace", "--device", "constant:10us", "--json")
     done = freezingtime(*command)
