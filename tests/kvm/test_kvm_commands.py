@@ -41,6 +41,9 @@ while True:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 _READS = 100
+#: Now and then the outer machine takes its only CPU from the guest where the agent cannot tell how
+#: much of that has passed in the guest's time, and has to count all of it.
+_MAX_LEAK = "1ms"
 _SCRIPT = f"""
 machine="--memory 256MiB"
 mount -t devpts devpts /dev/pts
@@ -50,21 +53,26 @@ python3 /product/files/typist.py freezingtime shell --clock kvm $machine \\
 echo $status >shell-status
 freezingtime validate constant:120us --against /product/files/r_lat.1.log --cpus 1 \\
   --requests {_READS} --delay 3ms --clock kvm --json --quiet >validation.json
-freezingtime clock-check --clocks kvm $machine --requests {_READS} --json --quiet >check.json
+freezingtime clock-check --clocks kvm $machine --requests {_READS} --max-leak {_MAX_LEAK} \
+  --json --quiet >check.json
 """
 
 
-@cache
 def lab() -> LabResult:
+    result = _run()
+    assert result.status == 0, result.stderr
+    return result
+
+
+@cache
+def _run() -> LabResult:
     log = "".join(f"{number // 10}, 100000, 0, 4096, 0\n" for number in range(400))
     files = {"typist.py": _TYPIST.encode(), "r_lat.1.log": log.encode()}
     try:
-        result = run_in_lab(_SCRIPT, files=files)
+        return run_in_lab(_SCRIPT, files=files)
     except (FreezingTimeError, NoLabError) as error:
         skip(f"the lab cannot be built: {error}")
         raise
-    assert result.status == 0, result.stderr
-    return result
 
 
 def document(name: str) -> dict[str, Any]:
