@@ -15,12 +15,12 @@ from freezingtime.errors import InputError
 from freezingtime.explore.crash.directory import ExplorationDirectory
 from freezingtime.explore.crash.explore import CrashSummary, PointTally
 from freezingtime.explore.crash.failures import CrashFailure, FirstCut
-from freezingtime.explore.crash.lost.lost_writes import LostWrite
 from freezingtime.explore.crash.points import CutPoint
 from freezingtime.report.exploration.page import exploration_page
 from freezingtime.report.exploration.read import read_exploration
 from freezingtime.request import Operation, Request
 from freezingtime.trace.run_directory import STDOUT_NAME
+from freezingtime.trace.writes.exploration_files import LostWrite
 from freezingtime.trace.writes.log import WriteLogWriter
 from tests.crash.crashlib import crash_request
 

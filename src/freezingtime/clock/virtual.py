@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Mapping
+from typing import ClassVar
 
 from freezingtime.clock.agent import agent_path
 from freezingtime.clock.base import (
@@ -72,6 +74,8 @@ class VirtualClock(Clock):
 
     stands_still = True
     reports_deliveries = True
+    own_environment: ClassVar[Mapping[str, str]] = {}
+    """Settings of the agent that a kind of clock adds to :meth:`environment`."""
 
     def __init__(self, socket_name: str, poller: Poller, *, paced: bool = False) -> None:
         """Listen for the agent at the abstract Unix socket ``socket_name``.
@@ -117,6 +121,7 @@ class VirtualClock(Clock):
             "FREEZINGTIME_START_NS": str(start_ns),
             "FREEZINGTIME_RATE_HZ": str(rate_hz),
             "FREEZINGTIME_TSC_KHZ": str(tsc_khz),
+            **cls.own_environment,
         }
 
     def now_ns(self) -> int:

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from freezingtime.explore.crash.explore import CrashSummary
     from freezingtime.explore.crash.explored import Explored
     from freezingtime.explore.crash.failures import CrashFailure
-    from freezingtime.explore.crash.lost.lost_writes import LostWrite
     from freezingtime.explore.crash.request import CrashRequest
+    from freezingtime.trace.writes.exploration_files import LostWrite
 
 EXIT_FAILED_STATES = 5
 

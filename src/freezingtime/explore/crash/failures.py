@@ -13,7 +13,6 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.explore.crash.cut_recoveries import CutRecoveries
 from freezingtime.explore.crash.explore import Exploration, FailedState
 from freezingtime.explore.crash.lost.lost_writes import (
-    LostWrite,
     lost_writes,
     named,
     places_by_write,
@@ -23,6 +22,7 @@ from freezingtime.explore.crash.recovery.candidate import Candidate, ignore_read
 from freezingtime.explore.crash.recovery.disk_file import write_disk
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.states import Fate
+from freezingtime.trace.writes.exploration_files import LostWrite
 
 #: So many failures, of reasons that differ, are minimised and get their disks as files.
 REPORTED_MOST = 10

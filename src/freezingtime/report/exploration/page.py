@@ -11,11 +11,12 @@ from typing import Any
 
 from freezingtime._version import __version__
 from freezingtime.host.replaced_file import replaced
-from freezingtime.report.exploration.read import Counts, ExplorationData, LostPart, ReadFailure
+from freezingtime.report.exploration.read import Counts, ExplorationData, ReadFailure
 from freezingtime.report.exploration.timeline import DESCRIPTION, draw_timeline
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
 from freezingtime.report.tables import ReportTable
 from freezingtime.report.templates import PageVerdict, page_style, page_template, page_text
+from freezingtime.trace.writes.exploration_files import LostWrite
 from freezingtime.units import format_size_bytes, format_time_ns
 
 _POINTS_MOST = 50
@@ -150,7 +151,7 @@ def _failure(data: ExplorationData, failure: ReadFailure) -> _FailureView:
     )
 
 
-def _lost_table(caption: str, lost: Sequence[LostPart]) -> ReportTable:
+def _lost_table(caption: str, lost: Sequence[LostWrite]) -> ReportTable:
     heads = ("disk", "offset", "length", "pieces", "they hold", "would hold")
     rows = [
         [

@@ -19,6 +19,7 @@ from freezingtime.trace.writes.exploration_files import (
     FAILURES_NAME,
     JOB_NAME,
     REQUEST_NAME,
+    LostWrite,
 )
 from freezingtime.trace.writes.log import WriteEventKind, WriteLog
 
@@ -61,25 +62,12 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class LostPart:
-    """Part of a write that was lost."""
-
-    disk: str
-    offset_bytes: int
-    length_bytes: int
-    pieces: int
-    of_pieces: int
-    fate: str
-    holds: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class CutBefore:
     """The power cut whose recovery was cut short."""
 
     point: ReadPoint
     since_start_ns: int
-    lost: Sequence[LostPart]
+    lost: Sequence[LostWrite]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +80,7 @@ class ReadFailure:
     reason: str
     output: Sequence[str]
     console: Sequence[str]
-    lost: Sequence[LostPart]
+    lost: Sequence[LostWrite]
     undecided_pieces: int
     images: Sequence[str]
     recovery_of: CutBefore | None = None

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 REQUEST_NAME = "crash.json"
 JOB_NAME = "job"
 STATES_NAME = "states.jsonl"
@@ -22,3 +24,19 @@ FAILURES_NAME = "failures"
 SCRATCH_NAME = "scratch"
 #: Changes whenever a reader of the version before would misread one of the documents.
 EXPLORATION_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LostWrite:
+    """A write of which something was lost."""
+
+    disk: str
+    offset_bytes: int
+    length_bytes: int
+    """Of what was lost, from its first to its last byte."""
+    pieces: int
+    of_pieces: int
+    fate: str
+    holds: tuple[str, ...] = ()
+    """What would be there had nothing been lost: files and structures of the file system; empty
+    where nothing can tell."""

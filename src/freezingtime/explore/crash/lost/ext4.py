@@ -37,6 +37,11 @@ _USED = re.compile(r"^Block (\d+) marked in use$", re.MULTILINE)
 _DIRECTORY = re.compile(r"^Inode: (\d+) +Type: directory ", re.MULTILINE)
 
 
+def blocks_of(offset_bytes: int, length_bytes: int, block_bytes: int) -> range:
+    """The blocks that have a part of a span of bytes."""
+    return range(offset_bytes // block_bytes, -(-(offset_bytes + length_bytes) // block_bytes))
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Structures of a file system by their places, which are block numbers."""
@@ -53,8 +58,7 @@ class Layout:
 
     def blocks(self, offset_bytes: int, length_bytes: int) -> range:
         """The blocks that have a part of these bytes."""
-        end_bytes = offset_bytes + length_bytes
-        return range(offset_bytes // self.block_bytes, -(-end_bytes // self.block_bytes))
+        return blocks_of(offset_bytes, length_bytes, self.block_bytes)
 
     def inodes_in(self, block: int) -> range:
         """The inodes that a block of an inode table holds; none if it is no such block."""

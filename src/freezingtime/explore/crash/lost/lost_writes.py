@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from freezingtime.errors import RunError
@@ -16,22 +16,7 @@ from freezingtime.explore.crash.states import Fate
 from freezingtime.explore.crash.undecided import Piece
 from freezingtime.medium.base import SECTOR_BYTES
 from freezingtime.runs.options import RunOptions
-
-
-@dataclass(frozen=True, slots=True)
-class LostWrite:
-    """A write of which something was lost."""
-
-    disk: str
-    offset_bytes: int
-    length_bytes: int
-    """Of what was lost, from its first to its last byte."""
-    pieces: int
-    of_pieces: int
-    fate: str
-    holds: tuple[str, ...] = ()
-    """What would be there had nothing been lost: files and structures of the file system; empty
-    where nothing can tell."""
+from freezingtime.trace.writes.exploration_files import LostWrite
 
 
 def places_by_write(pieces: Sequence[Piece]) -> list[list[int]]:

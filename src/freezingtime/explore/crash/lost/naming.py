@@ -18,6 +18,7 @@ from freezingtime.explore.crash.lost.ext4 import (
     BLOCKS_MOST,
     Answers,
     block_bytes_of,
+    blocks_of,
     inodes_to_name,
     owners_of,
     questions_about_blocks,
@@ -68,7 +69,7 @@ def name_ext4(
         bring_program(tool, job)
         (job / "run").write_text(_JOB)
         (job / "run").chmod(0o755)
-        blocks = sorted({block for span in spans for block in _blocks(span, block_bytes)})
+        blocks = sorted({block for span in spans for block in blocks_of(*span, block_bytes)})
         blocks = blocks[:BLOCKS_MOST]
         of_blocks = _ask(["stats", *questions_about_blocks(blocks)], job, image, options, scratch)
         layout = read_layout(of_blocks)
@@ -82,11 +83,6 @@ def name_ext4(
         shutil.rmtree(job, ignore_errors=True)
     answers = Answers.read(layout, of_blocks, of_inodes)
     return [answers.contents(*span) for span in spans]
-
-
-def _blocks(span: Span, block_bytes: int) -> range:
-    offset_bytes, length_bytes = span
-    return range(offset_bytes // block_bytes, -(-(offset_bytes + length_bytes) // block_bytes))
 
 
 def _ask(
