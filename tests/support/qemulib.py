@@ -42,6 +42,7 @@ _TESTS = (
     "tests/guest/test_guest_snapshot.py",
     "tests/guest/test_death.py",
     "tests/vm/test_qemus.py",
+    "tests/faults/test_faults_guest.py",
 )
 
 

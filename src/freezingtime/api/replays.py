@@ -14,6 +14,7 @@ from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import ProgressLine, show_share
 from freezingtime.api.result import Result, warn, warn_of
 from freezingtime.disk.disk import Disk
+from freezingtime.disk.faults import with_faults_of_each
 from freezingtime.errors import InputError
 from freezingtime.option import FilePath
 from freezingtime.results.latency_summary import LatencySummary, summarize_each
@@ -35,6 +36,7 @@ class ReplayArguments(ReplayOptions):
 
     trace_or_workload: FilePath
     devices: Sequence[Disk | str]
+    faults: Sequence[str] = field(default=(), kw_only=True)
     seed: int = field(default=0, kw_only=True)
     out: FilePath | None = field(default=None, kw_only=True)
     progress: bool | None = field(default=None, kw_only=True)
@@ -49,7 +51,7 @@ def replay(arguments: ReplayArguments) -> Result:
     is a workload; anything else is a trace's path. ``closed_loop``, ``speed_up``, ``format``,
     ``trace_disk``, ``time_unit`` and ``read_code`` are for traces, and the options of
     ``freezingtime replay``. ``out`` is the record to write; without it, the record is removed with
-    the result.
+    the result. ``faults`` are rules by which each of the devices fails, as ``--fault`` has them.
 
     The result's disks are the devices. Latencies in its summary are what the application waits;
     the record, and so ``requests``, has the device's part, without a workload's host.
@@ -65,7 +67,8 @@ def replay(arguments: ReplayArguments) -> Result:
         if is_workload
         else trace_source(Path(given), arguments)
     )
-    devices = [] if isinstance(arguments.devices, str) else arguments.devices
+    given_devices = [] if isinstance(arguments.devices, str) else arguments.devices
+    devices = with_faults_of_each(given_devices, arguments.faults)
     texts = [device.spec if isinstance(device, Disk) else device for device in devices]
     if not texts or len(set(texts)) < len(texts):
         raise InputError("devices: must be a non-empty list without duplicates")
@@ -87,6 +90,9 @@ def replay(arguments: ReplayArguments) -> Result:
         with open_new_record(output.path, texts, source, seed=arguments.seed) as record:
             for index, replayed in enumerate(results):
                 write_record(record, index, replayed, observer)
+                for rule, count in replayed.faults:
+                    if not count:
+                        warn(f"{replayed.device}: the fault {rule} was never hit")
                 summaries[replayed.device] = summarize_each(replayed.simulation)
                 statistics[replayed.device] = replayed.statistics
     recorded = open_recorded_run(output.path, warn)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The option ``--fault``: rules by which the devices of disks fail, each given to its disk."""
+"""The option ``--fault``: rules by which devices fail, of a run's disks and of a replay."""
 
 from __future__ import annotations
 
@@ -31,6 +31,22 @@ def with_faults(disks: Sequence[Disk | str], faults: Sequence[str]) -> list[Disk
             index = _disk_index(changed, None if found is None else found[1])
         FaultTable(content, place).given()
         changed[index] = with_fault(changed[index], rule)
+    return changed
+
+
+def with_faults_of_each(devices: Sequence[Disk | str], faults: Sequence[str]) -> list[Disk | str]:
+    """The devices of a replay with the rules of ``--fault``, which are for each of them.
+
+    Raises:
+        InputError: a rule is not right.
+    """
+    changed = list(devices)
+    for text in faults:
+        place = f"--fault {text}"
+        with about(f"{place}: "):
+            content = parse_rule(text)
+        FaultTable(content, place).given()
+        changed = [with_fault(device, text) for device in changed]
     return changed
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from array import array
 
 import numpy as np
+from numpy.typing import NDArray
 
-from freezingtime.annotation import Annotation
+from freezingtime.annotation import UNKNOWN, Annotation
 from freezingtime.device.annotations.columns import ANNOTATION, Annotations, new_annotations
 from freezingtime.device.base import Device
 from freezingtime.device.contract import GuardedDevice
@@ -31,6 +32,7 @@ class Drive:
         self._sampler = sampler
         self._completion_ns = array("q")
         self._annotations: dict[int, Annotation] = {}
+        self._fault_kinds: dict[int, int] = {}
         self._now_ns = 0
         #: How many requests have been submitted and not completed.
         self.outstanding_count = 0
@@ -81,6 +83,14 @@ class Drive:
         annotations[places] = np.fromiter(self._annotations.values(), ANNOTATION, len(places))
         return annotations
 
+    def fault_kinds(self) -> NDArray[np.int8] | None:
+        """Return the kind of each request's fault, in the order of submission; None: no faults."""
+        if not self._fault_kinds:
+            return None
+        kinds = np.full(len(self._completion_ns), UNKNOWN, np.int8)
+        kinds[list(self._fault_kinds)] = list(self._fault_kinds.values())
+        return kinds
+
     def _advance(self, event_ns: int) -> int:
         """Bring the device to an event; return how many requests completed."""
         completed = self._device.advance(event_ns)
@@ -89,6 +99,8 @@ class Drive:
             self._completion_ns[request.cookie] = event_ns
             if request.annotation is not None:
                 self._annotations[request.cookie] = request.annotation
+            if request.fault is not None:
+                self._fault_kinds[request.cookie] = request.fault.kind
         self.outstanding_count -= len(completed)
         self._sampler.note(event_ns)
         return len(completed)

@@ -20,6 +20,7 @@ from typing import TypeAlias
 import numpy as np
 
 from freezingtime.device.base import Device, statistics_of
+from freezingtime.device.faults.faulty_device import FaultyDevice
 from freezingtime.disk.disk import Disk
 from freezingtime.disk.spec import DiskSpec, check_disk
 from freezingtime.errors import InputError
@@ -81,6 +82,8 @@ class Replayed:
     """Host time of the simulation alone."""
     samples: Sequence[StatisticsRow] = ()
     """The statistics over guest time, if they were asked for."""
+    faults: Sequence[tuple[str, int]] = ()
+    """Each rule of faults of the device, and how many requests it hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +248,9 @@ def _replay_on(
     simulation = load.run(device, size_bytes, partial(observer, candidate.text), sampler)
     host_s = time.perf_counter() - start_s
     statistics = statistics_of(device)
-    return Replayed(candidate.text, simulation, statistics, host_s, sampler.rows())
+    faults = device.hit_counts() if isinstance(device, FaultyDevice) else ()
+    shown = faults if candidate.device.faults else ()
+    return Replayed(candidate.text, simulation, statistics, host_s, sampler.rows(), shown)
 
 
 def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:
@@ -267,7 +272,10 @@ def open_new_record(
         RunError: it could not be completed.
     """
     header = RecordHeader(
-        disks=[RecordedDisk(device, device) for device in devices],
+        disks=[
+            RecordedDisk(device, device, check_device(device).device.fault_texts)
+            for device in devices
+        ],
         seed=seed,
         source=source.text if isinstance(source, Workload) else source.path.name,
     )
@@ -322,6 +330,7 @@ def write_record(
                 "sequence": rows,
             },
             simulation.annotations[rows],
+            None if simulation.fault_kinds is None else simulation.fault_kinds[rows],
         )
         try:
             record.append(batch)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from freezingtime.device.annotations.columns import Annotations, new_annotations
 from freezingtime.device.base import Device, Pause
@@ -108,6 +109,8 @@ class Simulation:
     """The device's annotation of each request."""
     host_ns: IntColumn | None = None
     """How long they were in the host, before and after the device; None: no time."""
+    fault_kinds: NDArray[np.int8] | None = None
+    """What a device that fails on purpose did to each request; None: nothing to any."""
 
     @property
     def service_ns(self) -> IntColumn:
@@ -273,7 +276,9 @@ def _run_open_loop(drive: Drive, trace: Trace, progress: Progress) -> Simulation
         progress(start + len(part), len(trace))
     while drive.outstanding_count:
         drive.run_to_completion()
-    return Simulation(trace, drive.completion_ns(), drive.annotations())
+    return Simulation(
+        trace, drive.completion_ns(), drive.annotations(), fault_kinds=drive.fault_kinds()
+    )
 
 
 def _run_closed_loop(
@@ -308,7 +313,8 @@ def _run_closed_loop(
     trace = concatenate(issued).rows(0, len(arrival_ns))
     arrived = replace(trace, arrival_ns=np.frombuffer(arrival_ns, dtype=np.int64))
     host_ns = application.host_ns(arrived.arrival_ns, drive.completion_ns())
-    return Simulation(arrived, drive.completion_ns(), drive.annotations(), host_ns)
+    completion_ns, annotations = drive.completion_ns(), drive.annotations()
+    return Simulation(arrived, completion_ns, annotations, host_ns, drive.fault_kinds())
 
 
 class _Application:

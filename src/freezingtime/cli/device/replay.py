@@ -80,6 +80,15 @@ def replay_command(
         ),
     ] = (),
     *,
+    faults: Annotated[
+        Sequence[str],
+        Option(
+            "RULE",
+            "How each device fails on purpose, such as `slow=10,probability=0.01`; of one device: "
+            "its key `fault=RULE`. Repeatable.",
+            flag="--fault",
+        ),
+    ] = (),
     options: ReplayOptions,
     seed: SeedOption = 0,
     out: RecordOption = None,
@@ -108,7 +117,9 @@ def replay_command(
     """
     from freezingtime.cli.device.replay_progress import ReplayProgress
     from freezingtime.cli.output.columns import aligned, print_columns
+    from freezingtime.cli.output.fault_lines import fault_lines
     from freezingtime.cli.results.compare import EXIT_FAILED_IF
+    from freezingtime.disk.faults import with_faults_of_each
     from freezingtime.results.latency_summary import summarize, summarize_each
     from freezingtime.results.limit import is_met, parse_limit
     from freezingtime.simulate.options import trace_source, workload_source
@@ -125,6 +136,7 @@ def replay_command(
     if (trace is None) == (workload is None):
         raise InputError("give either a TRACE or --workload LINE, not both")
     limits = [parse_limit(text) for text in fail_if]
+    devices = [str(each) for each in with_faults_of_each(device, faults)]
     source = (
         workload_source(workload or "", options) if trace is None else trace_source(trace, options)
     )
@@ -137,7 +149,7 @@ def replay_command(
         progress = cleanup.enter_context(ReplayProgress(quiet=quiet))
         results = replay(
             source,
-            device,
+            devices,
             seed=seed,
             observer=progress,
             notify=progress.notify,
@@ -147,7 +159,7 @@ def replay_command(
         record = (
             None
             if out is None
-            else cleanup.enter_context(open_new_record(out, device, source, seed=seed))
+            else cleanup.enter_context(open_new_record(out, devices, source, seed=seed))
         )
         for index, result in enumerate(results):
             if record is not None:
@@ -163,6 +175,8 @@ def replay_command(
             document["overload"] = None if overload is None else overload.as_dict()
             if overload is not None:
                 progress.notify(f"{result.device}: {overload}")
+            for line in fault_lines(result.device, result.faults):
+                progress.notify(line)
             verdict = ("NO" if failed else "yes",) if limits else ()
             rows += [(*_row(result.device, summary), *verdict) for summary in summaries]
     if as_json:
@@ -185,6 +199,7 @@ def _document(result: Replayed, summaries: Sequence[LatencySummary]) -> dict[str
         "host_s": round(result.host_s, 6),
         "summaries": [summary.as_dict() for summary in summaries],
         "statistics": result.statistics,
+        "faults": [{"rule": rule, "hits": count} for rule, count in result.faults],
     }
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from freezingtime.cli.output.columns import aligned
+from freezingtime.cli.output.fault_lines import fault_lines
 from freezingtime.clock.kind import ClockKind
 from freezingtime.host.foreign_text import say
 from freezingtime.report.discard_notice import discard_notices
@@ -133,9 +134,7 @@ def _reasons(result: RunResult) -> Iterator[str]:
 def _faults(result: RunResult) -> Iterator[str]:
     """Say what rules of faults did, also those that did nothing; and what the kernel said."""
     for disk, rules in result.faults.items():
-        for rule, count in rules:
-            what = f"hit {count} request{'' if count == 1 else 's'}" if count else "NEVER HIT"
-            yield f"fault {rule} of {disk}: {what}"
+        yield from fault_lines(disk, rules)
     errors = result.job.disk_errors
     yield from (f"kernel message: {line}" for line in errors[:_LINES_MAX])
     if len(errors) > _LINES_MAX:
