@@ -39,6 +39,7 @@ HEAVY_ROOMS = {"emulator", "images", "report", "runs", "simulate", "store", "tra
 #: Commands whose own help is there at once: what they need is imported when they run.
 LIGHT = ["run", "report", "compare", "runs", "export", "shell", "measure", "serve"]
 LIGHT += ["accuracy", "doctor", "lock", "snapshot", "crash", "fit", "validate", "replay", "image"]
+LIGHT += ["sweep", "gate"]
 #: Lists of options, and words that help texts have: they import nothing heavy themselves.
 LIGHT_MODULES = ("runs.options", "runs.script", "runs.progress", "trace.writers", "trace.readers")
 LIGHT_MODULES += ("simulate.options", "images.names")

@@ -21,7 +21,8 @@ from freezingtime.api.result import Result, open_run, warn, warn_of
 from freezingtime.api.runs import Job, job_of
 from freezingtime.device.toml.changed import value_text
 from freezingtime.errors import InputError, RunError
-from freezingtime.explore.sweep.directory import TABLE_NAME, SweepDirectory, read_sweep
+from freezingtime.explore.sweep.directory import SweepDirectory, read_sweep
+from freezingtime.explore.sweep.names import TABLE_NAME
 from freezingtime.explore.sweep.points import make_points
 from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest, SweepRequest
 from freezingtime.explore.sweep.run_request import RunRequest

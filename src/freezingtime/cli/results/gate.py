@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 from freezingtime.cli.declared_options import Only, takes_options
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.guest.run import job_script
 from freezingtime.cli.options import (
     AllowCodeOption,
@@ -18,25 +17,12 @@ from freezingtime.cli.options import (
     command_app,
 )
 from freezingtime.cli.results.compare import EXIT_FAILED_IF, FailIfOption, FormatOption, present
-from freezingtime.cli.results.sweep import Display
 from freezingtime.errors import InputError
-from freezingtime.explore.gate import (
-    require_run_directory,
-    run_candidate,
-    software_differences,
-    write_baseline,
-)
-from freezingtime.explore.sweep.run_request import NOT_VARIED, RunRequest
+from freezingtime.explore.sweep.names import NOT_VARIED
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option, Values, list_options
-from freezingtime.results.compare import unfit_reasons
-from freezingtime.results.condition import parse_condition
-from freezingtime.results.exports.formats import parse_outputs
-from freezingtime.results.judged import judge
-from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
-from freezingtime.store.results.result_store import ResultStore, default_store
 
 EXIT_NOT_COMPARABLE = 3
 
@@ -81,6 +67,22 @@ def gate_command(
     Example: `freezingtime gate --baseline baseline --disk aws-gp3,mount=/data
     --fail-if "guest_time > +1%" -- /data/test.sh`
     """
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.cli.results.sweep_display import Display
+    from freezingtime.explore.gate import (
+        require_run_directory,
+        run_candidate,
+        software_differences,
+        write_baseline,
+    )
+    from freezingtime.explore.sweep.run_request import RunRequest
+    from freezingtime.results.compare import unfit_reasons
+    from freezingtime.results.condition import parse_condition
+    from freezingtime.results.exports.formats import parse_outputs
+    from freezingtime.results.judged import judge
+    from freezingtime.results.recorded_run import open_recorded_run
+    from freezingtime.store.results.result_store import ResultStore, default_store
+
     conditions = [parse_condition(text) for text in fail_if]
     outputs = parse_outputs(output)
     chosen = job_script(command, script, job)

@@ -6,10 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from freezingtime.cli.declared_options import Only, takes_options
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.guest.run import job_script
 from freezingtime.cli.options import (
     AllowCodeOption,
@@ -19,30 +18,20 @@ from freezingtime.cli.options import (
     ScriptOption,
     command_app,
 )
-from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.compare import EXIT_FAILED_IF
-from freezingtime.cli.results.sweep_table import table_rows
 from freezingtime.errors import InputError
-from freezingtime.explore.sweep.directory import TABLE_NAME, SweepDirectory
-from freezingtime.explore.sweep.points import make_points
-from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest, SweepRequest
-from freezingtime.explore.sweep.run_request import NOT_VARIED, RunRequest
-from freezingtime.explore.sweep.sweep import (
-    Sweep,
-    SweepObserver,
-    SweepOptions,
-    SweepProgress,
-    new_sweep,
-    run_sweep,
-)
-from freezingtime.explore.sweep.values import parse_set
+from freezingtime.explore.sweep.names import NOT_VARIED, TABLE_NAME
 from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Argument, Option, flag_of, list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
-from freezingtime.store.results.result_store import ResultStore, default_store
+
+if TYPE_CHECKING:
+    from freezingtime.explore.sweep.request import SweepRequest
+    from freezingtime.explore.sweep.sweep import Sweep
+    from freezingtime.store.results.result_store import ResultStore
 
 _OUT = Path("sweep-results")
 _ROWS_MAX = 50
@@ -142,6 +131,13 @@ def sweep_command(
     Example: `freezingtime sweep --workload randread,bs=4k,count=10k --set workload.qd=1,8,32
     --set 'disk=choice(aws-gp3,micron-7450-pro-960gb)'`
     """
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.cli.results.sweep_display import Display
+    from freezingtime.explore.sweep.directory import SweepDirectory
+    from freezingtime.explore.sweep.points import make_points
+    from freezingtime.explore.sweep.sweep import SweepOptions, new_sweep, run_sweep
+    from freezingtime.explore.sweep.values import parse_set
+
     sweep_options = SweepOptions(
         store=_store(store, is_wanted=not no_store),
         refresh=refresh,
@@ -180,6 +176,9 @@ def _request(
     replays: ReplayOptions,
 ) -> SweepRequest:
     """Runs of a job if there is one, else replays."""
+    from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest
+    from freezingtime.explore.sweep.run_request import RunRequest
+
     if job == Command():
         defaults = RunOptions()
         for name, option in list_options(RunOptions).items():
@@ -194,22 +193,9 @@ def _request(
     return RunRequest(options, job, directory)
 
 
-class Display(SweepObserver):
-    """Shows how far a sweep is."""
-
-    def __init__(self, progress: ReplayProgress) -> None:
-        self._show = progress
-        self.notify = progress.notify  # type: ignore[method-assign]
-        self.on_reading = progress.on_reading  # type: ignore[method-assign]
-
-    def preparing(self, step: str, done: int, total: int) -> None:
-        self._show(step, done, total)
-
-    def sweeping(self, progress: SweepProgress) -> None:
-        self._show(str(progress), 0, 0)
-
-
 def _store(path: Path | None, *, is_wanted: bool) -> ResultStore | None:
+    from freezingtime.store.results.result_store import ResultStore, default_store
+
     if path is not None and not is_wanted:
         raise InputError(f"--store {path}: goes not with --no-store; leave out one")
     if not is_wanted:
@@ -253,6 +239,9 @@ def _document(sweep: Sweep, out: Path) -> dict[str, Any]:
 
 
 def _show(sweep: Sweep) -> None:
+    from freezingtime.cli.output.columns import print_columns
+    from freezingtime.cli.results.sweep_table import table_rows
+
     header, *rows = table_rows(sweep.points, sweep.outcomes)
     print_columns([header, *rows[:_ROWS_MAX]])
     if len(rows) > _ROWS_MAX:

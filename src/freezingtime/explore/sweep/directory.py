@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError
+from freezingtime.explore.sweep.names import TABLE_NAME
 from freezingtime.explore.sweep.sweep import Sweep
 from freezingtime.explore.sweep.table import write_table
 from freezingtime.explore.work_directory import WorkDirectory
 
 SWEEP_NAME = "sweep.json"
-TABLE_NAME = "results.parquet"
 _FORMAT = 1
 
 

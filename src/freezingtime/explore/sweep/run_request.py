@@ -11,6 +11,7 @@ from typing import Any
 
 from freezingtime.disk.disk import Disk
 from freezingtime.errors import InputError
+from freezingtime.explore.sweep.names import NOT_VARIED
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.request import (
     SweepRequest,
@@ -25,8 +26,6 @@ from freezingtime.option import list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
 
-#: A sweep says itself where results go, and saves no machine.
-NOT_VARIED = ("out", "save")
 _ENVIRONMENT = "env."
 
 

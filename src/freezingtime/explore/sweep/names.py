@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Names of a sweep that help texts have; nothing heavy comes with them."""
+
+from __future__ import annotations
+
+#: The table in a sweep's directory.
+TABLE_NAME = "results.parquet"
+#: A sweep says itself where results go, and saves no machine.
+NOT_VARIED = ("out", "save")
