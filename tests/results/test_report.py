@@ -186,7 +186,7 @@ def test_nothing_is_loaded_and_nothing_foreign_is_executed(run: Path) -> None:
     assert not {"link", "img", "iframe", "object"} & set(page.attributes)
     scripts = [script for script in page.attributes["script"] if "type" not in script]
     assert scripts == [{}]
-    own = (Path(freezingtime.report.__file__).parent / "page.js").read_bytes()
+    own = (Path(freezingtime.report.__file__).parent / "layout" / "page.js").read_bytes()
     digest = base64.b64encode(hashlib.sha256(own).digest()).decode()
     assert f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
     assert f"<script>{own.decode()}</script>" in text

@@ -3,15 +3,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from freezingtime._version import __version__
-from freezingtime.host.replaced_file import replaced
 from freezingtime.report.answer import HEADS, WIDTH, answer, subject_name
 from freezingtime.report.command import command_of
 from freezingtime.report.discard_notice import discard_notices
@@ -30,22 +24,26 @@ from freezingtime.report.figures.run_figures import (
 )
 from freezingtime.report.figures.run_panels import always_0, subjects_max
 from freezingtime.report.internals_tables import held_table, served_table, statistics_table
+from freezingtime.report.layout.sections import (
+    Page,
+    PageFigure,
+    PagePart,
+    PageSection,
+    PageText,
+    PageVerdict,
+    page_json,
+    render_page,
+    write_page,
+)
+from freezingtime.report.layout.templates import page_text
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.side_by_side import side_by_side
 from freezingtime.report.tables import (
-    ReportTable,
     application_table,
     audit_table,
     freeze_table,
     plan_table,
     summary_table,
-)
-from freezingtime.report.templates import (
-    PageVerdict,
-    page_script,
-    page_style,
-    page_template,
-    page_text,
 )
 from freezingtime.request_figures import ALL
 
@@ -61,33 +59,7 @@ _INTERNALS_NOTE = (
 _NO_INTERNALS_NOTE = "These device models report no internals."
 # One shows as much as all; keep the page short.
 _COMPLAINTS_MAX = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _PageFigure:
-    name: str
-    svg: str
-    caption: str
-    panels: str
-    """What the script says of them where the pointer is, as JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    title: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    name: str
-    title: str
-    paragraphs: Sequence[str] = ()
-    tables: Sequence[ReportTable] = ()
-    figures: Sequence[_PageFigure] = ()
-    texts: Sequence[_Text] = field(default=())
-    is_folded: bool = False
-    """Shown when it is asked for, and on paper."""
+_TEMPLATE = "runs.html"
 
 
 def write_report(runs: Sequence[RunData], path: Path) -> None:
@@ -96,33 +68,25 @@ def write_report(runs: Sequence[RunData], path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    page = report_page(runs).encode(errors="replace")
-    with replaced(path) as file:
-        file.write(page)
+    write_page(report_page(runs), path)
 
 
 def report_page(runs: Sequence[RunData]) -> str:
     """The page for one run, or for several beside each other; equal runs make equal pages."""
     runs = side_by_side(runs)
-    script = page_script()
-    return page_template("page.html").render(
-        script=script,
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        run_labels=_json([run.label for run in runs]),
-        runs=runs,
+    replayed, own = _replayed(runs), application_table(runs)
+    page = Page(
         title=_title(runs),
-        legend=_legend(runs),
-        application=application_table(runs),
-        answer=answer(runs),
-        replayed=_replayed(runs),
-        heads=HEADS,
-        bar_width=WIDTH,
+        made_from="the records of the runs",
+        subject=("Replay of", replayed) if replayed else None,
         verdicts=_verdicts(runs),
         notices=list(notices(runs)),
+        tables=[own] if own.rows else [],
         sections=_sections(runs),
-        style=page_style(),
-        version=__version__,
+        labels=[run.label for run in runs],
     )
+    more = {"runs": runs, "legend": _legend(runs), "answer": answer(runs)}
+    return render_page(page, _TEMPLATE, heads=HEADS, bar_width=WIDTH, **more)
 
 
 def notices(runs: Sequence[RunData]) -> Sequence[str]:
@@ -173,15 +137,15 @@ def notices(runs: Sequence[RunData]) -> Sequence[str]:
     return found
 
 
-def _sections(runs: Sequence[RunData]) -> list[_Section]:
-    def with_figure(kind: RunFigure, *notes: str) -> _Section:
-        return _Section(kind.name, kind.title, notes, figures=_figures(runs, kind))
+def _sections(runs: Sequence[RunData]) -> list[PageSection]:
+    def with_figure(kind: RunFigure, *notes: str) -> PageSection:
+        return PageSection(kind.name, kind.title, [*notes, *_figures(runs, kind)])
 
     with_guest = [run for run in runs if run.has_guest]
-    output = _Section("output", "Guest output", texts=[_output(run) for run in with_guest])
-    plan = plan_table(runs)
+    output = PageSection("output", "Guest output", [_output(run) for run in with_guest])
+    plan: list[PagePart] = [plan_table(runs), *_commands(runs)]
     return [
-        _Section("summary", "Summary", tables=[summary_table(runs)]),
+        PageSection("summary", "Summary", [summary_table(runs)]),
         with_figure(LATENCY_DISTRIBUTION, *_zero_notes(runs)),
         with_figure(LATENCY_OVER_TIME),
         with_figure(QUEUE_DEPTH),
@@ -189,7 +153,7 @@ def _sections(runs: Sequence[RunData]) -> list[_Section]:
         *(_of_guests(runs) if with_guest else ()),
         _internals(runs),
         *([output] if with_guest else ()),
-        _Section("plan", "Configuration", (), [plan], (), _commands(runs), is_folded=True),
+        PageSection("plan", "Configuration", plan, is_folded=True),
     ]
 
 
@@ -202,7 +166,7 @@ def _zero_notes(runs: Sequence[RunData]) -> list[str]:
     ]
 
 
-def _of_guests(runs: Sequence[RunData]) -> list[_Section]:
+def _of_guests(runs: Sequence[RunData]) -> list[PageSection]:
     """What there is only where there was a guest: the audit, and where real time went."""
     count = sum(run.audited_count for run in runs)
     deviations = [audit.worst_deviation_ns for run in runs for audit in run.audits.values()]
@@ -210,56 +174,46 @@ def _of_guests(runs: Sequence[RunData]) -> list[_Section]:
     service = _figures(runs, SERVICE)
     freeze = _figures(runs, FREEZE, WARP)
     return [
-        _Section(SERVICE.name, SERVICE.title, note, [audit_table(runs)], service),
-        _Section(
-            "freeze-and-warp", "Freeze and warp", [_FREEZE_NOTE], [freeze_table(runs)], freeze
+        PageSection(SERVICE.name, SERVICE.title, [*note, audit_table(runs), *service]),
+        PageSection(
+            "freeze-and-warp", "Freeze and warp", [_FREEZE_NOTE, freeze_table(runs), *freeze]
         ),
     ]
 
 
-def _commands(runs: Sequence[RunData]) -> list[_Text]:
+def _commands(runs: Sequence[RunData]) -> list[PageText]:
     """The command of each run, to be copied."""
     found = [(run.label, command_of(run.document)) for run in runs]
-    return [_Text(f"Command of {label}", command) for label, command in found if command]
+    return [PageText(f"Command of {label}", command) for label, command in found if command]
 
 
-def _internals(runs: Sequence[RunData]) -> _Section:
+def _internals(runs: Sequence[RunData]) -> PageSection:
     tables = [
         table
         for table in (held_table(runs), served_table(runs), statistics_table(runs))
         if table.rows
     ]
-    return _Section(
-        INTERNALS.name,
-        INTERNALS.title,
-        [_INTERNALS_NOTE if tables else _NO_INTERNALS_NOTE],
-        tables,
-        _figures(runs, INTERNALS),
-    )
+    note = _INTERNALS_NOTE if tables else _NO_INTERNALS_NOTE
+    parts: list[PagePart] = [note, *tables, *_figures(runs, INTERNALS)]
+    return PageSection(INTERNALS.name, INTERNALS.title, parts)
 
 
-def _figures(runs: Sequence[RunData], *kinds: RunFigure) -> list[_PageFigure]:
+def _figures(runs: Sequence[RunData], *kinds: RunFigure) -> list[PageFigure]:
     """Of each kind one, unless there is nothing to draw."""
     return [
-        _PageFigure(
+        PageFigure(
             kind.name,
             inline_svg(drawn[0], kind.name, kind.title, kind.description),
             kind.description,
-            _json([panel.as_list() for panel in drawn[1]]),
+            page_json([panel.as_list() for panel in drawn[1]]),
         )
         for kind in kinds
         if (drawn := draw_page_figure(kind, runs, **INLINE_SETTINGS)) is not None
     ]
 
 
-def _json(value: object) -> str:
-    """JSON that can stand in a page: nothing in it ends the element."""
-    text = json.dumps(value, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c")
-
-
-def _output(run: RunData) -> _Text:
-    return _Text(run.label, _output_text(run.output))
+def _output(run: RunData) -> PageText:
+    return PageText(run.label, _output_text(run.output))
 
 
 def _output_text(output: GuestOutput | None) -> str:

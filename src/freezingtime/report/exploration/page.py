@@ -5,33 +5,27 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from freezingtime._version import __version__
-from freezingtime.host.replaced_file import replaced
 from freezingtime.report.exploration.read import Counts, ExplorationData, ReadFailure
 from freezingtime.report.exploration.timeline import DESCRIPTION, draw_timeline
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
+from freezingtime.report.layout.sections import (
+    Page,
+    PageFigure,
+    PageSection,
+    PageText,
+    PageVerdict,
+    render_page,
+    write_page,
+)
+from freezingtime.report.layout.templates import page_text
 from freezingtime.report.tables import ReportTable
-from freezingtime.report.templates import PageVerdict, page_style, page_template, page_text
 from freezingtime.trace.writes.exploration_files import LostWrite
 from freezingtime.units import format_size_bytes, format_time_ns
 
 _POINTS_MOST = 50
-
-
-@dataclass(frozen=True, slots=True)
-class _FailureView:
-    number: int
-    reason: str
-    paragraphs: Sequence[str]
-    tables: Sequence[ReportTable]
-    output: Sequence[str]
-    console: Sequence[str]
-    images: Sequence[str]
-    replay: str
 
 
 def write_exploration_report(data: ExplorationData, path: Path) -> None:
@@ -40,28 +34,37 @@ def write_exploration_report(data: ExplorationData, path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    page = exploration_page(data).encode(errors="replace")
-    with replaced(path) as file:
-        file.write(page)
+    write_page(exploration_page(data), path)
 
 
 def exploration_page(data: ExplorationData) -> str:
     """The page; equal explorations make equal pages."""
-    timeline = draw_timeline(data, **INLINE_SETTINGS)
-    return page_template("exploration/page.html").render(
-        title=str(data.path),
-        verdict=_verdict(data),
-        notices=list(_notices(data)),
-        counts=_counts_table(data),
-        timeline=inline_svg(timeline, "timeline", "Power cuts", DESCRIPTION),
-        description=DESCRIPTION,
-        failed_points=_failed_points(data),
-        failures=[_failure(data, failure) for failure in data.failures],
-        output=page_text(data.output) or "(the job printed nothing)",
-        plan=_plan_table(data.request),
-        style=page_style(),
-        version=__version__,
+    return render_page(
+        Page(
+            title=f"power cuts, {data.path}",
+            heading=f"Power cuts: {data.path}",
+            made_from="the exploration",
+            verdicts=[_verdict(data)],
+            notices=list(_notices(data)),
+            tables=[_counts_table(data)],
+            sections=_sections(data),
+        )
     )
+
+
+def _sections(data: ExplorationData) -> list[PageSection]:
+    timeline = inline_svg(
+        draw_timeline(data, **INLINE_SETTINGS), "timeline", "Power cuts", DESCRIPTION
+    )
+    failed_points = _failed_points(data)
+    cuts = [PageFigure("timeline", timeline, DESCRIPTION)]
+    output = page_text(data.output) or "(the job printed nothing)"
+    return [
+        PageSection("timeline", "Power cuts", cuts + [failed_points] * bool(failed_points.rows)),
+        *(_failure(data, failure) for failure in data.failures),
+        PageSection("output", "Job output", [PageText("", output)]),
+        PageSection("plan", "Configuration", [_plan_table(data.request)], is_folded=True),
+    ]
 
 
 def _verdict(data: ExplorationData) -> PageVerdict:
@@ -112,7 +115,7 @@ def _failed_points(data: ExplorationData) -> ReportTable:
     return ReportTable(caption, ("after the start", "the power is cut", "failed"), rows, 2)
 
 
-def _failure(data: ExplorationData, failure: ReadFailure) -> _FailureView:
+def _failure(data: ExplorationData, failure: ReadFailure) -> PageSection:
     when = format_time_ns(failure.since_start_ns)
     tables, paragraphs = [], []
     first = failure.recovery_of
@@ -137,17 +140,20 @@ def _failure(data: ExplorationData, failure: ReadFailure) -> _FailureView:
         )
     else:
         paragraphs.append("Nothing that was written is lost: what is missing had not been written.")
-    return _FailureView(
-        failure.number,
-        failure.reason,
-        paragraphs,
-        tables,
-        list(map(page_text, failure.output)),
-        list(map(page_text, failure.console)),
-        failure.images,
-        shlex.join(
-            ["freezingtime", "crash", "--out", str(data.path), "--replay", str(failure.number)]
-        ),
+    replayed = ["freezingtime", "crash", "--out", str(data.path), "--replay", str(failure.number)]
+    texts = {
+        "Output of the check": map(page_text, failure.output),
+        "Console": map(page_text, failure.console),
+        "Disks, as the power cut left them": failure.images,
+        "Command that recovers from it again": [shlex.join(replayed)],
+    }
+    said = [PageText(title, "\n".join(lines)) for title, lines in texts.items()]
+    short_title = f"Failure {failure.number}"
+    return PageSection(
+        f"failure-{failure.number}",
+        f"{short_title}: {failure.reason}",
+        [*paragraphs, *tables, *(text for text in said if text.content)],
+        short_title=short_title,
     )
 
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Templates of pages, and what pages have in common."""
+"""Templates, style and script of pages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
@@ -15,23 +14,13 @@ from freezingtime.report.figures.style import COLORS, DARK_COLORS
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"} | {0x7F: 0x2421}
 
 
-@dataclass(frozen=True, slots=True)
-class PageVerdict:
-    """Line above all else that says how it ended."""
-
-    kind: str
-    """The class of its style: good or bad."""
-    word: str
-    text: str
-
-
 def page_text(text: str) -> str:
     """The text of a guest, with pictures of its control characters."""
     return text.translate(_PICTURES)
 
 
 def page_template(name: str) -> Template:
-    """A template by its file's path in this package."""
+    """A template by its file's name in this room."""
     return _environment().get_template(name)
 
 
@@ -43,11 +32,11 @@ def page_style() -> str:
 
 def page_script() -> str:
     """The script of a page with figures to point at."""
-    return files("freezingtime.report").joinpath("page.js").read_text()
+    return files(__package__).joinpath("page.js").read_text()
 
 
 def _environment() -> Environment:
-    resources = files("freezingtime.report")
+    resources = files(__package__)
     return Environment(
         loader=FunctionLoader(lambda name: resources.joinpath(name).read_text()),
         autoescape=True,
