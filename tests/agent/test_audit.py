@@ -51,7 +51,7 @@ def late_agent(faulty_agent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FREEZINGTIME_FAULT_LATE_NS", "300")
 
 
-@pytest.mark.parametrize("hook", ["share", "budget"])
+@pytest.mark.parametrize("hook", [pytest.param("share", marks=pytest.mark.slow), "budget"])
 def test_a_hook_that_qemu_passes_by_ends_the_run_with_its_name(
     hook: str, faulty_agent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.guest
+@pytest.mark.slow
 class TestBusybox:
     """An image without a distribution: one static program, two layers."""
 

@@ -89,6 +89,7 @@ class TestInit:
     def test_job_that_dies_by_a_signal(self, image: GuestImage, tmp_path: Path) -> None:
         assert boot(image, tmp_path, script="kill -9 $$\n").message == "DONE 137"
 
+    @pytest.mark.slow
     def test_missing_disks_are_counted(self, image: GuestImage, tmp_path: Path) -> None:
         outcome = boot(image, tmp_path, script="exit 0\n", disks=2)
         assert outcome.message == "FAILED disks: saw 1 of 2"

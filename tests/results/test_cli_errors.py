@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.vm.qemu.program import VARIABLE
+from tests.cli.conftest import RunHere
 from tests.conftest import PROGRAM, RunProgram, require_root, require_tool
 from tests.support.agentlib import CURE
 
@@ -22,7 +23,10 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
 
 
 def complaint(
-    freezingtime: RunProgram, *arguments: str | Path, status: int = BAD_INPUT, **options: object
+    freezingtime: RunProgram | RunHere,
+    *arguments: str | Path,
+    status: int = BAD_INPUT,
+    **options: object,
 ) -> str:
     """Run what must fail; return the one line that it says, without the program's name."""
     ended = freezingtime(*arguments, **options)
@@ -164,10 +168,8 @@ def mounted(directory: Path, options: str) -> Iterator[None]:
         ("--nosuch", "no such option: --nosuch"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(
-    freezingtime: RunProgram, arguments: str, said: str
-) -> None:
-    assert said in complaint(freezingtime, *arguments.split())
+def test_bad_input_is_refused_in_one_line(run_here: RunHere, arguments: str, said: str) -> None:
+    assert said in complaint(run_here, *arguments.split())
 
 
 @pytest.mark.parametrize("command", ["run", "serve"])

@@ -14,6 +14,7 @@ from freezingtime.errors import InputError
 from freezingtime.predict.latency_curves import CDF_DEPTHS, DEPTHS, latency_curves
 from freezingtime.predict.predict import predict
 from freezingtime.report.figures.files import LatencyRow, LatencySeries, Mark, draw_latency
+from tests.cli.conftest import RunHere
 from tests.conftest import RunProgram
 
 SSD = "samsung-pm883-960gb"
@@ -115,10 +116,15 @@ def test_several_devices_in_one_figure(freezingtime: RunProgram, tmp_path: Path)
     ],
 )
 def test_what_cannot_be_plotted_is_one_line(
-    freezingtime: RunProgram, tmp_path: Path, arguments: str, expected: str
+    run_here: RunHere,
+    tmp_path: Path,
+    arguments: str,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "d.svg").mkdir()
-    ended = freezingtime("devices", *arguments.split(), cwd=tmp_path)
+    ended = run_here("devices", *arguments.split())
     assert ended.returncode == 2
     assert expected in ended.stderr
     assert len(ended.stderr.splitlines()) == 1

@@ -35,6 +35,7 @@ from freezingtime.report.read import read_run
 from freezingtime.trace.record_paths import RECORD_NAME
 from freezingtime.trace.run_directory import STATISTICS_NAME
 from freezingtime.trace.statistics_file import write_statistics
+from tests.cli.conftest import RunHere
 from tests.conftest import RunProgram
 from tests.results.test_report_data import DOCUMENT, random_requests, read
 from tests.support.recordlib import HEADER, completed, stream_of, write_record
@@ -385,8 +386,14 @@ def test_command_writes_page_and_figures(
     ],
 )
 def test_what_cannot_be_reported_is_one_line(
-    freezingtime: RunProgram, run: Path, tmp_path: Path, arguments: str, expected: str
+    run_here: RunHere,
+    run: Path,
+    tmp_path: Path,
+    arguments: str,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     record = (run / RECORD_NAME).read_bytes()
     bad = make_run(tmp_path / "bad") / RECORD_NAME
@@ -398,7 +405,7 @@ def test_what_cannot_be_reported_is_one_line(
     pq.write_table(
         table.replace_schema_metadata({b"freezingtime": json.dumps(header).encode()}), future
     )
-    ended = freezingtime("report", *arguments.split(), cwd=tmp_path)
+    ended = run_here("report", *arguments.split())
     assert ended.returncode == 2
     assert expected in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
@@ -425,5 +432,7 @@ def test_two_runs_of_a_guest_make_the_same_figures(
     for name, content in drawn[0].items():
         assert name.startswith("freeze.") or content == drawn[1][name], name
     page = Page((tmp_path / "first.html").read_text())
-    assert cells(page, "pre") == ["hello\n"]
+    command, output = cells(page, "pre")
+    assert command.startswith("freezingtime run --disk ")
+    assert output == "hello\n"
     assert "80us" in cells(page, "td")
