@@ -19,8 +19,8 @@ from freezingtime.explore.crash.points import CutPoint
 from freezingtime.report.exploration.page import exploration_page
 from freezingtime.report.exploration.read import read_exploration
 from freezingtime.request import Operation, Request
+from freezingtime.trace.explored.crash_files import LostWrite
 from freezingtime.trace.run_directory import STDOUT_NAME
-from freezingtime.trace.writes.exploration_files import LostWrite
 from freezingtime.trace.writes.log import WriteLogWriter
 from tests.crash.crashlib import crash_request
 

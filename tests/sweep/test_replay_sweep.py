@@ -69,9 +69,11 @@ def test_a_sweep_has_a_row_for_each_point_and_is_read_back(tmp_path: Path) -> No
     ]
     assert table["workload.qd"].to_pylist() == [1, 1, 1, 1, 2, 2, 2, 2]
     assert table["disk.read"].to_pylist()[:4] == ["10us", "10us", "30us", "30us"]
-    assert table["read.p99"].to_pylist() == [10_000, 10_000, 30_000, 30_000] * 2
-    assert table["write.max"].to_pylist() == [20_000] * 8
-    assert table.schema.field("read.p99").metadata == {b"unit": b"ns"}
+    assert table["read.p99_ns"].to_pylist() == [10_000, 10_000, 30_000, 30_000] * 2
+    assert table["write.max_ns"].to_pylist() == [20_000] * 8
+    assert table.schema.field("read.p99_ns").metadata == {b"figure": b"read.p99", b"unit": b"ns"}
+    # A rate's name says already what it counts.
+    assert {"all.iops", "all.bandwidth_bytes_per_s"} <= set(table.column_names)
     store = ResultStore(tmp_path / "store")
     for point in first:
         found = store.find(point["result"])
@@ -184,7 +186,7 @@ def test_how_a_trace_is_read_is_said_once(tmp_path: Path) -> None:
     assert result.output.count("requests") == 1
     assert f"{trace}" in result.output
     table = pq.read_table(tmp_path / "out" / "results.parquet")
-    assert table["all.max"].to_pylist() == [1000, 2000]
+    assert table["all.max_ns"].to_pylist() == [1000, 2000]
 
 
 def test_many_failures_are_not_all_printed(tmp_path: Path) -> None:

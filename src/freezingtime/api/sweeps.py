@@ -22,7 +22,6 @@ from freezingtime.api.runs import Job, job_of
 from freezingtime.device.toml.changed import value_text
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.directory import SweepDirectory, read_sweep
-from freezingtime.explore.sweep.names import TABLE_NAME
 from freezingtime.explore.sweep.points import make_points
 from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest, SweepRequest
 from freezingtime.explore.sweep.run_request import RunRequest
@@ -38,6 +37,7 @@ from freezingtime.option import FilePath, list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.simulate.options import ReplayOptions
 from freezingtime.store.results.result_store import ResultStore, default_store
+from freezingtime.trace.explored.sweep_files import TABLE_NAME
 from freezingtime.trace.readers import Reading
 from freezingtime.trace.record_paths import RECORD_NAME
 from freezingtime.trace.run_directory import DOCUMENT_NAME

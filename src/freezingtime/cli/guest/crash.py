@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from freezingtime.explore.crash.explored import Explored
     from freezingtime.explore.crash.failures import CrashFailure
     from freezingtime.explore.crash.request import CrashRequest
-    from freezingtime.trace.writes.exploration_files import LostWrite
+    from freezingtime.trace.explored.crash_files import LostWrite
 
 EXIT_FAILED_STATES = 5
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ def report_command(
         Argument(
             "RUN",
             "Runs' directories (`run --out`), or records (`replay --out`); or one directory of "
-            "`crash --out`.",
+            "`crash --out` or `sweep --out`.",
             Values.RUN,
         ),
     ],
@@ -25,11 +26,22 @@ def report_command(
     figures: Annotated[
         Path | None, Option("DIR", "Also write each figure to DIR, as SVG and PNG.")
     ] = None,
+    metrics: Annotated[
+        Sequence[str],
+        Option(
+            "NAME",
+            "Of a sweep: draw this figure, as `compare` names it. `NAME=lower` or `NAME=higher` "
+            "says which values are better, where the unit does not. Repeatable. Default: the "
+            "application's first two, or else IOPS and p99.",
+            flag="--metric",
+        ),
+    ] = (),
 ) -> int:
-    """Write a report of a run, or of several side by side.
+    """Write a report of a run, of several side by side, of a sweep, or of power cuts.
 
-    A self-contained HTML page: configuration, rates and latencies of each disk
-    and operation, their distribution and course over time, and the audit.
+    A self-contained HTML page. Of runs: configuration, rates and latencies of each disk
+    and operation, their distribution and course over time, and the audit. Of a sweep: metrics over
+    what was varied, the Pareto front of two, and every point with its run.
 
     Example: `freezingtime report RUN -o report.html`
     """
@@ -40,7 +52,12 @@ def report_command(
     from freezingtime.report.page import notices, write_report
     from freezingtime.report.read import read_run
     from freezingtime.report.side_by_side import side_by_side
+    from freezingtime.report.sweep.read import is_sweep
 
+    if any(map(is_sweep, runs)):
+        return _report_sweep(runs, out, figures, metrics)
+    if metrics:
+        raise InputError(f"--metric {metrics[0]}: is of sweeps; leave it out")
     if any(map(is_exploration, runs)):
         return _report_exploration(runs, out, figures)
     _check(runs, out, figures)
@@ -82,6 +99,29 @@ def _report_exploration(runs: list[Path], out: Path, figures: Path | None) -> in
     return 0
 
 
+def _report_sweep(runs: list[Path], out: Path, figures: Path | None, metrics: Sequence[str]) -> int:
+    """Write the page of a sweep."""
+    from freezingtime.explore.sweep.directory import run_link
+    from freezingtime.host.foreign_text import say
+    from freezingtime.host.os_errors import os_errors_as
+    from freezingtime.report.sweep.figures import write_sweep_figures
+    from freezingtime.report.sweep.page import write_sweep_report
+    from freezingtime.report.sweep.read import read_sweep_data
+
+    if len(runs) > 1:
+        raise InputError(f"{len(runs)} directories: a sweep has its own page")
+    _check_place(out)
+    _check_figures(figures)
+    data = read_sweep_data(runs[0], metrics, run_link(runs[0]), "--metric")
+    with os_errors_as(InputError, f"--out {out}", "name a file in a directory with room"):
+        write_sweep_report(data, out)
+    say(f"wrote {out}")
+    if figures is not None:
+        written = write_sweep_figures(data, figures, "--figures")
+        say(f"wrote {len(written)} files into {figures}")
+    return 0
+
+
 def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
     """Find out before the work begins what cannot be."""
     from freezingtime.report.figures.run_figures import RUNS_MAX
@@ -95,6 +135,10 @@ def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
             f"--out {out}: is not a regular file, or is itself a record; name another file"
         )
     _check_place(out)
+    _check_figures(figures)
+
+
+def _check_figures(figures: Path | None) -> None:
     if figures is not None and (
         not figures.parent.is_dir() or (figures.exists() and not figures.is_dir())
     ):

@@ -21,12 +21,13 @@ from freezingtime.cli.options import (
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.compare import EXIT_FAILED_IF
 from freezingtime.errors import InputError
-from freezingtime.explore.sweep.names import NOT_VARIED, TABLE_NAME
+from freezingtime.explore.sweep.names import NOT_VARIED
 from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Argument, Option, flag_of, list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
+from freezingtime.trace.explored.sweep_files import TABLE_NAME
 
 if TYPE_CHECKING:
     from freezingtime.explore.sweep.request import SweepRequest

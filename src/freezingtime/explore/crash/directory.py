@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The directory of an exploration: the recorded job, and the outcomes so far.
 
-Its files are listed in :mod:`freezingtime.trace.writes.exploration_files`.
+Its files are listed in :mod:`freezingtime.trace.explored.crash_files`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from freezingtime._version import __version__
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.work_directory import WorkDirectory
-from freezingtime.trace.run_directory import DOCUMENT_NAME
-from freezingtime.trace.writes.exploration_files import (
+from freezingtime.trace.explored.crash_files import (
     EXPLORATION_FORMAT,
     EXPLORED_NAME,
     FAILURES_NAME,
@@ -30,6 +29,7 @@ from freezingtime.trace.writes.exploration_files import (
     SCRATCH_NAME,
     STATES_NAME,
 )
+from freezingtime.trace.run_directory import DOCUMENT_NAME
 
 Key = tuple[str, str]
 """A state's fingerprint, and what had been acknowledged."""

@@ -22,7 +22,7 @@ from freezingtime.explore.crash.recovery.candidate import Candidate, ignore_read
 from freezingtime.explore.crash.recovery.disk_file import write_disk
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.states import Fate
-from freezingtime.trace.writes.exploration_files import LostWrite
+from freezingtime.trace.explored.crash_files import LostWrite
 
 #: So many failures, of reasons that differ, are minimised and get their disks as files.
 REPORTED_MOST = 10

@@ -1,26 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The directory of a sweep: what is swept, and its table. The runs themselves are in the store.
-
-===================  =============================================================
-``sweep.json``       what stays the same, what is varied, where the store is
-``results.parquet``  a row for each point
-===================  =============================================================
-"""
+"""The directory of a sweep: what is swept, and its table. The runs themselves are in the store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from freezingtime.errors import InputError
-from freezingtime.explore.sweep.names import TABLE_NAME
 from freezingtime.explore.sweep.sweep import Sweep
 from freezingtime.explore.sweep.table import write_table
 from freezingtime.explore.work_directory import WorkDirectory
-
-SWEEP_NAME = "sweep.json"
-_FORMAT = 1
+from freezingtime.store.results.result_store import ResultStore
+from freezingtime.trace.explored.sweep_files import SWEEP_FORMAT, SWEEP_NAME, TABLE_NAME
 
 
 class SweepDirectory(WorkDirectory):
@@ -40,7 +32,7 @@ class SweepDirectory(WorkDirectory):
         file = self.path / SWEEP_NAME
         self._begin(swept, read_sweep(self.path)["sweep"] if file.exists() else None)
         document = {
-            "format": _FORMAT,
+            "format": SWEEP_FORMAT,
             "store": None if store is None else str(store.absolute()),
             "sweep": swept,
         }
@@ -68,8 +60,28 @@ def read_sweep(path: Path) -> dict[str, Any]:
     document = SweepDirectory.read_document(file)
     if not isinstance(document.get("sweep"), dict):
         raise InputError(f"{file}: is damaged: it is no sweep; remove it, and sweep again")
-    if document.get("format") != _FORMAT:
+    if document.get("format") != SWEEP_FORMAT:
         raise InputError(
-            f"{file}: has format {document.get('format')}; this freezingtime reads format {_FORMAT}"
+            f"{file}: has format {document.get('format')}; this freezingtime reads format "
+            f"{SWEEP_FORMAT}"
         )
     return document
+
+
+def run_link(path: Path) -> Callable[[str], str | None]:
+    """Make the function that tells a page of a sweep where the run of a result is.
+
+    Raises:
+        InputError: there is no sweep, or it is damaged.
+    """
+    root = read_sweep(path).get("store")
+    if root is None:
+        return lambda key: None
+    store = ResultStore(Path(root))
+
+    def link_of(key: str) -> str | None:
+        run_path = store.run_path(key)
+        # A browser shows a directory by its name with a slash.
+        return None if run_path is None else f"{run_path.absolute().as_uri()}/"
+
+    return link_of

@@ -3,7 +3,5 @@
 
 from __future__ import annotations
 
-#: The table in a sweep's directory.
-TABLE_NAME = "results.parquet"
 #: A sweep says itself where results go, and saves no machine.
 NOT_VARIED = ("out", "save")

@@ -16,34 +16,38 @@ from freezingtime.device.toml.changed import read_value
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.worker import PointOutcome
 from freezingtime.host.replaced_file import replaced_path
-
-#: The key of a column's metadata that has its unit.
-UNIT = b"unit"
-_POINT, _STATUS, _REASON, _RESULT = "point", "status", "reason", "result"
+from freezingtime.trace.explored.sweep_files import (
+    FIGURE,
+    POINT,
+    REASON,
+    RESULT,
+    STATUS,
+    UNIT,
+    column_of,
+)
 
 
 def make_table(points: Sequence[Point], outcomes: Sequence[PointOutcome]) -> pa.Table:
     """Make the table; figures that a point has not are null."""
-    columns: dict[str, tuple[pa.Array, str]] = {
-        _POINT: (pa.array(range(len(points)), pa.int64()), "")
-    }
+    columns: dict[str, pa.Array] = {POINT: pa.array(range(len(points)), pa.int64())}
     for name in points[0] if points else ():
-        columns[name] = (_of_values([point[name] for point in points]), "")
-    columns[_STATUS] = (pa.array([outcome.status.value for outcome in outcomes]), "")
-    columns[_REASON] = (pa.array([outcome.reason for outcome in outcomes], pa.string()), "")
-    columns[_RESULT] = (pa.array([outcome.key for outcome in outcomes], pa.string()), "")
+        columns[name] = _of_values([point[name] for point in points])
+    columns[STATUS] = pa.array([outcome.status.value for outcome in outcomes])
+    columns[REASON] = pa.array([outcome.reason for outcome in outcomes], pa.string())
+    columns[RESULT] = pa.array([outcome.key for outcome in outcomes], pa.string())
+    fields = [pa.field(name, array.type) for name, array in columns.items()]
     figures = [outcome.figures for outcome in outcomes]
     units = {name: unit for each in figures if each for name, unit in each.units.items()}
     for name in dict.fromkeys(name for each in figures if each for name in each.figures):
         values = [None if each is None else each.figures.get(name) for each in figures]
         is_whole = all(isinstance(value, int) for value in values if value is not None)
         array = pa.array(values, pa.int64() if is_whole else pa.float64())
-        columns[_free(name, columns)] = (array, units.get(name, ""))
-    fields = [
-        pa.field(name, array.type, metadata={UNIT: unit} if unit else None)
-        for name, (array, unit) in columns.items()
-    ]
-    return pa.Table.from_arrays([array for array, _ in columns.values()], schema=pa.schema(fields))
+        unit = units.get(name, "")
+        column = _free(column_of(name, unit), columns)
+        columns[column] = array
+        metadata = {FIGURE: name, **({UNIT: unit} if unit else {})}
+        fields.append(pa.field(column, array.type, metadata=metadata))
+    return pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
 
 def write_table(path: Path, points: Sequence[Point], outcomes: Sequence[PointOutcome]) -> None:

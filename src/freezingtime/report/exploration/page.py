@@ -22,7 +22,7 @@ from freezingtime.report.layout.sections import (
 )
 from freezingtime.report.layout.templates import page_text
 from freezingtime.report.tables import ReportTable
-from freezingtime.trace.writes.exploration_files import LostWrite
+from freezingtime.trace.explored.crash_files import LostWrite
 from freezingtime.units import format_size_bytes, format_time_ns
 
 _POINTS_MOST = 50

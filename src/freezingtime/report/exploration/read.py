@@ -12,8 +12,7 @@ import msgspec
 
 from freezingtime.errors import InputError
 from freezingtime.request import Operation
-from freezingtime.trace.run_directory import STDOUT_NAME
-from freezingtime.trace.writes.exploration_files import (
+from freezingtime.trace.explored.crash_files import (
     EXPLORATION_FORMAT,
     EXPLORED_NAME,
     FAILURES_NAME,
@@ -21,6 +20,7 @@ from freezingtime.trace.writes.exploration_files import (
     REQUEST_NAME,
     LostWrite,
 )
+from freezingtime.trace.run_directory import STDOUT_NAME
 from freezingtime.trace.writes.log import WriteEventKind, WriteLog
 
 Document = TypeVar("Document")

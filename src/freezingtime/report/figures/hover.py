@@ -6,9 +6,9 @@ They are taken from the figure as matplotlib has laid it out, so no panel needs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -17,10 +17,27 @@ from freezingtime.report.figures.style import COLORS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Transform
 
 # An SVG of matplotlib's has points, from its upper left corner.
 _POINTS_PER_IN = 72
 _DECIMALS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PointMarks:
+    """Points of a panel: the number of each, which says what it says, and where it is drawn."""
+
+    numbers: Sequence[int]
+    places: Sequence[tuple[float, float]]
+    transform: Transform
+    """What the places are in."""
+
+    @classmethod
+    def of(cls, marks: Iterable[tuple[int, float, float]], transform: Transform) -> Self:
+        """Of triples: number, x and y."""
+        marks = list(marks)
+        return cls([number for number, _, _ in marks], [(x, y) for _, x, y in marks], transform)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,8 @@ class HoverPanel:
     lines: Sequence[tuple[int, str, Sequence[float], Sequence[str], Sequence[str]]]
     """The number of the colour (-1: none of a run's), the name, and of each point the place along
     the axis, what it is there, and its value."""
+    points: Sequence[tuple[int, float, float]] = ()
+    """Number and place of each point; a number that is there several times is one line."""
 
     def as_list(self) -> list[Any]:
         """For JSON, as short as it can be: lines mostly share their places."""
@@ -44,7 +63,8 @@ class HoverPanel:
         for color, name, places, where, values in self.lines:
             along = (tuple(places), tuple(where))
             lines.append([color, name, shared.setdefault(along, len(shared)), values])
-        return [self.box, self.outer, int(self.is_vertical), list(shared), lines]
+        panel = [self.box, self.outer, int(self.is_vertical), list(shared), lines]
+        return [*panel, list(map(list, self.points))] if self.points else panel
 
 
 def hover_panels(figure: Figure) -> list[HoverPanel]:
@@ -52,7 +72,12 @@ def hover_panels(figure: Figure) -> list[HoverPanel]:
     return [_panel(figure, axes) for axes in figure.axes]
 
 
-def _panel(figure: Figure, axes: Axes) -> HoverPanel:
+def point_panels(figure: Figure, marks: Mapping[Axes, Sequence[PointMarks]]) -> list[HoverPanel]:
+    """The panels of a figure that has been drawn, of which points are what there is to say."""
+    return [_panel(figure, axes, of_axes) for axes, of_axes in marks.items()]
+
+
+def _panel(figure: Figure, axes: Axes, marks: Sequence[PointMarks] | None = None) -> HoverPanel:
     width_pt, height_pt = (float(size) * _POINTS_PER_IN for size in figure.get_size_inches())
     place = axes.get_position()
     box = (
@@ -76,8 +101,22 @@ def _panel(figure: Figure, axes: Axes) -> HoverPanel:
         _rounded(box),
         _rounded(outer),
         is_vertical,
-        list(_lines(axes, box, is_vertical=is_vertical)),
+        list(_lines(axes, box, is_vertical=is_vertical)) if marks is None else [],
+        [] if marks is None else list(_points(axes, box, marks)),
     )
+
+
+def _points(
+    axes: Axes, box: Sequence[float], marks: Sequence[PointMarks]
+) -> Iterator[tuple[int, float, float]]:
+    left, top, right, bottom = box
+    for each in marks:
+        if not each.numbers:
+            continue
+        shares = axes.transAxes.inverted().transform(each.transform.transform(each.places))
+        for number, (x, y) in zip(each.numbers, shares, strict=True):
+            x_pt, y_pt = _rounded((left + x * (right - left), bottom - y * (bottom - top)))
+            yield number, x_pt, y_pt
 
 
 def _lines(

@@ -22,6 +22,7 @@ INLINE_SETTINGS: Mapping[str, Any] = {
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _HREF = f"{{{_XLINK}}}href"
+_LINK = f"{{{_SVG}}}a"
 _REFERENCE = re.compile(r"#([\w.-]+)")
 _CLIP = re.compile(r"url\(#([\w.-]+)\)")
 # A tenth of a point is less than a screen shows.
@@ -86,6 +87,8 @@ def _adapt(element: ElementTree.Element, name: str, used: set[str]) -> None:
         element.set("id", f"{name}-{identifier}")
     elif identifier is not None:
         del element.attrib["id"]
+    if element.tag == _LINK:  # tables have the same links, for who comes by keyboard
+        element.set("tabindex", "-1")
     for attribute in (_HREF, "clip-path"):
         if attribute in element.attrib:
             element.set(attribute, element.attrib[attribute].replace("#", f"#{name}-"))

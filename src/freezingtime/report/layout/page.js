@@ -4,6 +4,7 @@
 "use strict";
 (() => {
   const runs = JSON.parse(document.getElementById("runs").textContent);
+  const said = JSON.parse(document.getElementById("points")?.textContent ?? "[]");
   const tip = document.createElement("div");
   tip.id = "tip";
   document.body.append(tip);
@@ -29,6 +30,7 @@
     line.setAttribute("class", "pointer");
     frame.setAttribute("class", "part");
     let start = null;
+    let isDrawn = false;
 
     const at = (event) => new DOMPoint(event.clientX, event.clientY)
       .matrixTransform(svg.getScreenCTM().inverse());
@@ -41,9 +43,22 @@
       frame.removeAttribute("width");
     };
 
+    // The nearest of points: what it says, and a ring around it, or a line through all its places.
+    const showPoint = (event, points, x, y) => {
+      const away = ([, left, top]) => (left - x) ** 2 + (top - y) ** 2;
+      const [number] = points.reduce((a, b) => (away(b) < away(a) ? b : a));
+      const places = points.filter((each) => each[0] === number);
+      line.setAttribute("d", places.length > 1
+        ? `M${places.map(([, left, top]) => `${left} ${top}`).join("L")}`
+        : `M${places[0][1] - 5} ${places[0][2]}a5 5 0 1 0 10 0a5 5 0 1 0 -10 0`);
+      tip.replaceChildren();
+      said[number].forEach((text, row) => add(tip, row ? "div" : "strong", text));
+      placeTip(event);
+    };
     const show = (event) => {
       const { x, y } = at(event);
       const panel = panelAt(x, y);
+      if (panel && panel[5]) return showPoint(event, panel[5], x, y);
       if (!panel || !panel[4].length) return hide();
       const [[left, top, right, bottom], , isVertical, shared, lines] = panel;
       const place = isVertical ? y : x;
@@ -66,6 +81,9 @@
         const run = runs.length > 1 && color >= 0 ? runs[color] : "";
         row.append([[run, name].filter(Boolean).join(" "), value].filter(Boolean).join(": "));
       }
+      placeTip(event);
+    };
+    const placeTip = (event) => {
       tip.style.display = "block";
       const beside = event.clientX + 16 + tip.offsetWidth > document.documentElement.clientWidth;
       tip.style.left = `${Math.max(0, event.clientX + (beside ? -16 - tip.offsetWidth : 16))}px`;
@@ -88,14 +106,20 @@
       if (event.pointerType === "touch") return show(event);
       const { x, y } = at(event);
       start = panelAt(x, y) ? { x, y } : null;
+      isDrawn = false;
     });
+    // A link is followed, unless a part was drawn that begins and ends on it.
+    svg.addEventListener("dragstart", (event) => event.preventDefault());
+    svg.addEventListener("click", (event) => { if (isDrawn) event.preventDefault(); });
     svg.addEventListener("pointerup", (event) => {
       if (!start) return;
       const [x, y, width, height] = part(event);
       const panel = panelAt(start.x, start.y);
       start = null;
       hide();
-      if (width > 12 && height > 12) return view(`${x} ${y} ${width} ${height}`);
+      isDrawn = width > 12 && height > 12;
+      if (isDrawn) return view(`${x} ${y} ${width} ${height}`);
+      if (event.target.closest("a")) return;
       view(svg.getAttribute("viewBox") === whole && panels.length > 1 ? panel[1].join(" ") : whole);
     });
     addEventListener("keydown", (event) => { if (event.key === "Escape") { view(whole); hide(); } });

@@ -75,7 +75,12 @@ class StoredResult:
     @property
     def run_path(self) -> Path:
         """The run directory; of a replay, the directory with its record."""
-        return self.directory / _RUN
+        return self.run_path_in(self.directory)
+
+    @staticmethod
+    def run_path_in(directory: Path) -> Path:
+        """The run directory in that of a result."""
+        return directory / _RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,11 @@ class ResultStore:
     def place(self, digest: str) -> Path:
         """The directory of the result of a key."""
         return self._results / digest[:_SHARD_DIGITS] / digest
+
+    def run_path(self, digest: str) -> Path | None:
+        """The run directory of a key's result, if there is one; its content is not looked at."""
+        path = StoredResult.run_path_in(self.place(digest))
+        return path if path.is_dir() else None
 
     def refuse_if_no_directory(self) -> None:
         """Raise InputError if something else is there: each result would fail by itself."""

@@ -16,7 +16,7 @@ from freezingtime.explore.crash.states import Fate
 from freezingtime.explore.crash.undecided import Piece
 from freezingtime.medium.base import SECTOR_BYTES
 from freezingtime.runs.options import RunOptions
-from freezingtime.trace.writes.exploration_files import LostWrite
+from freezingtime.trace.explored.crash_files import LostWrite
 
 
 def places_by_write(pieces: Sequence[Piece]) -> list[list[int]]:
