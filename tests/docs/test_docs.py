@@ -55,6 +55,7 @@ PAGES = {
     "how-to/sweep": GUEST,
     "how-to/which-drive": GUEST,
     "reference/disk-option": pytest.mark.slow,
+    "reference/gate": pytest.mark.slow,
     "reference/guests/figures": GUEST,
     "tutorial": GUEST,
 }

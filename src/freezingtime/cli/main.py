@@ -118,7 +118,7 @@ _COMMANDS = {
     ),
     "gate": _Listed(
         "freezingtime.cli.results.gate",
-        "Compare a job as it is now with a baseline, and fail if it got worse.",
+        "Compare a job or a replay as it is now with a baseline, and fail if it got worse.",
     ),
     "runs": _Listed(
         "freezingtime.cli.results.runs",

@@ -74,8 +74,8 @@ class Condition:
     own_unit: str = ""
     """Unit of a threshold for one of the application's figures; empty: whatever it has."""
 
-    def failing(self, comparison: RunComparison) -> list[MetricDifference]:
-        """The figures that meet the condition.
+    def figures(self, comparison: RunComparison) -> list[MetricDifference]:
+        """The figures that the condition is about, which both runs have.
 
         Raises:
             InputError: a run has no such figure, or the runs no such disk.
@@ -89,7 +89,19 @@ class Condition:
             for run, value in ((comparison.a, found.a), (comparison.b, found.b)):
                 if value is None:
                     raise self._error(f"{run.path} has no {found.key}")
-        return [found for found in chosen if self._is_met(found)]
+        return chosen
+
+    def failing(self, comparison: RunComparison) -> list[MetricDifference]:
+        """The figures that meet the condition.
+
+        Raises:
+            InputError: as for :meth:`figures`.
+        """
+        return [found for found in self.figures(comparison) if self._is_met(found)]
+
+    def limit(self, value: Fraction) -> Fraction:
+        """Return the value beyond which a change from ``value`` meets the condition."""
+        return value + (self.threshold * value if self.is_share else self.threshold)
 
     def notes(self, comparison: RunComparison) -> list[str]:
         """Explain why the condition decides nothing, if its latency is 0 in both runs."""
@@ -115,9 +127,7 @@ class Condition:
         relation = _RELATIONS[self.relation]
         # Exact: no rounding decides whether a change of a nanosecond is seen.
         a, b = Fraction(found.a or 0), Fraction(found.b or 0)
-        if not self.is_change:
-            return relation(b, self.threshold)
-        return relation(b - a, self.threshold * a if self.is_share else self.threshold)
+        return relation(b, self.limit(a) if self.is_change else self.threshold)
 
     def _error(self, problem: str) -> InputError:
         return InputError(f"{OPTION} {self.text}: {problem}; leave it out, or name other runs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from freezingtime.application.figure import value_text
 from freezingtime.application.fsync import FSYNC
@@ -28,6 +29,30 @@ _SUFFIXES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure in all phases of both sides, and how surely it is shifted."""
+
+    condition: Condition
+    key: MetricKey
+    a: Sequence[int | float]
+    b: Sequence[int | float]
+    p_value: float | None
+    """How probable such a shift beyond the threshold is by chance; None: no change is asked for."""
+
+    def row(self) -> tuple[str, str, str, str, str]:
+        """Name, medians with ranges of both sides, change of the median, and the probability."""
+        key = self.key
+        sides = [
+            f"{figure_text(middle(each), key)} ({figure_text(min(each), key)} to "
+            f"{figure_text(max(each), key)})"
+            for each in (self.a, self.b)
+        ]
+        change = difference_row(MetricDifference(key, middle(self.a), middle(self.b)))[-1]
+        p_text = NONE if self.p_value is None else f"{self.p_value:.2g}"
+        return (str(key), sides[0], sides[1], change, p_text)
+
+
+@dataclass(frozen=True, slots=True)
 class JudgedComparison:
     """A comparison, the conditions, and those that are met."""
 
@@ -36,11 +61,26 @@ class JudgedComparison:
     failures: Sequence[Failure]
     notes: Sequence[str]
     """Why a condition decides nothing."""
+    refusals: Sequence[str] = ()
+    """Further reasons why the figures decide nothing, beside those of the two runs."""
+    spreads: Sequence[Spread] = ()
+    """What was judged by, where each side has several phases."""
+
+    @property
+    def unfit(self) -> Sequence[str]:
+        """Return why the figures decide nothing, one line for each reason."""
+        return [*self.comparison.unfit, *self.refusals]
 
     @property
     def has_passed(self) -> bool:
         """Whether both runs can be judged by their figures, and no condition is met."""
-        return not self.failures and not self.comparison.unfit
+        return not self.failures and not self.unfit
+
+
+def middle(values: Sequence[int | float]) -> int | float:
+    """The median; of whole numbers, a whole number."""
+    found = median(values)
+    return int(found) if all(isinstance(each, int) for each in values) else found
 
 
 def judge(

@@ -228,6 +228,14 @@ class RunOptions(MachineOptions):
     cpu_rate: Annotated[
         str, Option("RATE", "Instructions that each guest CPU executes per second of guest time.")
     ] = CPU_RATE
+    start_delay: Annotated[
+        str,
+        Option(
+            "TIME",
+            "Let the guest wait for this much guest time, up to 20s, before it starts the job: its "
+            "kernel's timers and write-back are then elsewhere in their periods.",
+        ),
+    ] = "0"
     seed: Annotated[
         int,
         Option(

@@ -51,6 +51,8 @@ _MEMORY_LIMITS = Limits(128 << 20, 256 << 30, "whole MiB, from 128MiB to 256GiB"
 _RATE_LIMITS = Limits(1_000_000, 16_000_000_000, "from 1M to 16G instructions per second")
 _CPUS_LIMITS = Limits(1, CPUS_MAX, f"from 1 to {CPUS_MAX}")
 _LEAK_LIMIT = Limits(0, 10**9, "from 0ns to 1s")
+# The guest waits for an answer of the control disk, and gives up after 30 s.
+_START_DELAY = Limits(0, 20 * 10**9, "from 0 to 20s")
 _TIME_LIMIT = Limits(1, MAX_VALUE, "more than 0, such as 60s")
 _MEDIUM_DEADLINE = Limits(1, 10**15, "more than 0 and at most 1000000s")
 _COLLECT_LIMIT = Limits(
@@ -95,6 +97,8 @@ class RunPlan:
     memory_bytes: int = 512 << 20
     cpu_count: int = 1
     cpu_model: CpuModel = CpuModel.V1
+    start_delay_ns: int = 0
+    """How much guest time passes before the job starts."""
     seed: int = 0
     fresh_boot: bool = False
     """Boot in place instead of starting from the snapshot."""
@@ -170,6 +174,9 @@ def make_plan(
         memory_bytes=parse_option("--memory", memory, parse_size_bytes, _MEMORY_LIMITS),
         cpu_count=_CPUS_LIMITS.check("--cpus", cpus, cpus),
         cpu_model=parse_cpu_model(options.cpu_model or machine.cpu_model),
+        start_delay_ns=parse_option(
+            "--start-delay", options.start_delay, parse_time_ns, _START_DELAY
+        ),
         seed=options.seed,
         fresh_boot=options.boot,
         start_from=start_from,

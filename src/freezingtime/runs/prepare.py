@@ -242,6 +242,7 @@ def _make_job(plan: RunPlan, disks: Sequence[OpenDisk], cleanup: contextlib.Exit
         sync=is_written or plan.save_as is not None,
         unmount=is_written,
         mounts=_mounts(disks),
+        start_delay_ns=plan.start_delay_ns,
     )
 
 

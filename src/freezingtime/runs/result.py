@@ -126,6 +126,7 @@ class RunResult:
                 "memory_bytes": plan.memory_bytes,
                 "cpus": plan.cpu_count,
                 "cpu_model": plan.cpu_model,
+                "start_delay_ns": plan.start_delay_ns or None,
                 "seed": plan.seed,
                 "fresh_boot": plan.fresh_boot,
                 "from": plan.start_from,

@@ -47,6 +47,8 @@ class Job:
     """Whether to unmount the disks' file systems after that, unless in use."""
     mounts: Mapping[str, Mount] = field(default_factory=dict)
     """Mount points of disks before the job, by their names."""
+    start_delay_ns: int = 0
+    """How much guest time passes before the guest learns of the job."""
 
     @property
     def has_post_job_work(self) -> bool:

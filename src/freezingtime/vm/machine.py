@@ -231,7 +231,7 @@ class Machine:
         for word in (DONE if job.has_post_job_work else EXIT, FAILED, LIMIT):
             self._service.stop_machine_at(word)
         self._limit_ns = limit_ns
-        self._service.await_job(limit_ns)
+        self._service.await_job(limit_ns, start_delay_ns=job.start_delay_ns)
         self._execute("cont")
         start = self._await_message(STARTED, None, on_tick)
         end = stop = self._await_message(EXIT, host_limit_s, on_tick)

@@ -24,6 +24,7 @@ from freezingtime.host.poller import Poller
 from freezingtime.medium.base import Medium
 from freezingtime.nbd.export import Export
 from freezingtime.nbd.server import NbdServer
+from freezingtime.request import Request
 from freezingtime.units import NS_PER_S
 from freezingtime.vm.control_disk import ControlDisk
 from freezingtime.vm.job_messages import EXIT, READY, STARTED, first_word
@@ -114,7 +115,8 @@ class EmulatorService:
         self._clock_class = VirtualClock if kvm is None else KvmClock
         self._clock = self._clock_class(f"{self._name}-control", self._poller, paced=paced)
         self._workers = new_workers()
-        control = DiskPlan("control", _no_time(), self.control, internal=True)
+        self._control_device = _ControlDevice()
+        control = DiskPlan("control", self._control_device, self.control, internal=True)
         self._boot_disk: EmulatedDisk | None = None
         disks = [self._emulated(index, plan) for index, plan in enumerate([control, *plans])]
         if boots_from_last:
@@ -173,12 +175,14 @@ class EmulatorService:
             self._emulated(index, plan) for index, plan in enumerate(plans, CONTROL_DISK_INDEX + 1)
         ]
 
-    def await_job(self, limit_ns: int | None) -> None:
+    def await_job(self, limit_ns: int | None, *, start_delay_ns: int) -> None:
         """Count and record requests from the next STARTED on, whatever ended before.
 
-        The machine stops ``limit_ns`` of guest time after that, with the message ``LIMIT``.
+        The machine stops ``limit_ns`` of guest time after that, with the message ``LIMIT``. The
+        guest, which is stopped, learns of its job ``start_delay_ns`` after it goes on.
         """
         self._awaits_job = True
+        self._control_device.next_delay_ns = start_delay_ns
         self._job_limit_ns = limit_ns
 
     def close(self) -> None:
@@ -245,6 +249,18 @@ class EmulatorService:
             steering.stop_machine = True
             steering.rate_hz = self._stop_machine_at[word] or steering.rate_hz
         self.messages.put(GuestMessage(word, text, replace(self.totals), time.monotonic()))
+
+
+class _ControlDevice(ConstantDevice):
+    """Takes no time, but for the next request."""
+
+    def __init__(self) -> None:
+        super().__init__(read_ns=0, write_ns=0, flush_ns=0, discard_ns=0)
+        self.next_delay_ns = 0
+
+    def completion_ns(self, request: Request, now_ns: int) -> int:
+        delay_ns, self.next_delay_ns = self.next_delay_ns, 0
+        return now_ns + delay_ns
 
 
 def _no_time() -> Device:

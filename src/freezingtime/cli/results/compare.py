@@ -116,7 +116,7 @@ def _show(judged: JudgedComparison) -> None:
     comparison = judged.comparison
     a, b = comparison.a, comparison.b
     show(f"{a.path} -> {b.path}: {verdict(comparison)}")
-    for reason in comparison.unfit:
+    for reason in judged.unfit:
         show(f"UNFIT {reason}")
     if comparison.plan:
         shown = comparison.plan[:_PLAN_ROWS_MAX]
@@ -134,6 +134,9 @@ def _show(judged: JudgedComparison) -> None:
         _table("First differing requests", ("disk", "request", "what", "a", "b"), rows)
     if changed := list(changed_metrics(comparison)):
         _table("Metric differences", ("metric", "a", "b", "change"), map(difference_row, changed))
+    if judged.spreads:
+        rows = [spread.row() for spread in judged.spreads]
+        _table("Phases", ("metric", "a", "b", "change", "chance"), dict.fromkeys(rows))
     for failure in judged.failures:
         show(f"FAILED {failure_text(failure)}")
 

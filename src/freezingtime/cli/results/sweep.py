@@ -149,7 +149,7 @@ def sweep_command(
     if not vary:
         raise InputError("give at least one --set KEY=VALUES, such as --set workload.qd=1,8,32")
     points = make_points([parse_set(text) for text in vary], zip_keys, sample)
-    request = _request(job_script(command, script, job), job, workload, trace, options, replays)
+    request = make_request(job_script(command, script, job), job, workload, trace, options, replays)
     swept = {**request.describe(), "set": list(vary), "zip": list(zip_keys), "sample": sample}
     with SweepDirectory(out) as directory, ReplayProgress(quiet=quiet) as progress:
         kept = sweep_options.store
@@ -168,7 +168,7 @@ def sweep_command(
     return EXIT_FAILED_IF if sweep.has_failed else 0
 
 
-def _request(
+def make_request(
     job: bytes | Command,
     directory: Path | None,
     workload: str | None,
@@ -176,7 +176,11 @@ def _request(
     options: RunOptions,
     replays: ReplayOptions,
 ) -> SweepRequest:
-    """Runs of a job if there is one, else replays."""
+    """Runs of a job if there is one, else replays.
+
+    Raises:
+        InputError: an option is given that is for the other of the two.
+    """
     from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest
     from freezingtime.explore.sweep.run_request import RunRequest
 

@@ -87,6 +87,7 @@ class RunUnit:
                 "collect_limit_bytes": plan.collect_limit_bytes,
                 "metrics": plan.metrics,
                 "limit_ns": plan.limit_ns,
+                "start_delay_ns": plan.start_delay_ns,
                 "seed": plan.seed,
                 "fresh_boot": plan.fresh_boot,
                 "from": _saved_digest(plan.start_from),

@@ -23,7 +23,7 @@ _TITLE = "freezingtime"
 
 def to_annotations(judged: Sequence[JudgedComparison]) -> str:
     """Workflow commands: the errors, the worst first, at most ten; a notice for each comparison."""
-    errors = [f"{reason}" for each in judged for reason in each.comparison.unfit]
+    errors = [f"{reason}" for each in judged for reason in each.unfit]
     met = [(failure, each) for each in judged for failure in each.failures]
     met.sort(key=lambda pair: _size(pair[0]), reverse=True)
     errors += [f"{each.comparison.b.path}: {failure_text(failure)}" for failure, each in met]
@@ -48,8 +48,10 @@ def to_markdown(judged: Sequence[JudgedComparison]) -> str:
         comparison = each.comparison
         lines += [f"### {_cell(f'{comparison.a.path} -> {comparison.b.path}')}", ""]
         lines += [f"{'Passed' if each.has_passed else '**Failed**'}: {_cell(verdict(comparison))}"]
-        lines += ["", *(f"- **unfit**: {_cell(reason)}" for reason in comparison.unfit)]
+        lines += ["", *(f"- **unfit**: {_cell(reason)}" for reason in each.unfit)]
         lines += [f"- **failed**: {_cell(failure_text(failure))}" for failure in each.failures]
+        spreads = [spread.row() for spread in each.spreads]
+        lines += _table(("phases", "a", "b", "change", "chance"), spreads)
         rows = [difference_row(found) for found in changed_metrics(comparison)]
         lines += _table(("metric", "a", "b", "change"), rows)
         requests = [

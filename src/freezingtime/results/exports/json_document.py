@@ -27,7 +27,7 @@ def _document(judged: JudgedComparison) -> dict[str, Any]:
         "clocks": list(comparison.clocks),
         "valid": {"a": comparison.a.valid, "b": comparison.b.valid},
         "exit_status": {"a": comparison.a.exit_status, "b": comparison.b.exit_status},
-        "unfit": list(comparison.unfit),
+        "unfit": list(judged.unfit),
         "plan": [{"key": d.key, "a": d.a, "b": d.b} for d in comparison.plan],
         "requests": {
             "compared": comparison.compared_count,
@@ -53,6 +53,16 @@ def _document(judged: JudgedComparison) -> dict[str, Any]:
                 "b": found.b,
             }
             for found in comparison.metrics
+        ],
+        "phases": [
+            {
+                "condition": spread.condition.text,
+                "figure": str(spread.key),
+                "a": list(spread.a),
+                "b": list(spread.b),
+                "p_value": spread.p_value,
+            }
+            for spread in judged.spreads
         ],
         "failed": [
             {"condition": failure.condition.text, "figure": str(failure.found.key)}

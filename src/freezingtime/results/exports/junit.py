@@ -33,7 +33,7 @@ def to_junit(judged: Sequence[JudgedComparison]) -> str:
 
 def _suite(judged: JudgedComparison) -> ElementTree.Element:
     comparison = judged.comparison
-    unfit = list(comparison.unfit)
+    unfit = list(judged.unfit)
     failed = {failure.condition.text for failure in judged.failures}
     suite = ElementTree.Element(
         "testsuite",

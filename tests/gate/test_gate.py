@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from freezingtime.cli.results import gate
 from freezingtime.errors import InputError, RunError
+from freezingtime.explore.gate import gate as gate_module
+from freezingtime.explore.gate.candidate import Execution
 from tests.results.test_compare import a_run, reads
 
 SOFTWARE = {"kernel": "6.1", "qemu_sha256": "aa", "agent": "bb", "packages": {"fio": "3.33"}}
@@ -38,7 +40,8 @@ def candidate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     def become(*latencies_ns: int, **tables: dict[str, Any]) -> None:
         number = len(list(tmp_path.glob("candidate*")))
         path = a_baseline(tmp_path / f"candidate{number}", *latencies_ns, **tables)
-        monkeypatch.setattr(gate, "run_candidate", lambda *_, **__: (path, True))
+        found = [Execution(path, "0" * 64, is_cached=True)]
+        monkeypatch.setattr(gate_module, "execute_points", lambda *_, **__: found)
 
     return become
 
