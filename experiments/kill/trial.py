@@ -35,11 +35,11 @@ _START_DEADLINE_S = 120.0
 _END_DEADLINE_S = 60.0
 _POLL_S = 0.005
 #: Somebody is killed so soon after the job has stored so many things; calls fail from there on.
-_ACKNOWLEDGED_MOST, _MOMENT_MOST_S = 20, 0.2
-_CALLS = (30, 500)
+_ACKNOWLEDGED_MOST, _MOMENT_MOST_S = 12, 0.2
+_CALLS = (30, 250)
 _MARK = "FREEZINGTIME_KILL_MARK"
-#: It takes a few tens of the job's files.
-_SMALL_BYTES = 5 << 20
+#: Room for the empty file system, and some twenty of the job's files.
+_SMALL_BYTES = 4_800 << 10
 
 
 class Break(StrEnum):

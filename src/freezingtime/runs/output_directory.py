@@ -51,7 +51,7 @@ def prepared_directory(out: Path, *, collects: bool) -> Iterator[Callable[[], No
 
 
 def _empty_directory(out: Path, *, collects: bool) -> None:
-    if (out / DOCUMENT_NAME).exists():
+    if os.path.lexists(out / DOCUMENT_NAME):
         raise InputError(
             f"--out {out}: already contains a run; name another directory or remove it"
         )
@@ -60,11 +60,12 @@ def _empty_directory(out: Path, *, collects: bool) -> None:
             f"--out {out}: holds {COLLECTED_DIRECTORY!r}, which --collect creates; "
             "name another directory or remove it"
         )
-    (out / STDOUT_NAME).write_bytes(b"")
-    # What a run before this one has left must not pass for this one's.
-    record = out / RECORD_NAME
-    for left in (record, stream_path(record), out / STATISTICS_NAME):
+    # What a run before this one has left must not pass for this one's; and where somebody has put
+    # a link, nothing is to be written to where it leads.
+    stdout, record = out / STDOUT_NAME, out / RECORD_NAME
+    for left in (stdout, record, stream_path(record), out / STATISTICS_NAME):
         left.unlink(missing_ok=True)
+    stdout.touch(exist_ok=False)
 
 
 def cannot_write(out: Path, error: OSError) -> InputError:

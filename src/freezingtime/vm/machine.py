@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import shlex
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -38,7 +37,7 @@ from freezingtime.vm.job_messages import (
     exit_status,
     unexpected_message,
 )
-from freezingtime.vm.machine_state import save_state
+from freezingtime.vm.machine_state import begin_to_restore, save_state
 from freezingtime.vm.qemu.command import (
     DiskSocket,
     MachineFiles,
@@ -169,7 +168,7 @@ class Machine:
         if self._has_disks:
             self._plug_disks()  # restored disks must be plugged in first
         state_path = self._snapshot.state_path
-        self._execute("migrate-incoming", uri=f"exec:cat {shlex.quote(str(state_path))}")
+        begin_to_restore(self._execute, self._hand_over, state_path)
         self._await_status(
             "restoring the snapshot",
             lambda status: status != "inmigrate",
@@ -189,7 +188,7 @@ class Machine:
                 f"the machine is not saved: at guest time {self.totals.disturbed_ns} ns an "
                 "interrupt from the host reached it, so it would not repeat; try again"
             )
-        save_state(self._execute, path)
+        save_state(self._execute, self._hand_over, path)
 
     def replace_disks(self, disks: Sequence[DiskPlan]) -> None:
         """Put other devices and media behind the controllers of a machine between two jobs.
@@ -345,14 +344,24 @@ class Machine:
         )
 
     def _execute(self, command: str, **arguments: object) -> dict[str, Any]:
-        try:
+        with self._explained():
             result: dict[str, Any] = self._qemu.execute(command, **arguments)
+        return result
+
+    def _hand_over(self, file: int, name: str) -> None:
+        with self._explained():
+            self._qemu.hand_over(file, name)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say why QEMU was lost, if that is known better than QEMU's process knows it."""
+        try:
+            yield
         except RunError:
             if self._service.error is not None:
                 raise self._endings.failure() from self._service.error
             self._captures.check()
             raise
-        return result
 
     def _await_status(
         self, doing: str, wanted: Callable[[str], bool], deadline_s: float = _STOP_DEADLINE_S

@@ -119,6 +119,20 @@ class QemuProcess:
         except (QMPError, OSError, EOFError, TimeoutError) as error:
             raise self._failure(f"QEMU was lost during {command}", error) from error
 
+    def hand_over(self, file: int, name: str) -> None:
+        """Hand an open file to QEMU, which knows it by this name and never opens one itself.
+
+        Raises:
+            RunError: as :meth:`execute` does.
+        """
+        if self._qmp is None:
+            raise RuntimeError("call connect() first")
+        try:
+            self._qmp.send_fd_scm(file)
+        except (QMPError, OSError) as error:
+            raise self._failure(f"QEMU was lost when it was given {name}", error) from error
+        self.execute("getfd", fdname=name)
+
     def exit_status(self) -> int | None:
         """QEMU's exit status (negative: killed by that signal), or None while it runs."""
         return self._process.poll()

@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+
 from freezingtime.errors import InputError
 from freezingtime.store.cache import cache_directory
 
@@ -34,6 +38,14 @@ PINNED_SUITE = "bookworm"
 PINNED_VERSION = "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)"
 #: Of its program.
 PINNED_SHA256 = "1493008ba0036014c727bb23bbe2f399135867e9b5c4fe288ef2b4b816f46b0c"
+
+#: It starts no process, gains no rights, and changes no limits, priorities or CPUs.
+_SANDBOX = (
+    "-sandbox",
+    "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+)
+#: There if the kernel filters system calls.
+_SECCOMP = Path("/proc/sys/kernel/seccomp/actions_avail")
 
 _PROGRAM = "usr/bin/qemu-system-x86_64"
 _LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
@@ -76,10 +88,16 @@ class QemuProgram:
 
     @property
     def options(self) -> list[str]:
-        """QEMU options for the location of its firmware."""
-        if self.root is None:
-            return []
-        return [word for name in _FIRMWARE for word in ("-L", str(self.root / name))]
+        """QEMU options: the location of its firmware, and its sandbox, where it has one."""
+        words = [*_SANDBOX] if self.has_sandbox else []
+        if self.root is not None:
+            words += [word for name in _FIRMWARE for word in ("-L", str(self.root / name))]
+        return words
+
+    @property
+    def has_sandbox(self) -> bool:
+        """Whether it can give up system calls that it does not need, and so can the host."""
+        return _SECCOMP.exists() and _needs_library(self.path, "libseccomp")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -143,6 +161,20 @@ def pinned_qemu() -> QemuProgram | None:
 def _sha256(path: Path, _mtime_ns: int, _size_bytes: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache
+def _needs_library(path: Path, name: str) -> bool:
+    """Whether a program is linked with a library whose name begins so."""
+    try:
+        with path.open("rb") as file:
+            dynamic = ELFFile(file).get_section_by_name(".dynamic")
+            if not isinstance(dynamic, DynamicSection):
+                return False
+            needed = [vars(tag)["needed"] for tag in dynamic.iter_tags("DT_NEEDED")]
+            return any(library.startswith(name) for library in needed)
+    except (OSError, ELFError):
+        return False  # who starts it finds out what is wrong with it
 
 
 def _is_directory(path: Path) -> bool:
