@@ -359,12 +359,34 @@ def test_a_result_that_is_not_the_same_again_is_an_error(
     for again in (execute_unit(store, unit, verified=found), execute_unit(store, unit)):
         assert again.status is Status.ERROR
         assert "was run again, and differs in requests, figures: something decides" in again.reason
-    verified = execute_unit(store, unit, verified=found).reason
-    assert "the first differing request is number 0 of" in verified
-    assert verified.endswith("latency_ns 1000 and now 1001")
+        assert "the first differing request is number 0 of" in again.reason
+        assert again.reason.endswith("latency_ns 1000 and now 1001")
     assert store.find(found.key) == found
     replaced = execute_unit(store, unit, replaces=True)
     assert replaced.figures.figures["all.max"] == 1001
+
+
+def test_a_record_that_was_changed_in_the_store_is_found(store: ResultStore) -> None:
+    """Its figures are as they were, and so is all that is looked at to read it back."""
+    unit = ReplayUnit(parse_workload(LINE), "constant:1us", 0)
+    found = stored(store, unit)
+    record = found.run_path / "requests.parquet"
+    table = pq.read_table(record)
+    at = table.schema.get_field_index("delivery_ns")
+    times = table["delivery_ns"].to_numpy().copy()
+    times[table["sequence"].to_numpy() == 42] += 7
+    changed = table.set_column(at, table.schema.field(at), [times])
+    pq.write_table(changed, record)
+    assert store.find(found.key) is not None
+    outcome = execute_unit(store, unit, verified=found)
+    assert outcome.status is Status.ERROR
+    assert "is damaged: run/requests.parquet: its checksum is" in outcome.reason
+    assert "--refresh runs it anew; the first differing request is number 42 of" in outcome.reason
+    assert outcome.reason.endswith("latency_ns 1007 and now 1000")
+    record.write_bytes(record.read_bytes()[:100])
+    assert re.search("requests.parquet: is damaged", execute_unit(store, unit, verified=found).reason)
+    assert execute_unit(store, unit, replaces=True).status is Status.OK
+    assert execute_unit(store, unit, verified=store.find(found.key)).status is Status.OK
 
 
 def test_a_file_that_changes_meanwhile_leaves_no_result(store: ResultStore, tmp_path: Path) -> None:

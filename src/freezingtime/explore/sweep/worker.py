@@ -18,9 +18,11 @@ from freezingtime.errors import FreezingTimeError, InputError, RunError
 from freezingtime.explore.sweep.unit import SweepUnit
 from freezingtime.results.request_difference import NO_REQUESTS, request_difference
 from freezingtime.store.results.result_store import (
+    DifferingResultError,
     ResultStore,
     StoredFigures,
     StoredResult,
+    damage,
     require_identical,
 )
 from freezingtime.trace.record_columns import Columns, read_disks
@@ -110,11 +112,16 @@ def execute(task: Task) -> PointOutcome:
             key = task.unit.key()
             if key.digest != digest:
                 raise RunError("one of its files was changed meanwhile; nothing is stored")
-            if task.verified is not None:
-                _verify(task, run_path, figures, task.verified)
-            elif task.keeps:
-                found = task.store.publish(run_path, key, figures, replace=task.replaces)
-                figures = found.content
+            try:
+                if task.verified is not None:
+                    _require_sound(task.verified)
+                    require_identical(figures, task.verified)
+                elif task.keeps:
+                    found = task.store.publish(run_path, key, figures, replace=task.replaces)
+                    figures = found.content
+            except DifferingResultError as error:
+                there, here = (task.unit.record_path(p) for p in (error.found.run_path, run_path))
+                raise RunError(f"{error}{_first_difference(there, here)}") from error
     except FreezingTimeError as error:
         return PointOutcome.of_error(error, digest)
     except OSError as error:
@@ -122,12 +129,12 @@ def execute(task: Task) -> PointOutcome:
     return PointOutcome.of(figures, digest, is_cached=task.verified is not None)
 
 
-def _verify(task: Task, run_path: Path, figures: StoredFigures, stored: StoredResult) -> None:
-    try:
-        require_identical(figures, stored)
-    except RunError as error:
-        there, here = (task.unit.record_path(path) for path in (stored.run_path, run_path))
-        raise RunError(f"{error}{_first_difference(there, here)}") from error
+def _require_sound(stored: StoredResult) -> None:
+    """Require that the files of a result are those that were stored: figures alone may be right."""
+    problem = damage(stored.directory)
+    if problem is not None:
+        text = f"{stored.directory}: is damaged: {problem}; --refresh runs it anew"
+        raise DifferingResultError(text, stored)
 
 
 def _first_difference(stored: Path, again: Path) -> str:

@@ -83,6 +83,14 @@ class StoredResult:
         return directory / _RUN
 
 
+class DifferingResultError(RunError):
+    """Raised where another execution of the same gave something else than ``found``."""
+
+    def __init__(self, text: str, found: StoredResult) -> None:
+        super().__init__(text)
+        self.found = found
+
+
 @dataclass(frozen=True, slots=True)
 class ResultStore:
     """A directory of results, made when the first one is stored."""
@@ -154,7 +162,8 @@ class ResultStore:
         """Store what was built, whole and at once. With ``replace``, in place of what is there.
 
         Raises:
-            RunError: the store takes no more; or another execution of the same has other figures.
+            DifferingResultError: another execution of the same has other figures.
+            RunError: the store takes no more.
         """
         building, final = built.parent, self.place(key.digest)
         try:
@@ -247,7 +256,7 @@ def require_identical(figures: StoredFigures, found: StoredResult) -> None:
     """Require that another execution gave what is stored.
 
     Raises:
-        RunError: it did not; the text names what differs.
+        DifferingResultError: it did not; the text names what differs.
     """
     there = found.content.identity
     differing = [
@@ -256,10 +265,11 @@ def require_identical(figures: StoredFigures, found: StoredResult) -> None:
         if there.get(name) != figures.identity.get(name)
     ]
     if differing:
-        raise RunError(
+        raise DifferingResultError(
             f"{found.directory}: was run again, and differs in {', '.join(differing)}: something "
             "decides the figures that is not in the key, such as a file that a model of your own "
-            "reads; or one of the two hosts is at fault"
+            "reads; or one of the two hosts is at fault",
+            found,
         )
 
 
