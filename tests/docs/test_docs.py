@@ -63,6 +63,7 @@ PAGES = {
 #: what comes out.
 OWN_TESTS = {
     "explanation/accuracy-curves": "docs/test_accuracy_docs.py",
+    "how-to/on-a-cluster": "docs/test_cluster_docs.py",
     "reference/compare": "docs/test_compare_docs.py",
     "reference/devices": "docs/test_device_docs.py",
     "reference/python/index": "results/test_api.py",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_a_point_that_fails_is_a_result_like_others(tmp_path: Path) -> None:
         ([], "give at least one --set"),
         (["--set", "seed=1", "--verify-cache", "1"], "--verify-cache 1: write a share"),
         (["--set", "seed=1", "--verify-cache", "101%"], "--verify-cache 101%: write a share"),
-        (["--set", "seed=1", "--workers", "0"], "--workers 0: write a number"),
+        (["--set", "seed=1", "--workers", "x"], "--workers x: write a number"),
         (["--set", "seed=1", "--no-store"], "goes not with --no-store"),
         (["--set", "seed=1", "--trace", "x"], "give either --trace FILE or --workload LINE"),
         (["--set", "speed-up=2"], "--speed-up 2: cannot be combined with a workload"),
@@ -307,9 +308,15 @@ def test_a_killed_builder_leaves_nothing_that_passes_for_a_result(store: ResultS
         unit.execute(run_path)
         store.remove_leftovers()
         assert run_path.exists()  # its builder lives
-        copy = run_path.parent.with_name(".unfinished-dead")
+        copy = run_path.parent.with_name(f"{run_path.parent.name}-dead")
         shutil.copytree(run_path.parent, copy)
+        # Of another host, whose locks are perhaps not seen here.
+        elsewhere = run_path.parent.with_name(".unfinished-00000000-x")
+        shutil.copytree(run_path.parent, elsewhere)
     assert store.find(unit.key().digest) is None
+    store.remove_leftovers()
+    assert list((store.root / "results").iterdir()) == [elsewhere]
+    os.utime(elsewhere, (0, 0))
     store.remove_leftovers()
     assert list((store.root / "results").iterdir()) == []
 
@@ -384,7 +391,7 @@ def test_a_record_that_was_changed_in_the_store_is_found(store: ResultStore) -> 
     assert "--refresh runs it anew; the first differing request is number 42 of" in outcome.reason
     assert outcome.reason.endswith("latency_ns 1007 and now 1000")
     record.write_bytes(record.read_bytes()[:100])
-    assert re.search("requests.parquet: is damaged", execute_unit(store, unit, verified=found).reason)
+    assert "requests.parquet: is damaged" in execute_unit(store, unit, verified=found).reason
     assert execute_unit(store, unit, replaces=True).status is Status.OK
     assert execute_unit(store, unit, verified=store.find(found.key)).status is Status.OK
 

@@ -84,6 +84,10 @@ _COMMANDS = {
         "freezingtime.cli.results.sweep",
         "Run the same at many points: every combination of the values of some keys.",
     ),
+    "worker": _Listed(
+        "freezingtime.cli.results.worker",
+        "Run points of a sweep that `freezingtime sweep --plan-only` has planned.",
+    ),
     "store": _Listed(
         "freezingtime.cli.results.store",
         "List, check, prune and move the results that sweeps read back.",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +28,7 @@ from freezingtime.option import Argument, Option, flag_of, list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
-from freezingtime.trace.explored.sweep_files import TABLE_NAME
+from freezingtime.trace.explored.sweep_files import SHARED_STORE_NAME, TABLE_NAME
 
 if TYPE_CHECKING:
     from freezingtime.explore.sweep.request import SweepRequest
@@ -113,9 +114,13 @@ def sweep_command(
         Option(
             "NUMBER",
             "How many points run at once. `auto`: one for each CPU, as far as there is memory "
-            "(512 MiB for each, and the guest's).",
+            "(512 MiB for each, and the guest's). `0`: write a plan to DIR, and wait until "
+            "`freezingtime worker DIR`, on any machines, has run it.",
         ),
     ] = "auto",
+    plan_only: Annotated[
+        bool, Option("", "Write the plan for `freezingtime worker DIR`, and wait for nothing.")
+    ] = False,
     stop_on_error: Annotated[
         bool, Option("", "Stop at the first point that cannot be run.")
     ] = False,
@@ -134,15 +139,20 @@ def sweep_command(
     """
     from freezingtime.cli.device.replay_progress import ReplayProgress
     from freezingtime.cli.results.sweep_display import Display
+    from freezingtime.explore.sweep.cluster.planned import PlannedEngine
     from freezingtime.explore.sweep.directory import SweepDirectory
     from freezingtime.explore.sweep.points import make_points
     from freezingtime.explore.sweep.sweep import SweepOptions, new_sweep, run_sweep
     from freezingtime.explore.sweep.values import parse_set
 
+    is_planned = plan_only or workers == "0"
+    if is_planned:
+        _refuse_beside_plan(no_store=no_store, refresh=refresh, verify_cache=verify_cache)
     sweep_options = SweepOptions(
-        store=_store(store, is_wanted=not no_store),
+        store=_store(store, out, is_planned=is_planned, is_wanted=not no_store),
         refresh=refresh,
-        workers=_workers(workers),
+        workers=None if is_planned else _workers(workers),
+        engine=PlannedEngine(out, waits=not plan_only) if is_planned else None,
         keep_going=not stop_on_error,
         verify_share=_share(verify_cache),
     )
@@ -162,8 +172,11 @@ def sweep_command(
             directory.write(sweep)
     if as_json:
         print_json(_document(sweep, out))
-    else:
+    elif not plan_only:
         _show(sweep)
+    if plan_only:
+        _say_plan(sweep, out, quiet=quiet)
+        return 0
     _say_summary(sweep, out, kept, quiet=quiet)
     return EXIT_FAILED_IF if sweep.has_failed else 0
 
@@ -198,21 +211,37 @@ def make_request(
     return RunRequest(options, job, directory)
 
 
-def _store(path: Path | None, *, is_wanted: bool) -> ResultStore | None:
+def _store(
+    path: Path | None, out: Path, *, is_planned: bool, is_wanted: bool
+) -> ResultStore | None:
+    """The store: that of a plan for workers is in the sweep's directory, which they share."""
     from freezingtime.store.results.result_store import ResultStore, default_store
 
     if path is not None and not is_wanted:
         raise InputError(f"--store {path}: goes not with --no-store; leave out one")
     if not is_wanted:
         return None
-    return default_store() if path is None else ResultStore(path)
+    if path is not None:
+        return ResultStore(path)
+    shared = out / SHARED_STORE_NAME
+    return ResultStore(shared) if is_planned or shared.is_dir() else default_store()
+
+
+def _refuse_beside_plan(*, no_store: bool, refresh: bool, verify_cache: str | None) -> None:
+    for option, is_given, reason in (
+        ("--no-store", no_store, "workers leave their results in the store"),
+        ("--refresh", refresh, "workers run what the store has not"),
+        ("--verify-cache", verify_cache is not None, "workers run what the store has not"),
+    ):
+        if is_given:
+            raise InputError(f"{option}: goes not with --plan-only or --workers 0: {reason}")
 
 
 def _workers(text: str) -> int | None:
     if text == "auto":
         return None
     if not re.fullmatch("[1-9][0-9]{0,3}", text):
-        raise InputError(f"--workers {text}: write a number from 1 to 9999, or auto")
+        raise InputError(f"--workers {text}: write a number from 0 to 9999, or auto")
     return int(text)
 
 
@@ -253,7 +282,18 @@ def _show(sweep: Sweep) -> None:
         show(f"{len(rows) - _ROWS_MAX} more points; {TABLE_NAME} has all")
 
 
-def _say_summary(sweep: Sweep, out: Path, store: ResultStore | None, *, quiet: bool) -> None:
+def _say_plan(sweep: Sweep, out: Path, *, quiet: bool) -> None:
+    _say_failures(sweep)
+    if quiet:
+        return
+    progress = sweep.progress
+    words = [f"{progress.points} points: {progress.cached} from the store"]
+    words += [f"{progress.to_execute} planned", f"{progress.failed} failed"]
+    say(", ".join(words))
+    say(f"on any machine that shares {out}: freezingtime worker {shlex.quote(str(out))}")
+
+
+def _say_failures(sweep: Sweep) -> None:
     failed = [
         (point, outcome)
         for point, outcome in zip(sweep.points, sweep.outcomes, strict=True)
@@ -264,6 +304,10 @@ def _say_summary(sweep: Sweep, out: Path, store: ResultStore | None, *, quiet: b
         say(f"{outcome.status.value}: {where}: {outcome.reason}")
     if len(failed) > _REASONS_MAX:
         say(f"{len(failed) - _REASONS_MAX} more failed; {TABLE_NAME} has the reasons")
+
+
+def _say_summary(sweep: Sweep, out: Path, store: ResultStore | None, *, quiet: bool) -> None:
+    _say_failures(sweep)
     if quiet:
         return
     progress = sweep.progress

@@ -12,10 +12,12 @@ import contextlib
 import multiprocessing
 import os
 import sys
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from types import ModuleType
 from typing import TypeAlias
 
@@ -40,6 +42,39 @@ _PRELOADED = (
 )
 
 Numbered: TypeAlias = tuple[int, Task]
+#: Outcomes as they come, by number; None while there is no news.
+Ended: TypeAlias = Generator[tuple[int, PointOutcome] | None, None, None]
+
+
+class TaskQueue:
+    """Tasks in the order in which they come; they are asked for when somebody is free."""
+
+    def __init__(self, tasks: Iterable[Numbered | None]) -> None:
+        """``tasks``: None stands for: nothing now, perhaps later."""
+        self._tasks = iter(tasks)
+        self._returned: deque[Numbered] = deque()
+        self.is_empty = False
+
+    def take(self) -> Numbered | None:
+        """The next task; None: there is none now, or at all."""
+        if self._returned:
+            return self._returned.popleft()
+        if self.is_empty:
+            return None
+        try:
+            return next(self._tasks)
+        except StopIteration:
+            self.is_empty = True
+            return None
+
+    def put_back(self, task: Numbered) -> None:
+        """Have a task that could not be begun come first."""
+        self._returned.appendleft(task)
+
+    @property
+    def may_have_more(self) -> bool:
+        """Whether a task may still come."""
+        return bool(self._returned) or not self.is_empty
 
 
 def choose_workers(wanted: int | None, task_count: int, task_bytes: int) -> int:
@@ -53,44 +88,60 @@ def choose_workers(wanted: int | None, task_count: int, task_bytes: int) -> int:
     return max(1, min(wanted, task_count))
 
 
-def execute_here(tasks: Iterable[Numbered], _workers: int) -> Iterator[tuple[int, PointOutcome]]:
+def execute_here(tasks: Iterable[Numbered | None], _workers: int) -> Ended:
     """Execute tasks in this process, one after the other: no other has to be started for them."""
-    for number, task in tasks:
-        yield number, worker.execute(task)
+    for task in tasks:
+        if task is None:
+            yield None
+            time.sleep(_TICK_S)
+        else:
+            yield task[0], worker.execute(task[1])
 
 
-def execute_all(
-    tasks: Iterable[Numbered], workers: int
-) -> Iterator[tuple[int, PointOutcome] | None]:
+def execute_all(tasks: Iterable[Numbered | None], workers: int) -> Ended:
     """Execute tasks on ``workers`` processes; yields the outcomes as they come, by number.
 
     None is yielded now and then while there is nothing new. Leaving the iteration ends the
     processes at once.
     """
-    waiting = deque(tasks)
-    suspects: deque[Numbered] = deque()
-    while waiting or suspects:
-        with _processes(1 if suspects else workers) as pool:
-            queue = suspects or waiting
-            yield from _until_broken(pool, queue, 1 if suspects else workers, suspects)
+    waiting = TaskQueue(tasks)
+    suspects: list[Numbered] = []
+    while suspects or waiting.may_have_more:
+        alone, suspects = suspects, []
+        if not alone:
+            with _processes(workers) as pool:
+                yield from until_broken(pool, waiting, lambda: workers, suspects)
+        for suspect in alone:
+            with _processes(1) as pool:
+                yield from until_broken(pool, TaskQueue([suspect]), lambda: 1, None)
 
 
-def _until_broken(
-    pool: Executor, queue: deque[Numbered], workers: int, suspects: deque[Numbered]
-) -> Iterator[tuple[int, PointOutcome] | None]:
-    """Work off a queue until it is empty or a process dies, whose tasks become suspects."""
-    is_alone = queue is suspects
+def until_broken(
+    pool: Executor,
+    queue: TaskQueue,
+    room: Callable[[], int],
+    suspects: list[Numbered] | None,
+) -> Ended:
+    """Work off a queue until it is empty or a process dies, whose tasks become suspects.
+
+    ``room``: how many tasks the pool takes at once. ``suspects``: None if whatever runs when a
+    process dies has been the reason.
+    """
     under_way: dict[Future[PointOutcome], Numbered] = {}
     is_broken = False
-    while under_way or (queue and not is_broken):
-        while queue and len(under_way) < workers and not is_broken:
-            number, task = queue.popleft()
+    while under_way or (queue.may_have_more and not is_broken):
+        while len(under_way) < room() and not is_broken and (taken := queue.take()) is not None:
             try:
                 with _without_main():
-                    under_way[pool.submit(worker.execute, task)] = (number, task)
+                    under_way[pool.submit(worker.execute, taken[1])] = taken
             except BrokenProcessPool:
-                queue.appendleft((number, task))
+                queue.put_back(taken)
                 is_broken = True
+        if not under_way:
+            if queue.may_have_more and not is_broken:
+                yield None
+                time.sleep(_TICK_S)
+            continue
         done, _ = wait(under_way, _TICK_S, FIRST_COMPLETED)
         if not done:
             yield None
@@ -102,7 +153,7 @@ def _until_broken(
             elif not isinstance(error, BrokenProcessPool):
                 reason = f"{type(error).__name__}: {error}"
                 yield number, PointOutcome.of_error(reason, task.digest)
-            elif is_alone:
+            elif suspects is None:
                 is_broken = True
                 reason = "its process died, twice; out of memory?"
                 yield number, PointOutcome.of_error(reason, task.digest)
@@ -121,7 +172,7 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
         count,
         mp_context=context,
         initializer=_start,
-        initargs=(dict(os.environ), is_code_allowed()),
+        initargs=(dict(os.environ), str(Path.cwd()), is_code_allowed()),
     )
     try:
         yield pool
@@ -148,6 +199,6 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _start(environment: dict[str, str], is_allowed: bool) -> None:
+def _start(environment: dict[str, str], directory: str, is_allowed: bool) -> None:
     """Start a worker; an initializer has no keywords."""
-    worker.start_worker(environment, is_code_allowed=is_allowed)
+    worker.start_worker(environment, directory, is_code_allowed=is_allowed)

@@ -68,6 +68,10 @@ class ReplayUnit:
             }
         )
 
+    def devices(self) -> list[str]:
+        """Return the one that it replays on."""
+        return [self.device]
+
     def execute(self, run_path: Path) -> StoredFigures:
         """Replay, and leave the record in ``run_path``.
 

@@ -96,6 +96,11 @@ class RunUnit:
             }
         )
 
+    def devices(self) -> list[str]:
+        """Return those of its disks, and of the guest's root disk if that has one of its own."""
+        disks = [disk if isinstance(disk, str) else disk.spec for disk in self.options.disks]
+        return [*disks, *([self.options.root_device] if self.options.root_device else [])]
+
     def execute(self, run_path: Path) -> StoredFigures:
         """Run the job, and leave its run directory at ``run_path``.
 

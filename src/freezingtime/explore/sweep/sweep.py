@@ -7,20 +7,49 @@ import math
 import random
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from freezingtime.errors import InputError
 from freezingtime.explore.sweep.points import Point
-from freezingtime.explore.sweep.pool import choose_workers, execute_all, execute_here
+from freezingtime.explore.sweep.pool import (
+    Ended,
+    Numbered,
+    choose_workers,
+    execute_all,
+    execute_here,
+)
 from freezingtime.explore.sweep.request import SweepRequest
 from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.store.results.result_store import ResultStore
 from freezingtime.trace.readers import Reading
+
+
+class Engine(ABC):
+    """Executor of tasks other than processes of our own on this machine."""
+
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """Return the number of tasks that run at once, as far as that is known."""
+
+    @abstractmethod
+    def execute(
+        self, tasks: Sequence[Numbered], sweep: Sweep, request: SweepRequest, store: ResultStore
+    ) -> Ended:
+        """Execute tasks; yield outcomes as they come, by number, and None while there is no news.
+
+        ``sweep`` has the outcomes of all that is not to be executed.
+
+        Raises:
+            InputError: they cannot be executed there.
+            RunError: who executes them is gone.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +66,8 @@ class SweepOptions:
     """Whether the other points are run when one has no figures."""
     verify_share: float = 0.0
     """The share of the results found that are computed again, and must be the same."""
+    engine: Engine | None = None
+    """Who executes the points; None: processes of this machine."""
 
 
 @dataclass(slots=True)
@@ -140,22 +171,29 @@ def run_sweep(
         progress = sweep.progress
         progress.to_execute = len(tasks)
         progress.start_s = time.monotonic()
-        if not tasks:
+        engine = options.engine
+        if not tasks and engine is None:
             observer.sweeping(progress)
             return
-        progress.workers = choose_workers(
-            options.workers, len(tasks), max(request.unit_bytes(task.unit) for _, task in tasks)
-        )
-        # Who wants one worker gets no process; otherwise one that dies must not take us along.
-        run = execute_here if options.workers == 1 else execute_all
-        for ended in run(tasks, progress.workers):
-            if ended is not None:
-                _note(sweep, *ended, observer)
-                progress.executed += 1
-                if ended[1].status is Status.ERROR and not options.keep_going:
-                    observer.sweeping(progress)
-                    return
-            observer.sweeping(progress)
+        if engine is not None:
+            ended_tasks = engine.execute(tasks, sweep, request, store)
+        else:
+            task_bytes = max(request.unit_bytes(task.unit) for _, task in tasks)
+            progress.workers = choose_workers(options.workers, len(tasks), task_bytes)
+            # Who wants one worker gets no process; otherwise one that dies must not take us along.
+            run = execute_here if options.workers == 1 else execute_all
+            ended_tasks = run(tasks, progress.workers)
+        with closing(ended_tasks):
+            for ended in ended_tasks:
+                if engine is not None:
+                    progress.workers = engine.workers
+                if ended is not None:
+                    _note(sweep, *ended, observer)
+                    progress.executed += 1
+                    if ended[1].status is Status.ERROR and not options.keep_going:
+                        observer.sweeping(progress)
+                        return
+                observer.sweeping(progress)
 
 
 def _find_or_plan(

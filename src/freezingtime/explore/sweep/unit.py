@@ -26,6 +26,9 @@ class SweepUnit(Protocol):
             InputError: it cannot be run.
         """
 
+    def devices(self) -> list[str]:
+        """Return the texts that name its devices."""
+
     def execute(self, run_path: Path) -> StoredFigures:
         """Run it, and leave its run directory at ``run_path``, where there is none yet.
 

@@ -81,14 +81,16 @@ class Task:
     """The stored result that it must equal; nothing is stored then."""
 
 
-def start_worker(environment: Mapping[str, str], *, is_code_allowed: bool) -> None:
+def start_worker(environment: Mapping[str, str], directory: str, *, is_code_allowed: bool) -> None:
     """Make this process a worker: Ctrl-C is its parent's, and it ends with that.
 
-    ``environment`` is its parent's, which may have changed since the server of processes began.
+    ``environment`` and the working ``directory`` are its parent's, which may have changed since the
+    server of processes began.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(environment)
+    os.chdir(directory)
     # What matters is an outcome; what is logged would come in between the parent's own lines.
     logging.getLogger().addHandler(logging.NullHandler())
     if is_code_allowed:

@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -41,7 +42,7 @@ _UNFINISHED_PREFIX = ".unfinished-"
 _FORMAT = 1
 _SHARD_DIGITS = 2
 _EXISTS = (errno.ENOTEMPTY, errno.EEXIST)
-#: What is left without a lock that could tell whether somebody still builds it.
+#: What is left of another host's, or without a lock that could tell whether somebody builds it.
 _ABANDONED_S = 2 * 86400
 
 _log = logging.getLogger(__name__)
@@ -300,7 +301,7 @@ def _files_below(directory: Path) -> list[str]:
 def _new_directory(parent: Path) -> tuple[Path, int]:
     """A new directory, and the lock that says that somebody is at work there."""
     while True:
-        directory = Path(tempfile.mkdtemp(prefix=_UNFINISHED_PREFIX, dir=parent))
+        directory = Path(tempfile.mkdtemp(prefix=f"{_UNFINISHED_PREFIX}{_host()}-", dir=parent))
         lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         with contextlib.suppress(OSError):  # on some file systems there is none
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -309,7 +310,15 @@ def _new_directory(parent: Path) -> tuple[Path, int]:
         os.close(lock)
 
 
+@cache
+def _host() -> str:
+    """The running kernel: on a file system that several share, a lock may be seen by one only."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+
+
 def _is_abandoned(directory: Path) -> bool:
+    if not directory.name.startswith(f"{_UNFINISHED_PREFIX}{_host()}-"):
+        return time.time() - directory.stat().st_mtime > _ABANDONED_S
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,6 +4,8 @@
 ===================  =============================================================
 ``sweep.json``       what stays the same, what is varied, where the store is
 ``results.parquet``  a row for each point
+``work/``            the plan for workers on other machines, if there is one
+``store/``           the store that these share, unless another is named
 ===================  =============================================================
 
 The table's columns are ``point``, the varied keys, ``status``, ``reason``, ``result``, and figures.
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 SWEEP_NAME = "sweep.json"
 TABLE_NAME = "results.parquet"
+SHARED_STORE_NAME = "store"
 #: Changes whenever a reader of the version before would misread one of them.
 SWEEP_FORMAT = 1
 

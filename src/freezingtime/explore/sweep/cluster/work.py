@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A worker of a planned sweep: it claims points until all of them have been run, by whomever."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from freezingtime.device import own_model
+from freezingtime.disk.spec import read_option
+from freezingtime.errors import InputError, RunError
+from freezingtime.explore.sweep.cluster.lease import Leases
+from freezingtime.explore.sweep.cluster.plan import SharedPlan, key_parts
+from freezingtime.explore.sweep.pool import Numbered, choose_workers, execute_all
+from freezingtime.explore.sweep.table import write_table
+from freezingtime.explore.sweep.unit import SweepUnit
+from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
+from freezingtime.trace.explored.sweep_files import TABLE_NAME
+
+#: How often those are looked at that others are at work on, and how often at most.
+_LOOKS_PER_LEASE = 10
+_LOOK_MAX_S = 2.0
+_TABLE = "table"
+
+
+@dataclass(slots=True)
+class WorkProgress:
+    """Progress of a worker."""
+
+    points: int
+    done: int = 0
+    """By whomever, as far as this worker has seen."""
+    executed: int = 0
+    """Here."""
+    failed: int = 0
+    """Of those."""
+    running: int = 0
+    elsewhere: int = 0
+
+    def __str__(self) -> str:
+        """In one line."""
+        words = [f"{self.done} of {self.points} points", f"{self.running} running here"]
+        words += [f"{self.elsewhere} elsewhere"] if self.elsewhere else []
+        words += [f"{self.failed} failed here"] if self.failed else []
+        return ", ".join(words)
+
+
+@dataclass(slots=True)
+class _Work:
+    """What is left of a plan, as one worker knows it."""
+
+    plan: SharedPlan
+    leases: Leases
+    progress: WorkProgress
+    left: dict[str, int]
+    """The number of a point of each key that is not known to be done, in this worker's order."""
+    reads_results: bool = False
+    """Whether a result that is there has to be sound to count."""
+
+    def claims(self) -> Iterator[Numbered | None]:
+        """Points to be run here, each with its lease; None while others are at work on the rest."""
+        look_s = min(_LOOK_MAX_S, self.leases.lease_s / _LOOKS_PER_LEASE)
+        while self.left:
+            is_idle = True
+            for key, number in list(self.left.items()):
+                if self._is_done(key):
+                    self._leave(key)
+                elif key not in self.leases.held and self.leases.claim(key) is not None:
+                    if self._is_done(key):  # between the look and the claim
+                        self.leases.release(key)
+                        self._leave(key)
+                        continue
+                    is_idle = False
+                    self.progress.running += 1
+                    yield number, self._task(number, key)
+            self.progress.elsewhere = self.leases.count_others()
+            looked_s = time.monotonic()
+            while is_idle and self.left and time.monotonic() - looked_s < look_s:
+                yield None
+
+    def ended(self, outcome: PointOutcome) -> None:
+        """Tell everybody the outcome of a point that was run here. Raises OSError."""
+        key = outcome.key
+        if key is None:
+            raise RuntimeError("an outcome of a point has no key")
+        if outcome.status is Status.ERROR:
+            self.plan.note_failure(key, outcome.reason or "it failed")
+        self.leases.release(key)
+        self.progress.running -= 1
+        self.progress.executed += 1
+        self.progress.failed += outcome.status is not Status.OK
+        self._leave(key)
+
+    def _is_done(self, key: str) -> bool:
+        if self.reads_results:
+            return self.plan.outcome(self.plan.points[self.left[key]]) is not None
+        return self.plan.is_done(key)
+
+    def _leave(self, key: str) -> None:
+        if self.left.pop(key, None) is not None:
+            self.progress.done += 1
+
+    def _task(self, number: int, key: str) -> Task:
+        """The task of a point, if here it is what was planned.
+
+        Raises:
+            InputError: it is not, or cannot be run here.
+        """
+        planned = self.plan.points[number]
+        where = " ".join(f"{name}={value}" for name, value in planned.point.items())
+        try:
+            unit = self.plan.request.unit(planned.point)
+            _require_trusted(unit)
+            found = unit.key()
+        except InputError as error:
+            raise InputError(f"{where}: cannot be run on this machine: {error}") from error
+        if found.digest != key:
+            here = key_parts(found)
+            other = [name for name, digest in here.items() if planned.parts.get(name) != digest]
+            raise InputError(
+                f"{where}: is not what was planned: its {' and its '.join(other) or 'key'} "
+                "differs on this machine; have the same files and guests on every machine, or plan "
+                "the sweep again"
+            )
+        return Task(unit, key, self.plan.store)
+
+
+def work_on(
+    plan: SharedPlan,
+    *,
+    workers: int | None,
+    lease_s: float,
+    observe: Callable[[WorkProgress], None],
+) -> WorkProgress:
+    """Run points of a plan until all are done, by whomever; the last worker writes the table.
+
+    The working directory is the plan's. ``observe`` is called some five times a second.
+
+    Raises:
+        InputError: a point is not what was planned, or cannot be run here: nothing is noted of it.
+        RunError: the directory, or the store, cannot be written to.
+    """
+    keys = {planned.key: number for number, planned in enumerate(plan.points) if planned.key}
+    order = random.SystemRandom().sample(list(keys), len(keys))  # not all at the same one
+    progress = WorkProgress(len(keys))
+    try:
+        with Leases(plan.leases_path, lease_s) as leases:
+            work = _Work(plan, leases, progress, {key: keys[key] for key in order})
+            while work.left:
+                with closing(execute_all(work.claims(), _workers(plan, workers))) as outcomes:
+                    for ended in outcomes:
+                        if ended is not None:
+                            work.ended(ended[1])
+                        observe(progress)
+                # What is there and cannot be read is run anew.
+                work.left = {key: keys[key] for key in _write_table(plan, leases)}
+                work.reads_results = True
+                progress.done -= len(work.left)
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {plan.path}: {error.strerror or error}; free space, and start the "
+            "worker again"
+        ) from error
+    return progress
+
+
+def _workers(plan: SharedPlan, wanted: int | None) -> int:
+    """How many points run at once: as many as the largest of them allow."""
+    if wanted is not None:
+        return wanted
+    largest_bytes = 0
+    for planned in plan.points:
+        if planned.key is not None:
+            unit = plan.request.unit(planned.point)
+            largest_bytes = max(largest_bytes, plan.request.unit_bytes(unit))
+    return choose_workers(None, len(plan.points), largest_bytes)
+
+
+def _write_table(plan: SharedPlan, leases: Leases) -> list[str]:
+    """Write the table, unless another worker is at it, or has done it.
+
+    Returns the keys of results that are missing or damaged: there is no table then.
+
+    Raises OSError.
+    """
+    if leases.claim(_TABLE) is None:
+        return []
+    try:
+        if plan.is_finished:
+            return []
+        outcomes = [(planned, plan.outcome(planned)) for planned in plan.points]
+        missing = [planned.key for planned, outcome in outcomes if outcome is None and planned.key]
+        if not missing:
+            known = [outcome for _, outcome in outcomes if outcome is not None]
+            write_table(plan.path / TABLE_NAME, [each.point for each in plan.points], known)
+            plan.note_finished()
+        return missing
+    finally:
+        leases.release(_TABLE)
+
+
+def _require_trusted(unit: SweepUnit) -> None:
+    """Require that whoever started this worker trusts the Python code that the plan names.
+
+    Raises:
+        InputError: they have not said so.
+    """
+    if own_model.is_code_allowed():
+        return
+    for text in unit.devices():
+        device = str(read_option(text).device)
+        if own_model.is_name(device):
+            raise InputError(f"{device}: is Python code; --allow-code runs it")
