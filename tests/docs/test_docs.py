@@ -57,6 +57,7 @@ PAGES = {
     "reference/disk-option": pytest.mark.slow,
     "reference/gate": pytest.mark.slow,
     "reference/guests/figures": GUEST,
+    "reference/guests/slow-operations": GUEST,
     "tutorial": GUEST,
 }
 #: Pages, or all pages of a folder, whose blocks are run by their own tests, which look further at

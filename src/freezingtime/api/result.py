@@ -122,6 +122,31 @@ class Result:
         ]
         return pd.DataFrame(rows, columns=["disk", *LatencySummary.__slots__])
 
+    @plain_errors
+    def slow_operations(self, count: int = 20) -> pd.DataFrame:
+        """Return the slowest operations in the application's logs, with the requests during them.
+
+        A row for each operation and request; ``line`` counts the lines of ``log``, and the times of
+        an operation are known within ``uncertain_ns``. ``device_ns`` is how much of its time
+        requests were at the disks, ``shared_ns`` that of one request, and ``is_certain`` whether
+        that was under way wherever in its bounds the operation is. The columns behind are the
+        record's. Warns of logs that cannot be joined; docs/reference/guests/slow-operations.md
+        says which can.
+
+        Raises:
+            InputError: a log or the record is damaged.
+        """
+        import pandas as pd
+
+        from freezingtime.report.slow.frame import COLUMNS, rows_of
+        from freezingtime.report.slow.operations import slow_operations
+
+        found = slow_operations(self.path, self.document, self.recorded.record, count)
+        for note in () if found is None else found.notes:
+            warn(note)
+        rows = [] if found is None else rows_of(found)
+        return pd.DataFrame(rows, columns=COLUMNS).convert_dtypes()
+
     @property
     def document(self) -> Mapping[str, Any] | None:
         """The content of ``run.json``: plan, versions, audit; None if there is none."""

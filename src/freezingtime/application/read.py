@@ -14,7 +14,8 @@ from typing import BinaryIO, TypeAlias
 from freezingtime.application import programs
 from freezingtime.application.figure import Figure, from_json, make_figure, numbered
 from freezingtime.application.fio import fio
-from freezingtime.application.pgbench_log import FILE, pgbench_log
+from freezingtime.application.operation_log import PGBENCH
+from freezingtime.application.pgbench_log import pgbench_log
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.document_fault import document_fault
 
@@ -145,7 +146,7 @@ def _read_file(path: Path, name: str, figures: list[Figure], notes: list[str]) -
 def _read_logs(
     directory: Path, collected: Sequence[str], figures: list[Figure], notes: list[str]
 ) -> None:
-    logs = [directory / name for name in collected if FILE.fullmatch(name)]
+    logs = [directory / name for name in collected if PGBENCH.file.fullmatch(name)]
     try:
         figures += pgbench_log(logs)
     except (OSError, ValueError) as error:

@@ -27,12 +27,12 @@ from freezingtime.host.kvm.preflight import require_kvm
 from freezingtime.option import Option
 from freezingtime.percentile import percentile_ns
 from freezingtime.runs.options import MAX_LEAK, RunOptions
-from freezingtime.runs.output_directory import COLLECTED_DIRECTORY
 from freezingtime.runs.plan import make_plan
 from freezingtime.runs.result import RunResult
 from freezingtime.trace.readers.read_latencies import read_latencies
 from freezingtime.trace.record_columns import read_disks
 from freezingtime.trace.record_reader import open_record
+from freezingtime.trace.run_directory import COLLECTED_DIRECTORY
 from freezingtime.units import Limits, parse_option, parse_time_ns
 
 #: By name, in 100,000ths of all requests.

@@ -38,6 +38,7 @@ from freezingtime.report.layout.sections import (
 from freezingtime.report.layout.templates import page_text
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.side_by_side import side_by_side
+from freezingtime.report.slow.section import slow_section
 from freezingtime.report.tables import (
     application_table,
     audit_table,
@@ -146,6 +147,7 @@ def _sections(runs: Sequence[RunData]) -> list[PageSection]:
     plan: list[PagePart] = [plan_table(runs), *_commands(runs)]
     return [
         PageSection("summary", "Summary", [summary_table(runs)]),
+        *slow_section(runs),
         with_figure(LATENCY_DISTRIBUTION, *_zero_notes(runs)),
         with_figure(LATENCY_OVER_TIME),
         with_figure(QUEUE_DEPTH),

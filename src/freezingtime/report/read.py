@@ -12,6 +12,7 @@ from freezingtime.errors import InputError
 from freezingtime.report.internals import read_device_statistics
 from freezingtime.report.run_data import GuestOutput, RunData
 from freezingtime.report.scan import scan
+from freezingtime.report.slow.operations import SHOWN_MAX, slow_operations
 from freezingtime.trace.record_reader import Notify
 from freezingtime.trace.run_directory import (
     DOCUMENT_NAME,
@@ -62,6 +63,7 @@ def read_run(path: Path, notify: Notify) -> RunData:
         figures=_read_figures(path, document),
         # Empty until the run has ended.
         output=None if document is None else _read_output(path / STDOUT_NAME),
+        slow=slow_operations(path, document, scanned.record, SHOWN_MAX),
     )
 
 

@@ -11,6 +11,7 @@ from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.application.figure import Figure
 from freezingtime.application.fsync import FSYNC
 from freezingtime.report.bins import Floats, Integers, Span
+from freezingtime.report.slow.operations import SlowOperations
 from freezingtime.request_figures import ALL, RequestFigures
 from freezingtime.trace.record_header import RecordHeader
 
@@ -189,6 +190,8 @@ class RunData:
     """None: no guest took part, or the run has not ended."""
     figures: Sequence[Figure] = ()
     """The application's own."""
+    slow: SlowOperations | None = None
+    """The application's slowest operations, if it has logged them."""
     label: str = ""
     """What it is called beside others: a letter, or its device."""
 

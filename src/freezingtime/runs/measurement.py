@@ -53,11 +53,17 @@ class Measurement:
         self._faulty = faulty_devices(disks if root is None else [*disks, root])
         for device in self._faulty.values():
             device.await_start()
+        self.hit_counts: dict[str, list[tuple[str, int]]] = {}
+        """At the end, by disk that was to fail: each rule, and how many requests it has hit."""
+        self._is_finished = False
 
-    @property
-    def hit_counts(self) -> dict[str, list[tuple[str, int]]]:
-        """By disk that was to fail: each rule, and how many requests it has hit."""
-        return {name: device.hit_counts() for name, device in self._faulty.items()}
+    def finish(self, now_ns: int) -> None:
+        """Take the last figures of the devices, once. The machine is stopped, or closed."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        self.statistics.finish(now_ns)
+        self.hit_counts = {name: device.hit_counts() for name, device in self._faulty.items()}
 
     def start(self, now_ns: int) -> None:
         """The job starts, its figures, and what is to fail. Emulator's thread."""

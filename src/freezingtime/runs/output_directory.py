@@ -15,14 +15,12 @@ from freezingtime.runs.result import RunResult
 from freezingtime.simulate.statistics_sampler import StatisticsSampler
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
 from freezingtime.trace.run_directory import (
+    COLLECTED_DIRECTORY,
     DOCUMENT_NAME,
     STATISTICS_NAME,
     STDOUT_NAME,
     locked_run_directory,
 )
-
-#: Where in the run directory the files are that came back from the guest.
-COLLECTED_DIRECTORY = "collected"
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from freezingtime._version import __version__
+from freezingtime.application.clock_tie import ClockTie, tie_document
 from freezingtime.application.read import Said
 from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.spec import DiskSpec
@@ -49,6 +50,8 @@ class RunResult:
     """Figures of each disk's requests, by operation."""
     faults: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """By disk that was to fail: each rule, and how many requests it has hit."""
+    realtime: ClockTie | str | None = None
+    """The guest's clock beside guest time, or why that is unknown; None: nothing asked for it."""
 
     @property
     def totals(self) -> Totals:
@@ -161,6 +164,7 @@ class RunResult:
                 "wall_host_s": round(self.wall_host_s, 6),
                 "job_host_s": round(job.host_s, 6),
             },
+            **tie_document(self.realtime),
             "metrics": [figure.as_dict() for figure in self.said.figures],
             "statistics": {disk: dict(values) for disk, values in self.statistics.items()},
         }

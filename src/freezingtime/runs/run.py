@@ -8,20 +8,24 @@ import socket
 import time
 from pathlib import Path
 
+from freezingtime.application.clock_tie import ClockTie
+from freezingtime.application.operation_log import has_operations
 from freezingtime.application.read import Said, read_figures
+from freezingtime.errors import RunError
 from freezingtime.runs.disks import check_displacement
 from freezingtime.runs.job_output import JobOutput
 from freezingtime.runs.measurement import Measurement
-from freezingtime.runs.output_directory import COLLECTED_DIRECTORY, write_results
+from freezingtime.runs.output_directory import write_results
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.prepare import Prepared, prepare
 from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.result import RunResult
 from freezingtime.runs.saving import save
-from freezingtime.trace.run_directory import STDOUT_NAME
+from freezingtime.trace.run_directory import COLLECTED_DIRECTORY, STDOUT_NAME
 from freezingtime.vm.collected_files import Collected, unpack_collected
 from freezingtime.vm.job import JobResult
 from freezingtime.vm.machine import Machine
+from freezingtime.vm.realtime.marks import mark_job
 
 
 def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = None) -> RunResult:
@@ -48,11 +52,12 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             ended = _run_job(plan, prepared, machine, measurement, observer)
             collected = _unpack_collected(plan, machine)
             said = _read_figures(plan, machine, collected)
+            realtime = _tie_clock(plan, prepared, machine, measurement, ended, collected)
             _save(plan, prepared, machine, ended)
             for disk in prepared.disks:
                 check_displacement(disk.plan.medium, written=disk.spec.writable)
         # The machine is closed: nothing drives the devices any more.
-        measurement.statistics.finish(ended.totals.now_ns)
+        measurement.finish(ended.totals.now_ns)
         identity = prepared.config.identity()
         result = RunResult(
             plan,
@@ -69,6 +74,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             identity.agent,
             {tally.name: tally.figures() for tally in measurement.tallies},
             measurement.hit_counts,
+            realtime,
         )
         if plan.out is not None:
             write_results(plan.out, result, measurement.statistics)
@@ -141,6 +147,35 @@ def _read_figures(plan: RunPlan, machine: Machine, collected: Collected) -> Said
     directory = (plan.out or Path()) / COLLECTED_DIRECTORY  # nothing is collected without --out
     with machine.stdout.copy_handle() as stdout, machine.stderr.copy_handle() as stderr:
         return read_figures(plan.metrics, (stdout, stderr), directory, collected.names)
+
+
+def _tie_clock(
+    plan: RunPlan,
+    prepared: Prepared,
+    machine: Machine,
+    measurement: Measurement,
+    ended: JobResult,
+    collected: Collected,
+) -> ClockTie | str | None:
+    """Tie the guest's clock to guest time if a log was collected that says when operations ended.
+
+    Returns the reason if it cannot be; None if no such log was collected.
+    """
+    directory = (plan.out or Path()) / COLLECTED_DIRECTORY
+    try:
+        if not has_operations(directory, collected.names):
+            return None
+    except OSError as error:
+        return f"a collected log cannot be read: {error}"
+    if plan.save_as is not None:
+        return "the machine was saved as the job left it, without reading its clock"
+    # The machine goes on a little: the devices' figures are those of before.
+    measurement.finish(ended.totals.now_ns)
+    try:
+        return machine.tie_clock(mark_job(prepared.job, in_container=prepared.image.is_container))
+    except (RunError, ValueError) as error:
+        # The run has ended, and all of its results are there.
+        return str(error)
 
 
 def _save(plan: RunPlan, prepared: Prepared, machine: Machine, ended: JobResult) -> None:

@@ -55,6 +55,7 @@ class ControlDisk(Medium):
     def __init__(self, bootstrap: bytes = b"") -> None:
         """``bootstrap`` has at most :data:`BOOTSTRAP_BYTES`."""
         self._messages: list[str] = []
+        self._head_reads = 0
         self._bootstrap = bootstrap
         self._head = b""
         self._files: BinaryIO | None = None
@@ -113,7 +114,13 @@ class ControlDisk(Medium):
         messages, self._messages = self._messages, []
         return messages
 
+    def take_head_reads(self) -> int:
+        """Return how often the first block was read since the last call. Emulator's thread."""
+        count, self._head_reads = self._head_reads, 0
+        return count
+
     def read(self, offset_bytes: int, length_bytes: int) -> Buffer:
+        self._head_reads += not offset_bytes
         if FILES_OFFSET_BYTES <= offset_bytes < COLLECTED_OFFSET_BYTES and self._files is not None:
             position = offset_bytes - FILES_OFFSET_BYTES
             return os.pread(self._files.fileno(), length_bytes, position).ljust(length_bytes, b"\0")

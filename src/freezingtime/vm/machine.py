@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from freezingtime.application.clock_tie import ClockTie, tie_clocks
 from freezingtime.clock.virtual import EXACT_TSC_KHZ
 from freezingtime.emulator.loop import CompletedRequest, Totals
 from freezingtime.errors import RunError
@@ -48,6 +49,7 @@ from freezingtime.vm.qemu.frontends import DriverSetting, driver_settings, plug_
 from freezingtime.vm.qemu.probe import require_qemu
 from freezingtime.vm.qemu.process import QemuProcess
 from freezingtime.vm.qemu.program import find_qemu
+from freezingtime.vm.realtime.marks import parse_marks
 from freezingtime.vm.service import (
     CONTROL_DISK_INDEX,
     LIMIT,
@@ -62,6 +64,8 @@ BOOT_RATE_HZ = 4_000_000_000
 _STOP_DEADLINE_S = 30.0
 #: Up to 31 GiB of files may be handed over, and more be written out to slow media.
 _AFTERMATH_DEADLINE_S = 3600.0
+#: Reading a clock some times takes milliseconds; finding the disks again takes as long as before.
+_MARKS_DEADLINE_S = 120.0
 #: As slow as a disk may be that snapshots are on.
 _RESTORE_MIN_BYTES_PER_S = 20_000_000
 #: A QMP answer takes milliseconds; a machine that holds the big lock this long is stuck.
@@ -249,6 +253,35 @@ class Machine:
             complaints=found,
             disk_errors=of_disks,
         )
+
+    def tie_clock(self, marks: Job) -> ClockTie:
+        """Tie the guest's clock to guest time by a job of marks, behind one that has ended.
+
+        That job had post-job work, so that the guest looks for its next one now.
+
+        The machine runs on a little, and is stopped again. No disk's figures are concerned.
+
+        Raises:
+            ValueError: the clocks cannot be tied; the text says why.
+            RunError: the guest died; QEMU, the emulator or a medium failed.
+        """
+        self._await_stop()
+        self._service.control.set_job(
+            marks, disk_count=len(self._disks), driver_settings=self._settings or ()
+        )
+        self._service.stop_machine_at(DONE)
+        self._service.await_marks()
+        self._execute("cont")
+        for word in (STARTED, EXIT, DONE):
+            self._await_message(word, _MARKS_DEADLINE_S, lambda: None)
+        self._await_stop()
+        text, requests_ns = self._service.take_marks()
+        if not text:
+            raise ValueError(
+                "the guest has no shell that reads its clock (busybox's, or bash), or may not "
+                "read the control disk"
+            )
+        return tie_clocks(parse_marks(text), requests_ns)
 
     def _boot(self, on_tick: Callable[[], None]) -> int:
         # The new rate counts from the very instruction at which the guest said READY.

@@ -29,6 +29,7 @@ from freezingtime.units import NS_PER_S
 from freezingtime.vm.control_disk import ControlDisk
 from freezingtime.vm.job_messages import EXIT, READY, STARTED, first_word
 from freezingtime.vm.qemu.kvm_machine import KvmMachine
+from freezingtime.vm.realtime.marks import MARKS
 
 #: The message that the guest time given to the job is over; it is ours and not the guest's.
 LIMIT = "LIMIT"
@@ -40,6 +41,8 @@ _JOB_IS_OVER = (EXIT, LIMIT)
 CONTROL_DISK_INDEX = 0
 
 _JOIN_DEADLINE_S = 5.0
+#: More of them are none of ours.
+_HEAD_READS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ class EmulatorService:
         self._stop_machine_at: dict[str, int | None] = {}
         self._awaits_job = False
         self._job_limit_ns: int | None = None
+        self._head_reads_ns: list[int] | None = None
+        self._marks: str | None = None
         self._on_started = on_started
         self._next_disks: Sequence[EmulatedDisk] = ()
         self._medium_deadline_s = medium_deadline_s
@@ -185,6 +190,18 @@ class EmulatorService:
         self._control_device.next_delay_ns = start_delay_ns
         self._job_limit_ns = limit_ns
 
+    def await_marks(self) -> None:
+        """Note the times at which the next job reads the control disk, and its readings."""
+        self._head_reads_ns, self._marks = [], None
+
+    def take_marks(self) -> tuple[str, Sequence[int]]:
+        """Return that job's readings of the guest's clock, and the guest times of its requests.
+
+        The machine is stopped. The readings are empty if the job has sent none.
+        """
+        reads_ns, self._head_reads_ns = self._head_reads_ns or [], None
+        return self._marks or "", reads_ns
+
     def close(self) -> None:
         """End the thread and all sockets. Idempotent."""
         if self._thread.is_alive():
@@ -221,6 +238,9 @@ class EmulatorService:
         """Forward the guest's messages of this turn; return the changes they require."""
         steering = Steering(replace_disks=self._next_disks)
         self._next_disks = ()
+        reads = self.control.take_head_reads()
+        if self._head_reads_ns is not None and len(self._head_reads_ns) < _HEAD_READS_MAX:
+            self._head_reads_ns += [self.totals.now_ns] * reads
         for text in self.control.take_messages():
             self._hear(text, steering)
         if alarm_rings and not steering.end_record:
@@ -229,6 +249,12 @@ class EmulatorService:
 
     def _hear(self, text: str, steering: Steering) -> None:
         word = first_word(text)
+        if self._head_reads_ns is not None:
+            if word == STARTED:
+                self._head_reads_ns.clear()  # the job runner's
+            if text.startswith(MARKS):
+                self._marks = text
+                return
         if word == READY and self._boot_disk is not None:
             # Once: a guest may say it again, with requests under way.
             steering.replace_disks = [self._boot_disk]

@@ -19,7 +19,6 @@ from freezingtime.explore.sweep.unit import make_figures
 from freezingtime.results.metrics import disk_metrics, run_metrics
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.output_directory import COLLECTED_DIRECTORY
 from freezingtime.runs.plan import RunPlan, make_plan
 from freezingtime.runs.prepare import ready_machine
 from freezingtime.runs.progress.observer import RunObserver
@@ -32,7 +31,7 @@ from freezingtime.store.results.key import ResultKey
 from freezingtime.store.results.result_store import StoredFigures
 from freezingtime.store.saved_machine import find_saved
 from freezingtime.trace.record_digest import record_digest
-from freezingtime.trace.run_directory import STDOUT_NAME
+from freezingtime.trace.run_directory import COLLECTED_DIRECTORY, STDOUT_NAME
 from freezingtime.vm.job import pack
 
 _MACHINES_MAX = 64
