@@ -19,6 +19,17 @@ FIO_READ = {
     "fio.read.p99": (5996544, "ns", "lower"),
     "fio.read.p99.9": (5996544, "ns", "lower"),
 }
+
+
+def ycsb(
+    operation: str, mean: float, most: float, percentiles: dict[float, float], failed: int = -1
+) -> dict[str, tuple[float, str, str]]:
+    """Figures of one of YCSB's operations, in us; some do not say what failed."""
+    values = {"mean": mean, "max": most, **{f"p{at}": us for at, us in percentiles.items()}}
+    said = {f"ycsb.{operation}.{name}": (us, "us", "lower") for name, us in values.items()}
+    return said | ({f"ycsb.{operation}.failed": (failed, "", "lower")} if failed >= 0 else {})
+
+
 FIGURES: dict[str, dict[str, tuple[float, str, str]]] = {
     "db_bench.txt": {
         "fillseq.ops_per_s": (18435, "1/s", "higher"),
@@ -91,6 +102,30 @@ FIGURES: dict[str, dict[str, tuple[float, str, str]]] = {
         "latency_average": (28.38, "ms", "lower"),
         "latency_max": (544.26, "ms", "lower"),
         "latency_p95": (29.72, "ms", "lower"),
+    },
+    "ycsb.txt": {
+        "ycsb.runtime": (964, "ms", "lower"),
+        "ycsb.throughput": (414.9377593360996, "1/s", "higher"),
+        **ycsb("read", 60.64390243902439, 3367, {50: 17, 95: 100, 99: 986, 99.9: 3367}, 0),
+        **ycsb(
+            "update", 4179.066666666667, 19999, {50: 3639, 95: 11831, 99: 16327, 99.9: 19999}, 0
+        ),
+    },
+    "ycsb-failed.txt": {
+        "ycsb.runtime": (1185, "ms", "lower"),
+        "ycsb.throughput": (337.55274261603375, "1/s", "higher"),
+        **ycsb("read", 46.05714285714286, 661, {50: 17, 95: 170, 99: 644}, 30),
+        **ycsb("update_failed", 0.025, 1, {50: 0, 95: 0, 99: 1}),
+        **ycsb("read_failed", 131.9, 3957, {50: 0, 95: 0, 99: 3957}),
+        **ycsb("update", 3980.206451612903, 13455, {50: 3921, 95: 8035, 99: 11903}, 40),
+    },
+    "ycsb-histogram.txt": {
+        "ycsb.runtime": (387, "ms", "lower"),
+        "ycsb.throughput": (1033.59173126615, "1/s", "higher"),
+        **ycsb("read", 38.628571428571426, 695, {95: 0, 99: 0}, 30),
+        **ycsb("update_failed", 0.0, 0, {95: 0, 99: 0}),
+        **ycsb("read_failed", 11.6, 348, {95: 0, 99: 0}),
+        **ycsb("update", 2344.8322580645163, 21953, {95: 5000, 99: 20000}, 40),
     },
 } | {
     f"time-{shell}.txt": {
@@ -184,3 +219,28 @@ def test_programs_that_ran_in_turn_have_figures_of_their_own(tmp_path: Path) -> 
     values = {figure.name: figure.value for figure in said.figures}
     assert (values["tps"], values["tps_2"]) == (97.865773, 104.968071)
     assert values["fio.read.p99"] == 5996544
+
+
+def test_ycsb_s_old_lines_and_others_in_brackets(tmp_path: Path) -> None:
+    """Values as version 0.12 wrote them, of which an operation that always failed has none."""
+    text = (
+        "[OVERALL], RunTime(ms), 250501.0\n[OVERALL], Throughput(ops/sec), 3.992000031936\n"
+        "[READ], Operations, 0.0\n[READ], AverageLatency(us), NaN\n"
+        "[READ], MinLatency(us), 9.223372036854776E18\n[READ], 99thPercentileLatency(us), 0.0\n"
+        "[READ], Return=ERROR, 1000\n[UPDATE], Operations, 4\n[UPDATE], AverageLatency(ms), 5.5\n"
+        "[UPDATE], 99thPercentileLatency(ms), 7\n[UPDATE], 0, 3\n[UPDATE], >1000, 1\n"
+        "[GCS], Operations, 1\n[GCS], AverageLatency(us), 1.0\n[CLEANUP], Operations, 1\n"
+    )
+    (tmp_path / "stdout").write_text(text)
+    with (tmp_path / "stdout").open("rb") as output:
+        figures = read_figures("ycsb", [output], tmp_path, []).figures
+    assert [str(figure) for figure in figures] == [
+        "ycsb.runtime 250,501 ms",
+        "ycsb.throughput 3.992 1/s",
+        "ycsb.read.failed 1,000",
+        "ycsb.update.mean 5.5 ms",
+        "ycsb.update.p99 7 ms",
+    ]
+    (tmp_path / "stdout").write_text("[READ], Operations, 5\n[x], y, 1\n")
+    with (tmp_path / "stdout").open("rb") as output:
+        assert read_figures(AUTO, [output], tmp_path, []) == Said([], [])

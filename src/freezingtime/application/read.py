@@ -16,6 +16,7 @@ from freezingtime.application.figure import Figure, from_json, make_figure, numb
 from freezingtime.application.fio import fio
 from freezingtime.application.operation_log import PGBENCH
 from freezingtime.application.pgbench_log import pgbench_log
+from freezingtime.application.ycsb import ycsb
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.document_fault import document_fault
 
@@ -30,6 +31,7 @@ PARSERS: dict[str, Parser] = {
     "sysbench": programs.sysbench,
     "db_bench": programs.db_bench,
     "speedtest1": programs.speedtest1,
+    "ycsb": ycsb,
     "time": programs.time,
     "dd": programs.dd,
 }

@@ -207,7 +207,7 @@ class RunOptions(MachineOptions):
             "SOURCE",
             "Where the application's own figures come from. `auto`: lines `METRIC NAME VALUE "
             "[UNIT [lower|higher]]` and what fio (JSON), pgbench, sysbench, db_bench, speedtest1, "
-            "time and dd print, and a collected `metrics.json` or log of `pgbench -l`; one of "
+            "YCSB, time and dd print, and a collected `metrics.json` or log of `pgbench -l`; one of "
             "these programs; the name of a collected file `NAME.json`; or `none`.",
         ),
     ] = "auto"
