@@ -42,7 +42,7 @@ LIGHT += ["accuracy", "doctor", "lock", "snapshot", "crash", "fit", "validate", 
 LIGHT += ["sweep", "gate"]
 #: Lists of options, and words that help texts have: they import nothing heavy themselves.
 LIGHT_MODULES = ("runs.options", "runs.script", "runs.progress", "trace.writers", "trace.readers")
-LIGHT_MODULES += ("simulate.options", "images.names")
+LIGHT_MODULES += ("simulate.options", "images.names", "trace.explored")
 HELP = """
 from freezingtime.cli.main import app
 for command in {commands}:

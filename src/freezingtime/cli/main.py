@@ -114,7 +114,7 @@ _COMMANDS = {
     ),
     "report": _Listed(
         "freezingtime.cli.results.report",
-        "Write a report of a run, or of several side by side.",
+        "Write a report of a run, of several side by side, of a sweep, or of power cuts.",
     ),
     "compare": _Listed(
         "freezingtime.cli.results.compare",

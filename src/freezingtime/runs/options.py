@@ -207,8 +207,8 @@ class RunOptions(MachineOptions):
             "SOURCE",
             "Where the application's own figures come from. `auto`: lines `METRIC NAME VALUE "
             "[UNIT [lower|higher]]` and what fio (JSON), pgbench, sysbench, db_bench, speedtest1, "
-            "YCSB, time and dd print, and a collected `metrics.json` or log of `pgbench -l`; one of "
-            "these programs; the name of a collected file `NAME.json`; or `none`.",
+            "YCSB, time and dd print, and a collected `metrics.json` or log of `pgbench -l`; one "
+            "of these programs; the name of a collected file `NAME.json`; or `none`.",
         ),
     ] = "auto"
     time_limit: Annotated[str | None, Option("TIME", "End the job after this much guest time.")] = (
