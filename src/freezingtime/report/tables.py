@@ -30,6 +30,8 @@ class ReportTable:
     label_count: int = 1
     """Number of leading cells that label a row."""
     numeric: bool = True
+    has_words: bool = False
+    """Whether the last cell of a row is text beside numbers."""
     links: Sequence[str | None] = ()
     """Where the first cell of each row leads to."""
 

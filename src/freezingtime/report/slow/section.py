@@ -32,7 +32,7 @@ def slow_section(runs: Sequence[RunData]) -> list[PageSection]:
         for each in run.slow.operations[:shown]
     ]
     heads = ["operation", *run_head(runs), "latency", "began at", "with requests", "waited for"]
-    table = ReportTable(_CAPTION, heads, rows, label_count=1 + len(run_head(runs)), numeric=False)
+    table = ReportTable(_CAPTION, heads, rows, label_count=1 + len(run_head(runs)), has_words=True)
     parts: list[PagePart] = [*_explained(runs, shown), *([table] if rows else []), *_notes(runs)]
     return [PageSection(NAME, _TITLE, parts, short_title=_SHORT_TITLE)]
 
@@ -56,7 +56,7 @@ def _waited_for(operation: SlowOperation, has_disks: bool) -> str:
     more, perhaps = operation.certain_count - len(lines), operation.possible_count
     lines += [f"{more} more"] if more else []
     lines += [f"perhaps {perhaps} more"] if perhaps else []
-    return "\n".join(lines) or "no request"
+    return "; ".join(lines) or "no request"
 
 
 def _named(request: DeviceRequest, has_disks: bool) -> str:
