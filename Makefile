@@ -94,8 +94,9 @@ test-installs: packages-test-all setup-test ## the wheel, the source archive and
 cases: setup-test ## small files that were read wrongly once: each gives what it must
 	$(BIN)/python -m pytest -v tests/trace/test_cases.py
 
-schema: setup ## write anew what editors check the catalogue's files by, when a key has changed
+schema: setup ## write anew what editors check devices and plans of sweeps by, when a key has changed
 	$(BIN)/freezingtime devices --schema > src/freezingtime/device/catalogue/device.schema.json
+	$(BIN)/freezingtime sweep --schema > src/freezingtime/explore/sweep/plan/sweep.schema.json
 
 docs: setup-test ## the documentation site, in build/site; broken links are errors
 	$(BIN)/python -m website

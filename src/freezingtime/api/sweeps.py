@@ -146,7 +146,7 @@ def sweep(arguments: SweepArguments) -> SweepResult:
     )
     swept = {
         **request.describe(),
-        "set": [[key.name, *(key.values or [str(key.interval)])] for key in varied],
+        "set": [key.described() for key in varied],
         "zip": zipped,
         "sample": arguments.sample,
     }

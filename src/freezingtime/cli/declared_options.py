@@ -39,6 +39,15 @@ class Only(tuple[str, ...]):
     __slots__ = ()
 
 
+class GivenNames(frozenset[str]):
+    """Names of the parameters that stand on the command line, even with their defaults.
+
+    A command with a parameter of this type is told; it is no option.
+    """
+
+    __slots__ = ()
+
+
 def takes_options(*, then: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
     """Have a command called with the fields of those of its parameters that are dataclasses.
 
@@ -73,11 +82,23 @@ def as_typer_command(command: Command) -> Command:
     """Return a command whose declared options and arguments are Typer's."""
 
     def call(**given: Any) -> int:
+        for name in told:
+            given[name] = _given_names(given[name])
         # Typer has None for what is not given, where there is no other default.
         return command(**{name: value for name, value in given.items() if value is not None})
 
     parameters = inspect.signature(command, eval_str=True).parameters.values()
+    told = [each.name for each in parameters if each.annotation is GivenNames]
     return _with_parameters(call, command, map(_as_typer_parameter, parameters))
+
+
+def _given_names(context: typer.Context) -> GivenNames:
+    return GivenNames(
+        name
+        for name in context.params
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
+    )
 
 
 def _fields(parameter: Parameter) -> dict[str, Parameter]:
@@ -106,6 +127,8 @@ def _defaults(parameter: Parameter) -> Any:
 def _as_typer_parameter(parameter: Parameter) -> Parameter:
     kind, declared = _split(parameter)
     default = parameter.default
+    if kind is GivenNames:
+        return parameter.replace(default=Parameter.empty, annotation=typer.Context)
     is_shown = default is not False and default not in (Parameter.empty, None, "", ())
     parser: Callable[[str], Any] | None = None
     if _is_path(_KINDS.get(kind, kind)):

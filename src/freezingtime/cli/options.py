@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from freezingtime.cli.declared_options import Command, as_typer_command
 from freezingtime.device.own_model import allow_code
@@ -70,10 +70,12 @@ class Group(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-def command_app(command: Command, **context_settings: object) -> typer.Typer:
+def command_app(
+    command: Command, cls: type[TyperCommand] | None = None, **context_settings: object
+) -> typer.Typer:
     """A Typer app of one command, for :mod:`freezingtime.cli.main` to take in."""
     app = _app()
-    app.command(context_settings=context_settings)(as_typer_command(command))
+    app.command(cls=cls, context_settings=context_settings)(as_typer_command(command))
     return app
 
 

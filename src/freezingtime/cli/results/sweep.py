@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from freezingtime.cli.declared_options import Only, takes_options
+from freezingtime.cli.declared_options import GivenNames, Only, takes_options
 from freezingtime.cli.guest.run import job_script
 from freezingtime.cli.options import (
     AllowCodeOption,
@@ -21,8 +21,9 @@ from freezingtime.cli.options import (
 )
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.compare import EXIT_FAILED_IF
-from freezingtime.errors import InputError
-from freezingtime.explore.sweep.names import NOT_VARIED
+from freezingtime.cli.results.sweep_plan import AskedSweep, PlanFirst, take_plan
+from freezingtime.errors import InputError, about
+from freezingtime.explore.sweep.names import JOBS, NOT_VARIED
 from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Argument, Option, flag_of, list_options
 from freezingtime.runs.options import RunOptions
@@ -64,6 +65,14 @@ def sweep_command(
             flag="--set",
         ),
     ] = (),
+    plan: Annotated[
+        Path | None,
+        Option(
+            "FILE",
+            "Take what is not given here from a plan, a file `NAME.toml`. As the first argument it "
+            "needs no `--plan`.",
+        ),
+    ] = None,
     zip_keys: Annotated[
         Sequence[str],
         Option(
@@ -124,15 +133,21 @@ def sweep_command(
     stop_on_error: Annotated[
         bool, Option("", "Stop at the first point that cannot be run.")
     ] = False,
+    schema: Annotated[
+        bool, Option("", "Print the JSON Schema of plans, for editors, and nothing else.")
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     allow_code: AllowCodeOption = False,
+    said: GivenNames = GivenNames(),  # noqa: B008 -- it cannot change
 ) -> int:
     """Run the same at many points: every combination of the values of some keys.
 
     A point is a replay (`--workload`, `--trace`), or a run in a guest (`-- COMMAND`). One
     whose result is in the store is not run again; so the same command continues a sweep that was
     interrupted. The table has a row for each point. The exit status is 1 if a point failed.
+
+    A plan is a TOML file that says the same: `freezingtime sweep plan.toml`.
 
     Example: `freezingtime sweep --workload randread,bs=4k,count=10k --set workload.qd=1,8,32
     --set 'disk=choice(aws-gp3,micron-7450-pro-960gb)'`
@@ -145,6 +160,11 @@ def sweep_command(
     from freezingtime.explore.sweep.sweep import SweepOptions, new_sweep, run_sweep
     from freezingtime.explore.sweep.values import parse_set
 
+    if schema:
+        from freezingtime.explore.sweep.plan.schema import plan_schema
+
+        print_json(plan_schema())
+        return 0
     is_planned = plan_only or workers == "0"
     if is_planned:
         _refuse_beside_plan(no_store=no_store, refresh=refresh, verify_cache=verify_cache)
@@ -156,24 +176,56 @@ def sweep_command(
         keep_going=not stop_on_error,
         verify_share=_share(verify_cache),
     )
-    if not vary:
+    asked = AskedSweep(
+        command=command,
+        script=script,
+        job=job,
+        workload=workload,
+        trace=trace,
+        varied=[parse_set(text) for text in vary],
+        zipped=zip_keys,
+        sample=sample,
+        options=options,
+        replays=replays,
+    )
+    if plan is not None:
+        from freezingtime.explore.sweep.plan.read_plan import read_plan
+
+        asked = take_plan(asked, read_plan(plan), said)
+    if not asked.varied:
         raise InputError("give at least one --set KEY=VALUES, such as --set workload.qd=1,8,32")
-    points = make_points([parse_set(text) for text in vary], zip_keys, sample)
-    request = make_request(job_script(command, script, job), job, workload, trace, options, replays)
-    swept = {**request.describe(), "set": list(vary), "zip": list(zip_keys), "sample": sample}
+    of_plan = "" if plan is None else f"{plan}: "
+    with about(of_plan):
+        points = make_points(asked.varied, asked.zipped, asked.sample)
+        request = make_request(
+            job_script(asked.command, asked.script, asked.job),
+            asked.job,
+            asked.workload,
+            asked.trace,
+            asked.options,
+            asked.replays,
+            is_job_varied=any(key.name in JOBS for key in asked.varied),
+        )
+    swept = {
+        **request.describe(),
+        "set": [key.described() for key in asked.varied],
+        "zip": list(asked.zipped),
+        "sample": asked.sample,
+    }
+    kept = sweep_options.store
     with SweepDirectory(out) as directory, ReplayProgress(quiet=quiet) as progress:
-        kept = sweep_options.store
-        directory.begin(swept, None if kept is None else kept.root)
+        directory.begin(swept, None if kept is None else kept.root, asked.metrics)
         sweep = new_sweep(points)
         try:
-            run_sweep(sweep, request, sweep_options, Display(progress))
+            with about(of_plan):
+                run_sweep(sweep, request, sweep_options, Display(progress))
         finally:
             # What is interrupted has a table, too; who is killed has the store.
             directory.write(sweep)
     if as_json:
         print_json(_document(sweep, out))
     elif not plan_only:
-        _show(sweep)
+        _show(sweep, asked.metrics)
     if plan_only:
         _say_plan(sweep, out, quiet=quiet)
         return 0
@@ -188,8 +240,10 @@ def make_request(
     trace: Path | None,
     options: RunOptions,
     replays: ReplayOptions,
+    *,
+    is_job_varied: bool = False,
 ) -> SweepRequest:
-    """Runs of a job if there is one, else replays.
+    """Runs of a job if there is one, or if that is varied; else replays.
 
     Raises:
         InputError: an option is given that is for the other of the two.
@@ -197,7 +251,7 @@ def make_request(
     from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest
     from freezingtime.explore.sweep.run_request import RunRequest
 
-    if job == Command():
+    if job == Command() and not is_job_varied:
         defaults = RunOptions()
         for name, option in list_options(RunOptions).items():
             if name not in OF_REPLAYS and getattr(options, name) != getattr(defaults, name):
@@ -272,11 +326,11 @@ def _document(sweep: Sweep, out: Path) -> dict[str, Any]:
     }
 
 
-def _show(sweep: Sweep) -> None:
+def _show(sweep: Sweep, metrics: Sequence[str]) -> None:
     from freezingtime.cli.output.columns import print_columns
     from freezingtime.cli.results.sweep_table import table_rows
 
-    header, *rows = table_rows(sweep.points, sweep.outcomes)
+    header, *rows = table_rows(sweep.points, sweep.outcomes, metrics)
     print_columns([header, *rows[:_ROWS_MAX]])
     if len(rows) > _ROWS_MAX:
         show(f"{len(rows) - _ROWS_MAX} more points; {TABLE_NAME} has all")
@@ -320,4 +374,4 @@ def _say_summary(sweep: Sweep, out: Path, store: ResultStore | None, *, quiet: b
 
 
 # What follows COMMAND is COMMAND's own, as with sudo or env.
-app = command_app(sweep_command, allow_interspersed_args=False)
+app = command_app(sweep_command, PlanFirst, allow_interspersed_args=False)

@@ -21,12 +21,17 @@ _NS = "ns"
 _NONE = "-"
 
 
-def table_rows(points: Sequence[Point], outcomes: Sequence[PointOutcome]) -> list[tuple[str, ...]]:
-    """A header, and a row for each point: its values, some figures, where these are from."""
+def table_rows(
+    points: Sequence[Point], outcomes: Sequence[PointOutcome], metrics: Sequence[str] = ()
+) -> list[tuple[str, ...]]:
+    """A header, and a row for each point: its values, some figures, where these are from.
+
+    ``metrics`` are the figures that are wanted; without any, what most look for first.
+    """
     figures = [each.figures for each in outcomes if each.figures is not None]
     names = dict.fromkeys(name for each in figures for name in each.figures)
     own = [name for name in names if name.startswith(_APPLICATION)][:_APPLICATION_MAX]
-    shown = [*own, *(name for name in _SHOWN if name in names)]
+    shown = list(metrics) or [*own, *(name for name in _SHOWN if name in names)]
     keys = list(points[0]) if points else []
     header = (*keys, *(name.removeprefix("all.") for name in shown), "result")
     rows = [

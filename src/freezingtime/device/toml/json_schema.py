@@ -22,6 +22,9 @@ SCHEMA_FILE = "device.schema.json"
 #: The line for Taplo.
 SCHEMA_LINE = f"#:schema ./{SCHEMA_FILE}"
 
+#: What Taplo knows.
+DRAFT = "http://json-schema.org/draft-07/schema#"
+
 _JSON_TYPES = {int: "integer", float: "number", bool: "boolean", str: "string"}
 
 
@@ -30,11 +33,16 @@ def device_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     described = {"title": "A device of Freezing Time", **_table(DeviceFile, definitions)}
     return {
-        "$schema": "http://json-schema.org/draft-07/schema#",
+        "$schema": DRAFT,
         **described,
         "oneOf": [_of_model(model, definitions) for model in MODELS],
         "definitions": definitions,
     }
+
+
+def table_schema(declared: type[Parameters], title: str) -> dict[str, Any]:
+    """The schema of a declared table that has no tables but open ones."""
+    return {"title": title, **_table(declared, {})}
 
 
 def _of_model(model: str, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -19,22 +19,22 @@ SIZE_MAX_BYTES = 4 << 20
 DEPTH_MAX = 32
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a file.
+def read_toml(path: Path, noun: str = "device description") -> dict[str, Any]:
+    """The content of a file; ``noun`` is what it should be, for messages.
 
     Raises:
         InputError: it cannot be read, or is no TOML.
     """
     try:
-        content = _read(path)
+        content = _read(path, noun)
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
+        raise _unreadable(path, error.strerror or str(error), noun) from error
     try:
         text = content.decode("utf-8-sig")  # some editors begin it with a byte order mark
     except UnicodeDecodeError as error:
         known = recognize(content[:HEAD_BYTES], content[-TAIL_BYTES:])
         what = "is not UTF-8 text" if known is None else f"is {known.name}"
-        raise _unreadable(path, what) from error
+        raise _unreadable(path, what, noun) from error
     return parse_toml(text, str(path))
 
 
@@ -56,23 +56,23 @@ def parse_toml(text: str, file: str) -> dict[str, Any]:
     return content
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, noun: str) -> bytes:
     # A pipe without a writer would have us wait for ever.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise _unreadable(path, "is not a regular file")
+            raise _unreadable(path, "is not a regular file", noun)
         with open(fd, "rb", closefd=False) as file:
             content = file.read(SIZE_MAX_BYTES + 1)
     finally:
         os.close(fd)
     if len(content) > SIZE_MAX_BYTES:
-        raise _unreadable(path, f"has more than {format_size_bytes(SIZE_MAX_BYTES)}")
+        raise _unreadable(path, f"has more than {format_size_bytes(SIZE_MAX_BYTES)}", noun)
     return content
 
 
-def _unreadable(path: Path, reason: str) -> InputError:
-    return InputError(f"{path}: {reason}; name a readable device description")
+def _unreadable(path: Path, reason: str, noun: str) -> InputError:
+    return InputError(f"{path}: {reason}; name a readable {noun}")
 
 
 def _check_depth(content: dict[str, Any], file: str) -> None:

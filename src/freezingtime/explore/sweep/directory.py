@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,12 @@ class SweepDirectory(WorkDirectory):
     redo = "remove it, and sweep again"
     begun_names = (SWEEP_NAME, TABLE_NAME)
 
-    def begin(self, swept: Mapping[str, Any], store: Path | None) -> None:
+    def begin(
+        self, swept: Mapping[str, Any], store: Path | None, metrics: Sequence[str] = ()
+    ) -> None:
         """Begin a sweep, or go on with the one that is there.
+
+        ``metrics`` are the figures that its report shows if it is asked for no others.
 
         Raises:
             InputError: another one is there, or it is damaged.
@@ -34,6 +38,7 @@ class SweepDirectory(WorkDirectory):
         document = {
             "format": SWEEP_FORMAT,
             "store": None if store is None else str(store.absolute()),
+            "metrics": list(metrics),
             "sweep": swept,
         }
         self._write_document(file, document)

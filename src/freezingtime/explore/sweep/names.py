@@ -5,3 +5,5 @@ from __future__ import annotations
 
 #: A sweep says itself where results go, and saves no machine.
 NOT_VARIED = ("out", "save")
+#: Keys that are a job: a line of the shell, the file of a script, or a directory.
+JOBS = ("command", "script", "job")

@@ -7,7 +7,7 @@
 ``workload``           the whole line
 ``workload.KEY``       a key of the line, or its ``pattern``
 ``env.NAME``           a variable of the job's environment
-``OPTION``             any other option of ``run`` or ``replay`` that has one value
+``OPTION``             any other option of ``run`` or ``replay``; one that is repeatable: once
 =====================  =================================================================
 """
 
@@ -37,6 +37,8 @@ _DISK = re.compile(r"disk([1-9][0-9]?)?(?:\.(.+))?", re.DOTALL)
 #: Options of a run that a replay has, too.
 OF_REPLAYS = ("disks", "seed")
 
+#: Options of which a part is varied: ``disk.KEY``, ``env.NAME``.
+_NOT_WHOLE = ("disks", "env")
 _WORKLOAD, _PATTERN, _SEED = "workload", "pattern", "seed"
 
 
@@ -195,12 +197,12 @@ def find_option(options: type[Any], key: str, others: Sequence[str]) -> tuple[st
     """The field of an option that is varied by the name that the command line has for it.
 
     Raises:
-        InputError: there is none that has one value.
+        InputError: there is none.
     """
     known = {
         flag_of(name, option.declared).removeprefix("--"): (name, option)
         for name, option in list_options(options).items()
-        if option.default is None or isinstance(option.default, str | int)
+        if name not in _NOT_WHOLE and isinstance(option.default, str | int | tuple | None)
     }
     if key not in known:
         names = [*others, *known]
@@ -218,6 +220,8 @@ def option_value(key: str, option: DeclaredOption, value: str) -> object:
         InputError: it is none.
     """
     kinds = get_args(option.kind) or (option.kind,)
+    if isinstance(option.default, tuple):
+        return (value,)
     if bool in kinds:
         if value not in ("yes", "no"):
             raise InputError(f"--set {key}={value}: write yes or no")

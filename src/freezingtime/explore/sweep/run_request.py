@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.disk.disk import Disk
-from freezingtime.errors import InputError
-from freezingtime.explore.sweep.names import NOT_VARIED
+from freezingtime.errors import InputError, about
+from freezingtime.explore.sweep.names import JOBS, NOT_VARIED
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.request import (
     SweepRequest,
@@ -24,7 +24,8 @@ from freezingtime.explore.sweep.run_unit import RunUnit
 from freezingtime.explore.sweep.unit import SweepUnit
 from freezingtime.option import list_options
 from freezingtime.runs.options import RunOptions
-from freezingtime.runs.script import Command
+from freezingtime.runs.script import Command, file_script
+from freezingtime.vm.job import directory_script
 
 _ENVIRONMENT = "env."
 
@@ -40,21 +41,25 @@ class RunRequest(SweepRequest):
     def unit(self, point: Point) -> RunUnit:
         """The run of a point."""
         changes: dict[str, Any] = {}
+        job, directory = self.job, self.job_directory
         environment = dict(text.partition("=")[::2] for text in self.options.env)
         for key, value in point.items():
             if is_disk_key(key):
                 continue
+            if key in JOBS:
+                job, directory = _job(key, value)
+                continue
             if key.startswith(_ENVIRONMENT):
                 environment[key.removeprefix(_ENVIRONMENT)] = value
                 continue
-            name, option = find_option(RunOptions, key, ("disk", f"{_ENVIRONMENT}NAME"))
+            name, option = find_option(RunOptions, key, ("disk", f"{_ENVIRONMENT}NAME", *JOBS))
             if name in NOT_VARIED:
                 raise InputError(f"--set {key}: cannot be varied; a sweep keeps the results itself")
             changes[name] = option_value(key, option, value)
         disks = [disk.spec for disk in disks_of_point(self.options.disks, point)]
         env = [f"{name}={value}" for name, value in environment.items()]
         options = replace(self.options, disks=disks, env=env, **changes)
-        return RunUnit(options, self.job, self.job_directory)
+        return RunUnit(options, job, directory)
 
     def unit_bytes(self, unit: SweepUnit) -> int:
         """Return the memory of the unit's guest."""
@@ -70,6 +75,16 @@ class RunRequest(SweepRequest):
         )
         directory = self.job_directory and str(self.job_directory)
         return {"kind": "run", **options, "job": job, "job_directory": directory}
+
+
+def _job(key: str, value: str) -> tuple[bytes | Command, Path | None]:
+    """The script of a job that is varied, and the directory that goes with it."""
+    with about(f"--set {key}={value}: "):
+        if key == "job":
+            return directory_script(Path(value)), Path(value)
+        if key == "script":
+            return file_script(Path(value)), None
+        return Command(line=value), None
 
 
 def _plain(value: object) -> object:

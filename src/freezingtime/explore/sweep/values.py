@@ -36,6 +36,11 @@ class Interval:
     """Whether both ends are whole numbers, and so all that is drawn."""
     is_log: bool
 
+    def __str__(self) -> str:
+        """As ``--set`` has it."""
+        text = f"interval({self.low:.15g}{self.unit},{self.high:.15g}{self.unit})"
+        return f"tag(log,{text})" if self.is_log else text
+
     def at(self, share: float) -> str:
         """The value at a share of the interval, from 0 to below 1."""
         if self.is_whole and not self.is_log:
@@ -57,6 +62,10 @@ class VariedKey:
     values: Sequence[str]
     interval: Interval | None = None
 
+    def described(self) -> list[str]:
+        """For the sweep's own file: the name, and the values or the interval."""
+        return [self.name, *(self.values if self.interval is None else [str(self.interval)])]
+
 
 def parse_set(text: str) -> VariedKey:
     """Parse the value of ``--set``.
@@ -69,12 +78,17 @@ def parse_set(text: str) -> VariedKey:
     if not equals or not name or not given.strip():
         raise InputError(f"--set {text}: write KEY=VALUES, such as workload.qd=1,8,32")
     try:
-        return _parse(name, given.strip())
+        return parse_values(name, given.strip())
     except InputError as error:
         raise InputError(f"--set {text}: {error}") from None
 
 
-def _parse(name: str, given: str) -> VariedKey:
+def parse_values(name: str, given: str) -> VariedKey:
+    """Parse the values of a key.
+
+    Raises:
+        InputError: they are of none of the forms.
+    """
     call = _CALL.fullmatch(given)
     if call is None or len(list(_split(given))) > 1:
         return _listed(name, list(_split(given)))

@@ -47,7 +47,8 @@ def read_sweep_data(
     """Read a sweep that has ended.
 
     ``metrics`` are names of figures, ``NAME=lower`` or ``NAME=higher`` where that says which
-    direction is better; none: the application's first two, or else IOPS and p99. ``link_of`` tells
+    direction is better; none: those of the sweep's plan, or the application's first two, or else
+    IOPS and p99. ``link_of`` tells
     where the run of a result is.
 
     Raises:
@@ -60,7 +61,8 @@ def read_sweep_data(
         (field.metadata or {}).get(FIGURE, b"").decode() or field.name: field
         for field in (table.schema.field(name) for name in names[names.index(RESULT) + 1 :])
     }
-    chosen = _chosen(metrics, figures, option)
+    wanted = metrics or list(map(str, document.get("metrics") or ()))
+    chosen = _chosen(wanted, figures, option)
     statuses = table[STATUS].to_pylist()
     count = table.num_rows
     step = -(-count // POINTS_MAX)

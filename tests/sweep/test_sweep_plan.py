@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Plans of sweeps: a file says what the command line says, and is refused as clearly."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from freezingtime.cli.results.sweep import app
+from freezingtime.cli.results.sweep_plan import AskedSweep, take_plan
+from freezingtime.errors import InputError
+from freezingtime.explore.sweep.plan.plan_file import PLAN_SCHEMA_FILE
+from freezingtime.explore.sweep.plan.read_plan import read_plan
+from freezingtime.explore.sweep.plan.schema import plan_schema
+from freezingtime.explore.sweep.run_request import RunRequest
+from freezingtime.report.sweep.read import read_sweep_data
+from freezingtime.runs.options import RunOptions
+from freezingtime.runs.script import Command
+from freezingtime.simulate.options import ReplayOptions
+
+PLAN = """
+workload = "randread,bs=4k,count=200"
+seeds = 2
+metrics = ["read.p99", "read.iops"]
+
+[base]
+disk = "constant:10us"
+seed = 7
+
+[set]
+workload.qd = [1, 4]
+"disk.parameters.read" = "choice(1us,3us)"
+"""
+FULL = """
+command = ["fio", "job.fio"]
+zip = [["cpus", "memory"]]
+sample = "lhs:4"
+
+[base]
+disk = ["aws-gp3,name=data", "constant:5us"]
+fault = "data:error=EIO,sectors=0..7"
+env = ["A=1"]
+boot = true
+cpu-rate = "2G"
+
+[set]
+cpus = [1, 2]
+memory = ["512MiB", "1GiB"]
+"disk.member[1].parameters.read.fixed" = "interval(10us,20us)"
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "plan.toml"
+    path.write_text(text)
+    return path
+
+
+def sweep(tmp_path: Path, *arguments: object, status: int = 0) -> Any:
+    fixed = ["--store", tmp_path / "store", "--workers", "1", "--quiet", "--json"]
+    command = [*map(str, [*arguments, *fixed])]
+    result = CliRunner().invoke(app, command, standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    assert result.return_value == status
+    return json.loads(result.stdout)["points"]
+
+
+def test_a_plan_is_run_and_the_command_line_overrides_it(tmp_path: Path) -> None:
+    plan, out = write(tmp_path, PLAN), tmp_path / "out"
+    points = sweep(
+        tmp_path, plan, "--out", out, "--set", "workload.qd=2", "--set", "disk.size=1GiB"
+    )
+    assert [each["point"] for each in points] == [
+        {"workload.qd": "2", "disk.parameters.read": read, "seed": seed, "disk.size": "1GiB"}
+        for read in ("1us", "3us")
+        for seed in ("0", "1")
+    ]
+    assert points[0]["figures"]["read.p99"] == 1000
+    assert points[3]["figures"]["read.p99"] == 3000
+    table = pq.read_table(out / "results.parquet")
+    assert table.column_names[1:5] == ["workload.qd", "disk.parameters.read", "seed", "disk.size"]
+    # The report has the plan's metrics.
+    data = read_sweep_data(out, (), lambda key: None, "--metric")
+    assert [metric.name for metric in data.metrics] == ["read.p99", "read.iops"]
+
+
+def test_a_default_that_is_given_counts(tmp_path: Path) -> None:
+    asked = AskedSweep(
+        command=(),
+        script=None,
+        job=None,
+        workload=None,
+        trace=None,
+        varied=[],
+        zipped=(),
+        sample=None,
+        options=RunOptions(),
+        replays=ReplayOptions(),
+    )
+    plan = read_plan(write(tmp_path, PLAN))
+    assert take_plan(asked, plan, frozenset()).options.seed == 7
+    assert take_plan(asked, plan, frozenset({"seed"})).options.seed == 0
+    assert take_plan(asked, plan, frozenset({"trace"})).workload is None
+    full = take_plan(asked, read_plan(write(tmp_path, FULL)), frozenset())
+    assert full.command == ("fio", "job.fio")
+    assert full.zipped == ["cpus,memory"]
+    assert (full.sample, full.options.cpu_rate) == ("lhs:4", "2G")
+    assert full.options.faults == ("data:error=EIO,sectors=0..7",)
+    assert [each.described() for each in full.varied] == [
+        ["cpus", "1", "2"],
+        ["memory", "512MiB", "1GiB"],
+        ["disk.member[1].parameters.read.fixed", "interval(10us,20us)"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("seeds = 2", "seeds = 0", r"plan\.toml: seeds = 0: must be a whole number from 1 to"),
+        ("seeds = 2", "sedes = 2", r"plan\.toml: sedes: unknown key; did you mean seeds\?"),
+        ("seeds = 2", 'trace = "t"', r"plan\.toml: trace = 't': goes not with workload; keep one"),
+        ('["read.p99", "read.iops"]', '"read.p99"', r"plan\.toml: metrics = 'read\.p99': must be"),
+        ("seed = 7", "seed = -1", r"plan\.toml: base\.seed = -1: must be a whole number, 0 or"),
+        ("seed = 7", "sed = 7", r"plan\.toml: base\.sed: is no option of run or replay; did you"),
+        ("seed = 7", "boot = 1", r"plan\.toml: base\.boot = 1: must be true or false"),
+        ('"constant:10us"', "[1]", r"plan\.toml: base\.disk: must be a text or a list of texts"),
+        ("[1, 4]", "[]", r"plan\.toml: set\.workload\.qd = \[\]: must be a list of values, or"),
+        ("[1, 4]", "[[1]]", r"plan\.toml: set\.workload\.qd = \[\[1\]\]: must be a list of values"),
+        (
+            '"choice(1us,3us)"',
+            '"rnge(1)"',
+            r"set\.disk\.parameters\.read = 'rnge\(1\)': rnge\(\.\.\.\) is",
+        ),
+        ("workload.qd", "workload.seed = [1]\nseed", r"plan\.toml: seeds = 2: set has seed, too"),
+        ("[1, 4]", "[1, 1]", r"plan\.toml: --set workload\.qd: 1 is given twice; keep one"),
+        ("seeds = 2", "seeds = ", r"plan\.toml: not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_file_key_and_value(
+    tmp_path: Path, old: str, new: str, problem: str
+) -> None:
+    assert old in PLAN
+    plan = write(tmp_path, PLAN.replace(old, new, 1))
+    with pytest.raises(InputError, match=problem):
+        sweep(tmp_path, plan, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_editors_check_plans_by_what_is_declared() -> None:
+    schema = plan_schema()
+    written = resources.files("freezingtime.explore.sweep.plan").joinpath(PLAN_SCHEMA_FILE)
+    text = written.read_text(encoding="utf-8")
+    assert text == json.dumps(schema, indent=2) + "\n", "run 'make schema'"
+    validator = jsonschema.Draft7Validator(schema)
+    for plan in (PLAN, FULL):
+        validator.validate(tomllib.loads(plan))
+    for wrong in ("sedes = 2", "seeds = 0", "[base]\nsed = 1", "[set]\nqd = []", "metrics = 'x'"):
+        assert list(validator.iter_errors(tomllib.loads(wrong))), wrong
+
+
+def test_a_job_and_all_around_it_can_be_varied(tmp_path: Path) -> None:
+    script, job = tmp_path / "run.sh", tmp_path / "job"
+    script.write_text("#!/bin/sh\ntrue\n")
+    job.mkdir()
+    (job / "run").write_text("#!/bin/sh\n")
+    (job / "run").chmod(0o755)
+    request = RunRequest(RunOptions(disks=["mirror.toml"], env=["A=1"]), Command())
+    unit = request.unit(
+        {
+            "command": "sync; true",
+            "disk.member[2].parameters.read.fixed": "5us",
+            "disk.fs": "xfs",
+            "disk.mount": "/mnt",
+            "disk.medium": "file:/nowhere",
+            "cpus": "2",
+            "fault": "error=EIO,sectors=0..7",
+            "env.B": "2",
+        }
+    )
+    assert unit.job == Command(line="sync; true")
+    assert unit.options.disks == (
+        "mirror.toml,member[2].parameters.read.fixed=5us,medium=file:/nowhere,mount=/mnt,fs=xfs",
+    )
+    assert (unit.options.cpus, unit.options.faults) == (2, ("error=EIO,sectors=0..7",))
+    assert unit.options.env == ("A=1", "B=2")
+    assert request.unit({"script": str(script)}).job == b"#!/bin/sh\ntrue\n"
+    assert request.unit({"job": str(job)}).job_directory == job
+    with pytest.raises(InputError, match=r"--set script=/nowhere: --script /nowhere: No such file"):
+        request.unit({"script": "/nowhere"})
