@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import Iterator
@@ -182,3 +183,50 @@ def test_the_snapshot_command(freezingtime: RunProgram, saved: str) -> None:
     refused = freezingtime("snapshot", "remove", "nosuch")
     assert refused.returncode == 2
     assert "there is no snapshot 'nosuch'" in refused.stderr
+
+
+#: A request each 10 ms when the credits are used up.
+_VOLUME = """
+model = "volume"
+[parameters]
+read = {fixed = "100us"}
+write = {fixed = "100us"}
+[parameters.iops]
+baseline = 100
+burst = 100_000
+credits = 500
+"""
+_READ = "dd if=/dev/vda of=/dev/null bs=4k count=%d skip=%d iflag=direct 2>/dev/null"
+
+
+@pytest.fixture(scope="module")
+def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("volume") / "volume.toml"
+    path.write_text(_VOLUME)
+    return path
+
+
+@pytest.fixture(scope="module")
+def aged(volume: Path) -> Iterator[str]:
+    name = f"test-{os.getpid()}-aged"
+    run_guest(_READ % (600, 0), f"{volume},size=64MiB", save_as=name)
+    yield name
+    remove_saved(name)
+
+
+def took_ns(ran: GuestRun) -> int:
+    return ran.result.job.end_ns - ran.result.job.start_ns
+
+
+@pytest.mark.slow
+def test_credits_that_were_used_up_stay_used_up(
+    aged: str, volume: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        first, second = (run_guest(_READ % (50, 1000), str(volume), start_from=aged) for _ in "ab")
+        assert caplog.text == ""
+        other = run_guest(_READ % (50, 1000), "constant:100us", start_from=aged)
+    assert took_ns(first) == took_ns(second) > 400_000_000
+    assert took_ns(other) < 100_000_000
+    assert "disk disk1: its device starts as described: the state in the snapshot" in caplog.text
+    assert "is that of the device volume" in caplog.text

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+from freezingtime.device.kept.state import NotKeptError, State, entry, integer, items, one_of
 from freezingtime.request import Request
 
 #: Called between the pieces of a trace that a device works off at once: how many of the requests it
@@ -67,6 +68,30 @@ class Device(ABC):
         """
         return Foresight(then_ns=self.next_event_ns())
 
+    def save_state(self, under_way: Mapping[Request, int]) -> State:
+        """Return what the past has left in the device, as plain data; changes nothing.
+
+        ``under_way`` has the number of each request that was submitted and has not come out of
+        :meth:`advance`; these numbers stand for them. Arrays may be the device's own: they are
+        written before anything else happens. See :mod:`freezingtime.device.kept.state`.
+
+        Raises:
+            NotKeptError: the device's state cannot be saved, as it does not say how.
+        """
+        raise NotKeptError(f"{type(self).__name__} has no save_state()")
+
+    def load_state(self, state: State, under_way: Sequence[Request]) -> None:
+        """Go on from a state that a device of the same description has saved.
+
+        The device is new. ``under_way`` are the requests of the numbers; they complete as others
+        do. What :func:`statistics_of` returns counts from here on. The device may be left in pieces
+        if this raises.
+
+        Raises:
+            StateError: the state is none of such a device; nothing in it is to be trusted.
+        """
+        raise NotKeptError(f"{type(self).__name__} has no load_state()")
+
 
 def statistics_of(device: Device) -> dict[str, float]:
     """Return a device's statistics since it was made, by name.
@@ -97,6 +122,16 @@ class CompletionQueue:
         self._entered_count += 1
         heapq.heappush(self._heap, (completion_ns, self._entered_count, request))
 
+    def save_state(self, under_way: Mapping[Request, int]) -> list[list[int]]:
+        """Return what is in the queue, in order: times and requests' numbers."""
+        return [[int(time_ns), under_way[request]] for time_ns, _, request in sorted(self._heap)]
+
+    def load_state(self, state: object, under_way: Sequence[Request]) -> None:
+        """Enter what was in a queue. Raises StateError."""
+        for time_ns, number in items(state, "a queue"):
+            completion_ns = integer(time_ns, "a completion")
+            self.put(one_of(under_way, number, "a request"), completion_ns)
+
     def next_ns(self) -> int | None:
         """Return the time of the next completion, or None if there is none."""
         return self._heap[0][0] if self._heap else None
@@ -125,7 +160,8 @@ class CompletionQueue:
 class TimedDevice(Device):
     """A device whose completion times are known on arrival: write :meth:`completion_ns` only.
 
-    Requests that complete at the same nanosecond complete in order of arrival.
+    Requests that complete at the same nanosecond complete in order of arrival. To have its state
+    saved, write :meth:`model_state` and :meth:`restore_model`, too.
     """
 
     _foresees = True
@@ -162,3 +198,26 @@ class TimedDevice(Device):
 
     def foresee(self) -> Foresight:
         return self._pending.foresee() if self._foresees else super().foresee()
+
+    def model_state(self) -> State:
+        """Return what later completion times depend on, beside the description; see ``save_state``.
+
+        Raises:
+            NotKeptError: the model does not say.
+        """
+        raise NotKeptError(f"{type(self).__name__} has no model_state()")
+
+    def restore_model(self, state: State) -> None:
+        """Go on from what :meth:`model_state` returned.
+
+        Raises:
+            StateError: the state is none of such a device.
+        """
+        raise NotKeptError(f"{type(self).__name__} has no restore_model()")
+
+    def save_state(self, under_way: Mapping[Request, int]) -> State:
+        return {"model": self.model_state(), "pending": self._pending.save_state(under_way)}
+
+    def load_state(self, state: State, under_way: Sequence[Request]) -> None:
+        self.restore_model(entry(state, "model"))
+        self._pending.load_state(entry(state, "pending"), under_way)

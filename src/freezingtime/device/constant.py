@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from msgspec import structs
 
 from freezingtime.device.base import Device, TimedDevice
+from freezingtime.device.kept.state import State
 from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.schema import TIME_NS_MOST, TimeNs, key, keys_of
 from freezingtime.errors import InputError, about
@@ -46,6 +47,12 @@ class ConstantDevice(TimedDevice):
 
     def completion_ns(self, request: Request, now_ns: int) -> int:
         return now_ns + self._service_ns[request.operation]
+
+    def model_state(self) -> State:
+        return {}
+
+    def restore_model(self, state: State) -> None:
+        """Restore nothing: no time depends on the past."""
 
 
 class ConstantParams(ModelParameters, frozen=True, kw_only=True):

@@ -16,6 +16,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from freezingtime.device.base import Device, Foresight, statistics_of
+from freezingtime.device.kept.state import (
+    NotKeptError,
+    State,
+    StateError,
+    entry,
+    integer,
+    items,
+    numbered,
+    packed_request,
+    unpacked_request,
+)
 from freezingtime.errors import FreezingTimeError, RunError
 from freezingtime.request import Request
 from freezingtime.units import MAX_VALUE
@@ -32,11 +43,16 @@ class GuardedDevice(Device):
     Raises RunError from any call when the device has broken its contract or failed.
     """
 
-    def __init__(self, device: Device, name: str = "") -> None:
-        """``name``: what the device is to its user, such as the disk's name."""
+    def __init__(self, device: Device, name: str = "", *, orphans: Sequence[Request] = ()) -> None:
+        """``name``: what the device is to its user, such as the disk's name.
+
+        ``orphans`` are requests under way in a device that goes on from a state, which nobody waits
+        for any more: they complete in it, and do not come out.
+        """
         self._device = device
         self._name = name
-        self._arrival_ns: dict[Request, int] = {}  # what is under way, oldest first
+        self._orphans = set(orphans)
+        self._arrival_ns = dict.fromkeys(orphans, 0)  # what is under way, oldest first
         self._now_ns = 0
         self._stalled_count = 0
         self._fruitless_count = 0
@@ -75,6 +91,8 @@ class GuardedDevice(Device):
             self._stalled_count = self._fruitless_count = 0
             self._now_ns = now_ns
             self._take_out(completed)
+            if self._orphans:
+                return self._without_orphans(completed)
         else:
             self._count_fruitless(now_ns)
         return completed
@@ -94,8 +112,71 @@ class GuardedDevice(Device):
             for before_ns, event_ns in pairwise(times_ns)
         ):
             self._break(f"foresees events at {times_ns} ns, and the next one is at {next_ns} ns")
+        if self._orphans:
+            foreseen = self._up_to_orphans(foreseen)
         self._foreseen = list(foreseen.events)
         return foreseen
+
+    def save_state(self) -> State:  # type: ignore[override]  # it keeps the requests itself
+        """Return the state of the device and what is under way in it.
+
+        Raises:
+            NotKeptError: the device's state cannot be saved.
+            RunError: it failed at that.
+        """
+        _require_kept(self._device)
+        under_way = list(self._arrival_ns)
+        try:
+            state = self._device.save_state(numbered(under_way))
+        except StateError:
+            raise
+        except Exception as error:
+            self._failed("save_state", self._now_ns, error)
+        return {
+            "under_way": [packed_request(request) for request in under_way],
+            "arrivals_ns": list(self._arrival_ns.values()),
+            "now_ns": self._now_ns,
+            "device": state,
+        }
+
+    def load_state(  # type: ignore[override]
+        self, state: State, requests: Sequence[Request] | None = None
+    ) -> Sequence[Request]:
+        """Have the device go on from a state; return what is under way, in order of arrival.
+
+        ``requests``: what is under way, if somebody else has made these requests.
+
+        Raises:
+            StateError: the state is none of such a device.
+            RunError: the device failed at that.
+        """
+        _require_kept(self._device)
+        packed = items(entry(state, "under_way"), "what is under way")
+        if requests is None:
+            requests = [unpacked_request(each) for each in packed]
+        if len(requests) != len(packed):
+            raise StateError("what is under way is not possible")
+        arrivals = items(entry(state, "arrivals_ns"), "the arrivals")
+        if len(arrivals) != len(requests):
+            raise StateError("the arrivals are not possible")
+        self._now_ns = integer(entry(state, "now_ns"), "the time")
+        arrivals_ns = [integer(each, "an arrival") for each in arrivals]
+        self._arrival_ns = dict(zip(requests, arrivals_ns, strict=True))
+        try:
+            self._device.load_state(entry(state, "device"), requests)
+        except StateError:
+            raise
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise StateError(f"is not possible ({type(error).__name__}: {error})") from error
+        except Exception as error:
+            self._failed("load_state", self._now_ns, error)
+        self._foreseen = []
+        return requests
+
+    @property
+    def under_way(self) -> Sequence[Request]:
+        """The requests that it has, in order of arrival."""
+        return list(self._arrival_ns)
 
     def statistics(self) -> dict[str, float]:
         """Return the statistics of the device."""
@@ -130,6 +211,18 @@ class GuardedDevice(Device):
                 f"completed {len(completed)} requests at {now_ns} ns, but foresaw "
                 f"{len(foreseen)}, or others, at {event_ns} ns"
             )
+
+    def _without_orphans(self, completed: list[Request]) -> list[Request]:
+        kept = [request for request in completed if request not in self._orphans]
+        self._orphans.difference_update(completed)
+        return kept
+
+    def _up_to_orphans(self, foreseen: Foresight) -> Foresight:
+        """The events before the first at which one completes that does not come out."""
+        for place, (event_ns, requests) in enumerate(foreseen.events):
+            if not self._orphans.isdisjoint(requests):
+                return Foresight(foreseen.events[:place], event_ns)
+        return foreseen
 
     def _count_fruitless(self, now_ns: int) -> None:
         if now_ns > self._now_ns:
@@ -167,6 +260,25 @@ class GuardedDevice(Device):
     def _who(self) -> str:
         kind = type(self._device).__name__
         return f"the device of {self._name} ({kind})" if self._name else f"the device {kind}"
+
+
+def _require_kept(device: Device) -> None:
+    """Require that the state of a device can be saved.
+
+    A user's own class has to say it by itself: what one of ours keeps that it is derived from
+    is not all that it has.
+
+    Raises:
+        NotKeptError: it does not.
+    """
+    for kind in type(device).__mro__:
+        if kind.__module__.startswith("freezingtime."):
+            if kind is type(device):
+                return  # it is asked, and says so itself
+            break
+        if "save_state" in vars(kind) or "model_state" in vars(kind):
+            return
+    raise NotKeptError(f"{type(device).__name__} has neither save_state() nor model_state()")
 
 
 def _words(request: object) -> str:

@@ -51,7 +51,7 @@ class Description:
     summary: str
     device_class: str
     capacity_bytes: int | None
-    builder: Callable[[int, int | None], Device] = dataclasses.field(compare=False)
+    builder: Callable[[int, int | None, bool], Device] = dataclasses.field(compare=False)
     content: dict[str, Any] = dataclasses.field(default_factory=dict)
     """The whole TOML file: parameters, sources, published figures."""
     find_traits: Callable[[], DiskTraits] = dataclasses.field(default=DiskTraits, compare=False)
@@ -103,8 +103,12 @@ class Description:
             "summary": self.summary,
         }
 
-    def build(self, seed: int, size_bytes: int | None = None) -> Device:
+    def build(
+        self, seed: int, size_bytes: int | None = None, *, with_history: bool = True
+    ) -> Device:
         """Make the device.
+
+        Without its history, it must go on from a saved state before anything else.
 
         Raises:
             InputError: its parameters are not right; the text names file, key and value.
@@ -113,7 +117,7 @@ class Description:
         for given in self.faults:
             given.check_size(size_bytes)
         with whole_composition():
-            device = self.builder(seed, size_bytes)
+            device = self.builder(seed, size_bytes, with_history)
         if not self.faults:
             return device
         # It needs numpy, which a device that does not fail may do without.

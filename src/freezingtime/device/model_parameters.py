@@ -26,6 +26,9 @@ class Making:
     """The disk's size; None: the device's own."""
     make_member: Callable[[Table, int, int | None], Device]
     """Makes a member of a composition: of its table, a seed and its size."""
+    with_history: bool = True
+    """Whether to bring it into the state that is described at time 0; else it is about to go on
+    from a saved one."""
 
 
 class ModelParameters(Parameters, frozen=True):

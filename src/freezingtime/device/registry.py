@@ -197,8 +197,8 @@ def from_content(
     faults = [each.given() for each in declared.fault[:own_fault_count]]
     faults += _given_faults([each.content for each in declared.fault[own_fault_count:]])
 
-    def build(seed: int, size_bytes: int | None) -> Device:
-        return _make(table, model, seed, size_bytes)
+    def build(seed: int, size_bytes: int | None, with_history: bool) -> Device:
+        return _make(table, model, seed, size_bytes, with_history=with_history)
 
     def find_protection() -> bool:
         return _read_parameters(table, model)[0].protects_writes()
@@ -237,7 +237,7 @@ def _from_class(
         f"{class_name} of {module_name}",
         "own",
         None,
-        lambda seed, _size_bytes: own_model.build(text, factory, seed),
+        lambda seed, _size_bytes, _with_history: own_model.build(text, factory, seed),
         {FAULT_TABLES: list(faults)} if faults else {},
         faults=_given_faults(faults),
         find_identity=lambda: {
@@ -279,9 +279,12 @@ def _read_parameters(table: Table, model: str) -> tuple[ModelParameters, Table]:
     return parameters.read(declared_parameters(model)), parameters
 
 
-def _make(table: Table, model: str, seed: int, size_bytes: int | None) -> Device:
+def _make(
+    table: Table, model: str, seed: int, size_bytes: int | None, *, with_history: bool
+) -> Device:
     params, parameters = _read_parameters(table, model)
-    return params.make(Making(parameters, seed, size_bytes, _make_member))
+    make_member = partial(_make_member, with_history=with_history)
+    return params.make(Making(parameters, seed, size_bytes, make_member, with_history))
 
 
 def _traits(table: Table, model: str, device_class: str) -> DiskTraits:
@@ -289,7 +292,7 @@ def _traits(table: Table, model: str, device_class: str) -> DiskTraits:
     return params.traits(device_class, _member_traits)
 
 
-def _make_member(table: Table, seed: int, size_bytes: int | None) -> Device:
+def _make_member(table: Table, seed: int, size_bytes: int | None, *, with_history: bool) -> Device:
     with one_member(table):
         member = member_of(table)
         if member.device is not None:
@@ -298,8 +301,8 @@ def _make_member(table: Table, seed: int, size_bytes: int | None) -> Device:
                 raise table.error(
                     "device", "has faults, and is a part; give them to the whole device"
                 )
-            return described.build(seed, size_bytes)
-        return _make(table, member.model or "", seed + 1, size_bytes)
+            return described.build(seed, size_bytes, with_history=with_history)
+        return _make(table, member.model or "", seed + 1, size_bytes, with_history=with_history)
 
 
 def _member_traits(table: Table) -> DiskTraits:

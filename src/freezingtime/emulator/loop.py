@@ -54,6 +54,9 @@ class EmulatedDisk:
     """Not one of the user's: its requests are in no figure and no record."""
     may_fail: bool = False
     """Whether the device may set a request's fault."""
+    orphans: Sequence[Request] = ()
+    """What is under way in a device that goes on from a saved state: the guest of then has got its
+    answers already."""
 
 
 class CompletedRequest(NamedTuple):
@@ -139,6 +142,10 @@ class Steering:
     """The guest CPU's speed from the end of this turn on."""
 
 
+def _guarded(disk: EmulatedDisk) -> GuardedDevice:
+    return GuardedDevice(disk.device, disk.name, orphans=disk.orphans)
+
+
 def _ignore(_: CompletedRequest) -> None:
     pass
 
@@ -170,7 +177,7 @@ class Emulator:
     _record_ended: bool = False
 
     def __post_init__(self) -> None:
-        self._devices = [GuardedDevice(disk.device, disk.name) for disk in self.disks]
+        self._devices = [_guarded(disk) for disk in self.disks]
 
     def run(self) -> None:
         """Serve until the clock ends.
@@ -198,6 +205,10 @@ class Emulator:
                 Verdict(then_ns, replies, scheduled, steering.stop_machine, steering.rate_hz)
             )
             self.wire.flush()
+
+    def guarded_device(self, disk_index: int) -> GuardedDevice:
+        """Return a disk's device. Others than :meth:`run`'s thread while the machine is stopped."""
+        return self._devices[disk_index]
 
     def _take_in(self, moment: Moment) -> None:
         totals = self.totals
@@ -241,7 +252,7 @@ class Emulator:
         if any(flight.channel.disk_index == disk.index for flight in self._in_device.values()):
             raise RuntimeError(f"disk {disk.name} replaced with a request under way")
         self.disks[disk.index] = disk
-        self._devices[disk.index] = GuardedDevice(disk.device, disk.name)
+        self._devices[disk.index] = _guarded(disk)
 
     def _accept(self, arrival: Arrival) -> None:
         request, channel, time_ns, adrift, from_host = arrival

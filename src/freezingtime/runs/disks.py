@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,10 +45,13 @@ def open_disks(
     *,
     kept: bool,
     cleanup: contextlib.ExitStack,
+    goes_on: Callable[[int, DiskSpec, int], bool] = lambda number, spec, size_bytes: False,
 ) -> list[OpenDisk]:
     """Open the user's disks; ``cleanup`` will close them.
 
-    With ``kept``, each has a layer whose changes can be saved and loaded.
+    With ``kept``, each has a layer whose changes can be saved and loaded. ``goes_on`` returns
+    whether the device of a disk, counted from 1 and of that size, is about to go on from a saved
+    state.
 
     Raises:
         InputError: a disk cannot be opened, or there are too many, or two of one name.
@@ -68,7 +71,8 @@ def open_disks(
             medium, layer = open_medium(spec, scratch), None
         cleanup.callback(medium.close)
         # A seed for each disk: two equal disks must not draw the same numbers.
-        device = spec.device.build(seed + number, medium.size_bytes)
+        has_state = goes_on(number + 1, spec, medium.size_bytes)
+        device = spec.device.build(seed + number, medium.size_bytes, with_history=not has_state)
         with about(spec.given.place):
             require_possible(spec.frontend, spec.traits)
         plan = DiskPlan(

@@ -7,12 +7,18 @@ import contextlib
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from freezingtime.clock.agent import agent_path
 from freezingtime.disk.mount import Mount
 from freezingtime.errors import InputError
 from freezingtime.images.debian.packages import Progress
 from freezingtime.images.guest_image import GuestImage, find_image, find_image_by_id
+from freezingtime.runs.device_states import (
+    has_saved_state,
+    root_with_saved_state,
+    with_saved_states,
+)
 from freezingtime.runs.disks import OpenDisk, open_disks
 from freezingtime.runs.guest import (
     ROOT_DISK_NAME,
@@ -89,7 +95,9 @@ def prepare(
         image = image or _ready_image(plan, report)
         config = _config(plan, image, kvm, booted)
         snapshot = _snapshot(plan, saved, image, config, report, cleanup)
-        root = open_root(image, plan.root_device, plan.seed + len(disks), snapshot, cleanup)
+        root_seed = plan.seed + len(disks)
+        root = open_root(image, plan.root_device, root_seed, snapshot, cleanup)
+        root = root_with_saved_state(root, saved, root_seed)
         on_error.pop_all()
     return Prepared(image, config, disks, root, snapshot, job)
 
@@ -214,11 +222,13 @@ def _open_disks(
         require_savable(plan.save_as, specs)
     taken = [] if plan.root_device is None else [ROOT_DISK_NAME]
     kept = saved is not None or plan.save_as is not None
-    disks = open_disks(specs, plan.seed, taken, kept=kept, cleanup=cleanup)
-    if saved is not None:
-        saved.check(cleanup)
-        load_saved(disks, saved)
-    return disks
+    if saved is None:
+        return open_disks(specs, plan.seed, taken, kept=kept, cleanup=cleanup)
+    saved.check(cleanup)
+    goes_on = partial(has_saved_state, saved)
+    disks = open_disks(specs, plan.seed, taken, kept=kept, cleanup=cleanup, goes_on=goes_on)
+    load_saved(disks, saved)
+    return with_saved_states(disks, saved, plan.seed)
 
 
 def _make_job(plan: RunPlan, disks: Sequence[OpenDisk], cleanup: contextlib.ExitStack) -> Job:

@@ -18,6 +18,7 @@ from freezingtime.images.guest_image import (
 )
 from freezingtime.images.mini.name import mini_suite
 from freezingtime.medium.overlay import OverlayMedium
+from freezingtime.runs.device_states import save_device_states
 from freezingtime.runs.disks import OpenDisk, load_changes
 from freezingtime.runs.guest import ready_image
 from freezingtime.runs.own.system import OwnSystem
@@ -223,6 +224,7 @@ def save(
         if root is not None:
             with snapshot.root_changes_path.open("wb") as file:
                 _layer(root).save_changes(file)
+        save_device_states(snapshot.directory, machine, disks, root)
 
     saved_disks = tuple(
         SavedDisk(

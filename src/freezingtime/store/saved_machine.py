@@ -95,6 +95,10 @@ class SavedMachine:
         """Return the path of the changes of the user's disk of that number, from 1."""
         return disk_changes_path(self.directory, number)
 
+    def device_state_path(self, number: int) -> Path:
+        """Return the path of the device's state of the disk of that number; the root disk has 0."""
+        return device_state_path(self.directory, number)
+
     def check(self, cleanup: contextlib.ExitStack) -> None:
         """Verify the snapshot, and keep it until ``cleanup``.
 
@@ -121,6 +125,11 @@ class SavedMachine:
 def disk_changes_path(directory: Path, number: int) -> Path:
     """Return the path of a disk's changes in the directory of a saved machine."""
     return directory / f"disk{number}-changes"
+
+
+def device_state_path(directory: Path, number: int) -> Path:
+    """Return the path of the state of a disk's device in the directory of a saved machine."""
+    return directory / f"disk{number}-device"
 
 
 def require_free_name(name: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Self
 
 from freezingtime.application.clock_tie import ClockTie, tie_clocks
 from freezingtime.clock.virtual import EXACT_TSC_KHZ
+from freezingtime.device.contract import GuardedDevice
 from freezingtime.emulator.loop import CompletedRequest, Totals
 from freezingtime.errors import RunError
 from freezingtime.host.patience import Patience
@@ -193,6 +194,10 @@ class Machine:
                 "interrupt from the host reached it, so it would not repeat; try again"
             )
         save_state(self._execute, self._hand_over, path)
+
+    def guarded_device(self, disk_index: int) -> GuardedDevice:
+        """Return the device of a disk, from 1, of a machine that stands; the root disk is last."""
+        return self._service.guarded_device(disk_index)
 
     def replace_disks(self, disks: Sequence[DiskPlan]) -> None:
         """Put other devices and media behind the controllers of a machine between two jobs.

@@ -15,6 +15,7 @@ from freezingtime.clock.kvm import KvmClock
 from freezingtime.clock.virtual import VirtualClock
 from freezingtime.device.base import Device
 from freezingtime.device.constant import ConstantDevice
+from freezingtime.device.contract import GuardedDevice
 from freezingtime.disk_traits import NO_TRAITS, DiskTraits
 from freezingtime.emulator.loop import CompletedRequest, EmulatedDisk, Emulator, Steering, Totals
 from freezingtime.emulator.medium_queue import MediumQueue, new_workers
@@ -60,6 +61,8 @@ class DiskPlan:
     """Part of the machine, not of the measurement: in no metric and no record."""
     may_fail: bool = False
     """Whether the device fails on purpose, so that the guest's kernel may complain of it."""
+    orphans: Sequence[Request] = ()
+    """What is under way in a device that goes on from a saved state; it is not the guest's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +183,10 @@ class EmulatorService:
             self._emulated(index, plan) for index, plan in enumerate(plans, CONTROL_DISK_INDEX + 1)
         ]
 
+    def guarded_device(self, disk_index: int) -> GuardedDevice:
+        """Return a disk's device, of a machine that is stopped: nothing else touches it then."""
+        return self._emulator.guarded_device(disk_index)
+
     def await_job(self, limit_ns: int | None, *, start_delay_ns: int) -> None:
         """Count and record requests from the next STARTED on, whatever ended before.
 
@@ -231,7 +238,8 @@ class EmulatorService:
     def _emulated(self, index: int, plan: DiskPlan) -> EmulatedDisk:
         queue_of_medium = MediumQueue(plan.medium, self._workers, self._medium_deadline_s)
         return EmulatedDisk(
-            index, plan.name, plan.device, queue_of_medium, plan.internal, plan.may_fail
+            *(index, plan.name, plan.device, queue_of_medium, plan.internal, plan.may_fail),
+            plan.orphans,
         )
 
     def _steer(self, alarm_rings: bool) -> Steering:

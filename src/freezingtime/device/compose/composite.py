@@ -9,9 +9,9 @@ phase. What has to happen after that, such as filling a cache, is *background* w
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from freezingtime.annotation import EMPTY_ANNOTATION, UNKNOWN, Annotation
 from freezingtime.device.base import Device, statistics_of
@@ -25,6 +25,16 @@ from freezingtime.device.compose.members import (
     StripedMembers,
 )
 from freezingtime.device.contract import GuardedDevice
+from freezingtime.device.kept.state import (
+    State,
+    entry,
+    integer,
+    items,
+    one_of,
+    packed_request,
+    require,
+    unpacked_request,
+)
 from freezingtime.device.model_parameters import Making
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import key
@@ -105,6 +115,109 @@ class CompositeDevice(Device):
             own = statistics_of(member)
             collected.update({f"{number}.{name}": value for name, value in own.items()})
         return collected
+
+    def save_state(self, under_way: Mapping[Request, int]) -> State:
+        members = [member.save_state() for member in self.members]
+        # All parts there are, by their numbers: first those that members have.
+        parts = [each for member in self.members for each in member.under_way]
+        plans = list(dict.fromkeys(map(self._progress.__getitem__, parts)))
+        place = {id(plan): number for number, plan in enumerate(plans)}
+        submitted_count = len(parts)
+        packed_plans = [self._packed_plan(plan, under_way, parts) for plan in plans]
+        return {
+            "members": members,
+            "plan_of": [place[id(self._progress[each])] for each in parts[:submitted_count]],
+            "plans": packed_plans,
+            "waiting": [packed_request(each) for each in parts[submitted_count:]],
+            "completed": [under_way[each] for each in self._completed],
+            "completed_at_ns": self._completed_at_ns,
+            "own": self.own_state({each: number for number, each in enumerate(parts)}),
+        }
+
+    def load_state(self, state: State, under_way: Sequence[Request]) -> None:
+        members = items(entry(state, "members"), "the members")
+        require(len(members) == len(self.members), "the number of members")
+        parts = [
+            each
+            for member, loaded in zip(self.members, members, strict=True)
+            for each in member.load_state(loaded)
+        ]
+        plan_of = items(entry(state, "plan_of"), "the plans")
+        require(len(plan_of) == len(parts), "the plans")
+        submitted = list(parts)
+        parts += [unpacked_request(each) for each in items(entry(state, "waiting"), "parts")]
+        plans = [
+            self._unpacked_plan(each, under_way, parts)
+            for each in items(entry(state, "plans"), "the plans")
+        ]
+        for each, number in zip(submitted, plan_of, strict=True):
+            plan = one_of(plans, number, "a plan")
+            plan.open_count += 1
+            self._progress[each] = plan
+        require(all(plan.open_count for plan in plans), "a plan")
+        completed = items(entry(state, "completed"), "what has completed")
+        self._completed = [one_of(under_way, number, "a request") for number in completed]
+        self._completed_at_ns = integer(entry(state, "completed_at_ns"), "a time")
+        self.restore_own(entry(state, "own"), parts)
+
+    def own_state(self, _parts: Mapping[Request, int]) -> State:
+        """Return what the composition itself remembers; ``parts`` has the number of each part."""
+        return {}
+
+    def restore_own(self, state: State, parts: Sequence[Request]) -> None:
+        """Go on from what :meth:`own_state` returned. Raises StateError."""
+
+    def _packed_plan(
+        self, plan: _Progress, under_way: Mapping[Request, int], parts: list[Request]
+    ) -> list[Any]:
+        """A plan as plain data; the parts that no member has yet are appended to ``parts``."""
+
+        def packed(phases: Sequence[Phase]) -> list[list[list[int]]]:
+            numbers = []
+            for phase in phases:
+                first = len(parts)
+                parts.extend(each for _, each in phase)
+                numbers.append([[member, first + at] for at, (member, _) in enumerate(phase)])
+            return numbers
+
+        return [
+            None if plan.request is None else under_way[plan.request],
+            *(packed(plan.phases), packed(plan.background)),
+            *(
+                int(plan.served_from),
+                plan.service_start_ns,
+                [int(said) for said in plan.annotation],
+            ),
+        ]
+
+    def _unpacked_plan(
+        self, packed: object, under_way: Sequence[Request], parts: Sequence[Request]
+    ) -> _Progress:
+        values = items(packed, "a plan")
+        require(len(values) == 6, "a plan")
+
+        def unpacked(phases: object) -> list[Phase]:
+            return [
+                [
+                    (integer(member, "a member", most=len(self.members) - 1), part_at(number))
+                    for member, number in items(phase, "a phase")
+                ]
+                for phase in items(phases, "the phases")
+            ]
+
+        def part_at(number: object) -> Request:
+            request: Request = one_of(parts, number, "a part")
+            return request
+
+        annotation = [integer(said, "an annotation", -1) for said in items(values[5], "it")]
+        require(len(annotation) == len(Annotation._fields), "an annotation")
+        return _Progress(
+            None if values[0] is None else one_of(under_way, values[0], "a request"),
+            *(unpacked(values[1]), unpacked(values[2])),
+            served_from=integer(values[3], "an annotation", -1, 127),
+            service_start_ns=integer(values[4], "a time", -1),
+            annotation=Annotation._make(annotation),
+        )
 
     def everywhere(self, request: Request) -> Phase:
         """The request without its range, to every member: flushes."""
@@ -285,6 +398,13 @@ class Mirror(CompositeDevice):
         self._reads_under_way[index] += 1
         self._read_from[part] = index
         return Plan([[(index, part)]])
+
+    def restore_own(self, state: State, parts: Sequence[Request]) -> None:
+        """Reads under way are those of the members; no part of a plan has yet to be submitted."""
+        for index, member in enumerate(self.members):
+            reads = [each for each in member.under_way if each.operation is Operation.READ]
+            self._reads_under_way[index] = len(reads)
+            self._read_from.update(dict.fromkeys(reads, index))
 
     def _part_done(self, part: Request, now_ns: int) -> None:
         index = self._read_from.pop(part, None)

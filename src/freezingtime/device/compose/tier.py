@@ -8,7 +8,7 @@ and in Open CAS: a write of 4 KiB neither fills the rest of its block nor makes 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,6 +16,7 @@ from freezingtime.annotation import ServedFrom
 from freezingtime.device.base import Device
 from freezingtime.device.compose.composite import CompositeDevice, Part, Plan, part_of
 from freezingtime.device.compose.members import Composition, MemberTable
+from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
 from freezingtime.device.model_parameters import Making
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import SizeBytes, key
@@ -109,6 +110,47 @@ class CacheTier(CompositeDevice):
             "dirty_blocks": len(self._dirty),
             **super().statistics(),
         }
+
+    def own_state(self, parts: Mapping[Request, int]) -> State:
+        numbers = {id(block): number for number, block in self._blocks.items()}
+        return {
+            "blocks": [
+                [number, block.slot, f"{block.present:x}", f"{block.dirty:x}"]
+                for number, block in self._blocks.items()
+            ],
+            "free_slots": list(self._free_slots),
+            # What is brought to a block that has given way is of no consequence.
+            "fills": [
+                [parts[fill], numbers[id(block)], f"{sectors:x}"]
+                for fill, (block, sectors) in self._fills.items()
+                if id(block) in numbers
+            ],
+        }
+
+    def restore_own(self, state: State, parts: Sequence[Request]) -> None:
+        last_slot = self._capacity_blocks - 1
+        for number, slot, present, dirty in items(entry(state, "blocks"), "the blocks"):
+            block = _Block(integer(slot, "a slot", most=last_slot))
+            block.present, block.dirty = self._mask_of(present), self._mask_of(dirty)
+            require(not block.dirty & ~block.present, "a block")
+            self._blocks[integer(number, "a block")] = block
+            if block.dirty:
+                self._dirty.add(number)
+        self._free_slots = [
+            integer(slot, "a slot", most=last_slot)
+            for slot in items(entry(state, "free_slots"), "it")
+        ]
+        slots = [block.slot for block in self._blocks.values()] + self._free_slots
+        require(sorted(slots) == list(range(len(slots))), "the slots")
+        for number, of_block, sectors in items(entry(state, "fills"), "what is brought"):
+            require(of_block in self._blocks, "a block")
+            fill = self._blocks[of_block], self._mask_of(sectors)
+            self._fills[one_of(parts, number, "a part")] = fill
+
+    def _mask_of(self, text: object) -> int:
+        sectors = int(str(text), 16)
+        require(0 <= sectors < 1 << (self._block_bytes // SECTOR_BYTES), "a block's sectors")
+        return sectors
 
     def plan(self, request: Request) -> Plan:
         if request.operation is Operation.FLUSH:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from freezingtime.device.annotations.columns import (
     new_annotations,
 )
 from freezingtime.device.base import Device, Pause, pieces
+from freezingtime.device.disk.kept import disk_state, load_disk
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import new_state
+from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
 from freezingtime.request import Request
 from freezingtime.units import NEVER_NS
 
@@ -162,6 +165,31 @@ class DiskDevice(Device):
             "mean_rotation_ns": rotation_ns / operations,
             "mean_transfer_ns": transfer_ns / operations,
         }
+
+    def save_state(self, under_way: Mapping[Request, int]) -> State:
+        return {
+            "drive": disk_state(self._disk),
+            "submitted": self._submitted_count,
+            "in_drive": [[tag, under_way[each]] for tag, each in self._in_drive.items()],
+            "waiting": [[under_way[each], arrival_ns] for each, arrival_ns in self._waiting],
+            "next_ns": self._next_ns,
+        }
+
+    def load_state(self, state: State, under_way: Sequence[Request]) -> None:
+        in_drive = items(entry(state, "in_drive"), "what is in the drive", self._free_slots)
+        self._submitted_count = integer(entry(state, "submitted"), "a count")
+        self._in_drive = {
+            integer(tag, "a request"): one_of(under_way, number, "a request")
+            for tag, number in in_drive
+        }
+        self._waiting = deque(
+            (one_of(under_way, number, "a request"), integer(arrival_ns, "an arrival"))
+            for number, arrival_ns in items(entry(state, "waiting"), "what waits")
+        )
+        require(all(0 <= each.end_bytes <= self._size_bytes for each in under_way), "a request")
+        load_disk(self._disk, entry(state, "drive"))
+        self._free_slots -= len(self._in_drive)
+        self._next_ns = integer(entry(state, "next_ns"), "a time")
 
     def _admit_waiting(self, now_ns: int) -> None:
         while self._waiting and self._free_slots:

@@ -44,6 +44,8 @@ from msgspec import field
 from numpy.typing import NDArray
 
 from freezingtime.device.base import Device
+from freezingtime.device.kept.arrays import load_numbers, require_range
+from freezingtime.device.kept.state import State, entry, items, require
 from freezingtime.device.latency.distribution import MAX_DRAW_NS
 from freezingtime.device.latency.draw_stream import BLOCK_DRAWS, DrawStream, new_generator
 from freezingtime.device.model_parameters import Making, ModelParameters
@@ -174,7 +176,7 @@ def _probability_stream(correlation: float, seed: np.random.SeedSequence) -> Dra
     """Uniform draws from 0 to 1; successive ones correlated if asked for."""
     generator = new_generator(seed)
     if correlation == 0:
-        return DrawStream(lambda: generator.random(BLOCK_DRAWS))
+        return DrawStream(generator, lambda: generator.random(BLOCK_DRAWS), 1.0)
     from freezingtime.device.empirical.kernels import correlated_uniforms
 
     last_normal = generator.standard_normal(1)  # from the start in the steady state
@@ -184,7 +186,7 @@ def _probability_stream(correlation: float, seed: np.random.SeedSequence) -> Dra
         uniforms: NDArray[np.float64] = correlated_uniforms(normals, correlation, last_normal)
         return uniforms
 
-    return DrawStream(new_block)
+    return DrawStream(generator, new_block, 1.0, [last_normal])
 
 
 class EmpiricalDevice(TraceDevice):
@@ -197,6 +199,7 @@ class EmpiricalDevice(TraceDevice):
         self._kernels = empirical_kernels
         read, write, flush, discard = (_grid(params.tables, kind) for kind in OperationClass)
         self._grids = (read, write, flush, discard)
+        self._seed = seed
         seeds = np.random.SeedSequence(seed).spawn(len(OperationClass))
         self._probabilities = [_probability_stream(params.correlation, child) for child in seeds]
         self._flight = empirical_kernels.Flight(
@@ -217,6 +220,30 @@ class EmpiricalDevice(TraceDevice):
                 probability,
             )
         )
+
+    def model_state(self) -> State:
+        in_flight = int(self._flight.status[self._kernels.IN_FLIGHT])
+        return {
+            "in_flight_ns": self._flight.completions_ns[:in_flight],
+            "status": self._flight.status,
+            "seed": str(self._seed),
+            "streams": [stream.state() for stream in self._probabilities],
+        }
+
+    def restore_model(self, state: State) -> None:
+        in_flight_ns = entry(state, "in_flight_ns")
+        require(isinstance(in_flight_ns, np.ndarray) and in_flight_ns.dtype == np.int64, "it")
+        require(in_flight_ns.ndim == 1, "what is in flight")
+        require_range(in_flight_ns, "a completion")
+        self._make_room(in_flight_ns.size)
+        self._flight.completions_ns[: in_flight_ns.size] = in_flight_ns
+        load_numbers(self._flight.status, entry(state, "status"), "the queue's time")
+        require(self._flight.status[self._kernels.IN_FLIGHT] == in_flight_ns.size, "a depth")
+        if entry(state, "seed") == str(self._seed):
+            streams = items(entry(state, "streams"), "the streams")
+            require(len(streams) == len(self._probabilities), "the streams")
+            for stream, loaded in zip(self._probabilities, streams, strict=True):
+                stream.load_state(loaded)
 
     def complete_trace(self, trace: DeviceTrace) -> NDArray[np.int64]:
         self._make_room(trace.classes.size)

@@ -12,6 +12,8 @@ from freezingtime.device.faults.places import SECTOR_BYTES, Sectors
 from freezingtime.device.faults.rule import GivenFault, sectors_of
 from freezingtime.device.faults.sector_set import SectorSet
 from freezingtime.device.faults.trigger import Trigger
+from freezingtime.device.kept.arrays import generator_state, load_generator
+from freezingtime.device.kept.state import State, entry, integer
 from freezingtime.request import Fault, FaultKind, Operation, Request
 from freezingtime.units import NS_PER_S
 
@@ -46,6 +48,30 @@ class ActiveRule:
             self.added = lambda service_ns: _NO_ANSWER_NS
         #: How many requests were hit: also those that met a sector that was known to be bad.
         self.hit_count = 0
+
+    def begin(self) -> None:
+        """A job begins: count from 0. Sectors that are bad stay so."""
+        self._trigger = Trigger(self.rule, self._generator)
+        self.hit_count = 0
+
+    def state(self) -> State:
+        """Return what later requests depend on."""
+        return {
+            "hits": self.hit_count,
+            "trigger": self._trigger.state(),
+            "generator": generator_state(self._generator),
+            "bad": self._bad.state(),
+            "healed": self._healed.state(),
+        }
+
+    def load_state(self, state: object, *, draws: bool) -> None:
+        """Go on from a state; ``draws``: also with its random numbers. Raises StateError."""
+        self.hit_count = integer(entry(state, "hits"), "a count")
+        self._trigger.load_state(entry(state, "trigger"))
+        if draws:
+            load_generator(self._generator, entry(state, "generator"))
+        self._bad.load_state(entry(state, "bad"))
+        self._healed.load_state(entry(state, "healed"))
 
     def fault_of(self, request: Request, time_ns: int) -> Fault | None:
         """Return the fault of a request that arrives; None: it is not hit, or not yet."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from freezingtime.device.base import CompletionQueue, Device, statistics_of
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.device.faults.active_rule import ActiveRule
 from freezingtime.device.faults.rule import GivenFault
+from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
 from freezingtime.request import Fault, FaultKind, Operation, Request
 
 #: 146 years: what would complete later, as factors of factors may have it, completes then.
@@ -33,6 +34,7 @@ class FaultyDevice(Device):
         """``size_bytes``: the disk's; None: there is no medium."""
         self._inner = GuardedDevice(inner, "the perturbed")
         self._faults = faults
+        self._seed = seed
         self._rules = [
             ActiveRule(given, np.random.Generator(np.random.PCG64([seed, number])), size_bytes)
             for number, given in enumerate(faults)
@@ -50,6 +52,8 @@ class FaultyDevice(Device):
         """Begin to hit requests: the rules' times and numbers count from now."""
         if self._start_ns is None:
             self._start_ns = now_ns
+            for rule in self._rules:
+                rule.begin()
 
     def hit_counts(self) -> list[tuple[str, int]]:
         """Each rule, as ``--fault`` has it, and how many requests it has hit."""
@@ -84,6 +88,47 @@ class FaultyDevice(Device):
     def statistics(self) -> dict[str, float]:
         """Return the statistics of the device inside."""
         return statistics_of(self._inner)
+
+    def save_state(self, under_way: Mapping[Request, int]) -> State:
+        return {
+            "inner": self._inner.save_state(),
+            "in_inner": [under_way[each] for each in self._inner.under_way],
+            "faults": [given.text for given in self._faults],
+            "seed": str(self._seed),
+            "rules": [rule.state() for rule in self._rules],
+            "start_ns": self._start_ns,
+            "slowed": [
+                [under_way[each], arrival_ns, [self._rules.index(rule) for rule in slowing]]
+                for each, (arrival_ns, slowing) in self._arrivals.items()
+            ],
+            "held": self._held.save_state(under_way),
+        }
+
+    def load_state(self, state: State, under_way: Sequence[Request]) -> None:
+        """Go on; with other rules of faults than those of the state, only with the device inside.
+
+        With another seed, the rules draw that one's random numbers.
+        """
+        in_inner = items(entry(state, "in_inner"), "what is under way")
+        inside = [one_of(under_way, number, "a request") for number in in_inner]
+        self._inner.load_state(entry(state, "inner"), inside)
+        is_same = entry(state, "faults") == [given.text for given in self._faults]
+        if is_same:
+            rules = items(entry(state, "rules"), "the rules")
+            require(len(rules) == len(self._rules), "the rules")
+            draws = entry(state, "seed") == str(self._seed)
+            for rule, loaded in zip(self._rules, rules, strict=True):
+                rule.load_state(loaded, draws=draws)
+            start_ns = entry(state, "start_ns")
+            self._start_ns = None if start_ns is None else integer(start_ns, "a time")
+        for number, arrival_ns, slowing in items(entry(state, "slowed"), "what is under way"):
+            rules_of = items(slowing, "the rules") if is_same else []
+            self._arrivals[one_of(under_way, number, "a request")] = (
+                integer(arrival_ns, "an arrival"),
+                [one_of(self._rules, each, "a rule") for each in rules_of],
+            )
+        require(all(each in self._arrivals for each in inside), "what is under way")
+        self._held.load_state(entry(state, "held"), under_way)
 
     def _hit(self, request: Request, time_ns: int) -> Sequence[ActiveRule]:
         """Set the request's fault; return the rules that slow it down."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
+from freezingtime.device.kept.state import integer, items
+
 
 class SectorSet:
     """Sectors; ranges are given as the first, and the one behind the last."""
@@ -13,6 +15,18 @@ class SectorSet:
         # Runs in order, none of which touches the next.
         self._firsts: list[int] = []
         self._ends: list[int] = []
+
+    def state(self) -> list[list[int]]:
+        """Return its runs, in order."""
+        return [list(run) for run in zip(self._firsts, self._ends, strict=True)]
+
+    def load_state(self, state: object) -> None:
+        """Be the set of these runs. Raises StateError."""
+        self._firsts, self._ends = [], []
+        for first, end in items(state, "sectors"):
+            before = self._ends[-1] if self._ends else -1
+            self._firsts.append(integer(first, "a sector", before + 1))
+            self._ends.append(integer(end, "a sector", first + 1))
 
     def add(self, first: int, end: int) -> None:
         """Add a range of at least one sector."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from freezingtime.device.faults.rule import FaultRule
+from freezingtime.device.kept.state import State, entry, integer
 
 
 class Trigger:
@@ -19,6 +20,23 @@ class Trigger:
         self._triggered_ns: int | None = None
         self._waits = rule.nth is not None or rule.after_flush is not None
         self._hit_count = 0
+
+    def state(self) -> State:
+        """Return what it has counted, and when its span began."""
+        return {
+            "fitting": self._fitting_count,
+            "flushes": self._flush_count,
+            "hits": self._hit_count,
+            "triggered_ns": self._triggered_ns,
+        }
+
+    def load_state(self, state: object) -> None:
+        """Go on from a state. Raises StateError."""
+        self._fitting_count = integer(entry(state, "fitting"), "a count")
+        self._flush_count = integer(entry(state, "flushes"), "a count")
+        self._hit_count = integer(entry(state, "hits"), "a count")
+        triggered_ns = entry(state, "triggered_ns")
+        self._triggered_ns = None if triggered_ns is None else integer(triggered_ns, "a time")
 
     def note_flush(self, time_ns: int) -> None:
         """A flush has completed."""

@@ -20,6 +20,7 @@ in turn, which evens wear out under most loads; cold data are moved for it only 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +31,14 @@ from freezingtime.device import compile_cache
 from freezingtime.device.annotations.columns import Annotations, annotations_or_empty
 from freezingtime.device.base import Device, Pause, pieces
 from freezingtime.device.flash.geometry import FlashGeometry, shape
+from freezingtime.device.flash.kept import flash_state, load_flash
 from freezingtime.device.flash.layout import NONE
 from freezingtime.device.flash.parameters import FlashParams
 from freezingtime.device.flash.precondition import precondition
 from freezingtime.device.flash.state import new_state
 from freezingtime.device.flash.statistics import statistics
 from freezingtime.device.flash.zones import refused
+from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
 from freezingtime.device.trace_device import check_trace
 from freezingtime.request import Request
 from freezingtime.units import NEVER_NS
@@ -53,7 +56,14 @@ class FlashDevice(Device):
         InputError: the flash and the disk's size do not fit.
     """
 
-    def __init__(self, params: FlashParams, seed: int, size_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        params: FlashParams,
+        seed: int,
+        size_bytes: int | None = None,
+        *,
+        with_history: bool = True,
+    ) -> None:
         # The compiler takes a while to import: only who makes an SSD pays for it.
         compile_cache.prepare(Path(__file__).parent)
         from freezingtime.device.flash.kernels import entry as kernels
@@ -64,12 +74,9 @@ class FlashDevice(Device):
         self._is_steady = params.precondition == "steady"
         self._queue_depth = params.host.queue_depth
         self._state = new_state(params, self._geometry)
-        # What the kernels call the state by: see kernels/memory.py.
-        self._table = np.array(
-            [(part.ctypes.data, part.size) for part in self._state], dtype=np.int64
-        )
-        self._handle = int(self._table.ctypes.data)
-        precondition(self._state, self._handle, params.precondition, seed)
+        self._make_table()
+        if with_history:  # which a state that is about to be loaded has already
+            precondition(self._state, self._handle, params.precondition, seed)
         self._submitted_count = 0
         self._in_service: dict[int, Request] = {}
         self._waiting: deque[tuple[Request, int]] = deque()
@@ -164,6 +171,36 @@ class FlashDevice(Device):
     def statistics(self) -> dict[str, float]:
         """Return statistics since the SSD was made; see :mod:`.statistics`."""
         return statistics(self._state)
+
+    def save_state(self, under_way: Mapping[Request, int]) -> State:
+        return {
+            "ssd": flash_state(self._state),
+            "submitted": self._submitted_count,
+            "in_service": [[tag, under_way[each]] for tag, each in self._in_service.items()],
+            "waiting": [[under_way[each], arrival_ns] for each, arrival_ns in self._waiting],
+        }
+
+    def load_state(self, state: State, under_way: Sequence[Request]) -> None:
+        in_service = items(entry(state, "in_service"), "what is in service", self._queue_depth)
+        self._submitted_count = integer(entry(state, "submitted"), "a count")
+        self._in_service = {
+            integer(tag, "a request"): one_of(under_way, number, "a request")
+            for tag, number in in_service
+        }
+        self._waiting = deque(
+            (one_of(under_way, number, "a request"), integer(arrival_ns, "an arrival"))
+            for number, arrival_ns in items(entry(state, "waiting"), "what waits")
+        )
+        require(all(0 <= each.end_bytes <= self._capacity_bytes for each in under_way), "a request")
+        self._state = load_flash(self._state, entry(state, "ssd"))
+        self._make_table()
+
+    def _make_table(self) -> None:
+        """Make what the kernels call the state by: see kernels/memory.py."""
+        self._table = np.array(
+            [(part.ctypes.data, part.size) for part in self._state], dtype=np.int64
+        )
+        self._handle = int(self._table.ctypes.data)
 
     def _start(self, request: Request, arrival_ns: int, now_ns: int) -> None:
         self._submitted_count += 1

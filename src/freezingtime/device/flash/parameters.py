@@ -252,7 +252,9 @@ class FlashParams(ModelParameters, frozen=True, kw_only=True):
         from freezingtime.device.flash.model import FlashDevice
 
         with about(f"{making.table.file}: "):
-            return FlashDevice(self, making.seed, making.size_bytes)
+            return FlashDevice(
+                self, making.seed, making.size_bytes, with_history=making.with_history
+            )
 
     def protects_writes(self) -> bool:
         return self.write_buffer.power_loss_protection

@@ -279,4 +279,4 @@ def time_stream(distribution: Distribution, seed: np.random.SeedSequence) -> Dra
         draws = distribution.draw_ns(generator, BLOCK_DRAWS)
         return np.rint(np.clip(draws, 0, MAX_DRAW_NS)).astype(np.int64)
 
-    return DrawStream(new_block)
+    return DrawStream(generator, new_block, MAX_DRAW_NS)

@@ -28,12 +28,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.device.base import Device
+from freezingtime.device.kept.state import State, entry
 from freezingtime.device.latency.queueing import (
     MAX_RATE_PER_S,
     QueueParams,
     TokenBucket,
     Unit,
+    load_queues,
     new_queues,
+    queues_state,
 )
 from freezingtime.device.latency.service_time import ServiceTimes, ServiceTimeStream
 from freezingtime.device.model_parameters import Making
@@ -137,6 +140,13 @@ class LatencyDevice(TraceDevice):
         )
         request.annotation = self._annotation.take()
         return int(completion_ns)
+
+    def model_state(self) -> State:
+        return {"queues": queues_state(self._queues), "times": self._times.state()}
+
+    def restore_model(self, state: State) -> None:
+        load_queues(self._queues, entry(state, "queues"))
+        self._times.load_state(entry(state, "times"))
 
     def complete_trace(self, trace: DeviceTrace) -> NDArray[np.int64]:
         completions_ns: NDArray[np.int64] = self._kernels.complete_all(

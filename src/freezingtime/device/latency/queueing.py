@@ -30,6 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.annotation import HeldBy
+from freezingtime.device.kept.arrays import load_numbers, loaded_array
+from freezingtime.device.kept.state import State, entry, require
 from freezingtime.errors import InputError
 from freezingtime.units import NS_PER_S
 
@@ -128,3 +130,34 @@ def new_queues(params: QueueParams) -> QueueState:
         progress=np.zeros(kernels.PROGRESS_FIELDS, np.int64),
         flush_waits=params.flush_waits,
     )
+
+
+def queues_state(queues: QueueState) -> State:
+    """Return what has become of queues; not what they were made of."""
+    from freezingtime.device.latency import queueing_kernels as kernels
+
+    balance = slice(kernels.FULL_NS, kernels.FULL_FRACTION + 1)
+    return {
+        **{name: getattr(queues, name)[:, balance] for name in _BUCKETS},
+        "servers_free_ns": queues.servers_free_ns,
+        "progress": queues.progress,
+    }
+
+
+def load_queues(queues: QueueState, state: State) -> None:
+    """Have new queues go on from the state of others. Raises StateError."""
+    from freezingtime.device.latency import queueing_kernels as kernels
+
+    load_numbers(queues.servers_free_ns, entry(state, "servers_free_ns"), "a server's time")
+    load_numbers(queues.progress, entry(state, "progress"), "the queue's time")
+    require(0 <= queues.progress[kernels.ADMISSION_HELD_BY] <= max(HeldBy), "a cause of waiting")
+    for name in _BUCKETS:
+        rows = getattr(queues, name)
+        mine = rows[:, kernels.FULL_NS : kernels.FULL_FRACTION + 1]
+        loaded = loaded_array(entry(state, name), mine, "a balance")
+        fractions = loaded[:, 1]
+        require(np.all((fractions >= 0) & (fractions < rows[:, kernels.RATE])), "a balance")
+        load_numbers(mine, loaded, "a balance")
+
+
+_BUCKETS = ("shared_buckets", "read_buckets", "write_buckets")

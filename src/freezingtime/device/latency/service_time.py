@@ -21,6 +21,7 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.device.kept.state import State, entry, items, require
 from freezingtime.device.latency.distribution import (
     Constant,
     DescribedTime,
@@ -108,11 +109,28 @@ class ServiceTimeStream:
 
     def __init__(self, times: ServiceTimes, seed: int) -> None:
         self._times = [times.of(operation_class) for operation_class in OperationClass]
+        self._seed = seed
         seeds = np.random.SeedSequence(seed).spawn(len(self._times))
         self._fixed = [
             time_stream(time.distribution, child)
             for time, child in zip(self._times, seeds, strict=True)
         ]
+
+    def state(self) -> State:
+        """Return what the next draws depend on."""
+        return {"seed": str(self._seed), "streams": [stream.state() for stream in self._fixed]}
+
+    def load_state(self, state: State) -> None:
+        """Go on from a state; with another seed, the draws are that seed's from its beginning.
+
+        Raises:
+            StateError: it is no such state.
+        """
+        if entry(state, "seed") == str(self._seed):
+            streams = items(entry(state, "streams"), "the streams")
+            require(len(streams) == len(self._fixed), "the streams")
+            for stream, loaded in zip(self._fixed, streams, strict=True):
+                stream.load_state(loaded)
 
     def next_ns(self, operation_class: OperationClass, length_bytes: int) -> int:
         """The service time of the next request."""

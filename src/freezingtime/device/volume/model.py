@@ -44,13 +44,17 @@ from msgspec import defstruct, field
 from numpy.typing import NDArray
 
 from freezingtime.device.base import Device
+from freezingtime.device.kept.arrays import load_numbers
+from freezingtime.device.kept.state import State, entry
 from freezingtime.device.latency.model import ServedTimes
 from freezingtime.device.latency.queueing import (
     MAX_RATE_PER_S,
     QueueParams,
     TokenBucket,
     Unit,
+    load_queues,
     new_queues,
+    queues_state,
 )
 from freezingtime.device.latency.service_time import ServiceTimeStream
 from freezingtime.device.model_parameters import Making
@@ -285,6 +289,18 @@ class VolumeDevice(TraceDevice):
             for bucket, row in zip(self._buckets, self._queues.shared_buckets, strict=True)
             if bucket.saves
         }
+
+    def model_state(self) -> State:
+        return {
+            "queues": queues_state(self._queues),
+            "times": self._times.state(),
+            "runs": self._runs,
+        }
+
+    def restore_model(self, state: State) -> None:
+        load_queues(self._queues, entry(state, "queues"))
+        self._times.load_state(entry(state, "times"))
+        load_numbers(self._runs, entry(state, "runs"), "a run of requests", -1)
 
     def complete_trace(self, trace: DeviceTrace) -> NDArray[np.int64]:
         io_bytes = self._params.io_bytes
