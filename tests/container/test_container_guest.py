@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import freezingtime as ft
+from freezingtime.application.clock_tie import ClockTie
 from freezingtime.errors import GuestError, InputError
 from freezingtime.images.container.plan import parse_container
 from freezingtime.images.guest_image import find_image, remove_image
@@ -128,6 +130,22 @@ class TestBusybox:
         assert run_container(guest, script, exit_status=7).stdout == b"70\n/data\n"
         ran = run_container(guest, Command(("/no/such",)), exit_status=127)
         assert b"/no/such" in ran.stderr
+
+    def test_the_guest_s_clock_is_read_if_its_user_may(self, guest: str, tmp_path: Path) -> None:
+        """An image's user who may not read the control disk has a log without guest times."""
+        line = 'echo "0 1 5 0 ${EPOCHREALTIME%.*} ${EPOCHREALTIME#*.}" >/tmp/pgbench_log.1'
+        options: dict[str, Any] = {"collect": ["/tmp/pgbench_log*"]}
+        ran = run_container(guest, Command(line=line), out=tmp_path / "as-pg", **options)
+        assert isinstance(ran.result.realtime, str)
+        assert "may not read the control disk" in ran.result.realtime
+        files = [(member("bin/busybox", mode=0o755), busybox()), symlink("bin/sh", "busybox")]
+        path = make_layout(tmp_path / "layout", [layer_of(directory("bin"), *files)], {})
+        out = tmp_path / "as-root"
+        ran = run_container(f"oci:{path}", Command(line=line), out=out, **options)
+        remove_guest(f"oci:{path}")
+        assert isinstance(ran.result.realtime, ClockTie)
+        [ended_ns] = ft.open_run(out).slow_operations().end_ns
+        assert ran.result.job.start_ns < ended_ns < ran.result.job.end_ns
 
     def test_a_disk_is_mounted_with_what_the_image_has_there(self, guest: str) -> None:
         """Before the job: owner and content are the image's, and nothing else is on it."""
