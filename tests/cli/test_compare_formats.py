@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import re
+import subprocess
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from typer.testing import CliRunner
 
 from freezingtime.cli.results.compare import app
 from freezingtime.errors import InputError
+from tests.conftest import require_tool
 from tests.results.test_compare import a_run, reads
 
 CONDITIONS = ("--fail-if", "read.p99 > +5%", "--fail-if", "guest_time > +1%")
@@ -180,6 +185,40 @@ def test_openmetrics_is_exact_in_seconds(runs: list[Path]) -> None:
     both = list(text_string_to_metric_families(command(a, b, c, "--format", "openmetrics")))
     [guest_time] = [each for each in both if each.name == "freezingtime_guest_time_seconds"]
     assert {sample.labels["run"] for sample in guest_time.samples} == {str(b), str(c)}
+
+
+def test_otava_finds_where_figures_change(runs: list[Path], tmp_path: Path) -> None:
+    """By its own reader where it is installed, which needs other versions of numpy and scipy."""
+    a, b, c = runs
+    text = command(a, b, c, "--format", "otava")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["run"] for row in rows] == [str(b), str(c)]
+    assert [int(row["data:read.p99"]) for row in rows] == [11_000, 10_000]
+    assert all(float(value) >= 0 for row in rows for name, value in row.items() if "." in name)
+    assert all(datetime.fromisoformat(row["time"]).tzinfo for row in rows)
+    header, slower, same = (line.split(",") for line in text.splitlines())
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    history = [
+        [(start + timedelta(hours=place)).isoformat(), *(same if place < 10 else slower)[1:]]
+        for place in range(20)
+    ]
+    (tmp_path / "history.csv").write_text(
+        "".join(",".join(row) + "\n" for row in [header, *history])
+    )
+    (tmp_path / "otava.yaml").write_text(
+        "tests:\n  gate:\n    type: csv\n    file: history.csv\n    attributes: [run]\n"
+        '    metrics:\n      p99: {column: "data:read.p99", direction: -1}\n'
+    )
+    otava = require_tool("otava")
+    done = subprocess.run(
+        [otava, "analyze", "gate", "--since", "2025-12-31"],
+        cwd=tmp_path,
+        env={**os.environ, "OTAVA_CONFIG": "otava.yaml"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "+10.0%" in done.stdout
 
 
 def test_annotations_are_few_and_the_worst_first(tmp_path: Path) -> None:

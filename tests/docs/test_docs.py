@@ -42,6 +42,7 @@ PAGES = {
     "how-to/fail/index": GUEST,
     "how-to/database/index": (*GUEST, pytest.mark.timeout(1800)),
     "how-to/fit": GUEST,
+    "how-to/ci/index": GUEST,
     "how-to/own-device": GUEST,
     "how-to/own-image": GUEST,
     "how-to/own-model": GUEST,

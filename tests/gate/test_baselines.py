@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from freezingtime.errors import InputError
 from freezingtime.explore.gate.commit import find_commit
 from freezingtime.store.results.archive import export_results
 from freezingtime.store.results.result_store import ResultStore
+from tests.gate.conftest import TRACE, commit, git
 from tests.gate.test_gate import command
 from tests.results.test_compare import a_run, reads
 
 IF = ("--fail-if", "p99 > +1%")
 LINE = "randread,bs=4k,qd=2,count=50"
-TRACE = "timestamp,operation,offset,length\n0,read,0,4096\n100,read,4096,4096\n"
 
 
 @pytest.fixture
@@ -27,31 +26,6 @@ def gate(tmp_path: Path) -> Any:
         return command("--store", tmp_path / "store", *arguments, status=status)
 
     return gated
-
-
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with a trace in it, and a second commit that changes another file."""
-    top = tmp_path / "repository"
-    top.mkdir()
-    monkeypatch.chdir(top)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-    (top / "trace.csv").write_text(TRACE)
-    git("init", "--quiet")
-    commit("trace")
-    (top / "README").write_text("documentation\n")
-    commit("docs")
-    return top
-
-
-def git(*arguments: str) -> None:
-    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
-    subprocess.run(["git", *who, *arguments], check=True)
-
-
-def commit(subject: str) -> None:
-    git("add", ".")
-    git("commit", "--quiet", "--message", subject)
 
 
 def test_a_replay_is_gated_by_a_directory_or_an_archive(gate: Any, tmp_path: Path) -> None:

@@ -125,13 +125,13 @@ def _p_value(condition: Condition, samples: Sequence[MetricDifference]) -> float
     relation = condition.relation
     found = []
     if relation in _GREATER or relation == _DIFFERENT:
-        found.append(_chance_of_beyond(beyond, ties_count=relation == ">="))
+        found.append(shift_chance(beyond, ties_count=relation == ">="))
     if relation in _LESS or relation == _DIFFERENT:
-        found.append(_chance_of_beyond([-each for each in beyond], ties_count=relation == "<="))
+        found.append(shift_chance([-each for each in beyond], ties_count=relation == "<="))
     return min(1.0, min(found) * len(found))
 
 
-def _chance_of_beyond(beyond: Sequence[Fraction], *, ties_count: bool) -> float:
+def shift_chance(beyond: Sequence[Fraction], *, ties_count: bool) -> float:
     """The one-sided p-value of the exact test; exactly at the limit is beyond with ``ties_count``.
 
     Where two are as far from the limit, the one below it counts for more: never for a false alarm.

@@ -38,8 +38,8 @@ FormatOption: TypeAlias = Annotated[
     Option(
         "FORMAT[=FILE]",
         "`junit`, `github` (annotations), `markdown`, `bmf` (Bencher), `gh-benchmark` and "
-        "`gh-benchmark-bigger` (github-action-benchmark), `openmetrics`, `json` or `text`: "
-        "to FILE, or to stdout in place of the text. Repeatable.",
+        "`gh-benchmark-bigger` (github-action-benchmark), `openmetrics`, `otava` (CSV), `json` or "
+        "`text`: to FILE, or to stdout in place of the text. Repeatable.",
         flag="--format",
     ),
 ]

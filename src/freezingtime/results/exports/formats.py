@@ -16,6 +16,7 @@ from freezingtime.results.exports.figures import to_bencher, to_github_benchmark
 from freezingtime.results.exports.github import to_annotations, to_markdown
 from freezingtime.results.exports.json_document import to_json
 from freezingtime.results.exports.junit import to_junit
+from freezingtime.results.exports.otava import to_otava
 from freezingtime.results.judged import JudgedComparison
 
 Writer: TypeAlias = Callable[[Sequence[JudgedComparison]], str]
@@ -30,6 +31,7 @@ _WRITERS: Mapping[str, Writer] = {
     "github": to_annotations,
     "markdown": to_markdown,
     "openmetrics": to_openmetrics,
+    "otava": to_otava,
 }
 FORMAT_NAMES = (_TEXT, *_WRITERS)
 
