@@ -179,7 +179,10 @@ def test_a_result_that_is_damaged_is_run_anew(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--plan-only", "--no-store"], "--no-store: goes not with --plan-only or --workers 0"),
+        (["--plan-only", "--no-store"], "--no-store: other machines leave their results in the"),
+        (["--dask", "tcp://a:1", "--no-store"], "--no-store: other machines leave their"),
+        (["--plan-only", "--dask", "local"], "--dask: goes not with --plan-only or --workers 0"),
+        (["--dask", "tcp://a:1", "--workers", "2"], "--workers 2: is the cluster's to say"),
         (["--workers", "0", "--refresh"], "--refresh: goes not with"),
         (["--plan-only", "--verify-cache", "1%"], "--verify-cache: goes not with"),
         (["--workers", "-1"], "--workers -1: write a number from 0 to 9999, or auto"),

@@ -22,10 +22,12 @@ from freezingtime.api.runs import Job, job_of
 from freezingtime.device.toml.changed import value_text
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.directory import SweepDirectory, read_sweep
+from freezingtime.explore.sweep.names import DASK_LOCAL
 from freezingtime.explore.sweep.points import make_points
 from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest, SweepRequest
 from freezingtime.explore.sweep.run_request import RunRequest
 from freezingtime.explore.sweep.sweep import (
+    Engine,
     SweepObserver,
     SweepOptions,
     SweepProgress,
@@ -108,6 +110,7 @@ class SweepArguments(RunOptions):
     refresh: bool = field(default=False, kw_only=True)
     verify_share: float = field(default=0.0, kw_only=True)
     workers: int | None = field(default=None, kw_only=True)
+    dask: str | None = field(default=None, kw_only=True)
     progress: bool | None = field(default=None, kw_only=True)
 
 
@@ -121,7 +124,8 @@ def sweep(arguments: SweepArguments) -> SweepResult:
     one list in ``zip`` take their values side by side. Results are read back from the store (None:
     that in the cache) where it has them. A point is a run in a guest if there is a ``job``, as
     :func:`run` takes it, else a replay of a ``workload`` or a ``trace``. ``out`` is the sweep's
-    directory; without it, that is removed with the result. The other arguments are the options of
+    directory; without it, that is removed with the result. ``dask`` is the address of a Dask
+    cluster's scheduler, its scheduler file, or ``"local"``. The other arguments are the options of
     ``freezingtime sweep``.
 
     A point that fails is a row like others: look at its ``status`` before its figures.
@@ -142,6 +146,7 @@ def sweep(arguments: SweepArguments) -> SweepResult:
         store=store,
         refresh=arguments.refresh,
         workers=arguments.workers,
+        engine=_engine(arguments),
         verify_share=arguments.verify_share,
     )
     swept = {
@@ -190,6 +195,16 @@ class _SweepLine(SweepObserver):
         if self.cancelled.is_set():
             raise RunError("the sweep was cancelled")
         self._line.show("sweep", str(progress))
+
+
+def _engine(arguments: SweepArguments) -> Engine | None:
+    if arguments.dask is None:
+        return None
+    from freezingtime.explore.sweep.cluster.dask_engine import DaskEngine
+
+    if arguments.dask != DASK_LOCAL and arguments.store is None:
+        raise InputError(f"dask={arguments.dask!r}: name a store=DIR that all its workers share")
+    return DaskEngine(arguments.dask, arguments.workers)
 
 
 def _request(arguments: SweepArguments) -> SweepRequest:

@@ -23,7 +23,7 @@ from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.compare import EXIT_FAILED_IF
 from freezingtime.cli.results.sweep_plan import AskedSweep, PlanFirst, take_plan
 from freezingtime.errors import InputError, about
-from freezingtime.explore.sweep.names import JOBS, NOT_VARIED
+from freezingtime.explore.sweep.names import DASK_LOCAL, JOBS, NOT_VARIED
 from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Argument, Option, flag_of, list_options
 from freezingtime.runs.options import RunOptions
@@ -33,7 +33,7 @@ from freezingtime.trace.explored.sweep_files import SHARED_STORE_NAME, TABLE_NAM
 
 if TYPE_CHECKING:
     from freezingtime.explore.sweep.request import SweepRequest
-    from freezingtime.explore.sweep.sweep import Sweep
+    from freezingtime.explore.sweep.sweep import Engine, Sweep
     from freezingtime.store.results.result_store import ResultStore
 
 _OUT = Path("sweep-results")
@@ -130,6 +130,15 @@ def sweep_command(
     plan_only: Annotated[
         bool, Option("", "Write the plan for `freezingtime worker DIR`, and wait for nothing.")
     ] = False,
+    dask: Annotated[
+        str | None,
+        Option(
+            "ADDRESS",
+            "Run the points on the workers of a Dask cluster: its scheduler, such as "
+            "`tcp://10.0.0.1:8786`, its scheduler file `NAME.json`, or `local`: as many "
+            "processes here as `--workers` says.",
+        ),
+    ] = None,
     stop_on_error: Annotated[
         bool, Option("", "Stop at the first point that cannot be run.")
     ] = False,
@@ -166,13 +175,18 @@ def sweep_command(
         print_json(plan_schema())
         return 0
     is_planned = plan_only or workers == "0"
+    is_shared = is_planned or dask not in (None, DASK_LOCAL)
     if is_planned:
-        _refuse_beside_plan(no_store=no_store, refresh=refresh, verify_cache=verify_cache)
+        _refuse_beside_plan(dask=dask, refresh=refresh, verify_cache=verify_cache)
+    if is_shared and no_store:
+        raise InputError(
+            "--no-store: other machines leave their results in the store; leave it out"
+        )
     sweep_options = SweepOptions(
-        store=_store(store, out, is_planned=is_planned, is_wanted=not no_store),
+        store=_store(store, out, is_shared=is_shared, is_wanted=not no_store),
         refresh=refresh,
         workers=None if is_planned else _workers(workers),
-        engine=PlannedEngine(out, waits=not plan_only) if is_planned else None,
+        engine=PlannedEngine(out, waits=not plan_only) if is_planned else _on_dask(dask, workers),
         keep_going=not stop_on_error,
         verify_share=_share(verify_cache),
     )
@@ -265,10 +279,8 @@ def make_request(
     return RunRequest(options, job, directory)
 
 
-def _store(
-    path: Path | None, out: Path, *, is_planned: bool, is_wanted: bool
-) -> ResultStore | None:
-    """The store: that of a plan for workers is in the sweep's directory, which they share."""
+def _store(path: Path | None, out: Path, *, is_shared: bool, is_wanted: bool) -> ResultStore | None:
+    """The store: where other machines take part, it is in the sweep's directory."""
     from freezingtime.store.results.result_store import ResultStore, default_store
 
     if path is not None and not is_wanted:
@@ -278,17 +290,30 @@ def _store(
     if path is not None:
         return ResultStore(path)
     shared = out / SHARED_STORE_NAME
-    return ResultStore(shared) if is_planned or shared.is_dir() else default_store()
+    return ResultStore(shared) if is_shared or shared.is_dir() else default_store()
 
 
-def _refuse_beside_plan(*, no_store: bool, refresh: bool, verify_cache: str | None) -> None:
-    for option, is_given, reason in (
-        ("--no-store", no_store, "workers leave their results in the store"),
-        ("--refresh", refresh, "workers run what the store has not"),
-        ("--verify-cache", verify_cache is not None, "workers run what the store has not"),
+def _on_dask(address: str | None, workers: str) -> Engine | None:
+    if address is None:
+        return None
+    from freezingtime.explore.sweep.cluster.dask_engine import DaskEngine
+
+    if address != DASK_LOCAL and workers != "auto":
+        raise InputError(f"--workers {workers}: is the cluster's to say; leave it out")
+    return DaskEngine(address, _workers(workers))
+
+
+def _refuse_beside_plan(*, dask: str | None, refresh: bool, verify_cache: str | None) -> None:
+    for option, is_given in (
+        ("--dask", dask is not None),
+        ("--refresh", refresh),
+        ("--verify-cache", verify_cache is not None),
     ):
         if is_given:
-            raise InputError(f"{option}: goes not with --plan-only or --workers 0: {reason}")
+            raise InputError(
+                f"{option}: goes not with --plan-only or --workers 0: 'freezingtime worker' runs "
+                "what the store has not"
+            )
 
 
 def _workers(text: str) -> int | None:

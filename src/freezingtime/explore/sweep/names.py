@@ -7,3 +7,5 @@ from __future__ import annotations
 NOT_VARIED = ("out", "save")
 #: Keys that are a job: a line of the shell, the file of a script, or a directory.
 JOBS = ("command", "script", "job")
+#: Instead of the address of a Dask cluster: one that is made here, for one sweep.
+DASK_LOCAL = "local"

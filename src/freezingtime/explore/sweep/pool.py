@@ -44,6 +44,8 @@ _PRELOADED = (
 Numbered: TypeAlias = tuple[int, Task]
 #: Outcomes as they come, by number; None while there is no news.
 Ended: TypeAlias = Generator[tuple[int, PointOutcome] | None, None, None]
+#: Hands a task to an executor.
+Submit: TypeAlias = Callable[[Task], Future[PointOutcome]]
 
 
 class TaskQueue:
@@ -110,30 +112,42 @@ def execute_all(tasks: Iterable[Numbered | None], workers: int) -> Ended:
         alone, suspects = suspects, []
         if not alone:
             with _processes(workers) as pool:
-                yield from until_broken(pool, waiting, lambda: workers, suspects)
+                yield from until_broken(_submit_to(pool), waiting, lambda: workers, suspects)
         for suspect in alone:
             with _processes(1) as pool:
-                yield from until_broken(pool, TaskQueue([suspect]), lambda: 1, None)
+                yield from until_broken(_submit_to(pool), TaskQueue([suspect]), lambda: 1, None)
+
+
+def _submit_to(pool: Executor) -> Submit:
+    def submit(task: Task) -> Future[PointOutcome]:
+        with without_main():
+            return pool.submit(worker.execute, task)
+
+    return submit
+
+
+def _explain(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def until_broken(
-    pool: Executor,
+    submit: Submit,
     queue: TaskQueue,
     room: Callable[[], int],
     suspects: list[Numbered] | None,
+    explain: Callable[[BaseException], str] = _explain,
 ) -> Ended:
     """Work off a queue until it is empty or a process dies, whose tasks become suspects.
 
-    ``room``: how many tasks the pool takes at once. ``suspects``: None if whatever runs when a
-    process dies has been the reason.
+    ``room``: how many tasks the executor takes at once. ``suspects``: None if whatever runs when a
+    process dies has been the reason. ``explain``: the reason of a task that raised something.
     """
     under_way: dict[Future[PointOutcome], Numbered] = {}
     is_broken = False
     while under_way or (queue.may_have_more and not is_broken):
         while len(under_way) < room() and not is_broken and (taken := queue.take()) is not None:
             try:
-                with _without_main():
-                    under_way[pool.submit(worker.execute, taken[1])] = taken
+                under_way[submit(taken[1])] = taken
             except BrokenProcessPool:
                 queue.put_back(taken)
                 is_broken = True
@@ -151,8 +165,7 @@ def until_broken(
             if error is None:
                 yield number, future.result()
             elif not isinstance(error, BrokenProcessPool):
-                reason = f"{type(error).__name__}: {error}"
-                yield number, PointOutcome.of_error(reason, task.digest)
+                yield number, PointOutcome.of_error(explain(error), task.digest)
             elif suspects is None:
                 is_broken = True
                 reason = "its process died, twice; out of memory?"
@@ -185,7 +198,7 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 @contextlib.contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Hide the program's main module while a process may be started, which would import it.
 
     Nothing of it goes to a worker; and a script that calls us without ``if __name__ == "__main__"``
