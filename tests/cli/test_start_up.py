@@ -36,12 +36,10 @@ HEAVY = {
 HEAVY_ROOMS = {"emulator", "images", "report", "runs", "simulate", "store", "trace", "vm"}
 
 
-#: Commands whose own help is there at once: what they need is imported when they run.
-LIGHT = ["run", "report", "compare", "runs", "export", "shell", "measure", "serve"]
-LIGHT += ["accuracy", "doctor", "lock", "snapshot", "crash", "fit", "validate", "replay", "image"]
-LIGHT += ["sweep", "gate"]
 #: Lists of options, and words that help texts have: they import nothing heavy themselves.
 LIGHT_MODULES = ("runs.options", "runs.script", "runs.progress", "trace.writers", "trace.readers")
+# What the command `store` is made of.
+LIGHT_MODULES += ("store.results", "store.cache", "store.checksums", "store.lock_holder")
 LIGHT_MODULES += ("simulate.options", "images.names", "trace.explored")
 HELP = """
 from freezingtime.cli.main import app
@@ -79,7 +77,7 @@ def test_what_answers_at_once_imports_nothing_heavy(arguments: list[str]) -> Non
 
 
 def test_a_commands_help_imports_nothing_heavy() -> None:
-    names = imported_by("-c", HELP.format(commands=LIGHT))
+    names = imported_by("-c", HELP.format(commands=list(_COMMANDS)))
     assert {name.partition(".")[0] for name in names} & HEAVY == set()
     own = {name.removeprefix("freezingtime.") for name in names if name.startswith("freezingtime.")}
     assert {"runs.options", "trace.writers.format_names"} <= own  # else nothing was seen

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from freezingtime.calibrate import clock_check
 from freezingtime.calibrate.clock_check import (
     LATENCIES,
     CheckedDevice,
     ClockCheck,
-    ClockCheckOptions,
     check_clocks,
     make_clock_check_plan,
 )
+from freezingtime.calibrate.clock_check_options import ClockCheckOptions
 from freezingtime.cli.guest import clock_check as command
 from freezingtime.clock.kind import ClockKind
 from freezingtime.errors import InputError
@@ -106,7 +107,9 @@ def check_of(reasons_invalid: list[str], without_kvm: str | None) -> ClockCheck:
 def test_what_is_printed(
     monkeypatch: pytest.MonkeyPatch, reasons: list[str], without_kvm: str | None, status: int
 ) -> None:
-    monkeypatch.setattr(command, "check_clocks", lambda *_, **__: check_of(reasons, without_kvm))
+    monkeypatch.setattr(
+        clock_check, "check_clocks", lambda *_, **__: check_of(reasons, without_kvm)
+    )
     # The command's function returns its status, which the main program exits with.
     ended = CliRunner().invoke(command.app, ["-q"], standalone_mode=False)
     assert (ended.exception, ended.return_value) == (None, status)
@@ -123,7 +126,7 @@ def test_what_is_printed(
 
 def test_json_has_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = "--clocks kvm: there is none"
-    monkeypatch.setattr(command, "check_clocks", lambda *_, **__: check_of([], reason))
+    monkeypatch.setattr(clock_check, "check_clocks", lambda *_, **__: check_of([], reason))
     ended = CliRunner().invoke(command.app, ["-q", "--json"], standalone_mode=False)
     assert isinstance(ended.exception, InputError)
     assert str(ended.exception) == reason

@@ -30,7 +30,7 @@ _LATENCY = re.compile(r"(Average|Max)Latency\((us|ms)\)")
 _NAMES = {"Average": "mean", "Max": "max"}
 
 
-class _Said(NamedTuple):
+class _YcsbLine(NamedTuple):
     section: str
     measurement: str
     value: float
@@ -38,7 +38,7 @@ class _Said(NamedTuple):
 
 def ycsb(text: str) -> Iterator[Figure]:
     """Throughput, and of each operation its latencies, and how many failed."""
-    said = [_Said(found[1], found[2], float(found[3])) for found in _LINE.finditer(text)]
+    said = [_YcsbLine(found[1], found[2], float(found[3])) for found in _LINE.finditer(text)]
     if not any(each.section == _OVERALL for each in said):
         return  # lines in brackets are others', too
     yield from _overall(said)
@@ -51,7 +51,7 @@ def ycsb(text: str) -> Iterator[Figure]:
             yield from _failed(prefix, values)
 
 
-def _overall(said: list[_Said]) -> Iterator[Figure]:
+def _overall(said: list[_YcsbLine]) -> Iterator[Figure]:
     for section, measurement, value in said:
         if section == _OVERALL and math.isfinite(value):
             if measurement == "Throughput(ops/sec)":

@@ -14,17 +14,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from freezingtime.calibrate.clock_check_options import CLOCKS, ClockCheckOptions
 from freezingtime.calibrate.guest_job import Observer, run_fio
 from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.disk import Disk
 from freezingtime.errors import InputError, about
 from freezingtime.host.kvm.preflight import require_kvm
-from freezingtime.option import Option
 from freezingtime.percentile import percentile_ns
 from freezingtime.runs.options import MAX_LEAK, RunOptions
 from freezingtime.runs.plan import make_plan
@@ -39,7 +39,6 @@ from freezingtime.units import Limits, parse_option, parse_time_ns
 PERCENTILES: Final = {"p50": 50_000, "p99": 99_000, "p99.9": 99_900}
 LATENCIES: Final = ("10us", "100us", "1ms", "10ms")
 
-CLOCKS: Final = "exact,kvm"
 _FAST: Final = "memory"
 #: The first requests of a program wait for what it has not touched before.
 _WARM_UP: Final = 100
@@ -48,17 +47,6 @@ _LOGS: Final = "/tmp/clock-check"
 _LETTERS: Final = "abcd"
 _REQUESTS_LIMITS: Final = Limits(100, 1_000_000, "from 100 to 1000000")
 _DELAY_LIMITS: Final = Limits(1, 10**9, "from 1ns to 1s")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClockCheckOptions:
-    """Options of a check, as a user writes them."""
-
-    clocks: Annotated[str, Option("CLOCK,...", "The clocks to check: `exact`, `kvm`, or both.")] = (
-        CLOCKS
-    )
-    requests: Annotated[int, Option("NUMBER", "Reads from each device, over each medium.")] = 1000
-    delay: Annotated[str, Option("TIME", "Delay of the slow medium.")] = "3ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +134,7 @@ def percentiles(ordered_ns: NDArray[np.int64]) -> dict[str, int]:
 
 
 def make_clock_check_plan(
-    options: ClockCheckOptions = ClockCheckOptions(),
+    options: ClockCheckOptions = ClockCheckOptions(),  # noqa: B008 - frozen
     run: RunOptions = RunOptions(),  # noqa: B008 - frozen
 ) -> ClockCheckPlan:
     """Make the plan of a check; ``run`` is what else its guests are run with.

@@ -5,19 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from freezingtime.calibrate.clock_check import (
-    PERCENTILES,
-    CheckedDevice,
-    ClockCheck,
-    ClockCheckOptions,
-    check_clocks,
-    make_clock_check_plan,
-    percentiles,
-)
+from freezingtime.calibrate.clock_check_options import ClockCheckOptions
 from freezingtime.cli.declared_options import Only, takes_options
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.guest.run import EXIT_INVALID
 from freezingtime.cli.options import JsonOption, QuietOption, command_app
 from freezingtime.cli.output.columns import aligned
@@ -27,6 +18,9 @@ from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Option
 from freezingtime.runs.options import RunOptions
 from freezingtime.units import format_time_ns
+
+if TYPE_CHECKING:
+    from freezingtime.calibrate.clock_check import CheckedDevice, ClockCheck
 
 _TEXT_COLUMNS = 3
 
@@ -52,6 +46,9 @@ def clock_check_command(
 
     Example: `freezingtime clock-check`
     """
+    from freezingtime.calibrate.clock_check import check_clocks, make_clock_check_plan
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+
     plan = make_clock_check_plan(options, run)
     with ReplayProgress(quiet=quiet) as progress:
         found = check_clocks(plan, out=out, observer=progress)
@@ -68,6 +65,8 @@ def clock_check_command(
 
 
 def _lines(found: ClockCheck) -> Iterator[str]:
+    from freezingtime.calibrate.clock_check import PERCENTILES
+
     names = (*PERCENTILES, *(f"late {name}" for name in PERCENTILES))
     header = ("clock", "device", "medium", *names)
     yield from map("  ".join, aligned([header, *map(_row, found.devices)], _TEXT_COLUMNS))
@@ -77,6 +76,8 @@ def _lines(found: ClockCheck) -> Iterator[str]:
 
 
 def _row(found: CheckedDevice) -> tuple[str, ...]:
+    from freezingtime.calibrate.clock_check import percentiles
+
     times_ns = (*percentiles(found.beyond_ns).values(), *percentiles(found.late_ns).values())
     return (found.clock, found.latency, found.medium, *map(format_time_ns, times_ns))
 

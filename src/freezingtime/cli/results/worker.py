@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.options import AllowCodeOption, QuietOption, command_app
 from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import say
@@ -48,6 +47,7 @@ def worker_command(
 
     Example: `freezingtime worker sweep-results`
     """
+    from freezingtime.cli.device.replay_progress import ReplayProgress
     from freezingtime.explore.sweep.cluster.plan import read_plan, require_same_code
     from freezingtime.explore.sweep.cluster.work import work_on
 
