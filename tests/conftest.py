@@ -17,6 +17,8 @@ import pytest
 
 from freezingtime.vm.qemu.program import VARIABLE, requested_qemu
 
+pytest_plugins = ["pytester"]
+
 #: The installed console script, beside the interpreter that runs the tests.
 PROGRAM = Path(sys.executable).parent / "freezingtime"
 
