@@ -241,6 +241,8 @@ def test_a_durability_table_is_checked(tmp_path: Path) -> None:
         ('torn_unit = "1000B"', "durability.torn_unit = '1000B': must be a multiple of 512 bytes"),
         ('torn_units = "4KiB"', "durability.torn_units: unknown key; did you mean torn_unit?"),
         ("ignores_flush = 1", "durability.ignores_flush = 1: must be true or false"),
+        ('cache_size = "700B"', "durability.cache_size = '700B': must be a multiple of 512 bytes"),
+        ('drain_after = "soon"', "durability.drain_after = 'soon': "),
     ):
         file.write_text(text + line)
         with pytest.raises(InputError) as refused:
@@ -252,6 +254,11 @@ def test_a_durability_table_is_checked(tmp_path: Path) -> None:
     assert list(durability.pieces(96, 32)) == [(96, 32)]
     assert list(durability.pieces(127, 2)) == [(127, 1), (128, 1)]
     assert len(list(durability.pieces(0, 33))) == 33
+    limited = tmp_path / "limited.toml"
+    limited.write_text(text + 'cache_size = "1MiB"\ndrain_after = "2s"\n')
+    assert parse_disk(str(limited)).durability == Durability(
+        cache_sectors=2048, drain_after_ns=2 * 10**9
+    )
     table = describe(str(file)).durability
     assert durability_of(
         table, write_cache=True, logical_block_bytes=4096, protects=True

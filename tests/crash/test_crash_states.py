@@ -102,6 +102,8 @@ def durabilities_of(draw: st.DrawFn) -> Durability:
         torn_unit_sectors=unit,
         atomic_write_sectors=draw(st.sampled_from([unit, 2, 4])),
         atomic_boundary_sectors=draw(st.sampled_from([0, 2, 4])),
+        cache_sectors=draw(st.sampled_from([None, None, 1, 3, 5])),
+        drain_after_ns=draw(st.sampled_from([None, None, 10, 25])),
     )
 
 
@@ -126,9 +128,10 @@ def by_force(
     }
     flushes = [event for event in arrived if event.operation is Operation.FLUSH]
 
-    def is_durable(write: WriteEvent) -> bool:
+    def is_flushed(write: WriteEvent, place: int) -> bool:
+        """Whether it is durable behind the event at a place, if caches write nothing back."""
         rule = durabilities[write.disk]
-        if write.sequence not in completed_at:
+        if completed_at.get(write.sequence, place + 1) > place:
             return False
         if not rule.is_volatile:
             return True
@@ -136,10 +139,35 @@ def by_force(
             return False
         return write.fua or any(
             flush.disk == write.disk
-            and flush.sequence in completed_at
+            and completed_at.get(flush.sequence, place + 1) <= place
             and completed_at[write.sequence] < arrived_at[flush.sequence]
             for flush in flushes
         )
+
+    # What the caches have written back: event by event, the oldest first.
+    drained: set[int] = set()
+    for place in range(len(before)):
+        now_ns = events[min(place + 1, len(events) - 1)].time_ns
+        for disk, rule in enumerate(durabilities):
+            cached = [
+                write
+                for write in sorted(arrived, key=lambda each: completed_at.get(each.sequence, 0))
+                if write.disk == disk
+                and write.operation is not Operation.FLUSH
+                and completed_at.get(write.sequence, place + 1) <= place
+                and not is_flushed(write, place)
+                and write.sequence not in drained
+            ]
+            limit = rule.cache_sectors
+            while limit is not None and sum(each.sector_count for each in cached) > limit:
+                drained.add(cached.pop(0).sequence)
+            for write in cached:
+                done_ns = before[completed_at[write.sequence]].time_ns
+                if rule.drain_after_ns is not None and done_ns + rule.drain_after_ns <= now_ns:
+                    drained.add(write.sequence)
+
+    def is_durable(write: WriteEvent) -> bool:
+        return write.sequence in drained or is_flushed(write, len(before) - 1)
 
     pieces: list[tuple[Model, bool]] = []
     for write in arrived:
@@ -189,7 +217,8 @@ def content(states: PointStates, state: CrashState) -> frozenset[tuple[tuple[int
 def states_at(
     events: Sequence[WriteEvent], cut: int, rules: Sequence[Durability], start_ns: int = 0
 ) -> PointStates:
-    point = CutPoint(cut, 0, 0, "")
+    time_ns = events[min(cut, len(events) - 1)].time_ns
+    point = CutPoint(cut, time_ns, 0, "")
     images = new_images(DISK_SECTORS, [BASE, BASE])
     ((_, states),) = derive(events, [point], start_ns, images, rules, LOST_OR_KEPT)
     return states

@@ -9,10 +9,13 @@
     torn_unit = "4KiB"             # a write is cut only between units of this size
     atomic_write = "16KiB"         # one that is no larger is all old or all new
     atomic_boundary = "64KiB"      # ... unless it crosses a multiple of this
+    cache_size = "16MiB"           # no more is volatile: the oldest is written back for the newest
+    drain_after = "5s"             # nothing is volatile for longer
 
 A write is durable once it has completed if the disk has no volatile write cache or protects it;
 else once it has completed with FUA, or once a flush has completed that arrived after the write
-had completed. Everything else may be lost or kept, each unit by itself.
+had completed; or once the cache has written it back by itself. Everything else may be lost or kept,
+each unit by itself.
 
 The terms are those of the NVM Express Command Set Specification: AWUPF (atomic_write) and NABSPF
 (atomic_boundary).
@@ -25,7 +28,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from freezingtime.device.parameters import Table
-from freezingtime.device.schema import Parameters, SizeBytes, key
+from freezingtime.device.schema import Parameters, SizeBytes, TimeNs, key
 
 #: The table's key in a description.
 DURABILITY_TABLE = "durability"
@@ -78,12 +81,31 @@ class DurabilityTable(Parameters, frozen=True, kw_only=True):
         SizeBytes,
         key("writes across its multiples are not atomic (NABSPF); 0: none", most=_UNIT_BYTES_MOST),
     ] = 0
+    cache_size_bytes: (
+        Annotated[
+            SizeBytes,
+            key(
+                "how much is volatile at most: the oldest is written back for the newest",
+                least=_SECTOR_BYTES,
+                missing="no limit",
+            ),
+        ]
+        | None
+    ) = None
+    drain_after_ns: (
+        Annotated[
+            TimeNs,
+            key("time after which a write is written back by itself", least=1, missing="never"),
+        ]
+        | None
+    ) = None
 
     def check(self, table: Table) -> None:
         for name, size_bytes in (
             ("torn_unit", self.torn_unit_bytes),
             ("atomic_write", self.atomic_write_bytes),
             ("atomic_boundary", self.atomic_boundary_bytes),
+            ("cache_size", self.cache_size_bytes),
         ):
             if (size_bytes or 0) % _SECTOR_BYTES:
                 raise table.error(name, f"must be a multiple of {_SECTOR_BYTES} bytes")
@@ -103,6 +125,10 @@ class Durability:
     torn_unit_sectors: int = 1
     atomic_write_sectors: int = 1
     atomic_boundary_sectors: int = 0
+    cache_sectors: int | None = None
+    """How much is volatile at most; None: there is no limit."""
+    drain_after_ns: int | None = None
+    """How long a completed write is volatile at most; None: until it is flushed."""
 
     def pieces(self, first_sector: int, sector_count: int) -> Iterator[tuple[int, int]]:
         """Split a write into what is lost or kept as a whole: first sector and count of each."""
@@ -134,10 +160,13 @@ def durability_of(
     """
     own = table.power_loss_protection
     unit_bytes = table.torn_unit_bytes or logical_block_bytes
+    cache_bytes = table.cache_size_bytes
     return Durability(
         is_volatile=write_cache and not (protects if own is None else own),
         ignores_flush=table.ignores_flush,
         torn_unit_sectors=unit_bytes // _SECTOR_BYTES,
         atomic_write_sectors=(table.atomic_write_bytes or unit_bytes) // _SECTOR_BYTES,
         atomic_boundary_sectors=table.atomic_boundary_bytes // _SECTOR_BYTES,
+        cache_sectors=cache_bytes // _SECTOR_BYTES if cache_bytes is not None else None,
+        drain_after_ns=table.drain_after_ns,
     )

@@ -34,12 +34,14 @@ def derive(
             undecided.settle()
             has_started = True
         while point is not None and point.event == index:
+            undecided.pass_time(point.time_ns)
             yield point, _states(undecided, fates)
             point = next(waiting, None)
         if point is None:
             return
         undecided.take(event)
     while point is not None:
+        undecided.pass_time(point.time_ns)
         yield point, _states(undecided, fates)
         point = next(waiting, None)
 

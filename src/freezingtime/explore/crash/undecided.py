@@ -28,7 +28,12 @@ class Piece:
 @dataclass(slots=True, eq=False)
 class _Write:
     event: WriteEvent
-    is_completed: bool = False
+    completed_ns: int | None = None
+    """When it completed; None: it has not."""
+
+    @property
+    def is_completed(self) -> bool:
+        return self.completed_ns is not None
 
     @property
     def sectors(self) -> Sectors:
@@ -55,13 +60,29 @@ class Undecided:
     """By their sequence numbers, which is the order of their arrival."""
     _covered: dict[int, list[int]] = field(default_factory=dict)
     """What each flush under way covers: the writes that had completed when it arrived."""
+    _cached: dict[int, dict[int, int]] = field(default_factory=dict)
+    """By disk, the completed ones that are not durable: how many sectors each has. In order of
+    completion, in which a cache writes them back."""
 
     def take(self, event: WriteEvent) -> None:
         """Have an event happen."""
+        self.pass_time(event.time_ns)
         if event.kind is WriteEventKind.ARRIVAL:
             self._arrive(event)
         else:
             self._complete(event)
+
+    def pass_time(self, now_ns: int) -> None:
+        """Have the caches write back what they do not keep for so long."""
+        for disk, cached in self._cached.items():
+            drain_after_ns = self.durabilities[disk].drain_after_ns
+            if drain_after_ns is None:
+                continue
+            for sequence in list(cached):
+                completed_ns = self._writes[sequence].completed_ns
+                if completed_ns is None or completed_ns + drain_after_ns > now_ns:
+                    break
+                self._make_durable(sequence)
 
     def settle(self) -> None:
         """Make everything durable that has completed, as a disk does that is left in peace."""
@@ -94,13 +115,20 @@ class Undecided:
                 for sequence in covered:
                     self._make_durable(sequence)
         elif (write := self._writes.get(event.sequence)) is not None:
-            write.is_completed = True
+            write.completed_ns = event.time_ns
+            cached = self._cached.setdefault(event.disk, {})
+            cached[event.sequence] = event.sector_count
             if not durability.is_volatile or (event.fua and not durability.ignores_flush):
                 self._make_durable(event.sequence)
+            while durability.cache_sectors is not None and (
+                sum(cached.values()) > durability.cache_sectors
+            ):
+                self._make_durable(next(iter(cached)))
 
     def _make_durable(self, sequence: int) -> None:
         write = self._writes.pop(sequence, None)
         if write is not None:  # else another flush has covered it
+            self._cached.get(write.event.disk, {}).pop(sequence, None)
             self.images[write.event.disk].store(write.sectors, write.contents, sequence)
 
     def _pieces(self, sequence: int, write: _Write) -> list[Piece]:
