@@ -26,7 +26,6 @@ BOOTED = KvmBoot(2_000_000, "GenuineIntel")
 ONE_CPU = ValidateOptions(cpus="1")
 
 NOT_WITH_KVM = [
-    ({"cpus": 2}, "--cpus 2"),
     ({"cpu_rate": "1G"}, "--cpu-rate 1G"),
 ]
 
@@ -100,6 +99,11 @@ def test_a_guest_goes_on_where_it_finds_what_it_found(
     assert choose_kvm(ClockKind.AUTO, 10_000, BOOTED) is None
     assert choose_kvm(ClockKind.EXACT, 10_000, BOOTED) is None
     assert len(caplog.messages) == 1
+
+
+def test_a_guest_has_several_cpus_under_either_clock() -> None:
+    for clock in ("exact", "kvm"):
+        assert plan_of(clock=clock, cpus=16).cpu_count == 16
 
 
 def test_a_leak_is_of_kvm_only() -> None:

@@ -65,6 +65,8 @@ class KvmAccount(NamedTuple):
     """What could not be taken out of it."""
     skipped_ns: int
     """Skipped ahead of deadlines that a computing guest had to meet."""
+    gathering_ns: int
+    """How much longer accesses to devices took, as the other CPUs had to leave the guest."""
     in_cycles: int
     """Taken out of guest time at each pass through the guest, on the way in..."""
     out_cycles: int
@@ -80,6 +82,7 @@ class KvmAccount(NamedTuple):
             taken_out_ns=self.taken_out_ns - earlier.taken_out_ns,
             left_in_ns=self.left_in_ns - earlier.left_in_ns,
             skipped_ns=self.skipped_ns - earlier.skipped_ns,
+            gathering_ns=self.gathering_ns - earlier.gathering_ns,
         )
 
 

@@ -16,12 +16,12 @@ from freezingtime.errors import RunError
 from freezingtime.units import NEVER_NS
 
 MAGIC: Final = 0x545A5246
-VERSION: Final = 4
+VERSION: Final = 5
 MAX_STAMPS: Final = 1024
 MAX_REPLIES: Final = 32768
 MAX_SCHEDULED: Final = 1024
 
-KVM_ACCOUNT: Final = struct.Struct("<QqqqIIII")
+KVM_ACCOUNT: Final = struct.Struct("<QqqqqIIII")
 REPORT: Final = struct.Struct(f"<IHHqqII{KVM_ACCOUNT.size}s")
 STAMP: Final = struct.Struct("<IIQqq")
 ORDER: Final = struct.Struct("<IHHqQII")

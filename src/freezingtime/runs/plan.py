@@ -217,8 +217,6 @@ def choose_clock(options: RunOptions) -> ClockKind:
 def _not_with_kvm(options: RunOptions) -> Iterator[str]:
     if options.cpu_rate != CPU_RATE:
         yield f"--cpu-rate {options.cpu_rate}: the host's CPU has its own"
-    if options.cpus not in (None, 1):
-        yield f"--cpus {options.cpus}: a guest has one CPU"
     start_from = options.start_from
     if start_from is not None and find_saved(start_from).description.booted is None:
         yield f"--from {start_from}: a guest that was booted under --clock exact cannot go on"

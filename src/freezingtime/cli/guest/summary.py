@@ -110,7 +110,10 @@ def _kvm_account(result: RunResult) -> Iterator[str]:
             f" ({format_time_ns(kvm.taken_out_ns)} taken out of guest time, "
             f"{format_time_ns(kvm.left_in_ns)} left in)"
         )
-    yield f"{line}; {format_time_ns(kvm.skipped_ns)} of computing skipped"
+    line += f"; {format_time_ns(kvm.skipped_ns)} of computing skipped"
+    if kvm.gathering_ns:
+        line += f"; {format_time_ns(kvm.gathering_ns)} of waiting for other CPUs to leave"
+    yield line
 
 
 def _reasons(result: RunResult) -> Iterator[str]:

@@ -28,6 +28,7 @@
 #include "ours/emulator/output.h"
 #include "ours/kvm/calibration.h"
 #include "ours/kvm/entries.h"
+#include "ours/kvm/gate.h"
 #include "ours/kvm/guest_time.h"
 #include "ours/time/counter.h"
 #include "ours/time/deferred.h"
@@ -43,6 +44,7 @@
 #include "qemu/hooks.h"
 #include "qemu/kvm/calls.h"
 #include "qemu/kvm/devices.h"
+#include "qemu/kvm/sipi.h"
 #include "qemu/kvm/table.h"
 #include "qemu/kvm/timers.h"
 #include "qemu/libraries/sockets.h"
@@ -161,16 +163,12 @@ static void no_rate(uint64_t rate_hz)
     (void)rate_hz; /* it is the host's */
 }
 
-static void nothing(void)
-{
-}
-
 static const struct ft_guest_clock kvm_clock = {
     .now_ns = ft_guest_time_now_ns,
     .skipped_ns = ft_guest_time_warped_ns,
     .set_rate = no_rate,
-    .machine_runs = nothing,
-    .stop = nothing,
+    .machine_runs = ft_gate_machine_runs,
+    .stop = ft_gate_stop,
     .account = ft_entries_account,
     .has_left = ft_entries_has_left,
 };
@@ -187,6 +185,7 @@ static void start_kvm(void)
     ft_guest_time_start(agent.start_ns);
     ft_entries_start(&calibration);
     ft_kvm_table_hook(&table);
+    ft_kvm_sipi_hook();
     ft_hold_start(agent.start_ns == 0);
 }
 
@@ -266,6 +265,7 @@ __attribute__((constructor)) static void load(void)
     if (agent.is_kvm) {
         ft_timers_hook();
         ft_kvm_devices_hook();
+        ft_gate_start();
         ft_kvm_calls_hook(ft_entries_run, ft_guest_time_tsc);
     }
     /* What QEMU starts (a migration's command, for example) is not ours to watch. */

@@ -2,8 +2,10 @@
  *
  * What every part of the agent may use. Includes nothing of the agent's own.
  *
- * Threads: QEMU's main thread and its one vCPU thread (TCG, single) call in, always with the BQL,
- * QEMU's big lock, held unless a function says otherwise. The BQL is therefore the agent's lock.
+ * Threads: QEMU's main thread and its vCPU thread (one under TCG, one for each CPU under KVM) call
+ * in, always with the BQL, QEMU's big lock, held unless a function says otherwise. The BQL is
+ * therefore the agent's lock. "vCPU thread in a hold": the one whose turn it is, or that owns the
+ * gate (ours/kvm/gate.h), so that no other executes.
  *
  * The rooms: ours/ is what the agent does, whatever the QEMU: what it says to the emulator
  * (emulator/, which knows no QEMU) and what it does with guest time (time/). qemu/ finds what a

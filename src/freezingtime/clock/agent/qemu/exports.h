@@ -109,6 +109,9 @@ WEAK bool qht_reset_size(void *table, size_t count);
 
 /* KVM, where QEMU is built with it. */
 WEAK void kvm_cpu_synchronize_post_reset(CPUState *cpu);
+WEAK int kvm_arch_process_async_events(CPUState *cpu);
+WEAK void do_cpu_sipi(void *x86_cpu);
+WEAK void cpu_reset_interrupt(CPUState *cpu, int mask);
 WEAK void *apic_get_class(void *errp);
 WEAK void kvmclock_create(bool always);
 WEAK void *object_class_by_name(const char *name);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,6 +29,7 @@
 static int control_fd = -1;
 static void (*every_tick)(void);
 static int64_t spin_ns;
+static _Atomic bool is_waiting;
 
 /* Both with the BQL. */
 static struct {
@@ -148,12 +150,19 @@ const struct ft_scheduled_reply *ft_control_scheduled(const struct ft_order *ord
                                                              order->reply_count);
 }
 
+bool ft_control_is_waiting(void)
+{
+    return atomic_load_explicit(&is_waiting, memory_order_relaxed);
+}
+
 /* Guest time does not move until it returns. */
 const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns,
                                            const struct ft_kvm_account *kvm)
 {
+    atomic_store_explicit(&is_waiting, true, memory_order_relaxed);
     send_report(flags, now_ns, warped_ns, kvm);
     ssize_t received = receive_within_deadline(&answer, sizeof answer);
+    atomic_store_explicit(&is_waiting, false, memory_order_relaxed);
     if (received <= 0) {
         emulator_lost();
     }

@@ -5,6 +5,8 @@
 #ifndef FREEZINGTIME_OURS_EMULATOR_CONTROL_H
 #define FREEZINGTIME_OURS_EMULATOR_CONTROL_H
 
+#include <stdbool.h>
+
 #include "ours/emulator/protocol.h"
 
 /* Connects to the emulator's socket. From here on a thread of its own ends QEMU when the emulator
@@ -20,5 +22,8 @@ const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64
                                            const struct ft_kvm_account *kvm);
 const struct ft_reply *ft_control_replies(const struct ft_order *order);
 const struct ft_scheduled_reply *ft_control_scheduled(const struct ft_order *order);
+
+/* Any thread, no lock: whether an exchange is under way, which has a deadline of its own. */
+bool ft_control_is_waiting(void);
 
 #endif

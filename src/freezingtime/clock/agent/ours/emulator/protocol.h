@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define FT_MAGIC 0x545a5246u /* "FRZT" */
-#define FT_VERSION 4u
+#define FT_VERSION 5u
 
 /* The most stamps of one report: bounds the message size on both sides. */
 #define FT_MAX_STAMPS 1024u
@@ -46,6 +46,7 @@ struct ft_kvm_account {
     int64_t taken_out_ns;      /* of guest time, for that */
     int64_t left_in_ns;        /* what could not be taken out of it */
     int64_t skipped_ns;        /* skipped ahead of deadlines that a computing guest had to meet */
+    int64_t gathering_ns;      /* accesses to devices took so much longer, as other CPUs had to leave */
     uint32_t in_cycles;        /* of each pass, taken out: on the way into the guest */
     uint32_t out_cycles;       /* and out of it, at an access to a device's memory */
     uint32_t tsc_khz;

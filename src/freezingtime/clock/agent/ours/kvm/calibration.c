@@ -126,7 +126,7 @@ static void measure(struct tiny *tiny, enum ft_pass_kind kind, struct ft_pass_co
     load(tiny, exit);
     for (int pass = 0; pass < PASSES; pass++) {
         uint64_t left, seen;
-        if (ft_pass(&tiny->vcpu, &none, at, &left) != 0 ||
+        if (ft_pass(&tiny->vcpu, &none, ft_pass_offset(&none, at), &left) != 0 ||
             tiny->vcpu.run->exit_reason != exit->reason) {
             ft_die(FT_EXIT_REFUSED, "KVM does not execute a guest of a few instructions (exit %u)",
                    tiny->vcpu.run->exit_reason);

@@ -14,8 +14,8 @@
 /* Main thread, BQL held, once the machine is built. */
 void ft_entries_start(const struct ft_calibration *calibration);
 
-/* In place of KVM_RUN: returns what it does, with errno. vCPU thread, no lock. */
-long ft_entries_run(int fd, struct kvm_run *run);
+/* In place of KVM_RUN of one CPU: returns what it does, with errno. vCPU thread, no lock. */
+long ft_entries_run(int cpu, int fd, struct kvm_run *run);
 
 /* Whether an idle CPU's thread may wait. Any thread, BQL held. */
 bool ft_entries_may_sleep(CPUState *cpu);

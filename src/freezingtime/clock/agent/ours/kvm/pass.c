@@ -56,11 +56,19 @@ static enum ft_pass_kind kind_of(const struct ft_vcpu *vcpu, long result)
     }
 }
 
-long ft_pass(struct ft_vcpu *vcpu, const struct ft_pass_cost *cost, uint64_t from_tsc,
+int64_t ft_pass_offset(const struct ft_pass_cost *cost, uint64_t from_tsc)
+{
+    return (int64_t)(from_tsc - read_tsc() - cost->in_cycles);
+}
+
+uint64_t ft_pass_tsc(int64_t offset)
+{
+    return read_tsc() + (uint64_t)offset;
+}
+
+long ft_pass(struct ft_vcpu *vcpu, const struct ft_pass_cost *cost, int64_t offset,
              uint64_t *to_tsc)
 {
-    uint64_t start = read_tsc();
-    int64_t offset = (int64_t)(from_tsc - start - cost->in_cycles);
     set_offset(vcpu, offset);
     long result = call(vcpu->fd, KVM_RUN, NULL);
     uint64_t end = read_tsc();

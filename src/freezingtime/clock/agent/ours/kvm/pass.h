@@ -28,9 +28,15 @@ struct ft_vcpu {
     struct kvm_run *run;
 };
 
-/* Runs a vCPU with its counter going on from `from_tsc`; returns what KVM_RUN does, with errno.
- * `to_tsc`: where the guest's counter was when it left, by the cost. vCPU's own thread. */
-long ft_pass(struct ft_vcpu *vcpu, const struct ft_pass_cost *cost, uint64_t from_tsc,
+/* The offset with which the counter of a vCPU that is now let in goes on from `from_tsc`. */
+int64_t ft_pass_offset(const struct ft_pass_cost *cost, uint64_t from_tsc);
+
+/* What a counter with this offset shows now. */
+uint64_t ft_pass_tsc(int64_t offset);
+
+/* Runs a vCPU; returns what KVM_RUN does, with errno. `to_tsc`: where the guest's counter was when
+ * it left, by the cost. vCPU's own thread. */
+long ft_pass(struct ft_vcpu *vcpu, const struct ft_pass_cost *cost, int64_t offset,
              uint64_t *to_tsc);
 
 /* Completes what the guest has accessed, and comes back before it executes anything: returns what

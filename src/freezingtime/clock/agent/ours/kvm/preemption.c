@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <stdatomic.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,9 +23,12 @@
 /* What two clocks differ by that are not read at once. */
 #define NOISE_NS 2000
 
-static int event_fd = -1;
-static int64_t before_host_ns, before_cpu_ns;
-static struct ft_preemptions sums;
+static _Thread_local int event_fd = -1;
+static _Thread_local int64_t before_host_ns, before_cpu_ns;
+
+static _Atomic bool any_signalled, any_not_signalled; /* of the vCPU threads */
+static _Atomic uint64_t count;
+static _Atomic int64_t taken_out_ns, left_in_ns;
 
 static int64_t cpu_now_ns(void)
 {
@@ -52,19 +56,28 @@ void ft_preemption_watch(int signal)
     };
     event_fd = (int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
     if (event_fd < 0) {
-        return; /* what is lost is counted, and reported */
+        any_not_signalled = true; /* what is lost is counted, and reported */
+        return;
     }
     struct f_owner_ex owner = {.type = F_OWNER_TID, .pid = (int)syscall(SYS_gettid)};
     if (fcntl(event_fd, F_SETOWN_EX, &owner) < 0 || fcntl(event_fd, F_SETSIG, signal) < 0 ||
         fcntl(event_fd, F_SETFL, O_RDWR | O_NONBLOCK | O_ASYNC) < 0) {
         close(event_fd);
         event_fd = -1;
+        any_not_signalled = true;
+        return;
     }
+    any_signalled = true;
 }
 
 bool ft_preemption_is_signalled(void)
 {
     return event_fd >= 0;
+}
+
+bool ft_preemption_are_all_signalled(void)
+{
+    return any_signalled && !any_not_signalled;
 }
 
 void ft_preemption_before(void)
@@ -83,17 +96,22 @@ int64_t ft_preemption_after_ns(void)
     return lost_ns > NOISE_NS ? lost_ns : 0;
 }
 
-void ft_preemption_note(int64_t lost_ns, bool taken_out, int64_t passed_ns)
+void ft_preemption_note(int64_t lost_ns, int64_t taken_ns, int64_t passed_ns)
 {
-    sums.count++;
-    if (taken_out) {
-        sums.taken_out_ns += lost_ns;
-    } else if (passed_ns > 0) {
-        sums.left_in_ns += lost_ns < passed_ns ? lost_ns : passed_ns;
+    int64_t rest_ns = lost_ns - taken_ns;
+    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&taken_out_ns, taken_ns, memory_order_relaxed);
+    if (rest_ns > 0 && passed_ns > 0) {
+        atomic_fetch_add_explicit(&left_in_ns, rest_ns < passed_ns ? rest_ns : passed_ns,
+                                  memory_order_relaxed);
     }
 }
 
 struct ft_preemptions ft_preemption_sums(void)
 {
-    return sums;
+    return (struct ft_preemptions){
+        .count = count,
+        .taken_out_ns = taken_out_ns,
+        .left_in_ns = left_in_ns,
+    };
 }

@@ -22,14 +22,16 @@ void ft_preemption_watch(int signal);
 void ft_preemption_before(void);
 int64_t ft_preemption_after_ns(void);
 
-/* Whether KVM leaves the guest when the host takes the CPU, before the guest goes on. */
+/* Whether KVM leaves the guest when the host takes the CPU, before the guest goes on. The vCPU's
+ * own thread; and, of all that there are, any. */
 bool ft_preemption_is_signalled(void);
+bool ft_preemption_are_all_signalled(void);
 
-/* The vCPU's own thread, after a pass in which guest time has gone on by `passed_ns`: no more than
+/* The vCPU's own thread, after a pass in which its counter has gone on by `passed_ns`: no more than
  * that can have been left in it. */
-void ft_preemption_note(int64_t lost_ns, bool taken_out, int64_t passed_ns);
+void ft_preemption_note(int64_t lost_ns, int64_t taken_out_ns, int64_t passed_ns);
 
-/* BQL held, vCPU not in the guest. */
+/* Any thread. */
 struct ft_preemptions ft_preemption_sums(void);
 
 #endif

@@ -20,7 +20,8 @@
 #define CPUS_MAX 16
 #define MSR_TSC 0x10
 
-static long (*ours)(int fd, struct kvm_run *run); /* NULL: this process is not ours to watch */
+static long (*ours)(int cpu, int fd,
+                    struct kvm_run *run); /* NULL: this process is not ours to watch */
 static uint64_t (*guest_tsc)(void);
 
 /* Made while the machine is built, in one thread after the other. */
@@ -30,7 +31,7 @@ static struct {
 } vcpus[CPUS_MAX];
 static size_t vcpu_count;
 
-void ft_kvm_calls_hook(long (*run)(int fd, struct kvm_run *run), uint64_t (*tsc)(void))
+void ft_kvm_calls_hook(long (*run)(int cpu, int fd, struct kvm_run *run), uint64_t (*tsc)(void))
 {
     guest_tsc = tsc;
     ours = run;
@@ -53,7 +54,7 @@ static long run_vcpu(int fd)
     ft_hook_called(FT_HOOK_KVM_RUN);
     for (size_t i = 0; i < vcpu_count; i++) {
         if (vcpus[i].fd == fd) {
-            return ours(fd, vcpus[i].run);
+            return ours((int)i, fd, vcpus[i].run);
         }
     }
     ft_die(FT_EXIT_REFUSED, "a CPU of KVM's runs that the agent has not seen made");

@@ -44,14 +44,23 @@ static int64_t deadline_ns(struct timer_list_group *group)
     return nearest_ns;
 }
 
+/* Whoever is in the guest has the old deadline, or some other vCPU has. */
+static void kick_all(void)
+{
+    CPUState *cpu;
+    for (int index = 0; (cpu = qemu_get_cpu(index)); index++) {
+        qemu_cpu_kick(cpu);
+    }
+}
+
 /* In place of qemu_timer_notify_cb: a list's first deadline has changed. Any thread. */
 static void notify(void *unused, int clock)
 {
     (void)unused;
     if (clock != QEMU_CLOCK_VIRTUAL) {
         qemu_notify_event();
-    } else if (!qemu_in_vcpu_thread() && qemu_get_cpu(0)) {
-        qemu_cpu_kick(qemu_get_cpu(0));
+    } else if (!qemu_in_vcpu_thread()) {
+        kick_all();
     }
 }
 
