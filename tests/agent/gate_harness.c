@@ -128,7 +128,7 @@ static bool execute(int cpu, uint32_t most)
     struct kvm_run *run = own_run;
     uint64_t from;
     int64_t offset = ft_gate_begin_pass(cpu, &none, &from);
-    struct ft_gate_pass seen = {.to_tsc = from};
+    struct ft_gate_pass seen = {.from_tsc = from, .to_tsc = from};
     uint32_t count = 0;
     while (count <= most && !__atomic_load_n(&run->immediate_exit, __ATOMIC_RELAXED)) {
         atomic_fetch_add(&executing, 1);

@@ -27,7 +27,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @cache
 def compiled(directory: Path, flags: tuple[str, ...]) -> Path:
-    names = ("kvm/gate", "kvm/guest_time", "kvm/pass", "time/counter")
+    names = ("kvm/gate", "kvm/guest_time", "kvm/pass", "kvm/stretch", "time/counter")
     sources = [HARNESS, *(AGENT_DIRECTORY / f"ours/{name}.c" for name in names)]
     program = directory / "-".join(("gate", *flags))
     command = [require_tool("gcc"), *STRICT, *flags, "-o", program, *sources, "-lpthread"]

@@ -156,14 +156,20 @@ def test_what_rules_of_faults_did_is_said_also_if_it_was_nothing(
 
 
 @pytest.mark.parametrize(
-    ("late_count", "verdict", "gathering_ns", "waiting"),
+    ("late_count", "verdict", "of_several", "account"),
     [
-        (0, "kvm clock: 5 requests, delivered within 380ns (p99), none beyond 10us", 0, ""),
+        (
+            0,
+            "kvm clock: 5 requests, delivered within 380ns (p99), none beyond 10us",
+            (0, 0),
+            "1.5us left in); 40us of computing skipped",
+        ),
         (
             2,
             "kvm clock, NOT VALID: 5 requests, delivered within 380ns (p99), 2 beyond 10us",
-            7_000,
-            "; 7us of waiting for other CPUs to leave",
+            (30_000, 7_000),
+            "1.5us left in, 30us beside another CPU); 40us of computing skipped; "
+            "7us of waiting for other CPUs to leave",
         ),
     ],
 )
@@ -171,22 +177,22 @@ def test_a_run_under_kvm_is_never_called_exact(
     capsys: pytest.CaptureFixture[str],
     late_count: int,
     verdict: str,
-    gathering_ns: int,
-    waiting: str,
+    of_several: tuple[int, int],
+    account: str,
 ) -> None:
+    stolen_ns, gathering_ns = of_several
+    kvm = (31, 812_000, 1_500, stolen_ns, 40_000, gathering_ns, 3598, 3480, 1_000_000, 1)
     totals = Totals(
         request_count=5,
         late_count=late_count,
         worst_late_ns=15_000,
-        kvm=KvmAccount(31, 812_000, 1_500, 40_000, gathering_ns, 3598, 3480, 1_000_000, 1),
+        kvm=KvmAccount(*kvm),
         lateness=Counter({14: 4, 380: 1}),
     )
     lines = summary(capsys, result_of(totals=totals))
     assert lines[4] == verdict
-    assert (
-        "the host took the CPU 31 times (812us taken out of guest time, 1.5us left in); "
-        f"40us of computing skipped{waiting}"
-    ) in lines
+    took = "the host took the CPU 31 times (812us taken out of guest time, "
+    assert f"{took}{account}" in lines
     worst = "the worst request is off by 15us: what it was late, and what was left in"
     assert (worst in lines) == bool(late_count)
     assert not any("exact" in line for line in lines)

@@ -13,8 +13,8 @@ from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.result import RunResult
 from freezingtime.vm.job import JobResult
 
-AT_START = KvmAccount(7, 70_000, 6_000_000, 500, 60, 3598, 3480, 1_000_000, 1)
-AT_END = KvmAccount(10, 90_000, 6_000_100, 2_500, 90, 3598, 3480, 1_000_000, 1)
+AT_START = KvmAccount(7, 70_000, 6_000_000, 30, 500, 60, 3598, 3480, 1_000_000, 1)
+AT_END = KvmAccount(10, 90_000, 6_000_100, 37, 2_500, 90, 3598, 3480, 1_000_000, 1)
 
 
 def totals(kvm: KvmAccount | None, warped_ns: int, **more: object) -> Totals:
@@ -23,7 +23,7 @@ def totals(kvm: KvmAccount | None, warped_ns: int, **more: object) -> Totals:
 
 def test_the_boot_is_not_counted() -> None:
     of_job = totals(AT_END, 900, request_count=4).since(totals(AT_START, 200))
-    assert of_job.kvm == KvmAccount(3, 20_000, 100, 2_000, 30, 3598, 3480, 1_000_000, 1)
+    assert of_job.kvm == KvmAccount(3, 20_000, 100, 7, 2_000, 30, 3598, 3480, 1_000_000, 1)
     assert (of_job.warped_ns, of_job.request_count) == (700, 4)
     assert totals(None, 900).since(totals(None, 200)) == totals(None, 700)
 

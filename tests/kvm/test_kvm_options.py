@@ -128,6 +128,26 @@ def test_all_guests_of_a_validation_have_one_clock(caplog: pytest.LogCaptureFixt
         assert make_plan(options, script=SCRIPT).clock is ClockKind.EXACT
 
 
+@pytest.mark.parametrize(("cpus", "warns"), [(1, False), (2, False), (3, True)])
+def test_more_cpus_than_the_host_has_are_said(
+    cpus: int, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They wait for each other. Under the exact clock they never do."""
+    monkeypatch.setattr(kvm_machine, "require_kvm", lambda: KvmHost(2_000_000, "GenuineIntel"))
+    monkeypatch.setattr(kvm_machine, "usable_cpu_count", lambda: 2)
+    assert choose_kvm(ClockKind.EXACT, 10_000, cpu_count=cpus) is None
+    assert not caplog.messages
+    assert choose_kvm(ClockKind.KVM, 10_000, cpu_count=cpus) is not None
+    assert (
+        caplog.messages
+        == [
+            "--cpus 3 under --clock kvm: the host has 2 for them, so they wait for each other, and "
+            "guest time may go on meanwhile; what does counts against --max-leak"
+        ]
+        * warns
+    )
+
+
 def test_a_host_that_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """`kvm` says why, and `auto` takes the exact clock."""
     monkeypatch.setattr(preflight, "KVM_PATH", "/not/there")

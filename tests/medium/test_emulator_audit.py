@@ -51,7 +51,7 @@ class KvmClock(SimulatedClock):
         moment = super().wait(wire)
         if moment is not None:
             by_ns = max(time_ns for time_ns in self._taken_ns if time_ns <= moment.now_ns)
-            moment.kvm = KvmAccount(1, *self._taken_ns[by_ns], 0, 0, 0, 0, 1_000_000, 1)
+            moment.kvm = KvmAccount(1, *self._taken_ns[by_ns], 0, 0, 0, 0, 0, 1_000_000, 1)
         return moment
 
 

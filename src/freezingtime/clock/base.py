@@ -62,7 +62,9 @@ class KvmAccount(NamedTuple):
     taken_out_ns: int
     """Of guest time, for that."""
     left_in_ns: int
-    """What could not be taken out of it."""
+    """What could not be taken out of it; none of the guest's CPUs may have executed meanwhile."""
+    stolen_ns: int
+    """For how long the guest's CPUs had none of the host's while others of them executed."""
     skipped_ns: int
     """Skipped ahead of deadlines that a computing guest had to meet."""
     gathering_ns: int
@@ -81,6 +83,7 @@ class KvmAccount(NamedTuple):
             preemption_count=self.preemption_count - earlier.preemption_count,
             taken_out_ns=self.taken_out_ns - earlier.taken_out_ns,
             left_in_ns=self.left_in_ns - earlier.left_in_ns,
+            stolen_ns=self.stolen_ns - earlier.stolen_ns,
             skipped_ns=self.skipped_ns - earlier.skipped_ns,
             gathering_ns=self.gathering_ns - earlier.gathering_ns,
         )

@@ -21,7 +21,7 @@ MAX_STAMPS: Final = 1024
 MAX_REPLIES: Final = 32768
 MAX_SCHEDULED: Final = 1024
 
-KVM_ACCOUNT: Final = struct.Struct("<QqqqqIIII")
+KVM_ACCOUNT: Final = struct.Struct("<QqqqqqIIII")
 REPORT: Final = struct.Struct(f"<IHHqqII{KVM_ACCOUNT.size}s")
 STAMP: Final = struct.Struct("<IIQqq")
 ORDER: Final = struct.Struct("<IHHqQII")

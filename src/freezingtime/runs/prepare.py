@@ -79,7 +79,7 @@ def prepare(
     agent_path()  # without one no guest can run, so nothing is fetched in vain
     saved = _find_saved(plan)
     booted = None if saved is None else saved.description.booted
-    kvm = choose_kvm(plan.clock, plan.max_leak_ns, booted)
+    kvm = choose_kvm(plan.clock, plan.max_leak_ns, booted, plan.cpu_count)
     _require_guest(plan, saved)
     plan = dataclasses.replace(plan, qemu=ready_qemu_of_lock(plan.lock, plan.qemu, report))
     _require_usable_qemu(plan, saved)

@@ -106,9 +106,10 @@ def _kvm_account(result: RunResult) -> Iterator[str]:
         return
     line = f"the host took the CPU {kvm.preemption_count} times"
     if kvm.preemption_count:
+        beside = f", {format_time_ns(kvm.stolen_ns)} beside another CPU" if kvm.stolen_ns else ""
         line += (
             f" ({format_time_ns(kvm.taken_out_ns)} taken out of guest time, "
-            f"{format_time_ns(kvm.left_in_ns)} left in)"
+            f"{format_time_ns(kvm.left_in_ns)} left in{beside})"
         )
     line += f"; {format_time_ns(kvm.skipped_ns)} of computing skipped"
     if kvm.gathering_ns:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from freezingtime.clock.kind import ClockKind
 from freezingtime.errors import InputError
+from freezingtime.host.cpus import usable_cpu_count
 from freezingtime.host.kvm.preflight import require_kvm
 from freezingtime.store.machine_identity import KvmBoot
 
@@ -36,7 +37,7 @@ def kernel_arguments_under(booted: KvmBoot) -> str:
 
 
 def choose_kvm(
-    clock: ClockKind, max_leak_ns: int, booted: KvmBoot | None = None
+    clock: ClockKind, max_leak_ns: int, booted: KvmBoot | None = None, cpu_count: int = 1
 ) -> KvmMachine | None:
     """Return the host's KVM if the machine is to be under it; None: its clock is exact.
 
@@ -57,7 +58,19 @@ def choose_kvm(
             raise InputError(f"--clock kvm: {error}") from error
         _log.warning("the clock is exact: %s", error)
         return None
+    _warn_of_too_few(cpu_count)
     return KvmMachine(host, max_leak_ns)
+
+
+def _warn_of_too_few(cpu_count: int) -> None:
+    host_count = usable_cpu_count()
+    if cpu_count > host_count:
+        _log.warning(
+            "--cpus %d under --clock kvm: the host has %d for them, so they wait for each other, "
+            "and guest time may go on meanwhile; what does counts against --max-leak",
+            cpu_count,
+            host_count,
+        )
 
 
 def _require_alike(host: KvmBoot, booted: KvmBoot) -> None:

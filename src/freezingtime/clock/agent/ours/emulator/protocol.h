@@ -44,11 +44,12 @@ enum ft_stamp_flag {
 struct ft_kvm_account {
     uint64_t preemption_count; /* the host took the CPU from the guest */
     int64_t taken_out_ns;      /* of guest time, for that */
-    int64_t left_in_ns;        /* what could not be taken out of it */
-    int64_t skipped_ns;        /* skipped ahead of deadlines that a computing guest had to meet */
-    int64_t gathering_ns;      /* accesses to devices took so much longer, as other CPUs had to leave */
-    uint32_t in_cycles;        /* of each pass, taken out: on the way into the guest */
-    uint32_t out_cycles;       /* and out of it, at an access to a device's memory */
+    int64_t left_in_ns;   /* what could not be taken out of it, no CPU of the guest executing */
+    int64_t stolen_ns;    /* of the guest's CPUs, while others of them executed */
+    int64_t skipped_ns;   /* skipped ahead of deadlines that a computing guest had to meet */
+    int64_t gathering_ns; /* accesses to devices took so much longer, as other CPUs had to leave */
+    uint32_t in_cycles;   /* of each pass, taken out: on the way into the guest */
+    uint32_t out_cycles;  /* and out of it, at an access to a device's memory */
     uint32_t tsc_khz;
     uint32_t is_signalled; /* 1: the host tells when it takes the CPU */
 };

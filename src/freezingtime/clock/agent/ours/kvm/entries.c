@@ -59,7 +59,7 @@ static int64_t early_ns;
 static uint64_t least_cycles; /* of a pass in which the guest came to execute something */
 static _Atomic bool has_left; /* the guest has accessed a device, and not gone on since */
 static int64_t skipped_ns;    /* ahead of deadlines; BQL, vCPUs not in the guest */
-static int64_t gathering_ns;  /* the same */
+static _Atomic int64_t gathering_ns;
 
 /* Each its own thread's. */
 static struct entry {
@@ -144,20 +144,22 @@ static void arm_kick(const struct entry *entry, int64_t deadline_ns)
     timer_settime(entry->kick_timer, 0, &setting, NULL);
 }
 
-/* Takes the time out for which the host took the CPU, as far as the guest has not seen it: KVM left
- * for the signal of it. Leaves the gate. */
-static void leave(int cpu, uint64_t from_tsc, uint64_t to_tsc, bool was_signalled)
+/* Takes the time out for which the host took the CPU, as far as the guest has not seen it. Leaves
+ * the gate. `since_ns` after the pass's end the time was read until which it may have been lost. */
+static void leave(int cpu, int64_t since_ns, uint64_t from_tsc, uint64_t to_tsc)
 {
+    struct ft_gate_pass pass = {.from_tsc = from_tsc, .to_tsc = to_tsc};
     int64_t lost_ns = ft_preemption_after_ns();
-    int64_t passed_ns = ft_guest_time_ns_of((int64_t)(to_tsc - from_tsc));
-    struct ft_gate_pass pass = {.to_tsc = to_tsc};
-    if (lost_ns > 0 && was_signalled && lost_ns < passed_ns) {
-        pass.lost_cycles = (uint64_t)ft_guest_time_cycles_of(lost_ns);
-    }
-    uint64_t taken_out = ft_gate_leave(cpu, &pass);
     if (lost_ns > 0) {
-        ft_preemption_note(lost_ns, ft_guest_time_ns_of((int64_t)taken_out), passed_ns);
+        int64_t passed_ns = ft_guest_time_ns_of((int64_t)(to_tsc - from_tsc));
+        pass.off_cycles = (uint64_t)ft_guest_time_cycles_of(lost_ns);
+        if (ft_preemption_is_signalled()) {
+            int64_t unseen_ns = ft_preemption_unseen_ns(lost_ns, since_ns, passed_ns);
+            pass.unseen_cycles = (uint64_t)ft_guest_time_cycles_of(unseen_ns);
+        }
     }
+    struct ft_stretch_lost lost = ft_gate_leave(cpu, &pass);
+    ft_preemption_note(lost_ns > 0, &lost);
 }
 
 /* Whether the device that the guest has left for is to see guest time stand. */
@@ -184,10 +186,12 @@ static long run_guest(int cpu, int64_t deadline_ns)
     int64_t offset = ft_gate_begin_pass(cpu, &calibrated.cost, &from_tsc);
     long result = ft_pass(&entry->vcpu, &calibrated.cost, offset, &to_tsc);
     int error = errno;
+    ft_preemption_left();
+    int64_t since_ns = ft_guest_time_ns_of((int64_t)ft_pass_since_left(&entry->vcpu));
     uint64_t least_tsc = from_tsc + (result == 0 ? least_cycles : 0);
     to_tsc = (int64_t)(to_tsc - least_tsc) > 0 ? to_tsc : least_tsc;
     entry->barren_count = to_tsc != from_tsc ? 0 : entry->barren_count + !ft_gate_has_owner();
-    leave(cpu, from_tsc, to_tsc, ft_preemption_is_signalled() && result < 0 && error == EINTR);
+    leave(cpu, since_ns, from_tsc, to_tsc);
     if (is_access(entry, result)) {
         own(cpu);
         atomic_store_explicit(&has_left, true, memory_order_relaxed);
@@ -214,7 +218,7 @@ long ft_entries_run(int cpu, int fd, struct kvm_run *run)
             }
             return run_guest(cpu, deadline_ns);
         }
-        ft_gate_leave(cpu, NULL);
+        ft_gate_turn_back(cpu);
         ft_gate_own(cpu);
     }
     run_due(entry);
@@ -287,6 +291,7 @@ struct ft_kvm_account ft_entries_account(void)
         .preemption_count = preemptions.count,
         .taken_out_ns = preemptions.taken_out_ns,
         .left_in_ns = preemptions.left_in_ns,
+        .stolen_ns = preemptions.stolen_ns,
         .skipped_ns = skipped_ns,
         .gathering_ns = gathering_ns,
         .in_cycles = calibrated.cost.in_cycles,

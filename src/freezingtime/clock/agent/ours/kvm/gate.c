@@ -16,6 +16,7 @@
 #include "ours/kvm/gate.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -46,7 +47,7 @@ struct place {
     unsigned missed_openings; /* counted from there */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* never held across a wait or a call */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* never held across a wait */
 static pthread_cond_t changed;
 static int kick_signal;
 
@@ -65,6 +66,9 @@ void ft_gate_start(void)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&changed, &attributes);
     pthread_condattr_destroy(&attributes);
+    cpu_set_t host_cpus;
+    bool is_known = sched_getaffinity(0, sizeof host_cpus, &host_cpus) == 0;
+    ft_stretch_start(is_known ? CPU_COUNT(&host_cpus) : FT_VCPUS_MAX);
 }
 
 void ft_gate_adopt(int cpu, const struct kvm_run *run, int kick)
@@ -170,6 +174,7 @@ int64_t ft_gate_begin_pass(int cpu, const struct ft_pass_cost *cost, uint64_t *f
     if (executing_count++ == 0) {
         *from_tsc = ft_guest_time_tsc();
         offset = ft_pass_offset(cost, *from_tsc);
+        ft_stretch_begin(*from_tsc);
     } else {
         *from_tsc = ft_pass_tsc(offset);
     }
@@ -178,32 +183,39 @@ int64_t ft_gate_begin_pass(int cpu, const struct ft_pass_cost *cost, uint64_t *f
     return common;
 }
 
-uint64_t ft_gate_leave(int cpu, const struct ft_gate_pass *pass)
+static void go_out(struct place *place)
 {
-    struct place *place = &places[cpu];
-    uint64_t not_guest_time = 0;
-    pthread_mutex_lock(&lock);
     place->inside = false;
     inside_count--;
-    if (place->executes) {
-        place->executes = false;
-        executing_count--;
-    }
-    if (pass) {
-        place->waits = false;
-        ft_guest_time_reach(pass->to_tsc - pass->lost_cycles);
-        int64_t beyond = (int64_t)(pass->to_tsc - ft_guest_time_tsc());
-        if (executing_count == 0 && beyond > 0) {
-            not_guest_time =
-                (uint64_t)beyond < pass->lost_cycles ? (uint64_t)beyond : pass->lost_cycles;
-        }
-    }
     settle(place);
     if (inside_count == 0) {
         pthread_cond_broadcast(&changed);
     }
+}
+
+struct ft_stretch_lost ft_gate_leave(int cpu, const struct ft_gate_pass *pass)
+{
+    struct place *place = &places[cpu];
+    struct ft_stretch_lost lost = {0};
+    pthread_mutex_lock(&lock);
+    place->executes = false;
+    executing_count--;
+    place->waits = false;
+    ft_guest_time_reach(pass->to_tsc - pass->unseen_cycles);
+    ft_stretch_add(cpu, pass->to_tsc - pass->from_tsc, pass->off_cycles);
+    if (executing_count == 0) {
+        lost = ft_stretch_end(pass->to_tsc, ft_guest_time_tsc());
+    }
+    go_out(place);
     pthread_mutex_unlock(&lock);
-    return not_guest_time;
+    return lost;
+}
+
+void ft_gate_turn_back(int cpu)
+{
+    pthread_mutex_lock(&lock);
+    go_out(&places[cpu]);
+    pthread_mutex_unlock(&lock);
 }
 
 static void kick_all(void)

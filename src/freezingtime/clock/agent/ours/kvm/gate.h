@@ -14,8 +14,7 @@
 #include <stdint.h>
 
 #include "ours/kvm/pass.h"
-
-#define FT_VCPUS_MAX 16
+#include "ours/kvm/stretch.h"
 
 /* Before QEMU's vCPU threads run. */
 void ft_gate_start(void);
@@ -33,13 +32,17 @@ int64_t ft_gate_begin_pass(int cpu, const struct ft_pass_cost *cost, uint64_t *f
 
 /* A pass as its vCPU has seen it. */
 struct ft_gate_pass {
-    uint64_t to_tsc;      /* where its counter was when it left */
-    uint64_t lost_cycles; /* before that, the guest not having seen them */
+    uint64_t from_tsc, to_tsc; /* where its counter was when it began, and when it left */
+    uint64_t off_cycles;       /* for which it had no CPU of the host's, at most */
+    uint64_t unseen_cycles;    /* of these, the last before it left: the guest has not seen them */
 };
 
-/* vCPU's own thread, no lock. `pass` NULL: it has not executed. Returns how many cycles of those
- * that were lost are not guest time. */
-uint64_t ft_gate_leave(int cpu, const struct ft_gate_pass *pass);
+/* vCPU's own thread, no lock, after a pass. Returns what the host's taking CPUs has done to the
+ * stretch of guest time that ends here, if one does. */
+struct ft_stretch_lost ft_gate_leave(int cpu, const struct ft_gate_pass *pass);
+
+/* vCPU's own thread, no lock, having entered: it will not execute. */
+void ft_gate_turn_back(int cpu);
 
 /* vCPU's own thread, no lock, having left: once it returns it is the owner, and no vCPU is in the
  * guest. */

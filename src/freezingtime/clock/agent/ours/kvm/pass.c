@@ -71,9 +71,14 @@ long ft_pass(struct ft_vcpu *vcpu, const struct ft_pass_cost *cost, int64_t offs
 {
     set_offset(vcpu, offset);
     long result = call(vcpu->fd, KVM_RUN, NULL);
-    uint64_t end = read_tsc();
-    *to_tsc = end + (uint64_t)offset - cost->out_cycles[kind_of(vcpu, result)];
+    vcpu->left_at = read_tsc();
+    *to_tsc = vcpu->left_at + (uint64_t)offset - cost->out_cycles[kind_of(vcpu, result)];
     return result;
+}
+
+uint64_t ft_pass_since_left(const struct ft_vcpu *vcpu)
+{
+    return read_tsc() - vcpu->left_at;
 }
 
 long ft_pass_none(struct ft_vcpu *vcpu)

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define FT_VCPUS_MAX 16
+
 /* How a pass ended, as far as it costs differently to leave. */
 enum ft_pass_kind {
     FT_PASS_OTHER,  /* a signal, an interrupt window, an access to a port */
@@ -26,6 +28,7 @@ struct ft_pass_cost {
 struct ft_vcpu {
     int fd;
     struct kvm_run *run;
+    uint64_t left_at; /* the host's counter, when it last left the guest */
 };
 
 /* The offset with which the counter of a vCPU that is now let in goes on from `from_tsc`. */
@@ -38,6 +41,9 @@ uint64_t ft_pass_tsc(int64_t offset);
  * it left, by the cost. vCPU's own thread. */
 long ft_pass(struct ft_vcpu *vcpu, const struct ft_pass_cost *cost, int64_t offset,
              uint64_t *to_tsc);
+
+/* Cycles of the host's since the vCPU has left. Its own thread. */
+uint64_t ft_pass_since_left(const struct ft_vcpu *vcpu);
 
 /* Completes what the guest has accessed, and comes back before it executes anything: returns what
  * KVM_RUN does, with errno. */

@@ -3,7 +3,8 @@
  * A vCPU is a thread like others. Where the host gives its CPU to another, the guest's counter
  * goes on. Linux can send a signal at each switch (perf's software event), and KVM looks for
  * signals before it goes on with the guest: so the pass is over before the guest has seen what was
- * taken from it, and that can be taken out.
+ * taken from it, and that can be taken out. The same holds where the guest had left by itself, and
+ * the host took the CPU on KVM's way out: the guest executes nothing behind a switch.
  *
  * The event is off except during a pass: a thread that waits is switched from as well, and the
  * signal would wake it for nothing.
@@ -19,16 +20,21 @@
 #include <unistd.h>
 
 #include "ours/base.h"
+#include "ours/time/counter.h"
 
 /* What two clocks differ by that are not read at once. */
 #define NOISE_NS 2000
 
+/* Between a pass's end and the host's time, if nothing comes in between; two switches take longer.
+ */
+#define SINCE_LEFT_NS 1000
+
 static _Thread_local int event_fd = -1;
-static _Thread_local int64_t before_host_ns, before_cpu_ns;
+static _Thread_local int64_t before_host_ns, before_cpu_ns, left_host_ns;
 
 static _Atomic bool any_signalled, any_not_signalled; /* of the vCPU threads */
 static _Atomic uint64_t count;
-static _Atomic int64_t taken_out_ns, left_in_ns;
+static _Atomic int64_t taken_out_ns, left_in_ns, stolen_ns;
 
 static int64_t cpu_now_ns(void)
 {
@@ -87,24 +93,37 @@ void ft_preemption_before(void)
     before_host_ns = ft_host_now_ns();
 }
 
+void ft_preemption_left(void)
+{
+    left_host_ns = ft_host_now_ns();
+}
+
 /* Never more than it was: the thread's time is read around the host's. */
 int64_t ft_preemption_after_ns(void)
 {
-    int64_t host_ns = ft_host_now_ns() - before_host_ns;
+    int64_t host_ns = left_host_ns - before_host_ns;
     int64_t lost_ns = host_ns - (cpu_now_ns() - before_cpu_ns);
     control(PERF_EVENT_IOC_DISABLE);
     return lost_ns > NOISE_NS ? lost_ns : 0;
 }
 
-void ft_preemption_note(int64_t lost_ns, int64_t taken_ns, int64_t passed_ns)
+int64_t ft_preemption_unseen_ns(int64_t lost_ns, int64_t since_ns, int64_t passed_ns)
 {
-    int64_t rest_ns = lost_ns - taken_ns;
-    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&taken_out_ns, taken_ns, memory_order_relaxed);
-    if (rest_ns > 0 && passed_ns > 0) {
-        atomic_fetch_add_explicit(&left_in_ns, rest_ns < passed_ns ? rest_ns : passed_ns,
-                                  memory_order_relaxed);
-    }
+    int64_t before_end_ns = since_ns > SINCE_LEFT_NS ? lost_ns - since_ns : lost_ns;
+    return before_end_ns > 0 && before_end_ns < passed_ns ? before_end_ns : 0;
+}
+
+static void add(_Atomic int64_t *sum_ns, uint64_t cycles)
+{
+    atomic_fetch_add_explicit(sum_ns, ft_guest_time_ns_of((int64_t)cycles), memory_order_relaxed);
+}
+
+void ft_preemption_note(bool is_lost, const struct ft_stretch_lost *lost)
+{
+    atomic_fetch_add_explicit(&count, is_lost, memory_order_relaxed);
+    add(&taken_out_ns, lost->taken_out_cycles);
+    add(&left_in_ns, lost->left_in_cycles);
+    add(&stolen_ns, lost->stolen_cycles);
 }
 
 struct ft_preemptions ft_preemption_sums(void)
@@ -113,5 +132,6 @@ struct ft_preemptions ft_preemption_sums(void)
         .count = count,
         .taken_out_ns = taken_out_ns,
         .left_in_ns = left_in_ns,
+        .stolen_ns = stolen_ns,
     };
 }
