@@ -51,7 +51,7 @@ _SCRIPT = """
 run() {{
   name=$1; shift
   freezingtime run --quiet --clock kvm --cpus {cpus} --memory 256MiB --boot-deadline 2000s \\
-    --max-leak 1s --collect '/tmp/*.*' --out /tmp/$name "$@" --job /product/files/job
+    --max-leak 10ms --collect '/tmp/*.*' --out /tmp/$name "$@" --job /product/files/job
   mkdir $name
   cp /tmp/$name/run.json /tmp/$name/requests.parquet /tmp/$name/collected/tmp/* $name
 }}
@@ -104,12 +104,12 @@ class TestCpus:
             )
 
     def test_every_request_is_on_time(self, suite: str, cpus: int, directory: Path) -> None:
-        """To 10 us; what Linux takes of one of the guest's CPUs for another is more."""
+        """To 10 us; with what is left in, as the guest's CPUs share one, to 10 ms."""
         files = lab(suite, cpus, directory).files
         for run in ("memory", "slow"):
             audit = json.loads(files[f"{run}/run.json"])["audit"]
             assert audit["valid"], audit
-            assert audit["kvm"]["gathering_ns"] > 0
+            assert audit["kvm"]["stolen_ns"] > 0  # they share the outer machine's only CPU
             table = pq.read_table(io.BytesIO(files[f"{run}/requests.parquet"]))
             late_ns = pc.subtract(table["delivery_ns"], table["completion_ns"])
             assert len(late_ns) >= 2 * _WRITTEN + _READS + 20
