@@ -38,6 +38,7 @@ PICTURES = (
     Picture("drives", "drives.html", "#answer"),
     Picture("distribution", "drives.html", "#figure-latency-distribution"),
     Picture("ssd", "ssd.html", "#figure-internals"),
+    Picture("sweep", "sweep.html", "#figure-lines"),
 )
 
 

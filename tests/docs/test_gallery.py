@@ -17,7 +17,7 @@ from tests.support.doclib import ROOT, read_page
 #: The repository keeps them.
 BYTES_MAX = 40_000
 #: The first devices' colours, of those that a picture has.
-SERIES = {"drives": 4, "distribution": 4, "ssd": 1}
+SERIES = {"drives": 4, "distribution": 4, "ssd": 1, "sweep": 3}
 
 
 def colors_of(path: Path) -> set[tuple[int, ...]]:

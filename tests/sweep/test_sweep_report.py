@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+import freezingtime
 from freezingtime.application.figure import Direction
 from freezingtime.cli.results.report import app
 from freezingtime.errors import InputError
@@ -219,3 +220,17 @@ def test_a_very_large_sweep_is_drawn_in_part(tmp_path: Path) -> None:
     data = read(write_points(tmp_path / "out", points, lambda point: {"all.iops": 1.0}))
     assert data.point_count == POINTS_MAX + 1
     assert list(data.numbers) == list(range(0, POINTS_MAX + 1, 2))
+
+
+def test_a_program_gets_the_same_figures(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path / "out", of_depth, workload__qd=["1", "2"])
+    sweep = freezingtime.open_sweep(path)
+    assert sweep.table["all.p99_ns"].to_list() == [10_000, 20_000]
+    [axes] = sweep.plot("all.p99").axes
+    assert axes.get_title() == "all.p99"
+    assert list(axes.lines[0].get_ydata()) == [10_000, 20_000]
+    with pytest.raises(InputError, match=r"metric all\.p9: the sweep has no such figure; did you"):
+        sweep.report(tmp_path / "page.html", "all.p9")
+    failed = write_sweep(tmp_path / "failed", of_depth, seed=["9"], workload__qd=["1"])
+    with pytest.raises(InputError, match="plot: there is nothing to draw"):
+        freezingtime.open_sweep(failed).plot()

@@ -21,7 +21,7 @@ from freezingtime.api.result import Result, open_run, warn, warn_of
 from freezingtime.api.runs import Job, job_of
 from freezingtime.device.toml.changed import value_text
 from freezingtime.errors import InputError, RunError
-from freezingtime.explore.sweep.directory import SweepDirectory, read_sweep
+from freezingtime.explore.sweep.directory import SweepDirectory, read_sweep, run_link
 from freezingtime.explore.sweep.names import DASK_LOCAL
 from freezingtime.explore.sweep.points import make_points
 from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest, SweepRequest
@@ -46,6 +46,9 @@ from freezingtime.trace.run_directory import DOCUMENT_NAME
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
+
+    from freezingtime.report.sweep.data import SweepData
 
 Values: TypeAlias = str | Sequence[str | int | float | bool]
 
@@ -63,9 +66,10 @@ class SweepResult:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """A row for each point: its values, ``status``, ``reason``, and its figures in ns and 1/s.
+        """A row for each point: its values, ``status``, ``reason``, and its figures.
 
-        Figures are named as in ``freezingtime compare``; docs/reference/sweep.md has the rest.
+        These are named as in ``freezingtime compare``, with their unit: ``all.p99_ns``;
+        docs/reference/sweep.md has the rest.
         """
         import pandas as pd
 
@@ -83,6 +87,39 @@ class SweepResult:
             raise InputError(f"point {point}: the store has no result of it; sweep again")
         is_run = (found.run_path / DOCUMENT_NAME).exists()
         return open_run(found.run_path if is_run else found.run_path / RECORD_NAME)
+
+    @plain_errors
+    def plot(self, *metrics: str) -> Figure:
+        """Draw the figures of ``freezingtime report``, one below the other.
+
+        ``metrics`` are names of figures, such as ``"all.p99"``; without any, the application's
+        first two, or else IOPS and p99. Returns matplotlib's figure, whose ``axes`` are the panels;
+        no pyplot is needed to show it in a notebook, or to save it.
+
+        Raises:
+            InputError: there is no such metric, or nothing to draw.
+        """
+        from freezingtime.report.sweep.figures import live_sweep_figure
+
+        return live_sweep_figure(self._read_for_report(metrics))
+
+    @plain_errors
+    def report(self, path: str | PathLike[str], *metrics: str) -> Path:
+        """Write the report of ``freezingtime report`` to ``path``, one page of HTML.
+
+        Raises:
+            InputError: there is no such metric.
+            OSError: the page cannot be written.
+        """
+        from freezingtime.report.sweep.page import write_sweep_report
+
+        write_sweep_report(self._read_for_report(metrics), Path(path))
+        return Path(path)
+
+    def _read_for_report(self, metrics: Sequence[str]) -> SweepData:
+        from freezingtime.report.sweep.read import read_sweep_data
+
+        return read_sweep_data(self.path, metrics, run_link(self.path), "metric")
 
     def __repr__(self) -> str:
         statuses = self.table["status"].value_counts()

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from freezingtime.report.figures.live_figure import LiveFigure
+
 _WIDTH_IN = 9.0
 _ROW_HEIGHT_IN = 3.0
 _WIDE_HEIGHT_IN = 4.2
@@ -52,6 +54,8 @@ class SweepFigure:
     description: str
     """What it shows, in sentences: its caption."""
     panels: Sequence[SweepPanel]
+    short_title: str
+    """Its kind, for the contents."""
     row_height_in: float = _ROW_HEIGHT_IN
     series: SweptAxis | None = None
     """What its colours are."""
@@ -87,6 +91,7 @@ def sweep_figures(data: SweepData) -> list[SweepFigure]:
                 "A line for each point, from key to key and on to its metrics; its colour is that "
                 "of the first metric. Dotted: points that failed.",
                 [parallel_panel(data, axes)],
+                "Parallel coordinates",
                 _WIDE_HEIGHT_IN,
             )
         )
@@ -111,6 +116,7 @@ def _of_two(data: SweepData, a: SweptAxis, b: SweptAxis, spread: str) -> list[Sw
                 + (", with the median over the seeds." if data.is_repeated else ".")
                 + " A cross is where points failed.",
                 [heat_panel(data, metric, along, other) for metric in data.metrics],
+                "Heat map",
                 max(_ROW_HEIGHT_IN, 1 + _CELL_HEIGHT_IN * len(other.ticks)),
             )
         )
@@ -121,6 +127,7 @@ def _of_two(data: SweepData, a: SweptAxis, b: SweptAxis, spread: str) -> list[Sw
                 f"{along.label} and {other.label}",
                 "A dot for each point, coloured by the metric. A cross is a point that failed.",
                 [scatter_panel(data, metric, along, other) for metric in data.metrics],
+                "Points",
             )
         )
     return figures
@@ -137,6 +144,7 @@ def _lines(data: SweepData, along: SweptAxis, series: SweptAxis | None, spread: 
         f"Metrics over {along.label}",
         f"A dot for each point{each}.{spread} A cross at the foot is a point that failed.",
         [line_panel(data, metric, along, series) for metric in data.metrics],
+        "Lines",
         series=series,
     )
 
@@ -155,6 +163,7 @@ def _pareto(data: SweepData) -> SweepFigure:
         )
         + (" Thin lines are from the least to the most over the seeds." * data.is_repeated),
         [pareto_panel(data, first, second)],
+        "Pareto front",
         _WIDE_HEIGHT_IN,
     )
 
@@ -167,14 +176,21 @@ def draw_sweep_figure(kind: SweepFigure, extensions: Sequence[str], **settings: 
         return DrawnSweep(files, point_panels(figure, marks))
 
 
-def draw_into(figure: Figure, kinds: Sequence[SweepFigure]) -> None:
-    """Draw some figures one below the other; :func:`sweep_size_in` says how large it must be."""
-    _draw(kinds, figure)
+def live_sweep_figure(data: SweepData) -> LiveFigure:
+    """All figures, one below the other, for a program that goes on with them, or a notebook.
 
+    Raises:
+        InputError: there is nothing to draw.
+    """
+    from freezingtime.report.figures.live_figure import LiveFigure
 
-def sweep_size_in(kinds: Sequence[SweepFigure]) -> tuple[float, float]:
-    """Return how wide and high some figures are together, in inches."""
-    return _size_in(kinds)
+    kinds = sweep_figures(data)
+    if not kinds:
+        raise InputError("plot: there is nothing to draw, as no point has figures that count")
+    with new_figure(*_size_in(kinds), LiveFigure) as figure:
+        _draw(kinds, figure)
+    assert isinstance(figure, LiveFigure)
+    return figure
 
 
 def _size_in(kinds: Sequence[SweepFigure]) -> tuple[float, float]:

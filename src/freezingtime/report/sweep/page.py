@@ -115,7 +115,7 @@ def _sections(data: SweepData) -> Iterator[PageSection]:
         parts: list[PagePart] = [_figure(kind)]
         if kind.name == "pareto" and (front := _front_table(data)).rows:
             parts.append(front)
-        yield PageSection(kind.name, kind.title, parts)
+        yield PageSection(kind.name, kind.title, parts, short_title=kind.short_title)
     failed = [point for point in range(len(data.numbers)) if not data.has_passed(point)]
     if failed:
         yield PageSection("failed", "Points that failed", [_failed_table(data, failed)])

@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).parent.parent.parent
 #: What only shows or explores: a change there leaves every figure as it was.
 _WITHOUT_FIGURES = (
     *("cli", "api", "report", "explore", "predict", "calibrate", "serve.py", "doctor.py"),
-    *("_version.py", "store"),
+    *("_version.py", "store", "trace/explored"),
 )
 #: Scripts that run in the guest have no suffix.
 _GUEST = "vm/guest"
@@ -37,7 +37,7 @@ def _sources_digest() -> str:
     for path in sorted(_PACKAGE.rglob("*")):
         name = path.relative_to(_PACKAGE)
         in_guest = name.is_relative_to(_GUEST)
-        if name.parts[0] in _WITHOUT_FIGURES or not path.is_file():
+        if any(map(name.is_relative_to, _WITHOUT_FIGURES)) or not path.is_file():
             continue
         if path.suffix == ".py" or (in_guest and "__pycache__" not in name.parts):
             digest.update(f"{name}\0".encode())
