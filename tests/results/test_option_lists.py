@@ -41,6 +41,8 @@ from freezingtime.runs.plan import RunPlan, make_plan
 #: How a run is shown, and not what is run; code is allowed by a call of its own in Python.
 SHOWN_BY_CLI = {"as_json", "quiet", "verbose", "allow_late", "allow_code"}
 SHOWN_BY_API = {"progress"}
+#: A result that is known is shown again; in Python it is there to be opened.
+READ_BACK_BY_CLI = {"store", "refresh"}
 #: Python measures by a call of its own.
 MEASURING_BY_CLI = {"yes", *list_options(MeasureOptions)}
 JOB_OF_CLI = {"command", "script", "job"}
@@ -64,7 +66,8 @@ OPTIONS = defaults(RunOptions)
 
 
 def test_a_run_has_one_list_of_options() -> None:
-    assert without(defaults(cli_run.run_command), JOB_OF_CLI | SHOWN_BY_CLI) == OPTIONS
+    only_cli = JOB_OF_CLI | SHOWN_BY_CLI | READ_BACK_BY_CLI
+    assert without(defaults(cli_run.run_command), only_cli) == OPTIONS
     assert without(defaults(runs.run), JOB_OF_API | SHOWN_BY_API) == OPTIONS
     shell = without(defaults(cli_shell.shell_command), {"allow_code"})
     assert shell == defaults(MachineOptions)

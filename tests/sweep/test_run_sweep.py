@@ -103,7 +103,7 @@ def test_what_decides_the_figures_of_a_run_is_in_its_key(tmp_path: Path) -> None
     assert all(a != b for a, b in zip(before, after, strict=True))
     image.write_bytes(bytes(8192))
     assert key(disks=on_file) == before[0]
-    with pytest.raises(InputError, match=r"writable=yes: a sweep's runs change no file"):
+    with pytest.raises(InputError, match="writable=yes: runs with results in a store change"):
         key(disks=[f"{on_file[0]},writable=yes"])
     with pytest.raises(InputError, match="--clock kvm: no two such runs are alike"):
         key(clock="kvm")

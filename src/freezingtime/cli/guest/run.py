@@ -18,8 +18,12 @@ from freezingtime.runs.script import Command, file_script
 
 if TYPE_CHECKING:
     from freezingtime.cli.guest.progress import RunProgress
+    from freezingtime.cli.guest.stored_run import StoredRun
 
 EXIT_INVALID = 3
+
+#: The store in the cache, as `--store` names it.
+_CACHE = Path("cache")
 
 
 @takes_options(
@@ -61,6 +65,18 @@ def run_command(
             short="-v",
         ),
     ] = False,
+    store: Annotated[
+        Path | None,
+        Option(
+            "DIR",
+            "Keep the result in this store of results, and show it again, instead of running the "
+            "job, when nothing has changed that decides it. `cache`: the store in the cache, which "
+            "`sweep` and `gate` use.",
+        ),
+    ] = None,
+    refresh: Annotated[
+        bool, Option("", "With `--store`: run the job also if the store has its result.")
+    ] = False,
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Run a command in a guest whose disks are the devices you name.
@@ -83,11 +99,9 @@ def run_command(
 
     if quiet and verbose:
         raise InputError("--verbose: --quiet suppresses what it would add to; give one of them")
-    plan = make_plan(
-        options,
-        script=job_script(command, script, job),
-        job_directory=job,
-    )
+    chosen = job_script(command, script, job)
+    plan = make_plan(options, script=chosen, job_directory=job)
+    stored = _stored_run(options, chosen, job, store, refresh=refresh)
     with RunProgress(
         quiet=quiet,
         forward_output=not as_json,
@@ -95,7 +109,12 @@ def run_command(
         verbose=verbose,
     ) as progress:
         try:
-            result = run(plan, progress)
+            if stored is None:
+                result = run(plan, progress)
+            elif (found := stored.find(progress)) is None:
+                result = stored.run(progress, plan.out)
+            else:
+                return stored.show(found, progress, plan.out, as_json=as_json, quiet=quiet)
         except RunError as error:
             if as_json:
                 # Why it failed, and what the job had printed by then.
@@ -108,6 +127,27 @@ def run_command(
     if result.job.exit_status:
         return result.job.exit_status
     return 0 if result.valid or allow_late else EXIT_INVALID
+
+
+def _stored_run(
+    options: RunOptions,
+    script: bytes | Command,
+    job: Path | None,
+    store: Path | None,
+    *,
+    refresh: bool,
+) -> StoredRun | None:
+    """The job by way of a store, if one is named."""
+    if store is None:
+        if refresh:
+            raise InputError("--refresh: goes with --store; leave it out")
+        return None
+    from freezingtime.cli.guest.stored_run import StoredRun
+    from freezingtime.explore.sweep.run_unit import RunUnit
+    from freezingtime.store.results.result_store import ResultStore, default_store
+
+    chosen = default_store() if store == _CACHE else ResultStore(store)
+    return StoredRun(RunUnit(options, script, job), chosen, refresh)
 
 
 def _print_document(document: Mapping[str, Any], progress: RunProgress) -> None:

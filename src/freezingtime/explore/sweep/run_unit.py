@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -16,6 +16,7 @@ from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.identity import disk_identity
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.unit import make_figures
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.results.metrics import disk_metrics, run_metrics
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.runs.options import RunOptions
@@ -36,6 +37,8 @@ from freezingtime.vm.job import pack
 
 _MACHINES_MAX = 64
 _READ_BYTES = 1 << 20
+#: What the job has printed on stderr: what is read back is shown again, whole.
+STDERR_NAME = "stderr.txt"
 #: Of a plan, what decides no figure: limits of host time, ways to the same machine, the directory.
 WITHOUT_FIGURES = (
     *("host_limit_s", "medium_deadline_s", "boot_deadline_s", "expected_ns"),
@@ -71,7 +74,7 @@ class RunUnit:
             RunError: the guest cannot be made ready.
         """
         plan = self.plan()
-        _require_repeatable(plan)
+        require_repeatable(plan)
         return ResultKey(
             {
                 "kind": "run",
@@ -107,10 +110,27 @@ class RunUnit:
             InputError: it cannot be run.
             RunError: it failed, or its figures are not valid.
         """
-        plan = self.plan(run_path)
-        result = run(plan, RunObserver())
+        result = self.run(run_path, RunObserver())
         _require_valid(result)
-        machine = _machine(plan)
+        return self.figures(run_path, result)
+
+    def run(self, run_path: Path, observer: RunObserver) -> RunResult:
+        """Run the job as :meth:`execute` does, valid or not; ``observer`` is told of it.
+
+        Raises:
+            InputError: it cannot be run.
+            RunError: it failed.
+        """
+        with _ErrorsKept(observer, run_path) as kept:
+            return run(self.plan(run_path), kept)
+
+    def figures(self, run_path: Path, result: RunResult) -> StoredFigures:
+        """Return the figures of a valid run.
+
+        Raises:
+            RunError: what ran it is no more what its key has.
+        """
+        machine = _machine(result.plan)
         if (result.image.image_id, result.qemu_sha256) != (machine.image_id, machine.qemu):
             raise RunError("the guest's image, or QEMU, was changed meanwhile; nothing is stored")
         recorded = open_recorded_run(run_path, lambda notice: None)
@@ -134,20 +154,54 @@ class RunUnit:
         return run_path
 
 
-def _require_repeatable(plan: RunPlan) -> None:
+class _ErrorsKept(RunObserver):
+    """Writes what the job prints on stderr beside its stdout, and passes everything on."""
+
+    def __init__(self, observer: RunObserver, run_path: Path) -> None:
+        self._observer = observer
+        self._path = run_path / STDERR_NAME
+        self.preparing = observer.preparing  # type: ignore[method-assign]
+        self.running = observer.running  # type: ignore[method-assign]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if error is None:
+            self._write(b"")  # that there is none is known, too
+
+    def output(self, stdout: bytes, stderr: bytes) -> None:
+        if stderr:
+            self._write(stderr)
+        self._observer.output(stdout, stderr)
+
+    def _write(self, stderr: bytes) -> None:
+        cure = "free space, or name another store"
+        with os_errors_as(RunError, self._path, cure), self._path.open("ab") as file:
+            file.write(stderr)
+
+
+def require_repeatable(plan: RunPlan) -> None:
+    """Require that a run changes nothing, and would be the same again.
+
+    Raises:
+        InputError: it is not so.
+    """
     for spec in plan.disks:
         if spec.writable:
             raise InputError(
-                f"{spec.given.place}{spec.given.value('writable')}: a sweep's runs change no file; "
-                "leave it out"
+                f"{spec.given.place}{spec.given.value('writable')}: runs with results in a store "
+                "change no file; leave it out"
             )
     if plan.clock is not ClockKind.EXACT:
         raise InputError(
-            f"--clock {plan.clock}: no two such runs are alike, so a sweep cannot keep them; take "
-            "--clock exact"
+            f"--clock {plan.clock}: no two such runs are alike, so none is read back from a store; "
+            "take --clock exact"
         )
     if plan.save_as is not None:
-        raise InputError(f"--save {plan.save_as}: goes not with a sweep; save it with 'run' before")
+        raise InputError(
+            f"--save {plan.save_as}: goes not with a store of results; save it with a 'run' before"
+        )
 
 
 def _require_valid(result: RunResult) -> None:
