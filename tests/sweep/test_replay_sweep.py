@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import resource
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -405,6 +408,40 @@ def test_a_file_that_changes_meanwhile_leaves_no_result(store: ResultStore, tmp_
     outcome = execute(Task(unit, digest, store))
     assert outcome.reason == "one of its files was changed meanwhile; nothing is stored"
     assert store.find(digest) is store.find(unit.key().digest) is None
+
+
+@contextlib.contextmanager
+def full_disk(size_bytes: int) -> Iterator[None]:
+    """A disk on which no file can have more than this: writes fail where they would go beyond."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_costs_nothing_but_the_point(store: ResultStore) -> None:
+    """Wherever it gets full: in the record, the key, the figures, the checksums."""
+    unit = ReplayUnit(parse_workload(LINE), "constant:1us", 0)
+    key = unit.key().digest
+    right = execute_unit(ResultStore(store.root.with_name("whole")), unit).figures
+    reasons = []
+    for size_bytes in (0, 300, 600, 900, 1500, 3000, 6000, 12000, 50_000, 1 << 20):
+        with full_disk(size_bytes):
+            outcome = execute_unit(store, unit)
+        if outcome.status is Status.OK:
+            break
+        reasons.append(outcome.reason)
+        assert store.find(key) is None
+        assert list((store.root / "results").iterdir()) in ([], [store.place(key).parent])
+    assert outcome.status is Status.OK
+    assert len(reasons) > 2
+    assert all("File too large" in reason for reason in reasons), reasons
+    found = store.find(key)
+    assert found is not None
+    assert found.content == right
+    assert damage(found.directory) is None
 
 
 def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -19,7 +21,7 @@ from freezingtime.cli.results.sweep import app as sweep_app
 from freezingtime.cli.results.worker import app as worker_app
 from freezingtime.device import own_model
 from freezingtime.disk.disk import Disk
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.cluster import plan as plan_module
 from freezingtime.explore.sweep.cluster import planned, work
 from freezingtime.explore.sweep.cluster.plan import read_plan
@@ -30,8 +32,12 @@ from freezingtime.explore.sweep.run_request import RunRequest
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
+from tests.conftest import PROGRAM, require_root, require_tool
+from tests.sweep.test_replay_sweep import full_disk
 
 DEVICE = 'model = "constant"\n[parameters]\nread = "{}"\n'
+#: The account of nobody.
+OTHER_ID = 65534
 POINTS = ("--workload", "randread,count=20", "--set", "disk=dev.toml,constant:2us")
 POINTS += ("--set", "seed=range(3)")
 
@@ -241,3 +247,53 @@ def test_a_disk_goes_through_its_document_as_text() -> None:
     again = parse_request(document)
     assert isinstance(again, ReplayRequest)
     assert again.disks == (disk.spec,)
+
+
+def test_a_full_disk_is_named_and_the_same_command_goes_on(place: Path) -> None:
+    with full_disk(0), pytest.raises(RunError, match=r"cannot write to .*: File too large; free"):
+        sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
+    sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
+    with full_disk(0), pytest.raises(RunError, match="File too large; free space, and start the"):
+        run_worker("s")
+    assert list(Path("s/work/leases").iterdir()) == []
+    assert "all 6 points have been run, 6 here, 0 failed here" in run_worker("s")
+
+
+@pytest.mark.slow
+def test_another_account_in_another_directory_has_the_same_bytes(tmp_path: Path) -> None:
+    """A worker of each, for the same plan: every file of every result is the same."""
+    require_root()
+    require_tool("setpriv")
+    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        path.chmod(0o755)
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    (one / "dev.toml").write_text(DEVICE.format("1us"))
+    program = [str(PROGRAM), "sweep", "--plan-only", *POINTS, "--out", "s", "--quiet"]
+    subprocess.run(program, cwd=one, check=True)
+    shutil.copytree(one, other)
+    for path in (other, *other.rglob("*")):
+        os.chown(path, OTHER_ID, OTHER_ID)
+    home = {"HOME": str(other), "TMPDIR": str(other), "XDG_CACHE_HOME": str(other / "cache")}
+    ids = ["setpriv", f"--reuid={OTHER_ID}", f"--regid={OTHER_ID}", "--clear-groups"]
+    # Python may lie in root's own directory: it is to be found there, and no more.
+    ids += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    worker = [str(PROGRAM), "worker", "--quiet"]
+    subprocess.run([*worker, str(one / "s")], check=True, cwd="/")
+    subprocess.run(
+        [*ids, *worker, str(other / "s")], check=True, cwd="/", env={**os.environ, **home}
+    )
+    files = [
+        {
+            path.relative_to(each): path.read_bytes()
+            for path in (each / "s" / "store" / "results").rglob("*")
+            if path.is_file()
+        }
+        for each in (one, other)
+    ]
+    assert len(files[0]) == 6 * 4
+    assert files[0] == files[1]
+    owners = {path.stat().st_uid for path in (other / "s" / "store" / "results").rglob("*")}
+    assert owners == {OTHER_ID}
+    tables = [(each / "s" / "results.parquet").read_bytes() for each in (one, other)]
+    assert tables[0] == tables[1]

@@ -22,9 +22,11 @@ from types import ModuleType
 from typing import TypeAlias
 
 from freezingtime.device.own_model import is_code_allowed
+from freezingtime.errors import RunError
 from freezingtime.explore.sweep import worker
 from freezingtime.explore.sweep.worker import PointOutcome, Task
 from freezingtime.host.cpus import usable_cpu_count
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.trace.host_memory import free_memory_bytes
 
 #: How often those who wait are told that nothing has changed.
@@ -40,6 +42,8 @@ _PRELOADED = (
     "freezingtime.trace.record_schema",
     "freezingtime.trace.record_parquet",
 )
+
+_LOOK_ABOVE = "what Python has said above is why"
 
 Numbered: TypeAlias = tuple[int, Task]
 #: Outcomes as they come, by number; None while there is no news.
@@ -120,7 +124,7 @@ def execute_all(tasks: Iterable[Numbered | None], workers: int) -> Ended:
 
 def _submit_to(pool: Executor) -> Submit:
     def submit(task: Task) -> Future[PointOutcome]:
-        with without_main():
+        with without_main(), os_errors_as(RunError, "cannot start a process", _LOOK_ABOVE):
             return pool.submit(worker.execute, task)
 
     return submit
@@ -185,7 +189,12 @@ def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
         count,
         mp_context=context,
         initializer=_start,
-        initargs=(dict(os.environ), str(Path.cwd()), is_code_allowed()),
+        initargs=(
+            dict(os.environ),
+            str(Path.cwd()),
+            max(1, usable_cpu_count() // count),
+            is_code_allowed(),
+        ),
     )
     try:
         yield pool
@@ -212,6 +221,6 @@ def without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _start(environment: dict[str, str], directory: str, is_allowed: bool) -> None:
+def _start(environment: dict[str, str], directory: str, cpus: int, is_allowed: bool) -> None:
     """Start a worker; an initializer has no keywords."""
-    worker.start_worker(environment, directory, is_code_allowed=is_allowed)
+    worker.start_worker(environment, directory, cpus=cpus, is_code_allowed=is_allowed)

@@ -81,12 +81,18 @@ class Task:
     """The stored result that it must equal; nothing is stored then."""
 
 
-def start_worker(environment: Mapping[str, str], directory: str, *, is_code_allowed: bool) -> None:
+def start_worker(
+    environment: Mapping[str, str], directory: str, *, cpus: int, is_code_allowed: bool
+) -> None:
     """Make this process a worker: Ctrl-C is its parent's, and it ends with that.
 
     ``environment`` and the working ``directory`` are its parent's, which may have changed since the
-    server of processes began.
+    server of processes began. ``cpus`` is its share of the machine: more threads of a library would
+    only take turns with the other workers.
     """
+    import pyarrow as pa
+
+    pa.set_cpu_count(cpus)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(environment)

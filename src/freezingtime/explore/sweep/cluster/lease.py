@@ -66,8 +66,7 @@ class Leases:
     """Of ``_held``, which the thread that touches reads."""
 
     def __enter__(self) -> Leases:
-        """Begin to touch what is held. Raises OSError."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        """Begin to touch what is held, in the directory that the plan has made."""
         threading.Thread(target=self._touch_all, name="leases", daemon=True).start()
         return self
 
@@ -92,6 +91,9 @@ class Leases:
             return None
         try:
             os.write(fd, msgspec.json.encode(content) + b"\n")
+        except OSError:  # a full disk: nobody is to wait for who says so and ends
+            self._path(lease).unlink()
+            raise
         finally:
             os.close(fd)
         with self._lock:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
 from freezingtime.device import own_model
@@ -18,6 +18,7 @@ from freezingtime.explore.sweep.pool import Numbered, choose_workers, execute_al
 from freezingtime.explore.sweep.table import write_table
 from freezingtime.explore.sweep.unit import SweepUnit
 from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.trace.explored.sweep_files import TABLE_NAME
 
 #: How often those are looked at that others are at work on, and how often at most.
@@ -68,7 +69,7 @@ class _Work:
             for key, number in list(self.left.items()):
                 if self._is_done(key):
                     self._leave(key)
-                elif key not in self.leases.held and self.leases.claim(key) is not None:
+                elif key not in self.leases.held and self._claim(key):
                     if self._is_done(key):  # between the look and the claim
                         self.leases.release(key)
                         self._leave(key)
@@ -81,13 +82,22 @@ class _Work:
             while is_idle and self.left and time.monotonic() - looked_s < look_s:
                 yield None
 
+    def _claim(self, key: str) -> bool:
+        with _writing(self.plan):
+            return self.leases.claim(key) is not None
+
     def ended(self, outcome: PointOutcome) -> None:
-        """Tell everybody the outcome of a point that was run here. Raises OSError."""
+        """Tell everybody the outcome of a point that was run here.
+
+        Raises:
+            RunError: it cannot be written.
+        """
         key = outcome.key
         if key is None:
             raise RuntimeError("an outcome of a point has no key")
         if outcome.status is Status.ERROR:
-            self.plan.note_failure(key, outcome.reason or "it failed")
+            with _writing(self.plan):
+                self.plan.note_failure(key, outcome.reason or "it failed")
         self.leases.release(key)
         self.progress.running -= 1
         self.progress.executed += 1
@@ -146,25 +156,25 @@ def work_on(
     keys = {planned.key: number for number, planned in enumerate(plan.points) if planned.key}
     order = random.SystemRandom().sample(list(keys), len(keys))  # not all at the same one
     progress = WorkProgress(len(keys))
-    try:
-        with Leases(plan.leases_path, lease_s) as leases:
-            work = _Work(plan, leases, progress, {key: keys[key] for key in order})
-            while work.left:
-                with closing(execute_all(work.claims(), _workers(plan, workers))) as outcomes:
-                    for ended in outcomes:
-                        if ended is not None:
-                            work.ended(ended[1])
-                        observe(progress)
-                # What is there and cannot be read is run anew.
+    with Leases(plan.leases_path, lease_s) as leases:
+        work = _Work(plan, leases, progress, {key: keys[key] for key in order})
+        while work.left:
+            with closing(execute_all(work.claims(), _workers(plan, workers))) as outcomes:
+                for ended in outcomes:
+                    if ended is not None:
+                        work.ended(ended[1])
+                    observe(progress)
+            # What is there and cannot be read is run anew.
+            with _writing(plan):
                 work.left = {key: keys[key] for key in _write_table(plan, leases)}
-                work.reads_results = True
-                progress.done -= len(work.left)
-    except OSError as error:
-        raise RunError(
-            f"cannot write to {plan.path}: {error.strerror or error}; free space, and start the "
-            "worker again"
-        ) from error
+            work.reads_results = True
+            progress.done -= len(work.left)
     return progress
+
+
+def _writing(plan: SharedPlan) -> AbstractContextManager[None]:
+    about = f"cannot write to {plan.path}"
+    return os_errors_as(RunError, about, "free space, and start the worker again")
 
 
 def _workers(plan: SharedPlan, wanted: int | None) -> int:
