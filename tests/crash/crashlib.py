@@ -10,16 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.explore.crash.directory import ExplorationDirectory
-from freezingtime.explore.crash.explore import (
-    CrashObserver,
-    CrashSummary,
-    Exploration,
-    open_exploration,
-)
-from freezingtime.explore.crash.failures import CrashFailure, report_failures
+from freezingtime.explore.crash.explore import CrashObserver, Exploration, open_exploration
+from freezingtime.explore.crash.failures import report_failures
 from freezingtime.explore.crash.request import CrashRequest
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
+from freezingtime.trace.explored.crash_files import CrashFailure, CrashSummary
 
 
 @dataclass

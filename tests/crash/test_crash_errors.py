@@ -19,12 +19,13 @@ from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.check import Acknowledged, default_check
 from freezingtime.explore.crash.directory import ExplorationDirectory, state_key
-from freezingtime.explore.crash.failures import CrashFailure, LostWrite
-from freezingtime.explore.crash.points import CutPoint, JobSpan, choose_points, parse_selection
+from freezingtime.explore.crash.failures import LostWrite
+from freezingtime.explore.crash.points import JobSpan, choose_points, parse_selection
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.recovery.scripts import recovery_script, state_script
 from freezingtime.explore.crash.request import CrashRequest
 from freezingtime.runs.options import RunOptions
+from freezingtime.trace.explored.crash_files import CrashFailure, CutPoint
 from tests.conftest import RunProgram, require_tool
 from tests.crash.crashlib import crash_request
 

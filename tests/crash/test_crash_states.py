@@ -19,9 +19,10 @@ from freezingtime.device.faults.durability import Durability
 from freezingtime.explore.crash.choices import EXHAUSTIVE_MOST, SAMPLED
 from freezingtime.explore.crash.derive import derive
 from freezingtime.explore.crash.image import BASE, CHUNK_SECTORS, new_images
-from freezingtime.explore.crash.points import CutPoint, JobSpan, choose_points, parse_selection
+from freezingtime.explore.crash.points import JobSpan, choose_points, parse_selection
 from freezingtime.explore.crash.states import CrashState, Fate, PointStates
 from freezingtime.request import Operation
+from freezingtime.trace.explored.crash_files import CutPoint
 from freezingtime.trace.writes.log import WriteEvent, WriteEventKind
 
 LOST_OR_KEPT = (Fate.OLD, Fate.NEW)

@@ -13,13 +13,18 @@ import pytest
 from freezingtime.cli.results.report import report_command
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.directory import ExplorationDirectory
-from freezingtime.explore.crash.explore import CrashSummary, PointTally
-from freezingtime.explore.crash.failures import CrashFailure, FirstCut
-from freezingtime.explore.crash.points import CutPoint
 from freezingtime.report.exploration.page import exploration_page
 from freezingtime.report.exploration.read import read_exploration
 from freezingtime.request import Operation, Request
-from freezingtime.trace.explored.crash_files import LostWrite
+from freezingtime.trace.explored.crash_files import (
+    CrashFailure,
+    CrashSummary,
+    CutPoint,
+    ExploredDocument,
+    FirstCut,
+    LostWrite,
+    PointTally,
+)
 from freezingtime.trace.run_directory import STDOUT_NAME
 from freezingtime.trace.writes.log import WriteLogWriter
 from tests.crash.crashlib import crash_request
@@ -66,17 +71,15 @@ _FLUSH = Request(Operation.FLUSH, 0, 0)
 
 def write_explored(directory: ExplorationDirectory, **values: Any) -> None:
     points = [PointTally(replace(_POINT, event=1), 5, 0), PointTally(_POINT, 10, 4)]
-    directory.write_explored(
-        {
-            "span_ns": [1_000_000, 1_004_000],
-            "disks": ["disk1"],
-            "summary": asdict(_SUMMARY),
-            "recoveries": None,
-            "points": [asdict(point) for point in points],
-            "failures": [1],
-            **values,
-        }
+    found = ExploredDocument(
+        span_ns=(1_000_000, 1_004_000),
+        disks=["disk1"],
+        summary=_SUMMARY,
+        recoveries=None,
+        points=points,
+        failures=[1],
     )
+    directory.write_explored(replace(found, **values))
 
 
 def test_the_page_has_the_answer_the_points_and_each_failure(out: Path) -> None:
@@ -114,7 +117,7 @@ def test_a_second_power_cut_and_one_that_loses_nothing(out: Path) -> None:
     first = FirstCut(_POINT, 2500, _FAILURE.lost, "00", "0" * 32)
     second = replace(_FAILURE, lost=(), recovery_of=first)
     with ExplorationDirectory(out) as directory:
-        write_explored(directory, recoveries=asdict(_SUMMARY))
+        write_explored(directory, recoveries=_SUMMARY)
         directory.write_failure(1, asdict(second))
     page = exploration_page(read_exploration(out))
     assert "before a flush completes; and again 2.5us after the start of the recovery" in page
@@ -126,7 +129,7 @@ def test_a_second_power_cut_and_one_that_loses_nothing(out: Path) -> None:
 
 def test_all_passed_is_said_first(out: Path) -> None:
     with ExplorationDirectory(out) as directory:
-        passed = asdict(replace(_SUMMARY, failed=0, flushes=0))
+        passed = replace(_SUMMARY, failed=0, flushes=0)
         write_explored(directory, summary=passed, failures=[], points=[])
     page = exploration_page(read_exploration(out))
     assert "passed:</strong> all 15 different states" in page

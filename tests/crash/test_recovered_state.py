@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from freezingtime.device.faults.durability import Durability
 from freezingtime.explore.crash.derive import derive
 from freezingtime.explore.crash.image import BASE, new_images
-from freezingtime.explore.crash.points import CutPoint
 from freezingtime.explore.crash.reads import ReadNotes, ReadTree, TouchedSectors
 from freezingtime.explore.crash.recovery.state_medium import StateMedium, contents_of
 from freezingtime.explore.crash.states import CrashState, Fate, PointStates
 from freezingtime.medium.base import SectorError
 from freezingtime.medium.memory import MemoryMedium
 from freezingtime.request import Operation, Request
+from freezingtime.trace.explored.crash_files import CutPoint
 from freezingtime.trace.writes.log import WriteLog, WriteLogWriter
 
 SECTORS = 40

@@ -18,12 +18,12 @@ from freezingtime.api.runs import Job, job_of
 from freezingtime.emulator.loop import Totals
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.crash.choices import CHECK_LIMIT, MACHINE_OPTIONS
-from freezingtime.explore.crash.explore import CrashObserver, CrashSummary
+from freezingtime.explore.crash.explore import CrashObserver
 from freezingtime.explore.crash.explored import Explored, explore
-from freezingtime.explore.crash.failures import CrashFailure
 from freezingtime.explore.crash.request import CrashRequest
 from freezingtime.option import list_options
 from freezingtime.runs.options import RunOptions
+from freezingtime.trace.explored.crash_files import CrashFailure, CrashSummary
 
 
 class CrashResult:

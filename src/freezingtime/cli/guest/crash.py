@@ -37,11 +37,9 @@ from freezingtime.units import format_size_bytes, format_time_ns
 
 if TYPE_CHECKING:
     from freezingtime.cli.guest.crash_progress import CrashProgress
-    from freezingtime.explore.crash.explore import CrashSummary
     from freezingtime.explore.crash.explored import Explored
-    from freezingtime.explore.crash.failures import CrashFailure
     from freezingtime.explore.crash.request import CrashRequest
-    from freezingtime.trace.explored.crash_files import LostWrite
+    from freezingtime.trace.explored.crash_files import CrashFailure, CrashSummary, LostWrite
 
 EXIT_FAILED_STATES = 5
 

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from freezingtime.cli.guest.progress import RunProgress
-from freezingtime.explore.crash.explore import CrashObserver, CrashSummary
+from freezingtime.explore.crash.explore import CrashObserver
 from freezingtime.host.foreign_text import say
+from freezingtime.trace.explored.crash_files import CrashSummary
 
 _PROGRESS_PERIOD = 25
 

@@ -11,10 +11,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from freezingtime.explore.crash.explore import CrashObserver, CrashSummary, Exploration
+from freezingtime.explore.crash.explore import CrashObserver, Exploration
 from freezingtime.explore.crash.image import BASE
 from freezingtime.explore.crash.reads import TouchedSectors
 from freezingtime.explore.crash.recovery.candidate import Candidate, Ground, ignore_read
+from freezingtime.trace.explored.crash_files import CrashSummary
 from freezingtime.trace.writes.log import WriteLog
 
 

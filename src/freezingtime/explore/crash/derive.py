@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from freezingtime.device.faults.durability import Durability
 from freezingtime.explore.crash.image import DiskImage
-from freezingtime.explore.crash.points import CutPoint
 from freezingtime.explore.crash.states import Fate, PointStates
 from freezingtime.explore.crash.undecided import Undecided
+from freezingtime.trace.explored.crash_files import CutPoint
 from freezingtime.trace.writes.log import WriteEvent
 
 

@@ -28,6 +28,7 @@ from freezingtime.trace.explored.crash_files import (
     REQUEST_NAME,
     SCRATCH_NAME,
     STATES_NAME,
+    ExploredDocument,
 )
 from freezingtime.trace.run_directory import DOCUMENT_NAME
 
@@ -132,13 +133,13 @@ class ExplorationDirectory(WorkDirectory):
         file = f"{number}.json" if name is None else f"{number}-{name}.raw"
         return self.path / FAILURES_NAME / file
 
-    def write_explored(self, document: dict[str, Any]) -> None:
+    def write_explored(self, document: ExploredDocument) -> None:
         """Write what was found, once all of it has been explored.
 
         Raises:
             RunError: it cannot be written.
         """
-        self._write_document(self.path / EXPLORED_NAME, {"format": EXPLORATION_FORMAT, **document})
+        self._write_document(self.path / EXPLORED_NAME, asdict(document))
 
     def write_failure(self, number: int, document: dict[str, Any]) -> None:
         """Write what is needed to replay a failure.

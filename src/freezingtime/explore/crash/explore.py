@@ -17,7 +17,7 @@ from freezingtime.explore.crash.check import Acknowledged
 from freezingtime.explore.crash.derive import derive
 from freezingtime.explore.crash.directory import ExplorationDirectory
 from freezingtime.explore.crash.image import Sectors, new_images
-from freezingtime.explore.crash.points import CutPoint, JobSpan, PointSelection, choose_points
+from freezingtime.explore.crash.points import JobSpan, PointSelection, choose_points
 from freezingtime.explore.crash.reads import Reads, ReadTree
 from freezingtime.explore.crash.recovery.candidate import Candidate, Ground
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
@@ -28,6 +28,7 @@ from freezingtime.explore.crash.states import PointStates
 from freezingtime.request import Operation
 from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.run import run
+from freezingtime.trace.explored.crash_files import CrashSummary, CutPoint, PointTally
 from freezingtime.trace.run_directory import STDOUT_NAME, document_value, read_document
 from freezingtime.trace.writes.log import Contents, WriteEvent, WriteLog
 
@@ -42,47 +43,12 @@ class CrashObserver(RunObserver):
         """Called whenever the power was cut during one more recovery."""
 
 
-@dataclass(slots=True)
-class CrashSummary:
-    """Summary of an exploration; all numbers are of states unless they say otherwise."""
-
-    points: int = 0
-    possible: int = 0
-    """Choices of what is kept, over all points."""
-    derived: int = 0
-    unique: int = 0
-    """Different contents of the disks, or different acknowledgements."""
-    known: int = 0
-    """Outcomes that an exploration before, which was interrupted, had found."""
-    pruned: int = 0
-    """Not run: they differ from one that was run only in what that did not read."""
-    run: int = 0
-    guests: int = 0
-    """Guests that were started for the states that were run; one recovers from many."""
-    unlike: int = 0
-    """Passed in a guest of their own, after they had failed in one that recovered from others."""
-    failed: int = 0
-    flushes: int = 0
-    """Flushes of the job."""
-    is_exact: bool = True
-    """Whether the job's run was."""
-
-
 @dataclass(frozen=True, slots=True)
 class FailedState:
     """A state whose check did not pass."""
 
     candidate: Candidate
     outcome: RecoveryOutcome
-
-
-@dataclass(slots=True)
-class PointTally:
-    """States of a point that are like none of the points before it, and their outcomes."""
-
-    point: CutPoint
-    states: int = 0
-    failed: int = 0
 
 
 @dataclass(slots=True)

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from freezingtime.explore.crash.cut_recoveries import CutRecoveries
 from freezingtime.explore.crash.directory import ExplorationDirectory
-from freezingtime.explore.crash.explore import CrashObserver, CrashSummary, open_exploration
-from freezingtime.explore.crash.failures import CrashFailure, report_failures
+from freezingtime.explore.crash.explore import CrashObserver, open_exploration
+from freezingtime.explore.crash.failures import report_failures
 from freezingtime.explore.crash.request import CrashRequest
 from freezingtime.host.cpus import usable_cpu_count
+from freezingtime.trace.explored.crash_files import CrashFailure, CrashSummary, ExploredDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +51,13 @@ def explore(
             failures = report_failures(exploration, cut)
         recoveries = cut.summary if request.depth > 1 else None
         directory.write_explored(
-            {
-                "span_ns": [exploration.span.start_ns, exploration.span.end_ns],
-                "disks": exploration.recoveries.names,
-                "summary": asdict(exploration.summary),
-                "recoveries": recoveries and asdict(recoveries),
-                "points": [asdict(tally) for tally in exploration.tallies.values()],
-                "failures": [failure.number for failure in failures],
-            }
+            ExploredDocument(
+                span_ns=(exploration.span.start_ns, exploration.span.end_ns),
+                disks=exploration.recoveries.names,
+                summary=exploration.summary,
+                recoveries=recoveries,
+                points=list(exploration.tallies.values()),
+                failures=[failure.number for failure in failures],
+            )
         )
         return Explored(exploration.summary, recoveries, failures)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from freezingtime.errors import InputError, RunError
@@ -17,48 +17,16 @@ from freezingtime.explore.crash.lost.lost_writes import (
     named,
     places_by_write,
 )
-from freezingtime.explore.crash.points import CutPoint
 from freezingtime.explore.crash.recovery.candidate import Candidate, ignore_read
 from freezingtime.explore.crash.recovery.disk_file import write_disk
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
 from freezingtime.explore.crash.states import Fate
-from freezingtime.trace.explored.crash_files import LostWrite
+from freezingtime.trace.explored.crash_files import CrashFailure, CutPoint, FirstCut, LostWrite
 
 #: So many failures, of reasons that differ, are minimised and get their disks as files.
 REPORTED_MOST = 10
 #: And so many recoveries may be run for each of them.
 _TRIALS_MOST = 100
-
-
-@dataclass(frozen=True, slots=True)
-class FirstCut:
-    """A state whose recovery was cut short."""
-
-    point: CutPoint
-    since_start_ns: int
-    lost: tuple[LostWrite, ...]
-    fates: str
-    """What became of each piece, in hexadecimal."""
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class CrashFailure:
-    """A failure as it is reported; its state is the smallest loss found that still fails.
-
-    With ``recovery_of`` it is a second power cut: times are of the recovery from that state.
-    """
-
-    number: int
-    point: CutPoint
-    since_start_ns: int
-    reason: str
-    output: tuple[str, ...]
-    console: tuple[str, ...]
-    lost: tuple[LostWrite, ...]
-    undecided_pieces: int
-    images: tuple[str, ...]
-    recovery_of: FirstCut | None = None
 
 
 def report_failures(

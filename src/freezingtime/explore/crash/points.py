@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from freezingtime.errors import InputError, about
 from freezingtime.explore.crash.choices import AFTER, ALL_FLUSHES, AT, EVERY_WRITE, FORMS
 from freezingtime.request import Operation
+from freezingtime.trace.explored.crash_files import CutPoint
 from freezingtime.trace.writes.log import WriteEvent, WriteEventKind
 from freezingtime.units import parse_time_ns
 
@@ -28,20 +29,6 @@ class PointSelection:
     at_ns: int | None = None
     """Guest time since the start of the job."""
     after: re.Pattern[bytes] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CutPoint:
-    """A moment at which the power is cut."""
-
-    event: int
-    """The log's event that no longer happens, from 0; their number at the end of the job."""
-    time_ns: int
-    """Guest time of that event, or of the job's end."""
-    output_bytes: int
-    """How much the job had printed."""
-    before: str
-    """What no longer happens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from freezingtime.report.exploration.read import Counts, ExplorationData, ReadFailure
+from freezingtime.report.exploration.read import ExplorationData
 from freezingtime.report.exploration.timeline import DESCRIPTION, draw_timeline
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
 from freezingtime.report.layout.sections import (
@@ -22,7 +22,7 @@ from freezingtime.report.layout.sections import (
 )
 from freezingtime.report.layout.templates import page_text
 from freezingtime.report.tables import ReportTable
-from freezingtime.trace.explored.crash_files import LostWrite
+from freezingtime.trace.explored.crash_files import CrashFailure, CrashSummary, LostWrite
 from freezingtime.units import format_size_bytes, format_time_ns
 
 _POINTS_MOST = 50
@@ -91,7 +91,7 @@ def _counts_table(data: ExplorationData) -> ReportTable:
     return ReportTable("States that a power cut may have left, counted", heads, rows)
 
 
-def _numbers(counts: Counts) -> Iterator[str]:
+def _numbers(counts: CrashSummary) -> Iterator[str]:
     for number in (counts.points, counts.possible, counts.derived, counts.unique):
         yield f"{number:,}" if number < 10**12 else f"{number:.1e}"
     yield f"{counts.run + counts.known:,}"
@@ -115,7 +115,7 @@ def _failed_points(data: ExplorationData) -> ReportTable:
     return ReportTable(caption, ("after the start", "the power is cut", "failed"), rows, 2)
 
 
-def _failure(data: ExplorationData, failure: ReadFailure) -> PageSection:
+def _failure(data: ExplorationData, failure: CrashFailure) -> PageSection:
     when = format_time_ns(failure.since_start_ns)
     tables, paragraphs = [], []
     first = failure.recovery_of

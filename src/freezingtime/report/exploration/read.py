@@ -18,7 +18,10 @@ from freezingtime.trace.explored.crash_files import (
     FAILURES_NAME,
     JOB_NAME,
     REQUEST_NAME,
-    LostWrite,
+    CrashFailure,
+    CrashSummary,
+    ExploredDocument,
+    PointTally,
 )
 from freezingtime.trace.run_directory import STDOUT_NAME
 from freezingtime.trace.writes.log import WriteEventKind, WriteLog
@@ -26,75 +29,6 @@ from freezingtime.trace.writes.log import WriteEventKind, WriteLog
 Document = TypeVar("Document")
 
 _OUTPUT_MOST_BYTES = 16 << 10
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPoint:
-    """A moment at which the power was cut, and what no longer happened."""
-
-    time_ns: int
-    before: str
-
-
-@dataclass(frozen=True, slots=True)
-class PointCounts:
-    """The states of a point that are like none before, and how many failed."""
-
-    point: ReadPoint
-    states: int
-    failed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """The numbers of an exploration; see ``freezingtime.explore.crash.explore.CrashSummary``."""
-
-    points: int
-    possible: int
-    derived: int
-    unique: int
-    run: int
-    pruned: int
-    known: int
-    failed: int
-    flushes: int
-    is_exact: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CutBefore:
-    """The power cut whose recovery was cut short."""
-
-    point: ReadPoint
-    since_start_ns: int
-    lost: Sequence[LostWrite]
-
-
-@dataclass(frozen=True, slots=True)
-class ReadFailure:
-    """A failure with its smallest loss."""
-
-    number: int
-    point: ReadPoint
-    since_start_ns: int
-    reason: str
-    output: Sequence[str]
-    console: Sequence[str]
-    lost: Sequence[LostWrite]
-    undecided_pieces: int
-    images: Sequence[str]
-    recovery_of: CutBefore | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Explored:
-    format: int
-    span_ns: tuple[int, int]
-    disks: Sequence[str]
-    summary: Counts
-    recoveries: Counts | None
-    points: Sequence[PointCounts]
-    failures: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +49,10 @@ class ExplorationData:
     start_ns: int
     end_ns: int
     disks: Sequence[str]
-    summary: Counts
-    recoveries: Counts | None
-    points: Sequence[PointCounts]
-    failures: Sequence[ReadFailure]
+    summary: CrashSummary
+    recoveries: CrashSummary | None
+    points: Sequence[PointTally]
+    failures: Sequence[CrashFailure]
     writes: Sequence[WriteSpan]
     request: dict[str, Any]
     output: str
@@ -137,7 +71,7 @@ def read_exploration(path: Path) -> ExplorationData:
     """
     if not (path / EXPLORED_NAME).is_file():
         raise InputError(f"{path}: the exploration has not ended; run its command again")
-    explored = _read(path / EXPLORED_NAME, _Explored)
+    explored = _read(path / EXPLORED_NAME, ExploredDocument)
     if explored.format != EXPLORATION_FORMAT:
         raise InputError(
             f"{path / EXPLORED_NAME}: has format {explored.format}; this freezingtime reads format "
@@ -153,7 +87,7 @@ def read_exploration(path: Path) -> ExplorationData:
         summary=explored.summary,
         recoveries=explored.recoveries,
         points=explored.points,
-        failures=[_read(failures / f"{number}.json", ReadFailure) for number in explored.failures],
+        failures=[_read(failures / f"{number}.json", CrashFailure) for number in explored.failures],
         writes=_read_writes(path / JOB_NAME, start_ns, end_ns),
         request=_read(path / REQUEST_NAME, dict[str, Any]),
         output=_read_output(path / JOB_NAME / STDOUT_NAME),

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from freezingtime.explore.crash.directory import Key, state_key
-from freezingtime.explore.crash.points import CutPoint
 from freezingtime.explore.crash.reads import TouchedSectors
 from freezingtime.explore.crash.recovery.state_medium import OnRead, StateMedium
 from freezingtime.explore.crash.states import CrashState, PointStates
 from freezingtime.medium.base import Medium
+from freezingtime.trace.explored.crash_files import CutPoint
 from freezingtime.trace.writes.log import WriteLog
 
 

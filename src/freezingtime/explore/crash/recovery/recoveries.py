@@ -11,7 +11,7 @@ from pathlib import Path
 
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.image import BASE, new_images
-from freezingtime.explore.crash.points import CutPoint, JobSpan
+from freezingtime.explore.crash.points import JobSpan
 from freezingtime.explore.crash.reads import ReadNotes, Reads, TouchedSectors
 from freezingtime.explore.crash.recovery.candidate import Candidate, Ground, ignore_read
 from freezingtime.explore.crash.recovery.guest import RecoveryGuest
@@ -25,6 +25,7 @@ from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.prepare import Prepared, prepare
 from freezingtime.runs.saving import can_be_saved
 from freezingtime.store.snapshot import Snapshot
+from freezingtime.trace.explored.crash_files import CutPoint
 from freezingtime.trace.writes.log import ZEROS, WriteLog, WriteLogWriter
 from freezingtime.trace.writes.recorded_device import RecordedDevice
 from freezingtime.vm.service import DiskPlan
