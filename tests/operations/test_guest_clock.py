@@ -131,3 +131,17 @@ def test_a_slow_read_of_fio_names_its_request(tmp_path: Path) -> None:
     # Of each other its own request is among those that may have been under way.
     for line, requests in frame.groupby("line"):
         assert offsets[line] in set(requests.offset_bytes)
+
+
+@pytest.mark.slow
+def test_the_guest_s_clock_runs_with_guest_time(tmp_path: Path, run: GuestRun) -> None:
+    """Of the same snapshot, after 2000 s and after none: bounds of the one constant."""
+    log = "echo 0 1 5 0 ${EPOCHREALTIME%.*} ${EPOCHREALTIME#*.} >pgbench_log.1"
+    out = tmp_path / "run"
+    late = run_guest(f"sleep 2000; {log}", DISK, out=out, collect=["pgbench_log*"]).result
+    assert late.job.end_ns - late.job.start_ns > 2000 * 10**9
+    first, second = run.result.realtime, late.realtime
+    assert isinstance(first, ClockTie)
+    assert isinstance(second, ClockTie)
+    assert abs(second.offset_min_ns - first.offset_min_ns) < 1000
+    assert abs(second.offset_max_ns - first.offset_max_ns) < 1000

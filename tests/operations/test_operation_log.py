@@ -66,9 +66,13 @@ def test_what_is_no_operation_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "pgbench_log.7").write_bytes(
         b"0 1 skipped 0 1577836801 6 1\n\0\xff\n0 2 4000 0 1577836801 8 120\n1577836801 5 6 7 8 9\n"
     )
+    with (tmp_path / "pgbench_log.7").open("ab") as file:
+        file.write(b"0 4 999999999999999 0 9999999999 999999\n")
     [log], _ = read_logs(tmp_path, ["pgbench_log.7"])
     assert log.line_numbers.tolist() == [3]
     assert log.ends_ns.tolist() == [1_577_836_801_000_008_000]
+    (tmp_path / "run_lat.1.log").write_bytes(b"9999999999999, 999999999999999999, 0, 4096, 0\n")
+    assert read_logs(tmp_path, ["run_lat.1.log"]) == ([], [])
     with (tmp_path / "pgbench_log.7").open("wb") as file:
         file.truncate(BYTES_MAX + 1)
     with pytest.raises(ValueError, match="logs of more than 64 MiB"):
@@ -114,12 +118,23 @@ def test_what_a_guest_sends_as_marks_is_checked(text: str) -> None:
     ]
 
 
+FAR = {"offset_min_ns": 0, "offset_max_ns": 1 << 80}
+TURNED = {"offset_min_ns": 2, "offset_max_ns": 1}
+
+
 def test_a_document_says_why_there_is_no_tie_or_is_damaged() -> None:
     assert tie_of(None) is None
     assert tie_of({}) is None
     assert tie_of(tie_document("no shell")) == "no shell"
     assert tie_document(None) == {}
-    for damaged in ([], {}, {"offset_min_ns": 1}, {"offset_min_ns": 1, "offset_max_ns": "2"}):
+    for damaged in (
+        [],
+        {},
+        {"offset_min_ns": 1},
+        {"offset_min_ns": 1, "offset_max_ns": "2"},
+        FAR,
+        TURNED,
+    ):
         with pytest.raises(ValueError, match="realtime"):
             tie_of({"realtime": damaged})
     assert ClockTie(5, 9).width_ns == 4

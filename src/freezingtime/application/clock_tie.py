@@ -16,6 +16,8 @@ from typing import Any
 
 #: A clock that is read in whole microseconds may be this much further.
 _RESOLUTION_NS = 1000
+#: More than a hundred years is damage.
+_OFFSET_MAX_NS = 1 << 62
 _KEY = "realtime"
 _LEAST, _GREATEST, _REASON = "offset_min_ns", "offset_max_ns", "unknown"
 
@@ -77,7 +79,9 @@ def tie_of(document: Mapping[str, Any] | None) -> ClockTie | str | None:
         raise ValueError(f"{_KEY} is no table")
     if isinstance(reason := said.get(_REASON), str):
         return reason
-    bounds = said.get(_LEAST), said.get(_GREATEST)
-    if not all(isinstance(bound, int) for bound in bounds):
+    least_ns, greatest_ns = said.get(_LEAST), said.get(_GREATEST)
+    if not isinstance(least_ns, int) or not isinstance(greatest_ns, int):
         raise ValueError(f"{_KEY} has no bounds")
-    return ClockTie(*bounds)  # type: ignore[arg-type]
+    if not -_OFFSET_MAX_NS <= least_ns <= greatest_ns <= _OFFSET_MAX_NS:
+        raise ValueError(f"{_KEY} has bounds that cannot be")
+    return ClockTie(least_ns, greatest_ns)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 #: So much of all logs is read.
 BYTES_MAX = 64 << 20
+#: What ends later, in a hundred years, is no time.
+_END_MAX_NS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,11 @@ def read_operations(path: Path, name: str, kind: LogKind) -> OperationLog:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if found := kind.line.match(line):
+                end_ns = int(found["time"]) * kind.time_unit_ns + 1000 * int(found["us"] or 0)
+                if end_ns > _END_MAX_NS:
+                    continue
                 numbers.append(number)
-                microseconds = int(found["us"] or 0)
-                ends_ns.append(int(found["time"]) * kind.time_unit_ns + 1000 * microseconds)
+                ends_ns.append(end_ns)
                 latencies_ns.append(int(found["latency"]) * kind.latency_unit_ns)
     return OperationLog(name, kind, numbers, ends_ns, latencies_ns)
 

@@ -167,6 +167,8 @@ def _tie_clock(
             return None
     except OSError as error:
         return f"a collected log cannot be read: {error}"
+    if prepared.config.kvm is not None:
+        return "under KVM the guest's clock has a rate of its own; it is tied under the exact clock"
     if plan.save_as is not None:
         return "the machine was saved as the job left it, without reading its clock"
     # The machine goes on a little: the devices' figures are those of before.

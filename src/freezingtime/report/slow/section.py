@@ -38,7 +38,8 @@ def slow_section(runs: Sequence[RunData]) -> list[PageSection]:
 
 
 def _row(run: RunData, runs: Sequence[RunData], operation: SlowOperation) -> list[str]:
-    job_start_ns = run.span.start_ns if run.document is None else run.document["job"]["start_ns"]
+    job = {} if run.document is None else run.document["job"]
+    job_start_ns = job.get("start_ns", run.span.start_ns)
     share = operation.device_ns / operation.latency_ns if operation.latency_ns else 0
     return [
         f"{operation.log}: {operation.line}",
