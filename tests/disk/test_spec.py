@@ -83,7 +83,8 @@ def test_what_is_not_said_has_a_default() -> None:
 ALL_KEYS = (
     "constant:read=10us,write=20us,medium=file:/disks/a,size=1GiB,writable=yes,direct=yes,"
     "format=raw,delay=3ms,name=data-1,frontend=virtio-scsi,write-cache=off,queue-depth=7,queues=2,"
-    "block-size=512/4096,rotational=no,mount=/data,fs=xfs,fault=slow=2\\,nth=3,fault=hang\\,for=1s"
+    "block-size=512/4096,rotational=no,mount=/data,fs=xfs,fault=slow=2\\,nth=3,fault=hang\\,for=1s,"
+    "at=1ms read=20us"
 )
 ALL_FIELDS = Disk(
     "constant:read=10us,write=20us",
@@ -101,6 +102,7 @@ ALL_FIELDS = Disk(
     block_size="512/4096",
     rotational=False,
     faults=("slow=2,nth=3", "hang,for=1s"),
+    at=("1ms read=20us",),
     mount="/data",
     fs="xfs",
 )
@@ -114,6 +116,7 @@ def test_all_of_it_at_once() -> None:
         device=describe(
             "constant:read=10us,write=20us",
             faults=[{"slow": 2, "nth": 3}, {"hang": True, "for": "1s"}],
+            at=[{"time": "1ms", "parameters": {"read": "20us"}}],
         ),
         file=Path("/disks/a"),
         is_raw=True,
@@ -178,7 +181,7 @@ def test_a_disk_can_be_told_to_have_a_write_cache(tmp_path: Path) -> None:
 THERE_ARE = (
     "the device 'constant' has read, write, flush, discard; "
     "a disk has medium, size, writable, direct, format, delay, name, frontend, write-cache, "
-    "queue-depth, queues, block-size, rotational, mount, fs, fault"
+    "queue-depth, queues, block-size, rotational, mount, fs, fault, at"
 )
 EXAMPLE = "such as constant:read=10us,write=20us,medium=file:disk.img"
 TIMES = "write a number and a unit (ns, us, ms, s), such as 10us, 2.5ms or 1s"

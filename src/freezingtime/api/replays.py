@@ -13,6 +13,7 @@ from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import ProgressLine, show_share
 from freezingtime.api.result import Result, warn, warn_of
+from freezingtime.disk.changes import with_changes_of_each
 from freezingtime.disk.disk import Disk
 from freezingtime.disk.faults import with_faults_of_each
 from freezingtime.errors import InputError
@@ -37,6 +38,7 @@ class ReplayArguments(ReplayOptions):
     trace_or_workload: FilePath
     devices: Sequence[Disk | str]
     faults: Sequence[str] = field(default=(), kw_only=True)
+    at: Sequence[str] = field(default=(), kw_only=True)
     seed: int = field(default=0, kw_only=True)
     out: FilePath | None = field(default=None, kw_only=True)
     progress: bool | None = field(default=None, kw_only=True)
@@ -51,7 +53,8 @@ def replay(arguments: ReplayArguments) -> Result:
     is a workload; anything else is a trace's path. ``closed_loop``, ``speed_up``, ``format``,
     ``trace_disk``, ``time_unit`` and ``read_code`` are for traces, and the options of
     ``freezingtime replay``. ``out`` is the record to write; without it, the record is removed with
-    the result. ``faults`` are rules by which each of the devices fails, as ``--fault`` has them.
+    the result. ``faults`` are rules by which each of the devices fails, as ``--fault`` has them;
+    ``at`` are changes of its parameters, as ``--at`` has them.
 
     The result's disks are the devices. Latencies in its summary are what the application waits;
     the record, and so ``requests``, has the device's part, without a workload's host.
@@ -69,6 +72,7 @@ def replay(arguments: ReplayArguments) -> Result:
     )
     given_devices = [] if isinstance(arguments.devices, str) else arguments.devices
     devices = with_faults_of_each(given_devices, arguments.faults)
+    devices = with_changes_of_each(devices, arguments.at)
     texts = [device.spec if isinstance(device, Disk) else device for device in devices]
     if not texts or len(set(texts)) < len(texts):
         raise InputError("devices: must be a non-empty list without duplicates")

@@ -48,6 +48,12 @@ class ConstantDevice(TimedDevice):
     def completion_ns(self, request: Request, now_ns: int) -> int:
         return now_ns + self._service_ns[request.operation]
 
+    def change_parameters(self, params: ModelParameters, _now_ns: int) -> None:
+        """Take other times for what arrives from now on."""
+        assert isinstance(params, ConstantParams)
+        changed = ConstantDevice(**structs.asdict(params))
+        self._service_ns = changed._service_ns
+
     def model_state(self) -> State:
         return {}
 
@@ -58,6 +64,7 @@ class ConstantDevice(TimedDevice):
 class ConstantParams(ModelParameters, frozen=True, kw_only=True):
     """The same time for every request of a kind."""
 
+    changeable = ("read", "write", "flush", "discard")
     read_ns: Annotated[TimeNs, key("service time of a read")] = 0
     write_ns: Annotated[TimeNs, key("service time of a write")] = 0
     flush_ns: Annotated[TimeNs, key("service time of a flush")] = 0

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 from msgspec import field
 
 from freezingtime.device.base import Device
+from freezingtime.device.changes.change import AT_TABLES, ChangeTable, GivenChange
+from freezingtime.device.changes.changing_device import ChangingDevice
 from freezingtime.device.compose.composition_limits import whole_composition
 from freezingtime.device.faults.durability import NO_DURABILITY_TABLE, DurabilityTable
 from freezingtime.device.faults.rule import FAULT_TABLES, FaultTable, GivenFault
@@ -33,6 +35,7 @@ class DeviceFile(Parameters, frozen=True, kw_only=True):
     disk: Annotated[DiskTable, key("traits it reports")] = DiskTable()
     durability: Annotated[DurabilityTable, key("what survives a power cut")] = NO_DURABILITY_TABLE
     fault: Annotated[tuple[FaultTable, ...], key("how the device fails, if it is to")] = ()
+    at: Annotated[tuple[ChangeTable, ...], key("what changes while it runs")] = ()
     # Where the figures come from; models know nothing of them.
     published: Annotated[Table, key("figures from data sheets and similar sources")] | None = None
     measured: Annotated[Table, key("a measured load-latency curve")] | None = None
@@ -62,6 +65,8 @@ class Description:
     """Returns whether the model's own keys say that its cache survives a power loss."""
     faults: Sequence[GivenFault] = dataclasses.field(default=(), compare=False)
     """How it fails."""
+    changes: Sequence[GivenChange] = dataclasses.field(default=(), compare=False)
+    """How its parameters change while it runs, in order of time."""
     find_identity: Callable[[], dict[str, Any]] = dataclasses.field(default=dict, compare=False)
     """See :meth:`identity`."""
 
@@ -85,13 +90,18 @@ class Description:
 
     def settings(self) -> dict[str, Any]:
         """Return the model's settings for the run's description; none for a user's own model."""
-        keys = ("model", "capacity", "parameters", DISK_TABLE, FAULT_TABLES)
+        keys = ("model", "capacity", "parameters", DISK_TABLE, FAULT_TABLES, AT_TABLES)
         return {key: self.content[key] for key in keys if key in self.content}
 
     @property
     def fault_texts(self) -> tuple[str, ...]:
         """The rules by which it fails, as ``--fault`` has them."""
         return tuple(given.text for given in self.faults)
+
+    @property
+    def change_texts(self) -> tuple[str, ...]:
+        """The changes of its parameters, as ``--at`` has them."""
+        return tuple(change.text for change in self.changes)
 
     def headline(self) -> dict[str, Any]:
         """Summary in a list of devices."""
@@ -118,6 +128,8 @@ class Description:
             given.check_size(size_bytes)
         with whole_composition():
             device = self.builder(seed, size_bytes, with_history)
+        if self.changes:
+            device = ChangingDevice(device, self.changes)
         if not self.faults:
             return device
         # It needs numpy, which a device that does not fail may do without.

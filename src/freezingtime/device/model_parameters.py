@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from freezingtime.device.base import Device
 from freezingtime.device.parameters import Table
@@ -33,6 +34,9 @@ class Making:
 
 class ModelParameters(Parameters, frozen=True):
     """All parameters of a model."""
+
+    changeable: ClassVar[Sequence[str]] = ()
+    """The keys, or tables of keys, that can change while the device runs."""
 
     def make(self, making: Making) -> Device:
         """Make the device, new and idle. Models import what takes long only here.

@@ -37,6 +37,7 @@ from freezingtime.device.catalogue_search import (
     nearest,
     no_match,
 )
+from freezingtime.device.changes.change import AT_TABLES, read_changes
 from freezingtime.device.compose.composition_limits import one_member
 from freezingtime.device.compose.members import member_of
 from freezingtime.device.constant import constant_content, is_constant
@@ -53,7 +54,17 @@ from freezingtime.disk_traits import DiskTraits
 from freezingtime.errors import InputError
 
 #: What decides of a description how the device behaves, and what a guest is told of it.
-_DECIDING = ("summary", "class", "capacity", "model", "parameters", "disk", "durability", "fault")
+_DECIDING = (
+    "summary",
+    "class",
+    "capacity",
+    "model",
+    "parameters",
+    "disk",
+    "durability",
+    "fault",
+    "at",
+)
 #: A device as it is described.
 NO_CHANGES: Mapping[str, object] = {}
 #: Where the parameters of each model are declared. Some modules import numpy: only for who asks.
@@ -93,20 +104,22 @@ def describe(
     directory: Path | None = None,
     parameters: Mapping[str, object] = NO_CHANGES,
     faults: Sequence[Mapping[str, Any]] = (),
+    at: Sequence[Mapping[str, Any]] = (),
 ) -> Description:
     """The device that ``text`` names: ``constant:TIME``, one of the catalogue, a TOML file, or
     ``module:Class``; a relative path is one from ``directory`` (None: the working directory).
 
     ``parameters`` are in place of the description's own, by their paths
     (:mod:`freezingtime.device.toml.changed`); ``faults`` are rules of faults beside its own, each
-    a table, and come behind those.
+    a table, and come behind those; ``at`` are changes while it runs, likewise.
 
     Raises:
         InputError: there is no such device, or its description is not right.
     """
 
     def described(content: Mapping[str, Any], file: str, name: str) -> Description:
-        content = changed(_with_faults(content, faults), parameters)
+        content = _with_tables(_with_tables(content, FAULT_TABLES, faults), AT_TABLES, at)
+        content = changed(content, parameters)
         return from_content(content, file, name, added_fault_count=len(faults))
 
     if is_constant(text):
@@ -117,10 +130,9 @@ def describe(
         path = Path(text) if directory is None else directory / text
         return described(read_toml(path), str(path), path.stem)
     if own_model.is_name(text):
-        if parameters:
-            raise InputError(
-                f"{next(iter(parameters))}: {text} is Python code, which has no parameters to set"
-            )
+        if parameters or at:
+            given = next(iter(parameters), "at")
+            raise InputError(f"{given}: {text} is Python code, which has no parameters to set")
         return _from_class(text, directory, faults)
     if text not in catalogue_names():
         raise InputError(
@@ -131,13 +143,13 @@ def describe(
     return described(_catalogue_content(text, file), file, text)
 
 
-def _with_faults(
-    content: Mapping[str, Any], faults: Sequence[Mapping[str, Any]]
+def _with_tables(
+    content: Mapping[str, Any], name: str, tables: Sequence[Mapping[str, Any]]
 ) -> Mapping[str, Any]:
-    own = content.get(FAULT_TABLES, [])
-    if not faults or not isinstance(own, list):
+    own = content.get(name, [])
+    if not tables or not isinstance(own, list):
         return content  # what is no list is refused when it is read
-    return {**content, FAULT_TABLES: [*own, *faults]}
+    return {**content, name: [*own, *tables]}
 
 
 def _no_traits(described: Description) -> DiskTraits:
@@ -197,6 +209,10 @@ def from_content(
     faults = [each.given() for each in declared.fault[:own_fault_count]]
     faults += _given_faults([each.content for each in declared.fault[own_fault_count:]])
 
+    changes = (
+        read_changes(declared.at, content, file, declared_parameters(model)) if declared.at else ()
+    )
+
     def build(seed: int, size_bytes: int | None, with_history: bool) -> Device:
         return _make(table, model, seed, size_bytes, with_history=with_history)
 
@@ -218,6 +234,7 @@ def from_content(
         declared.durability,
         find_protection,
         faults,
+        changes,
         lambda: _identity(table),
     )
 
@@ -297,6 +314,8 @@ def _make_member(table: Table, seed: int, size_bytes: int | None, *, with_histor
         member = member_of(table)
         if member.device is not None:
             described = _describe_member(member.device, table)
+            if described.changes:
+                raise table.error("device", "changes while it runs, which a part cannot")
             if described.faults:
                 raise table.error(
                     "device", "has faults, and is a part; give them to the whole device"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from freezingtime.device.changes.change import change_text
 from freezingtime.device.constant import is_constant
 from freezingtime.device.faults.rule_text import rule_text
 from freezingtime.device.toml.changed import value_text
@@ -23,10 +24,10 @@ MEDIUM = "medium"
 DISK_KEYS = (
     *(MEDIUM, "size", "writable", "direct", "format", "delay", "name"),
     *("frontend", "write-cache", "queue-depth", "queues", "block-size", "rotational"),
-    *("mount", "fs", "fault"),
+    *("mount", "fs", "fault", "at"),
 )
 #: Those that may be given several times; and their field.
-_REPEATED = {"fault": "faults"}
+REPEATED = {"fault": "faults", "at": "at"}
 #: The field of what has no key of its own: the device's parameters, each with its path.
 PARAMETERS = "parameters"
 
@@ -82,12 +83,16 @@ class Disk:
     faults: Sequence[Mapping[str, object] | str] = dataclasses.field(default=(), hash=False)
     """How the device fails on purpose, beside what its description says: rules as ``--fault`` has
     them, ``"error=EIO,operation=read"``, or tables of their keys."""
+    at: Sequence[Mapping[str, object] | str] = dataclasses.field(default=(), hash=False)
+    """How its parameters change while it runs: ``"5s read=2ms"``, as ``--at`` has it, or tables of
+    ``time`` and ``parameters``."""
 
     @property
     def spec(self) -> str:
         """The disk as the text of ``--disk``."""
         given = self.given_values()
-        given.pop("faults", None)
+        for field in REPEATED.values():
+            given.pop(field, None)
         values = [
             f"{path}={_escaped(value_text(value))}"
             for path, value in (self.parameters or {}).items()
@@ -98,6 +103,7 @@ class Disk:
             if (field := field_of(key)) in given
         ]
         values += [f"fault={_escaped(text)}" for text in map(_rule_text, self.faults)]
+        values += [f"at={_escaped(text)}" for text in map(_change_text, self.at)]
         device = str(self.device)
         return ",".join([device if is_constant(device) else _escaped(device), *values])
 
@@ -118,12 +124,12 @@ class Disk:
 
 def field_of(key: str) -> str:
     """The field of a :class:`Disk` that a key of the option is read into."""
-    return "file" if key == MEDIUM else _REPEATED.get(key, key.replace("-", "_"))
+    return "file" if key == MEDIUM else REPEATED.get(key, key.replace("-", "_"))
 
 
 def key_of(field: str) -> str:
     """The option's key for a field of a :class:`Disk`."""
-    repeated = {name: key for key, name in _REPEATED.items()}
+    repeated = {name: key for key, name in REPEATED.items()}
     return MEDIUM if field == "file" else repeated.get(field, field.replace("_", "-"))
 
 
@@ -132,6 +138,21 @@ def with_fault(disk: Disk | str, rule: str) -> Disk | str:
     if isinstance(disk, Disk):
         return dataclasses.replace(disk, faults=(*disk.faults, rule))
     return f"{disk},fault={_escaped(rule)}"
+
+
+def with_change(disk: Disk | str, change: str) -> Disk | str:
+    """The disk with one more change while it runs, of that text; an option's text stays one."""
+    if isinstance(disk, Disk):
+        return dataclasses.replace(disk, at=(*disk.at, change))
+    return f"{disk},at={_escaped(change)}"
+
+
+def _change_text(change: Mapping[str, object] | str) -> str:
+    if isinstance(change, str):
+        return change
+    values = change.get("parameters")
+    values = values if isinstance(values, Mapping) else {}
+    return change_text(str(change.get("time")), values)
 
 
 def _rule_text(rule: Mapping[str, object] | str) -> str:

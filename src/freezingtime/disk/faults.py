@@ -28,7 +28,7 @@ def with_faults(disks: Sequence[Disk | str], faults: Sequence[str]) -> list[Disk
         rule = text if found is None else found[2]
         with about(f"{place}: "):
             content = parse_rule(rule)
-            index = _disk_index(changed, None if found is None else found[1])
+            index = disk_index(changed, None if found is None else found[1], "{name}:RULE")
         FaultTable(content, place).given()
         changed[index] = with_fault(changed[index], rule)
     return changed
@@ -50,18 +50,30 @@ def with_faults_of_each(devices: Sequence[Disk | str], faults: Sequence[str]) ->
     return changed
 
 
-def _disk_index(disks: Sequence[Disk | str], name: str | None) -> int:
+def disk_index(disks: Sequence[Disk | str], name: str | None, form: str) -> int:
+    """Return the place of the disk of that name; None: of the only one.
+
+    ``form``: how the user names one, with ``{name}``.
+
+    Raises:
+        InputError: there is no such disk, or there are several.
+    """
     if not disks:
         raise InputError("there is no disk; add --disk")
-    names = [_name(disk) or f"disk{number}" for number, disk in enumerate(disks, start=1)]
+    names = disk_names(disks)
     if name is None and len(disks) > 1:
         raise InputError(
-            f"say of which disk, such as {names[0]}:RULE; there are {', '.join(names)}"
+            f"say of which disk, such as {form.format(name=names[0])}; there are {', '.join(names)}"
         )
     if name is not None and name not in names:
         hint = did_you_mean(name, names)
         raise InputError(f"there is no disk {name!r}; {hint}available: {', '.join(names)}")
     return 0 if name is None else names.index(name)
+
+
+def disk_names(disks: Sequence[Disk | str]) -> list[str]:
+    """Return the names of the disks."""
+    return [_name(disk) or f"disk{number}" for number, disk in enumerate(disks, start=1)]
 
 
 def _name(disk: Disk | str) -> str | None:

@@ -7,7 +7,7 @@ The ``--disk`` option is::
           [,format=raw][,delay=TIME|MIN..MAX][,name=NAME][,frontend=virtio-blk|virtio-scsi|sata|nvme]
           [,write-cache=on|off][,queue-depth=NUMBER][,queues=NUMBER]
           [,block-size=SIZE[/SIZE]][,rotational=yes|no][,mount=PATH][,fs=ext4|xfs|btrfs]
-          [,fault=RULE]...
+          [,fault=RULE]... [,at=CHANGE]...
 
 DEVICE is ``constant:10us``, one time for everything, or ``constant:read=10us,write=20us``;
 the device's own parameters (``read``, ``write``, ``flush``, ``discard``) come before the
@@ -26,8 +26,9 @@ controller that the guest sees, ``write-cache`` whether that says it has one, an
 one) and ``rotational`` override what the device says of itself
 (:mod:`freezingtime.disk_traits`). ``mount`` is the directory of the guest on which the disk is
 mounted before the job, formatted with ``fs`` if it is blank. ``fault`` is a rule of how the device
-fails (:mod:`freezingtime.device.faults.rule_text`); there may be several. A comma that belongs to a
-value is written ``\\,``.
+fails (:mod:`freezingtime.device.faults.rule_text`); there may be several. ``at`` is a change of its
+parameters while it runs (:mod:`freezingtime.device.changes.change`); there, too. A comma that
+belongs to a value is written ``\\,``.
 
 A Python caller gives the same as a :class:`~freezingtime.disk.disk.Disk`, which the option is read
 into, too. So there is one place that says what the values mean; its messages name them as the user
@@ -43,13 +44,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from freezingtime.device.changes.change import change_table
 from freezingtime.device.constant import CONSTANT_KEYS, is_constant
 from freezingtime.device.description import Description
 from freezingtime.device.faults.durability import Durability, durability_of
 from freezingtime.device.faults.rule_text import parse_rule
 from freezingtime.device.registry import describe
 from freezingtime.device.toml.changed import is_parameter, read_value
-from freezingtime.disk.disk import DISK_KEYS, MEDIUM, PARAMETERS, Disk, field_of, key_of
+from freezingtime.disk.disk import DISK_KEYS, MEDIUM, PARAMETERS, REPEATED, Disk, field_of, key_of
 from freezingtime.disk.mount import FILE_SYSTEMS, Mount, parse_mount_point
 from freezingtime.disk_traits import DiskTraits, TraitOverrides
 from freezingtime.errors import InputError, about, did_you_mean
@@ -205,7 +207,7 @@ def read_option(text: str) -> Disk:
             )
         if not value:
             raise InputError(f"{key}: has no value; write {key}=VALUE")
-        if key == "fault":
+        if key in REPEATED:
             options[field_of(key)] = (*options.get(field_of(key), ()), value)
             continue
         if field_of(key) in options:
@@ -243,6 +245,7 @@ def _checked(given: Given) -> DiskSpec:
             str(given.disk.device),
             parameters=given.disk.parameters or {},
             faults=[_fault(given, rule) for rule in given.disk.faults],
+            at=[_change(given, change) for change in given.disk.at],
         )
         file = given.read("file", Path)
         if file is None:
@@ -281,6 +284,19 @@ def _fault(given: Given, rule: Mapping[str, object] | str) -> Mapping[str, Any]:
             f"{given.key('faults')}: {rule!r}: write a rule's text, or a table of its keys"
         )
     return rule
+
+
+def _change(given: Given, change: Mapping[str, object] | str) -> Mapping[str, Any]:
+    """The table of a change while the device runs, which may be its text."""
+    if isinstance(change, str):
+        with about(f"{given.key('at')} {change}: "):
+            return change_table(change)
+    if not isinstance(change, Mapping):
+        raise InputError(
+            f"{given.key('at')}: {change!r}: write a change's text, or a table of time and "
+            "parameters"
+        )
+    return change
 
 
 def _refuse_what_is_for_files(given: Given) -> None:

@@ -14,6 +14,7 @@ from freezingtime.report.bins import Floats, Integers, Span
 from freezingtime.report.slow.operations import SlowOperations
 from freezingtime.request_figures import ALL, RequestFigures
 from freezingtime.trace.record_header import RecordHeader
+from freezingtime.units import parse_time_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +200,17 @@ class RunData:
     def has_guest(self) -> bool:
         """Whether a guest took part; a replay has none."""
         return self.header.cpu_rate_hz is not None or not self.header.is_repeatable
+
+    def change_times_ns(self) -> list[int]:
+        """Return the guest times, within its span, at which parameters of its devices changed."""
+        job = (self.document or {}).get("job", {})
+        start_ns = job.get("start_ns", 0)
+        times_ns = {
+            start_ns + parse_time_ns(text.partition(" ")[0])
+            for disk in self.header.disks
+            for text in disk.changes
+        }
+        return sorted(each for each in times_ns if self.span.start_ns <= each <= self.span.end_ns)
 
     @property
     def late_count(self) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from freezingtime.device.changes.changing_device import ChangingDevice
 from freezingtime.disk.media import open_layered, open_medium
 from freezingtime.disk.spec import DiskSpec, parse_disk
 from freezingtime.errors import InputError, RunError, about
@@ -95,6 +96,20 @@ def faulty_devices(disks: Iterable[OpenDisk]) -> dict[str, FaultyDevice]:
         for disk in faulty
         if isinstance(disk.plan.device, FaultyDevice)
     }
+
+
+def devices_of_job(disks: Iterable[OpenDisk]) -> list[FaultyDevice | ChangingDevice]:
+    """The devices that wait for the job's start: those that fail, and those that change."""
+    waiting = [disk for disk in disks if disk.plan.may_fail or disk.spec.device.changes]
+    if not waiting:
+        return []
+    from freezingtime.device.faults.faulty_device import FaultyDevice
+
+    return [
+        disk.plan.device
+        for disk in waiting
+        if isinstance(disk.plan.device, FaultyDevice | ChangingDevice)
+    ]
 
 
 def check_displacement(medium: Medium, *, written: bool) -> None:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Sequence
 
 from freezingtime.emulator.loop import CompletedRequest
-from freezingtime.runs.disks import OpenDisk, faulty_devices
+from freezingtime.runs.disks import OpenDisk, devices_of_job, faulty_devices
 from freezingtime.runs.guest import ROOT_DISK_NAME
 from freezingtime.runs.output_directory import cannot_write
 from freezingtime.runs.plan import RunPlan
@@ -51,7 +51,9 @@ class Measurement:
         self.statistics = StatisticsSampler({disk.plan.name: disk.plan.device for disk in disks})
 
         self._faulty = faulty_devices(disks if root is None else [*disks, root])
-        for device in self._faulty.values():
+        every = disks if root is None else [*disks, root]
+        self._waiting = devices_of_job(every)
+        for device in self._waiting:
             device.await_start()
         self.hit_counts: dict[str, list[tuple[str, int]]] = {}
         """At the end, by disk that was to fail: each rule, and how many requests it has hit."""
@@ -67,7 +69,7 @@ class Measurement:
 
     def start(self, now_ns: int) -> None:
         """The job starts, its figures, and what is to fail. Emulator's thread."""
-        for device in self._faulty.values():
+        for device in self._waiting:
             device.start(now_ns)
         for tally in self.tallies:
             tally.start(now_ns)
@@ -86,7 +88,10 @@ def _recorded_disks(plan: RunPlan, disks: Sequence[OpenDisk]) -> list[RecordedDi
     specs = [(disk.plan.name, disk.spec) for disk in disks]
     if plan.root_device is not None:
         specs.append((ROOT_DISK_NAME, plan.root_device))
-    return [RecordedDisk(name, spec.text, spec.device.fault_texts) for name, spec in specs]
+    return [
+        RecordedDisk(name, spec.text, spec.device.fault_texts, spec.device.change_texts)
+        for name, spec in specs
+    ]
 
 
 def _open_record(

@@ -29,7 +29,7 @@ DISK_HELP = (
     "`write-cache=on|off`, `queue-depth=NUMBER`, `queues=NUMBER`, "
     "`block-size=SIZE` or `block-size=512/4096`, `rotational=yes|no`, "
     "`mount=DIRECTORY` (formatted and mounted before the job), `fs=ext4|xfs|btrfs`, "
-    "`fault=RULE` (as `--fault`), "
+    "`fault=RULE` (as `--fault`), `at=CHANGE` (as `--at`), "
     "and parameters of the device, such as `mapping.over_provisioning=0.2`. "
     "A file is never changed unless `writable=yes`."
 )
@@ -50,6 +50,16 @@ class MachineOptions:
             "or `data:hang,from=2s,for=500ms`. DISK: its name, if there are "
             "several. Repeatable.",
             flag="--fault",
+        ),
+    ] = ()
+    at: Annotated[
+        Sequence[str],
+        Option(
+            "CHANGE",
+            "What changes while the job runs, such as `5s read=2ms` or `5s data.write=80us`: a "
+            "time from its start on, then parameters of the device, with the disk's name before "
+            "each if there are several. Repeatable.",
+            flag="--at",
         ),
     ] = ()
     guest: Annotated[

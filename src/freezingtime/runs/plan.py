@@ -15,6 +15,7 @@ from typing import NamedTuple
 from freezingtime.application.duration import expected_guest_ns
 from freezingtime.application.read import AUTO, check_source
 from freezingtime.clock.kind import ClockKind, parse_clock
+from freezingtime.disk.changes import with_changes
 from freezingtime.disk.faults import with_faults
 from freezingtime.disk.spec import DiskSpec, check_disk, parse_disk
 from freezingtime.errors import InputError
@@ -152,8 +153,9 @@ def make_plan(
     job = _script(script, guest, system, start_from)
     environment = parse_environment(options.env)
     expected_ns = _limit_ns("--expect", options.expect)
+    disks = with_changes(with_faults(options.disks, options.faults), options.at)
     return RunPlan(
-        disks=[check_disk(disk) for disk in with_faults(options.disks, options.faults)],
+        disks=[check_disk(disk) for disk in disks],
         script=job,
         guest=guest if system is None else own_name(system),
         system=system,

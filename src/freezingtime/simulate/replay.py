@@ -273,8 +273,9 @@ def open_new_record(
     """
     header = RecordHeader(
         disks=[
-            RecordedDisk(device, device, check_device(device).device.fault_texts)
+            RecordedDisk(device, device, described.fault_texts, described.change_texts)
             for device in devices
+            for described in [check_device(device).device]
         ],
         seed=seed,
         source=source.text if isinstance(source, Workload) else source.path.name,

@@ -25,6 +25,8 @@ class RecordedDisk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     spec: str
     faults: tuple[str, ...] = ()
     """The rules by which it was to fail, its description's included."""
+    changes: tuple[str, ...] = ()
+    """How its parameters changed while the job ran, likewise."""
 
 
 class RecordHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

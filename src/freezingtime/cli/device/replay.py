@@ -89,6 +89,15 @@ def replay_command(
             flag="--fault",
         ),
     ] = (),
+    at: Annotated[
+        Sequence[str],
+        Option(
+            "CHANGE",
+            "What changes of each device meanwhile, such as `5s read=2ms`: a time of the trace, "
+            "then parameters; of one device: its key `at=CHANGE`. Repeatable.",
+            flag="--at",
+        ),
+    ] = (),
     options: ReplayOptions,
     seed: SeedOption = 0,
     out: RecordOption = None,
@@ -119,6 +128,7 @@ def replay_command(
     from freezingtime.cli.output.columns import aligned, print_columns
     from freezingtime.cli.output.fault_lines import fault_lines
     from freezingtime.cli.results.compare import EXIT_FAILED_IF
+    from freezingtime.disk.changes import with_changes_of_each
     from freezingtime.disk.faults import with_faults_of_each
     from freezingtime.results.latency_summary import summarize, summarize_each
     from freezingtime.results.limit import is_met, parse_limit
@@ -136,7 +146,7 @@ def replay_command(
     if (trace is None) == (workload is None):
         raise InputError("give either a TRACE or --workload LINE, not both")
     limits = [parse_limit(text) for text in fail_if]
-    devices = [str(each) for each in with_faults_of_each(device, faults)]
+    devices = [str(each) for each in with_changes_of_each(with_faults_of_each(device, faults), at)]
     source = (
         workload_source(workload or "", options) if trace is None else trace_source(trace, options)
     )

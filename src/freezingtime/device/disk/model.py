@@ -23,6 +23,7 @@ from freezingtime.device.disk.kept import disk_state, load_disk
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import new_state
 from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
+from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.request import Request
 from freezingtime.units import NEVER_NS
 
@@ -165,6 +166,14 @@ class DiskDevice(Device):
             "mean_rotation_ns": rotation_ns / operations,
             "mean_transfer_ns": transfer_ns / operations,
         }
+
+    def change_parameters(self, params: ModelParameters, _now_ns: int) -> None:
+        """Go on with other times: of commands from now on, and of what the arm does next."""
+        assert isinstance(params, DiskParams)
+        drive = self._disk.core["drive"]
+        for name in ("overhead_ns", "link_bytes_per_s", "write_settle_ns", "age_limit_ns"):
+            drive[name] = getattr(params, name)
+        self._disk.core["seek"] = np.array(params.seek_curve, self._disk.core["seek"].dtype)
 
     def save_state(self, under_way: Mapping[Request, int]) -> State:
         return {

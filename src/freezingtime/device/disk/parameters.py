@@ -33,6 +33,8 @@ class DiskParams(ModelParameters, frozen=True, kw_only=True, dict=True):
     unless given (assumed; the Travelstar manuals, which give both, have 1.7 to 1.8).
     """
 
+    changeable = ("overhead", "link", "write_settle", "average_seek", "full_stroke", "age_limit")
+
     capacity_bytes: Annotated[
         SizeBytes, key("the drive's; a smaller disk lies on its outermost tracks", least=1)
     ]

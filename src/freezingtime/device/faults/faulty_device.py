@@ -9,6 +9,7 @@ import numpy as np
 
 from freezingtime.annotation import EMPTY_ANNOTATION, HeldBy
 from freezingtime.device.base import CompletionQueue, Device, statistics_of
+from freezingtime.device.changes.changing_device import ChangingDevice
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.device.faults.active_rule import ActiveRule
 from freezingtime.device.faults.rule import GivenFault
@@ -33,6 +34,7 @@ class FaultyDevice(Device):
     ) -> None:
         """``size_bytes``: the disk's; None: there is no medium."""
         self._inner = GuardedDevice(inner, "the perturbed")
+        self._changing = inner
         self._faults = faults
         self._seed = seed
         self._rules = [
@@ -47,11 +49,15 @@ class FaultyDevice(Device):
     def await_start(self) -> None:
         """Hit nothing before :meth:`start`."""
         self._start_ns = None
+        if isinstance(self._changing, ChangingDevice):
+            self._changing.await_start()
 
     def start(self, now_ns: int) -> None:
         """Begin to hit requests: the rules' times and numbers count from now."""
         if self._start_ns is None:
             self._start_ns = now_ns
+            if isinstance(self._changing, ChangingDevice):
+                self._changing.start(now_ns)
             for rule in self._rules:
                 rule.begin()
 

@@ -35,10 +35,11 @@ from freezingtime.device.flash.kept import flash_state, load_flash
 from freezingtime.device.flash.layout import NONE
 from freezingtime.device.flash.parameters import FlashParams
 from freezingtime.device.flash.precondition import precondition
-from freezingtime.device.flash.state import new_state
+from freezingtime.device.flash.state import new_config, new_state
 from freezingtime.device.flash.statistics import statistics
 from freezingtime.device.flash.zones import refused
 from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
+from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.device.trace_device import check_trace
 from freezingtime.request import Request
 from freezingtime.units import NEVER_NS
@@ -70,6 +71,7 @@ class FlashDevice(Device):
 
         self._kernels = kernels
         self._geometry = shape(params, size_bytes)
+        self._size_bytes = size_bytes
         self._capacity_bytes = self._geometry.units * params.mapping.mapping_unit_bytes
         self._is_steady = params.precondition == "steady"
         self._queue_depth = params.host.queue_depth
@@ -171,6 +173,11 @@ class FlashDevice(Device):
     def statistics(self) -> dict[str, float]:
         """Return statistics since the SSD was made; see :mod:`.statistics`."""
         return statistics(self._state)
+
+    def change_parameters(self, params: ModelParameters, _now_ns: int) -> None:
+        """Go on with other times: of operations that begin from now on."""
+        assert isinstance(params, FlashParams)
+        self._state.config[:] = new_config(params, shape(params, self._size_bytes))
 
     def save_state(self, under_way: Mapping[Request, int]) -> State:
         return {

@@ -233,6 +233,13 @@ class Zones(Parameters, frozen=True, kw_only=True):
 class FlashParams(ModelParameters, frozen=True, kw_only=True):
     """An SSD, as it is described; what only a description can have wrong, :meth:`check` refuses."""
 
+    changeable = (
+        *("cells.t_read", "cells.t_program", "cells.t_erase", "cells.t_resume", "channel"),
+        *("host.bandwidth", "host.t_submission", "host.t_command_interval", "host.t_read"),
+        *("host.t_write", "host.t_flush", "host.t_discard", "write_buffer.bandwidth"),
+        *("write_buffer.t_access", "slc_cache.t_read", "slc_cache.t_program"),
+    )
+
     array: Array
     cells: Cells
     channel: Channel

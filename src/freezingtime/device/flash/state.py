@@ -60,7 +60,7 @@ class FlashState(NamedTuple):
 
 def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
     """An SSD that was never written to, idle."""
-    config = _config(params, geometry)
+    config = new_config(params, geometry)
     servers = int(geometry.server_of_lane.max()) + 1
     readers = servers * geometry.readers_per_server
     staging_units = int(config["staging_units"][0])
@@ -99,7 +99,8 @@ def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
     return state
 
 
-def _config(params: FlashParams, geometry: FlashGeometry) -> Records:
+def new_config(params: FlashParams, geometry: FlashGeometry) -> Records:
+    """All that the kernels know of the description."""
     unit_bytes = params.mapping.mapping_unit_bytes
     buffer_units = params.write_buffer.write_buffer_bytes // unit_bytes
     reserved_blocks = geometry.slc_blocks_per_lane + params.mapping.gc_free_blocks

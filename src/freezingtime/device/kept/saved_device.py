@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from freezingtime.device.changes.change import AT_TABLES
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.device.description import Description
 from freezingtime.device.faults.rule import FAULT_TABLES
@@ -27,13 +28,15 @@ class OtherDeviceError(StateError):
 def identity_digest(description: Description, size_bytes: int) -> str:
     """Return the digest of all that decides what a device's state means.
 
-    Rules of faults do not: they are around the device.
+    Rules of faults and changes while it runs do not: they are around the device.
 
     Raises:
         InputError: the description is not right.
     """
     identity = {
-        name: value for name, value in description.identity().items() if name != FAULT_TABLES
+        name: value
+        for name, value in description.identity().items()
+        if name not in (FAULT_TABLES, AT_TABLES)
     }
     content = msgspec.json.encode([identity, size_bytes], enc_hook=str, order="deterministic")
     return hashlib.sha256(content).hexdigest()

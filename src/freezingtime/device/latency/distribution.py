@@ -273,7 +273,11 @@ def weighted(weight: float, distribution: Distribution) -> AnyPart:
 
 def time_stream(distribution: Distribution, seed: np.random.SeedSequence) -> DrawStream:
     """Draws in whole nanoseconds: rounded to the nearest, from 0 to :data:`MAX_DRAW_NS`."""
-    generator = new_generator(seed)
+    return time_stream_of(distribution, new_generator(seed))
+
+
+def time_stream_of(distribution: Distribution, generator: np.random.Generator) -> DrawStream:
+    """Likewise, of a generator that is there already."""
 
     def new_block() -> NDArray[np.int64]:
         draws = distribution.draw_ns(generator, BLOCK_DRAWS)

@@ -41,7 +41,7 @@ class DrawStream:
 
         ``most``: no draw is more, and none less than 0.
         """
-        self._generator = generator
+        self.generator = generator
         self._new_block = new_block
         self._most = most
         self._carried = carried
@@ -70,7 +70,7 @@ class DrawStream:
     def state(self) -> State:
         """Return what the next draws depend on."""
         return {
-            "generator": generator_state(self._generator),
+            "generator": generator_state(self.generator),
             "left": self._block[self._used :],
             "carried": list(self._carried),
         }
@@ -84,7 +84,7 @@ class DrawStream:
         require(len(carried) == len(self._carried), "a stream")
         for mine, value in zip(self._carried, carried, strict=True):
             load_numbers(mine, value, "a stream", -1000, 1000)
-        load_generator(self._generator, entry(state, "generator"))
+        load_generator(self.generator, entry(state, "generator"))
         self._block, self._used = left, 0
 
 

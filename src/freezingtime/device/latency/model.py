@@ -34,12 +34,13 @@ from freezingtime.device.latency.queueing import (
     QueueParams,
     TokenBucket,
     Unit,
+    change_rates,
     load_queues,
     new_queues,
     queues_state,
 )
 from freezingtime.device.latency.service_time import ServiceTimes, ServiceTimeStream
-from freezingtime.device.model_parameters import Making
+from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.schema import Bandwidth, key
 from freezingtime.device.trace_device import (
     CLASS_OF_OPERATION,
@@ -77,6 +78,11 @@ _BytesPerS: TypeAlias = Annotated[Bandwidth, key("", least=1, missing="no limit"
 
 class LatencyParams(ServedTimes, frozen=True, kw_only=True):
     """Service times by operation, and what the requests have to wait for."""
+
+    changeable = (
+        *("read", "write", "flush", "discard", "iops_limit", "bandwidth_limit"),
+        *("read_iops_limit", "read_bandwidth_limit", "write_iops_limit", "write_bandwidth_limit"),
+    )
 
     iops_limit: Annotated[_Iops, key("requests per second, reads and writes together")] | None = (
         None
@@ -140,6 +146,12 @@ class LatencyDevice(TraceDevice):
         )
         request.annotation = self._annotation.take()
         return int(completion_ns)
+
+    def change_parameters(self, params: ModelParameters, now_ns: int) -> None:
+        """Go on with other times and rates."""
+        assert isinstance(params, LatencyParams)
+        change_rates(self._queues, params.queues, now_ns)
+        self._times.change(params)
 
     def model_state(self) -> State:
         return {"queues": queues_state(self._queues), "times": self._times.state()}

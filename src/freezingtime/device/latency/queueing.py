@@ -132,6 +132,37 @@ def new_queues(params: QueueParams) -> QueueState:
     )
 
 
+def change_rates(queues: QueueState, params: QueueParams, now_ns: int) -> None:
+    """Fill the buckets at other rates from ``now_ns`` on; their balances stay, to the last part.
+
+    Raises:
+        InputError: there are more or fewer buckets, or they hold more or less.
+    """
+    from freezingtime.device.latency import queueing_kernels as kernels
+
+    for rows, buckets in (
+        (queues.shared_buckets, params.shared),
+        (queues.read_buckets, params.read),
+        (queues.write_buckets, params.write),
+    ):
+        same = len(rows) == len(buckets) and all(
+            (int(row[kernels.CAPACITY]), int(row[kernels.COUNTS_BYTES]))
+            == (bucket.capacity, int(bucket.unit))
+            for row, bucket in zip(rows, buckets, strict=True)
+        )
+        if not same:
+            raise InputError(
+                "only the rate of a limit can change while the device runs: it must have the same "
+                "limits, with the same credits, before and after"
+            )
+        for row, bucket in zip(rows, buckets, strict=True):
+            rate = int(row[kernels.RATE])
+            missing = (int(row[kernels.FULL_NS]) - now_ns) * rate + int(row[kernels.FULL_FRACTION])
+            full_ns, fraction = divmod(max(0, missing), bucket.rate_per_s)
+            row[kernels.RATE] = bucket.rate_per_s
+            row[kernels.FULL_NS], row[kernels.FULL_FRACTION] = now_ns + full_ns, fraction
+
+
 def queues_state(queues: QueueState) -> State:
     """Return what has become of queues; not what they were made of."""
     from freezingtime.device.latency import queueing_kernels as kernels

@@ -27,6 +27,7 @@ from freezingtime.device.latency.distribution import (
     DescribedTime,
     Distribution,
     time_stream,
+    time_stream_of,
 )
 from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.device.schema import Bandwidth, Parameters, key
@@ -115,6 +116,15 @@ class ServiceTimeStream:
             time_stream(time.distribution, child)
             for time, child in zip(self._times, seeds, strict=True)
         ]
+
+    def change(self, times: ServiceTimes) -> None:
+        """Draw from other distributions from the next request on; their random numbers go on."""
+        for operation_class in OperationClass:
+            before, time = self._times[operation_class], times.of(operation_class)
+            self._times[operation_class] = time
+            if time.distribution != before.distribution:
+                stream = self._fixed[operation_class]
+                self._fixed[operation_class] = time_stream_of(time.distribution, stream.generator)
 
     def state(self) -> State:
         """Return what the next draws depend on."""

@@ -52,12 +52,13 @@ from freezingtime.device.latency.queueing import (
     QueueParams,
     TokenBucket,
     Unit,
+    change_rates,
     load_queues,
     new_queues,
     queues_state,
 )
 from freezingtime.device.latency.service_time import ServiceTimeStream
-from freezingtime.device.model_parameters import Making
+from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, key
 from freezingtime.device.trace_device import (
@@ -194,6 +195,8 @@ else:
 class VolumeParams(ServedTimes, frozen=True, kw_only=True):
     """Limits and service times of a volume."""
 
+    changeable = ("read", "write", "flush", "discard", "iops", "throughput")
+
     iops: IopsLimit | None = None
     throughput: ThroughputLimit | None = None
     io_bytes: Annotated[
@@ -244,6 +247,7 @@ class VolumeDevice(TraceDevice):
         self._accounting = volume_kernels
         self._times = ServiceTimeStream(params, seed)
         self._buckets = [bucket for limit in params.limits for bucket in limit.buckets(size_bytes)]
+        self._size_bytes = size_bytes
         self._queues = new_queues(
             QueueParams(params.servers, shared=self._buckets, flush_waits=params.flush_waits)
         )
@@ -289,6 +293,14 @@ class VolumeDevice(TraceDevice):
             for bucket, row in zip(self._buckets, self._queues.shared_buckets, strict=True)
             if bucket.saves
         }
+
+    def change_parameters(self, params: ModelParameters, now_ns: int) -> None:
+        """Go on with other times and rates; credits that were saved stay."""
+        assert isinstance(params, VolumeParams)
+        buckets = [each for limit in params.limits for each in limit.buckets(self._size_bytes)]
+        change_rates(self._queues, QueueParams(shared=buckets), now_ns)
+        self._buckets = buckets
+        self._times.change(params)
 
     def model_state(self) -> State:
         return {

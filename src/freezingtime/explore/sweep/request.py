@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from freezingtime.device.toml.changed import is_parameter, read_value
-from freezingtime.disk.disk import DISK_KEYS, MEDIUM, PARAMETERS, Disk, field_of
+from freezingtime.disk.disk import DISK_KEYS, MEDIUM, PARAMETERS, REPEATED, Disk, field_of
 from freezingtime.disk.spec import read_option
 from freezingtime.errors import InputError, about, did_you_mean
 from freezingtime.explore.sweep.points import Point
@@ -176,7 +176,7 @@ def _changed_disk(disk: Disk | None, key: str | None, value: str) -> Disk:
         return replace(disk, parameters={**(disk.parameters or {}), path: read_value(value)})
     if key == MEDIUM:
         return replace(disk, file=read_option(f"constant:0,{MEDIUM}={value}").file)
-    changes: dict[str, Any] = {field_of(key): (value,) if key == "fault" else value}
+    changes: dict[str, Any] = {field_of(key): (value,) if key in REPEATED else value}
     return replace(disk, **changes)
 
 

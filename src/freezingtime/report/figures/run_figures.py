@@ -16,7 +16,7 @@ from freezingtime.report.figures.axes import line_handles
 from freezingtime.report.figures.canvas import figure_bytes, new_figure, write_file
 from freezingtime.report.figures.hover import HoverPanel, hover_panels
 from freezingtime.report.figures.internals_panels import internals
-from freezingtime.report.figures.run_panels import DOTS, OPERATION_LOOKS, PALE, THIN, Panel
+from freezingtime.report.figures.run_panels import CHANGE, DOTS, OPERATION_LOOKS, PALE, THIN, Panel
 from freezingtime.report.figures.style import COLORS
 from freezingtime.report.run_data import RunData
 
@@ -49,6 +49,8 @@ class RunFigure:
     panels: Callable[[Sequence[RunData]], Iterable[Panel]]
     styles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Meaning of its line styles, whatever their colour."""
+    is_over_time: bool = True
+    """Whether guest time is the horizontal axis."""
 
 
 LATENCY_DISTRIBUTION = RunFigure(
@@ -56,6 +58,7 @@ LATENCY_DISTRIBUTION = RunFigure(
     "Latency distribution",
     "Share of requests within each latency, from exact quantiles, on a scale that shows the tails.",
     run_panels.latency_distribution,
+    is_over_time=False,
 )
 LATENCY_OVER_TIME = RunFigure(
     "latency-over-time",
@@ -152,9 +155,12 @@ def _new_run_figure(
     if not panels:
         yield None
         return
-    size_in = figure_size_in(len(panels), runs, kind.styles)
+    styles = dict(kind.styles)
+    if kind.is_over_time and any(run.change_times_ns() for run in runs):
+        styles["parameters changed"] = CHANGE
+    size_in = figure_size_in(len(panels), runs, styles)
     with new_figure(*size_in, **settings) as figure:
-        draw_panels(figure, panels, runs, kind.styles)
+        draw_panels(figure, panels, runs, styles)
         yield figure
 
 

@@ -38,6 +38,7 @@ FEW = 20
 THIN: Mapping[str, Any] = {"linewidth": 0.8, "alpha": 0.65}
 DOTS: Mapping[str, Any] = {"linestyle": "none", "marker": ".", "markersize": 3}
 PALE: Mapping[str, Any] = {"linewidth": 5, "alpha": 0.3}
+CHANGE: Mapping[str, Any] = {"linestyle": ":", "linewidth": 1.2}
 _OTHER = "other"
 OPERATION_LOOKS: Mapping[str, Mapping[str, Any]] = {
     "read": {"linestyle": "-"},
@@ -244,6 +245,25 @@ class TimeAxis:
         unit, self._unit_ns = largest_time_unit(longest_ns)
         axes.set_xlabel(f"time since the first request [{unit}]")
         axes.fmt_xdata = lambda value: f"{value:.4g} {unit}"
+        for run, color in zip(runs, COLORS, strict=False):
+            self._mark(run, color)
+
+    def _mark(self, run: RunData, color: str) -> None:
+        """Draw a line from bottom to top where parameters changed."""
+        from matplotlib.collections import LineCollection
+
+        places = [
+            (time_ns - run.span.start_ns) / self._unit_ns for time_ns in run.change_times_ns()
+        ]
+        lines = LineCollection(
+            [[(place, 0.0), (place, 1.0)] for place in places],
+            transform=self._axes.get_xaxis_transform(),
+            colors=color,
+            linestyles="dotted",
+            linewidths=CHANGE["linewidth"],
+        )
+        if places:
+            self._axes.add_collection(lines, autolim=False)
 
     def steps(self, run: RunData, values: Floats, **look: Any) -> None:
         """A value for each bin, as wide as the bin."""

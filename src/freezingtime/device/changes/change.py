@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Changes of a device's parameters while it runs. One table ``[[at]]`` each.
+
+::
+
+    [[at]]
+    time = "5s"                      # from the start of the job on
+    parameters.read.fixed = "2ms"    # the model's own keys, as in the table of parameters
+
+As text, in ``--at`` and the key ``at`` of ``--disk``: ``5s read.fixed=2ms``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from msgspec import field
+
+from freezingtime.device.model_parameters import ModelParameters
+from freezingtime.device.parameters import Table
+from freezingtime.device.schema import Parameters, TimeNs, key
+from freezingtime.device.toml.changed import changed, read_value, value_text
+from freezingtime.errors import InputError, about
+from freezingtime.units import MAX_VALUE, format_time_ns, parse_time_ns
+
+#: The key of the tables in a description.
+AT_TABLES = "at"
+
+_FORM = "write TIME KEY=VALUE..., such as 5s read=2ms"
+_PREFIX = "parameters."
+
+
+class ChangeTable(Parameters, frozen=True, kw_only=True):
+    """Table ``[[at]]``: other values from some time on."""
+
+    time_ns: Annotated[TimeNs, key("when, from the start of the job on", most=MAX_VALUE)] = field(
+        name="time"
+    )
+    parameters: Annotated[Table, key("the keys that change, with their new values")]
+
+    @property
+    def values(self) -> dict[str, object]:
+        """The new values, by their paths."""
+        return dict(_flattened("", self.parameters.content))
+
+
+@dataclass(frozen=True, slots=True)
+class GivenChange:
+    """A change, and all parameters of the device from then on."""
+
+    time_ns: int
+    text: str
+    """As ``--at`` has it."""
+    params: ModelParameters
+
+
+def parse_change(text: str) -> tuple[str, dict[str, object]]:
+    """Return the time of a change's text, which is not looked at, and the values by their paths.
+
+    Raises:
+        InputError: it is none.
+    """
+    time, *pairs = text.split()
+    values: dict[str, object] = {}
+    for pair in pairs:
+        path, _, value = pair.partition("=")
+        if not path or not value:
+            raise InputError(f"{pair}: {_FORM}")
+        if path in values:
+            raise InputError(f"{path}: is given twice; keep one")
+        values[path] = read_value(value)
+    if not values:
+        raise InputError(_FORM)
+    parse_time_ns(time)
+    return time, values
+
+
+def change_text(time: str, values: Mapping[str, object]) -> str:
+    """The text of which :func:`parse_change` makes the change."""
+    pairs = (f"{path}={value_text(value)}" for path, value in values.items())
+    return " ".join([time, *pairs])
+
+
+def change_table(text: str) -> dict[str, Any]:
+    """The table that a change's text stands for.
+
+    Raises:
+        InputError: it is none.
+    """
+    time, values = parse_change(text)
+    return {"time": time, "parameters": values}
+
+
+def read_changes(
+    tables: Sequence[ChangeTable],
+    content: Mapping[str, Any],
+    file: str,
+    declared: type[ModelParameters],
+) -> tuple[GivenChange, ...]:
+    """Read changes of the device of a description's content, in order of time.
+
+    Raises:
+        InputError: one is not right, or changes what cannot change.
+    """
+    given = []
+    now = dict(content)
+    for each in sorted(tables, key=lambda table: table.time_ns):
+        text = change_text(format_time_ns(each.time_ns), each.values)
+        with about(f"{file}: at {text}: "):
+            for path in each.values:
+                _require_changeable(path, str(content.get("model")), declared)
+            now = changed(now, each.values)
+            params = Table(now, file).below("parameters").read(declared)
+        given.append(GivenChange(each.time_ns, text, params))
+    return tuple(given)
+
+
+def _require_changeable(path: str, model: str, declared: type[ModelParameters]) -> None:
+    name = path.removeprefix(_PREFIX)
+    if any(name == known or name.startswith(f"{known}.") for known in declared.changeable):
+        return
+    what = ", ".join(declared.changeable)
+    raise InputError(
+        f"{path}: cannot change while the device runs; "
+        + (f"the model {model} can change {what}" if what else f"no key of the model {model} can")
+    )
+
+
+def _flattened(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(f"{path}{name}.", value)
+        else:
+            yield f"{path}{name}", value
