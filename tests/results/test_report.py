@@ -432,7 +432,7 @@ def test_two_runs_of_a_guest_make_the_same_figures(
     for name, content in drawn[0].items():
         assert name.startswith("freeze.") or content == drawn[1][name], name
     page = Page((tmp_path / "first.html").read_text())
-    command, output = cells(page, "pre")
+    output, command = cells(page, "pre")
     assert command.startswith("freezingtime run --disk ")
     assert output == "hello\n"
     assert "80us" in cells(page, "td")
