@@ -16,7 +16,10 @@ PAGE = read_page("reference/report")
 
 
 def test_the_table_has_the_sections_of_the_page() -> None:
-    assert re.findall(r"^\| ([^|]+) \| ", PAGE, re.MULTILINE)[2:] == HEADINGS
+    sections = re.findall(r"^\| ([^|]+) \| ", PAGE, re.MULTILINE)[2:]
+    for name in ("Slow operations", "Faults"):  # only where there is something of them
+        sections.remove(name)
+    assert sections == HEADINGS
     assert RUNS_MAX == 6
 
 
@@ -27,5 +30,5 @@ def test_every_example_runs(tmp_path: Path) -> None:
     assert cells(page, "h2") == HEADINGS
     # The mean of reads, which is all the difference between the two devices.
     assert {"80us", "60us"} <= set(cells(page, "td"))
-    # Nothing goes on in ``constant`` devices: that figure is not drawn.
-    assert len(list((tmp_path / "figures").iterdir())) == 2 * (len(RUN_FIGURES) - 1)
+    # Nothing goes on in ``constant`` devices, and they do not fail: those figures are not drawn.
+    assert len(list((tmp_path / "figures").iterdir())) == 2 * (len(RUN_FIGURES) - 2)

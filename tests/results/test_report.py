@@ -24,6 +24,7 @@ from freezingtime._version import __version__
 from freezingtime.report.figures import run_panels
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS
 from freezingtime.report.figures.run_figures import (
+    FAULTS,
     INTERNALS,
     RUN_FIGURES,
     THROUGHPUT,
@@ -164,7 +165,7 @@ def test_the_page_has_everything(run: Path) -> None:
         )
     ]
     figures = [svg for svg in page.attributes["svg"] if svg.get("class") != "bar"]
-    assert len(figures) == len(cells(page, "desc")) == len(RUN_FIGURES)
+    assert len(figures) == len(cells(page, "desc")) == len(RUN_FIGURES) - 1  # without faults
     assert all(svg["role"] == "img" for svg in page.attributes["svg"])
     assert len(cells(page, "caption")) == len(page.attributes["table"]) == 8
     assert all(head["scope"] in ("row", "col") for head in page.attributes["th"])
@@ -250,7 +251,7 @@ def test_several_runs_stand_side_by_side(tmp_path: Path) -> None:
     assert len(rows) == 2 * 2 * 5  # read, write, flush, all, fsync
     assert "var(--series-1)" in text
     # The legends of all figures, as text.
-    assert text.count(">B</text>") == len(RUN_FIGURES)
+    assert text.count(">B</text>") == len(RUN_FIGURES) - 1  # without faults
     # What the letters are is said once, and no path is anywhere else.
     assert text.count(str(second)) == 1
 
@@ -353,7 +354,12 @@ def test_command_writes_page_and_figures(
         f"freezingtime: wrote 16 files into {figures}",
     ]
     Page(out.read_text())
-    names = {f"{kind.name}{extension}" for kind in RUN_FIGURES for extension in (".svg", ".png")}
+    names = {
+        f"{kind.name}{extension}"
+        for kind in RUN_FIGURES
+        if kind is not FAULTS
+        for extension in (".svg", ".png")
+    }
     assert {path.name for path in figures.iterdir()} == names
     for path in figures.iterdir():
         if path.suffix == ".png":

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from freezingtime.annotation import UNKNOWN, HeldBy, ServedFrom
 from freezingtime.errors import InputError
+from freezingtime.request import FaultKind
 from freezingtime.request_figures import ALL
 from freezingtime.trace.record_reader import Notify, Record
 from freezingtime.trace.record_schema import OPERATION_WORDS
@@ -25,6 +26,8 @@ Columns: TypeAlias = Mapping[str, NDArray[Any]]
 _NEVER_NEGATIVE = ("length_bytes", "warped_ns", "frozen_host_ns", "medium_host_ns", "queue_depth")
 # Annotations of the device; -1 where there is none.
 _SAID = {"held_by": HeldBy, "served_from": ServedFrom}
+#: What was done to a request by a device that fails on purpose; -1: nothing.
+FAULT = "fault"
 _COLUMNS = ("arrival_ns", "completion_ns", "delivery_ns", *_NEVER_NEGATIVE, "on_time")
 _READ = ("disk", "operation", *_COLUMNS, "held_ns", *_SAID)
 _CODES = {word: code for code, word in enumerate(OPERATION_WORDS)}
@@ -42,7 +45,8 @@ def read_batches(
         InputError: the record is damaged.
     """
     left = limit
-    for batch in record.batches(_READ, notify, lambda done, total: None):
+    read = [*_READ, FAULT] if record.header.has_faults else [*_READ]
+    for batch in record.batches(read, notify, lambda done, total: None):
         wanted = batch if left is None else batch.slice(0, left)
         if left is not None:
             left -= len(wanted)
@@ -55,6 +59,10 @@ def _by_disk(record: Record, batch: pa.RecordBatch) -> dict[str, dict[str, Colum
     _check(record, columns)
     columns["held_ns"] = batch.column("held_ns").fill_null(UNKNOWN).to_numpy()
     columns |= {name: _codes(record, batch.column(name), words) for name, words in _SAID.items()}
+    if record.header.has_faults:
+        columns[FAULT] = _codes(record, batch.column(FAULT), FaultKind)
+    else:
+        columns[FAULT] = np.full(len(batch), UNKNOWN, np.int8)
     operations = _rows_by_word(record, batch.column("operation"), OPERATION_WORDS)
     moves = np.zeros(len(batch), np.bool_)
     for name in _MOVING_DATA:

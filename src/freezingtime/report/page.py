@@ -9,8 +9,10 @@ from pathlib import Path
 from freezingtime.report.answer import HEADS, WIDTH, answer, subject_name
 from freezingtime.report.command import command_of
 from freezingtime.report.discard_notice import discard_notices
+from freezingtime.report.faults import kinds_table, rules_table
 from freezingtime.report.figures.inline_svg import INLINE_SETTINGS, inline_svg
 from freezingtime.report.figures.run_figures import (
+    FAULTS,
     FREEZE,
     INTERNALS,
     LATENCY_DISTRIBUTION,
@@ -150,6 +152,7 @@ def _sections(runs: Sequence[RunData]) -> list[PageSection]:
         *slow_section(runs),
         with_figure(LATENCY_DISTRIBUTION, *_zero_notes(runs)),
         with_figure(LATENCY_OVER_TIME),
+        *_of_faults(runs),
         with_figure(QUEUE_DEPTH),
         with_figure(THROUGHPUT),
         *(_of_guests(runs) if with_guest else ()),
@@ -181,6 +184,14 @@ def _of_guests(runs: Sequence[RunData]) -> list[PageSection]:
             "freeze-and-warp", "Freeze and warp", [_FREEZE_NOTE, freeze_table(runs), *freeze]
         ),
     ]
+
+
+def _of_faults(runs: Sequence[RunData]) -> list[PageSection]:
+    """What devices that fail on purpose did, if one was to."""
+    if not any(run.header.has_faults for run in runs):
+        return []
+    tables = [table for table in (rules_table(runs), kinds_table(runs)) if table.rows]
+    return [PageSection(FAULTS.name, FAULTS.title, [*tables, *_figures(runs, FAULTS)])]
 
 
 def _commands(runs: Sequence[RunData]) -> list[PageText]:

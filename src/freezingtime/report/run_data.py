@@ -12,6 +12,7 @@ from freezingtime.application.figure import Figure
 from freezingtime.application.fsync import FSYNC
 from freezingtime.report.bins import Floats, Integers, Span
 from freezingtime.report.slow.operations import SlowOperations
+from freezingtime.request import FaultKind
 from freezingtime.request_figures import ALL, RequestFigures
 from freezingtime.trace.record_header import RecordHeader
 from freezingtime.units import parse_time_ns
@@ -138,6 +139,8 @@ class DiskData:
     medium_mean_in_bin_host_ns: Floats
     medium_max_in_bin_host_ns: Floats
     internals: DiskInternals
+    faults: Mapping[FaultKind, Integers]
+    """How many requests each kind of fault hit in each bin; those that hit any."""
 
     @property
     def count(self) -> int:

@@ -14,6 +14,7 @@ from freezingtime.errors import InputError
 from freezingtime.quantiles import CountedValues
 from freezingtime.report.batches import Columns, read_batches
 from freezingtime.report.bins import Percentiles, Span, Sums, ratio
+from freezingtime.report.faults import FaultScan
 from freezingtime.report.figures.cdf import cdf_ranks, cdf_shares
 from freezingtime.report.internals import InternalsScan
 from freezingtime.report.run_data import Audit, DiskData, LatencyQuantiles, OperationData
@@ -118,6 +119,7 @@ class _DiskScan:
         self._warped = Sums(span)
         self._frozen, self._medium = Sums(span), Sums(span)
         self._internals = InternalsScan(span)
+        self._faults = FaultScan(span)
 
     def add(self, by_operation: Mapping[str, Columns]) -> None:
         for name, operation in self._operations.items():
@@ -127,6 +129,7 @@ class _DiskScan:
         if self._fsync is not None:
             self._fsync.add(by_operation)
         requests = by_operation[ALL]
+        self._faults.add(requests)
         delivery_ns = requests["delivery_ns"]
         self._depth.add(requests["arrival_ns"], requests["queue_depth"])
         self._target.add(delivery_ns, requests["completion_ns"] - requests["arrival_ns"])
@@ -154,6 +157,7 @@ class _DiskScan:
             medium_mean_in_bin_host_ns=self._medium.means(),
             medium_max_in_bin_host_ns=self._medium.greatest(),
             internals=self._internals.result(),
+            faults=self._faults.result(),
         )
 
 

@@ -115,9 +115,18 @@ INTERNALS = RunFigure(
     "samples the device's own counters.",
     internals,
 )
+FAULTS = RunFigure(
+    "faults",
+    "Faults",
+    "How many requests were hit by faults, of those that were delivered in each bin: a mark for "
+    "each kind.",
+    run_panels.faults,
+    run_panels.FAULT_LOOKS,
+)
 RUN_FIGURES = (
     LATENCY_DISTRIBUTION,
     LATENCY_OVER_TIME,
+    FAULTS,
     QUEUE_DEPTH,
     THROUGHPUT,
     SERVICE,

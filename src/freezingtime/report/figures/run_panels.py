@@ -19,6 +19,7 @@ from freezingtime.report.figures.axes import (
 )
 from freezingtime.report.figures.style import COLORS
 from freezingtime.report.run_data import DiskData, OperationData, RunData
+from freezingtime.request import FaultKind
 from freezingtime.request_figures import ALL
 from freezingtime.units import largest_time_unit, time_cell
 
@@ -44,6 +45,11 @@ OPERATION_LOOKS: Mapping[str, Mapping[str, Any]] = {
     "read": {"linestyle": "-"},
     "write": {"linestyle": "--"},
     _OTHER: {"linestyle": ":"},
+}
+#: A mark for each kind of fault.
+FAULT_LOOKS: Mapping[str, Mapping[str, Any]] = {
+    kind.name.lower(): {"linestyle": "none", "marker": marker, "markersize": 5}
+    for kind, marker in zip(FaultKind, "os^v<>xD", strict=True)
 }
 _TITLE_MAX = 56
 # A scale of times that ends before that would make much of nothing.
@@ -173,6 +179,24 @@ def service(runs: Runs) -> Iterator[Panel]:
         if any(data.worst_deviation_ns for data, _, _ in of_disk(runs, disk)):
             title, label = f"{disk}: deviation from the model", "worst deviation"
             yield disk_panel(runs, disk, title, label, linear_times, worst)
+
+
+def faults(runs: Runs) -> Iterator[Panel]:
+    for disk in dict.fromkeys(name for run in runs for name in run.disks):
+        if not any(data.faults for data, _, _ in of_disk(runs, disk)):
+            continue
+
+        def draw(axes: Axes, disk: str = disk) -> None:
+            time = TimeAxis(axes, runs)
+            for data, color, run in of_disk(runs, disk):
+                for kind, counts in data.faults.items():
+                    name = kind.name.lower()
+                    shown = np.where(counts > 0, counts, np.nan)
+                    time.points(run, shown, color=color, label=name, **FAULT_LOOKS[name])
+            _whole_numbers(axes)
+            axes.set_ylabel("requests hit")
+
+        yield Panel(f"{disk}: faults", draw)
 
 
 def warp(runs: Runs) -> Iterator[Panel]:
