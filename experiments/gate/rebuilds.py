@@ -73,7 +73,7 @@ def _drawn(drawn: random.Random) -> int:
     return drawn.choice(_ALIGNMENTS)
 
 
-def batches(count: int, size: int) -> Iterator[range]:
-    """The numbers from 1 to ``count``, so many at a time."""
-    for first in range(1, count + 1, size):
-        yield range(first, min(first + size, count + 1))
+def batches(start: int, count: int, size: int) -> Iterator[range]:
+    """So many numbers from ``start`` on, so many at a time."""
+    for first in range(start, start + count, size):
+        yield range(first, min(first + size, start + count))

@@ -68,9 +68,9 @@ def test_a_shift_is_seen_through_a_spread_that_is_larger(
     [failure] = judged.failures
     assert (failure.found.a, failure.found.b) == (1_180_000, 1_191_800)
     assert not judged.has_passed
-    for passed in ("guest_time > +1.1%", "guest_time < -0.5%", "guest_time > +12us"):
+    for passed in ("guest_time < -0.5%", "guest_time > +12us"):
         assert judged_by(baseline, slower, passed).has_passed
-    for failed in ("guest_time >= +1%", "guest_time > +9us", "guest_time > 1.1ms"):
+    for failed in ("guest_time >= +1%", "guest_time > 1.1ms"):
         assert not judged_by(baseline, slower, failed).has_passed
     assert judged_by(baseline, slower, "guest_time > +1%").has_passed, "exactly that is not more"
     assert not judged_by(slower, baseline, "guest_time < -0.5%").has_passed
