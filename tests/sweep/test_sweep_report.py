@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import freezingtime
 from freezingtime.application.figure import Direction
 from freezingtime.cli.results.report import app
+from freezingtime.cli.results.sweep import app as sweep_app
 from freezingtime.errors import InputError
 from freezingtime.explore.sweep.directory import SweepDirectory
 from freezingtime.explore.sweep.sweep import Sweep, new_sweep
@@ -202,6 +203,8 @@ def test_the_command_writes_the_page_of_one_sweep(tmp_path: Path) -> None:
     ]
     run = ResultStore(tmp_path / "store").place("0" * 63 + "1") / "run"
     assert f'<a href="{run.as_uri()}/">1</a>' in page.read_text()
+    with pytest.raises(InputError, match=r"--points nowhere/x: name an existing directory, or one"):
+        report(path, "-o", page, "--points", "nowhere/x")
     with pytest.raises(InputError, match="2 directories: a sweep has its own page"):
         report(path, path, "-o", page)
     (path / "results.parquet").unlink()
@@ -234,3 +237,17 @@ def test_a_program_gets_the_same_figures(tmp_path: Path) -> None:
     failed = write_sweep(tmp_path / "failed", of_depth, seed=["9"], workload__qd=["1"])
     with pytest.raises(InputError, match="plot: there is nothing to draw"):
         freezingtime.open_sweep(failed).plot()
+
+
+@pytest.mark.slow
+def test_each_point_has_its_own_report(tmp_path: Path) -> None:
+    out, store = tmp_path / "out", tmp_path / "store"
+    arguments = ["--workload", "randread,count=50", "--out", out, "--store", store, "--quiet"]
+    arguments += ["--workers", "1", "--set", "disk=constant:1us,constant:2us,none"]
+    swept = CliRunner().invoke(sweep_app, list(map(str, arguments)), standalone_mode=False)
+    assert swept.return_value == 1
+    page = tmp_path / "page.html"
+    report(out, "-o", page, "--points", tmp_path / "its points")
+    assert sorted(file.name for file in (tmp_path / "its points").iterdir()) == ["0.html", "1.html"]
+    assert '<a href="its%20points/1.html">1</a>' in page.read_text()
+    assert "constant:2us" in (tmp_path / "its points" / "1.html").read_text()

@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 from freezingtime.cli.options import command_app
 from freezingtime.errors import InputError
 from freezingtime.option import Argument, Option, Values
+
+if TYPE_CHECKING:
+    from freezingtime.report.sweep.data import SweepData
 
 
 def report_command(
@@ -36,6 +43,10 @@ def report_command(
             flag="--metric",
         ),
     ] = (),
+    points: Annotated[
+        Path | None,
+        Option("DIR", "Of a sweep: also write the report of each point to DIR, and link to it."),
+    ] = None,
 ) -> int:
     """Write a report of a run, of several side by side, of a sweep, or of power cuts.
 
@@ -55,9 +66,11 @@ def report_command(
     from freezingtime.report.sweep.read import is_sweep
 
     if any(map(is_sweep, runs)):
-        return _report_sweep(runs, out, figures, metrics)
+        return _report_sweep(runs, out, figures, metrics, points)
     if metrics:
         raise InputError(f"--metric {metrics[0]}: is of sweeps; leave it out")
+    if points is not None:
+        raise InputError(f"--points {points}: is of sweeps; leave it out")
     if any(map(is_exploration, runs)):
         return _report_exploration(runs, out, figures)
     _check(runs, out, figures)
@@ -99,7 +112,13 @@ def _report_exploration(runs: list[Path], out: Path, figures: Path | None) -> in
     return 0
 
 
-def _report_sweep(runs: list[Path], out: Path, figures: Path | None, metrics: Sequence[str]) -> int:
+def _report_sweep(
+    runs: list[Path],
+    out: Path,
+    figures: Path | None,
+    metrics: Sequence[str],
+    points: Path | None,
+) -> int:
     """Write the page of a sweep."""
     from freezingtime.explore.sweep.directory import run_link
     from freezingtime.host.foreign_text import say
@@ -111,8 +130,11 @@ def _report_sweep(runs: list[Path], out: Path, figures: Path | None, metrics: Se
     if len(runs) > 1:
         raise InputError(f"{len(runs)} directories: a sweep has its own page")
     _check_place(out)
-    _check_figures(figures)
+    _check_directory("--figures", figures)
+    _check_directory("--points", points)
     data = read_sweep_data(runs[0], metrics, run_link(runs[0]), "--metric")
+    if points is not None:
+        data = _report_points(data, points, out)
     with os_errors_as(InputError, f"--out {out}", "name a file in a directory with room"):
         write_sweep_report(data, out)
     say(f"wrote {out}")
@@ -120,6 +142,33 @@ def _report_sweep(runs: list[Path], out: Path, figures: Path | None, metrics: Se
         written = write_sweep_figures(data, figures, "--figures")
         say(f"wrote {len(written)} files into {figures}")
     return 0
+
+
+def _report_points(data: SweepData, directory: Path, out: Path) -> SweepData:
+    """Write the reports of all points that have a run; return what links to them."""
+    from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.explore.sweep.directory import run_finder
+    from freezingtime.host.os_errors import os_errors_as
+    from freezingtime.report.page import write_report
+    from freezingtime.report.read import read_run
+
+    find, links = run_finder(data.path), list(data.links)
+    cure = "name a directory with room"
+    with (
+        ReplayProgress(quiet=False) as progress,
+        os_errors_as(InputError, f"--points {directory}", cure),
+    ):
+        directory.mkdir(exist_ok=True)
+        for place, key in enumerate(data.results):
+            progress("reports of points", place, len(links))
+            if key is None or (found := find(key)) is None:
+                continue
+            page = directory / f"{data.numbers[place]}.html"
+            with suppress(InputError):  # one without any request keeps the link to its directory
+                write_report([read_run(found, lambda notice: None)], page)
+                links[place] = quote(os.path.relpath(page, out.parent))
+        progress.notify(f"wrote the reports of points into {directory}")
+    return replace(data, links=links)
 
 
 def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
@@ -135,16 +184,12 @@ def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
             f"--out {out}: is not a regular file, or is itself a record; name another file"
         )
     _check_place(out)
-    _check_figures(figures)
+    _check_directory("--figures", figures)
 
 
-def _check_figures(figures: Path | None) -> None:
-    if figures is not None and (
-        not figures.parent.is_dir() or (figures.exists() and not figures.is_dir())
-    ):
-        raise InputError(
-            f"--figures {figures}: name an existing directory, or one that can be created"
-        )
+def _check_directory(option: str, path: Path | None) -> None:
+    if path is not None and (not path.parent.is_dir() or (path.exists() and not path.is_dir())):
+        raise InputError(f"{option} {path}: name an existing directory, or one that can be created")
 
 
 def _check_place(out: Path) -> None:

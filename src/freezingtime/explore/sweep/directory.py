@@ -13,6 +13,8 @@ from freezingtime.explore.sweep.table import write_table
 from freezingtime.explore.work_directory import WorkDirectory
 from freezingtime.store.results.result_store import ResultStore
 from freezingtime.trace.explored.sweep_files import SWEEP_FORMAT, SWEEP_NAME, TABLE_NAME
+from freezingtime.trace.record_paths import RECORD_NAME
+from freezingtime.trace.run_directory import DOCUMENT_NAME
 
 
 class SweepDirectory(WorkDirectory):
@@ -73,20 +75,38 @@ def read_sweep(path: Path) -> dict[str, Any]:
     return document
 
 
+def run_finder(path: Path) -> Callable[[str], Path | None]:
+    """Make the function that finds what opens a result: a run directory, or a record.
+
+    Raises:
+        InputError: there is no sweep in the directory, or it is damaged.
+    """
+    root = read_sweep(path).get("store")
+    store = None if root is None else ResultStore(Path(root))
+
+    def find(key: str) -> Path | None:
+        run_path = None if store is None else store.run_path(key)
+        if run_path is None or (run_path / DOCUMENT_NAME).exists():
+            return run_path
+        return run_path / RECORD_NAME
+
+    return find
+
+
 def run_link(path: Path) -> Callable[[str], str | None]:
     """Make the function that tells a page of a sweep where the run of a result is.
 
     Raises:
-        InputError: there is no sweep, or it is damaged.
+        InputError: there is no sweep in the directory, or it is damaged.
     """
-    root = read_sweep(path).get("store")
-    if root is None:
-        return lambda key: None
-    store = ResultStore(Path(root))
+    find = run_finder(path)
 
     def link_of(key: str) -> str | None:
-        run_path = store.run_path(key)
-        # A browser shows a directory by its name with a slash.
-        return None if run_path is None else f"{run_path.absolute().as_uri()}/"
+        found = find(key)
+        if found is None:
+            return None
+        # A browser shows a directory by its name with a slash; of a record, the one that has it.
+        directory = found.parent if found.name == RECORD_NAME else found
+        return f"{directory.absolute().as_uri()}/"
 
     return link_of

@@ -73,6 +73,8 @@ class SweepData:
     reasons: Sequence[str | None]
     links: Sequence[str | None]
     """Where the run of each point is, as a page links to it."""
+    results: Sequence[str | None]
+    """The key of each point's result."""
     status_counts: Mapping[str, int]
     """Of all points."""
     zipped: Sequence[Sequence[str]] = ()

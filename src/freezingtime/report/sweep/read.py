@@ -69,6 +69,7 @@ def read_sweep_data(
     shown = table.take(pa.array(range(0, count, max(1, step))))
     told_apart = [name for name in varied if len(set(table[name].to_pylist())) > 1]
     swept = document["sweep"]
+    results = shown[RESULT].to_pylist()
     return SweepData(
         path=path,
         numbers=shown[POINT].to_pylist(),
@@ -80,7 +81,8 @@ def read_sweep_data(
         ],
         statuses=shown[STATUS].to_pylist(),
         reasons=_reasons(shown),
-        links=[None if key is None else link_of(key) for key in shown[RESULT].to_pylist()],
+        links=[None if key is None else link_of(key) for key in results],
+        results=results,
         status_counts=Counter(statuses),
         zipped=[str(names).split(",") for names in swept.get("zip") or ()],
         swept=swept,
