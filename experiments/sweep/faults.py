@@ -175,9 +175,13 @@ def _kill_at_a_moment(
         time.sleep(generator.uniform(*_MOMENT_S))
         victim = generator.choice(victims)
         if victim == "process":
-            found = list(_grandchildren(part.processes["coordinator"].pid))
+            coordinator = part.processes["coordinator"]
+            while not (found := list(_grandchildren(coordinator.pid))):
+                if coordinator.poll() is not None:
+                    break
+                time.sleep(0.1)
             if not found:
-                continue  # it has not begun, or has ended: another moment
+                continue  # the sweep has ended: another moment
             with contextlib.suppress(ProcessLookupError):  # ended just now: another moment
                 os.kill(generator.choice(found), signal.SIGKILL)
                 part.killed[victim] += 1

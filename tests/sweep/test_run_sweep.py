@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.store.results.result_store import ResultStore
+from freezingtime.store.saved_machine import find_saved, list_saved, remove_saved
 
 JOB = Command(line="dd if=/dev/zero of=/dev/vda bs=4k count=$N oflag=direct")
+PREPARE = "echo prepared | dd of=/dev/vda bs=4k conv=sync,fsync 2>/dev/null\n"
 #: A part of a plan, by its name in the key, where that is another.
 NAMES = {"rate_hz": "cpu_rate_hz", "job_directory": "job", "start_from": "from"}
 
@@ -187,3 +190,60 @@ def test_runs_in_a_guest_are_kept_and_the_same_again(tmp_path: Path) -> None:
     alone = ft.run(disks=["constant:10us,parameters.write=20us,name=data"], job=job, env=["N=50"])
     assert alone.guest_ns == points[2]["figures"]["guest_time"]
     assert ResultStore(tmp_path / "store").find(points[0]["result"]) is not None
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+def test_all_points_go_on_from_one_prepared_machine(tmp_path: Path) -> None:
+    prepare = tmp_path / "prepare.sh"
+    # Its own, so that no earlier run of this test has left it.
+    mark = str(time.time_ns())
+    prepare.write_text(f"#!/bin/sh\necho {mark} > /tmp/prepared\n" + PREPARE)
+    fixed = ["--store", str(tmp_path / "store"), "--json", "-q", "--prepare", str(prepare)]
+    fixed += ["--disk", "constant:10us,name=data,size=1MiB", "--workers", "1"]
+    job = "cat /tmp/prepared; dd if=/dev/vda bs=4k count=1 2>/dev/null | tr -d '\\0'"
+
+    def sweep(out: str, *arguments: str) -> Any:
+        command = ["--out", str(tmp_path / out), *fixed, *arguments, "--", job]
+        result = CliRunner().invoke(app, command, standalone_mode=False)
+        assert result.return_value == 0, result.exception
+        return json.loads(result.stdout)["points"]
+
+    before = {saved.name for saved in list_saved()[0]}
+    points = sweep("one", "--set", "disk.read=5us,20us")
+    [name] = {saved.name for saved in list_saved()[0]} - before
+    try:
+        assert re.fullmatch("prepared-[0-9a-f]{40}", name)
+        made_ns = find_saved(name).directory.stat().st_mtime_ns
+        for number in range(2):
+            output = ft.open_sweep(tmp_path / "one").open(number).stdout
+            assert output == f"{mark}\nprepared\n"
+        assert [point["figures"]["read.max"] for point in points] == [5_000, 20_000]
+        # Another sweep finds it, and what is known is read back.
+        again = sweep("two", "--set", "disk.read=5us,20us,30us")
+        assert [point["from_store"] for point in again] == [True, True, False]
+        assert find_saved(name).directory.stat().st_mtime_ns == made_ns
+        # A machine prepared anew, as on another host, is as good as the one before.
+        remove_saved(name)
+        verified = sweep("two", "--set", "disk.read=5us,20us,30us", "--verify-cache", "100%")
+        assert [point["from_store"] for point in verified] == [True] * 3
+        assert find_saved(name).directory.stat().st_mtime_ns != made_ns
+    finally:
+        remove_saved(name)
+
+
+def test_what_cannot_be_prepared_is_named(tmp_path: Path) -> None:
+    script = tmp_path / "prepare"
+    fixed = ["--out", str(tmp_path / "out"), "--store", str(tmp_path / "store"), "--quiet"]
+    fixed += ["--prepare", str(script), "--set", "seed=1"]
+    for given, text, problem in (
+        (["--", "true"], None, "--prepare: it .*prepare: No such file"),
+        (["--", "true"], "true\n", "--prepare: it .*prepare: must begin with '#!'"),
+        (["--workload", "read"], "#!/bin/sh\n", "is for runs in a guest"),
+    ):
+        if text is not None:
+            script.write_text(text)
+        result = CliRunner().invoke(app, [*fixed, *given], standalone_mode=False)
+        assert isinstance(result.exception, InputError)
+        assert re.search(problem, str(result.exception))
+    assert not (tmp_path / "out").exists()

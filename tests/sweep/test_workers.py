@@ -234,6 +234,7 @@ def test_what_is_no_plan_is_named(place: Path) -> None:
         RunRequest(RunOptions(disks=("a,size=1GiB",), env=("A=1",), cpus=2), Command(("a", "b c"))),
         RunRequest(RunOptions(boot=True, memory="1GiB"), b"#!/bin/sh\n\xff\n", Path("job")),
         RunRequest(RunOptions(), Command(line="echo 1")),
+        RunRequest(RunOptions(), Command(line="echo 1"), prepare=Path("load.sh")),
     ],
 )
 def test_a_request_goes_through_its_document(request_: SweepRequest) -> None:

@@ -133,6 +133,7 @@ class SweepArguments(RunOptions):
 
     vary: Mapping[str, Values] = field(default_factory=dict, kw_only=True)
     job: Job | None = field(default=None, kw_only=True)
+    prepare: FilePath | None = field(default=None, kw_only=True)
     workload: str | None = field(default=None, kw_only=True)
     trace: FilePath | None = field(default=None, kw_only=True)
     closed_loop: int | None = field(default=None, kw_only=True)
@@ -160,7 +161,8 @@ def sweep(arguments: SweepArguments) -> SweepResult:
     ``{"workload.qd": [1, 8, 32], "disk.mapping.over_provisioning": "range(0.1,0.4,0.1)"}``. Keys of
     one list in ``zip`` take their values side by side. Results are read back from the store (None:
     that in the cache) where it has them. A point is a run in a guest if there is a ``job``, as
-    :func:`run` takes it, else a replay of a ``workload`` or a ``trace``. ``out`` is the sweep's
+    :func:`run` takes it, going on from the machine that the job at the path ``prepare`` has left,
+    if there is one; else a replay of a ``workload`` or a ``trace``. ``out`` is the sweep's
     directory; without it, that is removed with the result. ``dask`` is the address of a Dask
     cluster's scheduler, its scheduler file, or ``"local"``. The other arguments are the options of
     ``freezingtime sweep``.
@@ -249,6 +251,8 @@ def _request(arguments: SweepArguments) -> SweepRequest:
     if arguments.job is None:
         trace = None if arguments.trace is None else Path(arguments.trace)
         _refuse(arguments, RunOptions, OF_REPLAYS, "for runs in a guest; give a job")
+        if arguments.prepare is not None:
+            raise InputError(f"prepare={arguments.prepare!r}: is for runs in a guest; give a job")
         replays = ReplayOptions(**_options(arguments, ReplayOptions))
         return ReplayRequest(arguments.disks, arguments.workload, trace, replays, arguments.seed)
     if arguments.workload is not None or arguments.trace is not None:
@@ -258,7 +262,8 @@ def _request(arguments: SweepArguments) -> SweepRequest:
     _refuse(arguments, ReplayOptions, (), "for replays; leave it out")
     script, directory = job_of(arguments.job)
     runs = RunOptions(**{**_options(arguments, RunOptions), "out": None})
-    return RunRequest(runs, script, directory)
+    prepare = None if arguments.prepare is None else Path(arguments.prepare)
+    return RunRequest(runs, script, directory, prepare)
 
 
 def _options(arguments: SweepArguments, options: type[Any]) -> dict[str, Any]:

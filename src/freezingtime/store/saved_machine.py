@@ -181,6 +181,11 @@ def find_saved(name: str) -> SavedMachine:
     return loaded
 
 
+def is_saved(name: str) -> bool:
+    """Whether there is a machine of that name, be it damaged."""
+    return (_saved() / name).is_dir()
+
+
 def list_saved() -> tuple[list[SavedMachine], list[Unusable]]:
     """All saved machines, by name: those that can be used, and the others."""
     loaded = [_load(path) for path in sorted(_saved().glob("[!.]*")) if path.is_dir()]

@@ -130,6 +130,15 @@ def sweep_command(
     plan_only: Annotated[
         bool, Option("", "Write the plan for `freezingtime worker DIR`, and wait for nothing.")
     ] = False,
+    prepare: Annotated[
+        Path | None,
+        Option(
+            "PATH",
+            "Run this job once before, a script or a directory as of `--job`, on the disks of "
+            "`--disk`: every point goes on from the machine that it leaves. That is saved, and "
+            "found again by the next sweep.",
+        ),
+    ] = None,
     dask: Annotated[
         str | None,
         Option(
@@ -218,6 +227,7 @@ def sweep_command(
             asked.trace,
             asked.options,
             asked.replays,
+            prepare=prepare,
             is_job_varied=any(key.name in JOBS for key in asked.varied),
         )
     swept = {
@@ -255,6 +265,7 @@ def make_request(
     options: RunOptions,
     replays: ReplayOptions,
     *,
+    prepare: Path | None = None,
     is_job_varied: bool = False,
 ) -> SweepRequest:
     """Runs of a job if there is one, or if that is varied; else replays.
@@ -273,10 +284,12 @@ def make_request(
                     f"{flag_of(name, option.declared)}: is for runs in a guest; give a COMMAND "
                     "behind '--', or leave it out"
                 )
+        if prepare is not None:
+            raise InputError(f"--prepare {prepare}: is for runs in a guest; leave it out")
         return ReplayRequest(options.disks, workload, trace, replays, options.seed)
     if workload is not None or trace is not None or replays != ReplayOptions():
         raise InputError("give either a job, or --workload or --trace with its options")
-    return RunRequest(options, job, directory)
+    return RunRequest(options, job, directory, prepare)
 
 
 def _store(path: Path | None, out: Path, *, is_shared: bool, is_wanted: bool) -> ResultStore | None:

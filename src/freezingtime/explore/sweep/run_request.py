@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from freezingtime.explore.sweep.unit import SweepUnit
 from freezingtime.option import list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command, file_script
+from freezingtime.trace.readers import OnReading
 from freezingtime.vm.job import directory_script
 
 _ENVIRONMENT = "env."
@@ -37,6 +39,24 @@ class RunRequest(SweepRequest):
     options: RunOptions
     job: bytes | Command
     job_directory: Path | None = None
+    prepare: Path | None = None
+    """The script, or the directory, of a job that is run once; all points go on from there."""
+
+    @cached_property
+    def _preparing(self) -> RunUnit | None:
+        """The run that prepares, on the disks and with the options that no point has changed."""
+        if self.prepare is None:
+            return None
+        with about("--prepare: "):
+            if self.prepare.is_dir():
+                return RunUnit(self.options, directory_script(self.prepare), self.prepare)
+            return RunUnit(self.options, file_script(self.prepare, "it"))
+
+    def preview(self, point: Point, notify: Callable[[str], None], on_reading: OnReading) -> None:
+        """Prepare the machine here, if it is not there yet; the user is told so."""
+        if self._preparing is not None:
+            notify(f"preparing a machine with {self.prepare}, unless that was done before")
+            self._preparing.prepared()
 
     def unit(self, point: Point) -> RunUnit:
         """The run of a point."""
@@ -59,7 +79,7 @@ class RunRequest(SweepRequest):
         disks = [disk.spec for disk in disks_of_point(self.options.disks, point)]
         env = [f"{name}={value}" for name, value in environment.items()]
         options = replace(self.options, disks=disks, env=env, **changes)
-        return RunUnit(options, job, directory)
+        return RunUnit(options, job, directory, self._preparing)
 
     def unit_bytes(self, unit: SweepUnit) -> int:
         """Return the memory of the unit's guest."""
@@ -74,7 +94,8 @@ class RunRequest(SweepRequest):
             else hashlib.sha256(self.job).hexdigest()
         )
         directory = self.job_directory and str(self.job_directory)
-        return {"kind": "run", **options, "job": job, "job_directory": directory}
+        prepare = {} if self.prepare is None else {"prepare": str(self.prepare)}
+        return {"kind": "run", **options, "job": job, "job_directory": directory, **prepare}
 
 
 def _job(key: str, value: str) -> tuple[bytes | Command, Path | None]:

@@ -30,12 +30,14 @@ from freezingtime.store.checksums import CHECKSUMS
 from freezingtime.store.machine_identity import MachineIdentity
 from freezingtime.store.results.key import ResultKey
 from freezingtime.store.results.result_store import StoredFigures
-from freezingtime.store.saved_machine import find_saved
+from freezingtime.store.saved_machine import find_saved, is_saved
 from freezingtime.trace.record_digest import record_digest
 from freezingtime.trace.run_directory import COLLECTED_DIRECTORY, STDOUT_NAME
 from freezingtime.vm.job import pack
 
 _MACHINES_MAX = 64
+#: How the names of machines begin that a sweep has prepared.
+_PREPARED, _PREPARED_DIGITS = "prepared-", 40
 _READ_BYTES = 1 << 20
 #: What the job has printed on stderr: what is read back is shown again, whole.
 STDERR_NAME = "stderr.txt"
@@ -56,6 +58,32 @@ class RunUnit:
     options: RunOptions
     job: bytes | Command
     job_directory: Path | None = None
+    prepare: RunUnit | None = None
+    """The run that leaves the machine from which this one goes on."""
+
+    def prepared(self) -> str:
+        """Return the name of the machine that this run leaves; it is run where there is none yet.
+
+        The name is made of all that decides what the machine is.
+
+        Raises:
+            InputError: it cannot be run, or the machine cannot be saved.
+            RunError: it failed.
+        """
+        name = f"{_PREPARED}{self.key().digest[:_PREPARED_DIGITS]}"
+        if not is_saved(name):
+            options = replace(self.options, out=None, save=name)
+            plan = make_plan(options, script=self.job, job_directory=self.job_directory)
+            try:
+                result = run(plan, RunObserver())
+            except RunError:
+                if is_saved(name):  # another process has done the same, and was faster
+                    return name
+                raise
+            _require_valid(result)
+            if status := result.job.exit_status:
+                raise RunError(f"--prepare: its job ended with exit status {status}")
+        return name
 
     def plan(self, out: Path | None = None) -> RunPlan:
         """The plan of the run.
@@ -64,6 +92,10 @@ class RunUnit:
             InputError: an option has a value that it cannot have.
         """
         options = replace(self.options, out=out)
+        if self.prepare is not None:
+            if options.start_from is not None:
+                raise InputError(f"--from {options.start_from}: goes not with --prepare; keep one")
+            options = replace(options, start_from=self.prepare.prepared())
         return make_plan(options, script=self.job, job_directory=self.job_directory)
 
     def key(self) -> ResultKey:
@@ -92,11 +124,17 @@ class RunUnit:
                 "start_delay_ns": plan.start_delay_ns,
                 "seed": plan.seed,
                 "fresh_boot": plan.fresh_boot,
-                "from": _saved_digest(plan.start_from),
+                "from": self._start_digest(plan),
                 "disks": [disk_identity(spec) for spec in plan.disks],
                 "root_device": plan.root_device and disk_identity(plan.root_device),
             }
         )
+
+    def _start_digest(self, plan: RunPlan) -> str | None:
+        """By what is known of the machine from which it goes on: how it was made, or its files."""
+        if self.prepare is not None:
+            return f"prepared by {self.prepare.key().digest}"
+        return _saved_digest(plan.start_from)
 
     def devices(self) -> list[str]:
         """Return those of its disks, and of the guest's root disk if that has one of its own."""

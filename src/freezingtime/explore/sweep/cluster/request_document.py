@@ -36,6 +36,7 @@ class _Runs(msgspec.Struct, tag="run", forbid_unknown_fields=True):
     """In base64: a script may be any bytes."""
     job_directory: str | None
     options: dict[str, Any]
+    prepare: str | None = None
 
 
 def request_document(request: SweepRequest) -> Any:
@@ -57,6 +58,7 @@ def request_document(request: SweepRequest) -> Any:
                 script=None if isinstance(job, Command) else base64.b64encode(job).decode(),
                 job_directory=None if directory is None else str(directory),
                 options=options,
+                prepare=None if request.prepare is None else str(request.prepare),
             )
         )
     raise TypeError(f"{type(request).__name__} has no document")
@@ -80,7 +82,8 @@ def parse_request(document: Any) -> SweepRequest:
         except binascii.Error as error:
             raise ValueError(f"its script: {error}") from error
     directory = None if read.job_directory is None else Path(read.job_directory)
-    return RunRequest(_options(RunOptions, read.options), job, directory)
+    prepare = None if read.prepare is None else Path(read.prepare)
+    return RunRequest(_options(RunOptions, read.options), job, directory, prepare)
 
 
 def _given(options: Any) -> dict[str, Any]:
