@@ -83,6 +83,13 @@ class SweepProgress:
     verified: int = 0
     to_verify: int = 0
     start_s: float = field(default_factory=time.monotonic)
+    last_s: float = 0.0
+    """When the last execution ended, on the same clock."""
+
+    def count_executed(self) -> None:
+        """Count an execution that has ended."""
+        self.executed += 1
+        self.last_s = time.monotonic()
 
     @property
     def done(self) -> int:
@@ -96,11 +103,15 @@ class SweepProgress:
 
     @property
     def left_host_s(self) -> float | None:
-        """Estimate the host time that is left; None while nothing has been executed."""
+        """Estimate the host time that is left; None while nothing has been executed.
+
+        At the pace up to the last execution; from there on it counts down.
+        """
         if not self.executed:
             return None
-        spent_s = time.monotonic() - self.start_s
-        return spent_s / self.executed * (self.to_execute - self.executed)
+        pace_s = (self.last_s - self.start_s) / self.executed
+        left_s = pace_s * (self.to_execute - self.executed)
+        return max(0.0, left_s - (time.monotonic() - self.last_s))
 
     def __str__(self) -> str:
         """In one line."""
@@ -189,7 +200,7 @@ def run_sweep(
                     progress.workers = engine.workers
                 if ended is not None:
                     _note(sweep, *ended, observer)
-                    progress.executed += 1
+                    progress.count_executed()
                     if ended[1].status is Status.ERROR and not options.keep_going:
                         observer.sweeping(progress)
                         return
