@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from freezingtime.cli.results import store as store_command
 from freezingtime.errors import InputError
 from freezingtime.explore.gate.commit import find_commit
 from freezingtime.store.results.archive import export_results
@@ -98,10 +100,18 @@ def test_what_is_noted_of_a_commit_goes_before_what_git_has(gate: Any, repositor
         gate(*workload, *IF, *there)
     gate(*workload, *there, "--update")
     assert "identical: 50 requests" in gate(*workload, *IF, *there)
+    store = repository.parent / "store"
+    arguments = ["--limit", "0", "--store", str(store)]
+    pruned = CliRunner().invoke(store_command.app, ["prune", *arguments])
+    assert "and 2 baselines of `gate` that needed them" in pruned.output
+    assert list((store / "gates").iterdir()) == []
+    # What git has is run again.
+    assert "the baseline HEAD (" in gate(*given, *IF, *there)
+    gate(*workload, *there, "--update")
     noted = next((repository.parent / "store" / "gates").rglob("*.json"))
     noted.write_text("{}")
     with pytest.raises(InputError, match="is damaged"):
-        [gate(*each, *IF, *there) for each in (given, workload)]
+        gate(*workload, *IF, *there)
 
 
 def test_jobs_are_taken_from_a_commit_whole_or_not_at_all(repository: Path, tmp_path: Path) -> None:

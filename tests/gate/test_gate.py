@@ -15,6 +15,7 @@ from freezingtime.cli.results import gate
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.gate import gate as gate_module
 from freezingtime.explore.gate.candidate import Execution
+from tests.gate.conftest import commit
 from tests.results.test_compare import a_run, reads
 
 SOFTWARE = {"kernel": "6.1", "qemu_sha256": "aa", "agent": "bb", "packages": {"fio": "3.33"}}
@@ -150,3 +151,31 @@ def test_a_job_in_a_guest_is_gated(tmp_path: Path) -> None:
     slower = command(*fixed, "--disk", "constant:11us,name=data", *condition, *job, status=1)
     assert "the candidate was run" in slower
     assert "FAILED write.p99 != +0: data:write.p99 10us -> 11us, +1us (+10.000%)" in slower
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+def test_phases_of_a_job_are_gated_by_a_commit(repository: Path, tmp_path: Path) -> None:
+    """One write more in each phase is a change, though guest times differ by far more than that."""
+    job = repository / "job"
+    job.mkdir()
+    text = "#!/bin/sh\ndd if=/dev/zero of=/dev/vda bs=4k count=50 oflag=direct\n"
+    (job / "run").write_text(text)
+    (job / "run").chmod(0o755)
+    commit("job")
+    (job / "run").write_text(text.replace("50", "51"))
+    report = tmp_path / "report.json"
+    said = command(
+        *("--baseline-commit", "HEAD", "--store", tmp_path / "store", "--job", job),
+        *("--disk", "constant:10us,name=data", "--phases", "11", "--format", f"json={report}"),
+        *("--fail-if", "requests > +0", "--fail-if", "guest_time > +10%"),
+        status=1,
+    )
+    assert "the candidate: 11 phases, 11 of them run" in said
+    assert "FAILED requests > +0: requests 50 -> 51" in said
+    assert "FAILED guest_time" not in said
+    [comparison] = json.loads(report.read_text())["comparisons"]
+    requests, guest_time = comparison["phases"]
+    assert requests["p_value"] == 1 / 2048
+    assert max(guest_time["a"]) > 1.2 * min(guest_time["a"])
+    assert all(b > a for a, b in zip(guest_time["a"], guest_time["b"], strict=True))

@@ -12,6 +12,7 @@ from freezingtime.cli.options import JsonOption, group_app
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
+from freezingtime.explore.gate.noted import remove_stale_notes
 from freezingtime.host.foreign_text import say, show
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.option import Argument, Option
@@ -109,7 +110,9 @@ def prune_command(
             chosen.remove(directory)
         left_bytes -= sizes_bytes[directory]
         removed += 1
-    show(f"removed {removed} results, kept {len(entries) - removed}")
+    notes = remove_stale_notes(chosen)
+    of_gates = f", and {notes} baselines of `gate` that needed them" if notes else ""
+    show(f"removed {removed} results, kept {len(entries) - removed}{of_gates}")
     return 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,28 @@ def noted_results(
         return parse_document(text, NotedGate, _FORMAT).results
     except ValueError as error:
         raise InputError(f"{path}: is damaged ({error}); remove it") from error
+
+
+def remove_stale_notes(store: ResultStore) -> int:
+    """Remove notes of results that the store has no more; returns how many.
+
+    Raises:
+        RunError: one cannot be removed.
+    """
+    removed = 0
+    for path in sorted((store.root / _DIRECTORY).glob("*/*.json")):
+        try:
+            keys = parse_document(path.read_bytes(), NotedGate, _FORMAT).results
+        except (OSError, ValueError):
+            continue  # the gate that needs it says what is wrong
+        if all(store.place(key).is_dir() for key in keys):
+            continue
+        with os_errors_as(RunError, path, "prune as the user who owns the store"):
+            path.unlink(missing_ok=True)
+            removed += 1
+            with suppress(OSError):  # the commit has others
+                path.parent.rmdir()
+    return removed
 
 
 def _path(store: ResultStore, commit: str, command: Mapping[str, Any]) -> Path:
