@@ -15,6 +15,7 @@ import pytest
 import freezingtime as ft
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.device.faults.faulty_device import FaultyDevice
+from freezingtime.device.kept.saved_device import load_device, save_device
 from freezingtime.device.registry import MODELS, declared_parameters, from_content
 from freezingtime.disk.changes import with_changes
 from freezingtime.disk.spec import parse_disk
@@ -101,6 +102,22 @@ def test_a_volume_is_resized_and_keeps_its_credits() -> None:
     described_so = from_content(tables, "f", "f").build(1, SIZE_BYTES)
     with pytest.raises(InputError, match="only the rate of a limit can change"):
         ends(GuardedDevice(described_so), *arrivals)
+
+
+def test_a_state_is_of_a_device_at_its_own_rates(tmp_path: Path) -> None:
+    """Of one that was changed: what was saved of credits stays, at the rate that is described."""
+    tables = tomllib.loads(DEVICES["volume"])
+    tables["at"] = [{"time": "1ms", "parameters": {"iops": {"baseline": 7}}}]
+    changing = from_content(tables, "f", "f")
+    device = GuardedDevice(changing.build(1, SIZE_BYTES))
+    reads = [(2 * MS, [Operation.READ, 0, 4096, False])] * 55
+    go_on(device, reads, 300 * MS)
+    save_device(tmp_path / "state", device, changing, SIZE_BYTES)
+    later = GuardedDevice(described("volume").build(1, SIZE_BYTES))
+    plain = from_content(tomllib.loads(DEVICES["volume"]), "f", "f")
+    load_device(tmp_path / "state", later, plain, SIZE_BYTES)
+    done = ends(later, *[10**10] * 60)
+    assert done[-1] < 10**10 + 100 * MS, "at 3000 a second, not at 7"
 
 
 @pytest.mark.parametrize(

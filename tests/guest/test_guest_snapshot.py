@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from freezingtime.errors import InputError
+from freezingtime.store.checksums import CHECKSUMS
 from freezingtime.store.saved_machine import find_saved, remove_saved
 from tests.conftest import RunProgram
 from tests.support.guestlib import GuestRun, make_file, run_guest
@@ -222,6 +224,8 @@ def took_ns(ran: GuestRun) -> int:
 def test_credits_that_were_used_up_stay_used_up(
     aged: str, volume: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # A sweep finds its results by these.
+    assert "disk1-device" in json.loads((find_saved(aged).directory / CHECKSUMS).read_text())
     with caplog.at_level(logging.WARNING):
         first, second = (run_guest(_READ % (50, 1000), str(volume), start_from=aged) for _ in "ab")
         assert caplog.text == ""

@@ -130,7 +130,12 @@ DEVICES = {
     "faults": _LATENCY + '[[fault]]\nslow_by = "1us..900us"\nprobability = 0.3\n'
     '[[fault]]\nunreadable = true\nsectors = "0..4000"\nprobability = 0.2\nheals = true\n'
     '[[fault]]\nhang = true\nnth = 60\nfor = "3ms"\n',
-    "one of the catalogue": "aws-gp3",
+    # One of each class of the catalogue.
+    "volume of the catalogue": "aws-gp2-100gib",
+    "SSD of the catalogue": "micron-7450-pro-960gb-steady",
+    "disk of the catalogue": "seagate-cheetah-15k5-300gb",
+    "mobile of the catalogue": "samsung-emmc-5.1-64gb",
+    "scm of the catalogue": "intel-optane-p5800x-1.6tb",
 }
 
 

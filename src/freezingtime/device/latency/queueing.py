@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.annotation import HeldBy
-from freezingtime.device.kept.arrays import load_numbers, loaded_array
+from freezingtime.device.kept.arrays import load_numbers, loaded_array, require_range
 from freezingtime.device.kept.state import State, entry, require
 from freezingtime.errors import InputError
 from freezingtime.units import NS_PER_S
@@ -156,27 +156,27 @@ def change_rates(queues: QueueState, params: QueueParams, now_ns: int) -> None:
                 "limits, with the same credits, before and after"
             )
         for row, bucket in zip(rows, buckets, strict=True):
-            rate = int(row[kernels.RATE])
-            missing = (int(row[kernels.FULL_NS]) - now_ns) * rate + int(row[kernels.FULL_FRACTION])
-            full_ns, fraction = divmod(max(0, missing), bucket.rate_per_s)
-            row[kernels.RATE] = bucket.rate_per_s
-            row[kernels.FULL_NS], row[kernels.FULL_FRACTION] = now_ns + full_ns, fraction
+            _change_rate(row, bucket.rate_per_s, now_ns)
 
 
 def queues_state(queues: QueueState) -> State:
-    """Return what has become of queues; not what they were made of."""
+    """Return what has become of queues, with the rates at which their buckets were filled last."""
     from freezingtime.device.latency import queueing_kernels as kernels
 
-    balance = slice(kernels.FULL_NS, kernels.FULL_FRACTION + 1)
+    columns = [kernels.RATE, kernels.FULL_NS, kernels.FULL_FRACTION]
     return {
-        **{name: getattr(queues, name)[:, balance] for name in _BUCKETS},
+        **{name: getattr(queues, name)[:, columns] for name in _BUCKETS},
         "servers_free_ns": queues.servers_free_ns,
         "progress": queues.progress,
     }
 
 
 def load_queues(queues: QueueState, state: State) -> None:
-    """Have new queues go on from the state of others. Raises StateError."""
+    """Have new queues go on from the state of others, whose buckets may have had other rates.
+
+    Raises:
+        StateError: it is none of such queues.
+    """
     from freezingtime.device.latency import queueing_kernels as kernels
 
     load_numbers(queues.servers_free_ns, entry(state, "servers_free_ns"), "a server's time")
@@ -184,11 +184,29 @@ def load_queues(queues: QueueState, state: State) -> None:
     require(0 <= queues.progress[kernels.ADMISSION_HELD_BY] <= max(HeldBy), "a cause of waiting")
     for name in _BUCKETS:
         rows = getattr(queues, name)
-        mine = rows[:, kernels.FULL_NS : kernels.FULL_FRACTION + 1]
-        loaded = loaded_array(entry(state, name), mine, "a balance")
-        fractions = loaded[:, 1]
-        require(np.all((fractions >= 0) & (fractions < rows[:, kernels.RATE])), "a balance")
-        load_numbers(mine, loaded, "a balance")
+        columns = [kernels.RATE, kernels.FULL_NS, kernels.FULL_FRACTION]
+        loaded = loaded_array(entry(state, name), rows[:, columns], "a balance")
+        rates, times_ns, fractions = loaded.T
+        require(np.all((rates >= 1) & (rates <= MAX_RATE_PER_S)), "a rate")
+        require(np.all((fractions >= 0) & (fractions < rates)), "a balance")
+        require_range(times_ns, "a balance", -(2**62), 2**62)
+        own_rates = rows[:, kernels.RATE].tolist()
+        rows[:, columns] = loaded
+        for row, rate_per_s in zip(rows, own_rates, strict=True):
+            _change_rate(row, rate_per_s, int(queues.progress[kernels.NOW_NS]))
+
+
+def _change_rate(row: NDArray[np.int64], rate_per_s: int, now_ns: int) -> None:
+    """Fill a bucket at another rate from a time on; what it holds stays, to the last part."""
+    from freezingtime.device.latency import queueing_kernels as kernels
+
+    rate = int(row[kernels.RATE])
+    if rate_per_s == rate:
+        return
+    missing = (int(row[kernels.FULL_NS]) - now_ns) * rate + int(row[kernels.FULL_FRACTION])
+    full_ns, fraction = divmod(max(0, missing), rate_per_s)
+    row[kernels.RATE] = rate_per_s
+    row[kernels.FULL_NS], row[kernels.FULL_FRACTION] = min(now_ns + full_ns, 2**62), fraction
 
 
 _BUCKETS = ("shared_buckets", "read_buckets", "write_buckets")
