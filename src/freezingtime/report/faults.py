@@ -33,7 +33,7 @@ class FaultScan:
             self._counts[FaultKind(kind)] = self._counts.get(FaultKind(kind), 0) + counts
 
     def result(self) -> Mapping[FaultKind, Integers]:
-        """How many requests each kind hit in each bin; kinds that hit none are left out."""
+        """Count the requests that each kind hit in each bin; kinds that hit none are left out."""
         return {kind: self._counts[kind] for kind in sorted(self._counts)}
 
 
