@@ -16,7 +16,7 @@ RULES = ("unreadable,sectors=0..2047", "slow=3,nth=5", "hang,from=5ms,for=10ms")
 NEVER = "lose,operation=discard"
 
 
-@pytest.mark.parametrize("load", ["rate=5k", "qd=1", "qd=8,queue=2"])
+@pytest.mark.parametrize("load", ["rate=5k", "qd=8,queue=2"])
 def test_a_replays_record_says_which_requests_were_hit(load: str, tmp_path: Path) -> None:
     workload = f"randread,bs=4k,{load},count=300,size=8MiB"
     devices = ["constant:100us,size=16MiB", "constant:50us,size=16MiB"]

@@ -60,6 +60,7 @@ def value(status: str, name: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 @pytest.mark.guest
 def test_qemu_can_start_nothing_has_no_network_and_gains_no_rights() -> None:
     watch = Watch()
