@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezingtime.application.clock_tie import ClockTie, tie_clocks, tie_document, tie_of
@@ -82,6 +82,7 @@ def test_what_is_no_operation_is_left_out(tmp_path: Path) -> None:
 marks = st.tuples(st.integers(0, 10**12), st.integers(0, 10**5), st.integers(0, 10**5))
 
 
+@settings(max_examples=40)
 @given(st.integers(10**18, 2 * 10**18), st.lists(marks, min_size=1, max_size=20))
 def test_a_tie_holds_the_offset_and_is_as_tight_as_its_marks(
     offset_ns: int, made: list[tuple[int, int, int]]
