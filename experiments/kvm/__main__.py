@@ -5,7 +5,8 @@ A program in the guest reads 4 KiB from devices of several latencies, over memor
 that takes 3 ms a read, and beside a process of the outer host that computes; while the guest idles
 and while another process of its own computes. What it measures with its own clock is shown beside
 what the record says of the same requests. ``--drift COUNT`` has it read that often from one device
-over the slow medium instead, and compares the first reads with the last.
+over the slow medium instead, and compares the first reads with the last. ``--boots COUNT`` has a
+machine of ``--cpus`` boot that often.
 """
 
 from __future__ import annotations
@@ -53,6 +54,13 @@ _DRIFT_JOB = """#!/bin/sh
 /job/reads /dev/vda {count} >/tmp/vda.ns
 """
 
+_BOOTS = "python3 /product/files/boots.py {count} {cpus} kvm /product/files/kernel"
+#: A boot takes seconds of this host's, if it is not busy.
+_BOOT_DEADLINE_S = 60.0
+_START_DEADLINE_S = 1800.0
+#: How sure the bound is of boots that may fail.
+_CONFIDENCE = 0.95
+
 _SCRIPT = """
 run() {{
   name=$1; shift
@@ -85,10 +93,14 @@ def main() -> int:
     parser.add_argument("--suite", default=PINNED_SUITE, help="whose QEMU the guest has")
     parser.add_argument("--runs", nargs="+", choices=list(_RUNS), default=list(_RUNS))
     parser.add_argument("--drift", type=int, metavar="COUNT", help="only so many reads at 20us")
+    parser.add_argument("--boots", type=int, metavar="COUNT", help="only boot so often")
+    parser.add_argument("--cpus", type=int, default=4, help="of the machine that boots")
     parser.add_argument("--out", type=Path, help="keep the runs' records in this directory")
     settings = parser.parse_args()
     if settings.drift is not None:
         return _measure_drift(settings.drift, settings.suite, settings.out)
+    if settings.boots is not None:
+        return _boot(settings.boots, settings.cpus, settings.suite)
     disks = {"memory": _disks(""), "slow": _disks(",delay=3ms")}
     job = _JOB.format(warm_up=_WARM_UP, idle=settings.idle, busy=settings.busy)
     result = run_in_lab(
@@ -135,6 +147,38 @@ def _measure_drift(count: int, suite: str, out: Path | None) -> int:
     return 0
 
 
+def _boot(count: int, cpus: int, suite: str) -> int:
+    """Print what became of a machine that boots so often; the exit status."""
+    result = run_in_lab(
+        _BOOTS.format(count=count, cpus=cpus),
+        files={
+            "boots.py": Path(__file__).with_name("boots.py").read_bytes(),
+            "kernel": _compiled_kernel(cpus),
+        },
+        suite=suite,
+        deadline_s=_START_DEADLINE_S + count * _BOOT_DEADLINE_S,
+    )
+    if result.status != 0:
+        print(result.stderr, file=sys.stderr)
+        return 1
+    account = json.loads(result.stdout)
+    kvm = account["kvm"]
+    bound = 1 - (1 - _CONFIDENCE) ** (1 / count)
+    head = (
+        *("CPUs", "boots", "failed, at most", "requests", "latest", "left in", "stolen"),
+        *("counter behind in", "by, at most"),
+    )
+    times_ns = (kvm["left_in_ns"], kvm["stolen_ns"])
+    row = [
+        *(f"{cpus}", f"{count:,}", f"{100 * bound:.2f} %", f"{account['requests']:,}"),
+        f"{account['latest_ns']:,} ns",
+        *(format_time_ns(time_ns) for time_ns in times_ns),
+        *(f"{account['behind_boots']:,}", f"{account['most_behind_cycles']:,} cycles"),
+    ]
+    _print_table([head, row])
+    return 0
+
+
 def _keep(directory: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
         file = directory / name
@@ -153,6 +197,20 @@ def _compiled() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory) / "reads"
         subprocess.run(["gcc", "-std=c11", "-O2", "-static", "-o", program, source], check=True)
+        return program.read_bytes()
+
+
+def _compiled_kernel(cpus: int) -> bytes:
+    here = Path(__file__).parent
+    flags = [
+        *("-m32", "-std=gnu11", "-O2", "-ffreestanding", "-fno-pic", "-fno-stack-protector"),
+        *("-fcf-protection=none", "-mgeneral-regs-only", "-nostdlib", "-static", "-no-pie"),
+        f"-Wl,-T,{here / 'boots.lds'},--build-id=none,--no-warn-rwx-segments",
+        f"-DCPUS={cpus}",
+    ]
+    with tempfile.TemporaryDirectory() as directory:
+        program = Path(directory) / "kernel"
+        subprocess.run(["gcc", *flags, "-o", program, here / "boots_kernel.c"], check=True)
         return program.read_bytes()
 
 
