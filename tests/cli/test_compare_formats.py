@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +23,6 @@ from typer.testing import CliRunner
 
 from freezingtime.cli.results.compare import app
 from freezingtime.errors import InputError
-from tests.conftest import require_tool
 from tests.results.test_compare import a_run, reads
 
 CONDITIONS = ("--fail-if", "read.p99 > +5%", "--fail-if", "guest_time > +1%")
@@ -209,7 +209,9 @@ def test_otava_finds_where_figures_change(runs: list[Path], tmp_path: Path) -> N
         "tests:\n  gate:\n    type: csv\n    file: history.csv\n    attributes: [run]\n"
         '    metrics:\n      p99: {column: "data:read.p99", direction: -1}\n'
     )
-    otava = require_tool("otava")
+    otava = shutil.which("otava")
+    if otava is None:  # also where all tools are required: it cannot be installed beside ours
+        pytest.skip("otava is not installed")
     done = subprocess.run(
         [otava, "analyze", "gate", "--since", "2025-12-31"],
         cwd=tmp_path,
