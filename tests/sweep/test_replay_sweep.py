@@ -23,6 +23,7 @@ from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep import replay_unit
 from freezingtime.explore.sweep.replay_unit import ReplayUnit
 from freezingtime.explore.sweep.request import ReplayRequest
+from freezingtime.explore.sweep.sweep import SweepObserver, SweepOptions, new_sweep, run_sweep
 from freezingtime.explore.sweep.worker import Status, Task, execute
 from freezingtime.simulate.options import ReplayOptions
 from freezingtime.simulate.replay import TraceSource, read_source
@@ -449,6 +450,14 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     unit = ReplayUnit(parse_workload(LINE), "constant:1us", 0)
     outcome = execute_unit(ResultStore(tmp_path / "file"), unit)
     assert re.search(r"the store .*/file: cannot be written to \(Not a directory\)", outcome.reason)
+
+    # A sweep says so before any point is run.
+    sweep = new_sweep([{"seed": "1"}, {"seed": "2"}])
+    request = ReplayRequest(["constant:1us"], LINE, None, ReplayOptions())
+    options = SweepOptions(store=ResultStore(Path("/proc/none")), workers=1)
+    with pytest.raises(InputError, match=r"the store /proc/none: cannot be written to"):
+        run_sweep(sweep, request, options, SweepObserver())
+    assert not sweep.progress.executed
 
 
 DYING = """

@@ -43,6 +43,7 @@ FULL = """
 command = ["fio", "job.fio"]
 zip = [["cpus", "memory"]]
 sample = "lhs:4"
+prepare = "load.sh"
 
 [base]
 disk = ["aws-gp3,name=data", "constant:5us"]
@@ -113,6 +114,10 @@ def test_a_default_that_is_given_counts(tmp_path: Path) -> None:
     full = take_plan(asked, read_plan(write(tmp_path, FULL)), frozenset())
     assert full.command == ("fio", "job.fio")
     assert full.zipped == ["cpus,memory"]
+    assert full.prepare == Path("load.sh")
+    assert (
+        take_plan(asked, read_plan(tmp_path / "plan.toml"), frozenset({"prepare"})).prepare is None
+    )
     assert (full.sample, full.options.cpu_rate) == ("lhs:4", "2G")
     assert full.options.faults == ("data:error=EIO,sectors=0..7",)
     assert [each.described() for each in full.varied] == [
@@ -153,6 +158,29 @@ def test_what_is_wrong_is_named_with_file_key_and_value(
     with pytest.raises(InputError, match=problem):
         sweep(tmp_path, plan, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_preparation_is_for_runs(tmp_path: Path) -> None:
+    plan = write(tmp_path, PLAN.replace("seeds = 2", 'prepare = "load.sh"'))
+    with pytest.raises(InputError, match=r"plan\.toml: --prepare load\.sh: is for runs in a guest"):
+        sweep(tmp_path, plan, "--out", tmp_path / "out")
+
+
+def test_a_plan_that_is_not_first_is_no_command(tmp_path: Path) -> None:
+    plan = write(tmp_path, PLAN)
+    for arguments in (["--out", tmp_path / "out", plan], [plan, plan]):
+        with pytest.raises(InputError, match=r"plan\.toml: a plan is the first argument"):
+            sweep(tmp_path, *arguments)
+
+
+def test_a_metric_that_no_point_has_is_named(tmp_path: Path, capsys: Any) -> None:
+    plan, out = write(tmp_path, PLAN.replace("read.iops", "read.iop")), tmp_path / "out"
+    with pytest.raises(InputError, match=r"metrics: read\.iop: no point .*did you mean read\.iops"):
+        sweep(tmp_path, plan, "--out", out)
+    assert pq.read_table(out / "results.parquet").num_rows == 8
+    # For the report, a metric says which direction is better.
+    plan.write_text(PLAN.replace("read.iops", "read.iops=higher"))
+    sweep(tmp_path, plan, "--out", tmp_path / "other")
 
 
 def test_editors_check_plans_by_what_is_declared() -> None:

@@ -24,11 +24,13 @@ from freezingtime.disk.disk import Disk
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.cluster import plan as plan_module
 from freezingtime.explore.sweep.cluster import planned, work
+from freezingtime.explore.sweep.cluster.lease import Leases
 from freezingtime.explore.sweep.cluster.plan import read_plan
 from freezingtime.explore.sweep.cluster.request_document import parse_request, request_document
 from freezingtime.explore.sweep.pool import execute_here
 from freezingtime.explore.sweep.request import ReplayRequest, SweepRequest
 from freezingtime.explore.sweep.run_request import RunRequest
+from freezingtime.explore.sweep.worker import execute
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
@@ -146,6 +148,50 @@ def test_what_fails_is_told_and_tried_once_more(
     sweep("--plan-only", *points, "--out", "s", "--quiet")
     assert "all 2 points have been run, 1 here, 0 failed here" in run_worker("s")
     assert pq.read_table("s/results.parquet")["status"].to_pylist() == ["ok", "ok"]
+
+
+def test_a_table_whose_writer_has_died_is_written(place: Path) -> None:
+    sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
+    Path("s/work/leases/table.0").write_text('{"lease_s": 0.3, "host": "gone", "pid": 1}')
+    before = Path("s/results.parquet").stat().st_mtime_ns
+    run_worker("s", "--lease", "1s", "--quiet")
+    assert Path("s/results.parquet").stat().st_mtime_ns > before
+    assert set(pq.read_table("s/results.parquet")["status"].to_pylist()) == {"ok"}
+    assert Path("s/work/finished").exists()
+    assert not list(Path("s/work/leases").iterdir())
+
+
+def test_a_point_may_end_while_others_are_handed_out(place: Path) -> None:
+    sweep(
+        "--plan-only",
+        "--workload",
+        "randread,count=9",
+        "--disk",
+        "dev.toml",
+        "--out",
+        "s",
+        *("--set", "seed=range(2)"),
+    )
+    plan = read_plan(Path("s"))
+    first, second = (str(planned.key) for planned in plan.points)
+    other = Leases(plan.leases_path, 60)
+    assert other.claim(first) is not None
+    with Leases(plan.leases_path, 0.2) as leases:
+        left = {first: 0, second: 1}
+        claiming = work._Work(plan, leases, work.WorkProgress(2), left, reads_results=True)
+        claims = claiming.claims()
+        _, task = next(claims) or pytest.fail("no task")
+        assert task.digest == second
+        assert next(claims) is None
+        other.release(first)
+        _, later = next(each for each in claims if each is not None)
+        assert later.digest == first
+        # The second ends while the first is handed out, and the look goes on behind the first.
+        claiming.ended(execute(task))
+        assert next(claims) is None
+        claiming.ended(execute(later))
+        assert next(claims, "end") in (None, "end")
+        assert not left
 
 
 def test_a_machine_that_is_not_the_same_is_refused(

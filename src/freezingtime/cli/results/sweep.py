@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from freezingtime.cli.declared_options import GivenNames, Only, takes_options
 from freezingtime.cli.guest.run import job_script
@@ -21,10 +20,14 @@ from freezingtime.cli.options import (
 )
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.cli.results.compare import EXIT_FAILED_IF
-from freezingtime.cli.results.sweep_plan import AskedSweep, PlanFirst, take_plan
+from freezingtime.cli.results.sweep_plan import (
+    AskedSweep,
+    PlanFirst,
+    refuse_late_plan,
+    take_plan,
+)
 from freezingtime.errors import InputError, about
 from freezingtime.explore.sweep.names import DASK_LOCAL, JOBS, NOT_VARIED
-from freezingtime.host.foreign_text import say, show
 from freezingtime.option import Argument, Option, flag_of, list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
@@ -33,12 +36,10 @@ from freezingtime.trace.explored.sweep_files import SHARED_STORE_NAME, TABLE_NAM
 
 if TYPE_CHECKING:
     from freezingtime.explore.sweep.request import SweepRequest
-    from freezingtime.explore.sweep.sweep import Engine, Sweep
+    from freezingtime.explore.sweep.sweep import Engine
     from freezingtime.store.results.result_store import ResultStore
 
 _OUT = Path("sweep-results")
-_ROWS_MAX = 50
-_REASONS_MAX = 20
 _MACHINE = Only(tuple(name for name in list_options(RunOptions) if name not in NOT_VARIED))
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 
@@ -128,7 +129,8 @@ def sweep_command(
         ),
     ] = "auto",
     plan_only: Annotated[
-        bool, Option("", "Write the plan for `freezingtime worker DIR`, and wait for nothing.")
+        bool,
+        Option("", "Write the points to DIR for `freezingtime worker DIR`, and wait for nothing."),
     ] = False,
     prepare: Annotated[
         Path | None,
@@ -171,7 +173,14 @@ def sweep_command(
     --set 'disk=choice(aws-gp3,micron-7450-pro-960gb)'`
     """
     from freezingtime.cli.device.replay_progress import ReplayProgress
-    from freezingtime.cli.results.sweep_display import Display
+    from freezingtime.cli.results.sweep_display import (
+        Display,
+        require_metrics,
+        say_plan,
+        say_summary,
+        show_points,
+        sweep_document,
+    )
     from freezingtime.explore.sweep.cluster.planned import PlannedEngine
     from freezingtime.explore.sweep.directory import SweepDirectory
     from freezingtime.explore.sweep.points import make_points
@@ -210,7 +219,9 @@ def sweep_command(
         sample=sample,
         options=options,
         replays=replays,
+        prepare=prepare,
     )
+    refuse_late_plan(command)
     if plan is not None:
         from freezingtime.explore.sweep.plan.read_plan import read_plan
 
@@ -227,7 +238,7 @@ def sweep_command(
             asked.trace,
             asked.options,
             asked.replays,
-            prepare=prepare,
+            prepare=asked.prepare,
             is_job_varied=any(key.name in JOBS for key in asked.varied),
         )
     swept = {
@@ -247,13 +258,15 @@ def sweep_command(
             # What is interrupted has a table, too; who is killed has the store.
             directory.write(sweep)
     if as_json:
-        print_json(_document(sweep, out))
+        print_json(sweep_document(sweep, out))
     elif not plan_only:
-        _show(sweep, asked.metrics)
+        show_points(sweep, asked.metrics)
     if plan_only:
-        _say_plan(sweep, out, quiet=quiet)
+        say_plan(sweep, out, quiet=quiet)
         return 0
-    _say_summary(sweep, out, kept, quiet=quiet)
+    say_summary(sweep, out, None if kept is None else kept.root, quiet=quiet)
+    with about(of_plan):
+        require_metrics(sweep, asked.metrics)
     return EXIT_FAILED_IF if sweep.has_failed else 0
 
 
@@ -345,70 +358,6 @@ def _share(text: str | None) -> float:
     if share > 1:
         raise InputError(f"--verify-cache {text}: write a share, from 0% to 100%, such as 1%")
     return share
-
-
-def _document(sweep: Sweep, out: Path) -> dict[str, Any]:
-    return {
-        "out": str(out),
-        "points": [
-            {
-                "point": dict(point),
-                "status": outcome.status.value,
-                "reason": outcome.reason,
-                "from_store": outcome.is_cached,
-                "result": outcome.key,
-                "figures": None if outcome.figures is None else outcome.figures.figures,
-            }
-            for point, outcome in zip(sweep.points, sweep.outcomes, strict=True)
-        ],
-    }
-
-
-def _show(sweep: Sweep, metrics: Sequence[str]) -> None:
-    from freezingtime.cli.output.columns import print_columns
-    from freezingtime.cli.results.sweep_table import table_rows
-
-    header, *rows = table_rows(sweep.points, sweep.outcomes, metrics)
-    print_columns([header, *rows[:_ROWS_MAX]])
-    if len(rows) > _ROWS_MAX:
-        show(f"{len(rows) - _ROWS_MAX} more points; {TABLE_NAME} has all")
-
-
-def _say_plan(sweep: Sweep, out: Path, *, quiet: bool) -> None:
-    _say_failures(sweep)
-    if quiet:
-        return
-    progress = sweep.progress
-    words = [f"{progress.points} points: {progress.cached} from the store"]
-    words += [f"{progress.to_execute} planned", f"{progress.failed} failed"]
-    say(", ".join(words))
-    say(f"on any machine that shares {out}: freezingtime worker {shlex.quote(str(out))}")
-
-
-def _say_failures(sweep: Sweep) -> None:
-    failed = [
-        (point, outcome)
-        for point, outcome in zip(sweep.points, sweep.outcomes, strict=True)
-        if outcome.reason is not None
-    ]
-    for point, outcome in failed[:_REASONS_MAX]:
-        where = " ".join(f"{name}={value}" for name, value in point.items())
-        say(f"{outcome.status.value}: {where}: {outcome.reason}")
-    if len(failed) > _REASONS_MAX:
-        say(f"{len(failed) - _REASONS_MAX} more failed; {TABLE_NAME} has the reasons")
-
-
-def _say_summary(sweep: Sweep, out: Path, store: ResultStore | None, *, quiet: bool) -> None:
-    _say_failures(sweep)
-    if quiet:
-        return
-    progress = sweep.progress
-    words = [f"{progress.points} points: {progress.cached} from the store"]
-    words += [f"{progress.executed - progress.verified} run", f"{progress.failed} failed"]
-    words += [f"{progress.verified} verified"] if progress.to_verify else []
-    say(", ".join(words))
-    where_runs = "not kept" if store is None else f"in the store {store.root}"
-    say(f"table in {out / TABLE_NAME}, results {where_runs}")
 
 
 # What follows COMMAND is COMMAND's own, as with sudo or env.

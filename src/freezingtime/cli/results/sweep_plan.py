@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
+from freezingtime.errors import InputError
 from freezingtime.runs.options import RunOptions
 from freezingtime.simulate.options import ReplayOptions
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from freezingtime.explore.sweep.plan.read_plan import SweepPlan
     from freezingtime.explore.sweep.values import VariedKey
 
+PLAN_SUFFIX = ".toml"
 _WORK = ("command", "script", "job", "workload", "trace")
 
 
@@ -34,6 +36,7 @@ class AskedSweep:
     sample: str | None
     options: RunOptions
     replays: ReplayOptions
+    prepare: Path | None = None
     metrics: Sequence[str] = ()
     """Figures of the table that is printed, and of the report; none: the usual ones."""
 
@@ -59,6 +62,8 @@ def take_plan(asked: AskedSweep, plan: SweepPlan, given: Set[str]) -> AskedSweep
         changes["zipped"] = [",".join(names) for names in file.zipped]
     if "sample" not in given:
         changes["sample"] = file.sample
+    if "prepare" not in given and file.prepare is not None:
+        changes["prepare"] = Path(file.prepare)
     runs, replays = (
         {name: value for name, value in options.items() if name not in given}
         for options in (plan.runs, plan.replays)
@@ -73,10 +78,23 @@ def take_plan(asked: AskedSweep, plan: SweepPlan, given: Set[str]) -> AskedSweep
     )
 
 
+def refuse_late_plan(command: Sequence[str]) -> None:
+    """Refuse a plan that would be taken for the COMMAND, since it is not the first argument.
+
+    Raises:
+        InputError: there is one.
+    """
+    if command and command[0].endswith(PLAN_SUFFIX) and Path(command[0]).is_file():
+        raise InputError(
+            f"{command[0]}: a plan is the first argument, before all options, or stands behind "
+            "--plan; give one plan"
+        )
+
+
 class PlanFirst(TyperCommand):
     """A command whose first argument may be a plan: it is one if it is called so."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, with ``--plan`` before a plan."""
-        is_plan = bool(args) and args[0].endswith(".toml") and not args[0].startswith("-")
+        is_plan = bool(args) and args[0].endswith(PLAN_SUFFIX) and not args[0].startswith("-")
         return super().parse_args(ctx, ["--plan", *args] if is_plan else args)

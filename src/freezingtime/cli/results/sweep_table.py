@@ -31,7 +31,10 @@ def table_rows(
     figures = [each.figures for each in outcomes if each.figures is not None]
     names = dict.fromkeys(name for each in figures for name in each.figures)
     own = [name for name in names if name.startswith(_APPLICATION)][:_APPLICATION_MAX]
-    shown = list(metrics) or [*own, *(name for name in _SHOWN if name in names)]
+    shown = [figure_of(metric) for metric in metrics] or [
+        *own,
+        *(name for name in _SHOWN if name in names),
+    ]
     keys = list(points[0]) if points else []
     header = (*keys, *(name.removeprefix("all.") for name in shown), "result")
     rows = [
@@ -43,6 +46,11 @@ def table_rows(
         for point, outcome in zip(points, outcomes, strict=True)
     ]
     return [header, *rows]
+
+
+def figure_of(metric: str) -> str:
+    """The figure of a metric, which may say for the report which direction is better."""
+    return metric.removesuffix("=lower").removesuffix("=higher")
 
 
 def _cell(outcome: PointOutcome, name: str) -> str:

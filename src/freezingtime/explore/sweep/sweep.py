@@ -179,6 +179,8 @@ def run_sweep(
     request.preview(sweep.points[0], observer.notify, observer.on_reading)
     with _working_store(options.store) as store:
         tasks = _find_or_plan(sweep, request, options, store, observer)
+        if tasks:
+            store.require_writable()
         progress = sweep.progress
         progress.to_execute = len(tasks)
         progress.start_s = time.monotonic()

@@ -116,6 +116,11 @@ class ResultStore:
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"the store {self.root}: is not a directory; name another")
 
+    def require_writable(self) -> None:
+        """Raise InputError if nothing can be stored: each point would only tell when it is run."""
+        with self.building():
+            pass
+
     def find(self, digest: str) -> StoredResult | None:
         """The result of a key, if there is one that is sound as far as its figures go.
 

@@ -23,6 +23,9 @@ import msgspec
 
 #: How often a lease is touched while it lasts.
 _TOUCHES = 6
+#: How often others' leases are looked at, and how seldom at least.
+_LOOKS = 10
+_LOOK_MAX_S = 2.0
 _CONTENT_BYTES_MAX = 4096
 
 
@@ -107,6 +110,11 @@ class Leases:
         for generation in range(lease.generation + 1):
             with contextlib.suppress(OSError):  # taken over, or the file system is gone: it expires
                 self._path(Lease(name, generation)).unlink()
+
+    @property
+    def look_s(self) -> float:
+        """Return the time between looks at the leases of others."""
+        return min(_LOOK_MAX_S, self.lease_s / _LOOKS)
 
     @property
     def held(self) -> frozenset[str]:

@@ -21,9 +21,6 @@ from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.trace.explored.sweep_files import TABLE_NAME
 
-#: How often those are looked at that others are at work on, and how often at most.
-_LOOKS_PER_LEASE = 10
-_LOOK_MAX_S = 2.0
 _TABLE = "table"
 
 
@@ -63,10 +60,12 @@ class _Work:
 
     def claims(self) -> Iterator[Numbered | None]:
         """Points to be run here, each with its lease; None while others are at work on the rest."""
-        look_s = min(_LOOK_MAX_S, self.leases.lease_s / _LOOKS_PER_LEASE)
+        look_s = self.leases.look_s
         while self.left:
             is_idle = True
             for key, number in list(self.left.items()):
+                if key not in self.left:  # ended here while others were handed out
+                    continue
                 if self._is_done(key):
                     self._leave(key)
                 elif key not in self.leases.held and self._claim(key):
@@ -165,8 +164,10 @@ def work_on(
                         work.ended(ended[1])
                     observe(progress)
             # What is there and cannot be read is run anew.
-            with _writing(plan):
-                work.left = {key: keys[key] for key in _write_table(plan, leases)}
+            while (missing := _write_table(plan, leases)) is None:
+                observe(progress)
+                time.sleep(leases.look_s)
+            work.left = {key: keys[key] for key in missing}
             work.reads_results = True
             progress.done -= len(work.left)
     return progress
@@ -189,17 +190,26 @@ def _workers(plan: SharedPlan, wanted: int | None) -> int:
     return choose_workers(None, len(plan.points), largest_bytes)
 
 
-def _write_table(plan: SharedPlan, leases: Leases) -> list[str]:
-    """Write the table, unless another worker is at it, or has done it.
+def _write_table(plan: SharedPlan, leases: Leases) -> list[str] | None:
+    """Write the table, unless another worker has done it; None: another is at it, or has died so.
 
     Returns the keys of results that are missing or damaged: there is no table then.
 
-    Raises OSError.
+    Raises:
+        RunError: it cannot be written.
     """
-    if leases.claim(_TABLE) is None:
-        return []
-    try:
+    with _writing(plan):
         if plan.is_finished:
+            return []
+        if leases.claim(_TABLE) is None:
+            return None
+        return _write_claimed_table(plan, leases)
+
+
+def _write_claimed_table(plan: SharedPlan, leases: Leases) -> list[str]:
+    """Write the table, whose lease this worker has, and give that back. Raises OSError."""
+    try:
+        if plan.is_finished:  # between the look and the claim
             return []
         outcomes = [(planned, plan.outcome(planned)) for planned in plan.points]
         missing = [planned.key for planned, outcome in outcomes if outcome is None and planned.key]

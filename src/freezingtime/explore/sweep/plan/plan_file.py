@@ -67,6 +67,10 @@ class PlanFile(Parameters, frozen=True, kw_only=True):
     ) = None
     script: Annotated[str, key("run a job in a guest: a script, as `--script`")] | None = None
     job: Annotated[str, key("run a job in a guest: a directory, as `--job`")] | None = None
+    prepare: (
+        Annotated[str, key("run this job once before: a script or directory, as `--prepare`")]
+        | None
+    ) = None
     varied: Annotated[Table, key("what is varied: values of each key")] | None = field(
         default=None, name="set"
     )
