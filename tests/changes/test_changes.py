@@ -17,7 +17,7 @@ from freezingtime.device.contract import GuardedDevice
 from freezingtime.device.faults.faulty_device import FaultyDevice
 from freezingtime.device.kept.saved_device import load_device, save_device
 from freezingtime.device.registry import MODELS, declared_parameters, from_content
-from freezingtime.disk.changes import with_changes
+from freezingtime.disk.changes import with_changes, with_changes_of_each
 from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import InputError
 from freezingtime.report.figures.run_figures import (
@@ -188,6 +188,13 @@ def test_what_cannot_change_is_refused_in_one_line(disk: str, problem: str) -> N
     with pytest.raises(InputError, match=problem) as refused:
         parse_disk(disk)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_change_is_refused(text: str) -> None:
+    for of in (with_changes, with_changes_of_each):
+        with pytest.raises(InputError, match=r"^--at \s*: write TIME KEY=VALUE\.\.\., such as"):
+            of(["constant:1us"], [text])
 
 
 def test_own_code_and_parts_do_not_change() -> None:

@@ -42,6 +42,25 @@ def test_latencies_are_simulated_sorted_by_and_shown(run_here: RunHere, tmp_path
     assert by_capacity == [*reversed(listed[1:3]), "constant:1us", "slow"]  # two have none
 
 
+def test_what_is_around_a_device_is_listed_and_not_in_its_figures(
+    run_here: RunHere, tmp_path: Path
+) -> None:
+    file = tmp_path / "tired.toml"
+    file.write_text(
+        'model = "constant"\nparameters = {read = "100us"}\n'
+        '[[at]]\ntime = "4ms"\nparameters.read = "2ms"\n'
+        '[[fault]]\nslow_by = "9ms"\nnth = 3\n'
+    )
+    lines = run_here("devices", file).stdout.splitlines()
+    assert lines[lines.index("Changes while it runs") + 1] == "4ms read=2ms"
+    assert lines[lines.index("Rules of faults") + 1] == "slow_by=9ms,nth=3"
+    assert "Predicted and published figures, without these" in lines
+    as_json = json.loads(run_here("devices", file, "--json").stdout)
+    assert (as_json["changes"], as_json["faults"]) == (["4ms read=2ms"], ["slow_by=9ms,nth=3"])
+    predicted = {each["metric"]: each["predicted"] for each in as_json["predictions"]}
+    assert predicted["read_latency"] == 100_000
+
+
 def test_what_is_too_wide_is_taken_from_the_columns_in_turn() -> None:
     assert narrowed([20, 30, 40], 94, [2, 1]) == [20, 30, 40]
     assert narrowed([20, 30, 40], 93, [2, 1]) == [20, 30, 39]

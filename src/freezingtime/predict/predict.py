@@ -20,6 +20,7 @@ the least for a rate. ``drained = true`` is for volumes whose credits have been 
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -232,6 +233,8 @@ def simulate_case(
     """
     if case.drained:
         description = _without_credits(description)
+    # The figures are the model's: neither what happens at some time, nor what fails on purpose.
+    description = dataclasses.replace(description, changes=(), faults=())
     device = description.build(seed)
     count = max(_count(case, device), least_count)
     line = f"{METRICS[case.metric].pattern},bs={case.block_bytes},qd={case.depth},count={count}"

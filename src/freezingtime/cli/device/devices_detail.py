@@ -54,7 +54,8 @@ def _document(description: Description, predictions: list[Prediction]) -> dict[s
     keys = ("parameters", *(key for key, _ in _TEXTS))
     tables = {key: description.content.get(key, {}) for key in keys}
     tables["defaults"] = {path: default for path, default, _ in defaults_of(description)}
-    return description.headline() | tables | {"predictions": [_as_dict(p) for p in predictions]}
+    around = {"faults": description.fault_texts, "changes": description.change_texts}
+    return description.headline() | tables | around | {"predictions": [*map(_as_dict, predictions)]}
 
 
 def _as_dict(prediction: Prediction) -> dict[str, Any]:
@@ -86,7 +87,17 @@ def _show(description: Description, predictions: list[Prediction]) -> None:
     if defaults := list(defaults_of(description)):
         _heading("Defaults of the model")
         print_columns(defaults)
-    _heading("Predicted and published figures")
+    around = (
+        ("Changes while it runs", description.change_texts),
+        ("Rules of faults", description.fault_texts),
+    )
+    for title, lines in around:
+        if lines:
+            _heading(title)
+            for line in lines:
+                show(line)
+    without = ", without these" if description.changes or description.faults else ""
+    _heading(f"Predicted and published figures{without}")
     print_columns([_PREDICTED_HEADER, *(_prediction_row(p) for p in predictions)])
     for prediction in predictions:
         if prediction.published is not None and prediction.published.exception:

@@ -62,7 +62,7 @@ def parse_change(text: str) -> tuple[str, dict[str, object]]:
     Raises:
         InputError: it is none.
     """
-    time, *pairs = text.split()
+    time, *pairs = text.split() or [""]
     values: dict[str, object] = {}
     for pair in pairs:
         path, _, value = pair.partition("=")
