@@ -19,6 +19,7 @@ from freezingtime.device.base import Device, TimedDevice
 from freezingtime.device.constant import ConstantDevice
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.device.description import Description
+from freezingtime.device.kept.arrays import require_chains
 from freezingtime.device.kept.file import _MAGIC, read_state, write_state
 from freezingtime.device.kept.saved_device import OtherDeviceError, load_device, save_device
 from freezingtime.device.kept.state import NotKeptError, State, StateError
@@ -333,6 +334,9 @@ def test_what_nobody_waits_for_does_not_come_out(tmp_path: Path) -> None:
         (("in_service",), [[1, 99]]),
         (("waiting",), [[0]]),
         (("ssd", "age_units"), "x"),
+        (("ssd", "blocks", "next"), 0),
+        (("ssd", "commands", "next"), 0),
+        (("ssd", "requests", "next"), 0),
     ],
 )
 def test_no_value_of_a_state_is_trusted(path: tuple[str, ...], value: Any, tmp_path: Path) -> None:
@@ -352,6 +356,61 @@ def test_no_value_of_a_state_is_trusted(path: tuple[str, ...], value: Any, tmp_p
     device = GuardedDevice(described("flash").build(5, SIZE_BYTES))
     with pytest.raises(StateError):
         load_device(tmp_path / "state", device, described("flash"), SIZE_BYTES)
+
+
+def test_a_request_of_a_state_is_none_but_a_possible_one(tmp_path: Path) -> None:
+    for place, value in ((0, []), (0, 5), (0, 1.0), (3, 1), (5, [{}, 0, [], 0, None])):
+        saved("latency", tmp_path / "state")
+        state = read_state(tmp_path / "state")
+        state["device"]["under_way"][0][place] = value
+        write_state(tmp_path / "state", state)
+        device = GuardedDevice(described("latency").build(5, SIZE_BYTES))
+        with pytest.raises(StateError):
+            load_device(tmp_path / "state", device, described("latency"), SIZE_BYTES)
+
+
+def test_what_is_in_a_drive_is_what_its_slots_hold(tmp_path: Path) -> None:
+    """Compiled code looks for a free slot, which it is told that there is."""
+    saved("disk", tmp_path / "state")
+    for damage in ("twice", "missing", "buffered"):
+        state = read_state(tmp_path / "state")
+        drive = state["device"]["device"]
+        if damage == "twice":
+            drive["in_drive"][1][0] = drive["in_drive"][0][0]
+        elif damage == "missing":
+            del drive["in_drive"][0]
+        else:
+            drive["drive"]["arm"]["buffered_sectors"] -= 1
+        write_state(tmp_path / "other", state)
+        device = GuardedDevice(described("disk").build(5, SIZE_BYTES))
+        with pytest.raises(StateError, match=r"in the drive|write buffer"):
+            load_device(tmp_path / "other", device, described("disk"), SIZE_BYTES)
+
+
+def test_a_list_of_a_state_has_an_end() -> None:
+    following = np.array([1, 2, -1, 4, 3])
+    require_chains(following, np.array([0, -1]), "a list")
+    for heads in ([3], [0, 0]):
+        with pytest.raises(StateError, match="a list is not possible"):
+            require_chains(following, np.array(heads), "a list")
+
+
+def test_a_state_is_not_larger_than_its_device_allows(tmp_path: Path) -> None:
+    """What a small file unpacks to would fill the memory before anything else is found."""
+    saved("latency", tmp_path / "state")
+    state = read_state(tmp_path / "state")
+    state["device"]["device"]["more"] = np.zeros(1 << 31, np.uint8)
+    write_state(tmp_path / "state", state)
+    assert (tmp_path / "state").stat().st_size < 1 << 20
+    device = GuardedDevice(described("latency").build(5, SIZE_BYTES))
+    with pytest.raises(StateError, match="its arrays are too large"):
+        load_device(tmp_path / "state", device, described("latency"), SIZE_BYTES)
+
+
+def test_a_state_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(NotKeptError, match="more than 16 MiB beside its arrays"):
+        write_state(tmp_path / "state", {"text": "x" * (16 << 20)})
+    assert not (tmp_path / "state").exists()
 
 
 def _cut(content: bytes) -> bytes:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from freezingtime.device.disk.state import Activity, DiskState, Phase
-from freezingtime.device.kept.arrays import loaded_array, require_range
+from freezingtime.device.kept.arrays import loaded_array, require_chains, require_range
 from freezingtime.device.kept.state import State, entry, require
 from freezingtime.request import Operation
 
@@ -40,8 +41,8 @@ def disk_state(disk: DiskState) -> State:
     }
 
 
-def load_disk(disk: DiskState, state: State) -> None:
-    """Have a new drive go on from a state.
+def load_disk(disk: DiskState, state: State, tags: Collection[int]) -> None:
+    """Have a new drive go on from a state, in which the requests of these tags are.
 
     Raises:
         StateError: it is none of such a drive.
@@ -51,8 +52,12 @@ def load_disk(disk: DiskState, state: State) -> None:
     loaded = {name: loaded_array(entry(state, name), mine[name], name) for name in mine}
     phase = np.array([entry(state, "phase")])
     require_range(phase, "the platter's angle", 0, 2**62)
+    slots = loaded["slots"]
+    in_drive = slots["tag"][slots["phase"] != Phase.FREE].tolist()
+    require(len(in_drive) == len(tags) and set(in_drive) == set(tags), "what is in the drive")
     _require_sectors(disk, loaded)
     _require_places(disk, loaded)
+    _require_buffer(loaded)
     _require_shingles(disk, loaded)
     for name, array in loaded.items():
         mine[name][:] = array
@@ -94,6 +99,12 @@ def _require_places(disk: DiskState, loaded: dict[str, Any]) -> None:
         require_range(loaded[name]["cylinder"], "a cylinder", 0, 2**31)
 
 
+def _require_buffer(loaded: dict[str, Any]) -> None:
+    arm, sectors = loaded["arm"][0], loaded["extents"]["sectors"]
+    require(arm["buffered_extents"] == np.count_nonzero(sectors), "the write buffer")
+    require(arm["buffered_sectors"] == sectors.sum(), "the write buffer")
+
+
 def _require_shingles(disk: DiskState, loaded: dict[str, Any]) -> None:
     mine, shingles = disk.core["shingles"], loaded["shingles"]
     for name in _DESCRIBED:
@@ -103,6 +114,9 @@ def _require_shingles(disk: DiskState, loaded: dict[str, Any]) -> None:
     require_range(loaded["map"]["last"], "the map", 0, max(0, rows - 1))
     for name in ("head", "tail", "place", "write_place", "clean_place", "step_place"):
         require_range(shingles[name], f"shingles.{name}", 0, 2**62)
+    require_chains(
+        loaded["map"]["next"], np.arange(min(rows, int(shingles["bands"][0]))), "the map"
+    )
     require_range(shingles["stream_number"], "the stream", -1, 2**62)
     head, tail = int(shingles["head"][0]), int(shingles["tail"][0])
     require(0 <= head - tail <= max(0, int(mine["entries"][0])), "the map")

@@ -196,7 +196,7 @@ class DiskDevice(Device):
             for number, arrival_ns in items(entry(state, "waiting"), "what waits")
         )
         require(all(0 <= each.end_bytes <= self._size_bytes for each in under_way), "a request")
-        load_disk(self._disk, entry(state, "drive"))
+        load_disk(self._disk, entry(state, "drive"), self._in_drive)
         self._free_slots -= len(self._in_drive)
         self._next_ns = integer(entry(state, "next_ns"), "a time")
 

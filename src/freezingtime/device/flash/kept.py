@@ -17,7 +17,7 @@ from freezingtime.device.flash.layout import (
     ServerPhase,
 )
 from freezingtime.device.flash.state import FlashState
-from freezingtime.device.kept.arrays import loaded_array, require_range
+from freezingtime.device.kept.arrays import loaded_array, require_chains, require_range
 from freezingtime.device.kept.state import State, entry, require
 from freezingtime.request import Operation
 
@@ -57,6 +57,15 @@ _PLACES: dict[str, dict[str, tuple[str, ...]]] = {
         "commands": ("translation_page",),
         "requests": ("translation_page",),
         "ftl": ("newest_page", "oldest_page"),
+    },
+}
+#: What begins lists, whose elements are linked by ``next``.
+_LISTS: dict[str, dict[str, tuple[str, ...]]] = {
+    "blocks": {"lanes": ("free_head",)},
+    "commands": {"servers": ("job_head",), "readers": ("head",), "queue": ("free_command",)},
+    "requests": {
+        "queue": ("free_request", "command_head", "write_head", "read_wait_head"),
+        "translations": ("wait_head",),
     },
 }
 #: How many elements of another part are in use.
@@ -103,6 +112,7 @@ def load_flash(ssd: FlashState, state: State) -> FlashState:
     require_range(age_units, "the age")
     _require_maps(loaded)
     _require_places(loaded)
+    _require_lists(loaded)
     _require_fixed(ssd, loaded)
     # The least that is 0 or a block's age in what is now written from 0 on.
     loaded.blocks["closed_at"] -= age_units[0]
@@ -152,6 +162,13 @@ def _require_places(ssd: FlashState) -> None:
     ):
         of_kind: Any = events["target"][np.isin(events["kind"], kinds)]
         require_range(of_kind, "an event's target", 0, target.size - 1)
+
+
+def _require_lists(ssd: FlashState) -> None:
+    """Compiled code follows them to their ends, and nothing can interrupt it there."""
+    for of, sources in _LISTS.items():
+        heads = [getattr(ssd, name)[field] for name, fields in sources.items() for field in fields]
+        require_chains(getattr(ssd, of)["next"], np.concatenate(heads), f"{of}.next")
 
 
 def _require_fixed(mine: FlashState, loaded: FlashState) -> None:

@@ -30,6 +30,23 @@ def require_range(values: NDArray[Any], what: str, least: int = 0, most: int = N
     require(values.size == 0 or (values.min() >= least and values.max() <= most), what)
 
 
+def require_chains(following: NDArray[Any], heads: NDArray[Any], what: str) -> None:
+    """Require that lists end: together, they have no more elements than there are.
+
+    ``following`` has the number of the element behind each, or a negative one; these are in range.
+
+    Raises:
+        StateError: one is a ring, or in several of them.
+    """
+    left = following.size
+    current = heads[heads >= 0]
+    while current.size:
+        left -= current.size
+        require(left >= 0, what)  # else one comes again
+        current = following[current]
+        current = current[current >= 0]
+
+
 def load_numbers(
     into: NDArray[Any], value: object, what: str, least: int = -NEVER_NS, most: int = NEVER_NS
 ) -> None:

@@ -4,7 +4,8 @@
 The head is MessagePack, in which an array is its place among the arrays behind; these are bytes in
 little-endian order as their types have them, and a digest of everything is at the end. Nothing in a
 file is executed, whoever wrote it. What is all zeros costs next to nothing in the file, nor any
-memory when it is loaded.
+memory when it is loaded. As a small file may unpack to a large state, whoever reads one says how
+large its arrays may be; the head's length is bounded, too.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import IO, Any
 import msgspec
 import xxhash
 
-from freezingtime.device.kept.state import State, StateError
+from freezingtime.device.kept.state import NotKeptError, State, StateError
 
 #: What such a file begins with; the number is that of its form.
 _MAGIC = b"freezingtime device state 1\n"
 _LENGTH = struct.Struct("<Q")
-_HEAD_MOST = 1 << 28
+#: As objects of Python, of which there are two copies for a time, it takes 2 GiB at most.
+_HEAD_MOST_BYTES = 1 << 24
 _PIECE_BYTES = 1 << 20
 _ZEROS = bytes(_PIECE_BYTES)
 #: More than any device has: 64-bit maps of 64 TB.
@@ -42,12 +44,15 @@ def write_state(path: Path, state: State) -> None:
     """Write a state to a file, without a copy of its arrays.
 
     Raises:
+        NotKeptError: what is not in arrays is more than could be read again.
         OSError: it cannot be written.
     """
     arrays: list[Any] = []
     head = msgspec.msgpack.encode(
         [_taken_out(state, arrays), [_described(each) for each in arrays]]
     )
+    if len(head) > _HEAD_MOST_BYTES:
+        raise NotKeptError(f"it has more than {_HEAD_MOST_BYTES >> 20} MiB beside its arrays")
     with path.open("wb") as file:
         file.write(_MAGIC + _LENGTH.pack(len(head)) + head)
         digest = xxhash.xxh3_128(head)
@@ -56,8 +61,8 @@ def write_state(path: Path, state: State) -> None:
         file.write(digest.digest())
 
 
-def read_state(path: Path) -> State:
-    """Read a state from a file.
+def read_state(path: Path, arrays_most_bytes: int = _ARRAYS_BYTES_MOST) -> State:
+    """Read a state from a file, with arrays of so many bytes at most.
 
     Raises:
         OSError: it cannot be read.
@@ -67,13 +72,22 @@ def read_state(path: Path) -> State:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise StateError("is of another version of freezingtime")
         try:
-            return _read(file)
+            return _read(file, arrays_most_bytes)
         except _DAMAGED as error:
             raise StateError(f"is damaged ({type(error).__name__})") from error
         except OSError as error:
             if error.errno is not None:
                 raise
             raise StateError("is damaged (it cannot be unpacked)") from error
+
+
+def arrays_bytes(state: object) -> int:
+    """Return how many bytes the arrays of a state have."""
+    if isinstance(state, dict):
+        return sum(map(arrays_bytes, state.values()))
+    if isinstance(state, list | tuple):
+        return sum(map(arrays_bytes, state))
+    return int(getattr(state, "nbytes", 0))
 
 
 def read_head(path: Path) -> State:
@@ -96,19 +110,19 @@ def read_head(path: Path) -> State:
 
 def _read_head(file: IO[bytes]) -> bytes:
     (length_bytes,) = _LENGTH.unpack(file.read(_LENGTH.size))
-    if length_bytes > _HEAD_MOST:
+    if length_bytes > _HEAD_MOST_BYTES:
         raise StateError("is damaged (its head is too long)")
     return file.read(length_bytes)
 
 
-def _read(file: IO[bytes]) -> State:
+def _read(file: IO[bytes], arrays_most_bytes: int) -> State:
     head = _read_head(file)
     tree, descriptions = msgspec.msgpack.decode(head)
     digest = xxhash.xxh3_128(head)
     body = file.read(-1) if not descriptions else b""
     arrays: list[Any] = []
     if descriptions:
-        arrays, body = _read_arrays(file, descriptions, digest)
+        arrays, body = _read_arrays(file, descriptions, digest, arrays_most_bytes)
     if body != digest.digest():
         raise StateError("is damaged (its checksum is another)")
     state: State = _put_back(tree, arrays)
@@ -162,7 +176,7 @@ def _write_arrays(file: IO[bytes], arrays: list[Any], digest: xxhash.xxh3_128) -
 
 
 def _read_arrays(
-    file: IO[bytes], descriptions: list[Any], digest: xxhash.xxh3_128
+    file: IO[bytes], descriptions: list[Any], digest: xxhash.xxh3_128, most_bytes: int
 ) -> tuple[list[Any], bytes]:
     """Return the arrays, and what is in the file behind them."""
     import pyarrow as pa
@@ -172,9 +186,11 @@ def _read_arrays(
     file.seek(len(_MAGIC))
     begin_bytes += _LENGTH.unpack(file.read(_LENGTH.size))[0]
     file.seek(begin_bytes)
-    arrays = [_new_array(*description) for description in descriptions]
-    if sum(array.nbytes for array in arrays) > _ARRAYS_BYTES_MOST:
-        raise StateError("is damaged (its arrays are too large)")
+    arrays = []
+    for description in descriptions:
+        dtype, shape = description
+        arrays.append(_new_array(dtype, shape, most_bytes))
+        most_bytes -= arrays[-1].nbytes
     window = pa.PythonFile(_Window(file, end_bytes), mode="r")
     with pa.CompressedInputStream(window, _COMPRESSION) as stream:
         for array in arrays:
@@ -185,7 +201,7 @@ def _read_arrays(
     return arrays, file.read()
 
 
-def _new_array(description: Any, shape: list[int]) -> Any:
+def _new_array(description: Any, shape: list[int], most_bytes: int) -> Any:
     import numpy as np
 
     dtype = np.lib.format.descr_to_dtype(_as_tuples(description))
@@ -194,8 +210,8 @@ def _new_array(description: Any, shape: list[int]) -> Any:
     count = 1
     for size in shape:
         count *= size
-    if count * dtype.itemsize > _ARRAYS_BYTES_MOST:
-        raise StateError("is damaged (an array is too large)")
+    if count * dtype.itemsize > most_bytes:
+        raise StateError("is damaged (its arrays are too large)")
     return np.zeros(shape, dtype)
 
 

@@ -13,10 +13,14 @@ from freezingtime.device.changes.change import AT_TABLES
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.device.description import Description
 from freezingtime.device.faults.rule import FAULT_TABLES
-from freezingtime.device.kept.file import read_head, read_state, write_state
+from freezingtime.device.kept.file import arrays_bytes, read_head, read_state, write_state
 from freezingtime.device.kept.state import State, StateError, entry, items
 from freezingtime.request import Request
 
+#: How much of a name is told.
+_NAME_MOST = 100
+#: How much more than a new device of its description has one may have in arrays.
+_GROWN_MOST_BYTES = 1 << 30
 #: The state of a device in which nothing is left of what it did.
 _NOTHING: State = {"model": {}, "pending": []}
 
@@ -88,12 +92,12 @@ def load_device(
         StateError: the file is damaged, or of another version.
         OSError: it cannot be read.
     """
-    saved = read_state(path)
-    if entry(saved, "identity") != identity_digest(description, size_bytes):
-        if not entry(saved, "remembers"):
+    head = read_head(path)
+    if entry(head, "identity") != identity_digest(description, size_bytes):
+        if not entry(head, "remembers"):
             return ()  # nothing is lost
-        name = entry(saved, "name")
-        raise OtherDeviceError(f"is that of the device {name}")
+        raise OtherDeviceError(f"is that of the device {str(entry(head, 'name'))[:_NAME_MOST]}")
+    saved = read_state(path, arrays_bytes(device.save_state()) + _GROWN_MOST_BYTES)
     state = entry(saved, "device")
     if entry(saved, "fails") != bool(description.faults):
         state = _without_faults(state) if entry(saved, "fails") else _with_faults(state)

@@ -84,10 +84,12 @@ def packed_request(request: Request) -> list[Any]:
 def unpacked_request(value: object) -> Request:
     """Return a request that was packed. Raises StateError."""
     packed = items(value, "a request")
-    require(len(packed) == 6 and packed[0] in set(Operation) and type(packed[3]) is bool, "it")
+    require(len(packed) == 6 and type(packed[3]) is bool, "a request")
+    operation = integer(packed[0], "an operation")
+    require(operation in set(Operation), "an operation")
     offset_bytes = integer(packed[1], "an offset")
     length_bytes = integer(packed[2], "a length", most=_LENGTH_MOST)
-    request = Request(Operation(packed[0]), offset_bytes, length_bytes, fua=packed[3])
+    request = Request(Operation(operation), offset_bytes, length_bytes, fua=packed[3])
     if packed[4] is not None:
         said = [integer(each, "an annotation", -1) for each in items(packed[4], "an annotation")]
         require(len(said) == len(Annotation._fields), "an annotation")
@@ -98,10 +100,10 @@ def unpacked_request(value: object) -> Request:
 
 
 def _unpacked_fault(packed: list[Any]) -> Fault:
-    require(len(packed) == 5 and packed[0] in set(FaultKind), "a fault")
+    require(len(packed) == 5, "a fault")
     kind, errno, flipped_bits, moved_bytes, kept_bytes = packed
     return Fault(
-        FaultKind(kind),
+        FaultKind(integer(kind, "a fault", most=max(FaultKind))),
         integer(errno, "an error", most=4095),
         [integer(bit, "a bit") for bit in items(flipped_bits, "bits", _FLIPPED_MOST)] or (),
         integer(moved_bytes, "a distance", -MAX_VALUE),
