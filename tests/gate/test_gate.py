@@ -92,7 +92,9 @@ def test_our_own_version_may_differ(candidate: Any, tmp_path: Path) -> None:
     command("--baseline", baseline, "--fail-if", "p99 > +0", "--", "true")
 
 
-def test_a_baseline_is_replaced_whole(candidate: Any, tmp_path: Path) -> None:
+def test_a_baseline_is_replaced_whole(
+    candidate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     baseline = tmp_path / "below" / "baseline"
     candidate(10_000)
     for latency_ns in (10_000, 12_000):
@@ -111,6 +113,32 @@ def test_a_baseline_is_replaced_whole(candidate: Any, tmp_path: Path) -> None:
     (tmp_path / "mine" / "file").touch()
     with pytest.raises(InputError, match="is not empty, and no run directory"):
         command("--baseline", tmp_path / "mine", "--update", "--", "true")
+    # Whoever is in a directory keeps it.
+    monkeypatch.chdir(baseline)
+    for name in (".", "none/.."):
+        with pytest.raises(InputError, match=rf"--baseline {name}: is the current directory, or"):
+            command("--baseline", name, "--update", "--", "true")
+    assert not Path("none").exists()
+
+
+def test_an_interrupted_update_leaves_the_baseline(
+    tmp_path: Path, candidate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    baseline, rename = tmp_path / "baseline", Path.rename
+    candidate(10_000)
+    command("--baseline", baseline, "--update", "--", "true")
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if path.name.endswith(".partial"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    candidate(12_000)
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, "rename", interrupted)
+        command("--baseline", baseline, "--update", "--", "true", status=130)
+    assert [path.name for path in tmp_path.iterdir() if "baseline" in path.name] == ["baseline"]
+    command("--baseline", baseline, "--fail-if", "p99 != +0", "--", "true", status=1)
 
 
 @pytest.mark.parametrize(

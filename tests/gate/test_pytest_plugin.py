@@ -73,6 +73,7 @@ import pytest
     ({"fail_if": "p9 > +1%"}, "unknown metric 'p9'"),
     ({"fail_if": "p99 > +1%", "wrkload": "x"}, "give either a job, or a workload or a trace"),
     ({"fail_if": "p99 > +1%", "job": "true", "memry": "1GiB"}, "memry: is no option here; did y"),
+    ({"failif": "p99 > +1%", "workload": "randread"}, "failif: is no .* did you mean fail_if"),
     ({"fail_if": "p99 > +1%", "job": "true", "out": "x"}, "out: is no option here"),
 ])
 def test_wrong(freezingtime_gate, given, problem):
@@ -83,7 +84,7 @@ def test_wrong(freezingtime_gate, given, problem):
             freezingtime_gate(disks=["constant:1us"], **given)
 """
     run(test.replace('{"fail_if": "p9 > +1%"}', '{"fail_if": "p9 > +1%", "job": "true"}')
-        ).assert_outcomes(passed=4)  # fmt: skip
+        ).assert_outcomes(passed=5)  # fmt: skip
 
 
 def test_without_a_baseline_there_is_no_gate(pytester: pytest.Pytester) -> None:
@@ -91,6 +92,33 @@ def test_without_a_baseline_there_is_no_gate(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("-p", PLUGIN, "-rs", path)
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED * needs --freezingtime-baseline DIR"])
+
+
+def test_what_does_not_go_without_a_baseline_is_refused(pytester: pytest.Pytester) -> None:
+    path = pytester.makepyfile(test_it=TEST.format(device="constant:1us"))
+    for arguments, problem in (
+        (["--freezingtime-update"], "--freezingtime-update: needs --freezingtime-baseline DIR"),
+        (["--freezingtime-json=x"], "--freezingtime-json: needs --freezingtime-baseline DIR"),
+        (
+            ["--freezingtime-json=no/x", "--freezingtime-baseline=base"],
+            "--freezingtime-json no/x: no directory no; create it first",
+        ),
+    ):
+        result = pytester.runpytest_inprocess("-p", PLUGIN, *arguments, path)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        result.stderr.fnmatch_lines([f"ERROR: {problem}"])
+
+
+def test_figures_that_cannot_be_written_hide_no_failure(run: Any, pytester: Any) -> None:
+    (pytester.path / "gates.json").mkdir()
+    failed = run(TEST.format(device="constant:1us"), "--freezingtime-json", "gates.json")
+    failed.assert_outcomes(failed=1)
+    failed.stdout.fnmatch_lines(
+        ["there is no baseline *", "ERROR: --freezingtime-json gates.json: I*"]
+    )
+    passed = run("def test_nothing(): pass", "--freezingtime-json", "gates.json")
+    passed.assert_outcomes(passed=1)
+    assert passed.ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_who_does_not_gate_waits_for_nothing(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ from freezingtime.trace.readers import Reading
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 _ROWS_MAX = 20
 
+#: What a gate takes beside the options of a run or replay.
+_OWN = ("disks", "fail_if", "phases", "name", "workload", "trace", "seed")
+
 
 class GateOfTest:
     """The fixture ``freezingtime_gate``: a function, called once or, with names, several times."""
@@ -141,9 +144,9 @@ def _require_known(options: dict[str, Any], declared: type[RunOptions | ReplayOp
     known = [each.name for each in fields(declared) if each.name not in ("out", "save")]
     for name in options:
         if name not in known:
+            hint = did_you_mean(name, [*known, *_OWN])
             raise InputError(
-                f"freezingtime_gate: {name}: is no option here; {did_you_mean(name, known)}"
-                f"available: {', '.join(known)}"
+                f"freezingtime_gate: {name}: is no option here; {hint}available: {', '.join(known)}"
             )
 
 

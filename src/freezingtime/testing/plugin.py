@@ -51,6 +51,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Collect gates where reports arrive: not in a worker of xdist's."""
+    path: Path | None = config.getoption("--freezingtime-json")
+    if config.getoption("--freezingtime-baseline") is None:
+        for option, is_given in (
+            ("--freezingtime-update", config.getoption("--freezingtime-update")),
+            ("--freezingtime-json", path is not None),
+        ):
+            if is_given:
+                raise pytest.UsageError(f"{option}: needs --freezingtime-baseline DIR")
+    if path is not None and not path.parent.is_dir():
+        raise pytest.UsageError(
+            f"--freezingtime-json {path}: no directory {path.parent}; create it first"
+        )
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Collected(), "freezingtime-collected")
 
@@ -79,6 +91,7 @@ class _Collected:
 
     def __init__(self) -> None:
         self._gates: list[dict[str, Any]] = []
+        self._problem = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the gates of a test that has run."""
@@ -97,7 +110,9 @@ class _Collected:
             try:
                 path.write_text(json.dumps(document, indent=2) + "\n")
             except OSError as error:
-                raise pytest.UsageError(f"--freezingtime-json {path}: {error.strerror}") from error
+                # Told at the end: raised here, it would be all that is told of the tests.
+                self._problem = f"--freezingtime-json {path}: {error.strerror}; name another file"
+                session.exitstatus = session.exitstatus or pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Show a row for each figure that a condition is about."""
@@ -106,6 +121,9 @@ class _Collected:
             for gate in self._gates
             for figure in gate["shown"] or [("-", "-", "-", "-")]
         ]
+        if self._problem:
+            terminalreporter.ensure_newline()
+            terminalreporter.write_line(f"ERROR: {self._problem}", red=True)
         if not rows:
             return
         widths = [max(map(len, column)) for column in zip(_HEADER, *rows, strict=True)]

@@ -61,27 +61,30 @@ def write_baseline(executions: Sequence[Execution], store: ResultStore, path: Pa
         return
     if path.exists() and not _phases_of(path) and any(path.iterdir()):
         raise InputError(f"--baseline {path}: is not empty, and no run directory; name another")
+    place = path.resolve()
+    if Path.cwd().is_relative_to(place):
+        raise InputError(
+            f"--baseline {path}: is the current directory, or has it; name a directory below it"
+        )
     building, former = (
-        path.with_name(f".{path.name}.{secrets.token_hex(4)}.{what}")
+        place.with_name(f".{place.name}.{secrets.token_hex(4)}.{what}")
         for what in ("partial", "former")
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         _copy(executions, building)
-        if path.exists():
-            path.rename(former)
-        try:
-            building.rename(path)
-        except OSError:
-            if former.exists():
-                former.rename(path)
-            raise
+        if place.exists():
+            place.rename(former)
+        building.rename(place)
     except OSError as error:
         raise InputError(
             f"--baseline {path}: cannot be written ({error.strerror or error}); name another"
         ) from error
     finally:
-        for left in (building, former):
+        with suppress(OSError):
+            if former.exists() and not place.exists():  # interrupted, or there is no room
+                former.rename(place)
+        for left in (building, *([former] if place.exists() else [])):
             with suppress(OSError):
                 shutil.rmtree(left)
 
