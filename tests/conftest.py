@@ -37,7 +37,9 @@ hypothesis.settings.load_profile("freezingtime")
 
 
 #: Rooms whose tests take compiled models, long simulations or builds: for `make test`.
-_SIMULATIONS = {"compose", "device", "disk", "docs", "flash", "install", "simulate"}
+_SIMULATIONS = frozenset(
+    ("changes", "compose", "device", "disk", "docs", "flash", "install", "kept", "simulate")
+)
 #: Files whose tests start the program anew for nearly each case: for `make test`, too.
 _PROGRAM_STARTS = {
     "test_cli_errors.py",

@@ -89,7 +89,7 @@ def test_compositions_nest_in_one_file(own: str, tmp_path: Path) -> None:
         ('model = "warp"', "model = 'warp': must be one of: "),
         ("summary = 'x'", "model: is missing"),
         ('model = "mirror"', "parameters.member: needs at least 2 members"),
-        ('model = "stripe"\nspeed = 3', "speed: unknown key; allowed: assumed, capacity"),
+        ('model = "stripe"\nspeed = 3', "speed: unknown key; allowed: assumed, at, capacity"),
         ('model = "stripe"\n[parameters]\nchunk = 64', "parameters.chunk = 64: must be a size"),
         ('model = "stripe"\n[parameters]\nchunk = "-1"', "parameters.chunk = '-1': must be a size"),
         (

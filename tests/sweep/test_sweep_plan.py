@@ -25,6 +25,7 @@ from freezingtime.report.sweep.read import read_sweep_data
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
+from tests.support.doclib import blocks_of, read_page
 
 PLAN = """
 workload = "randread,bs=4k,count=200"
@@ -224,3 +225,11 @@ def test_a_job_and_all_around_it_can_be_varied(tmp_path: Path) -> None:
     assert request.unit({"job": str(job)}).job_directory == job
     with pytest.raises(InputError, match=r"--set script=/nowhere: --script /nowhere: No such file"):
         request.unit({"script": "/nowhere"})
+
+
+@pytest.mark.parametrize("page", ["how-to/sweep", "reference/sweep"])
+def test_the_plan_of_the_page_can_be_copied(page: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    [text] = [block.text for block in blocks_of(read_page(page)) if block.file == path.name]
+    path.write_text(text)
+    assert read_plan(path)
