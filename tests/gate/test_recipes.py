@@ -116,7 +116,18 @@ def test_the_action_s_step_says_what_came_of_it(
     outputs = dict(line.split("=", 1) for line in service.file("GITHUB_OUTPUT").splitlines())
     assert outputs["verdict"] == verdict
     assert ("report" in outputs) == bool(writes)
-    assert service.file("GITHUB_STEP_SUMMARY").startswith("markdown=") == bool(writes)
+    summary = service.file("GITHUB_STEP_SUMMARY")
+    assert summary.startswith("markdown=") == bool(writes)
+    # A later gate of the same job has nothing of this one.
+    assert service.run(script, STATUS="1", WRITES="", **variables) == 1
+    assert service.file("GITHUB_OUTPUT").splitlines()[-1] == "verdict=error"
+    assert service.file("GITHUB_STEP_SUMMARY") == summary
+
+
+def test_the_action_names_a_commit_that_is_not_there(service: Service) -> None:
+    script, variables = action_step("Gate", **INPUTS | {"baseline-commit": "0" * 40})
+    assert service.run(script, **variables) == 2
+    assert service.file("GITHUB_OUTPUT") == "verdict=error\n"
 
 
 def test_the_action_installs_itself(service: Service) -> None:
@@ -192,9 +203,10 @@ def test_with_the_program_itself(service: Service, repository: Path) -> None:
     (repository / "trace.csv").write_text(TRACE + "200,read,8192,4096\n")
     assert service.run(script, **variables) == 1
     assert "requests \\> +0: requests 2" in service.file("GITHUB_STEP_SUMMARY")
-    [suite] = JUnitXml.fromfile(str(service.directory / "freezingtime-gate.xml"))
+    *_, report, verdict = service.file("GITHUB_OUTPUT").splitlines()
+    [suite] = JUnitXml.fromfile(report.removeprefix("report="))
     assert (suite.tests, suite.failures) == (3, 1)
-    assert service.file("GITHUB_OUTPUT").splitlines()[-1] == "verdict=failed"
+    assert verdict == "verdict=failed"
     script, variables = action_step("Gate", **conditions | {"fail-if": "p9 > +1%"}, **trace)
     assert service.run(script, **variables) == 2
     for_gitlab = gitlab_variables(

@@ -109,7 +109,7 @@ def test_a_point_that_fails_is_a_result_like_others(tmp_path: Path) -> None:
         status=1,
     )
     assert [point["status"] for point in points] == ["ok", "error"]
-    assert points[1]["reason"].startswith(f"--device {SSD}x: unknown device")
+    assert points[1]["reason"].startswith(f"--disk {SSD}x: unknown device")
     assert points[1]["figures"] is None
     table = pq.read_table(tmp_path / "out" / "results.parquet")
     assert table["status"].to_pylist() == ["ok", "error"]

@@ -155,6 +155,10 @@ def test_options_of_runs_are_refused_for_replays(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=re.escape("speed_up=2: is for replays")):
         ft.sweep(vary={"seed": [1]}, job="true", speed_up=2, out=out)
     options = {name: option.default for name, option in list_options(ReplayOptions).items()}
+    with pytest.raises(InputError, match=r"vary: workload\.qd: 4 is no list; write \[4\]"):
+        ft.sweep(vary={"workload.qd": 4}, workload="read", out=out)  # type: ignore[dict-item]
+    with pytest.raises(InputError, match=r"^--disk nosuch: unknown device"):
+        ft.sweep(vary={"seed": [1]}, workload="read", disks=["nosuch"], out=out)
     taken = inspect.signature(ft.sweep).parameters
     assert {name: taken[name].default for name in options} == options
 

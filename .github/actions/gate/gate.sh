@@ -24,11 +24,18 @@ add_lines "" "$INPUT_ARGUMENTS"
 
 # A checkout of one commit has no other.
 if ! git rev-parse --verify --quiet "$INPUT_BASELINE_COMMIT^{commit}" >/dev/null; then
-    git fetch --quiet --depth=1 origin "$INPUT_BASELINE_COMMIT"
+    # A new branch has no commit before: the service gives zeros.
+    if ! git fetch --quiet --depth=1 origin "$INPUT_BASELINE_COMMIT"; then
+        echo "::error title=freezingtime::there is no commit '$INPUT_BASELINE_COMMIT' to compare with; set baseline-commit"
+        echo "verdict=error" >>"$GITHUB_OUTPUT"
+        exit 2
+    fi
 fi
 
-report=$RUNNER_TEMP/freezingtime-gate.xml
-summary=$RUNNER_TEMP/freezingtime-gate.md
+# A directory of its own: a job may have several gates.
+place=$(mktemp -d "$RUNNER_TEMP/freezingtime-gate.XXXXXX")
+report=$place/gate.xml
+summary=$place/gate.md
 status=0
 freezingtime gate --quiet --format github --format "markdown=$summary" --format "junit=$report" \
     "${arguments[@]}" || status=$?

@@ -280,6 +280,8 @@ def _refuse(arguments: object, options: type[Any], but: Sequence[str], problem: 
 def _varied(name: str, values: Values) -> VariedKey:
     if isinstance(values, str):
         return parse_set(f"{name}={values}")
+    if isinstance(values, int | float):
+        raise InputError(f"vary: {name}: {values} is no list; write [{values}]")
     if not values:
         raise InputError(f"vary: {name} has no values")
     return VariedKey(name, [_text(value) for value in values])

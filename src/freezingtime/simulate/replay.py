@@ -52,6 +52,9 @@ DISK_BYTES_DEFAULT = 16 << 30
 _DISK_UNIT_BYTES = 1 << 20
 _RECORD_SLICE = 1 << 14
 
+#: The option that names a device; in sweeps and gates it is another.
+DEVICE_OPTION = "--device"
+
 
 @dataclass(frozen=True, slots=True)
 class TraceSource:
@@ -105,11 +108,13 @@ def replay(
     on_reading: OnReading = ignore_reading,
     trace: Trace | None = None,
     with_samples: bool = False,
+    option: str = DEVICE_OPTION,
 ) -> Iterator[Replayed]:
     """Run the requests on each device; the results come as they are ready.
 
     ``with_samples``: take samples of the devices' statistics. ``trace`` is what
-    :func:`read_source` has read, if that is done. ``devices`` are as in the option ``--device``.
+    :func:`read_source` has read, if that is done. ``devices`` are as in the option ``--device``, or
+    what messages call ``option``.
     ``seed`` feeds the devices, and the workload where it has no seed of its own. ``notify`` and
     ``on_reading`` are those of :func:`read_trace`.
 
@@ -119,7 +124,7 @@ def replay(
             only building a device shows.
         RunError: a device broke its contract.
     """
-    candidates = [check_device(device) for device in devices]
+    candidates = [check_device(device, option) for device in devices]
     if isinstance(source, Workload):
         load = _workload_load(source, candidates, seed)
     else:
@@ -155,9 +160,9 @@ def read_source(
     )
 
 
-def check_device(device: Disk | str) -> DiskSpec:
+def check_device(device: Disk | str, option: str = DEVICE_OPTION) -> DiskSpec:
     """Check a ``--device`` option: a ``--disk`` option without the keys for guests."""
-    spec = check_disk(device, f"--device {device}: ")
+    spec = check_disk(device, f"{option} {device}: ")
     if spec.delay or spec.name or spec.mount or spec.file:
         problem = "replay moves no data; of the disk's keys, only size= applies"
         raise InputError(f"{spec.given.place}{problem}")

@@ -128,7 +128,7 @@ def _report_sweep(
     from freezingtime.report.sweep.read import read_sweep_data
 
     if len(runs) > 1:
-        raise InputError(f"{len(runs)} directories: a sweep has its own page")
+        raise InputError(f"{len(runs)} directories: a sweep has its own page; name one")
     _check_place(out)
     _check_directory("--figures", figures)
     _check_directory("--points", points)

@@ -31,6 +31,8 @@ from freezingtime.trace.readers.reading import ignore_reading
 from freezingtime.trace.record_digest import record_digest
 from freezingtime.trace.record_paths import RECORD_NAME, find_record
 
+_OPTION = "--disk"
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayUnit:
@@ -63,7 +65,7 @@ class ReplayUnit:
             {
                 "kind": "replay",
                 **load,
-                "device": disk_identity(check_device(self.device)),
+                "device": disk_identity(check_device(self.device, _OPTION)),
                 "seed": self.seed,
             }
         )
@@ -88,6 +90,7 @@ class ReplayUnit:
             observer=_ignore,
             notify=_ignore,
             trace=_read(self.source),
+            option=_OPTION,
         )
         with open_new_record(record_path, [self.device], self.source, seed=self.seed) as record:
             write_record(record, 0, replayed, _ignore)
@@ -121,8 +124,7 @@ def _trace_digest(source: TraceSource) -> str:
         return content_digest(find_record(source.path) if source.path.is_dir() else source.path)
     except OSError as error:
         raise InputError(
-            f"--trace {source.path}: {error.strerror or error}; name a file, which is read for "
-            "each point"
+            f"--trace {source.path}: {error.strerror or error}; name a readable file"
         ) from error
 
 

@@ -83,7 +83,8 @@ class ReplayRequest(SweepRequest):
         disks = disks_of_point(self.disks, point)
         if len(disks) != 1:
             raise InputError(
-                "--disk: name one device, or vary it with --set disk=choice(...); a replay has one"
+                "--disk: name one device; a replay has one (a sweep varies it with "
+                "--set disk=choice(...))"
             )
         options: dict[str, Any] = {}
         workload, seed = self.workload, self.seed
