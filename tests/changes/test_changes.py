@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import freezingtime as ft
+from freezingtime.cli.device.replay import app as replay_app
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.device.faults.faulty_device import FaultyDevice
 from freezingtime.device.kept.saved_device import load_device, save_device
@@ -158,6 +159,20 @@ def test_a_replay_takes_it_and_its_record_says_so(tmp_path: Path) -> None:
     assert b"parameters changed" in svg
     (svg,) = draw_run_figure(LATENCY_DISTRIBUTION, [run], [".svg"])
     assert b"parameters changed" not in svg
+
+
+def test_a_time_that_never_came_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of what is given in the wrong unit, nothing else would tell."""
+    load, at = "randread,bs=4k,qd=1,count=10", ["10ms read=3ms", "10.000001ms read=4ms"]
+    with pytest.warns(UserWarning, match=r"^constant:1ms.*: the change 10\.000001ms read=4ms was"):
+        ft.replay(load, ["constant:1ms"], at=at, out=tmp_path / "r")
+    options = [option for text in at for option in ("--at", text)]
+    with pytest.raises(SystemExit):
+        replay_app(["--workload", load, "--device", "constant:1ms", *options])
+    assert capsys.readouterr().err == (
+        f"freezingtime: change {at[1]} of constant:1ms,at={at[0]},at={at[1]}: "
+        "NEVER REACHED, as the load ended before\n"
+    )
 
 
 def test_the_text_of_a_disk_has_it() -> None:

@@ -17,6 +17,7 @@ from freezingtime.application.read import Said
 from freezingtime.cli.guest.run import run_command
 from freezingtime.cli.guest.summary import print_summary
 from freezingtime.clock.base import KvmAccount
+from freezingtime.disk.spec import parse_disk
 from freezingtime.emulator.loop import CompletedRequest, Totals
 from freezingtime.errors import InputError
 from freezingtime.images.guest_image import GuestImage
@@ -117,6 +118,16 @@ def test_a_run_ends_with_its_figures_and_how_long_it_took(
         "data  fsync           -      -  10us  10us  10us   10us",
         "exact: 2 of 2 requests on time",
         "2.1 s in the guest took 84 s (40 times slower)",
+    ]
+
+
+def test_a_change_that_never_came_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """The job took 2.1 s, from 1 ms on."""
+    texts = ("constant:1us,at=2.1s read=1ms", "constant:1us,at=2100000001ns read=1ms")
+    plan = RunPlan(disks=[parse_disk(text) for text in texts], script=b"")
+    lines = summary(capsys, result_of(plan=plan))
+    assert [line for line in lines if line.startswith("change ")] == [
+        "change 2.100000001s read=1ms of log: NEVER REACHED, as the load ended before"
     ]
 
 

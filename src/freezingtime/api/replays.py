@@ -97,6 +97,8 @@ def replay(arguments: ReplayArguments) -> Result:
                 for rule, count in replayed.faults:
                     if not count:
                         warn(f"{replayed.device}: the fault {rule} was never hit")
+                for text in replayed.unreached:
+                    warn(f"{replayed.device}: the change {text} was never reached")
                 summaries[replayed.device] = summarize_each(replayed.simulation)
                 statistics[replayed.device] = replayed.statistics
     recorded = open_recorded_run(output.path, warn)

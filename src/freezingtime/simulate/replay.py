@@ -20,6 +20,7 @@ from typing import TypeAlias
 import numpy as np
 
 from freezingtime.device.base import Device, statistics_of
+from freezingtime.device.changes.change import unreached
 from freezingtime.device.faults.faulty_device import FaultyDevice
 from freezingtime.disk.disk import Disk
 from freezingtime.disk.spec import DiskSpec, check_disk
@@ -87,6 +88,8 @@ class Replayed:
     """The statistics over guest time, if they were asked for."""
     faults: Sequence[tuple[str, int]] = ()
     """Each rule of faults of the device, and how many requests it hit."""
+    unreached: Sequence[str] = ()
+    """The changes of the device whose time had not come when the last request completed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +258,8 @@ def _replay_on(
     statistics = statistics_of(device)
     faults = device.hit_counts() if isinstance(device, FaultyDevice) else ()
     shown = faults if candidate.device.faults else ()
-    return Replayed(candidate.text, simulation, statistics, host_s, sampler.rows(), shown)
+    left = unreached(candidate.device.changes, int(simulation.completion_ns.max(initial=0)))
+    return Replayed(candidate.text, simulation, statistics, host_s, sampler.rows(), shown, left)
 
 
 def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:

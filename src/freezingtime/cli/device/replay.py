@@ -126,7 +126,7 @@ def replay_command(
     """
     from freezingtime.cli.device.replay_progress import ReplayProgress
     from freezingtime.cli.output.columns import aligned, print_columns
-    from freezingtime.cli.output.fault_lines import fault_lines
+    from freezingtime.cli.output.fault_lines import change_lines, fault_lines
     from freezingtime.cli.results.compare import EXIT_FAILED_IF
     from freezingtime.disk.changes import with_changes_of_each
     from freezingtime.disk.faults import with_faults_of_each
@@ -185,7 +185,10 @@ def replay_command(
             document["overload"] = None if overload is None else overload.as_dict()
             if overload is not None:
                 progress.notify(f"{result.device}: {overload}")
-            for line in fault_lines(result.device, result.faults):
+            for line in (
+                *fault_lines(result.device, result.faults),
+                *change_lines(result.device, result.unreached),
+            ):
                 progress.notify(line)
             verdict = ("NO" if failed else "yes",) if limits else ()
             rows += [(*_row(result.device, summary), *verdict) for summary in summaries]

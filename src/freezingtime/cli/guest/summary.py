@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from freezingtime.cli.output.columns import aligned
-from freezingtime.cli.output.fault_lines import fault_lines
+from freezingtime.cli.output.fault_lines import change_lines, fault_lines
 from freezingtime.clock.kind import ClockKind
+from freezingtime.device.changes.change import unreached
 from freezingtime.host.foreign_text import say
 from freezingtime.report.discard_notice import discard_notices
 from freezingtime.runs.progress.disk_tally import OperationFigures
@@ -136,9 +137,13 @@ def _reasons(result: RunResult) -> Iterator[str]:
 
 
 def _faults(result: RunResult) -> Iterator[str]:
-    """Say what rules of faults did, also those that did nothing; and what the kernel said."""
+    """Say what rules of faults and changes did, also if nothing; and what the kernel said."""
     for disk, rules in result.faults.items():
         yield from fault_lines(disk, rules)
+    plan, guest_ns = result.plan, result.job.end_ns - result.job.start_ns
+    specs = [*plan.disks, *([plan.root_device] if plan.root_device else [])]
+    for disk, spec in zip(result.figures, specs, strict=bool(plan.disks)):
+        yield from change_lines(disk, unreached(spec.device.changes, guest_ns))
     errors = result.job.disk_errors
     yield from (f"kernel message: {line}" for line in errors[:_LINES_MAX])
     if len(errors) > _LINES_MAX:

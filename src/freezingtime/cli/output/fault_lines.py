@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Lines about what rules of faults did."""
+"""Lines about what rules of faults did, and about changes that did nothing."""
 
 from __future__ import annotations
 
@@ -11,3 +11,9 @@ def fault_lines(disk: str, rules: Sequence[tuple[str, int]]) -> Iterator[str]:
     for rule, count in rules:
         what = f"hit {count} request{'' if count == 1 else 's'}" if count else "NEVER HIT"
         yield f"fault {rule} of {disk}: {what}"
+
+
+def change_lines(disk: str, unreached: Sequence[str]) -> Iterator[str]:
+    """A line for each change of a disk whose time has not come."""
+    for text in unreached:
+        yield f"change {text} of {disk}: NEVER REACHED, as the load ended before"

@@ -117,6 +117,11 @@ def read_changes(
     return tuple(given)
 
 
+def unreached(changes: Sequence[GivenChange], end_ns: int) -> tuple[str, ...]:
+    """The changes, as ``--at`` has them, whose time has not come when the job ends at a time."""
+    return tuple(change.text for change in changes if change.time_ns > end_ns)
+
+
 def _require_changeable(path: str, model: str, declared: type[ModelParameters]) -> None:
     name = path.removeprefix(_PREFIX)
     if any(name == known or name.startswith(f"{known}.") for known in declared.changeable):
