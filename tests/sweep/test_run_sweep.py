@@ -159,6 +159,8 @@ def test_options_of_runs_are_refused_for_replays(tmp_path: Path) -> None:
         ft.sweep(vary={"workload.qd": 4}, workload="read", out=out)  # type: ignore[dict-item]
     with pytest.raises(InputError, match=r"^--disk nosuch: unknown device"):
         ft.sweep(vary={"seed": [1]}, workload="read", disks=["nosuch"], out=out)
+    with pytest.raises(InputError, match=r"^--disk constant:1us,x=1: unknown key 'x'"):
+        ft.sweep(vary={"seed": [1]}, workload="read", disks=["constant:1us,x=1"], out=out)
     taken = inspect.signature(ft.sweep).parameters
     assert {name: taken[name].default for name in options} == options
 

@@ -143,9 +143,10 @@ def disks_of_point(disks: Sequence[Disk | str], point: Point) -> list[Disk]:
     Raises:
         InputError: there is no such disk or key.
     """
-    found: list[Disk | None] = [
-        read_option(disk) if isinstance(disk, str) else disk for disk in disks
-    ]
+    found: list[Disk | None] = []
+    for disk in disks:
+        with about(f"--disk {disk}: "):
+            found.append(read_option(disk) if isinstance(disk, str) else disk)
     for is_key in (False, True):
         for name, value in point.items():
             match = _DISK.fullmatch(name)
