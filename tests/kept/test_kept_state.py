@@ -337,6 +337,8 @@ def test_what_nobody_waits_for_does_not_come_out(tmp_path: Path) -> None:
         (("ssd", "blocks", "next"), 0),
         (("ssd", "commands", "next"), 0),
         (("ssd", "requests", "next"), 0),
+        (("ssd", "queue", "outstanding"), 0),
+        (("ssd", "queue", "free_commands"), 1),
     ],
 )
 def test_no_value_of_a_state_is_trusted(path: tuple[str, ...], value: Any, tmp_path: Path) -> None:

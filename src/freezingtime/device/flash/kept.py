@@ -169,6 +169,11 @@ def _require_lists(ssd: FlashState) -> None:
     for of, sources in _LISTS.items():
         heads = [getattr(ssd, name)[field] for name, fields in sources.items() for field in fields]
         require_chains(getattr(ssd, of)["next"], np.concatenate(heads), f"{of}.next")
+    queue, requests, commands = ssd.queue, ssd.requests, ssd.commands
+    free = require_chains(requests["next"], queue["free_request"], "requests.next")
+    require(free == requests.size - queue["outstanding"][0], "the free requests")
+    free = require_chains(commands["next"], queue["free_command"], "commands.next")
+    require(free == queue["free_commands"][0], "the free commands")
 
 
 def _require_fixed(mine: FlashState, loaded: FlashState) -> None:

@@ -30,8 +30,8 @@ def require_range(values: NDArray[Any], what: str, least: int = 0, most: int = N
     require(values.size == 0 or (values.min() >= least and values.max() <= most), what)
 
 
-def require_chains(following: NDArray[Any], heads: NDArray[Any], what: str) -> None:
-    """Require that lists end: together, they have no more elements than there are.
+def require_chains(following: NDArray[Any], heads: NDArray[Any], what: str) -> int:
+    """Require that lists end; return how many elements they have, together at most all.
 
     ``following`` has the number of the element behind each, or a negative one; these are in range.
 
@@ -45,6 +45,7 @@ def require_chains(following: NDArray[Any], heads: NDArray[Any], what: str) -> N
         require(left >= 0, what)  # else one comes again
         current = following[current]
         current = current[current >= 0]
+    return int(following.size - left)
 
 
 def load_numbers(
