@@ -72,7 +72,7 @@ def lab(suite: str, cpus: int, directory: Path) -> LabResult:
     files = {
         "job/run": _JOB.encode(),
         "job/reads": _compiled(PROJECT / "experiments/kvm/reads.c", directory),
-        "job/warp": _compiled(PROJECT / "tests/kvm/warp.c", directory),
+        "job/warp": _compiled(PROJECT / "tests/kvm/programs/warp.c", directory),
     }
     try:
         result = run_in_lab(_SCRIPT.format(cpus=cpus), files=files, suite=suite)

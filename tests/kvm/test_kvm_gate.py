@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import require_tool
 from tests.support.agentlib import AGENT_DIRECTORY, END_DEADLINE_S, STRICT
 
-HARNESS = Path(__file__).parent / "gate_harness.c"
+HARNESS = Path(__file__).parent / "programs/gate_harness.c"
 PASSES = 1000
 
 

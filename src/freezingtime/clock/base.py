@@ -72,7 +72,7 @@ class KvmAccount(NamedTuple):
     in_cycles: int
     """Taken out of guest time at each pass through the guest, on the way in..."""
     out_cycles: int
-    """...and on the way out, at an access to a device's memory."""
+    """...and on the way out, at a write to a device's memory."""
     tsc_khz: int
     is_signalled: int
     """1: the host tells when it takes the CPU."""

@@ -181,7 +181,11 @@ static void start_kvm(void)
         .may_sleep = ft_entries_may_sleep,
     };
     static struct ft_calibration calibration;
-    ft_calibrate(&calibration);
+    int cpu_count = 1;
+    while (qemu_get_cpu(cpu_count)) {
+        cpu_count++;
+    }
+    ft_calibrate(&calibration, cpu_count);
     ft_guest_time_start(agent.start_ns);
     ft_entries_start(&calibration);
     ft_kvm_table_hook(&table);

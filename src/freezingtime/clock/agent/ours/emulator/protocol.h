@@ -49,7 +49,7 @@ struct ft_kvm_account {
     int64_t skipped_ns;   /* skipped ahead of deadlines that a computing guest had to meet */
     int64_t gathering_ns; /* accesses to devices took so much longer, as other CPUs had to leave */
     uint32_t in_cycles;   /* of each pass, taken out: on the way into the guest */
-    uint32_t out_cycles;  /* and out of it, at an access to a device's memory */
+    uint32_t out_cycles;  /* and out of it, at a write to a device's memory */
     uint32_t tsc_khz;
     uint32_t is_signalled; /* 1: the host tells when it takes the CPU */
 };

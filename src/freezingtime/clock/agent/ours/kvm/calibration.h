@@ -12,7 +12,7 @@ struct ft_calibration {
     uint32_t tsc_khz;
 };
 
-/* Ends QEMU with the reason where KVM will not do. Main thread, no lock. */
-void ft_calibrate(struct ft_calibration *calibration);
+/* For a guest of so many CPUs. Ends QEMU with the reason where KVM will not do. Main thread. */
+void ft_calibrate(struct ft_calibration *calibration, int cpu_count);
 
 #endif

@@ -295,7 +295,7 @@ struct ft_kvm_account ft_entries_account(void)
         .skipped_ns = skipped_ns,
         .gathering_ns = gathering_ns,
         .in_cycles = calibrated.cost.in_cycles,
-        .out_cycles = calibrated.cost.out_cycles[FT_PASS_MEMORY],
+        .out_cycles = calibrated.cost.out_cycles[FT_PASS_WRITE],
         .tsc_khz = calibrated.tsc_khz,
         .is_signalled = ft_preemption_are_all_signalled(),
     };

@@ -47,8 +47,10 @@ static enum ft_pass_kind kind_of(const struct ft_vcpu *vcpu, long result)
         return FT_PASS_OTHER;
     }
     switch (vcpu->run->exit_reason) {
+    case KVM_EXIT_IO:
+        return FT_PASS_PORT;
     case KVM_EXIT_MMIO:
-        return FT_PASS_MEMORY;
+        return vcpu->run->mmio.is_write ? FT_PASS_WRITE : FT_PASS_READ;
     case KVM_EXIT_HLT:
         return FT_PASS_HALT;
     default:

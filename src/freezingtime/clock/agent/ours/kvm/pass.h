@@ -13,8 +13,10 @@
 
 /* How a pass ended, as far as it costs differently to leave. */
 enum ft_pass_kind {
-    FT_PASS_OTHER,  /* a signal, an interrupt window, an access to a port */
-    FT_PASS_MEMORY, /* an access to a device's memory: KVM decodes the instruction */
+    FT_PASS_OTHER, /* an interrupt window, the shortest way out; or a signal */
+    FT_PASS_PORT,  /* an access to a port */
+    FT_PASS_READ,  /* of a device's memory: KVM decodes the instruction */
+    FT_PASS_WRITE, /* the same, which takes longer */
     FT_PASS_HALT,
     FT_PASS_KINDS
 };
