@@ -144,7 +144,7 @@ def test_a_group_alone_prints_its_help(run_here: RunHere, group: list[str]) -> N
         ),
         (
             "sweep --workload read,count=9 --disk constant:1us --set disk.parameters.raed=1us,2us",
-            "--device constant:1us,parameters.raed=1us: constant:1us: parameters.raed: unknown "
+            "--disk constant:1us,parameters.raed=1us: constant:1us: parameters.raed: unknown "
             "key; did you mean read? allowed: discard, flush, read, write",
         ),
         (
