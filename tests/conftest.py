@@ -40,12 +40,14 @@ hypothesis.settings.load_profile("freezingtime")
 _SIMULATIONS = frozenset(
     ("changes", "compose", "device", "disk", "docs", "flash", "install", "kept", "simulate")
 )
-#: Files whose tests start the program anew for nearly each case: for `make test`, too.
+#: Files whose tests start a program anew for nearly each case, or wait: for `make test`, too.
 _PROGRAM_STARTS = {
     "test_cli_errors.py",
     "test_foreign_text.py",
     "test_fsync.py",
+    "test_patience.py",
     "test_plot.py",
+    "test_qemu_probe.py",
     "test_report.py",
     "test_serve.py",
     "test_standard_streams.py",
