@@ -22,7 +22,13 @@ from freezingtime.device.base import Device, Pause, pieces
 from freezingtime.device.disk.kept import disk_state, load_disk
 from freezingtime.device.disk.parameters import DiskParams
 from freezingtime.device.disk.state import new_state
-from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
+from freezingtime.device.kept.held_requests import (
+    load_tagged,
+    load_waiting,
+    tagged_state,
+    waiting_state,
+)
+from freezingtime.device.kept.state import State, entry, integer, require
 from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.request import Request
 from freezingtime.units import NEVER_NS
@@ -179,22 +185,17 @@ class DiskDevice(Device):
         return {
             "drive": disk_state(self._disk),
             "submitted": self._submitted_count,
-            "in_drive": [[tag, under_way[each]] for tag, each in self._in_drive.items()],
-            "waiting": [[under_way[each], arrival_ns] for each, arrival_ns in self._waiting],
+            "in_drive": tagged_state(self._in_drive, under_way),
+            "waiting": waiting_state(self._waiting, under_way),
             "next_ns": self._next_ns,
         }
 
     def load_state(self, state: State, under_way: Sequence[Request]) -> None:
-        in_drive = items(entry(state, "in_drive"), "what is in the drive", self._free_slots)
         self._submitted_count = integer(entry(state, "submitted"), "a count")
-        self._in_drive = {
-            integer(tag, "a request"): one_of(under_way, number, "a request")
-            for tag, number in in_drive
-        }
-        self._waiting = deque(
-            (one_of(under_way, number, "a request"), integer(arrival_ns, "an arrival"))
-            for number, arrival_ns in items(entry(state, "waiting"), "what waits")
+        self._in_drive = load_tagged(
+            entry(state, "in_drive"), under_way, "what is in the drive", self._free_slots
         )
+        self._waiting = load_waiting(entry(state, "waiting"), under_way)
         require(all(0 <= each.end_bytes <= self._size_bytes for each in under_way), "a request")
         load_disk(self._disk, entry(state, "drive"), self._in_drive)
         self._free_slots -= len(self._in_drive)

@@ -38,7 +38,13 @@ from freezingtime.device.flash.precondition import precondition
 from freezingtime.device.flash.state import new_config, new_state
 from freezingtime.device.flash.statistics import statistics
 from freezingtime.device.flash.zones import refused
-from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
+from freezingtime.device.kept.held_requests import (
+    load_tagged,
+    load_waiting,
+    tagged_state,
+    waiting_state,
+)
+from freezingtime.device.kept.state import State, entry, integer, require
 from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.device.trace_device import check_trace
 from freezingtime.request import Request
@@ -183,21 +189,16 @@ class FlashDevice(Device):
         return {
             "ssd": flash_state(self._state),
             "submitted": self._submitted_count,
-            "in_service": [[tag, under_way[each]] for tag, each in self._in_service.items()],
-            "waiting": [[under_way[each], arrival_ns] for each, arrival_ns in self._waiting],
+            "in_service": tagged_state(self._in_service, under_way),
+            "waiting": waiting_state(self._waiting, under_way),
         }
 
     def load_state(self, state: State, under_way: Sequence[Request]) -> None:
-        in_service = items(entry(state, "in_service"), "what is in service", self._queue_depth)
         self._submitted_count = integer(entry(state, "submitted"), "a count")
-        self._in_service = {
-            integer(tag, "a request"): one_of(under_way, number, "a request")
-            for tag, number in in_service
-        }
-        self._waiting = deque(
-            (one_of(under_way, number, "a request"), integer(arrival_ns, "an arrival"))
-            for number, arrival_ns in items(entry(state, "waiting"), "what waits")
+        self._in_service = load_tagged(
+            entry(state, "in_service"), under_way, "what is in service", self._queue_depth
         )
+        self._waiting = load_waiting(entry(state, "waiting"), under_way)
         require(all(0 <= each.end_bytes <= self._capacity_bytes for each in under_way), "a request")
         self._state = load_flash(self._state, entry(state, "ssd"))
         self._make_table()
