@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,9 @@ from freezingtime.report.figures.style import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+#: What a figure is written as beside a report.
+FIGURE_EXTENSIONS = (".svg", ".png")
 
 # A creation date would make each file differ.
 _METADATA: dict[str, dict[str, None]] = {
@@ -65,3 +68,23 @@ def write_file(path: Path, content: bytes, option: str) -> None:
     """
     with os_errors_as(InputError, f"{option} {path}", "name a writable file"):
         path.write_bytes(content)
+
+
+def write_figures(
+    figures: Iterable[tuple[str, Sequence[bytes]]], directory: Path, option: str
+) -> list[Path]:
+    """Write named figures, each as all of ``FIGURE_EXTENSIONS``, into a directory that is made.
+
+    One without contents has nothing to draw, and no file.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    with os_errors_as(InputError, f"{option} {directory}", "name a directory that can be created"):
+        directory.mkdir(exist_ok=True)
+    paths = []
+    for name, contents in figures:
+        for extension, content in zip(FIGURE_EXTENSIONS if contents else (), contents, strict=True):
+            paths.append(directory / f"{name}{extension}")
+            write_file(paths[-1], content, option)
+    return paths

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from freezingtime.errors import InputError
-from freezingtime.host.os_errors import os_errors_as
 from freezingtime.report.figures import run_panels
 from freezingtime.report.figures.axes import line_handles
-from freezingtime.report.figures.canvas import figure_bytes, new_figure, write_file
+from freezingtime.report.figures.canvas import (
+    FIGURE_EXTENSIONS,
+    figure_bytes,
+    new_figure,
+    write_figures,
+)
 from freezingtime.report.figures.hover import HoverPanel, hover_panels
 from freezingtime.report.figures.internals_panels import internals
 from freezingtime.report.figures.run_panels import CHANGE, DOTS, OPERATION_LOOKS, PALE, THIN, Panel
@@ -34,7 +37,6 @@ _LEGEND_HEIGHT_IN = 0.3
 _LEGEND_LETTERS = 110
 _LEGEND_LINE_LETTERS = 8
 _LEGEND_LINE_IN = 0.17
-_EXTENSIONS = (".svg", ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,16 +212,8 @@ def write_run_figures(runs: Sequence[RunData], directory: Path, option: str) -> 
     Raises:
         InputError: they cannot be written.
     """
-    cure = "name a directory that can be created"
-    with os_errors_as(InputError, f"{option} {directory}", cure):
-        directory.mkdir(exist_ok=True)
-    paths = []
-    for kind in RUN_FIGURES:
-        contents = draw_run_figure(kind, runs, _EXTENSIONS)
-        for extension, content in zip(_EXTENSIONS, contents, strict=False):
-            paths.append(directory / f"{kind.name}{extension}")
-            write_file(paths[-1], content, option)
-    return paths
+    drawn = ((kind.name, draw_run_figure(kind, runs, FIGURE_EXTENSIONS)) for kind in RUN_FIGURES)
+    return write_figures(drawn, directory, option)
 
 
 def _legend_handles(

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from freezingtime.errors import InputError
-from freezingtime.host.os_errors import os_errors_as
 from freezingtime.report.figures.axes import line_handles
-from freezingtime.report.figures.canvas import figure_bytes, new_figure, write_file
+from freezingtime.report.figures.canvas import (
+    FIGURE_EXTENSIONS,
+    figure_bytes,
+    new_figure,
+    write_figures,
+)
 from freezingtime.report.figures.hover import HoverPanel, PointMarks, point_panels
 from freezingtime.report.figures.style import COLORS
 from freezingtime.report.sweep.axis import AxisScale, SweptAxis, short, swept_axes
@@ -41,7 +45,6 @@ _LEGEND_COLUMNS = 3
 _CELL_HEIGHT_IN = 0.2
 #: So much of a grid must be there for a heat map of it.
 _GRID_SHARE_MIN = 0.25
-_EXTENSIONS = (".svg", ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,14 +240,8 @@ def write_sweep_figures(data: SweepData, directory: Path, option: str) -> list[P
     Raises:
         InputError: they cannot be written.
     """
-    cure = "name a directory that can be created"
-    with os_errors_as(InputError, f"{option} {directory}", cure):
-        directory.mkdir(exist_ok=True)
-    paths = []
-    for kind in sweep_figures(data):
-        for extension, content in zip(
-            _EXTENSIONS, draw_sweep_figure(kind, _EXTENSIONS).files, strict=True
-        ):
-            paths.append(directory / f"{kind.name}{extension}")
-            write_file(paths[-1], content, option)
-    return paths
+    drawn = (
+        (kind.name, draw_sweep_figure(kind, FIGURE_EXTENSIONS).files)
+        for kind in sweep_figures(data)
+    )
+    return write_figures(drawn, directory, option)
