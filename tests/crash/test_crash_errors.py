@@ -6,7 +6,9 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,14 +19,21 @@ from freezingtime.device.registry import describe
 from freezingtime.disk.mount import Mount
 from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import InputError
+from freezingtime.explore.crash import failures
 from freezingtime.explore.crash.check import Acknowledged, default_check
 from freezingtime.explore.crash.directory import ExplorationDirectory, state_key
+from freezingtime.explore.crash.explore import FailedState
 from freezingtime.explore.crash.failures import LostWrite
 from freezingtime.explore.crash.points import JobSpan, choose_points, parse_selection
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
-from freezingtime.explore.crash.recovery.scripts import recovery_script, state_script
+from freezingtime.explore.crash.recovery.scripts import (
+    CHECK_NAME,
+    recovery_script,
+    state_script,
+)
 from freezingtime.explore.crash.request import CrashRequest
 from freezingtime.runs.options import RunOptions
+from freezingtime.runs.script import Command
 from freezingtime.trace.explored.crash_files import CrashFailure, CutPoint
 from tests.conftest import RunProgram, require_tool
 from tests.crash.crashlib import crash_request
@@ -46,6 +55,12 @@ def _require(request: CrashRequest) -> None:
         ((MOUNTED,), {"points": "at=soon"}, "--points at=soon: "),
         ((MOUNTED,), {"points": "after=("}, "--points after=(: no regular expression: "),
         ((MOUNTED,), {"points": "after=x*"}, "--points after=x*: matches an empty text"),
+        ((MOUNTED,), {"since": "("}, "--since (: no regular expression: "),
+        (
+            (MOUNTED,),
+            {"points": "at=1ms", "until": "ACK"},
+            "--points at=1ms: says when by itself; leave out --since and --until",
+        ),
         ((MOUNTED,), {"values": ["lost"]}, "--values lost: no such value; write some of zero,"),
         (("constant:10us,medium=file:d.img,writable=yes",), {}, "leave out writable=yes"),
         ((f"{MOUNTED},fault=slow=2",), {}, "its device fails (slow=2); the power is cut of"),
@@ -59,6 +74,20 @@ def test_bad_requests(disks: tuple[str, ...], values: dict[str, Any], message: s
         _require(request)
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_check_that_is_a_file_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "check").write_text("#!/bin/sh\n")
+    request = crash_request("true", MOUNTED, check=Command(line="./check"))
+    with pytest.raises(InputError, match=r"^--check \./check: .*give it with --check-script"):
+        _require(request)
+    # One of the job's is no file that the check itself is in.
+    _require(replace(request, job_directory=tmp_path))
+    assert f"/job/{CHECK_NAME}" in recovery_script(["a"], {}, leaves_disks=True).decode()
+    assert CHECK_NAME != "check"
 
 
 def test_a_job_that_wrote_nothing_has_no_points() -> None:
@@ -88,6 +117,25 @@ def test_bad_options(tmp_path: Path, values: dict[str, Any], message: str) -> No
     (tmp_path / "out").mkdir()
     with pytest.raises(InputError, match=message):
         command.crash(out=tmp_path / "out", disks=(MOUNTED,), quiet=True, **values)
+
+
+def test_of_a_reason_the_state_that_lost_least_is_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failed(reason: str, fates: bytes) -> Any:
+        state = SimpleNamespace(fates=fates)
+        return FailedState(
+            SimpleNamespace(state=state),  # type: ignore[arg-type]
+            RecoveryOutcome(False, reason, (), (), True),
+        )
+
+    lost = [("a", b"\0\0\1"), ("b", b"\0\1"), ("a", b"\1\2\1"), ("b", b"\1\0"), ("a", b"\4")]
+    exploration: Any = SimpleNamespace(failures=[failed(*one) for one in lost])
+    monkeypatch.setattr(failures, "_minimised", lambda owner, failed: failed)
+    monkeypatch.setattr(
+        failures, "_report", lambda _, owner, number, failed: (number, failed.candidate.state.fates)
+    )
+    assert failures.report_failures(exploration) == [(1, b"\1\2\1"), (2, b"\0\1")]
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -174,7 +222,13 @@ def test_file_systems_are_recovered_from_outside_in_and_checked_from_inside_out(
     mounts = {"b": Mount("/data/log", "xfs"), "a": Mount("/data", "ext4")}
     recovery = recovery_script(["b", "a"], mounts, leaves_disks=True).decode()
     outside_in = ["insert b b", "insert a a", "recover a a ext4 /data", "recover b b xfs /data/log"]
-    inside_out = ["/job/check || exit", "cd /", "leave /data/log", "leave /data", "look_for_traces"]
+    inside_out = [
+        f"/job/{CHECK_NAME} || exit",
+        "cd /",
+        "leave /data/log",
+        "leave /data",
+        "look_for_traces",
+    ]
     assert "\n".join(outside_in + inside_out) in recovery
     only = recovery_script(["b", "a"], mounts, leaves_disks=False).decode()
     assert "leave /data" not in only

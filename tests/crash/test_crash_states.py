@@ -16,10 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freezingtime.device.faults.durability import Durability
+from freezingtime.errors import InputError
 from freezingtime.explore.crash.choices import EXHAUSTIVE_MOST, SAMPLED
 from freezingtime.explore.crash.derive import derive
 from freezingtime.explore.crash.image import BASE, CHUNK_SECTORS, new_images
-from freezingtime.explore.crash.points import JobSpan, choose_points, parse_selection
+from freezingtime.explore.crash.points import (
+    JobSpan,
+    Stretch,
+    choose_points,
+    parse_selection,
+)
 from freezingtime.explore.crash.states import CrashState, Fate, PointStates
 from freezingtime.request import Operation
 from freezingtime.trace.explored.crash_files import CutPoint
@@ -357,6 +363,50 @@ def test_points(text: str, cuts: list[int]) -> None:
     span = JobSpan(0, 300, b"ACK 0\nACK 1\nACK 2\n")
     points = choose_points(flushed_job(), parse_selection(text), span, 0)
     assert [point.event for point in points] == cuts
+
+
+@pytest.mark.parametrize(
+    ("text", "since", "until", "cuts"),
+    [
+        ("all-flushes", "ACK 0", None, [7, 11, 12]),
+        ("all-flushes", None, "ACK 0", [3]),
+        ("all-flushes", "ACK 0", "ACK .", [7]),  # the next one
+        ("every-write", "ACK 0", "ACK 1", [5, 7]),
+        ("every-write", "ACK 2", None, [12]),
+        ("1", "ACK 0", "ACK 1", [5]),
+        ("3", "ACK 0", "ACK 1", [5, 7]),
+    ],
+)
+def test_points_of_a_part_of_the_job(
+    text: str, since: str | None, until: str | None, cuts: list[int]
+) -> None:
+    span = JobSpan(0, 300, b"ACK 0\nACK 1\nACK 2\n")
+    stretch = Stretch.parse(since, until)
+    points = choose_points(flushed_job(), parse_selection(text), span, 0, stretch)
+    assert [point.event for point in points] == cuts
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "message"),
+    [
+        ("ACK 7", None, "^--since ACK 7: the job printed nothing like that$"),
+        ("ACK 1", "ACK 0", "^--until ACK 0: the job printed nothing like that behind what"),
+        (None, "A", "^--since, --until: nothing was written or flushed between them$"),
+        ("ACK (", None, r"^--since ACK \(: no regular expression: "),
+        (None, "x*", r"^--until x\*: matches an empty text; "),
+    ],
+)
+def test_parts_of_the_job_that_are_not_there(
+    since: str | None, until: str | None, message: str
+) -> None:
+    span = JobSpan(0, 300, b"ACK 0\nACK 1\nACK 2\n")
+    events = [replace(event, output_bytes=1) for event in flushed_job()]
+
+    def choose() -> None:
+        choose_points(events, parse_selection("all-flushes"), span, 0, Stretch.parse(since, until))
+
+    with pytest.raises(InputError, match=message):
+        choose()
 
 
 def test_random_points_are_seeded() -> None:

@@ -62,6 +62,8 @@ class CrashArguments(RunOptions):
     job: Job = "true"
     check: Job | None = field(default=None, kw_only=True)
     points: str = field(default="all-flushes", kw_only=True)
+    since: str | None = field(default=None, kw_only=True)
+    until: str | None = field(default=None, kw_only=True)
     states: int | None = field(default=None, kw_only=True)
     values: Sequence[str] = field(default=(), kw_only=True)
     depth: int = field(default=1, kw_only=True)
@@ -99,6 +101,8 @@ def crash(arguments: CrashArguments) -> CrashResult:
         check=check,
         check_limit=arguments.check_limit,
         points=arguments.points,
+        since=arguments.since,
+        until=arguments.until,
         states=arguments.states,
         values=arguments.values,
         depth=arguments.depth,

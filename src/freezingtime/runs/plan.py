@@ -151,6 +151,8 @@ def make_plan(
     memory = machine.memory if options.memory is None else options.memory
     deadline = options.medium_deadline
     job = _script(script, guest, system, start_from)
+    if isinstance(script, Command) and _is_built_here(guest, system, start_from):
+        script.require_no_host_file(job_directory)
     environment = parse_environment(options.env)
     expected_ns = _limit_ns("--expect", options.expect)
     disks = with_changes(with_faults(options.disks, options.faults), options.at)
@@ -258,6 +260,14 @@ def _is_container(guest: str, system: OwnSystem | None, saved: str | None) -> bo
     else:
         image = None if guest == MINI else find_image(guest)
     return image is not None and image.is_container
+
+
+def _is_built_here(guest: str, system: OwnSystem | None, saved: str | None) -> bool:
+    """Whether nobody has put files of their own into the guest."""
+    if system is not None or saved is not None:
+        return False
+    image = None if guest == MINI else find_image(guest)
+    return image is None or not (image.is_imported or image.is_container)
 
 
 def _path(path: FilePath | None) -> Path | None:

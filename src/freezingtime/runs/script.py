@@ -35,6 +35,29 @@ class Command:
         words = self.words if self.line is None else ("/bin/sh", "-c", self.line)
         return f"{_IN_CONTAINER}\nset -- {shlex.join(words)}\n".encode()
 
+    def require_no_host_file(
+        self, job_directory: Path | None, option: str = "COMMAND", instead: str = "--script"
+    ) -> None:
+        """Refuse a program that is a file of this host, and not in the job's directory.
+
+        A guest has no such file; only a path below the working directory is looked at, since
+        ``/bin/sync`` is there in both. ``option`` has the command, ``instead`` takes a file.
+
+        Raises:
+            InputError: what would be right.
+        """
+        words = self.words if self.line is None else self.line.split()
+        if not words or "/" not in words[0] or "\0" in words[0]:
+            return
+        program = Path(words[0])
+        if program.is_absolute() or not program.is_file():
+            return
+        if job_directory is None or not (job_directory / program).exists():
+            raise InputError(
+                f"{option} {words[0]}: is a file of this host, which the guest does not have; "
+                f"give it with {instead} {words[0]}"
+            )
+
 
 def file_script(path: Path, option: str = "--script") -> bytes:
     """The script in a file, which ``option`` names.

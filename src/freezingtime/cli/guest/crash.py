@@ -63,6 +63,14 @@ def crash(
     *,
     options: Annotated[RunOptions, _MACHINE],
     points: Annotated[str, Option("POINTS", f"When the power is cut: {FORMS}.")] = "all-flushes",
+    since: Annotated[
+        str | None,
+        Option("PATTERN", "Cut the power only when the job has printed this, as of then."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        Option("PATTERN", "And only before it prints this, behind what `--since` names."),
+    ] = None,
     states: Annotated[
         int | None,
         Option(
@@ -156,6 +164,8 @@ def crash(
             check=_check(check, check_script),
             check_limit=check_limit,
             points=points,
+            since=since,
+            until=until,
             states=states,
             values=[value for value in values.split(",") if value],
             depth=depth,

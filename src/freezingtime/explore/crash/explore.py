@@ -17,7 +17,12 @@ from freezingtime.explore.crash.check import Acknowledged
 from freezingtime.explore.crash.derive import derive
 from freezingtime.explore.crash.directory import ExplorationDirectory
 from freezingtime.explore.crash.image import Sectors, new_images
-from freezingtime.explore.crash.points import JobSpan, PointSelection, choose_points
+from freezingtime.explore.crash.points import (
+    JobSpan,
+    PointSelection,
+    Stretch,
+    choose_points,
+)
 from freezingtime.explore.crash.reads import Reads, ReadTree
 from freezingtime.explore.crash.recovery.candidate import Candidate, Ground
 from freezingtime.explore.crash.recovery.outcome import RecoveryOutcome
@@ -82,6 +87,7 @@ class Exploration:
             InputError: there are none.
         """
         selection, seed = self.request.selection, self.request.options.seed
+        stretch = self.request.stretch
         if self.parent is not None:
             if not any(
                 event.operation is not Operation.FLUSH for event in self.ground.log.events()
@@ -89,7 +95,8 @@ class Exploration:
                 return []
             # What was said of the job's output or times is not of a recovery.
             selection = PointSelection(flushes=not selection.writes, writes=selection.writes)
-        return choose_points(self.ground.log.events(), selection, self.span, seed)
+            stretch = Stretch()
+        return choose_points(self.ground.log.events(), selection, self.span, seed, stretch)
 
     def states_at(self, points: Sequence[CutPoint]) -> Iterator[tuple[CutPoint, PointStates]]:
         """Each point with its states."""

@@ -34,13 +34,18 @@ def report_failures(
 ) -> list[CrashFailure]:
     """Minimise failures, one of each reason, and write their files.
 
+    Of a reason it is the state that lost least, so that little is left to minimise.
+
     Raises:
         RunError: a recovery could not be run, or a file not be written.
     """
     by_reason: dict[str, tuple[Exploration, FailedState]] = {}
     for owner in [exploration] if cut is None else cut.owners():
         for failed in owner.failures:
-            by_reason.setdefault(failed.outcome.reason, (owner, failed))
+            reason = failed.outcome.reason
+            known = by_reason.get(reason)
+            if known is None or _lost_count(failed) < _lost_count(known[1]):
+                by_reason[reason] = owner, failed
     shown = itertools.islice(by_reason.values(), REPORTED_MOST)
     return [
         _report(exploration, owner, number, _minimised(owner, failed))
@@ -129,6 +134,11 @@ def _minimised(exploration: Exploration, failed: FailedState) -> FailedState:
         if found.reason == outcome.reason:
             candidate, outcome = trial, found
     return FailedState(candidate, outcome)
+
+
+def _lost_count(failed: FailedState) -> int:
+    fates = failed.candidate.state.fates
+    return len(fates) - fates.count(Fate.NEW)
 
 
 def _report(

@@ -20,6 +20,54 @@ _COUNT_MOST = 10**9
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Part of a job: from what it prints like ``since`` to what it then prints like ``until``."""
+
+    since: re.Pattern[bytes] | None = None
+    until: re.Pattern[bytes] | None = None
+
+    @classmethod
+    def parse(cls, since: str | None, until: str | None) -> Stretch:
+        """Read ``--since`` and ``--until``.
+
+        Raises:
+            InputError: one is no pattern.
+        """
+        with about(f"--since {since}: "):
+            begins = None if since is None else _pattern(since)
+        with about(f"--until {until}: "):
+            return cls(begins, None if until is None else _pattern(until))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the job."""
+        return self.since is None and self.until is None
+
+    def outputs(self, output: bytes) -> tuple[int, int | None]:
+        """The bytes that the job had printed when it began, and had not yet when it ended.
+
+        None: it ends with the job.
+
+        Raises:
+            InputError: the job printed no such thing.
+        """
+        first = 0 if self.since is None else _end_of("--since", self.since, output, 0)
+        last = None if self.until is None else _end_of("--until", self.until, output, first)
+        return first, last
+
+
+def _end_of(option: str, pattern: re.Pattern[bytes], output: bytes, start: int) -> int:
+    found = next((one for one in pattern.finditer(output, start) if one[0]), None)
+    if found is None:
+        behind = " behind what --since names" if start else ""
+        raise InputError(f"{option} {_text(pattern)}: the job printed nothing like that{behind}")
+    return found.end()
+
+
+_WHOLE = Stretch()
+
+
+@dataclass(frozen=True, slots=True)
 class PointSelection:
     """PointSelection of points, as ``--points`` has it; exactly one field is set."""
 
@@ -72,10 +120,20 @@ def _pattern(text: str) -> re.Pattern[bytes]:
     return pattern
 
 
+def _text(pattern: re.Pattern[bytes]) -> str:
+    return pattern.pattern.decode(errors="replace")
+
+
 def choose_points(
-    events: Iterable[WriteEvent], selection: PointSelection, span: JobSpan, seed: int
+    events: Iterable[WriteEvent],
+    selection: PointSelection,
+    span: JobSpan,
+    seed: int,
+    stretch: Stretch = _WHOLE,
 ) -> list[CutPoint]:
     """The points that are selected, in order; ``events`` is the whole log.
+
+    The power is cut within ``stretch`` only.
 
     A cut right before a completion leaves most undecided; between two events nothing changes on
     the disks, so that one moment stands for all.
@@ -98,7 +156,24 @@ def choose_points(
     if not has_written:
         raise InputError("the job wrote nothing to its disks, so a power cut can lose nothing")
     end = CutPoint(count, span.end_ns, len(span.output), f"the end of the {span.of}")
-    return _selected(moments, end, selection, span, seed)
+    if selection.at_ns is not None:
+        return [_at(moments, end, selection.at_ns, span)]
+    if selection.after is not None:
+        return _after(moments, end, selection.after, span.output)
+    first, last = stretch.outputs(span.output)
+    within = [
+        moment
+        for moment in moments
+        if first <= moment.output_bytes and (last is None or moment.output_bytes < last)
+    ]
+    if selection.count is not None and selection.count <= len(within):
+        chosen = random.Random(f"points {seed}").sample(range(len(within)), selection.count)
+        return [within[place] for place in sorted(chosen)]
+    if last is None:
+        within.append(end)
+    if not within:
+        raise InputError("--since, --until: nothing was written or flushed between them")
+    return within
 
 
 def _is_moment(event: WriteEvent, selection: PointSelection) -> bool:
@@ -115,24 +190,15 @@ def _before(index: int, event: WriteEvent) -> CutPoint:
     return CutPoint(index, event.time_ns, event.output_bytes, f"a {what} {moment}")
 
 
-def _selected(
-    moments: Sequence[CutPoint], end: CutPoint, selection: PointSelection, span: JobSpan, seed: int
-) -> list[CutPoint]:
-    if selection.at_ns is not None:
-        cut_ns = span.start_ns + selection.at_ns
-        if cut_ns > span.end_ns:
-            raise InputError(
-                f"--points at={selection.at_ns}ns: the job ended before that, at "
-                f"{span.end_ns - span.start_ns}ns"
-            )
-        place = bisect.bisect_right([point.time_ns for point in moments], cut_ns)
-        return [[*moments, end][place]]
-    if selection.after is not None:
-        return _after(moments, end, selection.after, span.output)
-    if selection.count is not None and selection.count <= len(moments):
-        chosen = random.Random(f"points {seed}").sample(range(len(moments)), selection.count)
-        return [moments[place] for place in sorted(chosen)]
-    return [*moments, end]
+def _at(moments: Sequence[CutPoint], end: CutPoint, at_ns: int, span: JobSpan) -> CutPoint:
+    """The first moment after a time."""
+    cut_ns = span.start_ns + at_ns
+    if cut_ns > span.end_ns:
+        raise InputError(
+            f"--points at={at_ns}ns: the job ended before that, at {span.end_ns - span.start_ns}ns"
+        )
+    place = bisect.bisect_right([point.time_ns for point in moments], cut_ns)
+    return [*moments, end][place]
 
 
 def _after(
@@ -146,8 +212,5 @@ def _after(
         if found.end() > found.start()
     }
     if not places:
-        raise InputError(
-            f"--points after={pattern.pattern.decode(errors='replace')}: the job printed nothing "
-            "like that"
-        )
+        raise InputError(f"--points after={_text(pattern)}: the job printed nothing like that")
     return [[*moments, end][place] for place in places]

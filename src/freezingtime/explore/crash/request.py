@@ -13,7 +13,11 @@ from freezingtime.disk.spec import check_disk
 from freezingtime.errors import InputError
 from freezingtime.explore.crash.check import default_check
 from freezingtime.explore.crash.choices import CHECK_LIMIT, DEPTHS, VALUE_WORDS
-from freezingtime.explore.crash.points import PointSelection, parse_selection
+from freezingtime.explore.crash.points import (
+    PointSelection,
+    Stretch,
+    parse_selection,
+)
 from freezingtime.explore.crash.states import Fate
 from freezingtime.images.container.plan import ContainerPlan
 from freezingtime.images.guest_image import find_image
@@ -41,6 +45,9 @@ class CrashRequest:
     """None: the file systems' own, and what the job acknowledged."""
     check_limit: str = CHECK_LIMIT
     points: str = "all-flushes"
+    since: str | None = None
+    until: str | None = None
+    """Patterns in the job's output between which the power is cut."""
     states: int | None = None
     """How many of a point; None: see :meth:`.states.PointStates.choices`."""
     values: Sequence[str] = ()
@@ -55,6 +62,20 @@ class CrashRequest:
             InputError: there are no such points.
         """
         return parse_selection(self.points)
+
+    @property
+    def stretch(self) -> Stretch:
+        """The part of the job in which the power is cut.
+
+        Raises:
+            InputError: a pattern is none, or goes with no such points.
+        """
+        stretch, selection = Stretch.parse(self.since, self.until), self.selection
+        if not stretch.is_whole and (selection.at_ns, selection.after) != (None, None):
+            raise InputError(
+                f"--points {self.points}: says when by itself; leave out --since and --until"
+            )
+        return stretch
 
     @property
     def fates(self) -> tuple[Fate, ...]:
@@ -76,7 +97,7 @@ class CrashRequest:
         Raises:
             InputError: what is wrong, and what would be right.
         """
-        _ = self.selection, self.fates
+        _ = self.selection, self.stretch, self.fates
         if self.depth not in DEPTHS:
             raise InputError(f"--depth {self.depth}: must be one of: 1, 2")
         if self.states is not None and self.states < 1:
@@ -128,6 +149,8 @@ class CrashRequest:
         if check is None:
             mounts = [spec.mount for spec in map(check_disk, self.options.disks) if spec.mount]
             check = default_check(mounts)
+        if isinstance(check, Command):
+            check.require_no_host_file(self.job_directory, "--check", "--check-script")
         plan = make_plan(options, script=check, job_directory=self.job_directory)
         return dataclasses.replace(plan, limit_ns=limit_ns, host_limit_s=CHECK_REAL_LIMIT_S)
 

@@ -18,8 +18,9 @@ from collections.abc import Mapping, Sequence
 from freezingtime.disk.mount import Mount
 from freezingtime.vm.control_disk import BLOCK_BYTES, MESSAGE_OFFSET_BYTES, SCRIPT_OFFSET_BYTES
 
-#: Files of the guest's ``/job``: what was acknowledged, and the check.
-ACKED_NAME, CHECK_NAME = "acked", "check"
+#: Files of the guest's ``/job``: what was acknowledged; and the check, under a name that is no
+#: program's of a job, or a check that starts one called ``check`` would start itself for ever.
+ACKED_NAME, CHECK_NAME = "acked", ".recovery-check"
 #: Begins the line behind a check's output that says what was left behind.
 TRACE = "freezingtime-recovery: "
 
