@@ -369,7 +369,10 @@ def test_a_result_that_is_not_the_same_again_is_an_error(
     secret.write_text("1001")
     for again in (execute_unit(store, unit, verified=found), execute_unit(store, unit)):
         assert again.status is Status.ERROR
-        assert "was run again, and differs in requests, figures: something decides" in again.reason
+        assert (
+            "was run again, and differs in requests, replay, figures: something decides"
+            in again.reason
+        )
         assert "the first differing request is number 0 of" in again.reason
         assert again.reason.endswith("latency_ns 1000 and now 1001")
     assert store.find(found.key) == found

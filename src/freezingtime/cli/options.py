@@ -5,14 +5,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from freezingtime.cli.declared_options import Command, as_typer_command
 from freezingtime.device.own_model import allow_code
+from freezingtime.errors import InputError
 from freezingtime.option import Option
+
+if TYPE_CHECKING:
+    from freezingtime.store.results.result_store import ResultStore
+
+#: The store of results in the cache, as the `--store` of a single run names it.
+_CACHE = Path("cache")
 
 SeedOption: TypeAlias = Annotated[
     int,
@@ -58,6 +65,21 @@ AllowCodeOption: TypeAlias = Annotated[
         at_once=_allow_code,
     ),
 ]
+
+
+def store_of_single_run(store: Path | None, *, refresh: bool) -> ResultStore | None:
+    """Return the store that `--store` of a single run or replay names; None: there is none.
+
+    Raises:
+        InputError: nothing can be refreshed.
+    """
+    if store is None:
+        if refresh:
+            raise InputError("--refresh: goes with --store; leave it out")
+        return None
+    from freezingtime.store.results.result_store import ResultStore, default_store
+
+    return default_store() if store == _CACHE else ResultStore(store)
 
 
 class Group(TyperGroup):

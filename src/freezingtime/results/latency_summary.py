@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -58,8 +58,12 @@ class LatencySummary:
 
 def summarize(simulation: Simulation) -> list[LatencySummary]:
     """The figures of all requests together and, if there are several, of each operation."""
-    figures = summarize_each(simulation)
-    return figures if len(figures) > 2 else figures[:1]
+    return worth_showing(summarize_each(simulation))
+
+
+def worth_showing(figures: Sequence[LatencySummary]) -> list[LatencySummary]:
+    """Of what :func:`summarize_each` returns: all but those of an only operation, said already."""
+    return list(figures if len(figures) > 2 else figures[:1])
 
 
 def summarize_each(simulation: Simulation) -> list[LatencySummary]:

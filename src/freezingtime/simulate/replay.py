@@ -347,3 +347,29 @@ def write_record(
         except OSError as error:
             raise record.cannot_write(error) from error
         observer("writing the record", start, len(order))
+
+
+def copy_record(record: RecordFile, disk_index: int, source: Path, observer: Observer) -> None:
+    """Append all of a record of one device to a record, as of its device of that number.
+
+    Raises:
+        InputError: the record at ``source`` is damaged.
+        RunError: the record cannot be written.
+    """
+    from freezingtime.trace.record_reader import open_record
+    from freezingtime.trace.statistics_file import read_statistics
+
+    samples = read_statistics(source)
+    if samples is not None:
+        record.statistics += [
+            (row["disk"], row["time_ns"], row["statistic"], row["value"])
+            for row in samples.to_pylist()
+        ]
+    read = open_record(source)
+    step = "writing the record"
+    batches = read.batches(read.schema.names, lambda _notice: None, partial(observer, step))
+    for batch in batches:
+        try:
+            record.append(record.batches.of_batch(disk_index, batch))
+        except OSError as error:
+            raise record.cannot_write(error) from error

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from freezingtime.annotation import EMPTY_ANNOTATION, UNKNOWN, HeldBy, ServedFrom
@@ -125,6 +126,27 @@ class Batches:
         if faults is None:
             faults = np.full(len(operations), UNKNOWN, np.int8)
         return self._batch(disks, operations, others, annotations, faults)
+
+    def of_batch(self, disk_index: int, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return requests of another record's only disk, as those of one of this record's."""
+        arrays = []
+        for field in self.schema:
+            if field.name == "disk":
+                indices = pa.array(np.full(batch.num_rows, disk_index, np.int16))
+                arrays.append(pa.DictionaryArray.from_arrays(indices, self._disks))
+            elif field.name not in batch.schema.names:  # no fault of that disk's
+                arrays.append(pa.nulls(batch.num_rows, field.type))
+            elif field.type == WORDS:
+                words = self._words(field.name)
+                column = batch.column(field.name).dictionary_decode()
+                indices = pc.index_in(column, words).cast(pa.int16())
+                arrays.append(pa.DictionaryArray.from_arrays(indices, words))
+            else:
+                arrays.append(batch.column(field.name))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def _words(self, name: str) -> pa.Array:
+        return self._operations if name == "operation" else _ANNOTATION_WORDS[name]
 
     def _batch(
         self,

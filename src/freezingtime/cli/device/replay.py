@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,7 @@ from freezingtime.cli.options import (
     RecordOption,
     SeedOption,
     command_app,
+    store_of_single_run,
 )
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
@@ -26,8 +27,9 @@ from freezingtime.simulate.options import ReplayOptions
 from freezingtime.units import four_digits, time_cell
 
 if TYPE_CHECKING:
+    from freezingtime.cli.device.replayed.shown import ShownReplay
     from freezingtime.results.latency_summary import LatencySummary
-    from freezingtime.simulate.replay import Replayed
+
 
 _HEADER = (
     "device",
@@ -101,6 +103,18 @@ def replay_command(
     options: ReplayOptions,
     seed: SeedOption = 0,
     out: RecordOption = None,
+    store: Annotated[
+        Path | None,
+        Option(
+            "DIR",
+            "Keep the results in this store of results, and read them back, instead of replaying, "
+            "when nothing has changed that decides them. `cache`: the store in the cache, which "
+            "`sweep` and `gate` use.",
+        ),
+    ] = None,
+    refresh: Annotated[
+        bool, Option("", "With `--store`: replay also if the store has the result.")
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     verbose: Annotated[
@@ -125,21 +139,15 @@ def replay_command(
     --device constant:100us`
     """
     from freezingtime.cli.device.replay_progress import ReplayProgress
+    from freezingtime.cli.device.replayed.shown import replay_each
     from freezingtime.cli.output.columns import aligned, print_columns
     from freezingtime.cli.output.fault_lines import change_lines, fault_lines
     from freezingtime.cli.results.compare import EXIT_FAILED_IF
     from freezingtime.disk.changes import with_changes_of_each
     from freezingtime.disk.faults import with_faults_of_each
-    from freezingtime.results.latency_summary import summarize, summarize_each
     from freezingtime.results.limit import is_met, parse_limit
     from freezingtime.simulate.options import trace_source, workload_source
-    from freezingtime.simulate.overload import find_overload
-    from freezingtime.simulate.replay import (
-        open_new_record,
-        refuse_to_overwrite,
-        replay,
-        write_record,
-    )
+    from freezingtime.simulate.replay import open_new_record, refuse_to_overwrite
 
     if not device:
         raise InputError("name at least one --device, such as --device constant:100us")
@@ -152,46 +160,44 @@ def replay_command(
     )
     if out is not None:
         refuse_to_overwrite(source, out)
+    chosen = store_of_single_run(store, refresh=refresh)
 
     documents: list[dict[str, Any]] = []
     rows: list[tuple[str, ...]] = []
     with ExitStack() as cleanup:
         progress = cleanup.enter_context(ReplayProgress(quiet=quiet))
-        results = replay(
-            source,
-            devices,
-            seed=seed,
-            observer=progress,
-            notify=progress.notify,
-            on_reading=progress.on_reading,
-            with_samples=out is not None,
-        )
+        results: Iterator[ShownReplay]
+        if chosen is None:
+            with_samples = out is not None
+            results = replay_each(source, devices, seed, progress, with_samples=with_samples)
+        else:
+            from freezingtime.cli.device.replayed.stored import StoredReplays
+
+            stored = StoredReplays(source, devices, seed, chosen, refresh)
+            results = stored.results(progress, quiet=quiet)
         record = (
             None
             if out is None
             else cleanup.enter_context(open_new_record(out, devices, source, seed=seed))
         )
-        for index, result in enumerate(results):
+        for index, (figures, host_s, write_to) in enumerate(results):
             if record is not None:
-                write_record(record, index, result, progress)
-            summaries = summarize(result.simulation)
-            each = summarize_each(result.simulation) if limits else []
-            failed = [limit.text for limit in limits if is_met(limit, result.device, each)]
-            document = _document(result, summaries)
+                write_to(record, index, observer=progress)
+            each = figures.by_operation
+            failed = [limit.text for limit in limits if is_met(limit, figures.device, each)]
+            document = figures.as_dict(host_s)
             if limits:
                 document["failed"] = failed
             documents.append(document)
-            overload = find_overload(result.simulation)
-            document["overload"] = None if overload is None else overload.as_dict()
-            if overload is not None:
-                progress.notify(f"{result.device}: {overload}")
+            if figures.overload is not None:
+                progress.notify(f"{figures.device}: {figures.overload}")
             for line in (
-                *fault_lines(result.device, result.faults),
-                *change_lines(result.device, result.unreached),
+                *fault_lines(figures.device, figures.faults),
+                *change_lines(figures.device, figures.unreached),
             ):
                 progress.notify(line)
             verdict = ("NO" if failed else "yes",) if limits else ()
-            rows += [(*_row(result.device, summary), *verdict) for summary in summaries]
+            rows += [(*_row(figures.device, each), *verdict) for each in figures.summaries]
     if as_json:
         print_json({"seed": seed, "devices": documents})
     else:
@@ -202,18 +208,6 @@ def replay_command(
             for condition in document.get("failed", ()):
                 show(f"FAILED {condition}: {document['device']}")
     return EXIT_FAILED_IF if any(document.get("failed") for document in documents) else 0
-
-
-def _document(result: Replayed, summaries: Sequence[LatencySummary]) -> dict[str, Any]:
-    """One device's results, for JSON."""
-    return {
-        "device": result.device,
-        "duration_ns": result.simulation.duration_ns,
-        "host_s": round(result.host_s, 6),
-        "summaries": [summary.as_dict() for summary in summaries],
-        "statistics": result.statistics,
-        "faults": [{"rule": rule, "hits": count} for rule, count in result.faults],
-    }
 
 
 def _row(device: str, summary: LatencySummary) -> tuple[str, ...]:

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from freezingtime.cli.declared_options import takes_options
-from freezingtime.cli.options import AllowCodeOption, JobOption, ScriptOption, command_app
+from freezingtime.cli.options import (
+    AllowCodeOption,
+    JobOption,
+    ScriptOption,
+    command_app,
+    store_of_single_run,
+)
 from freezingtime.cli.output.json_stream import print_document
 from freezingtime.errors import InputError, RunError
 from freezingtime.option import Argument, Option
@@ -21,9 +27,6 @@ if TYPE_CHECKING:
     from freezingtime.cli.guest.stored_run import StoredRun
 
 EXIT_INVALID = 3
-
-#: The store in the cache, as `--store` names it.
-_CACHE = Path("cache")
 
 
 @takes_options(
@@ -138,15 +141,12 @@ def _stored_run(
     refresh: bool,
 ) -> StoredRun | None:
     """The job by way of a store, if one is named."""
-    if store is None:
-        if refresh:
-            raise InputError("--refresh: goes with --store; leave it out")
+    chosen = store_of_single_run(store, refresh=refresh)
+    if chosen is None:
         return None
     from freezingtime.cli.guest.stored_run import StoredRun
     from freezingtime.explore.sweep.run_unit import RunUnit
-    from freezingtime.store.results.result_store import ResultStore, default_store
 
-    chosen = default_store() if store == _CACHE else ResultStore(store)
     return StoredRun(RunUnit(options, script, job), chosen, refresh)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.disk.identity import disk_identity
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.unit import make_figures
 from freezingtime.host.content_digest import content_digest
-from freezingtime.results.latency_summary import summarize_each
+from freezingtime.host.json_document import write_document
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.results.metrics import disk_metrics
+from freezingtime.results.replay_figures import FIGURES_NAME, ReplayFigures
 from freezingtime.simulate.replay import (
+    Replayed,
     TraceSource,
     check_device,
     open_new_record,
@@ -26,12 +30,9 @@ from freezingtime.simulate.replay import (
 from freezingtime.simulate.workload import Workload
 from freezingtime.store.results.key import ResultKey
 from freezingtime.store.results.result_store import StoredFigures
-from freezingtime.trace.readers import Trace
-from freezingtime.trace.readers.reading import ignore_reading
+from freezingtime.trace.readers import Reading, Trace
 from freezingtime.trace.record_digest import record_digest
 from freezingtime.trace.record_paths import RECORD_NAME, find_record
-
-_OPTION = "--disk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class ReplayUnit:
     device: str
     """As in ``replay --device``."""
     seed: int
+    option: str = "--disk"
+    """The option that names the device, for messages."""
 
     def key(self) -> ResultKey:
         """All that decides its figures.
@@ -65,7 +68,7 @@ class ReplayUnit:
             {
                 "kind": "replay",
                 **load,
-                "device": disk_identity(check_device(self.device, _OPTION)),
+                "device": disk_identity(check_device(self.device, self.option)),
                 "seed": self.seed,
             }
         )
@@ -81,24 +84,37 @@ class ReplayUnit:
             InputError: device and requests do not go together.
             RunError: the device broke its contract, or the record cannot be written.
         """
-        run_path.mkdir()
-        record_path = self.record_path(run_path)
+        trace, reading = _read(self.source)
         [replayed] = replay(
             self.source,
             [self.device],
             seed=self.seed,
             observer=_ignore,
             notify=_ignore,
-            trace=_read(self.source),
-            option=_OPTION,
+            trace=trace,
+            with_samples=True,
+            option=self.option,
         )
+        return self.write(run_path, replayed, ReplayFigures.of(replayed, reading))
+
+    def write(self, run_path: Path, replayed: Replayed, figures: ReplayFigures) -> StoredFigures:
+        """Write what is kept of its replay into ``run_path``, where there is nothing yet.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        run_path.mkdir()
+        record_path = self.record_path(run_path)
         with open_new_record(record_path, [self.device], self.source, seed=self.seed) as record:
             write_record(record, 0, replayed, _ignore)
-        summaries = summarize_each(replayed.simulation)
+        document_path = run_path / FIGURES_NAME
+        with os_errors_as(RunError, document_path, "free space, or name another store"):
+            write_document(document_path, figures)
+            digest = hashlib.sha256(document_path.read_bytes()).hexdigest()
         return make_figures(
-            disk_metrics(self.device, summaries),
-            {self.device: replayed.statistics},
-            {"requests": record_digest(record_path)},
+            disk_metrics(self.device, list(figures.by_operation)),
+            {self.device: figures.statistics},
+            {"requests": record_digest(record_path), "replay": digest},
         )
 
     def record_path(self, run_path: Path) -> Path:
@@ -106,17 +122,19 @@ class ReplayUnit:
         return run_path / RECORD_NAME
 
 
-def _read(source: TraceSource | Workload) -> Trace | None:
+def _read(source: TraceSource | Workload) -> tuple[Trace, Reading] | tuple[None, None]:
     """The trace of a source, which the points of a sweep mostly share; None for a workload."""
     if isinstance(source, Workload):
-        return None
+        return None, None
     same_file = replace(source, queue_depth=None, speed_up=Fraction(1))
     return _read_once(same_file, _trace_digest(source))
 
 
 @lru_cache(maxsize=1)
-def _read_once(source: TraceSource, _digest: str) -> Trace:
-    return read_source(source, _ignore, _ignore, ignore_reading)
+def _read_once(source: TraceSource, _digest: str) -> tuple[Trace, Reading]:
+    readings: list[Reading] = []
+    trace = read_source(source, _ignore, _ignore, readings.append)
+    return trace, readings[0]
 
 
 def _trace_digest(source: TraceSource) -> str:
@@ -124,7 +142,7 @@ def _trace_digest(source: TraceSource) -> str:
         return content_digest(find_record(source.path) if source.path.is_dir() else source.path)
     except OSError as error:
         raise InputError(
-            f"--trace {source.path}: {error.strerror or error}; name a readable file"
+            f"{source.path}: {error.strerror or error}; name a readable file"
         ) from error
 
 

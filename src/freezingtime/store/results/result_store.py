@@ -167,6 +167,8 @@ class ResultStore:
     ) -> StoredResult:
         """Store what was built, whole and at once. With ``replace``, in place of what is there.
 
+        What is there and damaged is replaced in any case.
+
         Raises:
             DifferingResultError: another execution of the same has other figures.
             RunError: the store takes no more.
@@ -178,7 +180,7 @@ class ResultStore:
             write_checksums(building, _files_below(building))
             _sync(building)
             final.parent.mkdir(exist_ok=True)
-            if replace or self.find(key.digest) is None:
+            if replace or (final.is_dir() and damage(final) is not None):
                 _withdraw(final)
             _move(building, final)
         except OSError as error:
