@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+import freezingtime as ft
 from freezingtime.cli.results.sweep import app
 from freezingtime.cli.results.sweep_plan import AskedSweep, take_plan
 from freezingtime.errors import InputError
@@ -233,3 +234,38 @@ def test_the_plan_of_the_page_can_be_copied(page: str, tmp_path: Path) -> None:
     [text] = [block.text for block in blocks_of(read_page(page)) if block.file == path.name]
     path.write_text(text)
     assert read_plan(path)
+
+
+def test_python_takes_a_plan_as_the_command_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plan.toml").write_text(PLAN)
+    arguments = ["plan.toml", "--quiet", "--store", "store", "--workers", "1", "--out", "command"]
+    result = CliRunner().invoke(app, arguments, standalone_mode=False)
+    assert result.exception is None, result.exception
+    plans: list[Any] = ["plan.toml", Path("plan.toml"), tomllib.loads(PLAN)]
+    for number, plan in enumerate(plans):
+        swept = ft.sweep(plan=plan, store="store", workers=1, out=f"python{number}")
+        assert (swept.path / "results.parquet").read_bytes() == (
+            Path("command/results.parquet").read_bytes()
+        )
+        assert read_sweep_data(swept.path, (), lambda key: None, "metric").metrics
+    # What the call says goes before it, also where that is a default.
+    changed = {"vary": {"workload.qd": "2", "disk.size": ["1GiB"]}, "disks": ["constant:9us"]}
+    table = ft.sweep(plan="plan.toml", store="store", workers=1, **changed).table
+    assert list(table.columns[1:5]) == ["workload.qd", "disk.parameters.read", "seed", "disk.size"]
+    assert set(table["workload.qd"]) == {2}
+    one = {key: value for key, value in tomllib.loads(PLAN).items() if key != "seeds"}
+    seeds = [
+        json.loads(Path(out, "sweep.json").read_text())["sweep"]["seed"]
+        for out, given in (("seven", {}), ("zero", {"seed": 0}))
+        for _ in [ft.sweep(plan=one, store="store", workers=1, out=out, **given)]
+    ]
+    assert seeds == [7, 0]
+    with pytest.raises(InputError, match=r"^plan: set.workload.qd = \[\]: must be a list"):
+        ft.sweep(plan={"workload": "read", "set": {"workload.qd": []}})
+    with pytest.raises(InputError, match=r"^nowhere.toml: No such file"):
+        ft.sweep(plan="nowhere.toml")
+    with pytest.raises(InputError, match=r"^plan: metrics: read.p9: no point has such a figure"):
+        ft.sweep(plan={**one, "metrics": ["read.p9"]}, store="store", workers=1)

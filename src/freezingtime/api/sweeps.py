@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from os import PathLike
@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from freezingtime.api.event_loop import run_outside_event_loop
-from freezingtime.api.keywords import with_fields_of
+from freezingtime.api.keywords import with_given_fields_of
 from freezingtime.api.output_path import OutputPath
 from freezingtime.api.plain_errors import plain_errors
 from freezingtime.api.progress import ProgressLine
 from freezingtime.api.result import Result, open_run, warn, warn_of
 from freezingtime.api.runs import Job, job_of
 from freezingtime.device.toml.changed import value_text
-from freezingtime.errors import InputError, RunError
+from freezingtime.errors import InputError, RunError, about
 from freezingtime.explore.sweep.directory import SweepDirectory, read_sweep, run_link
 from freezingtime.explore.sweep.names import DASK_LOCAL
+from freezingtime.explore.sweep.plan.planned_sweep import planned_sweep
 from freezingtime.explore.sweep.points import make_points
 from freezingtime.explore.sweep.request import OF_REPLAYS, ReplayRequest, SweepRequest
 from freezingtime.explore.sweep.run_request import RunRequest
@@ -34,6 +35,7 @@ from freezingtime.explore.sweep.sweep import (
     new_sweep,
     run_sweep,
 )
+from freezingtime.explore.sweep.table import require_metrics
 from freezingtime.explore.sweep.values import VariedKey, parse_set
 from freezingtime.option import FilePath, list_options
 from freezingtime.runs.options import RunOptions
@@ -131,6 +133,7 @@ class SweepResult:
 class SweepArguments(RunOptions):
     """The arguments of :func:`sweep`: what is varied, and what stays."""
 
+    plan: FilePath | Mapping[str, Any] | None = field(default=None, kw_only=True)
     vary: Mapping[str, Values] = field(default_factory=dict, kw_only=True)
     job: Job | None = field(default=None, kw_only=True)
     prepare: FilePath | None = field(default=None, kw_only=True)
@@ -153,8 +156,8 @@ class SweepArguments(RunOptions):
 
 
 @plain_errors
-@with_fields_of(SweepArguments)
-def sweep(arguments: SweepArguments) -> SweepResult:
+@with_given_fields_of(SweepArguments)
+def sweep(arguments: SweepArguments, given: Set[str]) -> SweepResult:
     """Run the same at many points: every combination of the values of some keys.
 
     ``vary`` has the values of each key, in a list or as the text of ``--set``:
@@ -165,19 +168,23 @@ def sweep(arguments: SweepArguments) -> SweepResult:
     if there is one; else a replay of a ``workload`` or a ``trace``. ``out`` is the sweep's
     directory; without it, that is removed with the result. ``dask`` is the address of a Dask
     cluster's scheduler, its scheduler file, or ``"local"``. The other arguments are the options of
-    ``freezingtime sweep``.
+    ``freezingtime sweep``. ``plan`` is a plan as that takes it, the path of its file or its
+    content as a dict; what the call gives beside it goes before it, in ``vary`` key by key.
 
     A point that fails is a row like others: look at its ``status`` before its figures.
 
     Raises:
         InputError: what is varied is not right, or no point can be run.
     """
-    varied = [_varied(name, values) for name, values in arguments.vary.items()]
+    own = [_varied(name, values) for name, values in arguments.vary.items()]
+    planned = planned_sweep(arguments.plan, given, own)
+    arguments, varied = replace(arguments, **planned.changes), planned.varied
     if not varied:
         raise InputError("vary: is empty; name a key, such as {'workload.qd': [1, 8]}")
     zipped = [",".join(names) for names in arguments.zip]
-    points = make_points(varied, zipped, arguments.sample)
-    request = _request(arguments)
+    with about(planned.name):
+        points = make_points(varied, zipped, arguments.sample)
+        request = _request(arguments)
     if not 0 <= arguments.verify_share <= 1:
         raise InputError(f"verify_share={arguments.verify_share}: must be from 0 to 1")
     store = default_store() if arguments.store is None else ResultStore(Path(arguments.store))
@@ -196,14 +203,17 @@ def sweep(arguments: SweepArguments) -> SweepResult:
     }
     output = OutputPath(arguments.out, "sweep")
     with SweepDirectory(output.path) as directory, ProgressLine(arguments.progress) as line:
-        directory.begin(swept, store.root)
+        directory.begin(swept, store.root, planned.metrics)
         made, observer = new_sweep(points), _SweepLine(line)
         try:
-            run_outside_event_loop(
-                lambda: run_sweep(made, request, options, observer), observer.cancelled.set
-            )
+            with about(planned.name):
+                run_outside_event_loop(
+                    lambda: run_sweep(made, request, options, observer), observer.cancelled.set
+                )
         finally:
             directory.write(made)
+    with about(planned.name):
+        require_metrics(made.outcomes, planned.metrics)
     return SweepResult(output.path, output)
 
 

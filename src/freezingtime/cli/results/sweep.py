@@ -175,7 +175,6 @@ def sweep_command(
     from freezingtime.cli.device.replay_progress import ReplayProgress
     from freezingtime.cli.results.sweep_display import (
         Display,
-        require_metrics,
         say_plan,
         say_summary,
         show_points,
@@ -185,6 +184,7 @@ def sweep_command(
     from freezingtime.explore.sweep.directory import SweepDirectory
     from freezingtime.explore.sweep.points import make_points
     from freezingtime.explore.sweep.sweep import SweepOptions, new_sweep, run_sweep
+    from freezingtime.explore.sweep.table import require_metrics
     from freezingtime.explore.sweep.values import parse_set
 
     if schema:
@@ -266,7 +266,7 @@ def sweep_command(
         return 0
     say_summary(sweep, out, None if kept is None else kept.root, quiet=quiet)
     with about(of_plan):
-        require_metrics(sweep, asked.metrics)
+        require_metrics(sweep.outcomes, asked.metrics)
     return EXIT_FAILED_IF if sweep.has_failed else 0
 
 

@@ -10,8 +10,7 @@ from typing import Any
 
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.cli.output.columns import print_columns
-from freezingtime.cli.results.sweep_table import figure_of, table_rows
-from freezingtime.errors import InputError, did_you_mean
+from freezingtime.cli.results.sweep_table import table_rows
 from freezingtime.explore.sweep.sweep import Sweep, SweepObserver, SweepProgress
 from freezingtime.host.foreign_text import say, show
 from freezingtime.trace.explored.sweep_files import TABLE_NAME
@@ -98,20 +97,3 @@ def say_summary(sweep: Sweep, out: Path, store: Path | None, *, quiet: bool) -> 
     say(", ".join(words))
     where_runs = "not kept" if store is None else f"in the store {store}"
     say(f"table in {out / TABLE_NAME}, results {where_runs}")
-
-
-def require_metrics(sweep: Sweep, metrics: Sequence[str]) -> None:
-    """Require that each metric is one of a point's figures, if there are any.
-
-    Raises:
-        InputError: one is not.
-    """
-    figures = [each.figures.figures for each in sweep.outcomes if each.figures is not None]
-    known = dict.fromkeys(name for each in figures for name in each)
-    for metric in metrics:
-        name = figure_of(metric)
-        if known and name not in known:
-            raise InputError(
-                f"metrics: {name}: no point has such a figure; {did_you_mean(name, known)}"
-                f"available: {', '.join(known)}"
-            )

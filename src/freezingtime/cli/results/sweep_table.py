@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from freezingtime.application.fsync import FSYNC
 from freezingtime.explore.sweep.points import Point
+from freezingtime.explore.sweep.table import figure_of
 from freezingtime.explore.sweep.worker import PointOutcome
 from freezingtime.units import four_digits, time_cell
 
@@ -46,11 +47,6 @@ def table_rows(
         for point, outcome in zip(points, outcomes, strict=True)
     ]
     return [header, *rows]
-
-
-def figure_of(metric: str) -> str:
-    """The figure of a metric, which may say for the report which direction is better."""
-    return metric.removesuffix("=lower").removesuffix("=higher")
 
 
 def _cell(outcome: PointOutcome, name: str) -> str:

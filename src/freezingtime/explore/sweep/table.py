@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freezingtime.device.toml.changed import read_value
+from freezingtime.errors import InputError, did_you_mean
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.worker import PointOutcome
 from freezingtime.host.replaced_file import replaced_path
@@ -54,6 +55,28 @@ def write_table(path: Path, points: Sequence[Point], outcomes: Sequence[PointOut
     """Write the table. Raises OSError."""
     with replaced_path(path) as partial:
         pq.write_table(make_table(points, outcomes), partial)
+
+
+def figure_of(metric: str) -> str:
+    """The figure of a metric, which may say for the report which direction is better."""
+    return metric.removesuffix("=lower").removesuffix("=higher")
+
+
+def require_metrics(outcomes: Sequence[PointOutcome], metrics: Sequence[str]) -> None:
+    """Require that each metric is one of a point's figures, if there are any.
+
+    Raises:
+        InputError: one is not.
+    """
+    figures = [each.figures.figures for each in outcomes if each.figures is not None]
+    known = dict.fromkeys(name for each in figures for name in each)
+    for metric in metrics:
+        name = figure_of(metric)
+        if known and name not in known:
+            raise InputError(
+                f"metrics: {name}: no point has such a figure; {did_you_mean(name, known)}"
+                f"available: {', '.join(known)}"
+            )
 
 
 def _of_values(texts: Sequence[str]) -> pa.Array:

@@ -26,7 +26,6 @@ _SEED = "seed"
 class SweepPlan:
     """A plan that has been read."""
 
-    path: Path
     file: PlanFile
     varied: Sequence[VariedKey]
     runs: Mapping[str, Any]
@@ -41,8 +40,16 @@ def read_plan(path: Path) -> SweepPlan:
     Raises:
         InputError: the file cannot be read, or a key or value is not right; the text names them.
     """
-    content = read_toml(path, "plan of a sweep")
-    table = Table(content, str(path))
+    return plan_of(read_toml(path, "plan of a sweep"), str(path))
+
+
+def plan_of(content: Mapping[str, Any], name: str) -> SweepPlan:
+    """Read a plan that is no file; ``name`` is what messages call it.
+
+    Raises:
+        InputError: a key or value is not right; the text names them.
+    """
+    table = Table(content, name)
     file = table.read(PlanFile)
     what = [name for name in ("workload", "trace", "command", "script", "job") if name in content]
     if len(what) > 1:
@@ -54,7 +61,6 @@ def read_plan(path: Path) -> SweepPlan:
         varied.append(VariedKey(_SEED, [str(seed) for seed in range(file.seeds)]))
     base = {} if file.base is None else dict(_options(file.base))
     return SweepPlan(
-        path=path,
         file=file,
         varied=varied,
         runs={name: value for name, value in base.items() if name in list_options(RunOptions)},
