@@ -503,5 +503,5 @@ def test_the_first_to_finish_has_its_result_kept(store: ResultStore) -> None:
     other = type(figures[0])(figures={}, units={}, identity={"requests": "0"})
     with store.building() as three:
         unit.execute(three)
-        with pytest.raises(RunError, match="differs in requests, figures"):
+        with pytest.raises(RunError, match="differs in requests, replay, figures"):
             store.publish(three, key, other)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a replay gives of one device beside its requests, as `replay` prints it; as a file, too."""
+"""Figures of a replay on one device, as `replay` prints them and the store of results has them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FORMAT = 1
 
 
 class KeptReading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a trace was read, without the file's name: the same content may have another."""
+    """A reading of a trace without the file's name: the same content may have another."""
 
     summary: str
     notes: tuple[str, ...]

@@ -17,7 +17,7 @@ _WORK = ("job", "workload", "trace")
 
 @dataclass(frozen=True, slots=True)
 class PlannedSweep:
-    """What a plan adds to the arguments of a call."""
+    """Arguments of a call with those that its plan adds."""
 
     changes: Mapping[str, Any]
     """Arguments, by their names."""
