@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,15 @@ def _drawn(drawn: random.Random) -> int:
     return drawn.choice(_ALIGNMENTS)
 
 
-def batches(start: int, count: int, size: int) -> Iterator[range]:
-    """So many numbers from ``start`` on, so many at a time."""
-    for first in range(start, start + count, size):
-        yield range(first, min(first + size, start + count))
+def batched(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Numbers, so many at a time."""
+    for first in range(0, len(numbers), size):
+        yield numbers[first : first + size]
+
+
+def sources_identity() -> str:
+    """A digest of the sources, of how they are linked, and of the compiler."""
+    digest = hashlib.sha256(subprocess.check_output(["gcc", "--version"]))
+    for path in (Path(__file__), *sorted(_SOURCES.iterdir())):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
