@@ -22,6 +22,8 @@ from freezingtime.trace.record_reader import open_record
 if TYPE_CHECKING:
     from hashlib import _Hash as _Digest
 
+    from _typeshed import ReadableBuffer
+
 #: Host times, which no two executions share.
 HOST_COLUMNS = ("frozen_host_ns", "medium_host_ns")
 
@@ -46,17 +48,26 @@ def record_digest(path: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _plain(column: pa.Array) -> dict[str, bytes]:
+def _plain(column: pa.Array) -> dict[str, ReadableBuffer]:
     """The bytes of a column: which values are missing, and the others."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    parts = {"missing": column.is_null().to_numpy(zero_copy_only=False).tobytes()}
+    parts = {"missing": _missing(column)}
     if not pa.types.is_string(column.type):
-        filled = column if pa.types.is_boolean(column.type) else pc.fill_null(column, 0)
-        return parts | {"values": filled.to_numpy(zero_copy_only=False).tobytes()}
-    words = pc.fill_null(column, "")
+        if column.null_count:
+            column = pc.fill_null(column, pa.scalar(0).cast(column.type))
+        return parts | {"values": column.to_numpy(zero_copy_only=False)}
+    words = pc.fill_null(column, "") if column.null_count else column
     lengths = pc.binary_length(words).to_numpy(zero_copy_only=False)
     ends = np.frombuffer(words.buffers()[1], np.int32)[words.offset :][: len(words) + 1]
     letters = words.buffers()[2]
-    text = b"" if letters is None else memoryview(letters)[ends[0] : ends[-1]].tobytes()
-    return parts | {"lengths": lengths.tobytes(), "text": text}
+    text = b"" if letters is None else memoryview(letters)[ends[0] : ends[-1]]
+    return parts | {"lengths": lengths, "text": text}
+
+
+def _missing(column: pa.Array) -> ReadableBuffer:
+    """A byte for each value: 1 if it is missing."""
+    if not column.null_count:
+        return bytes(len(column))
+    missing: ReadableBuffer = column.is_null().to_numpy(zero_copy_only=False)
+    return missing
