@@ -11,13 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-#: Of a failure; what else was lost is named by nothing.
-BLOCKS_MOST = 256
+from freezingtime.explore.crash.lost.spans import BLOCKS_MOST, blocks_of, list_names
+
 _JOURNAL_INODE = 8
 #: Of 64 KiB, the largest block.
 _BLOCK_EXPONENT_MAX = 6
 _DIVISORS = ("block_bytes", "inode_bytes")
-_NAMES_SHOWN = 4
 _NUMBERS_IN_LINE = 16
 
 _VALUES = {
@@ -37,13 +36,8 @@ _USED = re.compile(r"^Block (\d+) marked in use$", re.MULTILINE)
 _DIRECTORY = re.compile(r"^Inode: (\d+) +Type: directory ", re.MULTILINE)
 
 
-def blocks_of(offset_bytes: int, length_bytes: int, block_bytes: int) -> range:
-    """The blocks that have a part of a span of bytes."""
-    return range(offset_bytes // block_bytes, -(-(offset_bytes + length_bytes) // block_bytes))
-
-
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Ext4Layout:
     """Structures of a file system by their places, which are block numbers."""
 
     block_bytes: int
@@ -82,14 +76,14 @@ def block_bytes_of(start: bytes) -> int | None:
     return 1024 << exponent if exponent <= _BLOCK_EXPONENT_MAX else None
 
 
-def read_layout(text: str) -> Layout | None:
+def read_layout(text: str) -> Ext4Layout | None:
     """Read what debugfs says about a file system (``stats``); None: it says too little."""
     values = {name: pattern.search(text) for name, pattern in _VALUES.items()}
     groups = [tuple(map(int, group)) for group in _GROUP.findall(text)]
     numbers = {name: int(match[1]) for name, match in values.items() if match}
     if len(numbers) < len(values) or not groups or not all(numbers[n] for n in _DIVISORS):
         return None
-    return Layout(
+    return Ext4Layout(
         **numbers,
         block_bitmaps=frozenset(group[1] for group in groups),
         inode_bitmaps=frozenset(group[2] for group in groups),
@@ -121,17 +115,17 @@ def owners_of(text: str) -> dict[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """Answers of debugfs about blocks and inodes."""
+class Ext4Answers:
+    """Ext4Answers of debugfs about blocks and inodes."""
 
-    layout: Layout
+    layout: Ext4Layout
     owners: Mapping[int, int]
     used: frozenset[int]
     names: Mapping[int, str]
     directories: frozenset[int]
 
     @classmethod
-    def read(cls, layout: Layout, of_blocks: str, of_inodes: str) -> Answers:
+    def read(cls, layout: Ext4Layout, of_blocks: str, of_inodes: str) -> Ext4Answers:
         """Read the answers to the questions above."""
         return cls(
             layout,
@@ -156,7 +150,7 @@ class Answers:
             return "an inode bitmap"
         if inodes := layout.inodes_in(block):
             names = [self.names[inode] for inode in inodes if inode in self.names]
-            return f"the inodes of {_list(names)}" if names else "inodes that nothing names"
+            return f"the inodes of {list_names(names)}" if names else "inodes that nothing names"
         if (owner := self.owners.get(block)) is not None:
             return self._part_of(owner)
         return "metadata" if block in self.used else "nothing, as the block is free"
@@ -169,18 +163,14 @@ class Answers:
         return f"the directory {name}" if inode in self.directories else f"data of {name}"
 
 
-def _list(names: Sequence[str]) -> str:
-    more = len(names) - _NAMES_SHOWN
-    shown = ", ".join(names[:_NAMES_SHOWN])
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def inodes_to_name(layout: Layout, blocks: Iterable[int], owners: Mapping[int, int]) -> set[int]:
+def inodes_to_name(
+    layout: Ext4Layout, blocks: Iterable[int], owners: Mapping[int, int]
+) -> set[int]:
     """The inodes whose names say what blocks hold."""
     return {inode for block in blocks for inode in _inodes_of(layout, block, owners)}
 
 
-def _inodes_of(layout: Layout, block: int, owners: Mapping[int, int]) -> Iterator[int]:
+def _inodes_of(layout: Ext4Layout, block: int, owners: Mapping[int, int]) -> Iterator[int]:
     yield from layout.inodes_in(block)
     if (owner := owners.get(block)) is not None:
         yield owner

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from freezingtime.errors import RunError
-from freezingtime.explore.crash.lost.naming import name_ext4
+from freezingtime.explore.crash.lost.naming import name_contents
 from freezingtime.explore.crash.recovery.candidate import Candidate, ignore_read
 from freezingtime.explore.crash.recovery.disk_file import write_disk
 from freezingtime.explore.crash.states import Fate
@@ -62,13 +62,13 @@ def named(
     whole = replace(candidate, state=candidate.states.state(kept))
     for disk, (name, file_system) in enumerate(zip(disk_names, file_systems, strict=True)):
         places = [place for place, write in enumerate(found) if write.disk == name]
-        if not places or file_system != "ext4":
+        if not places or file_system is None:
             continue
         image = scratch / "names.raw"
         try:
             write_disk(whole.medium(disk, ignore_read), image)
             spans = [(found[place].offset_bytes, found[place].length_bytes) for place in places]
-            contents = name_ext4(image, spans, options, scratch)
+            contents = name_contents(file_system, image, spans, options, scratch)
         except OSError as error:
             raise RunError(f"cannot write {image}: {error.strerror}; free space") from error
         finally:
