@@ -220,7 +220,8 @@ def test_every_option_of_a_run_arrives(name: str, monkeypatch: pytest.MonkeyPatc
         (
             cli_replay.replay_command,
             replays.replay,
-            {"trace", "workload", "device", "fail_if"},
+            # The store is of single runs of the command line, as that of `run`.
+            {"trace", "workload", "device", "fail_if", "store", "refresh"},
             {"trace_or_workload", "devices"},
             set(),
         ),

@@ -57,8 +57,8 @@ def gate_command(
         Option(
             "REF",
             "Compare with the same command at this commit of the repository that the job lives in: "
-            "with what `--update` has noted there, else with the job's files as git has them, "
-            "which are run if the store has not their result.",
+            "with what `--update` has noted there, else with job, devices and media as git has "
+            "them, which are run if the store has not their result.",
         ),
     ] = None,
     fail_if: FailIfOption = (),

@@ -10,9 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from freezingtime.errors import InputError
+from freezingtime.errors import InputError, about
 from freezingtime.explore.gate.candidate import Execution, execute_points, find_executions
 from freezingtime.explore.gate.commit import OPTION, Commit
+from freezingtime.explore.gate.former_tree import FormerTree, command_files
 from freezingtime.explore.gate.noted import note_results, noted_results
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.request import SweepRequest
@@ -54,17 +55,19 @@ class BaselineByCommit:
             found = find_executions(request, points, self.store, noted[: len(points)])
             if found is not None:
                 return found
-        if self.job is None:
+        with os_errors_as(InputError, "no temporary directory", "set TMPDIR"):
+            scratch = TemporaryDirectory(prefix="freezingtime-", ignore_cleanup_errors=True)
+        tree = FormerTree(self.commit, Path(cleanup.enter_context(scratch)).resolve())
+        if not tree.lay_out(self.job, command_files(self.make_request(self.job))):
             raise InputError(
                 f"{OPTION} {self.commit}: the store {self.store.root} has no result of this "
                 "command there, and the job has no file of which git could tell what it was; make "
                 "one when that commit is checked out, with --update"
             )
-        with os_errors_as(InputError, "no temporary directory", "set TMPDIR"):
-            scratch = TemporaryDirectory(prefix="freezingtime-", ignore_cleanup_errors=True)
-        directory = Path(cleanup.enter_context(scratch))
-        former = self.make_request(self.commit.take_out(self.job, directory))
-        return execute_points(former, points, self.store, observer)
+        store = ResultStore(self.store.root.absolute())
+        with tree.entered(), about(f"{OPTION} {self.commit}: "):
+            former = self.make_request(tree.file(self.job))
+            return execute_points(former, points, store, observer)
 
     def note(self, executions: Sequence[Execution]) -> None:
         """Note executions as what this commit has.

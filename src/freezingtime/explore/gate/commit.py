@@ -55,8 +55,10 @@ class Commit:
                 f"({changed[0][3:]}); commit it, or restore it with git"
             )
 
-    def take_out(self, path: Path, directory: Path) -> Path:
-        """Write a file or directory as the commit has it below ``directory``; return its place.
+    def take_out(self, path: Path, root: Path) -> Path:
+        """Write a file or directory as the commit has it below ``root``; return its place.
+
+        That is where it lies on the host, seen from ``root``.
 
         Raises:
             InputError: the commit has not all of it.
@@ -64,28 +66,32 @@ class Commit:
         name = self.relative(path)
         if name is None:
             raise InputError(f"{OPTION} {self.ref}: {path} is not in the repository {self.top}")
-        if path.is_dir():
-            # Built programs and such: git cannot know what they were.
-            others = _git(self.top, "ls-files", "-z", "--others", "--", name).split("\0")
-            if others[0]:
-                raise InputError(
-                    f"{OPTION} {self.ref}: git does not track {others[0]}, so it cannot tell what "
-                    "it was; make the baseline when that commit is checked out, with --update"
-                )
+        if path.resolve() != self.top:
+            self._require_tracked(name)
         # By an index of its own: neither the user's index nor the working tree is touched.
-        index = {"GIT_INDEX_FILE": str(directory / "index")}
+        root.mkdir(parents=True, exist_ok=True)
+        index = {"GIT_INDEX_FILE": str(root / ".git-index")}
         _git(self.top, "read-tree", self.digest, environment=index)
         names = _git(self.top, "ls-files", "-z", "--", name, environment=index)
         if not names:
             raise InputError(f"{OPTION} {self.ref}: has no {name}; name a commit that has it")
-        prefix = directory / self.digest[:_SHORT_DIGITS]
+        prefix = root / self.top.relative_to("/")
         _git(
             self.top,
-            *("checkout-index", "-z", "--stdin", f"--prefix={prefix}/"),
+            *("checkout-index", "-z", "--stdin", "--force", f"--prefix={prefix}/"),
             environment=index,
             given=names,
         )
         return prefix / name
+
+    def _require_tracked(self, name: str) -> None:
+        """Require that git knows what is there now: built programs and such, it cannot."""
+        others = _git(self.top, "ls-files", "-z", "--others", "--", name).split("\0")
+        if others[0]:
+            raise InputError(
+                f"{OPTION} {self.ref}: git does not track {others[0]}, so it cannot tell what "
+                "it was; make the baseline when that commit is checked out, with --update"
+            )
 
 
 def find_commit(ref: str, place: Path) -> Commit:
