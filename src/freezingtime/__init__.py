@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from freezingtime.api.fitting import FittedDevice, ValidationResult, fit, measure, validate
     from freezingtime.api.replays import replay
     from freezingtime.api.result import Result, open_run
-    from freezingtime.api.runs import run
+    from freezingtime.api.runs import run, tune
     from freezingtime.api.sweeps import SweepResult, open_sweep, sweep
     from freezingtime.api.time_units import in_unit
     from freezingtime.device.own_model import allow_code
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         RunError,
         TimeLimitError,
     )
+    from freezingtime.runs.tuning.messages import Tuned
 
 _NAMES = {
     "freezingtime._version": ["__version__"],
@@ -45,9 +46,10 @@ _NAMES = {
     "freezingtime.api.fitting": ["FittedDevice", "ValidationResult", "fit", "measure", "validate"],
     "freezingtime.api.replays": ["replay"],
     "freezingtime.api.result": ["Result", "open_run"],
-    "freezingtime.api.runs": ["run"],
+    "freezingtime.api.runs": ["run", "tune"],
     "freezingtime.api.sweeps": ["SweepResult", "open_sweep", "sweep"],
     "freezingtime.api.time_units": ["in_unit"],
+    "freezingtime.runs.tuning.messages": ["Tuned"],
     "freezingtime.device.own_model": ["allow_code"],
     "freezingtime.disk.disk": ["Disk"],
     "freezingtime.errors": [
@@ -68,6 +70,7 @@ __all__ = [
     "RunError",
     "SweepResult",
     "TimeLimitError",
+    "Tuned",
     "ValidationResult",
     "allow_code",
     "compare",
@@ -81,6 +84,7 @@ __all__ = [
     "replay",
     "run",
     "sweep",
+    "tune",
     "validate",
 ]
 

@@ -36,6 +36,7 @@ class Values(enum.Enum):
     IMAGE = enum.auto()
     SNAPSHOT = enum.auto()
     RUN = enum.auto()
+    RUN_IN_PROGRESS = enum.auto()
     TRACE_FORMAT = enum.auto()
     EXPORT_FORMAT = enum.auto()
     TERM = enum.auto()

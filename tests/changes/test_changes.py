@@ -100,9 +100,8 @@ def test_a_volume_is_resized_and_keeps_its_credits() -> None:
     gaps = [after - before for before, after in zip(done[-5:], done[-4:], strict=False)]
     assert max(gaps) > 9 * MS, "credits for 50 are used up, and 100 a second are left"
     tables["at"][0]["parameters"] = {"iops": {"credits": 60}}
-    described_so = from_content(tables, "f", "f").build(1, SIZE_BYTES)
     with pytest.raises(InputError, match="only the rate of a limit can change"):
-        ends(GuardedDevice(described_so), *arrivals)
+        from_content(tables, "f", "f").build(1, SIZE_BYTES)  # and not when its time has come
 
 
 def test_a_state_is_of_a_device_at_its_own_rates(tmp_path: Path) -> None:
@@ -193,6 +192,11 @@ def test_the_text_of_a_disk_has_it() -> None:
     [
         ("constant:1us,at=5s", r"at 5s: write TIME KEY=VALUE\.\.\., such as 5s read=2ms"),
         ("constant:1us,at=soon read=1us", "soon"),
+        ("constant:1us,at=5s raed=1us", r"raed: cannot .* runs; did you mean read\? the model"),
+        (
+            "micron-7450-pro-960gb-steady,at=5s cells.t_raed=8us",
+            r"cells\.t_raed: cannot change while the device runs; did you mean cells\.t_read\?",
+        ),
         ("constant:1us,at=5s size=1us", "size: cannot change while the device runs; the model"),
         ("constant:1us,at=5s read=blue", "read"),
         ("samsung-870-evo-1tb,at=5s servers=3", "servers: cannot change .* can change read, write"),
@@ -224,6 +228,8 @@ def test_own_code_and_parts_do_not_change() -> None:
 def test_a_disk_is_named_where_there_are_several() -> None:
     disks = ["constant:1us,name=a", "constant:1us,name=b"]
     assert with_changes(disks, ["1s b.read=2us"])[1] == "constant:1us,name=b,at=1s read=2us"
+    with pytest.raises(InputError, match=r"no disk 'dta'; did you mean data\? available: data, b"):
+        with_changes(["constant:1us,name=data", disks[1]], ["1s dta.read=2us"])
     with pytest.raises(InputError, match=r"--at 1s read=2us: say of which disk, such as a\.KEY="):
         with_changes(disks, ["1s read=2us"])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``freezingtime.run``: one job in a guest, as the command of the same name."""
+"""``freezingtime.run`` and ``tune``: one job in a guest, as the commands of the same names."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from freezingtime.runs.options import RunOptions
 from freezingtime.runs.plan import make_plan
 from freezingtime.runs.run import run as run_plan
 from freezingtime.runs.script import Command, file_script
+from freezingtime.runs.tuning.client import tune_run
+from freezingtime.runs.tuning.messages import Tuned
 from freezingtime.vm.job import directory_script
 
 #: What is run: shell text, a command and its arguments, or the path of a script or directory.
@@ -63,9 +65,30 @@ def run(arguments: RunArguments) -> Result:
         job_directory=job_directory,
     )
     with ProgressLine(arguments.progress) as line, LineObserver(line, plan.expected_ns) as observer:
-        run_outside_event_loop(lambda: run_plan(plan, observer), observer.cancelled.set)
+        run_outside_event_loop(
+            lambda: run_plan(plan, observer, is_tunable=True), observer.cancelled.set
+        )
     stderr = observer.stderr.decode(errors="replace")
     return Result(open_recorded_run(output.path, warn), output=output, stderr=stderr)
+
+
+@plain_errors
+def tune(run: str | os.PathLike[str], *changes: str) -> Tuned:
+    """Change parameters of the devices of a run in progress from now on.
+
+    ``run`` is the ``out`` of a run that another thread or process has started: ``freezingtime
+    run``, ``freezingtime shell``, :func:`run`. Each of ``changes`` is ``"write=80us"``, with the
+    disk's name before it if there are several: ``"data.write=80us"``.
+
+    Returns the change as the argument ``at`` of :func:`run` takes it, with the guest time from
+    which it counts (:attr:`Tuned.at`), and what can change (:attr:`Tuned.values`); without changes,
+    only that.
+
+    Raises:
+        InputError: there is no such run in progress, or no such change.
+        RunError: the run does not answer, or ended meanwhile.
+    """
+    return tune_run(Path(run), changes)
 
 
 def job_of(job: Job) -> tuple[bytes | Command, Path | None]:

@@ -88,9 +88,19 @@ def _terms(_: str) -> Iterable[str]:
 
 
 def _runs(incomplete: str) -> Iterator[str]:
-    """List the runs near what is written, as far below as a shell has time for."""
     from freezingtime.trace.run_directory import DOCUMENT_NAME
 
+    return _directories_with(DOCUMENT_NAME, incomplete)
+
+
+def _runs_in_progress(incomplete: str) -> Iterator[str]:
+    from freezingtime.trace.run_directory import TUNE_SOCKET_NAME
+
+    return _directories_with(TUNE_SOCKET_NAME, incomplete)
+
+
+def _directories_with(file: str, incomplete: str) -> Iterator[str]:
+    """List the directories with a file near what is written, as far below as a shell has time."""
     head, _, _ = incomplete.rpartition("/")
     start = f"{head}/" if head or incomplete.startswith("/") else ""
     waiting, seen = [(start, 0)], 0
@@ -101,7 +111,7 @@ def _runs(incomplete: str) -> Iterator[str]:
         for name in below:
             seen += 1
             path = f"{directory}{name}"
-            if Path(path, DOCUMENT_NAME).is_file():
+            if Path(path, file).exists():
                 yield path
             elif depth < _DEPTH_MAX and os.access(path, os.R_OK | os.X_OK):
                 waiting.append((f"{path}/", depth + 1))
@@ -114,6 +124,7 @@ _LISTS: dict[Values, Callable[[str], Iterable[str]]] = {
     Values.IMAGE: _images,
     Values.SNAPSHOT: _snapshots,
     Values.RUN: _runs,
+    Values.RUN_IN_PROGRESS: _runs_in_progress,
     Values.TRACE_FORMAT: _trace_formats,
     Values.EXPORT_FORMAT: _export_formats,
     Values.TERM: _terms,

@@ -144,6 +144,10 @@ _COMMANDS = {
         "freezingtime.cli.guest.shell",
         "Open a shell in a guest whose disks are the devices you name.",
     ),
+    "tune": _Listed(
+        "freezingtime.cli.guest.live.tune",
+        "Change parameters of the devices of a run, or a shell, in progress.",
+    ),
     "image": _Listed(
         "freezingtime.cli.guest.image",
         "Build, list and remove guest images.",

@@ -69,6 +69,8 @@ class Description:
     """How its parameters change while it runs, in order of time."""
     find_identity: Callable[[], dict[str, Any]] = dataclasses.field(default=dict, compare=False)
     """See :meth:`identity`."""
+    is_tunable: bool = dataclasses.field(default=False, compare=False)
+    """Whether further changes may come while it runs."""
 
     def identity(self) -> dict[str, Any]:
         """Return all that decides how the device behaves, members and own code by content.
@@ -128,7 +130,7 @@ class Description:
             given.check_size(size_bytes)
         with whole_composition():
             device = self.builder(seed, size_bytes, with_history)
-        if self.changes:
+        if self.changes or self.is_tunable:
             device = ChangingDevice(device, self.changes)
         if not self.faults:
             return device

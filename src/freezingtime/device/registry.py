@@ -37,7 +37,8 @@ from freezingtime.device.catalogue_search import (
     nearest,
     no_match,
 )
-from freezingtime.device.changes.change import AT_TABLES, read_changes
+from freezingtime.device.changes.change import AT_TABLES, change_table, read_changes
+from freezingtime.device.changes.present import present_values
 from freezingtime.device.compose.composition_limits import one_member
 from freezingtime.device.compose.members import member_of
 from freezingtime.device.constant import constant_content, is_constant
@@ -237,6 +238,39 @@ def from_content(
         changes,
         lambda: _identity(table),
     )
+
+
+def tunable(described: Description) -> Description:
+    """The device, ready for further changes while it runs, if any key of it can change."""
+    model = described.content.get("model")
+    able = model is not None and bool(declared_parameters(model).changeable)
+    return dataclasses.replace(described, is_tunable=able)
+
+
+def with_further_change(described: Description, text: str) -> Description:
+    """The device with one more change while it runs, of that text.
+
+    Raises:
+        InputError: there can be no such change; the text says nothing of its time.
+    """
+    model = described.content.get("model")
+    if model is None:
+        raise InputError(f"{described.name} is Python code, which has no parameters to set")
+    own = described.content.get(AT_TABLES, [])
+    content = {**described.content, AT_TABLES: [*own, change_table(text)]}
+    tables = Table(content, described.name).read(DeviceFile).at
+    declared = declared_parameters(model)
+    changes = read_changes(tables, content, described.name, declared, names_change=False)
+    return dataclasses.replace(described, content=content, changes=changes)
+
+
+def values_at(described: Description, time_ns: int) -> dict[str, str]:
+    """Return what can change of the device, by path, with its value at a time of the job."""
+    model = described.content.get("model")
+    if model is None:
+        return {}
+    made = [change for change in described.changes if change.time_ns <= time_ns]
+    return present_values(described.content, made, declared_parameters(model))
 
 
 def _given_faults(faults: Sequence[Mapping[str, Any]]) -> list[GivenFault]:

@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,9 +49,18 @@ from freezingtime.device.constant import CONSTANT_KEYS, is_constant
 from freezingtime.device.description import Description
 from freezingtime.device.faults.durability import Durability, durability_of
 from freezingtime.device.faults.rule_text import parse_rule
-from freezingtime.device.registry import describe
+from freezingtime.device.registry import describe, with_further_change
 from freezingtime.device.toml.changed import is_parameter, read_value
-from freezingtime.disk.disk import DISK_KEYS, MEDIUM, PARAMETERS, REPEATED, Disk, field_of, key_of
+from freezingtime.disk.disk import (
+    DISK_KEYS,
+    MEDIUM,
+    PARAMETERS,
+    REPEATED,
+    Disk,
+    field_of,
+    key_of,
+    with_change,
+)
 from freezingtime.disk.mount import FILE_SYSTEMS, Mount, parse_mount_point
 from freezingtime.disk_traits import DiskTraits, TraitOverrides
 from freezingtime.errors import InputError, about, did_you_mean
@@ -151,6 +160,24 @@ class DiskSpec:
     def text(self) -> str:
         """The disk as the text of ``--disk``, for records: as the user wrote it, if they did."""
         return self.given.disk.spec if self.given.option is None else self.given.option
+
+    @property
+    def as_given(self) -> Disk | str:
+        """The disk as its user gave it."""
+        return self.given.disk if self.given.option is None else self.given.option
+
+    def with_change(self, text: str) -> DiskSpec:
+        """Return the disk with one more change while it runs, of that text.
+
+        Raises:
+            InputError: there can be no such change; the text says nothing of its time.
+        """
+        device = with_further_change(self.device, text)
+        changed = with_change(self.as_given, text)
+        if isinstance(changed, Disk):
+            return replace(self, given=replace(self.given, disk=changed), device=device)
+        given = replace(self.given, option=changed, disk=read_option(changed))
+        return replace(self, given=given, device=device)
 
     @property
     def capacity_bytes(self) -> int | None:

@@ -100,7 +100,7 @@ def faulty_devices(disks: Iterable[OpenDisk]) -> dict[str, FaultyDevice]:
 
 def devices_of_job(disks: Iterable[OpenDisk]) -> list[FaultyDevice | ChangingDevice]:
     """The devices that wait for the job's start: those that fail, and those that change."""
-    waiting = [disk for disk in disks if disk.plan.may_fail or disk.spec.device.changes]
+    waiting = [disk for disk in disks if disk.plan.may_fail or _changes(disk)]
     if not waiting:
         return []
     from freezingtime.device.faults.faulty_device import FaultyDevice
@@ -110,6 +110,17 @@ def devices_of_job(disks: Iterable[OpenDisk]) -> list[FaultyDevice | ChangingDev
         for disk in waiting
         if isinstance(disk.plan.device, FaultyDevice | ChangingDevice)
     ]
+
+
+def changing_device(disk: OpenDisk) -> ChangingDevice | None:
+    """Return what changes the parameters of a disk's device; None: nothing does."""
+    device = faulty_devices([disk]).get(disk.plan.name)
+    inner = disk.plan.device if device is None else device.inner
+    return inner if isinstance(inner, ChangingDevice) else None
+
+
+def _changes(disk: OpenDisk) -> bool:
+    return bool(disk.spec.device.changes) or disk.spec.device.is_tunable
 
 
 def check_displacement(medium: Medium, *, written: bool) -> None:

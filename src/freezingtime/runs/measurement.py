@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
+from freezingtime.disk.spec import DiskSpec
 from freezingtime.emulator.loop import CompletedRequest
 from freezingtime.runs.disks import OpenDisk, devices_of_job, faulty_devices
 from freezingtime.runs.guest import ROOT_DISK_NAME
@@ -42,7 +45,8 @@ class Measurement:
         Raises:
             InputError: it cannot be written.
         """
-        recorded = _recorded_disks(plan, disks)
+        self._root_device = plan.root_device
+        recorded = _recorded_disks(self._root_device, _named(disks))
         record = _open_record(plan, recorded, is_kvm=is_kvm)
         self._record = None if record is None else cleanup.enter_context(record)
         self.meter = RunMeter([disk.name for disk in recorded], _FIRST_DISK_INDEX)
@@ -55,6 +59,9 @@ class Measurement:
         self._waiting = devices_of_job(every)
         for device in self._waiting:
             device.await_start()
+        self._names = [disk.plan.name for disk in disks]
+        self.on_started: Callable[[int], None] = lambda now_ns: None
+        """Called when the job starts, with that guest time."""
         self.hit_counts: dict[str, list[tuple[str, int]]] = {}
         """At the end, by disk that was to fail: each rule, and how many requests it has hit."""
         self._is_finished = False
@@ -69,10 +76,17 @@ class Measurement:
 
     def start(self, now_ns: int) -> None:
         """The job starts, its figures, and what is to fail. Emulator's thread."""
+        self.on_started(now_ns)
         for device in self._waiting:
             device.start(now_ns)
         for tally in self.tallies:
             tally.start(now_ns)
+
+    def note_changed(self, specs: Sequence[DiskSpec]) -> None:
+        """Have the record say that the disks are these by now. Emulator's thread."""
+        if self._record is not None:
+            recorded = _recorded_disks(self._root_device, zip(self._names, specs, strict=True))
+            self._record.file.header = replace(self._record.file.header, disks=recorded)
 
     def note(self, completed: CompletedRequest) -> None:
         """Keep what there is to keep of a request. Emulator's thread."""
@@ -83,11 +97,17 @@ class Measurement:
         self.statistics.note(completed.delivery_ns)
 
 
-def _recorded_disks(plan: RunPlan, disks: Sequence[OpenDisk]) -> list[RecordedDisk]:
+def _named(disks: Sequence[OpenDisk]) -> Iterator[tuple[str, DiskSpec]]:
+    return ((disk.plan.name, disk.spec) for disk in disks)
+
+
+def _recorded_disks(
+    root_device: DiskSpec | None, disks: Iterable[tuple[str, DiskSpec]]
+) -> list[RecordedDisk]:
     """Return the disks whose requests are noted, in the order of their indices."""
-    specs = [(disk.plan.name, disk.spec) for disk in disks]
-    if plan.root_device is not None:
-        specs.append((ROOT_DISK_NAME, plan.root_device))
+    specs = list(disks)
+    if root_device is not None:
+        specs.append((ROOT_DISK_NAME, root_device))
     return [
         RecordedDisk(name, spec.text, spec.device.fault_texts, spec.device.change_texts)
         for name, spec in specs

@@ -19,6 +19,7 @@ from freezingtime.trace.run_directory import (
     DOCUMENT_NAME,
     STATISTICS_NAME,
     STDOUT_NAME,
+    TUNE_SOCKET_NAME,
     locked_run_directory,
 )
 
@@ -61,7 +62,8 @@ def _empty_directory(out: Path, *, collects: bool) -> None:
     # What a run before this one has left must not pass for this one's; and where somebody has put
     # a link, nothing is to be written to where it leads.
     stdout, record = out / STDOUT_NAME, out / RECORD_NAME
-    for left in (stdout, record, stream_path(record), out / STATISTICS_NAME):
+    others = (out / STATISTICS_NAME, out / TUNE_SOCKET_NAME)
+    for left in (stdout, record, stream_path(record), *others):
         left.unlink(missing_ok=True)
     stdout.touch(exist_ok=False)
 

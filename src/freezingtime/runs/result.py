@@ -53,6 +53,9 @@ class RunResult:
     realtime: ClockTie | str | None = None
     """The guest's clock beside guest time, or why that is unknown; None: nothing asked for it."""
 
+    tuned: Sequence[str] = ()
+    """Changes that came while it ran, as ``--at`` has them; the plan's disks have them, too."""
+
     @property
     def totals(self) -> Totals:
         """Counters of the emulator."""
@@ -153,6 +156,7 @@ class RunResult:
                 "kvm": totals.kvm
                 and {**totals.kvm._asdict(), "p99_late_ns": self.late_percentile_ns(99_000)},
             },
+            "tuned": list(self.tuned),
             "faults": {
                 disk: [{"rule": rule, "hits": count} for rule, count in rules]
                 for disk, rules in self.faults.items()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import time
 from pathlib import Path
@@ -21,15 +22,27 @@ from freezingtime.runs.prepare import Prepared, prepare
 from freezingtime.runs.progress.observer import RunObserver
 from freezingtime.runs.result import RunResult
 from freezingtime.runs.saving import save
+from freezingtime.runs.tuning.server import TuneServer
+from freezingtime.runs.tuning.tuned_disks import TunedDisks, tunable_plan
 from freezingtime.trace.run_directory import COLLECTED_DIRECTORY, STDOUT_NAME
 from freezingtime.vm.collected_files import Collected, unpack_collected
 from freezingtime.vm.job import JobResult
 from freezingtime.vm.machine import Machine
 from freezingtime.vm.realtime.marks import mark_job
+from freezingtime.vm.service import Companion
 
 
-def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = None) -> RunResult:
+def run(
+    plan: RunPlan,
+    observer: RunObserver,
+    terminal: socket.socket | None = None,
+    *,
+    is_tunable: bool = False,
+) -> RunResult:
     """Run a plan to its end.
+
+    With ``is_tunable``, its directory has a socket over which parameters of its devices change
+    while it runs; the result is then that of a plan with these changes.
 
     With ``terminal``, a user types on the guest's serial console: the result then
     depends on the input and its timing.
@@ -39,6 +52,9 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         RunError: something failed on the way.
     """
     start_s = time.monotonic()
+    is_tunable = is_tunable and plan.out is not None
+    if is_tunable:
+        plan = tunable_plan(plan)
     with contextlib.ExitStack() as ownership:
         with contextlib.ExitStack() as cleanup:
             prepared = prepare(plan, observer.preparing, ownership, cleanup)
@@ -46,7 +62,9 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             measurement = Measurement(
                 plan, prepared.disks, cleanup, root=prepared.root, is_kvm=is_kvm
             )
-            machine = _start_machine(plan, prepared, measurement, terminal, cleanup)
+            tuning = TunedDisks(prepared.disks)
+            server = _tune_server(plan, tuning, measurement, cleanup) if is_tunable else None
+            machine = _start_machine(plan, prepared, measurement, terminal, cleanup, server)
             version = machine.qemu_version()
             ready_ns = machine.get_ready(lambda: observer.preparing("boot the guest", 0, 1))
             ended = _run_job(plan, prepared, machine, measurement, observer)
@@ -60,7 +78,7 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
         measurement.finish(ended.totals.now_ns)
         identity = prepared.config.identity()
         result = RunResult(
-            plan,
+            dataclasses.replace(plan, disks=tuning.specs) if tuning.texts else plan,
             ended,
             time.monotonic() - start_s,
             prepared.image,
@@ -75,10 +93,22 @@ def run(plan: RunPlan, observer: RunObserver, terminal: socket.socket | None = N
             {tally.name: tally.figures() for tally in measurement.tallies},
             measurement.hit_counts,
             realtime,
+            tuning.texts,
         )
         if plan.out is not None:
             write_results(plan.out, result, measurement.statistics)
         return result
+
+
+def _tune_server(
+    plan: RunPlan, tuning: TunedDisks, measurement: Measurement, cleanup: contextlib.ExitStack
+) -> TuneServer | None:
+    if plan.out is None:
+        return None
+    measurement.on_started = tuning.start
+    return cleanup.enter_context(
+        TuneServer(plan.out, tuning, lambda: measurement.note_changed(tuning.specs))
+    )
 
 
 def _start_machine(
@@ -87,6 +117,7 @@ def _start_machine(
     measurement: Measurement,
     terminal: socket.socket | None,
     cleanup: contextlib.ExitStack,
+    companion: Companion | None,
 ) -> Machine:
     disks = [disk.plan for disk in prepared.disks]
     recording = None
@@ -105,6 +136,7 @@ def _start_machine(
             terminal=terminal,
             on_completed=measurement.note,
             on_started=measurement.start,
+            companion=companion,
         )
     )
     if recording is not None:

@@ -25,7 +25,7 @@ class LiveRecord:
 
     def __init__(self, file: RecordFile, first_disk_index: int) -> None:
         """``file`` is left when the record is; its disks have the indices from the first on."""
-        self._file = file
+        self.file = file
         self._first_disk_index = first_disk_index
         self._pending: deque[CompletedRequest] = deque()
         self._flushing = threading.Lock()
@@ -34,14 +34,14 @@ class LiveRecord:
         self._flusher = threading.Thread(target=self._flush_each_period, name="record", daemon=True)
 
     def __enter__(self) -> Self:
-        self._file.__enter__()
+        self.file.__enter__()
         self._flusher.start()
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         self._ended.set()
         self._flusher.join()
-        self._file.__exit__(kind, error, traceback)
+        self.file.__exit__(kind, error, traceback)
         if error is None:
             self._raise_failure()
 
@@ -58,12 +58,12 @@ class LiveRecord:
 
     def _raise_failure(self) -> None:
         if isinstance(self._failure, OSError):
-            raise self._file.cannot_write(self._failure) from self._failure
+            raise self.file.cannot_write(self._failure) from self._failure
         if self._failure is not None:
             raise self._failure
 
     def _flush_each_period(self) -> None:
-        self._attempt(self._file.begin)
+        self._attempt(self.file.begin)
         while not self._ended.wait(_FLUSH_PERIOD_S):
             self._flush()
         self._flush()
@@ -76,7 +76,7 @@ class LiveRecord:
                 self._attempt(lambda: self._append(requests))
 
     def _append(self, requests: Sequence[CompletedRequest]) -> None:
-        self._file.append(self._file.batches.of_requests(requests, self._first_disk_index))
+        self.file.append(self.file.batches.of_requests(requests, self._first_disk_index))
 
     def _attempt(self, write: Callable[[], None]) -> None:
         """Write unless that has failed before; a failure is raised in the emulator's thread."""

@@ -47,7 +47,9 @@ class RecordFile:
             raise OSError(errno.EINVAL, "is not a regular file")
         self.path = path
         self._shown_path = shown_path or path
-        self._header = header
+        self.header = header
+        """What the Parquet file says of its requests at last, which may be more than the stream."""
+        self._begun_with = header
         self._writer: Any = None
         self._is_whole = True
         self.statistics: list[StatisticsRow] = []
@@ -70,7 +72,7 @@ class RecordFile:
         """Makes what :meth:`append` takes."""
         from freezingtime.trace.record_schema import Batches
 
-        return Batches(self._header)
+        return Batches(self._begun_with)
 
     def begin(self) -> None:
         """Write what comes before the first request, unless it is there already.
@@ -117,11 +119,12 @@ class RecordFile:
             stream_to_parquet(stream_path(self.path), self.path, self._metadata())
 
     def _metadata(self) -> dict[bytes, bytes]:
+        own = {} if self.header == self._begun_with else self.header.metadata()
         if not self.statistics:
-            return {}
+            return own
         from freezingtime.trace.statistics_file import statistics_metadata
 
-        return statistics_metadata(self.statistics)
+        return {**own, **statistics_metadata(self.statistics)}
 
 
 def _open_alone(path: Path) -> BinaryIO:

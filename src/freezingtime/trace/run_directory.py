@@ -23,6 +23,8 @@ DOCUMENT_NAME = "run.json"
 STDOUT_NAME = "stdout.txt"
 #: Statistics of the devices over guest time; absent if none has any.
 STATISTICS_NAME = "statistics.parquet"
+#: Where a run in progress takes changes of its devices' parameters.
+TUNE_SOCKET_NAME = "tune.sock"
 #: Where the files are that came back from the guest.
 COLLECTED_DIRECTORY = "collected"
 #: Changes whenever a reader of the version before would misread ``run.json``.

@@ -54,6 +54,7 @@ from freezingtime.vm.realtime.marks import parse_marks
 from freezingtime.vm.service import (
     CONTROL_DISK_INDEX,
     LIMIT,
+    Companion,
     DiskPlan,
     EmulatorService,
     GuestMessage,
@@ -90,13 +91,15 @@ class Machine:
         terminal: socket.socket | None = None,
         on_completed: Callable[[CompletedRequest], None] = lambda completed: None,
         on_started: Callable[[int], None] = lambda now_ns: None,
+        companion: Companion | None = None,
     ) -> None:
         """Start QEMU, with the machine stopped before its first instruction.
 
         ``root`` is the disk that the image's system is on; None if it is all in memory.
         ``terminal`` is where the serial console is typed on; guest time then keeps to the
         host's, and no two runs are the same. ``on_completed`` and ``on_started`` are called in the
-        emulator's thread (:class:`~freezingtime.vm.service.EmulatorService`).
+        emulator's thread (:class:`~freezingtime.vm.service.EmulatorService`), which serves
+        ``companion``, too.
 
         Raises:
             InputError: QEMU is missing, or will not do.
@@ -132,6 +135,7 @@ class Machine:
                 kvm=config.kvm,
                 on_completed=on_completed,
                 on_started=on_started,
+                companion=companion,
             )
             self._cleanup.callback(self._service.close)
             self._service.start()

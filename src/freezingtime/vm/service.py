@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from freezingtime.clock.kvm import KvmClock
 from freezingtime.clock.virtual import VirtualClock
@@ -78,6 +79,19 @@ class GuestMessage:
     """Host time, monotonic."""
 
 
+class Companion(Protocol):
+    """Served beside the machine, by the emulator's thread.
+
+    Its calls take guest time no longer than a turn does: none.
+    """
+
+    def join(self, poller: Poller) -> None:
+        """Register what it waits for, before the thread starts."""
+
+    def turn(self, now_ns: int, *, is_over: bool) -> None:
+        """Take part in a turn, after the guest's messages; ``is_over``: the job is."""
+
+
 class EmulatorService:
     """Serves a machine's disks from a thread of its own until closed."""
 
@@ -93,6 +107,7 @@ class EmulatorService:
         kvm: KvmMachine | None = None,
         on_completed: Callable[[CompletedRequest], None],
         on_started: Callable[[int], None] = lambda now_ns: None,
+        companion: Companion | None = None,
     ) -> None:
         """``rate_hz`` is the speed of the guest's CPU while it runs its job.
 
@@ -115,6 +130,8 @@ class EmulatorService:
         self._head_reads_ns: list[int] | None = None
         self._marks: str | None = None
         self._on_started = on_started
+        self._companion = companion
+        self._job_is_over = False
         self._next_disks: Sequence[EmulatedDisk] = ()
         self._medium_deadline_s = medium_deadline_s
         self._poller = Poller()
@@ -122,6 +139,8 @@ class EmulatorService:
         self._server = NbdServer(self._poller)
         self._clock_class = VirtualClock if kvm is None else KvmClock
         self._clock = self._clock_class(f"{self._name}-control", self._poller, paced=paced)
+        if companion is not None:
+            companion.join(self._poller)
         self._workers = new_workers()
         self._control_device = _ControlDevice()
         control = DiskPlan("control", self._control_device, self.control, internal=True)
@@ -194,6 +213,7 @@ class EmulatorService:
         guest, which is stopped, learns of its job ``start_delay_ns`` after it goes on.
         """
         self._awaits_job = True
+        self._job_is_over = False
         self._control_device.next_delay_ns = start_delay_ns
         self._job_limit_ns = limit_ns
 
@@ -253,6 +273,8 @@ class EmulatorService:
             self._hear(text, steering)
         if alarm_rings and not steering.end_record:
             self._pass_on(LIMIT, LIMIT, steering)
+        if self._companion is not None:
+            self._companion.turn(self.totals.now_ns, is_over=self._job_is_over)
         return steering
 
     def _hear(self, text: str, steering: Steering) -> None:
@@ -278,7 +300,7 @@ class EmulatorService:
 
     def _pass_on(self, word: str, text: str, steering: Steering) -> None:
         if word in _JOB_IS_OVER:
-            steering.end_record = True
+            steering.end_record = self._job_is_over = True
         if word in self._stop_machine_at:
             steering.stop_machine = True
             steering.rate_hz = self._stop_machine_at[word] or steering.rate_hz

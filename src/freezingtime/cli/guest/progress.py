@@ -13,7 +13,7 @@ from typing import BinaryIO, Self, cast
 
 from rich.console import Console
 
-from freezingtime.cli.guest.live_view import LiveView
+from freezingtime.cli.guest.live.view import LiveView
 from freezingtime.emulator.loop import Totals
 from freezingtime.errors import RunError
 from freezingtime.host.foreign_text import say

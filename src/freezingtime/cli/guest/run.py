@@ -113,7 +113,7 @@ def run_command(
     ) as progress:
         try:
             if stored is None:
-                result = run(plan, progress)
+                result = run(plan, progress, is_tunable=True)
             elif (found := stored.find(progress)) is None:
                 result = stored.run(progress, plan.out)
             else:

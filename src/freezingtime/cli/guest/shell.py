@@ -58,7 +58,7 @@ class _Console(RunObserver):
 @takes_options()
 def shell_command(
     *,
-    options: Annotated[RunOptions, Only(list_options(MachineOptions))],
+    options: Annotated[RunOptions, Only([*list_options(MachineOptions), "out"])],
     allow_code: AllowCodeOption = False,
 ) -> int:
     """Open a shell in a guest whose disks are the devices you name.
@@ -66,7 +66,8 @@ def shell_command(
     The machine is that of `run`, except for its clock: guest time does not run ahead of real
     time while the guest idles. Results depend on when you type: they are not
     reproducible. `exit` ends the shell and the machine, which `--save` then keeps; Ctrl-]
-    ends the machine at once. The exit status is the shell's.
+    ends the machine at once. With `--out`, `freezingtime tune` changes its devices
+    meanwhile. The exit status is the shell's.
 
     Example: `freezingtime shell --disk samsung-870-evo-1tb`
     """
@@ -78,7 +79,8 @@ def shell_command(
         say("'exit' or Ctrl-] ends the guest")
         with StepLines() as steps:
             try:
-                return run(plan, _Console(terminal, steps), terminal.guest_end).job.exit_status
+                console = _Console(terminal, steps)
+                return run(plan, console, terminal.guest_end, is_tunable=True).job.exit_status
             except _LeftError:
                 return 0
 

@@ -12,7 +12,7 @@ As text, in ``--at`` and the key ``at`` of ``--disk``: ``5s read.fixed=2ms``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,9 +20,9 @@ from msgspec import field
 
 from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.device.parameters import Table
-from freezingtime.device.schema import Parameters, TimeNs, key
+from freezingtime.device.schema import Parameters, TimeNs, key, walk
 from freezingtime.device.toml.changed import changed, read_value, value_text
-from freezingtime.errors import InputError, about
+from freezingtime.errors import InputError, about, did_you_mean
 from freezingtime.units import MAX_VALUE, format_time_ns, parse_time_ns
 
 #: The key of the tables in a description.
@@ -43,7 +43,7 @@ class ChangeTable(Parameters, frozen=True, kw_only=True):
     @property
     def values(self) -> dict[str, object]:
         """The new values, by their paths."""
-        return dict(_flattened("", self.parameters.content))
+        return dict(flattened("", self.parameters.content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,28 @@ def parse_change(text: str) -> tuple[str, dict[str, object]]:
         InputError: it is none.
     """
     time, *pairs = text.split() or [""]
+    values = parse_values(pairs, _FORM)
+    parse_time_ns(time)
+    return time, values
+
+
+def parse_values(pairs: Iterable[str], form: str) -> dict[str, object]:
+    """Return the values of ``KEY=VALUE`` each, by their paths; ``form`` is what would be right.
+
+    Raises:
+        InputError: one is none, or there is none.
+    """
     values: dict[str, object] = {}
     for pair in pairs:
         path, _, value = pair.partition("=")
         if not path or not value:
-            raise InputError(f"{pair}: {_FORM}")
+            raise InputError(f"{pair}: {form}")
         if path in values:
             raise InputError(f"{path}: is given twice; keep one")
         values[path] = read_value(value)
     if not values:
-        raise InputError(_FORM)
-    parse_time_ns(time)
-    return time, values
+        raise InputError(form)
+    return values
 
 
 def change_text(time: str, values: Mapping[str, object]) -> str:
@@ -98,8 +108,12 @@ def read_changes(
     content: Mapping[str, Any],
     file: str,
     declared: type[ModelParameters],
+    *,
+    names_change: bool = True,
 ) -> tuple[GivenChange, ...]:
     """Read changes of the device of a description's content, in order of time.
+
+    With ``names_change``, messages begin with the file and the change.
 
     Raises:
         InputError: one is not right, or changes what cannot change.
@@ -108,7 +122,7 @@ def read_changes(
     now = dict(content)
     for each in sorted(tables, key=lambda table: table.time_ns):
         text = change_text(format_time_ns(each.time_ns), each.values)
-        with about(f"{file}: at {text}: "):
+        with about(f"{file}: at {text}: " if names_change else ""):
             for path in each.values:
                 _require_changeable(path, str(content.get("model")), declared)
             now = changed(now, each.values)
@@ -124,18 +138,28 @@ def unreached(changes: Sequence[GivenChange], end_ns: int) -> tuple[str, ...]:
 
 def _require_changeable(path: str, model: str, declared: type[ModelParameters]) -> None:
     name = path.removeprefix(_PREFIX)
-    if any(name == known or name.startswith(f"{known}.") for known in declared.changeable):
+    if is_changeable(name, declared):
         return
     what = ", ".join(declared.changeable)
+    known = [known for known, _ in walk(declared)]
+    able = [*declared.changeable, *(each for each in known if is_changeable(each, declared))]
     raise InputError(
         f"{path}: cannot change while the device runs; "
+        # Of a key that there is, its user has meant that one.
+        + ("" if name in known else did_you_mean(name, able))
         + (f"the model {model} can change {what}" if what else f"no key of the model {model} can")
     )
 
 
-def _flattened(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def is_changeable(name: str, declared: type[ModelParameters]) -> bool:
+    """Return whether the key of that path can change while a device of the model runs."""
+    return any(name == known or name.startswith(f"{known}.") for known in declared.changeable)
+
+
+def flattened(path: str, content: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    """The values of a table and of those below it, with their paths behind ``path``."""
     for name, value in content.items():
         if isinstance(value, Mapping):
-            yield from _flattened(f"{path}{name}.", value)
+            yield from flattened(f"{path}{name}.", value)
         else:
             yield f"{path}{name}", value

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from freezingtime.device.base import Device, Foresight, statistics_of
 from freezingtime.device.changes.change import GivenChange
@@ -23,15 +23,48 @@ class Changeable(Protocol):
         """
 
 
+@runtime_checkable
+class Particular(Protocol):
+    """Device that cannot take over every value of a key that can change."""
+
+    def check_change(self, params: ModelParameters) -> None:
+        """Require that the device can go on with other parameters.
+
+        Raises:
+            InputError: it cannot.
+        """
+
+
 class ChangingDevice(Device):
     """``inner``, which changes. What arrives at the time of a change finds the new parameters."""
 
     def __init__(self, inner: Device, changes: Sequence[GivenChange]) -> None:
-        """``changes`` are in order of time."""
+        """``changes`` are in order of time.
+
+        Raises:
+            InputError: the device cannot make one of them.
+        """
         self._inner = inner
-        self._changes = list(changes)
+        self._changes: Sequence[GivenChange] = ()
+        self._made_count = 0
         self._start_ns: int | None = 0
         self._completed: list[Request] = []
+        self.check(changes)
+        self.replace_changes(changes)
+
+    def check(self, changes: Sequence[GivenChange]) -> None:
+        """Require that the device can make changes.
+
+        Raises:
+            InputError: it cannot make one.
+        """
+        if isinstance(self._inner, Particular):
+            for change in changes:
+                self._inner.check_change(change.params)
+
+    def replace_changes(self, changes: Sequence[GivenChange]) -> None:
+        """Make these changes, of which those that have been made are the first."""
+        self._changes = tuple(changes)
 
     def await_start(self) -> None:
         """Change nothing before :meth:`start`."""
@@ -80,13 +113,14 @@ class ChangingDevice(Device):
         self._inner.load_state(state, under_way)
 
     def _change_ns(self) -> int | None:
-        if self._start_ns is None or not self._changes:
+        if self._start_ns is None or self._made_count == len(self._changes):
             return None
-        return self._start_ns + self._changes[0].time_ns
+        return self._start_ns + self._changes[self._made_count].time_ns
 
     def _change_until(self, now_ns: int) -> None:
         while (change_ns := self._change_ns()) is not None and change_ns <= now_ns:
             # What happens up to then, also inside, happens as it was.
             self._completed += self._inner.advance(change_ns)
-            change = self._changes.pop(0)
+            change = self._changes[self._made_count]
+            self._made_count += 1
             cast(Changeable, self._inner).change_parameters(change.params, change_ns)

@@ -46,6 +46,11 @@ class FaultyDevice(Device):
         self._arrivals: dict[Request, tuple[int, Sequence[ActiveRule]]] = {}
         self._held = CompletionQueue()
 
+    @property
+    def inner(self) -> Device:
+        """The device that serves the requests."""
+        return self._changing
+
     def await_start(self) -> None:
         """Hit nothing before :meth:`start`."""
         self._start_ns = None

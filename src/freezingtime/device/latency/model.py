@@ -35,6 +35,7 @@ from freezingtime.device.latency.queueing import (
     TokenBucket,
     Unit,
     change_rates,
+    check_rates,
     load_queues,
     new_queues,
     queues_state,
@@ -146,6 +147,11 @@ class LatencyDevice(TraceDevice):
         )
         request.annotation = self._annotation.take()
         return int(completion_ns)
+
+    def check_change(self, params: ModelParameters) -> None:
+        """Require the same limits, whose rates may be others."""
+        assert isinstance(params, LatencyParams)
+        check_rates(self._queues, params.queues)
 
     def change_parameters(self, params: ModelParameters, now_ns: int) -> None:
         """Go on with other times and rates."""

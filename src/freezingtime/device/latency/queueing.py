@@ -138,13 +138,21 @@ def change_rates(queues: QueueState, params: QueueParams, now_ns: int) -> None:
     Raises:
         InputError: there are more or fewer buckets, or they hold more or less.
     """
+    check_rates(queues, params)
+    for rows, buckets in _pairs(queues, params):
+        for row, bucket in zip(rows, buckets, strict=True):
+            _change_rate(row, bucket.rate_per_s, now_ns)
+
+
+def check_rates(queues: QueueState, params: QueueParams) -> None:
+    """Require that the buckets can be filled at the rates of others.
+
+    Raises:
+        InputError: there are more or fewer of them, or they hold more or less.
+    """
     from freezingtime.device.latency import queueing_kernels as kernels
 
-    for rows, buckets in (
-        (queues.shared_buckets, params.shared),
-        (queues.read_buckets, params.read),
-        (queues.write_buckets, params.write),
-    ):
+    for rows, buckets in _pairs(queues, params):
         same = len(rows) == len(buckets) and all(
             (int(row[kernels.CAPACITY]), int(row[kernels.COUNTS_BYTES]))
             == (bucket.capacity, int(bucket.unit))
@@ -155,8 +163,17 @@ def change_rates(queues: QueueState, params: QueueParams, now_ns: int) -> None:
                 "only the rate of a limit can change while the device runs: it must have the same "
                 "limits, with the same credits, before and after"
             )
-        for row, bucket in zip(rows, buckets, strict=True):
-            _change_rate(row, bucket.rate_per_s, now_ns)
+
+
+def _pairs(
+    queues: QueueState, params: QueueParams
+) -> list[tuple[NDArray[np.int64], Sequence[TokenBucket]]]:
+    """The buckets that there are, and those of the same place that are described."""
+    return [
+        (queues.shared_buckets, params.shared),
+        (queues.read_buckets, params.read),
+        (queues.write_buckets, params.write),
+    ]
 
 
 def queues_state(queues: QueueState) -> State:

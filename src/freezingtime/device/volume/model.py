@@ -53,6 +53,7 @@ from freezingtime.device.latency.queueing import (
     TokenBucket,
     Unit,
     change_rates,
+    check_rates,
     load_queues,
     new_queues,
     queues_state,
@@ -294,10 +295,18 @@ class VolumeDevice(TraceDevice):
             if bucket.saves
         }
 
+    def check_change(self, params: ModelParameters) -> None:
+        """Require the same limits, whose rates may be others."""
+        check_rates(self._queues, QueueParams(shared=self._buckets_of(params)))
+
+    def _buckets_of(self, params: ModelParameters) -> list[TokenBucket]:
+        assert isinstance(params, VolumeParams)
+        return [each for limit in params.limits for each in limit.buckets(self._size_bytes)]
+
     def change_parameters(self, params: ModelParameters, now_ns: int) -> None:
         """Go on with other times and rates; credits that were saved stay."""
         assert isinstance(params, VolumeParams)
-        buckets = [each for limit in params.limits for each in limit.buckets(self._size_bytes)]
+        buckets = self._buckets_of(params)
         change_rates(self._queues, QueueParams(shared=buckets), now_ns)
         self._buckets = buckets
         self._times.change(params)
