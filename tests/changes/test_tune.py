@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -41,6 +42,7 @@ from freezingtime.trace.record_digest import record_digest
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.record_header import RecordedDisk, RecordHeader, parse_header
 from freezingtime.trace.run_directory import TUNE_SOCKET_NAME, locked_run_directory
+from freezingtime.units import parse_time_ns
 from tests.conftest import PROGRAM
 from tests.kept.test_kept_state import DEVICES, go_on, load
 
@@ -409,6 +411,11 @@ def test_the_record_says_at_its_end_what_was_changed(tmp_path: Path) -> None:
     assert (tmp_path / "r").read_bytes() == (tmp_path / "s").read_bytes()
 
 
+def document_of(result: ft.Result) -> dict[str, Any]:
+    assert result.document is not None
+    return dict(result.document)
+
+
 def _await_socket(directory: Path, alive: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + 240
     while not (directory / TUNE_SOCKET_NAME).exists():
@@ -447,19 +454,25 @@ def test_a_tuned_run_is_the_run_with_what_its_document_says(tmp_path: Path) -> N
     (result,) = results
     assert result.valid
     assert not (out / TUNE_SOCKET_NAME).exists()
-    assert result.document["tuned"] == told
+    assert document_of(result)["tuned"] == told
     again = ft.run(disks, job, at=told, out=tmp_path / "again", seed=3, progress=False)
     assert again.stdout == result.stdout
-    assert again.document["tuned"] == []
-    assert again.document["plan"] == result.document["plan"]
-    from_plan = result.document["plan"]["disks"]
-    assert from_plan == again.document["plan"]["disks"]
+    assert document_of(again)["tuned"] == []
+    assert document_of(again)["plan"] == document_of(result)["plan"]
+    from_plan = document_of(result)["plan"]["disks"]
+    assert from_plan == document_of(again)["plan"]["disks"]
     assert record_digest(out) == record_digest(tmp_path / "again")
     schemas = [pq.read_schema(each / "requests.parquet") for each in (out, tmp_path / "again")]
     assert schemas[0].equals(schemas[1], check_metadata=True)
     assert ft.compare(result, again).is_identical
-    requests = result.requests
-    assert set(requests[requests.disk == "log"].latency_ns) >= {50_000, 2_000_000, 70_000}
+    start_ns = document_of(result)["job"]["start_ns"]
+    steps = [(start_ns + parse_time_ns(str(at).partition(" ")[0]), at) for at in told]
+    log = result.requests.query("disk == 'log' and arrival_ns >= @start_ns")
+    for arrival_ns, completion_ns in zip(log.arrival_ns, log.completion_ns, strict=True):
+        after = [at for time_ns, at in steps if time_ns <= arrival_ns]
+        expected_ns = (50_000, 50_000, 2 * MS, 70_000)[len(after)]
+        assert completion_ns - arrival_ns == expected_ns
+    assert log.latency_ns.nunique() > 1
 
 
 @pytest.mark.guest
@@ -477,5 +490,5 @@ def test_a_shell_is_tuned(tmp_path: Path) -> None:
     finally:
         typist.close()
     result = ft.open_run(tmp_path / "out")
-    assert result.document["tuned"] == [at]
+    assert document_of(result)["tuned"] == [at]
     assert result.requests.latency_ns.tolist()[-3:] == [30 * MS] * 3
