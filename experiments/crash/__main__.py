@@ -52,17 +52,23 @@ class Row:
 
 
 def explore(workload: Workload, directory: Path, seed: int) -> Row:
-    """Run it, derive the states, recover from each."""
+    """Run it, derive the states, recover from each; disks for several are beside ``directory``."""
     start_s = time.monotonic()
     job = directory / "job"
-    job.mkdir(parents=True)
+    job.mkdir(parents=True, exist_ok=True)
     workload.write_job(job)
-    disk = make_file_system(workload.file_system, directory / "disk.img")
+    if workload.fill is None:
+        disk = make_file_system(workload.file_system, directory / "disk.img")
+    else:
+        disk = workload.fill(directory.parent)
     result = ft.crash(
         disks=[f"{workload.device},{disk}"],
+        guest=workload.guest,
         job=job,
         check=workload.check or file_system_check(workload.file_system, workload.check_first, job),
         points=workload.points,
+        since=workload.since,
+        until=workload.until,
         states=workload.states,
         seed=seed,
         out=directory / "out",
@@ -123,20 +129,24 @@ def main() -> int:
     parser.add_argument("--only", default="", help="workloads whose name matches, a pattern")
     parser.add_argument("--scale", type=int, default=1, help="that many times the states")
     parser.add_argument("--seed", type=int, default=0, help="of the states that are chosen")
-    parser.add_argument("--keep", type=Path, help="keep what is found in this new directory")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="keep what is found in this directory, or go on with what is there",
+    )
     options = parser.parse_args()
-    workloads = [
-        workload
-        for workload in (*planted(), *right(options.scale))
+    workloads = {
+        number: workload
+        for number, workload in enumerate((*planted(), *right(options.scale)))
         if re.search(options.only, workload.name)
-    ]
+    }
     if not workloads:
         parser.error(f"--only {options.only}: matches no workload")
     rows: list[Row] = []
     print(" | ".join(_HEAD), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         root = options.keep or Path(scratch)
-        for number, workload in enumerate(workloads):
+        for number, workload in workloads.items():
             try:
                 rows.append(explore(workload, root / str(number), options.seed))
             except FreezingTimeError as error:

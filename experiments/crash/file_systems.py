@@ -19,15 +19,18 @@ _TOOLS = {"ext4": "e2fsck", "xfs": "xfs_repair", "btrfs": "btrfs"}
 
 
 def make_file_system(name: str, path: Path) -> str:
-    """Make an image with an empty file system; return what a disk of it has in ``--disk``.
+    """Make an image with an empty file system, unless it was; return what a disk has in ``--disk``.
 
     Raises:
         RunError: its tools are not installed.
     """
-    with path.open("wb") as file:
-        file.truncate(_SIZES[name])
-    options = ("-q", "-F") if name == "ext4" else ("-q",)
-    subprocess.run([find(f"mkfs.{name}"), *options, path], check=True, capture_output=True)
+    if not path.exists():
+        begun = path.with_suffix(".begun")
+        with begun.open("wb") as file:
+            file.truncate(_SIZES[name])
+        options = ("-q", "-F") if name == "ext4" else ("-q",)
+        subprocess.run([find(f"mkfs.{name}"), *options, begun], check=True, capture_output=True)
+        begun.rename(path)
     return f"medium=file:{path},mount={POINT},fs={name}"
 
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from experiments.crash import sqlite
+from experiments.crash import postgresql, sqlite
 from experiments.crash.programs import write_script
 
 from freezingtime.disk.mount import FILE_SYSTEMS
@@ -58,6 +59,9 @@ class Workload:
     name: str
     device: Path = SSD
     file_system: str = "ext4"
+    guest: str = "mini"
+    fill: Callable[[Path], str] | None = None
+    """Makes the disk in a directory, once for all; None: it is empty."""
     write_job: Callable[[Path], None]
     """Writes the job into its directory."""
     check: str | None = None
@@ -65,6 +69,9 @@ class Workload:
     check_first: str = ""
     """What else the default check looks at."""
     points: str = "every-write"
+    since: str | None = None
+    until: str | None = None
+    """Between what output of the job."""
     states: int
     """How many of a point."""
     finds: str | None = None
@@ -88,6 +95,18 @@ def _files(count: int) -> Callable[[Path], None]:
 def _shop(synchronous: str, journal_mode: str, orders: int) -> Callable[[Path], None]:
     return lambda job: sqlite.write_shop(
         job, synchronous=synchronous, journal_mode=journal_mode, orders=orders
+    )
+
+
+def _bank(name: str, settings: str, last: str = ":", **values: Any) -> Workload:
+    return Workload(
+        name=f"PostgreSQL, {name}",
+        guest=postgresql.GUEST,
+        fill=postgresql.fill_bank,
+        write_job=lambda job: postgresql.write_bank(job, settings=settings, last=last),
+        check=postgresql.CHECK,
+        points="all-flushes",
+        **values,
     )
 
 
@@ -130,6 +149,24 @@ def planted() -> Iterator[Workload]:
             states=8,
             finds="orders are lost",
         )
+    # Until the kernel writes back by itself what nobody flushed.
+    yield _bank(
+        "fsync = off",
+        "-c fsync=off",
+        "sleep 40",
+        since="ACK 3",
+        states=4,
+        finds="a transaction is lost|not of one version|damaged|does not start",
+    )
+    # Its pages have two halves for such a device, and a checkpoint writes them over what is there.
+    yield _bank(
+        "full_page_writes = off",
+        "-c full_page_writes=off",
+        since=postgresql.CHECKPOINT_BEGINS,
+        until=postgresql.CHECKPOINT_ENDS,
+        states=16,
+        finds="does not start|damaged",
+    )
 
 
 def right(scale: int) -> Iterator[Workload]:
@@ -155,3 +192,5 @@ def right(scale: int) -> Iterator[Workload]:
             check=sqlite.CHECK,
             states=8 * scale,
         )
+    # A recovery of it costs as much as ten of the others.
+    yield _bank("fsync and full_page_writes = on", "", states=max(4, scale))
