@@ -54,4 +54,4 @@ def test_machine_code_of_old_sources_is_forgotten_and_that_is_said(
     with caplog.at_level(logging.INFO):
         compile_cache.prepare(package)
     assert not any(index_of(package, source).exists() for source in SOURCES)
-    assert caplog.messages == ["compiling the drum model, once per machine: up to a minute"]
+    assert caplog.messages == ["compiling the drum model, once per machine: up to 20 s of CPU"]

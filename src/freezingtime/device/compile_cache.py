@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 def prepare(package: Path) -> None:
     """Before a large model's kernels are imported: forget what is stale, log if they compile."""
     if not forget_stale(package):
-        _log.info("compiling the %s model, once per machine: up to a minute", package.name)
+        _log.info("compiling the %s model, once per machine: up to 20 s of CPU", package.name)
 
 
 @cache  # what is loaded stays loaded: looking once is enough

@@ -379,3 +379,18 @@ COUNTERS = record(
     "translation_writes",
     "discarded_units",
 )
+
+#: A piece of a trace; its columns by their addresses.
+TRACE = record(
+    "size",
+    "first",
+    "end",
+    "depth",  # requests in flight in a closed loop, 0 in an open one
+    "completed",
+    "arrivals_ns",
+    "operations",
+    "offsets_bytes",
+    "lengths_bytes",
+    "completions_ns",
+    "annotations",  # 0 if nobody wants them
+)

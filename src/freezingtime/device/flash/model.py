@@ -28,11 +28,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from freezingtime.annotation import Annotation
 from freezingtime.device import compile_cache
-from freezingtime.device.annotations.columns import Annotations, annotations_or_empty
+from freezingtime.device.annotations.columns import Annotations
 from freezingtime.device.base import Device, Pause, pieces
 from freezingtime.device.flash.geometry import FlashGeometry, shape
 from freezingtime.device.flash.kept import flash_state, load_flash
-from freezingtime.device.flash.layout import NONE
+from freezingtime.device.flash.layout import NONE, TRACE
 from freezingtime.device.flash.parameters import FlashParams
 from freezingtime.device.flash.precondition import precondition
 from freezingtime.device.flash.state import new_config, new_state
@@ -122,7 +122,7 @@ class FlashDevice(Device):
         return None if next_ns >= NEVER_NS else next_ns
 
     def advance(self, now_ns: int) -> list[Request]:
-        count = self._kernels.step(self._handle, now_ns, NONE, 0, 0, 0, False, now_ns)
+        count = self._kernels.step(self._handle, now_ns, NONE, 0, 0, 0, False, now_ns, 0)
         if not count:
             return []
         completed = []
@@ -150,31 +150,81 @@ class FlashDevice(Device):
         and then. The same as submitting and advancing, only faster. Raises ValueError if the device
         is not idle, or the trace is not one; RefusalError if a zone refuses a write.
         """
+        completions_ns, _ = self._run_trace(
+            0, arrivals_ns, operations, offsets_bytes, lengths_bytes, annotations, pause
+        )
+        return completions_ns
+
+    def complete_closed(
+        self,
+        depth: int,
+        operations: ArrayLike,
+        offsets_bytes: ArrayLike,
+        lengths_bytes: ArrayLike,
+        start_ns: int = 0,
+        annotations: Annotations | None = None,
+        pause: Pause | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return arrival and completion times of a closed loop with ``depth`` requests in flight.
+
+        The same as submitting a request whenever one completes, only faster. Raises ValueError for
+        a depth of 0 and what :meth:`complete_all` refuses; RefusalError as that does.
+        """
+        if depth < 1:
+            raise ValueError(f"queue depth is {depth}; must be 1 or more")
+        start_ns = max(start_ns, int(self._state.queue["now_ns"][0]))
+        arrivals_ns = np.full(np.shape(operations), start_ns, np.int64)
+        completions_ns, arrivals_ns = self._run_trace(
+            depth, arrivals_ns, operations, offsets_bytes, lengths_bytes, annotations, pause
+        )
+        return arrivals_ns, completions_ns
+
+    def _run_trace(
+        self,
+        depth: int,
+        arrivals_ns: ArrayLike,
+        operations: ArrayLike,
+        offsets_bytes: ArrayLike,
+        lengths_bytes: ArrayLike,
+        annotations: Annotations | None,
+        pause: Pause | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return completion and arrival times of a trace; a depth of 0 stands for an open loop."""
         if self._in_service:
             raise ValueError("a trace starts on an idle SSD; requests are still in service")
         trace = check_trace(arrivals_ns, operations, offsets_bytes, lengths_bytes)
+        completions_ns = np.zeros_like(trace.arrivals_ns)
+        if completions_ns.size == 0:
+            return completions_ns, trace.arrivals_ns
         ends_bytes = trace.offsets_bytes + trace.lengths_bytes
-        if trace.arrivals_ns.size == 0:
-            return np.zeros(0, dtype=np.int64)
         if trace.offsets_bytes.min() < 0 or ends_bytes.max() > self._capacity_bytes:
             raise ValueError(f"offsets must be inside the SSD's {self._capacity_bytes} bytes")
-        completions_ns = np.zeros_like(trace.arrivals_ns)
-        columns = (
-            trace.arrivals_ns,
-            np.ascontiguousarray(operations, dtype=np.int64),
-            trace.offsets_bytes,
-            trace.lengths_bytes,
-            completions_ns,
-            annotations_or_empty(annotations),
-        )
+        columns = {
+            "arrivals_ns": trace.arrivals_ns,
+            "operations": np.ascontiguousarray(operations, dtype=np.int64),
+            "offsets_bytes": trace.offsets_bytes,
+            "lengths_bytes": trace.lengths_bytes,
+            "completions_ns": completions_ns,
+        }
+        if annotations is not None:
+            columns["annotations"] = annotations
+            if annotations.shape != completions_ns.shape or not annotations.flags.c_contiguous:
+                raise ValueError("annotations must be one array with a place for each request")
+        piece = np.zeros(1, TRACE)
+        piece["size"], piece["depth"] = completions_ns.size, depth
+        for name, column in columns.items():  # which stay there as long as this is called
+            piece[name] = column.ctypes.data
         for first, end in pieces(completions_ns.size, pause):
-            accepted = self._kernels.complete_all(self._handle, first, end, *columns)
+            piece["first"], piece["end"] = first, end
+            accepted = self._kernels.step(
+                self._handle, 0, NONE, 0, 0, 0, False, 0, piece.ctypes.data
+            )
             if accepted < end:
                 offset_bytes = int(trace.offsets_bytes[accepted])
                 raise refused(self._state, offset_bytes, int(trace.lengths_bytes[accepted]))
             if pause is not None and end < completions_ns.size:
                 pause(end, int(self._state.queue["now_ns"][0]))
-        return completions_ns
+        return completions_ns, trace.arrivals_ns
 
     def statistics(self) -> dict[str, float]:
         """Return statistics since the SSD was made; see :mod:`.statistics`."""
@@ -222,6 +272,7 @@ class FlashDevice(Device):
             request.length_bytes,
             request.fua,
             arrival_ns,
+            0,
         )
         if self._state.queue["refusal"][0]:
             raise refused(self._state, request.offset_bytes, request.length_bytes)

@@ -3,20 +3,19 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 
 _NS_PER_S = 1_000_000_000
 
 
-@njit()
+@inner
 def transfer_ns(length_bytes: int, bytes_per_s: int) -> int:
     """Return the transfer time of bytes, to the nearest nanosecond."""
     return (length_bytes * _NS_PER_S + bytes_per_s // 2) // bytes_per_s
 
 
-@njit()
+@inner
 def occupy_channel(ssd: int, lane_id: int, duration_ns: int, now_ns: int) -> int:
     channel = memory.channels(ssd)[memory.lanes(ssd)[lane_id].channel]
     channel.free_ns = max(now_ns, channel.free_ns) + duration_ns

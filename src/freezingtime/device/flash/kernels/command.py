@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.layout import NONE
 
 
-@njit()
+@inner
 def take_command(ssd: int) -> int:
     """A command that is not in use; the caller knows that there is one."""
     queue = memory.queue(ssd)
@@ -23,7 +22,7 @@ def take_command(ssd: int) -> int:
     return int(command_id)
 
 
-@njit()
+@inner
 def take_read_command(ssd: int, slot: int, length_bytes: int) -> int:
     """A command to read from a slot on, for nobody yet."""
     config = memory.config(ssd)
@@ -44,7 +43,7 @@ def take_read_command(ssd: int, slot: int, length_bytes: int) -> int:
     return command_id
 
 
-@njit()
+@inner
 def release_command(ssd: int, command_id: int) -> None:
     """Put a command back."""
     queue = memory.queue(ssd)

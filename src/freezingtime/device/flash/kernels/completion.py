@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from freezingtime.device.annotations import kernels as annotation
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.channel import transfer_ns
 from freezingtime.device.flash.kernels.event import push
@@ -13,7 +12,7 @@ from freezingtime.device.flash.layout import EventKind
 from freezingtime.request import Operation
 
 
-@njit()
+@inner
 def part_done(ssd: int, request_id: int, now_ns: int) -> None:
     """One part of a request is done; with the last one, it is on its way to complete."""
     config = memory.config(ssd)
@@ -35,7 +34,7 @@ def part_done(ssd: int, request_id: int, now_ns: int) -> None:
     push(ssd, end_ns, EventKind.COMPLETION, request_id, 0)
 
 
-@njit()
+@inner
 def complete(ssd: int, request_id: int, now_ns: int) -> None:
     """The request is complete: note it and free its place."""
     queue = memory.queue(ssd)
@@ -51,7 +50,7 @@ def complete(ssd: int, request_id: int, now_ns: int) -> None:
     queue.free_request = request_id
 
 
-@njit()
+@inner
 def held(ssd: int, request_id: int, held_by: int, now_ns: int) -> None:
     """The request has waited for something, which is over."""
     request = memory.requests(ssd)[request_id]
@@ -59,7 +58,7 @@ def held(ssd: int, request_id: int, held_by: int, now_ns: int) -> None:
     request.waiting_since_ns = now_ns
 
 
-@njit()
+@inner
 def note_lane(ssd: int, request_id: int, lane_id: int) -> None:
     """Note the die and the channel that a request goes to, those of its lane."""
     note = memory.requests(ssd)[request_id].annotation
@@ -68,7 +67,7 @@ def note_lane(ssd: int, request_id: int, lane_id: int) -> None:
     note.channel = lane.channel
 
 
-@njit()
+@inner
 def send_to_host(ssd: int, length_bytes: int, ready_ns: int) -> int:
     link = memory.link(ssd)
     duration_ns = transfer_ns(length_bytes, memory.config(ssd).link_bytes_per_s)
@@ -76,7 +75,7 @@ def send_to_host(ssd: int, length_bytes: int, ready_ns: int) -> int:
     return int(link.out_free_ns)
 
 
-@njit()
+@inner
 def access_buffer(ssd: int, length_bytes: int, ready_ns: int) -> int:
     config = memory.config(ssd)
     link = memory.link(ssd)

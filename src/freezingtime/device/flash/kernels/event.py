@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.units import NEVER_NS
 
 
-@njit()
+@inner
 def next_time_ns(ssd: int) -> int:
     """Return the time of the next event; NEVER_NS if there is none."""
     if memory.queue(ssd).events == 0:
@@ -17,7 +16,7 @@ def next_time_ns(ssd: int) -> int:
     return int(memory.events(ssd)[0].time_ns)
 
 
-@njit()
+@inner
 def push(ssd: int, time_ns: int, kind: int, target: int, generation: int) -> None:
     """Let something happen at a time that is not past."""
     queue = memory.queue(ssd)
@@ -39,7 +38,7 @@ def push(ssd: int, time_ns: int, kind: int, target: int, generation: int) -> Non
     event.generation = generation
 
 
-@njit()
+@inner
 def pop(ssd: int) -> tuple[int, int, int, int]:
     """Take the next event out: its time, kind, target and generation."""
     queue = memory.queue(ssd)
@@ -63,7 +62,7 @@ def pop(ssd: int) -> tuple[int, int, int, int]:
     return popped
 
 
-@njit()
+@inner
 def _before(ssd: int, one: int, other: int) -> bool:
     events = memory.events(ssd)
     first = events[one]
@@ -73,7 +72,7 @@ def _before(ssd: int, one: int, other: int) -> bool:
     return bool(first.order < second.order)
 
 
-@njit()
+@inner
 def _copy(ssd: int, source: int, target: int) -> None:
     events = memory.events(ssd)
     origin = events[source]

@@ -7,9 +7,8 @@ before it have no program left.
 
 from __future__ import annotations
 
-from numba import njit
-
 from freezingtime.annotation import HeldBy
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.command import take_command
 from freezingtime.device.flash.kernels.completion import held, part_done
@@ -19,7 +18,7 @@ from freezingtime.device.flash.kernels.server import enqueue_job
 from freezingtime.device.flash.layout import NONE
 
 
-@njit()
+@inner
 def begin_program(ssd: int, lane_id: int, block_id: int, first: int, slots: int) -> int:
     """A command to program so many of a block's slots, from its ``first`` on.
 
@@ -57,7 +56,7 @@ def begin_program(ssd: int, lane_id: int, block_id: int, first: int, slots: int)
     return command_id
 
 
-@njit()
+@inner
 def program(ssd: int, lane_id: int, now_ns: int) -> None:
     """Make a program of a lane's open slots."""
     lane = memory.lanes(ssd)[lane_id]
@@ -76,7 +75,7 @@ def program(ssd: int, lane_id: int, now_ns: int) -> None:
     enqueue_job(ssd, command_id, now_ns)
 
 
-@njit()
+@inner
 def program_open_slots(ssd: int, now_ns: int) -> None:
     """Send to the cells what is in open slots, though it does not fill a program."""
     lanes = memory.lanes(ssd)
@@ -86,7 +85,7 @@ def program_open_slots(ssd: int, now_ns: int) -> None:
             program(ssd, lane_id, now_ns)
 
 
-@njit()
+@inner
 def end_epochs(ssd: int, now_ns: int) -> None:
     """Let the flushes be done whose epochs have passed."""
     queue = memory.queue(ssd)
@@ -100,7 +99,7 @@ def end_epochs(ssd: int, now_ns: int) -> None:
         part_done(ssd, epoch.request, now_ns)
 
 
-@njit()
+@inner
 def append_collection(ssd: int, lane_id: int, command_id: int) -> None:
     """Let a share of the lane's garbage collection follow a program."""
     config = memory.config(ssd)
@@ -116,7 +115,7 @@ def append_collection(ssd: int, lane_id: int, command_id: int) -> None:
     counters.erases += erases
 
 
-@njit()
+@inner
 def _old_reads(ssd: int, lane_id: int) -> int:
     """Count the open slots that need the rest of their unit from the cells."""
     config = memory.config(ssd)

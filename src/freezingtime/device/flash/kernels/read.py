@@ -6,10 +6,9 @@ What is still in the write buffer comes from there; what is mapped nowhere comes
 
 from __future__ import annotations
 
-from numba import njit
-
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.device.annotations import kernels as annotation
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.command import release_command, take_read_command
 from freezingtime.device.flash.kernels.completion import (
@@ -37,7 +36,7 @@ _MUST_WAIT = 1
 _MAP_MISSED = 2
 
 
-@njit()
+@inner
 def start_read(ssd: int, request_id: int, now_ns: int) -> None:
     """Read what a request asks for, after those that wait for commands."""
     queue = memory.queue(ssd)
@@ -47,7 +46,7 @@ def start_read(ssd: int, request_id: int, now_ns: int) -> None:
         _go_on(ssd, request_id, now_ns)
 
 
-@njit()
+@inner
 def read_done(ssd: int, command_id: int, now_ns: int) -> None:
     """A command's data are in the controller: send them on."""
     command = memory.commands(ssd)[command_id]
@@ -58,7 +57,7 @@ def read_done(ssd: int, command_id: int, now_ns: int) -> None:
     release_command(ssd, command_id)
 
 
-@njit()
+@inner
 def translation_done(ssd: int, command_id: int, now_ns: int) -> None:
     """A translation page is here: the reads that wait for it go on."""
     request_id = translation_read(ssd, command_id, now_ns)
@@ -69,7 +68,7 @@ def translation_done(ssd: int, command_id: int, now_ns: int) -> None:
         request_id = next_id
 
 
-@njit()
+@inner
 def resume_reads(ssd: int, now_ns: int) -> None:
     """Let the reads in that wait, as far as there is now something to read with."""
     queue = memory.queue(ssd)
@@ -82,13 +81,13 @@ def resume_reads(ssd: int, now_ns: int) -> None:
         queue.read_wait_head = next_id
 
 
-@njit()
+@inner
 def _go_on(ssd: int, request_id: int, now_ns: int) -> None:
     if _issue(ssd, request_id, now_ns) == _MUST_WAIT:
         _wait(ssd, request_id, now_ns)
 
 
-@njit()
+@inner
 def _issue(ssd: int, request_id: int, now_ns: int) -> int:
     """Read from the cursor on; to be called again if not all of it is issued."""
     config = memory.config(ssd)
@@ -131,7 +130,7 @@ def _issue(ssd: int, request_id: int, now_ns: int) -> int:
     return result
 
 
-@njit()
+@inner
 def _translate(ssd: int, request_id: int, unit: int, now_ns: int) -> int:
     """Look a unit up in the map, once for each of its translation pages."""
     config = memory.config(ssd)
@@ -145,7 +144,7 @@ def _translate(ssd: int, request_id: int, unit: int, now_ns: int) -> int:
     return _ISSUED if look_up_to_read(ssd, request_id, page_id, now_ns) else _MAP_MISSED
 
 
-@njit()
+@inner
 def _may_read(ssd: int) -> bool:
     """Whether there is a command besides those that writes may need."""
     queue = memory.queue(ssd)
@@ -154,7 +153,7 @@ def _may_read(ssd: int) -> bool:
     return bool(queue.free_commands > others - queue.programs)
 
 
-@njit()
+@inner
 def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
     """Return where a read from ``unit`` on leaves its page or the order of the page's slots."""
     config = memory.config(ssd)
@@ -169,7 +168,7 @@ def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
     return end
 
 
-@njit()
+@inner
 def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: int) -> None:
     command_id = take_read_command(ssd, slot, length_bytes)
     command = memory.commands(ssd)[command_id]
@@ -182,7 +181,7 @@ def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: 
     enqueue_read(ssd, command_id, now_ns)
 
 
-@njit()
+@inner
 def _wait(ssd: int, request_id: int, now_ns: int) -> None:
     queue = memory.queue(ssd)
     requests = memory.requests(ssd)

@@ -7,10 +7,9 @@ for each plane. While any of a server's readers is at work, the server does noth
 
 from __future__ import annotations
 
-from numba import njit
-
 from freezingtime.annotation import HeldBy
 from freezingtime.device.annotations import kernels as annotation
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.channel import occupy_channel, transfer_ns
 from freezingtime.device.flash.kernels.completion import note_lane
@@ -18,7 +17,7 @@ from freezingtime.device.flash.kernels.event import push
 from freezingtime.device.flash.layout import NONE, EventKind, ReadPhase, ServerPhase
 
 
-@njit()
+@inner
 def append_read(ssd: int, command_id: int, now_ns: int) -> int:
     """Let a read wait for its reader, which is returned."""
     commands = memory.commands(ssd)
@@ -36,7 +35,7 @@ def append_read(ssd: int, command_id: int, now_ns: int) -> int:
     return reader_id
 
 
-@njit()
+@inner
 def _held_by(ssd: int, server_id: int) -> int:
     """Return the cause of waiting of a read that comes to a server now."""
     server = memory.servers(ssd)[server_id]
@@ -46,7 +45,7 @@ def _held_by(ssd: int, server_id: int) -> int:
     return HeldBy.PROGRAM if phase >= ServerPhase.OLD_SENSE else HeldBy.REQUESTS
 
 
-@njit()
+@inner
 def _note_start(ssd: int, command_id: int, now_ns: int) -> None:
     """A read for the host is begun: note how long it has waited, and for what."""
     command = memory.commands(ssd)[command_id]
@@ -58,7 +57,7 @@ def _note_start(ssd: int, command_id: int, now_ns: int) -> None:
         note_lane(ssd, command.request, command.lane)
 
 
-@njit()
+@inner
 def start_reads(ssd: int, server_id: int, now_ns: int) -> bool:
     """Start the server's idle readers on what goes first; whether any reader is at work."""
     server = memory.servers(ssd)[server_id]
@@ -69,7 +68,7 @@ def start_reads(ssd: int, server_id: int, now_ns: int) -> bool:
     return bool(server.reads_active)
 
 
-@njit()
+@inner
 def start_read(ssd: int, reader_id: int, now_ns: int) -> None:
     """Start a reader on the next of its reads, if it is idle and that goes before other work."""
     reader = memory.readers(ssd)[reader_id]
@@ -89,7 +88,7 @@ def start_read(ssd: int, reader_id: int, now_ns: int) -> None:
     push(ssd, begin_ns + command.array_ns, EventKind.READER, reader_id, 0)
 
 
-@njit()
+@inner
 def end_read_phase(ssd: int, reader_id: int, now_ns: int) -> int:
     """The reader's phase is over; returns the command that is thereby done, or NONE."""
     reader = memory.readers(ssd)[reader_id]
@@ -108,7 +107,7 @@ def end_read_phase(ssd: int, reader_id: int, now_ns: int) -> int:
     return NONE
 
 
-@njit()
+@inner
 def _transfer_page(ssd: int, reader_id: int, setup_ns: int, now_ns: int) -> None:
     """One page to the controller: between two, others may use the channel."""
     config = memory.config(ssd)
@@ -121,7 +120,7 @@ def _transfer_page(ssd: int, reader_id: int, setup_ns: int, now_ns: int) -> None
     push(ssd, end_ns, EventKind.READER, reader_id, 0)
 
 
-@njit()
+@inner
 def _goes_first(ssd: int, reader_id: int) -> bool:
     """Whether the reader's next read goes before the server's jobs."""
     if memory.config(ssd).read_priority:

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from freezingtime.annotation import HeldBy
 from freezingtime.device.annotations import kernels as annotation
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.completion import held, part_done
 from freezingtime.device.flash.kernels.event import push
@@ -24,7 +23,7 @@ from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.request import Operation
 
 
-@njit()
+@inner
 def submit(
     ssd: int,
     tag: int,
@@ -73,7 +72,7 @@ def submit(
     return True
 
 
-@njit()
+@inner
 def dispatch(ssd: int, request_id: int, now_ns: int) -> None:
     """The controller takes up a request, in its turn and if not too many writes wait for room."""
     queue = memory.queue(ssd)
@@ -91,7 +90,7 @@ def dispatch(ssd: int, request_id: int, now_ns: int) -> None:
     queue.command_tail = request_id
 
 
-@njit()
+@inner
 def resume_commands(ssd: int, now_ns: int) -> None:
     """Take up the requests that had to wait, as far as may be."""
     queue = memory.queue(ssd)
@@ -105,12 +104,12 @@ def resume_commands(ssd: int, now_ns: int) -> None:
         _take_up(ssd, request_id, now_ns)
 
 
-@njit()
+@inner
 def _may_take_up(ssd: int) -> bool:
     return bool(memory.queue(ssd).writes_waiting < memory.config(ssd).writes_waiting_max)
 
 
-@njit()
+@inner
 def _take_up(ssd: int, request_id: int, now_ns: int) -> None:
     operation = memory.requests(ssd)[request_id].operation
     if operation == Operation.READ:
@@ -125,7 +124,7 @@ def _take_up(ssd: int, request_id: int, now_ns: int) -> None:
         _discard(ssd, request_id, now_ns)
 
 
-@njit()
+@inner
 def command_done(ssd: int, command_id: int, now_ns: int) -> None:
     """The host part of a command is done."""
     command = memory.commands(ssd)[command_id]
@@ -139,7 +138,7 @@ def command_done(ssd: int, command_id: int, now_ns: int) -> None:
     resume_reads(ssd, now_ns)
 
 
-@njit()
+@inner
 def _discard(ssd: int, request_id: int, now_ns: int) -> None:
     """Unmap the units that are wholly inside the range, unless discards are ignored."""
     config = memory.config(ssd)

@@ -11,8 +11,7 @@ A channel carries commands and data, first come first served.
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.channel import occupy_channel, transfer_ns
 from freezingtime.device.flash.kernels.command import release_command
@@ -22,7 +21,7 @@ from freezingtime.device.flash.layout import NONE, EventKind, ServerPhase
 from freezingtime.units import NEVER_NS
 
 
-@njit()
+@inner
 def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
     """Give a host read to its reader."""
     reader_id = append_read(ssd, command_id, now_ns)
@@ -38,7 +37,7 @@ def enqueue_read(ssd: int, command_id: int, now_ns: int) -> None:
         _suspend(ssd, server_id, now_ns)
 
 
-@njit()
+@inner
 def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
     """Give a program, or a step of idle work, to its lane's server."""
     commands = memory.commands(ssd)
@@ -56,7 +55,7 @@ def enqueue_job(ssd: int, command_id: int, now_ns: int) -> None:
         start_next(ssd, server_id, now_ns)
 
 
-@njit()
+@inner
 def idle_work_due_ns(ssd: int, server_id: int, from_ns: int) -> int:
     """From ``from_ns`` on, when an idle server may begin another kind of work, or NEVER_NS."""
     config = memory.config(ssd)
@@ -69,7 +68,7 @@ def idle_work_due_ns(ssd: int, server_id: int, from_ns: int) -> int:
     return int(due_ns)
 
 
-@njit()
+@inner
 def start_next(ssd: int, server_id: int, now_ns: int) -> None:
     """Begin what comes next, or fall idle."""
     server = memory.servers(ssd)[server_id]
@@ -91,7 +90,7 @@ def start_next(ssd: int, server_id: int, now_ns: int) -> None:
             push(ssd, max(due_ns, now_ns), EventKind.IDLE, server_id, 0)
 
 
-@njit()
+@inner
 def end_phase(ssd: int, server_id: int, now_ns: int) -> int:
     """The server's phase is over; returns the job whose host part is thereby done, or NONE.
 
@@ -113,7 +112,7 @@ def end_phase(ssd: int, server_id: int, now_ns: int) -> int:
     return NONE
 
 
-@njit()
+@inner
 def read_ended(ssd: int, reader_id: int, now_ns: int) -> None:
     """Let a reader that is done begin its next read; with the last, the server goes on."""
     start_read(ssd, reader_id, now_ns)
@@ -124,7 +123,7 @@ def read_ended(ssd: int, reader_id: int, now_ns: int) -> None:
         start_next(ssd, server_id, now_ns)
 
 
-@njit()
+@inner
 def _end_job(ssd: int, server_id: int) -> None:
     """Put the server's job away if nothing of it is left."""
     server = memory.servers(ssd)[server_id]
@@ -137,7 +136,7 @@ def _end_job(ssd: int, server_id: int) -> None:
         server.job = NONE
 
 
-@njit()
+@inner
 def _take_job(ssd: int, server_id: int) -> bool:
     """Whether the server has a job; takes the next one if need be."""
     server = memory.servers(ssd)[server_id]
@@ -149,7 +148,7 @@ def _take_job(ssd: int, server_id: int) -> bool:
     return bool(server.job != NONE)
 
 
-@njit()
+@inner
 def _start_job_phase(ssd: int, server_id: int, now_ns: int) -> None:
     config = memory.config(ssd)
     server = memory.servers(ssd)[server_id]
@@ -177,7 +176,7 @@ def _start_job_phase(ssd: int, server_id: int, now_ns: int) -> None:
         _begin(ssd, server_id, ServerPhase.ERASE, now_ns + config.erase_ns)
 
 
-@njit()
+@inner
 def _begin(ssd: int, server_id: int, phase: int, done_ns: int) -> None:
     server = memory.servers(ssd)[server_id]
     server.phase = phase
@@ -186,7 +185,7 @@ def _begin(ssd: int, server_id: int, phase: int, done_ns: int) -> None:
     push(ssd, done_ns, EventKind.SERVER, server_id, server.generation)
 
 
-@njit()
+@inner
 def _sense(ssd: int, server_id: int, phase: int, lane_id: int, now_ns: int) -> None:
     """Cells to page register, once the command has come over the channel."""
     config = memory.config(ssd)
@@ -194,7 +193,7 @@ def _sense(ssd: int, server_id: int, phase: int, lane_id: int, now_ns: int) -> N
     _begin(ssd, server_id, phase, begin_ns + config.gc_read_ns)
 
 
-@njit()
+@inner
 def _begin_transfer(ssd: int, server_id: int, phase: int, length_bytes: int, now_ns: int) -> None:
     """Between page register and controller, either way."""
     config = memory.config(ssd)
@@ -204,7 +203,7 @@ def _begin_transfer(ssd: int, server_id: int, phase: int, length_bytes: int, now
     _transfer_page(ssd, server_id, phase, setup_ns, now_ns)
 
 
-@njit()
+@inner
 def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: int) -> None:
     """One page of what is to be transferred: between two, others may use the channel.
 
@@ -225,7 +224,7 @@ def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: 
         _begin(ssd, server_id, phase, end_ns)
 
 
-@njit()
+@inner
 def _begin_program(
     ssd: int, server_id: int, phase: int, begin_ns: int, duration_ns: int, now_ns: int
 ) -> None:
@@ -237,7 +236,7 @@ def _begin_program(
         _suspend(ssd, server_id, now_ns)
 
 
-@njit()
+@inner
 def _may_suspend(ssd: int, server_id: int, now_ns: int) -> bool:
     """Whether the server's program or erase lets the read that has just come go first."""
     config = memory.config(ssd)
@@ -250,7 +249,7 @@ def _may_suspend(ssd: int, server_id: int, now_ns: int) -> bool:
     )
 
 
-@njit()
+@inner
 def _suspend(ssd: int, server_id: int, now_ns: int) -> None:
     server = memory.servers(ssd)[server_id]
     stop_ns = max(now_ns, server.array_ns)
@@ -262,7 +261,7 @@ def _suspend(ssd: int, server_id: int, now_ns: int) -> None:
     _begin(ssd, server_id, ServerPhase.SUSPENDING, stop_ns + memory.config(ssd).suspend_ns)
 
 
-@njit()
+@inner
 def _resume(ssd: int, server_id: int, now_ns: int) -> None:
     server = memory.servers(ssd)[server_id]
     phase = server.suspended_phase

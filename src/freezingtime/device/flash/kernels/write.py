@@ -8,10 +8,9 @@ when it is in there; without, when it is in the cells.
 
 from __future__ import annotations
 
-from numba import njit
-
 from freezingtime.annotation import HeldBy, ServedFrom
 from freezingtime.device.annotations import kernels as annotation
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.channel import transfer_ns
 from freezingtime.device.flash.kernels.completion import (
@@ -34,7 +33,7 @@ from freezingtime.device.flash.layout import NONE, EventKind
 from freezingtime.request import Operation
 
 
-@njit()
+@inner
 def start_write(ssd: int, request_id: int, now_ns: int) -> None:
     """Let a write, or a discard of zones, wait for its turn and for room."""
     queue = memory.queue(ssd)
@@ -49,7 +48,7 @@ def start_write(ssd: int, request_id: int, now_ns: int) -> None:
     pump(ssd, now_ns)
 
 
-@njit()
+@inner
 def admit_piece(ssd: int, now_ns: int) -> None:
     """The oldest piece of a write that is on the link has arrived in the controller."""
     queue = memory.queue(ssd)
@@ -70,7 +69,7 @@ def admit_piece(ssd: int, now_ns: int) -> None:
     pump(ssd, now_ns)
 
 
-@njit()
+@inner
 def program_done(ssd: int, command_id: int, now_ns: int) -> None:
     """Finish a program of host data: note it, free its buffer, notify those waiting."""
     queue = memory.queue(ssd)
@@ -90,7 +89,7 @@ def program_done(ssd: int, command_id: int, now_ns: int) -> None:
     pump(ssd, now_ns)
 
 
-@njit()
+@inner
 def flush(ssd: int, request_id: int, now_ns: int) -> None:
     """Let a flush wait until all that is in the write buffer is stable."""
     config = memory.config(ssd)
@@ -108,7 +107,7 @@ def flush(ssd: int, request_id: int, now_ns: int) -> None:
     end_epochs(ssd, now_ns)
 
 
-@njit()
+@inner
 def pump(ssd: int, now_ns: int) -> None:
     """Let waiting writes in as far as there is room, first come first served."""
     config = memory.config(ssd)
@@ -147,7 +146,7 @@ def pump(ssd: int, now_ns: int) -> None:
         program_open_slots(ssd, now_ns)  # they alone take up all the room
 
 
-@njit()
+@inner
 def _leave_queue(ssd: int, request_id: int) -> None:
     """The first of the writes that wait waits no more."""
     queue = memory.queue(ssd)
@@ -155,7 +154,7 @@ def _leave_queue(ssd: int, request_id: int) -> None:
     queue.writes_waiting -= 1
 
 
-@njit()
+@inner
 def _fetch_piece(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -> None:
     """Bring a piece of a write over the link and into the controller's memory."""
     config = memory.config(ssd)
@@ -168,7 +167,7 @@ def _fetch_piece(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -
     _add_piece(ssd, request_id, begin, end, arrived_ns)
 
 
-@njit()
+@inner
 def _add_piece(ssd: int, request_id: int, begin: int, end: int, arrived_ns: int) -> None:
     """Let a piece be in the controller at a time that is not before that of the last one."""
     queue = memory.queue(ssd)
@@ -181,7 +180,7 @@ def _add_piece(ssd: int, request_id: int, begin: int, end: int, arrived_ns: int)
     push(ssd, arrived_ns, EventKind.ADMISSION, NONE, 0)
 
 
-@njit()
+@inner
 def _place_range(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -> None:
     config = memory.config(ssd)
     counters = memory.counters(ssd)
@@ -199,7 +198,7 @@ def _place_range(ssd: int, request_id: int, begin: int, end: int, now_ns: int) -
         counters.host_units += 1
 
 
-@njit()
+@inner
 def _sectors(ssd: int, first: int, last: int) -> int:
     """The unit's sectors that are wholly inside the bytes first to last, as bits."""
     sector_bytes = memory.config(ssd).sector_bytes
@@ -210,7 +209,7 @@ def _sectors(ssd: int, first: int, last: int) -> int:
     return int((1 << end) - (1 << begin))
 
 
-@njit()
+@inner
 def _place_unit(ssd: int, request_id: int, unit: int, sectors: int, now_ns: int) -> None:
     config = memory.config(ssd)
     queue = memory.queue(ssd)

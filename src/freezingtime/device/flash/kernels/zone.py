@@ -8,8 +8,7 @@ follows when the data are in the controller, in the same order.
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import entry, inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.ftl.map import map_unit, slot_of, unmap
 from freezingtime.device.flash.kernels.program import begin_program
@@ -18,7 +17,7 @@ from freezingtime.device.flash.layout import NONE, Refusal
 from freezingtime.request import Operation
 
 
-@njit()
+@inner
 def accept(ssd: int, operation: int, offset_bytes: int, length_bytes: int) -> int:
     """Move write pointers as a request asks for, or say why not: a :class:`Refusal`."""
     zone_bytes = memory.config(ssd).zone_bytes
@@ -33,7 +32,7 @@ def accept(ssd: int, operation: int, offset_bytes: int, length_bytes: int) -> in
     return Refusal.NONE
 
 
-@njit()
+@inner
 def write_to_zone(ssd: int, begin: int, end: int, now_ns: int) -> None:
     """Put data that are in the controller into their zone; at its beginning, reset it first."""
     config = memory.config(ssd)
@@ -59,7 +58,7 @@ def write_to_zone(ssd: int, begin: int, end: int, now_ns: int) -> None:
         _program(ssd, zone_id, zone.filled_bytes - zone.taken_bytes, now_ns)
 
 
-@njit()
+@inner
 def reset_zones(ssd: int, begin: int, end: int) -> None:
     """Reset the zones that are wholly inside a range."""
     first, last = _whole_zones(ssd, begin, end)
@@ -67,7 +66,7 @@ def reset_zones(ssd: int, begin: int, end: int) -> None:
         _reset(ssd, zone_id)
 
 
-@njit(cache=True)
+@entry()
 def fill_zones(ssd: int) -> None:
     """Let all zones be full, without time passing."""
     config = memory.config(ssd)
@@ -82,7 +81,7 @@ def fill_zones(ssd: int) -> None:
         zone.taken_bytes = config.zone_capacity_bytes
 
 
-@njit()
+@inner
 def _accept_write(ssd: int, offset_bytes: int, length_bytes: int) -> int:
     config = memory.config(ssd)
     zone_id = offset_bytes // config.zone_bytes
@@ -99,7 +98,7 @@ def _accept_write(ssd: int, offset_bytes: int, length_bytes: int) -> int:
     return Refusal.NONE
 
 
-@njit()
+@inner
 def _set_pointer(ssd: int, zone_id: int, accepted_bytes: int) -> None:
     """Move a zone's write pointer; a zone that is partly written is open."""
     ftl = memory.ftl(ssd)
@@ -110,14 +109,14 @@ def _set_pointer(ssd: int, zone_id: int, accepted_bytes: int) -> None:
     ftl.open_zones += 0 < zone.accepted_bytes < capacity_bytes
 
 
-@njit()
+@inner
 def _whole_zones(ssd: int, begin: int, end: int) -> tuple[int, int]:
     """The zones that are wholly inside a range: the first, and the one behind the last."""
     zone_bytes = memory.config(ssd).zone_bytes
     return (begin + zone_bytes - 1) // zone_bytes, end // zone_bytes
 
 
-@njit()
+@inner
 def _slot(ssd: int, zone_id: int, offset_units: int) -> int:
     """The slot of a zone's unit."""
     config = memory.config(ssd)
@@ -130,7 +129,7 @@ def _slot(ssd: int, zone_id: int, offset_units: int) -> int:
     return int(first_block * config.slots_per_block + slot)
 
 
-@njit()
+@inner
 def _program(ssd: int, zone_id: int, length_bytes: int, now_ns: int) -> None:
     """Make a program of the next bytes of a zone; the first one of a block may erase it."""
     config = memory.config(ssd)
@@ -151,7 +150,7 @@ def _program(ssd: int, zone_id: int, length_bytes: int, now_ns: int) -> None:
     enqueue_job(ssd, command_id, now_ns)
 
 
-@njit()
+@inner
 def _reset(ssd: int, zone_id: int) -> None:
     """Empty a zone. Its blocks are erased when they are written to again."""
     config = memory.config(ssd)
@@ -175,7 +174,7 @@ def _reset(ssd: int, zone_id: int) -> None:
     counters.zone_resets += 1
 
 
-@njit()
+@inner
 def _mark_for_erase(ssd: int, block_id: int) -> None:
     block = memory.blocks(ssd)[block_id]
     block.erases += 1

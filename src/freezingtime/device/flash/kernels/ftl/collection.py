@@ -7,15 +7,14 @@ programs take with them bit by bit. Nothing that is moved leaves its lane.
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.ftl.map import map_unit, unmap
 from freezingtime.device.flash.kernels.ftl.translation_cache import note_change
 from freezingtime.device.flash.layout import NONE, Role
 
 
-@njit()
+@inner
 def collect(ssd: int, lane_id: int) -> None:
     """Make blocks free until there are as many as there must be."""
     config = memory.config(ssd)
@@ -30,13 +29,13 @@ def collect(ssd: int, lane_id: int) -> None:
         memory.counters(ssd).collections += 1
 
 
-@njit()
+@inner
 def has_garbage(ssd: int, lane_id: int) -> bool:
     """Whether there is a block to be collected."""
     return _victim(ssd, lane_id) != NONE
 
 
-@njit()
+@inner
 def collect_ahead(ssd: int, lane_id: int) -> None:
     """Make one more block free, in steps of about a program; there must be garbage."""
     victim_id = _victim(ssd, lane_id)
@@ -49,7 +48,7 @@ def collect_ahead(ssd: int, lane_id: int) -> None:
     counters.idle_collections += 1
 
 
-@njit()
+@inner
 def fold(ssd: int, lane_id: int) -> None:
     """Move what is in the oldest closed block of the SLC cache into ordinary blocks."""
     config = memory.config(ssd)
@@ -62,7 +61,7 @@ def fold(ssd: int, lane_id: int) -> None:
     memory.counters(ssd).folds += 1
 
 
-@njit()
+@inner
 def take_free_block(ssd: int, lane_id: int, role: int) -> int:
     """The block that has been free for longest: erasures go round."""
     lane = memory.lanes(ssd)[lane_id]
@@ -77,14 +76,14 @@ def take_free_block(ssd: int, lane_id: int, role: int) -> int:
     return int(block_id)
 
 
-@njit()
+@inner
 def close_block(ssd: int, block_id: int) -> None:
     block = memory.blocks(ssd)[block_id]
     block.role = Role.CLOSED
     block.closed_at = memory.counters(ssd).host_units
 
 
-@njit()
+@inner
 def take_debt(ssd: int, lane_id: int) -> tuple[int, int, int, int]:
     """The lane's garbage collection that falls to the next program of the host.
 
@@ -105,7 +104,7 @@ def take_debt(ssd: int, lane_id: int) -> tuple[int, int, int, int]:
     return reads, units, programs, erases
 
 
-@njit()
+@inner
 def _portion(debt: int, share: int) -> int:
     """A share of a debt, rounded now up, now down; the last share is all of it.
 
@@ -117,7 +116,7 @@ def _portion(debt: int, share: int) -> int:
     return int(whole + (rest * 65536 > threshold * share))
 
 
-@njit()
+@inner
 def _victim(ssd: int, lane_id: int) -> int:
     """The closed block to be collected, or NONE if all are full of valid units.
 
@@ -147,7 +146,7 @@ def _victim(ssd: int, lane_id: int) -> int:
     return best_id
 
 
-@njit()
+@inner
 def _oldest_cached(ssd: int, lane_id: int) -> int:
     """The closed block of the SLC cache that was closed first."""
     config = memory.config(ssd)
@@ -167,7 +166,7 @@ def _oldest_cached(ssd: int, lane_id: int) -> int:
     return oldest_id
 
 
-@njit()
+@inner
 def empty(ssd: int, lane_id: int, victim_id: int) -> None:
     """Move the valid units out of a block and erase it."""
     config = memory.config(ssd)
@@ -188,7 +187,7 @@ def empty(ssd: int, lane_id: int, victim_id: int) -> None:
     _erase(ssd, lane_id, victim_id)
 
 
-@njit()
+@inner
 def _move(ssd: int, lane_id: int, unit: int) -> None:
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]
@@ -206,7 +205,7 @@ def _move(ssd: int, lane_id: int, unit: int) -> None:
         lane.gc_block = NONE
 
 
-@njit()
+@inner
 def _erase(ssd: int, lane_id: int, block_id: int) -> None:
     lane = memory.lanes(ssd)[lane_id]
     blocks = memory.blocks(ssd)

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.ftl.collection import close_block, collect, take_free_block
 from freezingtime.device.flash.kernels.ftl.map import map_unit, unmap
@@ -12,7 +11,7 @@ from freezingtime.device.flash.kernels.ftl.wear import level_wear
 from freezingtime.device.flash.layout import NONE, Role
 
 
-@njit()
+@inner
 def place(ssd: int, unit: int) -> int:
     """Give a unit the next slot of its lane's frontier; returns the lane.
 
@@ -29,7 +28,7 @@ def place(ssd: int, unit: int) -> int:
     return lane_id
 
 
-@njit()
+@inner
 def take_open_slots(ssd: int, lane_id: int) -> None:
     """Close the open slots of a lane; those that a program has beyond them stay empty."""
     lane = memory.lanes(ssd)[lane_id]
@@ -43,7 +42,7 @@ def take_open_slots(ssd: int, lane_id: int) -> None:
         _stripe_on(ssd)
 
 
-@njit()
+@inner
 def _lane_for(ssd: int, unit: int) -> int:
     config = memory.config(ssd)
     if config.dynamic:
@@ -51,7 +50,7 @@ def _lane_for(ssd: int, unit: int) -> int:
     return int(unit // config.slots_per_sense % config.lanes)
 
 
-@njit()
+@inner
 def _stripe_on(ssd: int) -> None:
     """Go on to the next lane that may take a program's worth of valid slots."""
     config = memory.config(ssd)
@@ -64,7 +63,7 @@ def _stripe_on(ssd: int) -> None:
             break
 
 
-@njit()
+@inner
 def _open_host_block(ssd: int, lane_id: int) -> None:
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]

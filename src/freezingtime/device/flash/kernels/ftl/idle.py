@@ -6,8 +6,7 @@ It goes step by step, about a program at a time, and stands back for the host be
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.command import take_command
 from freezingtime.device.flash.kernels.event import push
@@ -18,7 +17,7 @@ from freezingtime.device.flash.layout import NONE, EventKind, ServerPhase
 from freezingtime.units import NEVER_NS
 
 
-@njit()
+@inner
 def work_if_idle(ssd: int, server_id: int, now_ns: int) -> None:
     """One step of what a server does when idle, if it has been for long enough."""
     server = memory.servers(ssd)[server_id]
@@ -35,7 +34,7 @@ def work_if_idle(ssd: int, server_id: int, now_ns: int) -> None:
         push(ssd, due_ns, EventKind.IDLE, server_id, 0)
 
 
-@njit()
+@inner
 def _find_work(ssd: int, lane_id: int, now_ns: int) -> bool:
     """Whether there is something to do on a lane by now; books what it costs as debt."""
     config = memory.config(ssd)
@@ -56,13 +55,13 @@ def _find_work(ssd: int, lane_id: int, now_ns: int) -> bool:
     return False
 
 
-@njit()
+@inner
 def _owes(ssd: int, lane_id: int) -> bool:
     lane = memory.lanes(ssd)[lane_id]
     return bool(lane.debt_reads + lane.debt_programs + lane.debt_erases)
 
 
-@njit()
+@inner
 def _step(ssd: int, lane_id: int, now_ns: int) -> None:
     """Move about a program's worth of units."""
     command_id = take_command(ssd)

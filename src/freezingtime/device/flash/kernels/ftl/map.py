@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.layout import NONE
 
 
-@njit()
+@inner
 def slot_of(ssd: int, unit: int) -> int:
     """Return the slot of a unit, or NONE."""
     return int(memory.slot_of_unit(ssd)[unit]) - 1
 
 
-@njit()
+@inner
 def is_buffered(ssd: int, slot: int) -> bool:
     """Whether the slot's data are still in the write buffer.
 
@@ -26,7 +25,7 @@ def is_buffered(ssd: int, slot: int) -> bool:
     return not block.moved and slot % slots_per_block >= block.programmed
 
 
-@njit()
+@inner
 def open_slot_of(ssd: int, slot: int) -> int:
     """The slot's place among the open slots, which no program has taken yet, or NONE."""
     config = memory.config(ssd)
@@ -40,7 +39,7 @@ def open_slot_of(ssd: int, slot: int) -> int:
     return NONE
 
 
-@njit()
+@inner
 def unmap(ssd: int, unit: int) -> int:
     """Forget where a unit is; its slot, which is returned, becomes garbage."""
     slot = slot_of(ssd, unit)
@@ -54,7 +53,7 @@ def unmap(ssd: int, unit: int) -> int:
     return slot
 
 
-@njit()
+@inner
 def map_unit(ssd: int, unit: int, slot: int) -> None:
     """Let a unit that is nowhere be in a slot that is empty."""
     config = memory.config(ssd)

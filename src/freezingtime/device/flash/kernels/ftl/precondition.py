@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from freezingtime.device.flash.kernel_compiler import entry, inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.ftl.collection import fold, take_debt
 from freezingtime.device.flash.kernels.ftl.ftl import place, take_open_slots
@@ -17,14 +17,14 @@ from freezingtime.device.flash.layout import NONE, Role
 _DEALS_PER_LANE = 16
 
 
-@njit(cache=True)
+@entry()
 def write_sequentially(ssd: int) -> None:
     """Write every unit once, in order."""
     for unit in range(memory.config(ssd).units):
         _write(ssd, unit)
 
 
-@njit(cache=True)
+@entry()
 def write_randomly(ssd: int, generator: np.random.Generator, writes: int) -> None:
     """Overwrite units drawn uniformly."""
     units = memory.config(ssd).units
@@ -32,7 +32,7 @@ def write_randomly(ssd: int, generator: np.random.Generator, writes: int) -> Non
         _write(ssd, _below(generator, units))
 
 
-@njit(cache=True)
+@entry()
 def fold_all(ssd: int) -> None:
     """Empty the SLC cache, but for open blocks."""
     for lane_id in range(memory.config(ssd).lanes):
@@ -43,7 +43,7 @@ def fold_all(ssd: int) -> None:
             take_debt(ssd, lane_id)
 
 
-@njit(cache=True)
+@entry()
 def scatter(
     ssd: int,
     generator: np.random.Generator,
@@ -69,7 +69,7 @@ def scatter(
             map_unit(ssd, units[index], slots[index])
 
 
-@njit(cache=True)
+@entry()
 def settle(ssd: int) -> None:
     """Nothing is on its way: all data are in the cells, and no block is worn."""
     config = memory.config(ssd)
@@ -88,7 +88,7 @@ def settle(ssd: int) -> None:
             blocks[lane.host_block].programmed = lane.host_open
 
 
-@njit()
+@inner
 def _write(ssd: int, unit: int) -> None:
     lane_id = place(ssd, unit)
     lane = memory.lanes(ssd)[lane_id]
@@ -98,7 +98,7 @@ def _write(ssd: int, unit: int) -> None:
         take_debt(ssd, lane_id)
 
 
-@njit()
+@inner
 def _deal(
     ssd: int, generator: np.random.Generator, units_of_lane: NDArray[np.int64], left_share: float
 ) -> None:
@@ -125,7 +125,7 @@ def _deal(
         end_of_lane[lane_id] += 1
 
 
-@njit()
+@inner
 def _draw_lane(generator: np.random.Generator, left: NDArray[np.int64], most_left: int) -> int:
     """A lane, with the probability of its share of all that is left.
 
@@ -138,7 +138,7 @@ def _draw_lane(generator: np.random.Generator, left: NDArray[np.int64], most_lef
             return int(lane_id)
 
 
-@njit()
+@inner
 def _pick_up(ssd: int, lane_id: int, count: int) -> NDArray[np.int32]:
     """The units that were dealt to a lane, in order; its slots are empty again."""
     config = memory.config(ssd)
@@ -151,7 +151,7 @@ def _pick_up(ssd: int, lane_id: int, count: int) -> NDArray[np.int32]:
     return units
 
 
-@njit()
+@inner
 def _close_blocks(ssd: int, lane_id: int, oldest_share: float) -> None:
     """Take the first of a lane's free blocks as if they had been written, the youngest first.
 
@@ -171,20 +171,20 @@ def _close_blocks(ssd: int, lane_id: int, oldest_share: float) -> None:
         lane.free_count -= 1
 
 
-@njit()
+@inner
 def _closed_count(ssd: int) -> int:
     """How many blocks of a lane are closed: all but free ones and a frontier."""
     config = memory.config(ssd)
     return int(config.lane_slots_max // config.slots_per_block + 1)
 
 
-@njit()
+@inner
 def _valid_share(ssd: int, number: int, oldest_share: float) -> float:
     """The valid share of the block with this number among a lane's, from the youngest on."""
     return float(oldest_share ** ((number + 0.5) / _closed_count(ssd)))
 
 
-@njit()
+@inner
 def _draw_slots(
     ssd: int, generator: np.random.Generator, lane_id: int, count: int, oldest_share: float
 ) -> NDArray[np.int32]:
@@ -214,7 +214,7 @@ def _draw_slots(
     return slots
 
 
-@njit()
+@inner
 def _shuffle(generator: np.random.Generator, values: NDArray[np.int32]) -> None:
     for last in range(values.size - 1, 0, -1):
         other = _below(generator, last + 1)
@@ -223,7 +223,7 @@ def _shuffle(generator: np.random.Generator, values: NDArray[np.int32]) -> None:
         values[other] = value
 
 
-@njit()
+@inner
 def _below(generator: np.random.Generator, limit: int) -> int:
     """A number from 0 to below ``limit``, up to 2**52: ``integers`` takes ten times as long."""
     return int(generator.random() * limit)

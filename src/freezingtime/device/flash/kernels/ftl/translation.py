@@ -13,8 +13,7 @@ before, so that there are never more than commands for them.
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.command import release_command, take_read_command
 from freezingtime.device.flash.kernels.ftl.ftl import place
@@ -25,7 +24,7 @@ from freezingtime.device.flash.kernels.server import enqueue_read
 from freezingtime.device.flash.layout import NONE, Residence
 
 
-@njit()
+@inner
 def page_end_bytes(ssd: int, offset_bytes: int) -> int:
     """Return the end of the range mapped by the same translation page as an offset."""
     config = memory.config(ssd)
@@ -33,7 +32,7 @@ def page_end_bytes(ssd: int, offset_bytes: int) -> int:
     return int((offset_bytes // page_bytes + 1) * page_bytes)
 
 
-@njit()
+@inner
 def take_job(ssd: int) -> bool:
     """Whether another translation page may be on its way; if so, it counts from now on."""
     ftl = memory.ftl(ssd)
@@ -43,7 +42,7 @@ def take_job(ssd: int) -> bool:
     return True
 
 
-@njit()
+@inner
 def look_up_to_read(ssd: int, request_id: int, page_id: int, now_ns: int) -> bool:
     """Whether the page is here; if not, the request waits for it. A job must be taken."""
     page = memory.translations(ssd)[page_id]
@@ -62,14 +61,14 @@ def look_up_to_read(ssd: int, request_id: int, page_id: int, now_ns: int) -> boo
     return False
 
 
-@njit()
+@inner
 def look_up_to_write(ssd: int, page_id: int, now_ns: int) -> None:
     """Change the page, at once or as soon as it is here. A job must be taken."""
     _is_here(ssd, page_id, now_ns)
     memory.translations(ssd)[page_id].dirty = 1
 
 
-@njit()
+@inner
 def translation_read(ssd: int, command_id: int, now_ns: int) -> int:
     """A translation page is here: returns the first of the requests that wait for it, or NONE."""
     page_id = memory.commands(ssd)[command_id].translation_page
@@ -81,7 +80,7 @@ def translation_read(ssd: int, command_id: int, now_ns: int) -> int:
     return int(request_id)
 
 
-@njit()
+@inner
 def _is_here(ssd: int, page_id: int, now_ns: int) -> bool:
     """Look a page up; the job that was taken is given back if it is not needed."""
     ftl = memory.ftl(ssd)
@@ -100,7 +99,7 @@ def _is_here(ssd: int, page_id: int, now_ns: int) -> bool:
     return bool(page.residence == Residence.CACHED)
 
 
-@njit()
+@inner
 def _load(ssd: int, page_id: int, now_ns: int) -> None:
     """Read a page; what was never written, or is not yet in the cells, is here at once."""
     config = memory.config(ssd)
@@ -115,7 +114,7 @@ def _load(ssd: int, page_id: int, now_ns: int) -> None:
     enqueue_read(ssd, command_id, now_ns)
 
 
-@njit()
+@inner
 def _admit(ssd: int, page_id: int, now_ns: int) -> None:
     """Put a page into the cache, in the place of the oldest if need be."""
     ftl = memory.ftl(ssd)
@@ -131,7 +130,7 @@ def _admit(ssd: int, page_id: int, now_ns: int) -> None:
     insert(ssd, page_id)
 
 
-@njit()
+@inner
 def _write_back(ssd: int, page_id: int, now_ns: int) -> bool:
     """Write a page; false if its former version has yet to be programmed, and takes it in."""
     config = memory.config(ssd)

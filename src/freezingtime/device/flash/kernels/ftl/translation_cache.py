@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.layout import NONE, Residence
 
 
-@njit()
+@inner
 def note_change(ssd: int, unit: int) -> None:
     """The unit's place has changed otherwise than by a write: if its page is here, it is dirty.
 
@@ -21,7 +20,7 @@ def note_change(ssd: int, unit: int) -> None:
         page.dirty |= page.residence != Residence.FLASH
 
 
-@njit()
+@inner
 def insert(ssd: int, page_id: int) -> None:
     """Keep a page, as the one used last; there must be room."""
     ftl = memory.ftl(ssd)
@@ -30,7 +29,7 @@ def insert(ssd: int, page_id: int) -> None:
     _link_newest(ssd, page_id)
 
 
-@njit()
+@inner
 def use(ssd: int, page_id: int) -> None:
     """Note that a page that is here was used."""
     if memory.ftl(ssd).newest_page != page_id:
@@ -38,7 +37,7 @@ def use(ssd: int, page_id: int) -> None:
         _link_newest(ssd, page_id)
 
 
-@njit()
+@inner
 def remove_oldest(ssd: int) -> int:
     """Give up the page that was used least recently, which is returned."""
     ftl = memory.ftl(ssd)
@@ -49,7 +48,7 @@ def remove_oldest(ssd: int) -> int:
     return int(page_id)
 
 
-@njit()
+@inner
 def _link_newest(ssd: int, page_id: int) -> None:
     ftl = memory.ftl(ssd)
     pages = memory.translations(ssd)
@@ -63,7 +62,7 @@ def _link_newest(ssd: int, page_id: int) -> None:
     ftl.newest_page = page_id
 
 
-@njit()
+@inner
 def _unlink(ssd: int, page_id: int) -> None:
     ftl = memory.ftl(ssd)
     pages = memory.translations(ssd)

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.ftl.collection import empty
 from freezingtime.device.flash.layout import NONE, Role
 
 
-@njit()
+@inner
 def level_wear(ssd: int, lane_id: int) -> None:
     """Let no block take what the host writes that is worn too far beyond the coldest one.
 
@@ -34,7 +33,7 @@ def level_wear(ssd: int, lane_id: int) -> None:
         coldest_id = _coldest(ssd, lane_id)
 
 
-@njit()
+@inner
 def _swap_frontiers(ssd: int, lane_id: int) -> None:
     """Cold data have a frontier of their own: what is hot would soon wear their block again."""
     lane = memory.lanes(ssd)[lane_id]
@@ -42,7 +41,7 @@ def _swap_frontiers(ssd: int, lane_id: int) -> None:
     lane.gc_slot, lane.cold_slot = lane.cold_slot, lane.gc_slot
 
 
-@njit()
+@inner
 def _is_too_worn(ssd: int, lane_id: int, coldest_id: int) -> bool:
     """Whether the block that is next to be used is worn too far beyond the coldest."""
     blocks = memory.blocks(ssd)
@@ -51,7 +50,7 @@ def _is_too_worn(ssd: int, lane_id: int, coldest_id: int) -> bool:
     return bool(ahead > memory.config(ssd).wear_spread)
 
 
-@njit()
+@inner
 def _coldest(ssd: int, lane_id: int) -> int:
     config = memory.config(ssd)
     first = lane_id * config.blocks_per_lane
