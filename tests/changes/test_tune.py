@@ -34,6 +34,7 @@ from freezingtime.option import Values
 from freezingtime.runs.disks import OpenDisk, devices_of_job, open_disks
 from freezingtime.runs.plan import RunPlan
 from freezingtime.runs.tuning import server as tune_server
+from freezingtime.runs.tuning import tuned_disks
 from freezingtime.runs.tuning.client import tune_run
 from freezingtime.runs.tuning.messages import MAX_LINE_BYTES
 from freezingtime.runs.tuning.server import TuneServer
@@ -251,16 +252,18 @@ def test_a_client_can_do_no_harm(
 ) -> None:
     """Garbage, halves, floods and silence: turns go on, and others are served meanwhile."""
     monkeypatch.setattr(tune_server, "_REQUEST_DEADLINE_S", 0.3)
-    silent, half, garbage, flood, other, gone = (connected(tmp_path) for _ in range(6))
+    silent, half, garbage, flood, other, gone, chatty = (connected(tmp_path) for _ in range(7))
     half.send(b'{"format": 1, "chan')
     gone.send(b'{"format":1,"changes":["read=5us"')
     gone.close()
-    garbage.sendall(b"\xff\x00[[[[\n" + b"more" * 100)
+    garbage.sendall(b"\xff\x00[[[[\n")
+    chatty.sendall(b'{"changes": ["read=5us"]}\n{"changes": ["read=6us"]}\n')
     other.sendall(b'{"format": 2, "changes": []}\n')
     with contextlib.suppress(ConnectionError):
         flood.sendall(b"[" * (4 * MAX_LINE_BYTES))
     assert tune_run(tmp_path).values["data"]["read"] == "10us"
-    assert b"no request of freezingtime's" in said(garbage) + b"no request of freezingtime's"
+    assert b"no request of freezingtime's" in said(garbage)
+    assert said(chatty) == b""
     assert b"another version" in said(other)
     said(flood)
     before = turns.turn_count
@@ -281,12 +284,25 @@ def test_a_client_can_do_no_harm(
 
 def test_who_does_not_wait_changes_nothing(tmp_path: Path, turns: Turns) -> None:
     turns.pause.set()
+    hasty = connected(tmp_path)
+    hasty.sendall(b'{"format": 1, "changes": ["read=1us"]}\n')
+    hasty.close()  # before anybody has read it
     with pytest.raises(RunError, match=r"has not answered for 0 s .* its run\.json will say"):
         tune_run(tmp_path, ["read=1us"], deadline_s=0.05)
     time.sleep(0.05)
     turns.pause.clear()
     assert tune_run(tmp_path).values["data"]["read"] == "10us"
     assert turns.tuned.texts == []
+
+
+def test_there_is_an_end_to_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuned_disks, "_CHANGES_MAX", 2)
+    tuned = TunedDisks(opened("constant:1us,size=1MiB"))
+    tuned.change(["read=1us"], 0)
+    tuned.change(["read=1us"], 0)
+    with pytest.raises(InputError, match="has been changed 2 times, and takes no more"):
+        tuned.change(["read=1us"], 0)
+    assert len(tuned.texts) == 2
 
 
 def test_when_the_job_has_ended_nothing_changes(tmp_path: Path, turns: Turns) -> None:
@@ -416,9 +432,11 @@ def document_of(result: ft.Result) -> dict[str, Any]:
     return dict(result.document)
 
 
-def _await_socket(directory: Path, alive: Callable[[], bool]) -> None:
+def _await_requests(directory: Path, alive: Callable[[], bool]) -> None:
+    """Wait until the run's record, which is flushed each second, has some."""
+    stream = directory / "requests.parquet.arrows"
     deadline_s = time.monotonic() + 240
-    while not (directory / TUNE_SOCKET_NAME).exists():
+    while not stream.exists() or stream.stat().st_size < 20_000:
         time.sleep(0.02)
         assert alive()
         assert time.monotonic() < deadline_s
@@ -432,7 +450,7 @@ def test_a_tuned_run_is_the_run_with_what_its_document_says(tmp_path: Path) -> N
     device.write_text(DEVICES["latency"])
     disks = [f"{device},name=data,size=64MiB", "constant:50us,name=log,size=64MiB"]
     job = (
-        "for i in $(seq 40); do dd if=/dev/vda of=/dev/vdb bs=4k count=200 iflag=direct "
+        "for i in $(seq 30); do dd if=/dev/vda of=/dev/vdb bs=4k count=100 iflag=direct "
         "oflag=direct 2>/dev/null; done; date +%s%N"
     )
     out = tmp_path / "run"
@@ -441,14 +459,14 @@ def test_a_tuned_run_is_the_run_with_what_its_document_says(tmp_path: Path) -> N
         target=lambda: results.append(ft.run(disks, job, out=out, seed=3, progress=False))
     )
     thread.start()
-    _await_socket(out, thread.is_alive)
+    _await_requests(out, thread.is_alive)
     told = []
     for change in (
         "data.read.fixed.median=90us",
         "log.write=2ms",
         "data.read.fixed.median=1ms log.write=70us",
     ):
-        time.sleep(1.5)
+        time.sleep(0.3)
         told.append(ft.tune(out, change).at)
     thread.join()
     (result,) = results

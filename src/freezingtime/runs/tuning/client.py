@@ -103,7 +103,7 @@ def _reason(directory: Path) -> str:
         with locked_run_directory(directory):
             (directory / TUNE_SOCKET_NAME).unlink(missing_ok=True)
     except InputError:
-        return "the run takes no changes yet, or at all; only those of run, shell and ft.run do"
+        return "the run takes no changes yet, or at all: only those of run, shell and ft.run do"
     except OSError:
         pass  # a directory that is not ours to change
     if record.exists() or stream_path(record).exists():

@@ -142,13 +142,26 @@ class _Client:
         except OSError:
             piece = b""
         self._received += piece
-        line, newline, _ = self._received.partition(b"\n")
+        line, newline, behind = self._received.partition(b"\n")
         if newline:
-            self._take(line)
+            if self._is_there() and not behind:
+                self._take(line)
+            else:
+                self._close()
         elif not piece:
             self._close()
         elif len(self._received) >= MAX_LINE_BYTES:
             self.answer(TuneAnswer("what was sent is no request of freezingtime's"))
+
+    def _is_there(self) -> bool:
+        """Whether it waits for the answer, and has said no more than that line."""
+        try:
+            self.connection.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def _take(self, line: bytes) -> None:
         try:

@@ -19,6 +19,8 @@ from freezingtime.runs.disks import OpenDisk, changing_device
 from freezingtime.runs.plan import RunPlan
 from freezingtime.units import format_time_ns
 
+#: More of them are a mistake of whoever makes them: each stands in the record and in run.json.
+_CHANGES_MAX = 1000
 _FORM = "write KEY=VALUE..., such as read=2ms; it counts from now on"
 
 
@@ -54,6 +56,8 @@ class TunedDisks:
         Raises:
             InputError: there can be no such change; nothing has been changed.
         """
+        if len(self.texts) >= _CHANGES_MAX:
+            raise InputError(f"the run has been changed {_CHANGES_MAX} times, and takes no more")
         values = parse_values([each for text in pairs for each in text.split()], _FORM)
         time = format_time_ns(self._next_ns(now_ns))
         of_disks = values_of_disks([spec.as_given for spec in self.specs], values)
