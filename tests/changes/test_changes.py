@@ -216,13 +216,86 @@ def test_an_empty_change_is_refused(text: str) -> None:
             of(["constant:1us"], [text])
 
 
-def test_own_code_and_parts_do_not_change() -> None:
+def test_own_code_and_the_composition_itself_do_not_change() -> None:
     own = ROOT / "tests/kept/test_kept_state.py"
     with pytest.raises(InputError, match="is Python code, which has no parameters to set"):
         parse_disk(f"{own}:Own,at=5s read=1us")
     at = [{"time": "1s", "parameters": {"count": 3}}]
     with pytest.raises(InputError, match="no key of the model mirror can"):
         from_content({**described("mirror").content, "at": at}, "f", "f")
+
+
+_PART = 'model = "constant"\nparameters = {read = "10us", write = "20us"}\n'
+_COMPOSED = {
+    "concatenation": (
+        "model = 'concatenation'\n"
+        + "".join(f"[[parameters.member]]\nsize = '1MiB'\n{_PART}" for _ in range(2)),
+        "member[2].parameters.read",
+        [10, 70],
+    ),
+    "mirror": (
+        f"model = 'mirror'\nparameters.count = 2\n[[parameters.member]]\n{_PART}",
+        "member[1].parameters.read",
+        [70, 70],
+    ),
+    "perturb": (
+        "model = 'perturb'\nparameters.pause_every = '1s'\nparameters.pause = '1ns'\n"
+        f"[parameters.device]\n{_PART}",
+        "device.parameters.read",
+        [70, 70],
+    ),
+    "nested": (
+        "model = 'stripe'\nparameters.chunk = '1MiB'\n"
+        f"[[parameters.member]]\n{_PART}"
+        "[[parameters.member]]\nmodel = 'mirror'\nparameters.count = 2\n"
+        f"[[parameters.member.parameters.member]]\n{_PART}",
+        "member[2].parameters.member[1].parameters.read",
+        [10, 70],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _COMPOSED)
+def test_a_member_changes_by_its_path(name: str) -> None:
+    """Exactly then, and the others stay as they are; what it has begun, too."""
+    text, path, after_us = _COMPOSED[name]
+    content = tomllib.loads(text)
+    at = [{"time": f"{time}", "parameters": {path: value}} for time, value in _AT]
+    device = GuardedDevice(from_content({**content, "at": at}, "f", "f").build(1, 2 << 20))
+    took = []
+    for arrival_ns in (MS - 1, MS, 3 * MS):
+        reads = [(arrival_ns, [Operation.READ, half << 20, 4096, False]) for half in (0, 1)]
+        done = go_on(device, reads, None)
+        took.append([each[0] - arrival_ns for each in sorted(done, key=lambda each: each[2])])
+    assert took[0] == took[2] == [10_000, 10_000]
+    assert took[1] == [us * 1000 for us in after_us]
+
+
+_AT = [("1ms", "70us"), ("2ms", "70us"), ("3ms", "10us")]
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("member[3].parameters.read", r"there is no member\[3\]; the device has 2 of them"),
+        ("member.parameters.read", r"member has 2 members; write member\[1\]"),
+        (
+            "member[1].parameters.raed",
+            r"\[1\]\.parameters\.raed: .* did you mean read\? the model c",
+        ),
+        ("member[2].parameters.read", r"the member is constant:1us, which is described elsewhere"),
+        ("member[1].size", r"no key of the model concatenation can, but those of its members: mem"),
+        ("member[1].parameters.read=blue", "read = 'blue=2us': must be a time"),
+    ],
+)
+def test_what_of_a_member_cannot_change_is_refused(path: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "d.toml").write_text(
+        f"model = 'concatenation'\n[[parameters.member]]\nsize = '1MiB'\n{_PART}"
+        "[[parameters.member]]\nsize = '1MiB'\ndevice = 'constant:1us'\n"
+    )
+    with pytest.raises(InputError, match=problem) as refused:
+        parse_disk(f"{tmp_path}/d.toml,at=1s {path}=2us")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_disk_is_named_where_there_are_several() -> None:

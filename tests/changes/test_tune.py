@@ -236,7 +236,7 @@ def test_of_several_disks_all_change_or_none(tmp_path: Path) -> None:
     assert (values["data"]["iops.baseline"], values["data"]["iops.credits"]) == ("7", "50")
 
 
-def test_parts_and_own_code_are_refused(tmp_path: Path) -> None:
+def test_own_code_is_refused_and_members_have_paths(tmp_path: Path) -> None:
     (tmp_path / "m.toml").write_text(DEVICES["mirror"])
     own = Path(__file__).parents[1] / "kept/test_kept_state.py"
     with Turns(tmp_path, f"{tmp_path}/m.toml,name=m", f"{own}:Own,name=own"):
@@ -244,7 +244,10 @@ def test_parts_and_own_code_are_refused(tmp_path: Path) -> None:
             tune_run(tmp_path, ["m.count=3"])
         with pytest.raises(InputError, match="is Python code, which has no parameters to set"):
             tune_run(tmp_path, ["own.x=3"])
-        assert tune_run(tmp_path).values == {"m": {}, "own": {}}
+        values = tune_run(tmp_path, ["m.member[1].parameters.write.fixed=3us"]).values
+    assert values["own"] == {}
+    assert values["m"]["member[1].parameters.write.fixed"] == "3us"
+    assert all(path.startswith("member[1].parameters.") for path in values["m"])
 
 
 def test_a_client_can_do_no_harm(

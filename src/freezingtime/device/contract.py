@@ -174,6 +174,11 @@ class GuardedDevice(Device):
         return requests
 
     @property
+    def device(self) -> Device:
+        """The device itself, for who does not drive it."""
+        return self._device
+
+    @property
     def under_way(self) -> Sequence[Request]:
         """The requests that it has, in order of arrival."""
         return list(self._arrival_ns)

@@ -40,7 +40,7 @@ from freezingtime.device.catalogue_search import (
 from freezingtime.device.changes.change import AT_TABLES, change_table, read_changes
 from freezingtime.device.changes.present import present_values
 from freezingtime.device.compose.composition_limits import one_member
-from freezingtime.device.compose.members import member_of
+from freezingtime.device.compose.members import Composition, member_of
 from freezingtime.device.constant import constant_content, is_constant
 from freezingtime.device.description import Description, DeviceFile
 from freezingtime.device.faults.rule import FAULT_TABLES, FaultTable, GivenFault
@@ -91,6 +91,12 @@ def declared_parameters(model: str) -> type[ModelParameters]:
     module, _, name = MODELS[model].partition(":")
     declared: type[ModelParameters] = getattr(importlib.import_module(module), name)
     return declared
+
+
+def _declared_by_name(model: str) -> type[ModelParameters]:
+    if model not in MODELS:
+        raise InputError(f"model = {model!r}: must be one of: {', '.join(sorted(MODELS))}")
+    return declared_parameters(model)
 
 
 def defaults_of(description: Description) -> Iterator[tuple[str, str, str]]:
@@ -210,9 +216,7 @@ def from_content(
     faults = [each.given() for each in declared.fault[:own_fault_count]]
     faults += _given_faults([each.content for each in declared.fault[own_fault_count:]])
 
-    changes = (
-        read_changes(declared.at, content, file, declared_parameters(model)) if declared.at else ()
-    )
+    changes = read_changes(declared.at, content, file, _declared_by_name) if declared.at else ()
 
     def build(seed: int, size_bytes: int | None, with_history: bool) -> Device:
         return _make(table, model, seed, size_bytes, with_history=with_history)
@@ -243,7 +247,8 @@ def from_content(
 def tunable(described: Description) -> Description:
     """The device, ready for further changes while it runs, if any key of it can change."""
     model = described.content.get("model")
-    able = model is not None and bool(declared_parameters(model).changeable)
+    declared = None if model is None else declared_parameters(model)
+    able = declared is not None and (bool(declared.changeable) or issubclass(declared, Composition))
     return dataclasses.replace(described, is_tunable=able)
 
 
@@ -259,8 +264,8 @@ def with_further_change(described: Description, text: str) -> Description:
     own = described.content.get(AT_TABLES, [])
     content = {**described.content, AT_TABLES: [*own, change_table(text)]}
     tables = Table(content, described.name).read(DeviceFile).at
-    declared = declared_parameters(model)
-    changes = read_changes(tables, content, described.name, declared, names_change=False)
+    name = described.name
+    changes = read_changes(tables, content, name, _declared_by_name, names_change=False)
     return dataclasses.replace(described, content=content, changes=changes)
 
 
@@ -270,7 +275,7 @@ def values_at(described: Description, time_ns: int) -> dict[str, str]:
     if model is None:
         return {}
     made = [change for change in described.changes if change.time_ns <= time_ns]
-    return present_values(described.content, made, declared_parameters(model))
+    return present_values(described.content, made, _declared_by_name)
 
 
 def _given_faults(faults: Sequence[Mapping[str, Any]]) -> list[GivenFault]:

@@ -12,16 +12,17 @@ As text, in ``--at`` and the key ``at`` of ``--disk``: ``5s read.fixed=2ms``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from msgspec import field
 
+from freezingtime.device.compose.members import Composition
 from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters, TimeNs, key, walk
-from freezingtime.device.toml.changed import changed, read_value, value_text
+from freezingtime.device.toml.changed import changed, part_at, read_value, value_text
 from freezingtime.errors import InputError, about, did_you_mean
 from freezingtime.units import MAX_VALUE, format_time_ns, parse_time_ns
 
@@ -46,6 +47,20 @@ class ChangeTable(Parameters, frozen=True, kw_only=True):
         return dict(flattened("", self.parameters.content))
 
 
+#: Returns the parameters that a model declares, by its name; raises InputError for no model.
+DeclaredOf: TypeAlias = Callable[[str], type[ModelParameters]]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChange:
+    """A member of a composition that changes, and all of its parameters from then on."""
+
+    index: int
+    params: ModelParameters
+    members: Sequence[MemberChange] | None = None
+    """If that is a composition, too: its members that change."""
+
+
 @dataclass(frozen=True, slots=True)
 class GivenChange:
     """A change, and all parameters of the device from then on."""
@@ -54,6 +69,8 @@ class GivenChange:
     text: str
     """As ``--at`` has it."""
     params: ModelParameters
+    members: Sequence[MemberChange] | None = None
+    """Of a composition: its members that change, while it stays as it is."""
 
 
 def parse_change(text: str) -> tuple[str, dict[str, object]]:
@@ -107,7 +124,7 @@ def read_changes(
     tables: Sequence[ChangeTable],
     content: Mapping[str, Any],
     file: str,
-    declared: type[ModelParameters],
+    declared_of: DeclaredOf,
     *,
     names_change: bool = True,
 ) -> tuple[GivenChange, ...]:
@@ -120,14 +137,18 @@ def read_changes(
     """
     given = []
     now = dict(content)
+    declared = declared_of(str(content.get("model")))
+    before = Table(now, file).below("parameters").read(declared)
     for each in sorted(tables, key=lambda table: table.time_ns):
         text = change_text(format_time_ns(each.time_ns), each.values)
         with about(f"{file}: at {text}: " if names_change else ""):
-            for path in each.values:
-                _require_changeable(path, str(content.get("model")), declared)
             now = changed(now, each.values)
+            for path in each.values:
+                _require_changeable(path, path, now, declared_of)
             params = Table(now, file).below("parameters").read(declared)
-        given.append(GivenChange(each.time_ns, text, params))
+            members = _member_changes(before, params, declared_of)
+        before = params
+        given.append(GivenChange(each.time_ns, text, params, members))
     return tuple(given)
 
 
@@ -136,18 +157,53 @@ def unreached(changes: Sequence[GivenChange], end_ns: int) -> tuple[str, ...]:
     return tuple(change.text for change in changes if change.time_ns > end_ns)
 
 
-def _require_changeable(path: str, model: str, declared: type[ModelParameters]) -> None:
+def _member_changes(
+    before: ModelParameters, after: ModelParameters, declared_of: DeclaredOf
+) -> Sequence[MemberChange] | None:
+    """The members whose tables are others, each with what it is from then on."""
+    if not (isinstance(before, Composition) and isinstance(after, Composition)):
+        return None
+    members = []
+    for index, (was, now) in enumerate(zip(before.tables, after.tables, strict=True)):
+        if was.content != now.content:
+            declared = declared_of(str(now.content.get("model")))
+            old, new = (each.below("parameters").read(declared) for each in (was, now))
+            members.append(MemberChange(index, new, _member_changes(old, new, declared_of)))
+    return members
+
+
+def _require_changeable(
+    shown: str, path: str, content: Mapping[str, Any], declared_of: DeclaredOf
+) -> None:
+    """Require that a key can change, of a device's content; messages call it ``shown``."""
+    model = str(content.get("model"))
+    declared = declared_of(model)
     name = path.removeprefix(_PREFIX)
     if is_changeable(name, declared):
+        return
+    part = part_at(content.get("parameters", {}), name)
+    if part is not None and issubclass(declared, Composition):
+        member, below = part
+        if "device" in member:
+            raise InputError(
+                f"{shown}: the member is {member['device']}, which is described elsewhere; a "
+                "member changes if its model and parameters stand in the composition"
+            )
+        _require_changeable(shown, below, member, declared_of)
         return
     what = ", ".join(declared.changeable)
     known = [known for known, _ in walk(declared)]
     able = [*declared.changeable, *(each for each in known if is_changeable(each, declared))]
     raise InputError(
-        f"{path}: cannot change while the device runs; "
+        f"{shown}: cannot change while the device runs; "
         # Of a key that there is, its user has meant that one.
         + ("" if name in known else did_you_mean(name, able))
         + (f"the model {model} can change {what}" if what else f"no key of the model {model} can")
+        + (
+            ", but those of its members: member[1].parameters.KEY"
+            if issubclass(declared, Composition)
+            else ""
+        )
     )
 
 

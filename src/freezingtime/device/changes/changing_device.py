@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, cast, runtime_checkable
 
 from freezingtime.device.base import Device, Foresight, statistics_of
-from freezingtime.device.changes.change import GivenChange
+from freezingtime.device.changes.change import GivenChange, MemberChange
 from freezingtime.device.kept.state import State
 from freezingtime.device.model_parameters import ModelParameters
 from freezingtime.request import Request
@@ -21,6 +21,13 @@ class Changeable(Protocol):
 
         Only keys that ``params`` declares as changeable are others.
         """
+
+
+class HasMembers(Protocol):
+    """Device made of devices, which change."""
+
+    def inner_device(self, index: int) -> Device:
+        """Return a member, which has been brought to the time of the composition's last event."""
 
 
 @runtime_checkable
@@ -58,9 +65,10 @@ class ChangingDevice(Device):
         Raises:
             InputError: it cannot make one.
         """
-        if isinstance(self._inner, Particular):
-            for change in changes:
-                self._inner.check_change(change.params)
+        for change in changes:
+            for device, params in _targets(self._inner, change):
+                if isinstance(device, Particular):
+                    device.check_change(params)
 
     def replace_changes(self, changes: Sequence[GivenChange]) -> None:
         """Make these changes, of which those that have been made are the first."""
@@ -123,4 +131,17 @@ class ChangingDevice(Device):
             self._completed += self._inner.advance(change_ns)
             change = self._changes[self._made_count]
             self._made_count += 1
-            cast(Changeable, self._inner).change_parameters(change.params, change_ns)
+            for device, params in _targets(self._inner, change):
+                cast(Changeable, device).change_parameters(params, change_ns)
+
+
+def _targets(
+    device: Device, change: GivenChange | MemberChange
+) -> Iterator[tuple[Device, ModelParameters]]:
+    """The devices that a change is of, with their parameters from then on: a composition's members,
+    or the device itself."""
+    if change.members is None:
+        yield device, change.params
+        return
+    for member in change.members:
+        yield from _targets(cast(HasMembers, device).inner_device(member.index), member)

@@ -108,6 +108,10 @@ class CompositeDevice(Device):
         completed, self._completed = self._completed, []
         return completed
 
+    def inner_device(self, index: int) -> Device:
+        """Return a member, of which nothing is due."""
+        return self.members[index].device
+
     def statistics(self) -> dict[str, float]:
         """The members' statistics, prefixed with their numbers."""
         collected = {}

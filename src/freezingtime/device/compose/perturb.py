@@ -64,6 +64,10 @@ class Perturb(FaultyDevice):
         faults = [FaultTable(rule, "perturb").given() for rule in _rules(params)]
         super().__init__(inner, faults, seed, size_bytes=None)
 
+    def inner_device(self, _index: int) -> Device:
+        """Return the device that is held up."""
+        return self.inner
+
 
 def _rules(params: PerturbParams) -> Iterator[dict[str, Any]]:
     """The rules of faults that say the same; those that would hit nothing are left out."""

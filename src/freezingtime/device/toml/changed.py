@@ -50,6 +50,22 @@ def value_text(value: object) -> str:
     return f"'{text}'" if isinstance(value, str) and read_value(text) != text else text
 
 
+def part_at(parameters: Mapping[str, Any], path: str) -> tuple[Mapping[str, Any], str] | None:
+    """The table of the member of a composition that a path leads to, and the path below it.
+
+    ``path`` is below ``parameters``, which are the composition's; None: it leads to no member.
+    """
+    first, _, rest = path.partition(".")
+    found = _STEP.fullmatch(first)
+    if found is None or not rest.startswith(f"{_TOP}."):
+        return None
+    there = parameters.get(found[1])
+    if found[2] is not None:
+        number = int(found[2])
+        there = there[number - 1] if isinstance(there, list) and number <= len(there) else None
+    return (there, rest.removeprefix(f"{_TOP}.")) if isinstance(there, Mapping) else None
+
+
 def changed(content: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
     """The content of a description with these parameters, by their paths.
 
