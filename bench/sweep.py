@@ -24,6 +24,7 @@ from freezingtime.explore.sweep.sweep import (
     run_sweep,
 )
 from freezingtime.explore.sweep.values import parse_set
+from freezingtime.explore.sweep.worker import PointOutcome
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command
 from freezingtime.simulate.options import ReplayOptions
@@ -42,16 +43,26 @@ def replays(line: str, device: str) -> ReplayRequest:
     return ReplayRequest([device], line, None, ReplayOptions())
 
 
-class CpuTime(SweepObserver):
-    """The CPU time of this process and all below it, while a sweep's workers still live."""
+class Spent(SweepObserver):
+    """What a sweep takes: its host time, and the CPU time of its processes while they live."""
 
     def __init__(self) -> None:
-        self._start_s = _cpu_s(os.getpid())
-        self.spent_s = 0.0
+        self._start_cpu_s = _cpu_s(os.getpid())
+        self._start_s = time.monotonic()
+        self.host_s = 0.0
+        self.cpu_s = 0.0
+        self.first_s = 0.0
+        """Until the first point has ended: workers have to start before."""
+
+    def ended(self, number: int, outcome: PointOutcome) -> None:
+        self.first_s = self.first_s or time.monotonic() - self._start_s
 
     def sweeping(self, progress: SweepProgress) -> None:
         if progress.done == progress.points:
-            self.spent_s = _cpu_s(os.getpid()) - self._start_s
+            self.cpu_s = _cpu_s(os.getpid()) - self._start_cpu_s
+
+    def finish(self) -> None:
+        self.host_s = time.monotonic() - self._start_s
 
 
 def _cpu_s(root: int) -> float:
@@ -70,38 +81,38 @@ def _cpu_s(root: int) -> float:
 
 def timed(
     request: SweepRequest, count: int, store: ResultStore, workers: int
-) -> tuple[float, float, Sweep]:
-    """Host and CPU time in s of a sweep over as many seeds, and its outcomes."""
+) -> tuple[Spent, Sweep]:
+    """What a sweep over as many seeds takes, and its outcomes."""
     sweep = new_sweep(make_points([parse_set(f"seed=range({count})")]))
-    start_s, cpu = time.monotonic(), CpuTime()
-    run_sweep(sweep, request, SweepOptions(store=store, workers=workers), cpu)
-    spent_s = time.monotonic() - start_s
+    spent = Spent()
+    run_sweep(sweep, request, SweepOptions(store=store, workers=workers), spent)
+    spent.finish()
     if sweep.has_failed:
         raise SystemExit(next(o.reason for o in sweep.outcomes if o.reason))
-    return spent_s, cpu.spent_s, sweep
+    return spent, sweep
 
 
 def bench_cache(scratch: Path) -> None:
     request = replays("randread,count=100", "constant:10us")
     store = ResultStore(scratch / "cached")
     timed(request, CACHED_POINTS, store, 1)
-    spent_s, cpu_s, sweep = timed(request, CACHED_POINTS, store, 1)
+    spent, sweep = timed(request, CACHED_POINTS, store, 1)
     if sweep.progress.cached != CACHED_POINTS:
         raise SystemExit("not all results were read back")
-    print(f"{CACHED_POINTS} results read back: {spent_s:.2f} s, {cpu_s:.2f} s of CPU")
+    print(f"{CACHED_POINTS} results read back: {spent.host_s:.2f} s, {spent.cpu_s:.2f} s of CPU")
 
 
 def bench_scaling(scratch: Path, what: str, request: SweepRequest, count: int) -> None:
     timed(request, 2, ResultStore(scratch / f"warm {what}"), 1)  # compiles, boots, fills caches
-    spent = {
-        workers: timed(request, count, ResultStore(scratch / f"{workers} {what}"), workers)
+    one, two = (
+        timed(request, count, ResultStore(scratch / f"{workers} {what}"), workers)[0]
         for workers in (1, WORKERS_MAX)
-    }
-    (one_s, one_cpu_s, _), (two_s, two_cpu_s, _) = spent[1], spent[WORKERS_MAX]
+    )
     print(
-        f"{count} {what}: {one_s:.1f} s with one worker, {two_s:.1f} s with two, "
-        f"{two_s / (one_s / 2):.2f} times half of it; "
-        f"{one_cpu_s:.1f} s and {two_cpu_s:.1f} s of CPU"
+        f"{count} {what}: {one.host_s:.1f} s with one worker, {two.host_s:.1f} s with two, "
+        f"{two.host_s / (one.host_s / 2):.2f} times half of it; "
+        f"{one.cpu_s:.1f} s and {two.cpu_s:.1f} s of CPU; "
+        f"the first had ended after {one.first_s:.1f} s and {two.first_s:.1f} s"
     )
     if (load := os.getloadavg()[0]) > WORKERS_MAX + 0.5:
         print(f"a load of {load:.1f}: others were at work on this machine, so that CPU time counts")

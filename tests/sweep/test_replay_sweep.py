@@ -21,9 +21,13 @@ from freezingtime.cli.results.sweep import app
 from freezingtime.disk.disk import Disk
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep import replay_unit
+from freezingtime.explore.sweep import sweep as sweep_module
+from freezingtime.explore.sweep.points import Point, make_points
+from freezingtime.explore.sweep.pool import execute_here
 from freezingtime.explore.sweep.replay_unit import ReplayUnit
 from freezingtime.explore.sweep.request import ReplayRequest
 from freezingtime.explore.sweep.sweep import SweepObserver, SweepOptions, new_sweep, run_sweep
+from freezingtime.explore.sweep.values import parse_set
 from freezingtime.explore.sweep.worker import Status, Task, execute
 from freezingtime.simulate.options import ReplayOptions
 from freezingtime.simulate.replay import TraceSource, read_source
@@ -100,6 +104,30 @@ def test_part_of_what_was_swept_is_not_run_again(tmp_path: Path) -> None:
     arguments += ["--out", str(tmp_path / "third"), "--workers", "1"]
     assert CliRunner().invoke(app, arguments, standalone_mode=False).return_value == 0
     assert not (tmp_path / "store").exists()
+
+
+def test_the_server_of_processes_is_started_for_what_is_missing_only(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the other points are planned; what is all there starts nothing."""
+    planned: list[Point] = []
+    started_after: list[int] = []
+
+    class Request(ReplayRequest):
+        def unit(self, point: Point) -> ReplayUnit:
+            planned.append(point)
+            return super().unit(point)
+
+    request = Request(["constant:1us"], LINE, None, ReplayOptions())
+    options = SweepOptions(store=store, workers=2)
+    monkeypatch.setattr(sweep_module, "start_server", lambda: started_after.append(len(planned)))
+    monkeypatch.setattr(sweep_module, "execute_all", execute_here)
+    for count in (3, 3, 4):
+        points = make_points([parse_set(f"seed=range({count})")])
+        planned.clear()
+        run_sweep(new_sweep(points), request, options, SweepObserver())
+    before = 1  # the first point's preview
+    assert started_after == [before + 1, before + 4]
 
 
 def test_a_point_that_fails_is_a_result_like_others(tmp_path: Path) -> None:

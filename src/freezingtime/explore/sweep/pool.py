@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from pathlib import Path
 from types import ModuleType
 from typing import TypeAlias
@@ -179,15 +180,30 @@ def until_broken(
                 suspects.append((number, task))
 
 
+def start_server() -> None:
+    """Have the server of processes import what they need, while tasks are still being planned.
+
+    Raises:
+        RunError: it cannot be started.
+    """
+    _context()
+    with without_main(), os_errors_as(RunError, "cannot start a process", _LOOK_ABOVE):
+        forkserver.ensure_running()
+
+
+def _context() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    return context
+
+
 @contextlib.contextmanager
 def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that are ended when the block is left, whatever they do."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         count,
-        mp_context=context,
+        mp_context=_context(),
         initializer=_start,
         initargs=(
             dict(os.environ),

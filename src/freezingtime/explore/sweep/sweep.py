@@ -22,6 +22,7 @@ from freezingtime.explore.sweep.pool import (
     choose_workers,
     execute_all,
     execute_here,
+    start_server,
 )
 from freezingtime.explore.sweep.request import SweepRequest
 from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
@@ -68,6 +69,14 @@ class SweepOptions:
     """The share of the results found that are computed again, and must be the same."""
     engine: Engine | None = None
     """Who executes the points; None: processes of this machine."""
+
+    @property
+    def needs_processes(self) -> bool:
+        """Whether points are executed by processes of our own.
+
+        Who wants one worker gets no process; otherwise one that dies must not take us along.
+        """
+        return self.engine is None and self.workers != 1
 
 
 @dataclass(slots=True)
@@ -193,8 +202,7 @@ def run_sweep(
         else:
             task_bytes = max(request.unit_bytes(task.unit) for _, task in tasks)
             progress.workers = choose_workers(options.workers, len(tasks), task_bytes)
-            # Who wants one worker gets no process; otherwise one that dies must not take us along.
-            run = execute_here if options.workers == 1 else execute_all
+            run = execute_all if options.needs_processes else execute_here
             ended_tasks = run(tasks, progress.workers)
         with closing(ended_tasks):
             for ended in ended_tasks:
@@ -232,6 +240,8 @@ def _find_or_plan(
         if options.store is not None and not options.refresh:
             found = store.find(digest)
         if found is None:
+            if not tasks and options.needs_processes:
+                start_server()
             keeps = options.store is not None
             tasks.append((number, Task(unit, digest, store, keeps, replaces=options.refresh)))
         else:

@@ -16,6 +16,7 @@ from pathlib import Path
 from freezingtime.device.own_model import allow_code
 from freezingtime.errors import FreezingTimeError, InputError, RunError
 from freezingtime.explore.sweep.unit import SweepUnit
+from freezingtime.host.kept_memory import keep_freed_memory
 from freezingtime.results.request_difference import NO_REQUESTS, request_difference
 from freezingtime.store.results.result_store import (
     DifferingResultError,
@@ -88,11 +89,14 @@ def start_worker(
 
     ``environment`` and the working ``directory`` are its parent's, which may have changed since the
     server of processes began. ``cpus`` is its share of the machine: more threads of a library would
-    only take turns with the other workers.
+    only take turns with the other workers. Memory that is freed is kept for the next unit, and
+    Arrow's, whose own allocator gives it back, comes from there, too.
     """
     import pyarrow as pa
 
     pa.set_cpu_count(cpus)
+    keep_freed_memory()
+    pa.set_memory_pool(pa.system_memory_pool())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update(environment)
