@@ -22,6 +22,7 @@ _TEXTS = (
     ("notes", "Notes"),
     ("sources", "Sources"),
 )
+_CLIFF_FIGURES = ("cached_bandwidth", "cache", "after_cache_bandwidth", "fill_bandwidth")
 _URL = re.compile(r"(https?://[^\s;,]+[^\s;,.)])")
 
 
@@ -61,6 +62,14 @@ def _page(entry: Description) -> str:
             for name, figure in published.items()
         ]
         parts.append(table(("published", "value", "condition", "source"), rows) + "\n")
+    if cliff := entry.content.get("cliff"):
+        about = (cliff["condition"], cliff["source"])
+        rows = [
+            (name.replace("_", " "), cliff[name], *about)
+            for name in _CLIFF_FIGURES
+            if name in cliff
+        ]
+        parts.append(table(("written as a whole", "value", "condition", "source"), rows) + "\n")
     for key, heading in _TEXTS:
         lines = [
             f"- `{name}`: {_linked(text)}" for name, text in _texts(entry.content.get(key, {}))

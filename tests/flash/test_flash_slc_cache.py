@@ -126,3 +126,71 @@ def test_used_drives_begin_with_the_cache_in_its_usual_state() -> None:
     filled = cached_device(precondition="sequential")
     assert filled.statistics()["slc_blocks"] <= 1
     check_translation(filled)
+
+
+DYNAMIC_SHARE = 0.2
+FOLD_NS = 4_500_000
+
+
+def dynamic_device(**changes: Any) -> FlashDevice:
+    """The cache takes free blocks, 60 % of the raw capacity for 20 % of the disk's."""
+    dynamic = {"slc_cache_share": 0.0, "slc_dynamic_share": DYNAMIC_SHARE, "slc_fold_ns": FOLD_NS}
+    return cached_device(**(dynamic | {"over_provisioning": 0.10} | changes))
+
+
+def test_a_dynamic_cache_gives_its_blocks_back_when_they_run_short() -> None:
+    """Three rates: of the cache, of the flash while there are free blocks, and of folding.
+
+    The cache lies on 0.6 of 1.10 disks. What is left, 0.50, is written directly: up to 0.70.
+    Each block from then on needs one and a half of the cache's, with half a block to be moved.
+    """
+    ssd = dynamic_device()
+    completions = write_all(ssd)
+    assert ns_per_page(completions, 0.02, 0.18) == pytest.approx(SLC_PROGRAM_NS, rel=0.02)
+    assert ns_per_page(completions, 0.22, 0.65) == pytest.approx(PROGRAM_NS / 3, rel=0.02)
+    folding_ns = ns_per_page(completions, 0.75, 0.98)
+    per_page_ns = (PROGRAM_NS + 0.5 * FOLD_NS + 1.5 * ERASE_NS / 32) / 3 + 0.5 * 50_000
+    assert folding_ns == pytest.approx(per_page_ns, rel=0.04)
+    assert ssd.statistics()["slc_folds"] > 0
+    check_translation(ssd)
+
+
+def test_a_dynamic_cache_shrinks_as_the_disk_fills() -> None:
+    """Filled by three quarters and folded, 0.35 of a disk is free: an eighth in the cache."""
+    ssd = dynamic_device()
+    filled = SSD_BYTES // 4096 * 3 // 4
+    rest_ns = int(write_all(ssd, pages=filled).max()) + 200 * SECOND_NS
+    run(ssd, [(rest_ns, read(0))])
+    assert ssd.statistics()["slc_blocks"] <= 1
+    pages = SSD_BYTES // 4096 - filled
+    same = np.ones(pages, dtype=np.int64)
+    offsets = (filled + np.arange(pages)) * 4096
+    at_ns = rest_ns + SECOND_NS
+    completions = ssd.complete_all(same * at_ns, same * Operation.WRITE, offsets, same * 4096)
+    cached = 0.35 / 3 / 0.25  # of what is written now
+    assert ns_per_page(completions, 0.02, 0.9 * cached) == pytest.approx(SLC_PROGRAM_NS, rel=0.02)
+    assert ns_per_page(completions, 1.1 * cached, 0.98) > 3 * SLC_PROGRAM_NS
+
+
+def test_the_least_of_the_cache_is_its_own() -> None:
+    """Static blocks stay when the disk is full; the dynamic ones are there besides."""
+    both = dynamic_device(slc_cache_share=0.05)
+    completions = write_all(both)
+    assert ns_per_page(completions, 0.02, 0.23) == pytest.approx(SLC_PROGRAM_NS, rel=0.02)
+    assert both.statistics()["slc_blocks"] >= both.geometry.slc_blocks_per_lane > 0
+
+
+def test_what_was_not_written_is_read_from_the_flash_if_it_says_so() -> None:
+    """In order, program by program: pages on one die one after the other, on two at once."""
+    shape: dict[str, Any] = {"pages_per_program": 3, "pages_per_block": 96, "channels": 2}
+    zeros = device(SSD_BYTES, **shape)
+    assert run(zeros, [(0, read(0))]) == [0]
+    ssd = device(SSD_BYTES, **shape, unwritten="flash")
+    assert run(ssd, [(0, read(0)), (0, read(4096)), (0, read(3 * 4096))]) == [
+        50_000,
+        100_000,
+        50_000,
+    ]
+    assert run(ssd, [(1_000_000, read(SSD_BYTES - 4096))]) == [1_050_000]
+    run(ssd, [(2_000_000, write(0))])
+    assert ssd.statistics()["old_data_reads"] == 0

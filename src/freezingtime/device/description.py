@@ -39,6 +39,7 @@ class DeviceFile(Parameters, frozen=True, kw_only=True):
     # Where the figures come from; models know nothing of them.
     published: Annotated[Table, key("figures from data sheets and similar sources")] | None = None
     measured: Annotated[Table, key("a measured load-latency curve")] | None = None
+    cliff: Annotated[Table, key("published rates of writing the whole disk")] | None = None
     sources: Annotated[Table, key("sources of the figures")] | None = None
     derived: Annotated[Table, key("parameters derived from the sources, and how")] | None = None
     fitted: Annotated[Table, key("parameters fitted to measurements")] | None = None

@@ -30,7 +30,7 @@ def devices_command(
         Option(
             "FILE",
             "Plot latency over queue depth, and its distribution, into a .svg, .png "
-            "or .pdf; up to six devices in one figure.",
+            "or .pdf, and write rates of SSDs with an SLC cache; up to six devices in one figure.",
         ),
     ] = None,
     device_class: Annotated[
@@ -63,7 +63,8 @@ def devices_command(
     """List the catalogue's devices, or show some: parameters, sources, predictions.
 
     With a PATTERN, such as `optane` or `samsung-*`, list the matching devices. Predictions are
-    simulations of the model itself, beside the published figures.
+    simulations of the model itself, beside the published figures. An SSD with an SLC cache is
+    also filled: its write rate over what was written shows the cliff.
 
     Example: `freezingtime devices samsung-pm883-960gb aws-gp3 --plot latency.svg`, or
     `freezingtime devices --class flash --min-capacity 1TB --sort p99`
@@ -78,8 +79,9 @@ def devices_command(
         list_devices(name, selection, as_json=as_json)
         return 0
     # Simulations and figures take long to import, and a list needs neither.
-    from freezingtime.cli.device.devices_detail import show_devices
-    from freezingtime.cli.device.devices_plot import check_plot, plot_devices
+    from freezingtime.cli.device.described.detail import show_devices
+    from freezingtime.cli.device.described.plot import check_plot, plot_devices
+    from freezingtime.predict.fill import predict_fill
     from freezingtime.predict.predict import predict
 
     if plot is not None:
@@ -90,9 +92,10 @@ def devices_command(
             )
         check_plot(name, plot)
     descriptions = [describe(text) for text in dict.fromkeys(name)]
-    predicted = [(description, predict(description)) for description in descriptions]
+    predicted = [(each, predict(each), predict_fill(each)) for each in descriptions]
     if plot is not None:
-        plot_devices(descriptions, plot)
+        fills = {each.name: fill for each, _, fill in predicted if fill is not None}
+        plot_devices(descriptions, fills, plot)
     show_devices(predicted, as_json=as_json)
     return 0
 

@@ -53,6 +53,8 @@ class FlashGeometry:
     slc_slots_per_block: int
     """Slots of a block that is used with one bit a cell."""
     slc_blocks_per_lane: int
+    slc_dynamic_blocks_per_lane: int
+    """Ordinary blocks that may be used so besides while they are free."""
     erase_ns: int
     channel_of_lane: NDArray[np.int64]
     server_of_lane: NDArray[np.int64]
@@ -251,6 +253,9 @@ def _geometry(
         blocks_per_lane=blocks_per_lane,
         slc_slots_per_block=_slc_slots_per_block(params, slots_per_block),
         slc_blocks_per_lane=_slc_blocks_per_lane(params, units, slots_per_block),
+        slc_dynamic_blocks_per_lane=round(
+            _slc_blocks(params, params.slc_cache.slc_dynamic_share, units, slots_per_block)
+        ),
         erase_ns=erase_ns,
         channel_of_lane=channel_of_lane,
         server_of_lane=server_of_lane,
@@ -282,8 +287,14 @@ def _slc_slots_per_block(params: FlashParams, slots_per_block: int) -> int:
 
 
 def _slc_blocks_per_lane(params: FlashParams, units: int, slots_per_block: int) -> int:
-    cached_units_per_lane = units * params.slc_cache.slc_cache_share / _lane_count(params)
-    return math.ceil(cached_units_per_lane / _slc_slots_per_block(params, slots_per_block))
+    share = params.slc_cache.slc_cache_share
+    return math.ceil(_slc_blocks(params, share, units, slots_per_block))
+
+
+def _slc_blocks(params: FlashParams, share: float, units: int, slots_per_block: int) -> float:
+    """The blocks of a lane in which a share of the disk lies with one bit a cell."""
+    units_per_lane = units * share / _lane_count(params)
+    return units_per_lane / _slc_slots_per_block(params, slots_per_block)
 
 
 def frontiers(params: FlashParams) -> int:

@@ -116,6 +116,8 @@ CONFIG = record(
     "blocks_per_lane",
     "slc_slots_per_block",
     "slc_blocks",  # of a lane, at most
+    "slc_dynamic_blocks",  # ordinary ones that it may use besides
+    "unwritten_on_flash",
     "lane_slots_max",  # valid slots that a lane may have
     "dynamic",
     "cost_benefit",
@@ -136,6 +138,7 @@ CONFIG = record(
     "erase_ns",
     "slc_read_ns",
     "slc_program_ns",
+    "fold_program_ns",
     "slc_idle_ns",
     "read_priority",
     "suspend_ns",  # NONE: programs and erases are not suspended
@@ -205,6 +208,7 @@ LANE = record(
     "debt_reads",  # garbage collection that was decided but not yet given to the server
     "debt_units",
     "debt_programs",
+    "debt_folds",  # programs likewise, of what comes from the SLC cache
     "debt_erases",
     "debt_share",  # programs of the host over which it is spread
 )
@@ -270,6 +274,7 @@ COMMAND = record(
     "gc_reads",
     "gc_read_bytes",
     "gc_programs",
+    "folds",
     "erases",
 )
 

@@ -30,7 +30,8 @@ What a drive with TLC flash may look like; much has a default::
     size = "32MiB"
     power_loss_protection = true
     [parameters.slc_cache]
-    share = 0.04                   # of the disk
+    share = 0.01                   # of the disk: blocks of its own,
+    dynamic_share = 0.1            # and free ones
     t_program = "250us"
     [parameters.mapping]
     over_provisioning = 0.28
@@ -93,8 +94,21 @@ class SlcCache(Parameters, frozen=True, kw_only=True):
 
     slc_cache_share: Annotated[
         float,
-        key("its capacity as a fraction of the disk; 0: no SLC cache", least=0.0, most=1.0),
+        key(
+            "capacity of its own blocks as a fraction of the disk; 0: it has none",
+            least=0.0,
+            most=1.0,
+        ),
     ] = field(default=0.0, name="share")
+    slc_dynamic_share: Annotated[
+        float,
+        key(
+            "capacity that it takes besides of blocks that are free, likewise; the fuller the "
+            "disk, the less",
+            least=0.0,
+            most=1.0,
+        ),
+    ] = field(default=0.0, name="dynamic_share")
     slc_bits_per_cell: Annotated[int, key("bits of a cell that is not in it", least=2, most=5)] = (
         field(default=3, name="bits_per_cell")
     )
@@ -104,9 +118,21 @@ class SlcCache(Parameters, frozen=True, kw_only=True):
     slc_program_ns: Annotated[DurationNs, key("time to program one of its pages")] = field(
         default=200_000, name="t_program"
     )
+    slc_fold_ns: (
+        Annotated[
+            DurationNs,
+            key("time to program what is folded", missing="the cells' mean `t_program`"),
+        ]
+        | None
+    ) = field(default=None, name="t_fold")
     slc_idle_ns: Annotated[DurationNs, key("idle time after which a die folds")] = field(
         default=100_000_000, name="t_idle"
     )
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether there is such a cache."""
+        return bool(self.slc_cache_share or self.slc_dynamic_share)
 
 
 class Translation(Parameters, frozen=True, kw_only=True):
@@ -176,6 +202,14 @@ class Translation(Parameters, frozen=True, kw_only=True):
         key("whether a discard makes garbage of what it covers (`ignored`: it only takes time)"),
     ] = "honoured"
 
+    unwritten: Annotated[
+        Literal["zeros", "flash"],
+        key(
+            "what is read where nothing was written: zeros, at once, or what was written in "
+            "order before, from the flash"
+        ),
+    ] = "zeros"
+
     @property
     def honours_discard(self) -> bool:
         """Whether a discard makes garbage of what it covers; else it only takes its time."""
@@ -237,7 +271,7 @@ class FlashParams(ModelParameters, frozen=True, kw_only=True):
         *("cells.t_read", "cells.t_program", "cells.t_erase", "cells.t_resume", "channel"),
         *("host.bandwidth", "host.t_submission", "host.t_command_interval", "host.t_read"),
         *("host.t_write", "host.t_flush", "host.t_discard", "write_buffer.bandwidth"),
-        *("write_buffer.t_access", "slc_cache.t_read", "slc_cache.t_program"),
+        *("write_buffer.t_access", "slc_cache.t_read", "slc_cache.t_program", "slc_cache.t_fold"),
     )
 
     array: Array
@@ -322,7 +356,7 @@ class FlashParams(ModelParameters, frozen=True, kw_only=True):
                 raise table.error(
                     path, "has no meaning with zones, whose mapping is fixed; remove it"
                 )
-        if self.slc_cache.slc_cache_share:
+        if self.slc_cache.has_blocks:
             raise table.error("slc_cache", "zones have no SLC cache; remove it")
         if self.precondition == "steady":
             raise table.error("precondition", 'must be "fresh" or "sequential" with zones')

@@ -106,6 +106,8 @@ def new_config(params: FlashParams, geometry: FlashGeometry) -> Records:
     reserved_blocks = geometry.slc_blocks_per_lane + params.mapping.gc_free_blocks
     reserved_blocks += frontiers(params)
     usable_blocks = geometry.blocks_per_lane - reserved_blocks
+    gc_program_ns = sum(params.cells.program_ns) // len(params.cells.program_ns)
+    fold_ns = params.slc_cache.slc_fold_ns
     values = {
         "unit_bytes": unit_bytes,
         "units": geometry.units + geometry.translation_pages,
@@ -114,6 +116,8 @@ def new_config(params: FlashParams, geometry: FlashGeometry) -> Records:
         "translation_jobs_max": _translation_jobs(params, geometry),
         "sector_bytes": max(_SECTOR_BYTES, unit_bytes // _SECTORS_PER_UNIT_MAX),
         "slc_blocks": geometry.slc_blocks_per_lane,
+        "slc_dynamic_blocks": geometry.slc_dynamic_blocks_per_lane,
+        "unwritten_on_flash": params.mapping.unwritten == "flash",
         "lane_slots_max": usable_blocks * geometry.slots_per_block,
         "dynamic": params.mapping.allocation == "dynamic",
         "cost_benefit": params.mapping.gc_policy == "cost-benefit",
@@ -124,7 +128,8 @@ def new_config(params: FlashParams, geometry: FlashGeometry) -> Records:
         "read_kinds": len(params.cells.read_ns),
         "program_kinds": len(params.cells.program_ns),
         "gc_read_ns": sum(params.cells.read_ns) // len(params.cells.read_ns),
-        "gc_program_ns": sum(params.cells.program_ns) // len(params.cells.program_ns),
+        "gc_program_ns": gc_program_ns,
+        "fold_program_ns": gc_program_ns if fold_ns is None else fold_ns,
         "suspend_ns": NONE if params.cells.suspend_ns is None else params.cells.suspend_ns,
         "writes_waiting_max": params.host.writes_waiting_max or _UNLIMITED,
         "suspensions_max": params.cells.suspensions_per_operation,

@@ -73,6 +73,21 @@ class LatencyRow:
     series: Sequence[LatencySeries]
 
 
+@dataclass(frozen=True, slots=True)
+class FillSeries:
+    """The rate at which one device is written from its beginning to its end, by what is written."""
+
+    device: str
+    written_bytes: NDArray[np.float64]
+    new_bytes_per_s: NDArray[np.float64]
+    full_bytes_per_s: NDArray[np.float64]
+    """Overwritten when it was full."""
+    cache_bytes: int | None
+    """Published: written at the first of the following rates, until it falls to the second."""
+    cached_bytes_per_s: int | None
+    after_cache_bytes_per_s: int | None
+
+
 def check_figure_path(path: Path, option: str) -> None:
     """Find out before the work begins whether the figure can be written.
 
@@ -87,17 +102,26 @@ def check_figure_path(path: Path, option: str) -> None:
         raise InputError(f"{option} {path}: no directory {path.parent}; create it first")
 
 
-def draw_latency(rows: Sequence[LatencyRow], path: Path, option: str) -> None:
+def draw_latency(
+    rows: Sequence[LatencyRow],
+    path: Path,
+    option: str,
+    fills: Sequence[FillSeries | None] = (),
+) -> None:
     """Draw latency over queue depth and its distribution, two panels in each row.
 
+    ``fills`` are of the rows' devices, None where there is none: a row of its own, if any is.
     The same data make the same bytes.
 
     Raises:
         InputError: the file cannot be written.
     """
-    with new_figure(9.0, 3.4 * len(rows) + 0.5) as figure:
-        panels: Any = figure.subplots(len(rows), 2, squeeze=False)
-        for row, (over_depth, distribution) in zip(rows, panels, strict=True):
+    height = len(rows) + any(fills)
+    with new_figure(9.0, 3.4 * height + 0.5) as figure:
+        panels: Any = figure.subplots(height, 2, squeeze=False)
+        if any(fills):
+            _draw_fills(panels[-1], fills)
+        for row, (over_depth, distribution) in zip(rows, panels, strict=False):
             _draw_over_depth(over_depth, row)
             _draw_distribution(distribution, row)
         _device_legend(figure, rows)
@@ -142,6 +166,29 @@ def _draw_distribution(axes: Axes, row: LatencyRow) -> None:
     axes.set_title(f"{row.title}: distribution")
     axes.set_xlabel("latency")
     line_legend(axes, {f"depth {depth}": {"linestyle": line} for depth, line in lines.items()})
+
+
+def _draw_fills(panels: Sequence[Axes], fills: Sequence[FillSeries | None]) -> None:
+    """New disks on the left, with what is published, full ones on the right."""
+    for series, color in zip(fills, COLORS, strict=False):
+        if series is None:
+            continue
+        written_gb = series.written_bytes / 1e9
+        rates = (series.new_bytes_per_s, series.full_bytes_per_s)
+        for axes, bytes_per_s in zip(panels, rates, strict=True):
+            axes.step(written_gb, bytes_per_s / 1e6, where="pre", color=color)
+        if series.cache_bytes is not None:
+            published = [series.cached_bytes_per_s, series.after_cache_bytes_per_s]
+            marks = [rate / 1e6 for rate in published if rate is not None]
+            panels[0].plot(
+                [series.cache_bytes / 1e9] * len(marks), marks, "o", color=color, zorder=3
+            )
+    for axes, title in zip(panels, ("new", "full, overwritten"), strict=True):
+        axes.set_yscale("log")
+        axes.set_title(f"sequential writes, {title}")
+        axes.set_xlabel("written, GB")
+        axes.set_ylabel("MB/s")
+        axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _device_legend(figure: Figure, rows: Sequence[LatencyRow]) -> None:

@@ -23,8 +23,11 @@ def take_command(ssd: int) -> int:
 
 
 @inner
-def take_read_command(ssd: int, slot: int, length_bytes: int) -> int:
-    """A command to read from a slot on, for nobody yet."""
+def take_read_command(ssd: int, slot: int, length_bytes: int, is_written: bool) -> int:
+    """A command to read from a slot on, for nobody yet.
+
+    What was not written is read as if it lay in an ordinary block.
+    """
     config = memory.config(ssd)
     command_id = take_command(ssd)
     command = memory.commands(ssd)[command_id]
@@ -36,7 +39,7 @@ def take_read_command(ssd: int, slot: int, length_bytes: int) -> int:
     command.reader = memory.lanes(ssd)[command.lane].reader
     command.reader += slot % config.slots_per_sense // config.slots_per_read
     command.bytes = length_bytes
-    if memory.blocks(ssd)[slot // config.slots_per_block].slc:
+    if is_written and memory.blocks(ssd)[slot // config.slots_per_block].slc:
         command.array_ns = config.slc_read_ns
     else:
         command.array_ns = config.read_ns[page % config.read_kinds]

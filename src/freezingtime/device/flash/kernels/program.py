@@ -105,13 +105,14 @@ def append_collection(ssd: int, lane_id: int, command_id: int) -> None:
     config = memory.config(ssd)
     counters = memory.counters(ssd)
     command = memory.commands(ssd)[command_id]
-    reads, units, programs, erases = take_debt(ssd, lane_id)
+    reads, units, programs, folds, erases = take_debt(ssd, lane_id)
     command.gc_reads = reads
     command.gc_read_bytes = units * config.unit_bytes // max(1, reads)
-    command.gc_programs = programs
+    command.gc_programs = programs + folds
+    command.folds = folds
     command.erases = erases
     counters.moved_units += units
-    counters.moved_slots += programs * config.slots_per_program
+    counters.moved_slots += (programs + folds) * config.slots_per_program
     counters.erases += erases
 
 

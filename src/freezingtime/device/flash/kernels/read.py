@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Reads: from the map to commands, a page of the flash at a time. Compiled.
 
-What is still in the write buffer comes from there; what is mapped nowhere comes at once.
+What is still in the write buffer comes from there; what is mapped nowhere comes at once, or
+from where it would lie if it had been written in order.
 """
 
 from __future__ import annotations
@@ -99,7 +100,10 @@ def _issue(ssd: int, request_id: int, now_ns: int) -> int:
         unit = request.cursor // config.unit_bytes
         unit_end = min(request.end, (unit + 1) * config.unit_bytes)
         slot = slot_of(ssd, unit)
-        if slot != NONE and is_buffered(ssd, slot):
+        is_written = slot != NONE
+        if config.unwritten_on_flash and not is_written:
+            slot = _slot_in_order(ssd, unit)
+        if is_written and is_buffered(ssd, slot):
             ready_bytes += unit_end - request.cursor
             buffered_bytes += unit_end - request.cursor
             memory.counters(ssd).buffer_hits += 1
@@ -112,8 +116,9 @@ def _issue(ssd: int, request_id: int, now_ns: int) -> int:
             if slot == NONE:
                 ready_bytes += unit_end - request.cursor
             else:
-                unit_end = _end_of_run(ssd, unit, slot, request.end)
-                _read_slot(ssd, request_id, slot, unit_end - request.cursor, now_ns)
+                unit_end = _end_of_run(ssd, unit, slot, request.end, is_written)
+                length_bytes = unit_end - request.cursor
+                _read_slot(ssd, request_id, slot, length_bytes, is_written, now_ns)
         request.cursor = unit_end
     ready_ns = now_ns
     if buffered_bytes:
@@ -154,7 +159,17 @@ def _may_read(ssd: int) -> bool:
 
 
 @inner
-def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
+def _slot_in_order(ssd: int, unit: int) -> int:
+    """The slot where a unit would be if all had been written in order, program by program."""
+    config = memory.config(ssd)
+    program_number, place = divmod(unit, config.slots_per_program)
+    row, lane_id = divmod(program_number, config.lanes)
+    slots_per_lane = config.slots_per_block * config.blocks_per_lane
+    return int(lane_id * slots_per_lane + row * config.slots_per_program + place)
+
+
+@inner
+def _end_of_run(ssd: int, unit: int, slot: int, end: int, is_written: bool) -> int:
     """Return where a read from ``unit`` on leaves its page or the order of the page's slots."""
     config = memory.config(ssd)
     page = slot // config.slots_per_read
@@ -163,14 +178,17 @@ def _end_of_run(ssd: int, unit: int, slot: int, end: int) -> int:
     while (unit + 1) * config.unit_bytes < end:
         unit += 1
         slot += 1
-        if slot_of(ssd, unit) != slot or slot // config.slots_per_read != page:
+        in_order = slot_of(ssd, unit) == (slot if is_written else NONE)
+        if not in_order or slot // config.slots_per_read != page:
             return unit * int(config.unit_bytes)
     return end
 
 
 @inner
-def _read_slot(ssd: int, request_id: int, slot: int, length_bytes: int, now_ns: int) -> None:
-    command_id = take_read_command(ssd, slot, length_bytes)
+def _read_slot(
+    ssd: int, request_id: int, slot: int, length_bytes: int, is_written: bool, now_ns: int
+) -> None:
+    command_id = take_read_command(ssd, slot, length_bytes, is_written)
     command = memory.commands(ssd)[command_id]
     command.request = request_id
     request = memory.requests(ssd)[request_id]

@@ -61,7 +61,7 @@ def idle_work_due_ns(ssd: int, server_id: int, from_ns: int) -> int:
     config = memory.config(ssd)
     due_ns = NEVER_NS
     since_ns = memory.servers(ssd)[server_id].idle_since_ns
-    if config.slc_blocks and since_ns + config.slc_idle_ns >= from_ns:
+    if config.slc_blocks + config.slc_dynamic_blocks and since_ns + config.slc_idle_ns >= from_ns:
         due_ns = since_ns + config.slc_idle_ns
     if config.gc_idle_free_blocks and since_ns + config.gc_idle_ns >= from_ns:
         due_ns = min(due_ns, since_ns + config.gc_idle_ns)
@@ -219,7 +219,11 @@ def _transfer_page(ssd: int, server_id: int, phase: int, setup_ns: int, now_ns: 
     if server.bytes_left == 0 and phase == ServerPhase.DATA_IN:
         _begin_program(ssd, server_id, ServerPhase.PROGRAM, end_ns, command.array_ns, now_ns)
     elif server.bytes_left == 0 and phase == ServerPhase.GC_IN:
-        _begin_program(ssd, server_id, ServerPhase.GC_PROGRAM, end_ns, config.gc_program_ns, now_ns)
+        duration_ns = config.gc_program_ns
+        if command.folds:
+            command.folds -= 1
+            duration_ns = config.fold_program_ns
+        _begin_program(ssd, server_id, ServerPhase.GC_PROGRAM, end_ns, duration_ns, now_ns)
     else:
         _begin(ssd, server_id, phase, end_ns)
 

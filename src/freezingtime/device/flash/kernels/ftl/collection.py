@@ -21,12 +21,27 @@ def collect(ssd: int, lane_id: int) -> None:
     lane = memory.lanes(ssd)[lane_id]
     while lane.free_count < config.gc_free_blocks:
         victim_id = _victim(ssd, lane_id)
+        if lane.slc_closed and lane.slc_blocks > config.slc_blocks:
+            victim_id = _emptier(ssd, victim_id, _oldest_cached(ssd, lane_id))
         if victim_id == NONE:
             raise RuntimeError("a lane of the SSD has neither free space nor garbage")
-        garbage = config.slots_per_block - memory.blocks(ssd)[victim_id].valid
+        victim = memory.blocks(ssd)[victim_id]
+        if victim.slc:
+            memory.counters(ssd).folds += 1
+        else:
+            memory.counters(ssd).collections += 1
+        garbage = config.slots_per_block - victim.valid
         lane.debt_share += garbage // config.slots_per_program
         empty(ssd, lane_id, victim_id)
-        memory.counters(ssd).collections += 1
+
+
+@inner
+def _emptier(ssd: int, block_id: int, cached_id: int) -> int:
+    """The one of a block, or NONE, and one of the SLC cache that has less to be moved."""
+    if block_id == NONE:
+        return cached_id
+    blocks = memory.blocks(ssd)
+    return cached_id if blocks[cached_id].valid <= blocks[block_id].valid else block_id
 
 
 @inner
@@ -84,24 +99,26 @@ def close_block(ssd: int, block_id: int) -> None:
 
 
 @inner
-def take_debt(ssd: int, lane_id: int) -> tuple[int, int, int, int]:
+def take_debt(ssd: int, lane_id: int) -> tuple[int, int, int, int, int]:
     """The lane's garbage collection that falls to the next program of the host.
 
-    Page reads, units in them, programs, erases. All of it, or spread evenly over as many
-    programs as the freed space serves.
+    Page reads, units in them, programs, those that fold, erases. All of it, or spread evenly
+    over as many programs as the freed space serves.
     """
     lane = memory.lanes(ssd)[lane_id]
     share = 1 if memory.config(ssd).gc_burst else max(1, lane.debt_share)
     reads = _portion(lane.debt_reads, share)
     units = _portion(lane.debt_units, share)
     programs = _portion(lane.debt_programs, share)
+    folds = _portion(lane.debt_folds, share)
     erases = _portion(lane.debt_erases, share)
     lane.debt_reads -= reads
     lane.debt_units -= units
     lane.debt_programs -= programs
+    lane.debt_folds -= folds
     lane.debt_erases -= erases
     lane.debt_share = share - 1
-    return reads, units, programs, erases
+    return reads, units, programs, folds, erases
 
 
 @inner
@@ -182,13 +199,13 @@ def empty(ssd: int, lane_id: int, victim_id: int) -> None:
         if slot // config.slots_per_sense != sensed:
             sensed = slot // config.slots_per_sense
             lane.debt_reads += 1
-        _move(ssd, lane_id, unit)
+        _move(ssd, lane_id, unit, memory.blocks(ssd)[victim_id].slc)
     lane.debt_units += valid
     _erase(ssd, lane_id, victim_id)
 
 
 @inner
-def _move(ssd: int, lane_id: int, unit: int) -> None:
+def _move(ssd: int, lane_id: int, unit: int, folds: int) -> None:
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]
     unmap(ssd, unit)
@@ -199,7 +216,10 @@ def _move(ssd: int, lane_id: int, unit: int) -> None:
     map_unit(ssd, unit, lane.gc_block * config.slots_per_block + lane.gc_slot)
     lane.gc_slot += 1
     if lane.gc_slot % config.slots_per_program == 0:
-        lane.debt_programs += 1
+        if folds:
+            lane.debt_folds += 1
+        else:
+            lane.debt_programs += 1
     if lane.gc_slot == config.slots_per_block:
         close_block(ssd, lane.gc_block)
         lane.gc_block = NONE

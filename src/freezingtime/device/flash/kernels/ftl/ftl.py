@@ -73,9 +73,24 @@ def _open_host_block(ssd: int, lane_id: int) -> None:
     lane.host_open = 0
     lane.host_end = config.slots_per_block
     lane.host_program = config.slots_per_program
-    if lane.slc_blocks < config.slc_blocks:
+    if _may_cache(ssd, lane_id):
         lane.slc_blocks += 1
         memory.blocks(ssd)[lane.host_block].slc = 1
         lane.host_end = config.slc_slots_per_block
         lane.host_program = config.slots_per_sense
     collect(ssd, lane_id)
+
+
+@inner
+def _may_cache(ssd: int, lane_id: int) -> bool:
+    """Whether the block that is opened may be one of the SLC cache.
+
+    Besides blocks of its own, the cache takes others only where that leaves as many free as
+    there must be: when they run short it gives blocks back instead (:func:`.collect`).
+    """
+    config = memory.config(ssd)
+    lane = memory.lanes(ssd)[lane_id]
+    if lane.slc_blocks < config.slc_blocks:
+        return True
+    most = config.slc_blocks + config.slc_dynamic_blocks
+    return bool(lane.slc_blocks < most and lane.free_count >= config.gc_free_blocks)

@@ -40,7 +40,7 @@ def _find_work(ssd: int, lane_id: int, now_ns: int) -> bool:
     config = memory.config(ssd)
     lane = memory.lanes(ssd)[lane_id]
     idle_ns = now_ns - memory.servers(ssd)[lane.server].idle_since_ns
-    may_fold = config.slc_blocks and idle_ns >= config.slc_idle_ns
+    may_fold = config.slc_blocks + config.slc_dynamic_blocks and idle_ns >= config.slc_idle_ns
     may_collect = config.gc_idle_free_blocks and idle_ns >= config.gc_idle_ns
     if not (may_fold or may_collect):
         return False
@@ -58,7 +58,7 @@ def _find_work(ssd: int, lane_id: int, now_ns: int) -> bool:
 @inner
 def _owes(ssd: int, lane_id: int) -> bool:
     lane = memory.lanes(ssd)[lane_id]
-    return bool(lane.debt_reads + lane.debt_programs + lane.debt_erases)
+    return bool(lane.debt_reads + lane.debt_programs + lane.debt_folds + lane.debt_erases)
 
 
 @inner

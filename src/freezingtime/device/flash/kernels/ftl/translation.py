@@ -109,7 +109,7 @@ def _load(ssd: int, page_id: int, now_ns: int) -> None:
         return
     memory.translations(ssd)[page_id].residence = Residence.LOADING
     memory.counters(ssd).translation_reads += 1
-    command_id = take_read_command(ssd, slot, config.unit_bytes)
+    command_id = take_read_command(ssd, slot, config.unit_bytes, True)
     memory.commands(ssd)[command_id].translation_page = page_id
     enqueue_read(ssd, command_id, now_ns)
 

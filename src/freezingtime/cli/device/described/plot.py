@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from freezingtime.cli.device.described.fill import fill_series
 from freezingtime.cli.device.replay_progress import ReplayProgress
 from freezingtime.device.description import Description
 from freezingtime.errors import InputError
+from freezingtime.predict.fill import Fill
 from freezingtime.predict.latency_curves import LatencyCurve, latency_curves
 from freezingtime.report.figures.files import (
     DEVICES_MAX,
@@ -37,8 +39,10 @@ def check_plot(names: Sequence[str], path: Path) -> None:
     check_figure_path(path, _OPTION)
 
 
-def plot_devices(descriptions: Sequence[Description], path: Path) -> None:
-    """Draw the devices' latencies into one figure.
+def plot_devices(
+    descriptions: Sequence[Description], fills: Mapping[str, Fill], path: Path
+) -> None:
+    """Draw the devices' latencies, and how those with an SLC cache are filled, into one figure.
 
     Raises:
         InputError: a device cannot be built, or the file cannot be written.
@@ -58,7 +62,8 @@ def plot_devices(descriptions: Sequence[Description], path: Path) -> None:
         )
         for index, curve in enumerate(next(iter(curves.values())))
     ]
-    draw_latency(rows, path, _OPTION)
+    series = [fill_series(name, fills[name]) if name in fills else None for name in curves]
+    draw_latency(rows, path, _OPTION, series)
 
 
 def _series(name: str, curve: LatencyCurve) -> LatencySeries:

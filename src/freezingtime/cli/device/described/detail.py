@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from freezingtime.cli.device.described.fill import fill_document, show_fill
 from freezingtime.cli.device.devices_list import capacity_cell
 from freezingtime.cli.output.columns import print_columns
 from freezingtime.cli.output.json_stream import print_json
@@ -14,6 +15,7 @@ from freezingtime.cli.results.time_columns import difference
 from freezingtime.device.description import Description
 from freezingtime.device.registry import defaults_of
 from freezingtime.host.foreign_text import show
+from freezingtime.predict.fill import Fill
 from freezingtime.predict.predict import Case, FigureUnit, Prediction
 from freezingtime.units import format_size_bytes, format_time_ns
 
@@ -26,6 +28,12 @@ _TEXTS = (
     ("notes", "Notes"),
 )
 _NONE = "-"
+#: Models of declared times, each a constant or a distribution.
+_MODELS_BY_TIMES = ("latency", "volume")
+_NO_TAIL = (
+    "no tail in this model: requests of one length take the same time unless they wait, "
+    "so p99 says nothing of the device"
+)
 _FIGURES = {
     "read_latency": "read latency",
     "write_latency": "write latency",
@@ -37,9 +45,9 @@ _FIGURES = {
 
 
 def show_devices(
-    predicted: Sequence[tuple[Description, list[Prediction]]], *, as_json: bool
+    predicted: Sequence[tuple[Description, list[Prediction], Fill | None]], *, as_json: bool
 ) -> None:
-    """Print devices, each with its predictions."""
+    """Print devices, each with its predictions; with an SLC cache, how it is filled."""
     if as_json:
         documents = [_document(*shown) for shown in predicted]
         print_json(documents if len(documents) > 1 else documents[0])
@@ -50,12 +58,19 @@ def show_devices(
         _show(*shown)
 
 
-def _document(description: Description, predictions: list[Prediction]) -> dict[str, Any]:
+def _document(
+    description: Description, predictions: list[Prediction], fill: Fill | None
+) -> dict[str, Any]:
     keys = ("parameters", *(key for key, _ in _TEXTS))
     tables = {key: description.content.get(key, {}) for key in keys}
     tables["defaults"] = {path: default for path, default, _ in defaults_of(description)}
     around = {"faults": description.fault_texts, "changes": description.change_texts}
-    return description.headline() | tables | around | {"predictions": [*map(_as_dict, predictions)]}
+    simulated = {
+        "predictions": [*map(_as_dict, predictions)],
+        "has_tail": not _is_without_tail(description),
+        "fill": None if fill is None else fill_document(fill),
+    }
+    return description.headline() | tables | around | simulated
 
 
 def _as_dict(prediction: Prediction) -> dict[str, Any]:
@@ -76,7 +91,7 @@ def _as_dict(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def _show(description: Description, predictions: list[Prediction]) -> None:
+def _show(description: Description, predictions: list[Prediction], fill: Fill | None) -> None:
     show(f"{description.name}: {description.summary}")
     model = description.content.get("model", "your own")
     capacity = capacity_cell(description)
@@ -99,13 +114,27 @@ def _show(description: Description, predictions: list[Prediction]) -> None:
     without = ", without these" if description.changes or description.faults else ""
     _heading(f"Predicted and published figures{without}")
     print_columns([_PREDICTED_HEADER, *(_prediction_row(p) for p in predictions)])
+    if _is_without_tail(description):
+        show(_NO_TAIL)
     for prediction in predictions:
         if prediction.published is not None and prediction.published.exception:
             show(f"{_figure(prediction.case)}: {prediction.published.exception}")
+    if fill is not None:
+        _heading(f"Written from its beginning to its end{without}")
+        show_fill(fill)
     for key, title in _TEXTS:
         if texts := description.content.get(key):
             _heading(title)
             print_columns([(str(name), str(text)) for name, text in texts.items()])
+
+
+def _is_without_tail(description: Description) -> bool:
+    """Whether reads and writes have fixed times, so that only waiting makes them differ."""
+    if description.content.get("model") not in _MODELS_BY_TIMES:
+        return False
+    parameters = description.content.get("parameters", {})
+    times = (parameters.get(operation, {}).get("fixed", "0ns") for operation in ("read", "write"))
+    return all(isinstance(time, str) for time in times)
 
 
 def _heading(title: str) -> None:
