@@ -59,6 +59,8 @@ class FaultKind(IntEnum):
     """A sector of it could not be read."""
     ERROR = 7
     """It failed."""
+    DISAPPEAR = 8
+    """The device was gone, or went."""
 
 
 class Fault(NamedTuple):

@@ -57,6 +57,11 @@ def serve(
         RunError: the record cannot be written, or the device broke its contract.
     """
     require_linux("serving a device")
+    if spec.device.disappears:
+        raise InputError(
+            f"{spec.given.place}fault disappear: a client of serve has no controller that it could "
+            "be unplugged from; use hang, or error=EIO"
+        )
     with contextlib.ExitStack() as cleanup:
         medium = open_medium(spec, Path(tempfile.gettempdir()))
         cleanup.callback(medium.close)

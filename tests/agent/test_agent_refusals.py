@@ -212,11 +212,12 @@ class TestExchange:
     @pytest.mark.parametrize(
         "order",
         [
-            protocol.ORDER.pack(protocol.MAGIC, protocol.VERSION + 1, 0, 0, 0, 0, 0),
-            protocol.ORDER.pack(protocol.MAGIC + 1, protocol.VERSION, 0, 0, 0, 0, 0),
+            protocol.ORDER.pack(protocol.MAGIC, protocol.VERSION + 1, 0, 0, 0, 0, 0, 0, 0),
+            protocol.ORDER.pack(protocol.MAGIC + 1, protocol.VERSION, 0, 0, 0, 0, 0, 0, 0),
             protocol.encode_order(None, [])[:-1],
+            protocol.encode_order(None, [], commands=["{}"])[:-1] + b"}",
         ],
-        ids=["version", "magic", "short"],
+        ids=["version", "magic", "short", "a command without end"],
     )
     def test_emulator_of_another_version(
         self, emulator: FakeEmulator, started: subprocess.Popen[str], order: bytes
@@ -309,6 +310,7 @@ CONSTANTS = {
     "FT_MAX_STAMPS": protocol.MAX_STAMPS,
     "FT_MAX_REPLIES": protocol.MAX_REPLIES,
     "FT_MAX_SCHEDULED": protocol.MAX_SCHEDULED,
+    "FT_MAX_COMMAND_BYTES": protocol.MAX_COMMAND_BYTES,
     "FT_NEVER": NEVER_NS,
     **{f"FT_REPORT_{flag.name}": int(flag) for flag in protocol.ReportFlag},
     **{f"FT_STAMP_{flag.name}": int(flag) for flag in protocol.StampFlag},
@@ -325,7 +327,10 @@ STRUCTS = {
     "ft_stamp": (protocol.STAMP, ["disk", "flags", "cookie", "time_ns", "warped_ns"]),
     "ft_order": (
         protocol.ORDER,
-        [*_HEAD, "next_event_ns", "rate_hz", "reply_count", "scheduled_count"],
+        [
+            *(*_HEAD, "next_event_ns", "rate_hz", "reply_count", "scheduled_count"),
+            *("command_bytes", "reserved"),
+        ],
     ),
     "ft_reply": (protocol.REPLY, ["disk", "cookie"]),
     "ft_scheduled_reply": (protocol.SCHEDULED_REPLY, ["disk", "cookie", "time_ns"]),

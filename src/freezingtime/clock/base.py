@@ -120,6 +120,8 @@ class Verdict:
     stop_machine: bool = False
     rate_hz: int | None = None
     """Instructions per second that the guest executes from here on."""
+    commands: Sequence[str] = ()
+    """QMP commands for QEMU to execute behind the replies that are due, before time runs again."""
 
 
 class Wire(Protocol):

@@ -16,15 +16,16 @@ from freezingtime.errors import RunError
 from freezingtime.units import NEVER_NS
 
 MAGIC: Final = 0x545A5246
-VERSION: Final = 5
+VERSION: Final = 6
 MAX_STAMPS: Final = 1024
 MAX_REPLIES: Final = 32768
 MAX_SCHEDULED: Final = 1024
+MAX_COMMAND_BYTES: Final = 8192
 
 KVM_ACCOUNT: Final = struct.Struct("<QqqqqqIIII")
 REPORT: Final = struct.Struct(f"<IHHqqII{KVM_ACCOUNT.size}s")
 STAMP: Final = struct.Struct("<IIQqq")
-ORDER: Final = struct.Struct("<IHHqQII")
+ORDER: Final = struct.Struct("<IHHqQIIII")
 REPLY: Final = struct.Struct("<II")
 SCHEDULED_REPLY: Final = struct.Struct("<IIq")
 MAX_REPORT_BYTES: Final = REPORT.size + MAX_STAMPS * STAMP.size
@@ -100,11 +101,21 @@ def encode_order(
     next_event_ns: int | None,
     replies: Sequence[Reply],
     scheduled: Sequence[Reply] = (),
+    commands: Sequence[str] = (),
     *,
     stop: bool = False,
     rate_hz: int | None = None,
 ) -> bytes:
-    """Encode one order; ``replies`` that are due and ``scheduled`` are in order of delivery."""
+    """Encode one order; ``replies`` that are due and ``scheduled`` are in order of delivery.
+
+    ``commands`` are QMP's, as JSON.
+
+    Raises:
+        RunError: there are too many of them.
+    """
+    texts = b"".join(text.encode() + b"\0" for text in commands)
+    if len(texts) > MAX_COMMAND_BYTES:
+        raise RunError(f"too many disks are plugged at once: {len(texts)} bytes of commands")
     head = ORDER.pack(
         MAGIC,
         VERSION,
@@ -113,6 +124,8 @@ def encode_order(
         rate_hz or 0,
         len(replies),
         len(scheduled),
+        len(texts),
+        0,
     )
     due = [REPLY.pack(disk, cookie) for disk, cookie, _ in replies]
-    return b"".join([head, *due, *(SCHEDULED_REPLY.pack(*reply) for reply in scheduled)])
+    return b"".join([head, *due, *(SCHEDULED_REPLY.pack(*reply) for reply in scheduled), texts])

@@ -30,6 +30,7 @@ from freezingtime.clock.protocol import (
     DISTURBED,
     DRAIN,
     HOST,
+    MAX_COMMAND_BYTES,
     MAX_REPLIES,
     MAX_REPORT_BYTES,
     MAX_SCHEDULED,
@@ -55,7 +56,9 @@ _RECEIVE_DEADLINE_S = 30.0
 _RECEIVE_POLL_S = 1.0
 
 #: An order is sent as a whole.
-_MAX_ORDER_BYTES = ORDER.size + MAX_REPLIES * REPLY.size + MAX_SCHEDULED * SCHEDULED_REPLY.size
+_MAX_ORDER_BYTES = (
+    ORDER.size + MAX_REPLIES * REPLY.size + MAX_SCHEDULED * SCHEDULED_REPLY.size + MAX_COMMAND_BYTES
+)
 
 #: The agent reports at least this often in guest time, also while the guest only computes:
 #: so a run that goes on can be told from one that hangs. The guest cannot notice.
@@ -167,6 +170,7 @@ class VirtualClock(Clock):
             heartbeat_ns if event_ns is None else min(event_ns, heartbeat_ns),
             verdict.replies,
             scheduled,
+            verdict.commands,
             stop=verdict.stop_machine,
             rate_hz=verdict.rate_hz,
         )

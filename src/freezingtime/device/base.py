@@ -102,6 +102,16 @@ def statistics_of(device: Device) -> dict[str, float]:
     return statistics
 
 
+def presence_changes_of(device: Device) -> Sequence[bool]:
+    """Return what has become of a device since this was last asked, in order.
+
+    False: it has disappeared; True: it has come back. That is its method
+    ``take_presence_changes``; a device need not have one, and then stays.
+    """
+    changes: Sequence[bool] = getattr(device, "take_presence_changes", tuple)()
+    return changes
+
+
 def pieces(count: int, pause: Pause | None) -> Iterator[tuple[int, int]]:
     """Return the first and the end of each piece of a trace; the trace whole without pauses."""
     length = count if pause is None else max(_PIECE_MIN, -(-count // _PIECES))
@@ -148,6 +158,12 @@ class CompletionQueue:
             if completion_ns != then_ns:
                 events.setdefault(int(completion_ns), []).append(request)
         return Foresight(tuple(events.items()), None if then_ns is None else int(then_ns))
+
+    def take_all(self) -> list[Request]:
+        """Take out whatever is in the queue, in order."""
+        taken = [request for _, _, request in sorted(self._heap)]
+        self._heap.clear()
+        return taken
 
     def take_until(self, now_ns: int) -> list[Request]:
         """Take out what completes by ``now_ns``, in order."""

@@ -106,6 +106,11 @@ class Description:
         """The changes of its parameters, as ``--at`` has them."""
         return tuple(change.text for change in self.changes)
 
+    @property
+    def disappears(self) -> bool:
+        """Whether it is to disappear."""
+        return any(given.rule.disappear for given in self.faults)
+
     def headline(self) -> dict[str, Any]:
         """Summary in a list of devices."""
         return {

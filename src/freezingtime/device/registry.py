@@ -43,7 +43,12 @@ from freezingtime.device.compose.composition_limits import one_member
 from freezingtime.device.compose.members import Composition, member_of
 from freezingtime.device.constant import constant_content, is_constant
 from freezingtime.device.description import Description, DeviceFile
-from freezingtime.device.faults.rule import FAULT_TABLES, FaultTable, GivenFault
+from freezingtime.device.faults.rule import (
+    FAULT_TABLES,
+    FaultTable,
+    GivenFault,
+    require_one_disappearance,
+)
 from freezingtime.device.faults.rule_text import rule_text
 from freezingtime.device.model_parameters import Making, ModelParameters
 from freezingtime.device.parameters import Table
@@ -215,6 +220,7 @@ def from_content(
     own_fault_count = len(declared.fault) - added_fault_count
     faults = [each.given() for each in declared.fault[:own_fault_count]]
     faults += _given_faults([each.content for each in declared.fault[own_fault_count:]])
+    require_one_disappearance(faults)
 
     changes = read_changes(declared.at, content, file, _declared_by_name) if declared.at else ()
 
@@ -280,7 +286,9 @@ def values_at(described: Description, time_ns: int) -> dict[str, str]:
 
 def _given_faults(faults: Sequence[Mapping[str, Any]]) -> list[GivenFault]:
     """Rules that are in no file."""
-    return [FaultTable(each, f"fault {rule_text(each)}").given() for each in faults]
+    given = [FaultTable(each, f"fault {rule_text(each)}").given() for each in faults]
+    require_one_disappearance(given)
+    return given
 
 
 def _from_class(

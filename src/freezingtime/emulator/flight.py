@@ -8,6 +8,7 @@ from typing import Protocol
 
 from freezingtime.clock.base import DiskChannel, KvmAccount, Wire
 from freezingtime.emulator.medium_queue import Transfer
+from freezingtime.medium.base import SectorError
 from freezingtime.request import Buffer, Request
 
 
@@ -67,7 +68,11 @@ class RequestUnderWay:
         if self.sent:
             return
         self.sent = True
-        if self.transfer.error is None:
+        error = self.transfer.error
+        if error is None and self.request.fault is not None and self.request.fault.errno:
+            # The device has disappeared after the medium was done.
+            error = SectorError(self.request.fault.errno, "the device fails by a rule")
+        if error is None:
             wire.reply(self.channel, self.request, self.transfer.data)
         else:
-            wire.reply_error(self.channel, self.request, self.transfer.error)
+            wire.reply_error(self.channel, self.request, error)

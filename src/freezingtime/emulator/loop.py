@@ -32,7 +32,7 @@ from freezingtime.clock.base import (
     Reply,
     Verdict,
 )
-from freezingtime.device.base import Device
+from freezingtime.device.base import Device, presence_changes_of
 from freezingtime.device.contract import GuardedDevice
 from freezingtime.emulator.flight import ReplyWire, RequestUnderWay
 from freezingtime.emulator.medium_queue import MediumQueue
@@ -53,7 +53,7 @@ class EmulatedDisk:
     internal: bool = False
     """Not one of the user's: its requests are in no figure and no record."""
     may_fail: bool = False
-    """Whether the device may set a request's fault."""
+    """Whether the device may set a request's fault, disappear and come back."""
     orphans: Sequence[Request] = ()
     """What is under way in a device that goes on from a saved state: the guest of then has got its
     answers already."""
@@ -166,6 +166,8 @@ class Emulator:
     can come between them."""
     steer: Callable[[bool], Steering] = lambda alarm_rings: Steering()
     """Called once a turn, after its requests have arrived, with whether the alarm rings."""
+    plug: Callable[[int, bool], Sequence[str]] = lambda disk_index, is_there: ()
+    """The clock's peer's commands that take a disk away, or give it back."""
     _devices: list[GuardedDevice] = field(init=False)
     _in_device: dict[Request, RequestUnderWay] = field(default_factory=dict)
     _queue_depths: Counter[int] = field(default_factory=Counter)
@@ -202,7 +204,10 @@ class Emulator:
             # for us. Guest time cannot pass in between: the agent holds the guest until it has
             # received and delivered every reply that the order names.
             self.clock.resume(
-                Verdict(then_ns, replies, scheduled, steering.stop_machine, steering.rate_hz)
+                Verdict(
+                    *(then_ns, replies, scheduled, steering.stop_machine, steering.rate_hz),
+                    commands=self._plug_commands(),
+                )
             )
             self.wire.flush()
 
@@ -370,6 +375,16 @@ class Emulator:
             self._scheduled[flight.key] = flight
             replies.append(Reply(*flight.key, time_ns))
         return replies, then_ns
+
+    def _plug_commands(self) -> list[str]:
+        """Have disks disappear and come back whose devices did so in this turn."""
+        return [
+            command
+            for disk in self.disks
+            if disk.may_fail
+            for is_there in presence_changes_of(disk.device)
+            for command in self.plug(disk.index, is_there)
+        ]
 
     def _account(self, delivery: Delivery) -> None:
         """The audit: was the completion delivered when the device said?"""

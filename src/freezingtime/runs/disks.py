@@ -79,6 +79,7 @@ def open_disks(
         plan = DiskPlan(
             *(name, device, medium, spec.frontend, spec.write_cache, spec.queues, spec.traits),
             may_fail=bool(spec.device.faults),
+            disappears=spec.device.disappears,
         )
         disks.append(OpenDisk(plan, spec, layer))
     return disks

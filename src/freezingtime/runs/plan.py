@@ -44,6 +44,7 @@ from freezingtime.vm.environment import parse_environment
 from freezingtime.vm.job import COLLECT_LIMIT_BYTES, program_start
 from freezingtime.vm.qemu.command import CPUS_MAX
 from freezingtime.vm.qemu.cpu_model import CpuModel, parse_cpu_model
+from freezingtime.vm.qemu.surprise import REMOVABLE
 
 # The CPU model's addresses end at 1 TiB.
 _log = logging.getLogger(__name__)
@@ -155,13 +156,16 @@ def make_plan(
         script.require_no_host_file(job_directory)
     environment = parse_environment(options.env)
     expected_ns = _limit_ns("--expect", options.expect)
-    disks = with_changes(with_faults(options.disks, options.faults), options.at)
+    given = with_changes(with_faults(options.disks, options.faults), options.at)
+    disks = [check_disk(disk) for disk in given]
+    root_device = _root_device(options.root_device)
+    _require_removable(disks, root_device, options.save)
     return RunPlan(
-        disks=[check_disk(disk) for disk in disks],
+        disks=disks,
         script=job,
         guest=guest if system is None else own_name(system),
         system=system,
-        root_device=_root_device(options.root_device),
+        root_device=root_device,
         job_directory=job_directory,
         environment=environment,
         collect=options.collect,
@@ -172,7 +176,7 @@ def make_plan(
         limit_ns=_limit_ns("--time-limit", options.time_limit),
         host_limit_s=_limit_s("--real-time-limit", options.real_time_limit),
         expected_ns=expected_ns or expected_guest_ns(_text(job, job_directory), environment),
-        clock=choose_clock(options),
+        clock=choose_clock(options, disks),
         max_leak_ns=parse_option("--max-leak", options.max_leak, parse_time_ns, _LEAK_LIMIT),
         rate_hz=parse_option("--cpu-rate", options.cpu_rate, parse_rate_hz, _RATE_LIMITS),
         memory_bytes=parse_option("--memory", memory, parse_size_bytes, _MEMORY_LIMITS),
@@ -196,8 +200,10 @@ def make_plan(
     )
 
 
-def choose_clock(options: RunOptions) -> ClockKind:
+def choose_clock(options: RunOptions, disks: Sequence[DiskSpec] = ()) -> ClockKind:
     """Return the clock that is asked for, which `auto` leaves to the host.
+
+    ``disks`` are the run's, as far as they are known.
 
     Raises:
         InputError: an option has no meaning with it.
@@ -209,7 +215,7 @@ def choose_clock(options: RunOptions) -> ClockKind:
                 f"--max-leak {options.max_leak}: --clock exact has no leak; leave it out"
             )
         return clock
-    reason = next(_not_with_kvm(options), None)
+    reason = next(_not_with_kvm(options, disks), None)
     if reason is None:
         return clock
     if clock is ClockKind.KVM:
@@ -218,12 +224,15 @@ def choose_clock(options: RunOptions) -> ClockKind:
     return ClockKind.EXACT
 
 
-def _not_with_kvm(options: RunOptions) -> Iterator[str]:
+def _not_with_kvm(options: RunOptions, disks: Sequence[DiskSpec]) -> Iterator[str]:
     if options.cpu_rate != CPU_RATE:
         yield f"--cpu-rate {options.cpu_rate}: the host's CPU has its own"
     start_from = options.start_from
     if start_from is not None and find_saved(start_from).description.booted is None:
         yield f"--from {start_from}: a guest that was booted under --clock exact cannot go on"
+    for spec in disks:
+        if spec.device.disappears:
+            yield f"{spec.given.place}fault disappear: no disk disappears"
 
 
 def _lock(options: RunOptions) -> Lock | None:
@@ -318,6 +327,30 @@ def _root_device(text: str | None) -> DiskSpec | None:
             "write DEVICE or DEVICE,delay=TIME"
         )
     return spec
+
+
+def _require_removable(
+    disks: Sequence[DiskSpec], root: DiskSpec | None, save_as: str | None
+) -> None:
+    """Require that what is to disappear can, in a run that saves its machine or not."""
+    if root is not None and root.device.disappears:
+        raise InputError(
+            f"{root.given.place}fault disappear: the guest lives on that disk; it can hang, or "
+            "fail with error=EIO"
+        )
+    for spec in disks:
+        if not spec.device.disappears:
+            continue
+        if spec.frontend not in REMOVABLE:
+            raise InputError(
+                f"{spec.given.place}fault disappear: frontend={spec.frontend}: QEMU's controller "
+                f"goes on using a disk that is gone; use {', '.join(REMOVABLE)}, or hang"
+            )
+        if save_as is not None:
+            raise InputError(
+                f"--save {save_as}: a machine whose disk is to disappear is not saved; "
+                "leave one of the two out"
+            )
 
 
 def _limit_ns(option: str, text: str | None) -> int | None:

@@ -46,10 +46,23 @@ from freezingtime.vm.qemu.command import (
     blockdev_arguments,
     qemu_command,
 )
-from freezingtime.vm.qemu.frontends import DriverSetting, driver_settings, plug_commands, ring_query
+from freezingtime.vm.qemu.frontends import (
+    DriverSetting,
+    QmpCommand,
+    driver_settings,
+    plug_commands,
+    ring_query,
+)
 from freezingtime.vm.qemu.probe import require_qemu
 from freezingtime.vm.qemu.process import QemuProcess
 from freezingtime.vm.qemu.program import find_qemu
+from freezingtime.vm.qemu.surprise import (
+    BUS_QUERY,
+    PciBus,
+    free_slots,
+    handler_query,
+    plugging,
+)
 from freezingtime.vm.realtime.marks import parse_marks
 from freezingtime.vm.service import (
     CONTROL_DISK_INDEX,
@@ -304,8 +317,18 @@ class Machine:
         self._await_status("stopping the machine", lambda status: status == "paused")
 
     def _plug_disks(self) -> None:
-        for index, plan in enumerate(self._disks, start=1):
-            self._plug(index, plan)
+        commands = [self._plug(index, plan) for index, plan in enumerate(self._disks, start=1)]
+        leaving = [index for index, plan in enumerate(self._disks, start=1) if plan.disappears]
+        if not leaving:
+            return
+        path = str(self._query(BUS_QUERY))
+        bus = PciBus(path, str(self._query(handler_query(path))))
+        slots = free_slots(self._query(QmpCommand("query-pci", {})))
+        for index in leaving:
+            frontend, node = self._disks[index - 1].frontend, self._socket(index).node
+            self._service.plugging[index] = plugging(
+                frontend, node, commands[index - 1], bus, slots
+            )
 
     def _driver_settings(self) -> list[DriverSetting]:
         """Settings that the guest's drivers need for the disks that are plugged in."""
@@ -320,20 +343,27 @@ class Machine:
             )
         return settings
 
-    def _plug(self, index: int, plan: DiskPlan) -> None:
+    def _plug(self, index: int, plan: DiskPlan) -> Sequence[QmpCommand]:
+        """Plug a disk in; return the commands of its controller."""
         disk = self._socket(index)
         self._execute(
             "blockdev-add", **blockdev_arguments(disk, read_only=not plan.medium.writable)
         )
-        for command in plug_commands(
+        commands = plug_commands(
             plan.frontend,
             disk.node,
             plan.name,
             plan.queues,
             plan.traits,
             write_cache=plan.write_cache,
-        ):
+        )
+        for command in commands:
             self._execute(command.name, **command.arguments)
+        return commands
+
+    def _query(self, query: QmpCommand) -> Any:
+        """Return QEMU's answer, which need not be a table."""
+        return self._execute(query.name, **query.arguments)
 
     def _socket(self, index: int) -> DiskSocket:
         return DiskSocket(index, self._service.socket_name(index))

@@ -31,6 +31,7 @@ from freezingtime.units import NS_PER_S
 from freezingtime.vm.control_disk import ControlDisk
 from freezingtime.vm.job_messages import EXIT, READY, STARTED, first_word
 from freezingtime.vm.qemu.kvm_machine import KvmMachine
+from freezingtime.vm.qemu.surprise import Plugging
 from freezingtime.vm.realtime.marks import MARKS
 
 #: The message that the guest time given to the job is over; it is ours and not the guest's.
@@ -62,6 +63,8 @@ class DiskPlan:
     """Part of the machine, not of the measurement: in no metric and no record."""
     may_fail: bool = False
     """Whether the device fails on purpose, so that the guest's kernel may complain of it."""
+    disappears: bool = False
+    """Whether it is to disappear while the guest runs."""
     orphans: Sequence[Request] = ()
     """What is under way in a device that goes on from a saved state; it is not the guest's."""
 
@@ -133,6 +136,8 @@ class EmulatorService:
         self._companion = companion
         self._job_is_over = False
         self._next_disks: Sequence[EmulatedDisk] = ()
+        #: How disks that disappear are taken away and given back, by index.
+        self.plugging: dict[int, Plugging] = {}
         self._medium_deadline_s = medium_deadline_s
         self._poller = Poller()
         self._name = f"freezingtime-{os.getpid()}-{secrets.token_hex(8)}"
@@ -169,6 +174,7 @@ class EmulatorService:
             self.totals,
             resolution_ns=-(-NS_PER_S // rate_hz) if kvm is None else kvm.max_leak_ns + 1,
             steer=self._steer,
+            plug=self._plug,
         )
         self._thread = threading.Thread(target=self._run, name="emulator", daemon=True)
 
@@ -276,6 +282,10 @@ class EmulatorService:
         if self._companion is not None:
             self._companion.turn(self.totals.now_ns, is_over=self._job_is_over)
         return steering
+
+    def _plug(self, disk_index: int, is_there: bool) -> Sequence[str]:
+        plugging = self.plugging[disk_index]
+        return plugging.insert if is_there else plugging.remove
 
     def _hear(self, text: str, steering: Steering) -> None:
         word = first_word(text)

@@ -5,12 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from freezingtime.device.faults.rule_text import is_disappearance
+
 
 def fault_lines(disk: str, rules: Sequence[tuple[str, int]]) -> Iterator[str]:
     """A line for each rule of a disk and how many requests it hit, also one that hit nothing."""
     for rule, count in rules:
-        what = f"hit {count} request{'' if count == 1 else 's'}" if count else "NEVER HIT"
-        yield f"fault {rule} of {disk}: {what}"
+        yield f"fault {rule} of {disk}: {_outcome(rule, count)}"
+
+
+def _outcome(rule: str, count: int) -> str:
+    if is_disappearance(rule):
+        return "it disappeared" if count else "NEVER DISAPPEARED"
+    return f"hit {count} request{'' if count == 1 else 's'}" if count else "NEVER HIT"
 
 
 def change_lines(disk: str, unreached: Sequence[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import errno
 
 import numpy as np
 
+from freezingtime.device.faults.absence import Absence
 from freezingtime.device.faults.delays import Added, added_ns
 from freezingtime.device.faults.places import SECTOR_BYTES, Sectors
 from freezingtime.device.faults.rule import GivenFault, sectors_of
@@ -38,6 +39,8 @@ class ActiveRule:
         self._size_bytes = size_bytes
         self._operations = frozenset(rule.operations)
         self._trigger = Trigger(rule, generator)
+        self.absence = Absence(rule) if rule.disappear else None
+        """When the device is gone, if that is how it fails."""
         self._sectors = rule.sectors or _ANYWHERE
         self._bad, self._healed = SectorSet(), SectorSet()
         self._error = errno.EREMOTEIO if rule.read_only else _ERRNOS.get(rule.error or "", 0)
@@ -46,12 +49,14 @@ class ActiveRule:
             self.added = added_ns(given, generator)
         elif rule.error == "timeout":
             self.added = lambda service_ns: _NO_ANSWER_NS
-        #: How many requests were hit: also those that met a sector that was known to be bad.
+        #: How many requests were hit: also those that met a sector that was known to be bad. Of a
+        #: device that disappears: how often it has.
         self.hit_count = 0
 
     def begin(self) -> None:
         """A job begins: count from 0. Sectors that are bad stay so."""
         self._trigger = Trigger(self.rule, self._generator)
+        self.absence = Absence(self.rule) if self.rule.disappear else None
         self.hit_count = 0
 
     def state(self) -> State:
@@ -62,6 +67,7 @@ class ActiveRule:
             "generator": generator_state(self._generator),
             "bad": self._bad.state(),
             "healed": self._healed.state(),
+            **({} if self.absence is None else {"absence": self.absence.state()}),
         }
 
     def load_state(self, state: object, *, draws: bool) -> None:
@@ -72,6 +78,8 @@ class ActiveRule:
             load_generator(self._generator, entry(state, "generator"))
         self._bad.load_state(entry(state, "bad"))
         self._healed.load_state(entry(state, "healed"))
+        if self.absence is not None:
+            self.absence.load_state(entry(state, "absence"))
 
     def fault_of(self, request: Request, time_ns: int) -> Fault | None:
         """Return the fault of a request that arrives; None: it is not hit, or not yet."""
@@ -79,6 +87,10 @@ class ActiveRule:
         fits = self._fits(request)
         if rule.unreadable:
             return self._unreadable(request, time_ns) if fits else None
+        if self.absence is not None:
+            if fits:
+                self.absence.note_arrival(time_ns)
+            return None
         if rule.hang:
             if fits and rule.nth is not None:
                 self._trigger.note_arrival(time_ns)
@@ -109,6 +121,8 @@ class ActiveRule:
     def note_flush(self, time_ns: int) -> None:
         """A flush has completed."""
         self._trigger.note_flush(time_ns)
+        if self.absence is not None:
+            self.absence.note_flush(time_ns)
 
     def _fits(self, request: Request) -> bool:
         """Whether the rule can hit a request, by what that is."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,9 +12,18 @@ from freezingtime.annotation import EMPTY_ANNOTATION, HeldBy
 from freezingtime.device.base import CompletionQueue, Device, statistics_of
 from freezingtime.device.changes.changing_device import ChangingDevice
 from freezingtime.device.contract import GuardedDevice
+from freezingtime.device.faults.absence import Absence, Presence
 from freezingtime.device.faults.active_rule import ActiveRule
 from freezingtime.device.faults.rule import GivenFault
-from freezingtime.device.kept.state import State, entry, integer, items, one_of, require
+from freezingtime.device.kept.state import (
+    NotKeptError,
+    State,
+    entry,
+    integer,
+    items,
+    one_of,
+    require,
+)
 from freezingtime.request import Fault, FaultKind, Operation, Request
 
 #: 146 years: what would complete later, as factors of factors may have it, completes then.
@@ -21,6 +31,7 @@ from freezingtime.request import Fault, FaultKind, Operation, Request
 _LATEST_NS = 2**62
 #: Spans of rules that hang may follow each other; after so many a request completes.
 _SPANS_MAX = 1000
+_GONE = Fault(FaultKind.DISAPPEAR, errno.EIO)
 
 
 class FaultyDevice(Device):
@@ -45,6 +56,10 @@ class FaultyDevice(Device):
         self._start_ns: int | None = 0
         self._arrivals: dict[Request, tuple[int, Sequence[ActiveRule]]] = {}
         self._held = CompletionQueue()
+        self._leaving = next((rule for rule in self._rules if rule.rule.disappear), None)
+        # What the device inside still works at, which has ended with an error.
+        self._ended: set[Request] = set()
+        self._presence_changes: list[bool] = []
 
     @property
     def inner(self) -> Device:
@@ -77,18 +92,31 @@ class FaultyDevice(Device):
         slowing: Sequence[ActiveRule] = ()
         if self._start_ns is not None:
             slowing = self._hit(request, now_ns - self._start_ns)
+        if self._presence is Presence.GONE:
+            _set_fault(request, _GONE)
+            self._held.put(request, now_ns)
+            return
         self._arrivals[request] = now_ns, slowing
         self._inner.submit(request, now_ns)
 
     def next_event_ns(self) -> int | None:
-        times_ns = (self._inner.next_event_ns(), self._held.next_ns())
+        times_ns = (
+            self._inner.next_event_ns(),
+            self._held.next_ns(),
+            self._presence_event_ns(),
+        )
         return min((time_ns for time_ns in times_ns if time_ns is not None), default=None)
 
     def advance(self, now_ns: int) -> list[Request]:
         while (event_ns := self._inner.next_event_ns()) is not None and event_ns <= now_ns:
             for request in self._inner.advance(event_ns):
-                self._hold(request, event_ns)
+                if request in self._ended:
+                    self._ended.remove(request)
+                else:
+                    self._hold(request, event_ns)
         completed = self._held.take_until(now_ns)
+        while (event_ns := self._presence_event_ns()) is not None and event_ns <= now_ns:
+            completed += self._pass_presence_event()
         if self._waits_for_flush and self._start_ns is not None:
             for request in completed:
                 if request.operation is Operation.FLUSH and not _fails(request):
@@ -96,11 +124,18 @@ class FaultyDevice(Device):
                         rule.note_flush(now_ns - self._start_ns)
         return completed
 
+    def take_presence_changes(self) -> Sequence[bool]:
+        """Return whether it has disappeared (False) or come back (True) since the last call."""
+        changes, self._presence_changes = self._presence_changes, []
+        return changes
+
     def statistics(self) -> dict[str, float]:
         """Return the statistics of the device inside."""
         return statistics_of(self._inner)
 
     def save_state(self, under_way: Mapping[Request, int]) -> State:
+        if self._presence not in (None, Presence.THERE):
+            raise NotKeptError("a device that has disappeared has no state to go on from")
         return {
             "inner": self._inner.save_state(),
             "in_inner": [under_way[each] for each in self._inner.under_way],
@@ -140,6 +175,44 @@ class FaultyDevice(Device):
             )
         require(all(each in self._arrivals for each in inside), "what is under way")
         self._held.load_state(entry(state, "held"), under_way)
+
+    @property
+    def _absence(self) -> Absence | None:
+        """When it is gone, if it ever is."""
+        return None if self._leaving is None else self._leaving.absence
+
+    @property
+    def _presence(self) -> Presence | None:
+        return None if self._absence is None else self._absence.presence
+
+    def _presence_event_ns(self) -> int | None:
+        """When the device disappears or comes back next."""
+        if self._absence is None or self._start_ns is None:
+            return None
+        event_ns = self._absence.next_event_ns()
+        return None if event_ns is None else self._start_ns + event_ns
+
+    def _pass_presence_event(self) -> list[Request]:
+        """Disappear or come back; return the requests that this ends."""
+        if self._leaving is None or self._absence is None:
+            return []
+        self._absence.pass_event()
+        is_back = self._presence is Presence.BACK
+        self._presence_changes.append(is_back)
+        if is_back:
+            return []
+        self._leaving.hit_count += 1
+        return self._end_all()
+
+    def _end_all(self) -> list[Request]:
+        """End all requests with an error: the oldest first."""
+        in_inner = list(self._arrivals)
+        self._arrivals.clear()
+        self._ended.update(in_inner)
+        ended = [*in_inner, *self._held.take_all()]
+        for request in ended:
+            _set_fault(request, _GONE)
+        return ended
 
     def _hit(self, request: Request, time_ns: int) -> Sequence[ActiveRule]:
         """Set the request's fault; return the rules that slow it down."""

@@ -15,6 +15,7 @@ A request *fits* a rule by what it is. A rule *hits* those of them that its time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -40,7 +41,7 @@ FAULT_TABLES = "fault"
 #: The keys that say how, of which a rule has one.
 KINDS = (
     *("error", "unreadable", "read_only", "slow", "slow_by", "slow_distribution", "hang"),
-    *("flip", "lose", "torn", "misdirect"),
+    *("flip", "lose", "torn", "misdirect", "disappear"),
 )
 _READ, _WRITING = (Operation.READ,), (Operation.WRITE, Operation.WRITE_ZEROES)
 _MODIFYING = tuple(each for each in Operation if each.modifies)
@@ -91,6 +92,10 @@ class FaultRule(Parameters, frozen=True, kw_only=True):
     misdirect: (
         Annotated[int, key("it reads or writes so many sectors further on", least=1)] | None
     ) = field(default=None)
+
+    disappear: Annotated[
+        bool, key("the device is gone; at the end of the span, if it has one, it is back")
+    ] = False
 
     operation: (
         Annotated[
@@ -206,10 +211,15 @@ class FaultRule(Parameters, frozen=True, kw_only=True):
         for name, others in {
             "nth": ("after_flush", "every", "probability", "count"),
             "hang": ("probability", "count"),
+            "disappear": ("every", "probability", "count"),
         }.items():
             for other in others:
                 if getattr(self, name) and other in table and not self._spans(name, other):
                     raise table.error(other, f"goes not with {name}; leave one out")
+        if self.disappear and self.nth is None:
+            for name in ("operation", "sectors", "size"):
+                if name in table:
+                    raise table.error(name, "whatever it is, it goes with the device; add nth")
         if self.hang and self.for_ns is None and self.until_ns is None:
             raise table.error("hang", "needs an end: add for, or until")
 
@@ -241,6 +251,17 @@ class GivenFault:
             last = size_bytes // SECTOR_BYTES - 1
             if sectors.last > last:
                 raise self.table.error("sectors", f"the disk's last sector is {last}")
+
+
+def require_one_disappearance(faults: Sequence[GivenFault]) -> None:
+    """Require that a device disappears by one rule at most.
+
+    Raises:
+        InputError: it does by two.
+    """
+    given = [fault for fault in faults if fault.rule.disappear]
+    if len(given) > 1:
+        raise given[1].table.error("disappear", "a device has one such rule; leave one out")
 
 
 class FaultTable(Table):

@@ -44,6 +44,11 @@ def rule_text(content: Mapping[str, Any]) -> str:
     return ",".join(_pairs("", content))
 
 
+def is_disappearance(text: str) -> bool:
+    """Return whether a device disappears by a rule, of which this is the text."""
+    return "disappear" in text.split(",")
+
+
 def _pairs(path: str, content: Mapping[str, Any]) -> Iterator[str]:
     for name, value in content.items():
         if isinstance(value, Mapping):

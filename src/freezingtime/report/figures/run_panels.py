@@ -49,7 +49,7 @@ OPERATION_LOOKS: Mapping[str, Mapping[str, Any]] = {
 #: A mark for each kind of fault.
 FAULT_LOOKS: Mapping[str, Mapping[str, Any]] = {
     kind.name.lower(): {"linestyle": "none", "marker": marker, "markersize": 5}
-    for kind, marker in zip(FaultKind, "os^v<>xD", strict=True)
+    for kind, marker in zip(FaultKind, "os^v<>xD*", strict=True)
 }
 _TITLE_MAX = 56
 # A scale of times that ends before that would make much of nothing.

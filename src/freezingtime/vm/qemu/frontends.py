@@ -102,7 +102,7 @@ def ring_query(frontend: Frontend, node: str) -> QmpCommand | None:
     """Return the command that queries a plugged disk's queue length (``vring-num-default``)."""
     if frontend is not Frontend.VIRTIO_BLK:
         return None
-    path = f"/machine/peripheral/{_controller(node)}/virtio-backend"
+    path = f"/machine/peripheral/{controller_name(node)}/virtio-backend"
     return QmpCommand("x-query-virtio-queue-status", {"path": path, "queue": 0})
 
 
@@ -128,7 +128,7 @@ def plug_commands(
     }
     if frontend is not Frontend.NVME:
         disk |= _REPORT_ERRORS
-    controller = _controller(node)
+    controller = controller_name(node)
     match frontend:
         case Frontend.VIRTIO_BLK:
             return [_virtio_blk(controller, disk, queues, traits)]
@@ -172,7 +172,8 @@ def _scsi_names(traits: DiskTraits) -> dict[str, object]:
     return {key: name for key, name in names.items() if name}
 
 
-def _controller(node: str) -> str:
+def controller_name(node: str) -> str:
+    """Return the name of the device that a disk's commands plug in first."""
     return f"{node}-controller"
 
 

@@ -102,6 +102,15 @@ WEAK void rcu_remove_force_rcu_notifier(void *notifier);
 /* The accelerator's table of functions (AccelOpsClass). */
 WEAK const void *cpus_get_accel(void);
 
+/* Commands, and the JSON that they and their answers are. BQL held. May be missing. */
+struct qemu_text { /* the head of a GString */
+    const char *text;
+};
+WEAK extern const char qmp_commands[]; /* opaque: a QmpCommandList */
+WEAK void *qmp_dispatch(const void *commands, void *request, bool allow_oob, void *monitor);
+WEAK void *qobject_from_json(const char *text, void *errp);
+WEAK const struct qemu_text *qobject_to_json(const void *object);
+
 /* A hash table, and what QEMU does with the one of translated blocks. May be missing. */
 WEAK void *qht_lookup_custom(const void *table, const void *wanted, uint32_t hash,
                              qemu_is_wanted_fn *is_wanted);

@@ -39,7 +39,7 @@ static struct {
 static struct {
     struct ft_order order;
     char behind[FT_MAX_REPLIES * sizeof(struct ft_reply) +
-                FT_MAX_SCHEDULED * sizeof(struct ft_scheduled_reply)];
+                FT_MAX_SCHEDULED * sizeof(struct ft_scheduled_reply) + FT_MAX_COMMAND_BYTES];
 } answer;
 
 _Noreturn static void emulator_lost(void)
@@ -150,6 +150,23 @@ const struct ft_scheduled_reply *ft_control_scheduled(const struct ft_order *ord
                                                              order->reply_count);
 }
 
+const char *ft_control_commands(const struct ft_order *order)
+{
+    return (const char *)(ft_control_scheduled(order) + order->scheduled_count);
+}
+
+/* Whether an order says of itself how long it is, and has its commands' ends. */
+static bool is_whole(const struct ft_order *order, size_t bytes)
+{
+    if (bytes < sizeof *order || order->magic != FT_MAGIC || order->version != FT_VERSION ||
+        order->reply_count > FT_MAX_REPLIES || order->scheduled_count > FT_MAX_SCHEDULED ||
+        order->command_bytes > FT_MAX_COMMAND_BYTES) {
+        return false;
+    }
+    const char *end = ft_control_commands(order) + order->command_bytes;
+    return bytes == (size_t)(end - (const char *)order) && (!order->command_bytes || !end[-1]);
+}
+
 bool ft_control_is_waiting(void)
 {
     return atomic_load_explicit(&is_waiting, memory_order_relaxed);
@@ -167,11 +184,7 @@ const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64
         emulator_lost();
     }
     const struct ft_order *order = &answer.order;
-    size_t bytes = (size_t)received;
-    if (bytes < sizeof *order || order->magic != FT_MAGIC || order->version != FT_VERSION ||
-        order->reply_count > FT_MAX_REPLIES || order->scheduled_count > FT_MAX_SCHEDULED ||
-        bytes != (size_t)((const char *)(ft_control_scheduled(order) + order->scheduled_count) -
-                          (const char *)order)) {
+    if (!is_whole(order, (size_t)received)) {
         ft_die(FT_EXIT_REFUSED, "the emulator speaks another version; reinstall freezingtime");
     }
     return order;

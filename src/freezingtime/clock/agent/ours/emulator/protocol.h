@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define FT_MAGIC 0x545a5246u /* "FRZT" */
-#define FT_VERSION 5u
+#define FT_VERSION 6u
 
 /* The most stamps of one report: bounds the message size on both sides. */
 #define FT_MAX_STAMPS 1024u
@@ -23,6 +23,9 @@
 
 /* The most that are scheduled by one order. */
 #define FT_MAX_SCHEDULED 1024u
+
+/* The most bytes of the commands of one order. */
+#define FT_MAX_COMMAND_BYTES 8192u
 
 #define FT_NEVER INT64_MAX
 
@@ -78,10 +81,11 @@ enum ft_order_flag {
     FT_ORDER_STOP = 1, /* stop the machine here, once the replies are delivered */
 };
 
-/* Behind the order, first those that are due, then those that are scheduled, each in the order in
- * which they are to be delivered. A report before its time takes a scheduled reply back; an order
- * may name it again. The connection of its disk has a reply once, in the order in which replies are
- * named first. */
+/* Behind the order, first the replies that are due, then those that are scheduled, each in the
+ * order in which they are to be delivered. A report before its time takes a scheduled reply back;
+ * an order may name it again. The connection of its disk has a reply once, in the order in which
+ * replies are named first. Then the commands: QEMU executes them behind the deliveries, before
+ * guest time moves on. */
 struct ft_reply {
     uint32_t disk;
     uint32_t cookie;
@@ -101,6 +105,8 @@ struct ft_order {
     uint64_t rate_hz;      /* instructions per second from here on; 0: unchanged */
     uint32_t reply_count;  /* NBD replies to deliver before guest time moves on */
     uint32_t scheduled_count;
+    uint32_t command_bytes; /* QMP commands behind the replies, each a text that ends with 0 */
+    uint32_t reserved;
 };
 
 #endif

@@ -15,12 +15,14 @@
 #include "ours/time/hold.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "ours/base.h"
 #include "ours/emulator/control.h"
 #include "ours/time/deferred.h"
 #include "ours/emulator/nbd_client.h"
 #include "ours/time/outside.h"
+#include "qemu/commands.h"
 #include "qemu/exports.h"
 #include "qemu/hooks.h"
 #include "qemu/lock.h"
@@ -63,6 +65,13 @@ static struct {
     uint64_t cookie;
 } delivering[FT_MAX_REPLIES];
 static size_t delivering_count;
+
+/* Commands that QEMU is to execute before the next guest instruction. */
+static struct {
+    char texts[FT_MAX_COMMAND_BYTES];
+    size_t bytes;
+} commands;
+static bool commanding; /* what QEMU asks of a disk now is its own doing, not the guest's */
 
 #ifdef FT_FAULTS
 /* Test builds only: every event is met this much too late, for the audit to find. */
@@ -158,6 +167,11 @@ static struct ft_order exchange(uint16_t flags)
         scheduled.times_ns[i] = later[i].time_ns;
     }
     next_report_ns = order->next_event_ns;
+    if (order->command_bytes > sizeof commands.texts - commands.bytes) {
+        ft_die(FT_EXIT_REFUSED, "the emulator has more commands than fit");
+    }
+    memcpy(commands.texts + commands.bytes, ft_control_commands(order), order->command_bytes);
+    commands.bytes += order->command_bytes;
     return *order;
 }
 
@@ -209,6 +223,20 @@ static void stop_machine(void)
     ft_deferred_forget(); /* the request to stop is QEMU's main thread's to see */
 }
 
+/* Plug or unplug disks: nothing else is left to do at this guest time. */
+static void run_commands(void)
+{
+    commanding = true;
+    for (size_t at = 0; at < commands.bytes; at += strlen(commands.texts + at) + 1) {
+        ft_commands_run(commands.texts + at);
+    }
+    commands.bytes = 0;
+    while (aio_poll(qemu_get_aio_context(), false)) {
+    }
+    commanding = false;
+    next_event_ns = ordered_event_ns();
+}
+
 /* The agent's timer: vCPU thread between two guest instructions, BQL held. */
 static void on_event(void *unused)
 {
@@ -228,6 +256,9 @@ static void on_event(void *unused)
         deliver();
         next_event_ns = ordered_event_ns();
     }
+    if (commands.bytes) {
+        run_commands();
+    }
     arm();
     holding = false;
     if (stop) {
@@ -235,20 +266,28 @@ static void on_event(void *unused)
     }
 }
 
-/* Have everything answered now. Whoever waits for an answer goes on as soon as QEMU polls: this
- * may be called from within a request, or where QEMU is about to wait. BQL held. */
-static void drain(void)
+/* Pass on the replies that are here. Whoever waits for an answer goes on as soon as QEMU polls:
+ * this may be called from within a request, or where QEMU is about to wait. BQL held. */
+static void answer_due(uint32_t how)
 {
-    uint32_t how = runstate_is_running() ? FT_STAMP_ADRIFT : FT_STAMP_HOST;
-    int64_t event_ns = ordered_event_ns();
-    exchange(FT_REPORT_DRAIN);
-    next_report_ns = event_ns; /* when it comes, the emulator is to hear of it as ever */
     while (due.first < due.count) {
         struct ft_request *request = answer_next();
         stamp(request->disk, FT_STAMP_DELIVERY | how, request->cookie, guest.now_ns());
         if (request->waiting) {
             aio_co_schedule(qemu_get_aio_context(), request->waiting);
         }
+    }
+}
+
+/* Have everything answered now. BQL held. */
+static void drain(void)
+{
+    int64_t event_ns = ordered_event_ns();
+    exchange(FT_REPORT_DRAIN);
+    next_report_ns = event_ns; /* when it comes, the emulator is to hear of it as ever */
+    answer_due(runstate_is_running() ? FT_STAMP_ADRIFT : FT_STAMP_HOST);
+    if (commands.bytes && runstate_is_running()) {
+        timer_mod_ns(event_timer, guest.now_ns());
     }
 }
 
@@ -306,6 +345,13 @@ void ft_hold_send(struct ft_request *request)
     if (!runstate_is_running()) {
         stamp(request->disk, FT_STAMP_HOST, request->cookie, now_ns);
         drain();
+        return;
+    }
+    if (commanding) {
+        /* It is answered at once, and the guest's requests as ever. */
+        stamp(request->disk, FT_STAMP_HOST, request->cookie, now_ns);
+        exchange(FT_REPORT_RUNNING);
+        answer_due(FT_STAMP_HOST);
         return;
     }
     stamp(request->disk, qemu_in_vcpu_thread() ? 0 : FT_STAMP_ADRIFT, request->cookie, now_ns);
