@@ -20,7 +20,6 @@ from freezingtime.device.description import Description
 from freezingtime.device.registry import describe, from_content
 from freezingtime.errors import InputError
 from freezingtime.predict.fill import published_cliff
-from freezingtime.predict.load_curve import measured_curve
 from freezingtime.predict.predict import (
     METRICS,
     TOLERANCE,
@@ -29,6 +28,7 @@ from freezingtime.predict.predict import (
     published_figures,
 )
 from freezingtime.simulate.generator import RequestGenerator
+from freezingtime.simulate.load_curve import measured_curve
 from freezingtime.simulate.simulate import Simulation, simulate_closed_loop
 from freezingtime.simulate.workload import parse_workload
 from freezingtime.units import parse_size_bytes

@@ -13,7 +13,7 @@ import pytest
 from freezingtime.device.description import Description
 from freezingtime.device.registry import from_content
 from freezingtime.errors import InputError
-from freezingtime.predict.load_curve import (
+from freezingtime.simulate.load_curve import (
     PERCENTILES,
     SATURATION,
     FigureComparison,

@@ -37,10 +37,9 @@ from freezingtime.device.registry import from_content
 from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, TimeNs, key
 from freezingtime.errors import RefusalError
 from freezingtime.simulate.generator import RequestGenerator
+from freezingtime.simulate.rate import rate_between_hz
 from freezingtime.simulate.simulate import Simulation, simulate_closed_loop
 from freezingtime.simulate.workload import parse_workload
-from freezingtime.trace.readers.columns import IntColumn
-from freezingtime.units import NS_PER_S
 
 #: A prediction that is farther from the published figure is a miss.
 TOLERANCE = 0.10
@@ -269,13 +268,6 @@ def _steady_rate_hz(simulation: Simulation, depth: int) -> float:
     """Completions per second between the start, a quarter of all, and the last ``depth``."""
     completion_ns = np.sort(simulation.completion_ns)
     return rate_between_hz(completion_ns, len(completion_ns) // 4 - 1, -depth - 1)
-
-
-def rate_between_hz(completion_ns: IntColumn, first: int, last: int) -> float:
-    """Completions per second from the ``first`` to the ``last`` of those in order, by index."""
-    count = len(completion_ns)
-    duration_ns = int(completion_ns[last] - completion_ns[first])
-    return (last % count - first % count) * NS_PER_S / duration_ns if duration_ns else float("inf")
 
 
 def _without_credits(description: Description) -> Description:

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from freezingtime.device.toml.json_schema import SCHEMA_LINE
+from freezingtime.errors import InputError
+from freezingtime.host.os_errors import os_errors_as
+from freezingtime.host.replaced_file import replaced
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _ESCAPES = {'"': '\\"', "\\": "\\\\"}
@@ -21,6 +25,19 @@ def device_toml(content: Mapping[str, Any]) -> str:
     """
     lines = "\n".join(_table(content, "")).lstrip("\n")
     return f"{SCHEMA_LINE}\n{lines}\n"
+
+
+def write_device(path: Path, toml: str) -> None:
+    """Write a device file; it appears in one instant.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with (
+        os_errors_as(InputError, f"--out {path}", "name a file to write"),
+        replaced(path) as file,
+    ):
+        file.write(toml.encode())
 
 
 def _table(content: Mapping[str, Any], path: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ import numpy as np
 from freezingtime._version import __version__
 from freezingtime.calibrate.distance import Distance, distance
 from freezingtime.calibrate.fit.coverage import coverage
-from freezingtime.calibrate.fit.device_toml import device_toml
+from freezingtime.calibrate.fit.device_toml import device_toml, write_device
 from freezingtime.calibrate.fit.models import EMPIRICAL
 from freezingtime.calibrate.fit.parametric import OperationFit, fit_operation, queue_settings
 from freezingtime.calibrate.fit.quantiles import correlation, quantile_points
@@ -31,8 +31,6 @@ from freezingtime.device.parameters import Table, content_of
 from freezingtime.device.registry import from_content
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError, about
-from freezingtime.host.os_errors import os_errors_as
-from freezingtime.host.replaced_file import replaced
 from freezingtime.request import Operation
 from freezingtime.simulate.simulate import simulate_closed_loop
 from freezingtime.trace.readers.columns import IntColumn, Trace
@@ -109,11 +107,7 @@ class Fit:
         Raises:
             InputError: it cannot be written.
         """
-        with (
-            os_errors_as(InputError, f"--out {path}", "name a file to write"),
-            replaced(path) as file,
-        ):
-            file.write(self.toml.encode())
+        write_device(path, self.toml)
 
 
 def parse_missing(texts: Sequence[str]) -> dict[OperationClass, OperationClass | int]:

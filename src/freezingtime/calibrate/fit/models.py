@@ -2,4 +2,7 @@
 """Names of the models that can be fitted."""
 
 EMPIRICAL, LATENCY = "empirical", "latency"
+#: Of a load-latency curve, which the others are not made of.
+FLASH = "flash"
+#: Those that are fitted to logs.
 MODELS = (EMPIRICAL, LATENCY)

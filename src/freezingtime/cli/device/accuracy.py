@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
+from freezingtime.cli.device.curves.curve_table import print_curve
 from freezingtime.cli.options import AllowCodeOption, JsonOption, SeedOption, command_app
 from freezingtime.cli.output.json_stream import print_json
 from freezingtime.errors import InputError
@@ -14,10 +15,7 @@ from freezingtime.option import Argument, Values
 
 if TYPE_CHECKING:
     from freezingtime.device.description import Description
-    from freezingtime.predict.load_curve import Curve, FigureComparison, Point
-
-_MISS = "!"
-_NS_PER_US = 1000
+    from freezingtime.simulate.load_curve import Curve, FigureComparison
 
 
 def accuracy_command(
@@ -40,7 +38,7 @@ def accuracy_command(
     saturation, 40 % for 99th percentiles.
     """
     from freezingtime.cli.device.replay_progress import ReplayProgress
-    from freezingtime.predict.load_curve import compare
+    from freezingtime.simulate.load_curve import compare
 
     curves = _curves(names)
     documents = []
@@ -63,7 +61,7 @@ def accuracy_command(
 def _curves(names: Sequence[str]) -> list[tuple[Description, Curve]]:
     from freezingtime.device.catalogue_search import catalogue_names
     from freezingtime.device.registry import describe
-    from freezingtime.predict.load_curve import measured_curve
+    from freezingtime.simulate.load_curve import measured_curve
 
     curves = []
     for name in names or catalogue_names():
@@ -77,48 +75,20 @@ def _curves(names: Sequence[str]) -> list[tuple[Description, Curve]]:
 
 
 def _show(description: Description, curve: Curve, comparisons: list[FigureComparison]) -> None:
-    from freezingtime.cli.output.columns import print_columns
-    from freezingtime.predict.load_curve import AIMS, PERCENTILES
+    from freezingtime.simulate.load_curve import AIMS
 
     show(f"{description.name}: {description.summary}")
     show(f"measured [{curve.source}]: {curve.condition}")
     show("Cells are predicted/measured, us; ! is beyond the aim")
-    header = ("requests/s", *map(_title, PERCENTILES))
-    print_columns([header, *(_row(point, comparisons) for point in curve.points)])
+    print_curve(curve.points, comparisons)
     aimed = [comparison for comparison in comparisons if comparison.figure in AIMS]
     missed = [comparison for comparison in aimed if comparison.missed]
     show(f"{len(aimed) - len(missed)} of {len(aimed)} figures within the aim")
     show()
 
 
-def _title(figure: str) -> str:
-    """Such as "read p99.9", of ``read_p99_9``."""
-    return figure.replace("_", " ", 1).replace("_", ".")
-
-
-def _row(point: Point, comparisons: list[FigureComparison]) -> tuple[str, ...]:
-    from freezingtime.predict.load_curve import PERCENTILES, SATURATION
-
-    of_point = {c.figure: c for c in comparisons if c.point is point}
-    load = f"{point.iops:,}"
-    if point.saturated:
-        saturation = of_point[SATURATION]
-        load = f"{saturation.predicted:,.0f}/{load} {_mark(saturation)}"
-    return (load, *(_cell(of_point[figure]) for figure in PERCENTILES))
-
-
-def _cell(comparison: FigureComparison) -> str:
-    predicted_us = comparison.predicted / _NS_PER_US
-    measured_us = comparison.measured / _NS_PER_US
-    return f"{predicted_us:.0f}/{measured_us:.0f} {_mark(comparison)}"
-
-
-def _mark(comparison: FigureComparison) -> str:
-    return f"{comparison.difference:+.0%}{_MISS if comparison.missed else ''}"
-
-
 def _document(description: Description, comparisons: list[FigureComparison]) -> dict[str, Any]:
-    from freezingtime.predict.load_curve import AIMS
+    from freezingtime.simulate.load_curve import AIMS
 
     return {
         "device": description.name,

@@ -7,8 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from freezingtime.calibrate.fit.options import FitOptions, make_fit_plan
-from freezingtime.cli.declared_options import takes_options
+from freezingtime.calibrate.fit.models import FLASH
+from freezingtime.calibrate.fit.options import (
+    FitOptions,
+    FlashFitOptions,
+    make_fit_plan,
+    make_flash_fit_plan,
+)
+from freezingtime.cli.declared_options import GivenNames, takes_options
+from freezingtime.cli.device.curves.fit_flash import fit_flash_command
 from freezingtime.cli.options import (
     JsonOption,
     QuietOption,
@@ -16,8 +23,9 @@ from freezingtime.cli.options import (
     command_app,
 )
 from freezingtime.cli.output.json_stream import print_json
+from freezingtime.errors import InputError
 from freezingtime.host.foreign_text import show
-from freezingtime.option import Argument, Option
+from freezingtime.option import Argument, Option, list_options
 from freezingtime.units import time_cell
 
 if TYPE_CHECKING:
@@ -28,6 +36,11 @@ _HEADER = (
     *("KS", "p", "halves' KS"),
 )
 _FIGURES_OPTION = "--figures"
+_ONLY_FLASH = tuple(list_options(FlashFitOptions))
+_ONLY_LOGS = (
+    "figures",
+    *(name for name in list_options(FitOptions) if name not in ("model", "summary")),
+)
 
 
 @takes_options()
@@ -38,12 +51,14 @@ def fit_command(
             "LOG|DIR...",
             "Logs of fio (`--write_lat_log`, or JSON), the text of blkparse, ftrace or "
             "biosnoop, CSV with latencies, a run's record; or a directory of "
-            "`freezingtime measure`, or with logs of fio.",
+            "`freezingtime measure`, or with logs of fio. With `--model flash`: one TOML file "
+            "with a measured load-latency curve.",
         ),
     ],
     out: Annotated[Path, Option("FILE", "Device file to write, NAME.toml.", short="-o")],
     *,
     options: FitOptions,
+    flash: FlashFitOptions,
     figures: Annotated[
         Path | None,
         Option(
@@ -53,12 +68,16 @@ def fit_command(
     seed: SeedOption = 0,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
+    said: GivenNames = GivenNames(),  # noqa: B008 -- it cannot change
 ) -> int:
     """Fit a device to measured latencies, and write its device file.
 
     The table compares the log with the device under the same requests. `KS` is their
     Kolmogorov-Smirnov distance, `halves' KS` that of two interleaved halves of the log
     itself, which no model can be expected to beat.
+
+    With `--model flash`, parameters of an SSD are found by simulating its load-latency curve;
+    the table has the curve predicted and measured, and how well each parameter is known.
 
     Example: `freezingtime fit randread_lat.1.log randwrite_lat.1.log -o mine.toml`
     """
@@ -67,6 +86,17 @@ def fit_command(
     from freezingtime.cli.device.replay_progress import ReplayProgress
     from freezingtime.report.figures.sample_figures import make_directory
 
+    if options.model == FLASH:
+        _refuse(said, _ONLY_LOGS, f"has no meaning with --model {FLASH}, which reads no logs")
+        return fit_flash_command(
+            logs,
+            out,
+            make_flash_fit_plan(flash, options.summary),
+            seed=seed,
+            as_json=as_json,
+            quiet=quiet,
+        )
+    _refuse(said, _ONLY_FLASH, f"needs --model {FLASH}")
     plan = make_fit_plan(options)
     check_out(out)
     if figures is not None:
@@ -89,6 +119,13 @@ def fit_command(
     else:
         _show(fitted, out, figures)
     return 0
+
+
+def _refuse(given: GivenNames, names: Sequence[str], problem: str) -> None:
+    """Raise InputError if one of these options is on the command line."""
+    for name in names:
+        if name in given:
+            raise InputError(f"--{name.replace('_', '-')}: {problem}")
 
 
 def _draw(fitted: Fit, directory: Path) -> None:

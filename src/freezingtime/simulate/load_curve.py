@@ -34,12 +34,14 @@ from typing import Annotated, TypeAlias
 import numpy as np
 from msgspec import field
 
+from freezingtime.device.base import Device
 from freezingtime.device.description import Description
+from freezingtime.device.flash import FlashDevice
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters, TimeNs, key
 from freezingtime.percentile import percentile_ns
-from freezingtime.predict.predict import rate_between_hz
 from freezingtime.request import Operation
+from freezingtime.simulate.rate import rate_between_hz
 from freezingtime.simulate.simulate import (
     Simulation,
     simulate_closed_loop,
@@ -64,8 +66,10 @@ AIMS = {"read_p50": 0.15, "write_p50": 0.15, SATURATION: 0.15, "read_p99": 0.40,
 
 _LENGTH_BYTES = 4096
 #: Guest time of an open loop: some 25,000 reads of a probe that reads 5,000 times a second.
-_DURATION_NS = 5 * NS_PER_S
+DURATION_NS = 5 * NS_PER_S
+# Requests at saturation, per request in flight; but so many rounds of collection at least.
 _CLOSED_PER_DEPTH = 600
+_ROUNDS_LEAST = 3
 #: What the first part of the requests sees does not count: buffers fill.
 _WARM_UP_SHARE = 0.2
 
@@ -154,14 +158,21 @@ def compare(description: Description, curve: Curve, *, seed: int = 0) -> Iterato
     """
     for point in curve.points:
         device = description.build(seed)
-        trace = _trace(curve, point, seed, _disk_bytes(description))
+        count = _closed_count(curve, device)
+        trace = trace_of_point(curve, point, seed, _disk_bytes(description), closed_count=count)
         if point.saturated:
             simulation = simulate_closed_loop(device, [trace], curve.depth, count=len(trace))
-            rate_hz = _rate_hz(simulation, curve.depth)
+            rate_hz = saturation_hz(simulation, curve.depth)
             yield FigureComparison(point, SATURATION, point.iops, rate_hz)
         else:
             simulation = simulate_open_loop(device, trace)
-        yield from _latencies(point, simulation)
+        yield from compare_latencies(point, simulation)
+
+
+def _closed_count(curve: Curve, device: Device) -> int:
+    """Requests at saturation: enough rounds of garbage collection for a steady rate."""
+    round_bytes = device.collection_round_bytes if isinstance(device, FlashDevice) else 0
+    return max(_CLOSED_PER_DEPTH * curve.depth, _ROUNDS_LEAST * round_bytes // _LENGTH_BYTES)
 
 
 def _disk_bytes(description: Description) -> int:
@@ -172,15 +183,29 @@ def _disk_bytes(description: Description) -> int:
     return description.capacity_bytes
 
 
-def _trace(curve: Curve, point: Point, seed: int, disk_bytes: int) -> Trace:
-    """The requests of one point; at saturation, when they arrive does not count."""
+def trace_of_point(
+    curve: Curve,
+    point: Point,
+    seed: int,
+    disk_bytes: int,
+    *,
+    duration_ns: int = DURATION_NS,
+    closed_count: int,
+) -> Trace:
+    """The requests of one point; at saturation, when they arrive does not count.
+
+    Below saturation they arrive within ``duration_ns``; at saturation there are ``closed_count``.
+    """
     generator = np.random.Generator(np.random.PCG64([seed, point.iops]))
-    arrival_ns, is_probe = _arrivals(curve, point, generator)
-    reads = np.where(is_probe, curve.probe_reads, curve.rest_reads)
     if point.saturated:
-        reads = np.full(len(arrival_ns), curve.read_share(point))
-    is_read = generator.random(len(arrival_ns)) < reads
+        count = closed_count
+        arrival_ns = np.zeros(count, dtype=np.int64)
+        reads = np.full(count, curve.read_share(point))
+    else:
+        arrival_ns, is_probe = _arrivals(curve, point, generator, duration_ns)
+        reads = np.where(is_probe, curve.probe_reads, curve.rest_reads)
     count = len(arrival_ns)
+    is_read = generator.random(count) < reads
     return Trace(
         arrival_ns,
         np.where(is_read, Operation.READ, Operation.WRITE).astype(np.uint8),
@@ -191,21 +216,19 @@ def _trace(curve: Curve, point: Point, seed: int, disk_bytes: int) -> Trace:
 
 
 def _arrivals(
-    curve: Curve, point: Point, generator: np.random.Generator
+    curve: Curve, point: Point, generator: np.random.Generator, duration_ns: int
 ) -> tuple[IntColumn, np.ndarray]:
     """Draw arrival times; return them and which of them are the probe's."""
-    if point.saturated:
-        count = _CLOSED_PER_DEPTH * curve.depth
-        return np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.bool_)
-    probe_ns = np.arange(0, _DURATION_NS, NS_PER_S // curve.probe_iops, dtype=np.int64)
-    rest_count = generator.poisson((point.iops - curve.probe_iops) * _DURATION_NS / NS_PER_S)
-    rest_ns = generator.integers(0, _DURATION_NS, rest_count)
+    probe_ns = np.arange(0, duration_ns, NS_PER_S // curve.probe_iops, dtype=np.int64)
+    rest_count = generator.poisson((point.iops - curve.probe_iops) * duration_ns / NS_PER_S)
+    rest_ns = generator.integers(0, duration_ns, rest_count)
     arrival_ns = np.concatenate([probe_ns, rest_ns])
     order = np.argsort(arrival_ns, kind="stable")
     return arrival_ns[order], order < len(probe_ns)
 
 
-def _latencies(point: Point, simulation: Simulation) -> Iterator[FigureComparison]:
+def compare_latencies(point: Point, simulation: Simulation) -> Iterator[FigureComparison]:
+    """The percentiles of a point's simulation, beside those measured."""
     start = int(len(simulation.trace) * _WARM_UP_SHARE)
     latency_ns = simulation.latency_ns[start:]
     operation = simulation.trace.operation[start:]
@@ -218,7 +241,7 @@ def _latencies(point: Point, simulation: Simulation) -> Iterator[FigureCompariso
         yield FigureComparison(point, name, point.latencies_ns[name], predicted_ns)
 
 
-def _rate_hz(simulation: Simulation, depth: int) -> float:
+def saturation_hz(simulation: Simulation, depth: int) -> float:
     """Completions per second between the warm-up and the last ``depth``."""
     completion_ns = np.sort(simulation.completion_ns)
     return rate_between_hz(completion_ns, int(len(completion_ns) * _WARM_UP_SHARE), -depth)
