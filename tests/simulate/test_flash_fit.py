@@ -28,7 +28,12 @@ from freezingtime.calibrate.fit.flash.search_space import (
     search_space,
 )
 from freezingtime.calibrate.fit.flash.technology import TECHNOLOGIES
-from freezingtime.calibrate.fit.options import FlashFitOptions, make_flash_fit_plan
+from freezingtime.calibrate.fit.options import (
+    FitOptions,
+    FlashFitOptions,
+    make_fit_plan,
+    make_flash_fit_plan,
+)
 from freezingtime.cli.device.curves.fit_flash import fit_flash_command
 from freezingtime.device.registry import from_content
 from freezingtime.errors import InputError
@@ -226,6 +231,11 @@ def test_mistakes_in_options_are_named(options: dict[str, str], said: str) -> No
     with pytest.raises(InputError) as raised:
         make_flash_fit_plan(dataclasses.replace(FlashFitOptions(), **options), "")
     assert said in str(raised.value)
+
+
+def test_the_flash_model_is_not_fitted_to_logs() -> None:
+    with pytest.raises(InputError, match="is fitted to a load-latency curve, not to logs"):
+        make_fit_plan(FitOptions(model="flash"))
 
 
 def test_the_loss_of_what_cannot_be_met_is_bounded() -> None:
