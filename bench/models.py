@@ -234,10 +234,22 @@ def written_in_part() -> Iterator[str]:
     yield "flash, 4 TB, 4 KiB units, 0.2 TB written"
 
 
+def written_at_random() -> Iterator[str]:
+    """Random writes to a drive that is far larger than what they write."""
+    count, size_bytes = 10_000_000, 64 * TB
+    device = flash("fresh", size_bytes, "16KiB")
+    units = np.random.default_rng(2).integers(0, size_bytes // 16384, count)
+    lengths = np.full(count, 16384, np.int64)
+    yield "flash, 64 TB, 16 KiB units, fresh"
+    device.complete_closed(DEPTH, operations(count, 1.0), units * 16384, lengths)
+    yield "flash, 64 TB, 16 KiB units, 10 million random writes"
+
+
 #: Cases of memory, and the most that the peak may grow by in each, in bytes (None: any).
 MEMORY: dict[str, tuple[Callable[[], Iterator[str]], int | None]] = {
     "written_in_sequence": (written_in_sequence, None),
     "in_steady_state": (in_steady_state, 4_000_000_000),
+    "written_at_random": (written_at_random, 4_000_000_000),
     "written_in_part": (written_in_part, 1_000_000_000),
 }
 

@@ -173,7 +173,7 @@ def test_given_flash_with_too_few_blocks_is_refused() -> None:
 
 def test_flash_with_more_units_than_can_be_numbered_is_refused() -> None:
     with pytest.raises(InputError, match=r"use a larger mapping unit$"):
-        device(16 << 40)
+        device(160 << 40)
 
 
 @pytest.mark.parametrize("size_bytes", [MIB, 100 * MIB, 1024 * MIB, 1_000_000_000])

@@ -19,8 +19,8 @@ from freezingtime.device.flash.parameters import FlashParams, Zones
 from freezingtime.errors import InputError
 from freezingtime.units import format_size_bytes
 
-#: Slots and units have numbers of 31 bits; both are stored plus one.
-_SLOTS_MAX = 2**31 - 2
+#: Chunks of 16 units have numbers of 31 bits.
+_SLOTS_MAX = 2**35 - 32
 #: A block that nobody fixed shrinks until a lane has this many: with fewer, the spare space
 #: is too coarse for garbage collection to behave as it does on the full-size drive.
 _BLOCKS_PER_LANE_LEAST = 128

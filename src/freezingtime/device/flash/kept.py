@@ -105,7 +105,7 @@ def load_flash(ssd: FlashState, state: State) -> FlashState:
     arrays = {
         name: loaded_array(entry(state, name), getattr(ssd, name), name)
         for name in ssd._fields
-        if name not in _NOT_KEPT
+        if name not in _NOT_KEPT and getattr(ssd, name).size
     }
     loaded = ssd._replace(**arrays)
     age_units = np.array([entry(state, "age_units")])
@@ -121,9 +121,11 @@ def load_flash(ssd: FlashState, state: State) -> FlashState:
 
 
 def _require_maps(ssd: FlashState) -> None:
-    require_range(ssd.slot_of_unit, "the map", 0, ssd.unit_of_slot.size)
-    require_range(ssd.unit_of_slot, "the map", 0, ssd.slot_of_unit.size)
     config = ssd.config[0]
+    require_range(ssd.slot_of_unit, "the map", 0, ssd.unit_of_slot.size)
+    require_range(ssd.unit_of_slot, "the map", 0, int(config["units"]))
+    require_range(ssd.chunks[:1], "the chunks", 0, max(0, ssd.chunks.size - 1))
+    require_range(ssd.chunks[1:], "the chunks", 0, int(ssd.chunks[:1].sum()))
     slots_per_block, per_program = int(config["slots_per_block"]), int(config["slots_per_program"])
     lanes = ssd.lanes
     for name in _SLOTS_OF_LANE:
@@ -132,7 +134,7 @@ def _require_maps(ssd: FlashState) -> None:
     require_range(lanes["host_slot"] - lanes["host_open"], "an open slot", 0, per_program)
     require_range(ssd.blocks["valid"], "blocks.valid", 0, slots_per_block)
     require_range(ssd.blocks["programmed"], "blocks.programmed", 0, slots_per_block)
-    bytes_most = ssd.slot_of_unit.size * int(config["unit_bytes"])
+    bytes_most = int(config["units"]) * int(config["unit_bytes"])
     for name in ("requests", "pieces"):
         for field in ("begin", "end"):
             require_range(getattr(ssd, name)[field], f"{name}.{field}", 0, bytes_most)

@@ -15,6 +15,8 @@ from freezingtime.device.flash.hardware import PAGE_KINDS_MAX
 from freezingtime.device.records import record
 
 NONE = -1
+#: Units of a chunk, of a map that has chunks only of where something was written.
+CHUNK_UNITS = 16
 
 
 class EventKind(IntEnum):
@@ -102,6 +104,8 @@ CONFIG = record(
     "unit_bytes",
     "page_bytes",
     "units",  # the host's, then the translation pages
+    "wide_map",  # slots and units have numbers of more than 32 bits
+    "sparse_map",  # only chunks with something mapped have a place in the map
     "host_units",
     "translation_entries",  # units that a translation page maps
     "cached_pages_max",  # 0: the whole map is in memory

@@ -56,8 +56,9 @@ class FlashDevice(Device):
 
     ``size_bytes`` is the disk's size; None takes what the flash allows. A read of what was
     never written takes no flash time. Memory is 8 bytes per mapping unit and 7 % spare space
-    on top, less for what nobody has written to. With zones (:mod:`.zones`), ``submit`` and
-    ``advance`` raise RefusalError for a write that its zone does not take.
+    on top (16 beyond 2**31 units), less for what nobody has written to. With zones
+    (:mod:`.zones`), ``submit`` and ``advance`` raise RefusalError for a write that its zone
+    does not take.
 
     Raises:
         InputError: the flash and the disk's size do not fit.

@@ -3,10 +3,13 @@
 
 One record array per part (:mod:`.layout`). The two maps store numbers plus one, so that 0
 means unmapped: memory that nobody has written to is zero and costs nothing until it is used.
+The map of a large drive is in chunks, which get their places as something is written to them:
+random writes to it would soon have touched every page of memory of a map in order of units.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -30,6 +33,13 @@ _SECTOR_BYTES = 512
 _TRANSLATIONS_PER_LANE = 16
 _SECTORS_PER_UNIT_MAX = 32
 _UNLIMITED = 2**62
+#: Slots and units are stored plus one: so many have numbers of 32 bits.
+_NARROW_SLOTS_MAX = 2**31 - 2
+#: From so many units on, a map of what was never written has chunks.
+_SPARSE_UNITS_LEAST = 2**29
+#: Arrays that are larger than that are not taken for memory that will all be used.
+_RESERVED_BYTES_MAX = 1 << 30
+_MAP_NORESERVE = 0x4000  # of Linux; in Python's mmap from 3.12 on
 
 
 class FlashState(NamedTuple):
@@ -40,8 +50,9 @@ class FlashState(NamedTuple):
     link: Records
     ftl: Records
     counters: Records
-    slot_of_unit: NDArray[np.int32]
-    unit_of_slot: NDArray[np.int32]
+    slot_of_unit: NDArray[np.signedinteger]
+    unit_of_slot: NDArray[np.signedinteger]
+    chunks: NDArray[np.int32]
     blocks: Records
     lanes: Records
     open_slots: Records
@@ -69,14 +80,19 @@ def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
     pieces = min(staging_units, 65536)
     events = servers * (3 + params.cells.suspensions_per_operation) + readers
     events += 2 * params.host.queue_depth + pieces + 1
+    map_type = np.int64 if config["wide_map"][0] else np.int32
+    mapped_units = geometry.units + geometry.translation_pages
+    chunk_count = -(-mapped_units // layout.CHUNK_UNITS) if config["sparse_map"][0] else 0
     state = FlashState(
         config=config,
         queue=np.zeros(1, layout.QUEUE),
         link=np.zeros(1, layout.LINK),
         ftl=np.zeros(1, layout.FTL),
         counters=np.zeros(1, layout.COUNTERS),
-        slot_of_unit=np.zeros(geometry.units + geometry.translation_pages, np.int32),
-        unit_of_slot=np.zeros(geometry.slots, np.int32),
+        slot_of_unit=_zeros(chunk_count * layout.CHUNK_UNITS or mapped_units, map_type),
+        unit_of_slot=_zeros(geometry.slots, map_type),
+        # The number of those in use, then for each chunk its place, plus one.
+        chunks=_zeros(1 + chunk_count if chunk_count else 0, np.int32),
         blocks=np.zeros(geometry.lanes * geometry.blocks_per_lane, layout.BLOCK),
         lanes=np.zeros(geometry.lanes, layout.LANE),
         open_slots=np.zeros(geometry.lanes * geometry.slots_per_program, layout.OPEN_SLOT),
@@ -112,6 +128,8 @@ def new_config(params: FlashParams, geometry: FlashGeometry) -> Records:
         "unit_bytes": unit_bytes,
         "units": geometry.units + geometry.translation_pages,
         "host_units": geometry.units,
+        "wide_map": geometry.slots > _NARROW_SLOTS_MAX,
+        "sparse_map": _is_sparse(params, geometry),
         "cached_pages_max": (params.mapping.mapping_cache_bytes or 0) // unit_bytes,
         "translation_jobs_max": _translation_jobs(params, geometry),
         "sector_bytes": max(_SECTOR_BYTES, unit_bytes // _SECTORS_PER_UNIT_MAX),
@@ -145,6 +163,24 @@ def new_config(params: FlashParams, geometry: FlashGeometry) -> Records:
     parts = (params.array, params.cells, params.channel, params.host, params.write_buffer)
     fill(config, values, geometry, *parts, params.slc_cache, params.mapping)
     return config
+
+
+def _is_sparse(params: FlashParams, geometry: FlashGeometry) -> bool:
+    """Whether the map has chunks. Random writes to a large drive are far apart from each other.
+
+    A history writes to all chunks; translation pages are counted in the map as it is.
+    """
+    is_large = geometry.units >= _SPARSE_UNITS_LEAST and not geometry.translation_pages
+    return is_large and params.precondition == "fresh"
+
+
+def _zeros(count: int, kind: type[np.signedinteger]) -> NDArray[np.signedinteger]:
+    """Return zeros that take memory where they are written to; there may be more than memory."""
+    size_bytes = count * np.dtype(kind).itemsize
+    if size_bytes <= _RESERVED_BYTES_MAX:
+        return np.zeros(count, kind)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+    return np.frombuffer(mmap.mmap(-1, size_bytes, flags=flags), kind)
 
 
 def _by_kind(times_ns: Sequence[int]) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from freezingtime.device.flash.kernel_compiler import inner
 from freezingtime.device.flash.kernels import memory
-from freezingtime.device.flash.kernels.ftl.map import map_unit, unmap
+from freezingtime.device.flash.kernels.ftl.map import map_unit, unit_of, unmap
 from freezingtime.device.flash.kernels.ftl.translation_cache import note_change
 from freezingtime.device.flash.layout import NONE, Role
 
@@ -191,9 +191,8 @@ def empty(ssd: int, lane_id: int, victim_id: int) -> None:
     valid = memory.blocks(ssd)[victim_id].valid
     first = victim_id * config.slots_per_block
     sensed = NONE
-    unit_of_slot = memory.unit_of_slot(ssd)
     for slot in range(first, first + config.slots_per_block):
-        unit = int(unit_of_slot[slot]) - 1
+        unit = unit_of(ssd, slot)
         if unit == NONE:
             continue
         if slot // config.slots_per_sense != sensed:

@@ -10,7 +10,7 @@ from freezingtime.device.flash.kernel_compiler import entry, inner
 from freezingtime.device.flash.kernels import memory
 from freezingtime.device.flash.kernels.ftl.collection import fold, take_debt
 from freezingtime.device.flash.kernels.ftl.ftl import place, take_open_slots
-from freezingtime.device.flash.kernels.ftl.map import map_unit
+from freezingtime.device.flash.kernels.ftl.map import map_unit, put_into, unit_of
 from freezingtime.device.flash.layout import NONE, Role
 
 #: How many units a lane gets on average until the fullest is looked for again.
@@ -108,7 +108,6 @@ def _deal(
     part of the maps is visited at random that is larger than a lane's.
     """
     config = memory.config(ssd)
-    unit_of_slot = memory.unit_of_slot(ssd)
     end_of_lane = np.arange(config.lanes) * (config.blocks_per_lane * config.slots_per_block)
     # What is written in order goes to the next lane page by page, or program by program.
     stripe = config.slots_per_program if config.dynamic else config.slots_per_sense
@@ -121,7 +120,7 @@ def _deal(
         if config.dynamic and (left[lane_id] == 0 or generator.random() >= left_share):
             lane_id = _draw_lane(generator, left, most_left)
         left[lane_id] -= 1
-        unit_of_slot[end_of_lane[lane_id]] = unit + 1
+        put_into(ssd, end_of_lane[lane_id], unit)
         end_of_lane[lane_id] += 1
 
 
@@ -139,15 +138,14 @@ def _draw_lane(generator: np.random.Generator, left: NDArray[np.int64], most_lef
 
 
 @inner
-def _pick_up(ssd: int, lane_id: int, count: int) -> NDArray[np.int32]:
+def _pick_up(ssd: int, lane_id: int, count: int) -> NDArray[np.int64]:
     """The units that were dealt to a lane, in order; its slots are empty again."""
     config = memory.config(ssd)
     first = lane_id * config.blocks_per_lane * config.slots_per_block
-    dealt = memory.unit_of_slot(ssd)[first : first + count]
-    units: NDArray[np.int32] = dealt.copy()
+    units = np.empty(count, np.int64)
     for index in range(count):
-        units[index] -= 1
-        dealt[index] = 0
+        units[index] = unit_of(ssd, first + index)
+        put_into(ssd, first + index, NONE)
     return units
 
 
@@ -187,7 +185,7 @@ def _valid_share(ssd: int, number: int, oldest_share: float) -> float:
 @inner
 def _draw_slots(
     ssd: int, generator: np.random.Generator, lane_id: int, count: int, oldest_share: float
-) -> NDArray[np.int32]:
+) -> NDArray[np.int64]:
     """So many of a lane's slots, from each block the share that it is to hold.
 
     The shares must come to about ``count`` slots: the last block makes up for the difference.
@@ -195,7 +193,7 @@ def _draw_slots(
     that are emptier than others before they are as old as those.
     """
     config = memory.config(ssd)
-    slots = np.empty(count, np.int32)
+    slots = np.empty(count, np.int64)
     drawn = 0
     first = lane_id * config.blocks_per_lane * config.slots_per_block
     end = first + _closed_count(ssd) * config.slots_per_block
@@ -215,7 +213,7 @@ def _draw_slots(
 
 
 @inner
-def _shuffle(generator: np.random.Generator, values: NDArray[np.int32]) -> None:
+def _shuffle(generator: np.random.Generator, values: NDArray[np.int64]) -> None:
     for last in range(values.size - 1, 0, -1):
         other = _below(generator, last + 1)
         value = values[last]
