@@ -258,8 +258,9 @@ def test_a_part_of_a_composition_does_not_fail(tmp_path: Path) -> None:
     )
     with pytest.raises(
         InputError,
-        match=r"member\[1\]\.device = 'part.toml': has faults, and is a "
-        "part; give them to the whole device",
+        match=r"member\[1\]\.device = 'part.toml': has faults, and is a part: compositions have no "
+        r"answer to a part's error; give them to the whole device, or hold the part up with the "
+        r"model perturb$",
     ):
         parse_disk(str(whole)).device.build(0, 2**20)
 

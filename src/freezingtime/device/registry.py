@@ -365,7 +365,9 @@ def _make_member(table: Table, seed: int, size_bytes: int | None, *, with_histor
                 raise table.error("device", "changes while it runs, which a part cannot")
             if described.faults:
                 raise table.error(
-                    "device", "has faults, and is a part; give them to the whole device"
+                    "device",
+                    "has faults, and is a part: compositions have no answer to a part's error; "
+                    "give them to the whole device, or hold the part up with the model perturb",
                 )
             return described.build(seed, size_bytes, with_history=with_history)
         return _make(table, member.model or "", seed + 1, size_bytes, with_history=with_history)
