@@ -206,7 +206,7 @@ def _start_workers(part: Part) -> None:
         part.start("coordinator", "freezingtime", *part.sweep, "--workers", "0")
 
     start_coordinator()
-    _wait_for((part.out / "work" / "plan.json").exists, start_coordinator)
+    _wait_for((part.out / "work" / "queue.json").exists, start_coordinator)
     for role in ("worker1", "worker2"):
         arguments = ("--quiet", "--workers", "1", "--lease", _LEASE)
         part.start(role, "freezingtime", "worker", str(part.out), *arguments)

@@ -177,3 +177,8 @@ def _parse(
     if value > MAX_VALUE:
         raise InputError(f"bad {kind} {text!r}: at most {MAX_VALUE} {base_unit}")
     return int(value)
+
+
+def counted(count: int, noun: str, *, grouped: bool = False) -> str:
+    """A number of things: ``1 point``, ``2 points``; ``grouped``: ``1,000 points``."""
+    return f"{count:{',' if grouped else ''}} {noun}{'' if count == 1 else 's'}"

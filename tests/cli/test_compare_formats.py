@@ -276,7 +276,7 @@ def test_several_formats_at_once(runs: list[Path], tmp_path: Path) -> None:
         (["junit="], "--format junit=: has no file"),
         (["text=x"], "--format text=x: text goes to stdout"),
         (["junit", "bmf"], "--format: only one goes to stdout"),
-        (["junit=/no/such/x"], "--format /no/such/x: No such file or directory"),
+        (["junit=/no/such/x"], "--format /no/such/x: no directory /no/such; create it first"),
     ],
 )
 def test_what_is_no_format(runs: list[Path], given: list[str], problem: str) -> None:

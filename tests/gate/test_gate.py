@@ -15,6 +15,7 @@ from freezingtime.cli.results import gate
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.gate import gate as gate_module
 from freezingtime.explore.gate.candidate import Execution
+from freezingtime.explore.sweep import replay_unit
 from tests.gate.conftest import commit
 from tests.results.test_compare import a_run, reads
 
@@ -53,7 +54,7 @@ def test_what_got_worse_fails(candidate: Any, tmp_path: Path) -> None:
     candidate(10_000)
     said = command(*given, "--", "true")
     assert "the candidate was found in the store" in said
-    assert "identical: 1 requests" in said
+    assert "identical: 1 request, " in said
     candidate(11_000)
     assert "FAILED read.p99 > +1%" in command(*given, "--", "true", status=1)
     report = tmp_path / "r.md"
@@ -207,3 +208,39 @@ def test_phases_of_a_job_are_gated_by_a_commit(repository: Path, tmp_path: Path)
     assert requests["p_value"] == 1 / 2048
     assert max(guest_time["a"]) > 1.2 * min(guest_time["a"])
     assert all(b > a for a, b in zip(guest_time["a"], guest_time["b"], strict=True))
+
+
+def test_what_is_wrong_with_an_output_or_a_format_is_said_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ("--baseline", "b", "--disk", "constant:1us", "--store", "store")
+    workload = (*given, "--workload", "randread,bs=4k,qd=1,count=20")
+    command(*workload, "--update")
+    condition = ("--fail-if", "p99 > 1ms")
+    (tmp_path / "trace").write_text("no trace\n")
+    for arguments, problem in (
+        ((*workload, "--format", "junit=nowhere/x"), "--format nowhere/x: no directory nowhere;"),
+        ((*workload, "--format", "junit=store"), "--format store: is not a regular file"),
+        ((*workload, "--trace-format", "csv"), "--trace-format csv: cannot be combined with a"),
+        ((*given, "--trace", "trace", "--trace-format", "cvs"), "--trace-format cvs: unknown for"),
+        ((*given, "--trace", "trace"), "unknown format, begins with 'no trace'; name one with --t"),
+    ):
+        monkeypatch.setattr(replay_unit.ReplayUnit, "execute", _must_not)
+        with pytest.raises(InputError, match=problem):
+            command(*arguments, *condition)
+
+
+def _must_not(*_: object) -> None:
+    raise AssertionError("something was run")
+
+
+def test_phases_that_are_not_compared_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ("--baseline", "b", "--disk", "constant:1us", "--store", "store")
+    replay = (*given, "--workload", "randread,bs=4k,qd=1,count=20")
+    command(*replay, "--phases", "3", "--update")
+    said = command(*replay, "--fail-if", "p99 > +1%")
+    assert "--baseline b: has 3 phases, of which phase 0 is compared; --phases 3 compares" in said

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from freezingtime.errors import InputError
 from freezingtime.units import (
     MAX_VALUE,
+    counted,
     format_size_bytes,
     format_time_ns,
     parse_rate_hz,
@@ -174,3 +175,9 @@ def test_any_text_is_parsed_or_refused_by_name(text: str, parse: object) -> None
         assert repr(text) in str(error)  # noqa: PT017 -- either outcome is right
     else:
         assert 0 <= value <= MAX_VALUE
+
+
+def test_things_are_counted_in_words() -> None:
+    assert counted(1, "point") == "1 point"
+    assert counted(0, "point") == "0 points"
+    assert counted(1234, "request", grouped=True) == "1,234 requests"

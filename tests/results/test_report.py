@@ -386,6 +386,8 @@ def test_command_writes_page_and_figures(
             "run -o run/requests.parquet",
             "is not a regular file, or is itself a record; name another file",
         ),
+        ("plan.toml -o x.html", "plan.toml: is no run; if it is the plan of a sweep, run 'free"),
+        ("text -o x.html", "text: is no record; name a run's directory or its requests.parquet"),
         ("run -o no/x.html", "--out no/x.html: no directory no; create it first"),
         ("run -o x.html --figures run/run.json", "--figures run/run.json: name an existing d"),
         ("run -o x.html --figures no/f", "--figures no/f: name an existing directory, or"),
@@ -401,6 +403,8 @@ def test_what_cannot_be_reported_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
+    (tmp_path / "plan.toml").write_text('workload = "read"\n')
+    (tmp_path / "text").write_text("text\n")
     record = (run / RECORD_NAME).read_bytes()
     bad = make_run(tmp_path / "bad") / RECORD_NAME
     bad.write_bytes(record[: len(record) // 2] + bytes(10) + record[len(record) // 2 + 10 :])

@@ -29,7 +29,7 @@ def test_a_failed_job_leads_with_its_status_and_last_words(tmp_path: Path) -> No
     assert "&lt;b&gt;no such\\x1b]52;c;aGk=\\x07 file&lt;/b&gt;</pre>\n<table" in shown
     assert repr(failed).startswith(
         "<Result the job FAILED with exit status 3: '<b>no such\\x1b]52;c;aGk=\\x07 file</b>': "
-        f"{tmp_path}/run: 1 requests on "
+        f"{tmp_path}/run: 1 request on "
     )
 
 
@@ -52,4 +52,4 @@ def test_a_good_one_shows_its_status_and_summary_only(tmp_path: Path) -> None:
     good = result(tmp_path / "run", 0, "out\n", "warning\n", valid=True)
     assert good.status.startswith("exact: 1 of 1 requests on time; the job took ")
     assert good._repr_html_().startswith(f"<p><strong>{good.status}</strong></p>\n<table")
-    assert repr(good).startswith(f"<Result {tmp_path}/run: 1 requests on ")
+    assert repr(good).startswith(f"<Result {tmp_path}/run: 1 request on ")

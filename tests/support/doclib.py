@@ -43,7 +43,7 @@ _END = "\0\n"
 #: Progress, which depends on the host: the guest is built and booted by the first run, say.
 _PROGRESS = re.compile(
     r"^freezingtime: (?:.* \.\.\.|waiting for .*|guest [\d.]+ m?s, real [\d.]+ s\b.*|\S+: \d+%"
-    r"|\d+ of \d+ points, .*|(?:building|reading|compiling) .*|drawing|fitting)\n",
+    r"|\d+ of \d+ points?, .*|(?:building|reading|compiling) .*|drawing|fitting)\n",
     re.MULTILINE,
 )
 

@@ -64,7 +64,7 @@ def test_what_is_moved_is_the_same_to_the_byte(
     assert text.count("replay: randread,count=20 on constant:1us") == 3
     assert "3 results, " in text
     first = keys(store)[0]
-    assert "1 results in" in command("export", tmp_path / "c.tar", first[:9], "--store", store.root)
+    assert "1 result in" in command("export", tmp_path / "c.tar", first[:9], "--store", store.root)
     command("import", tmp_path / "c.tar", "--store", tmp_path / "other")
     assert keys(ResultStore(tmp_path / "other")) == [first]
 
@@ -78,7 +78,7 @@ def test_damage_is_found_and_removed(store: ResultStore) -> None:
     assert "3 results, 2 damaged" in said
     assert f"{two}: run/requests.parquet: its checksum" in said
     assert "removed" in command("verify", "--remove", "--store", store.root, status=1)
-    assert "1 results, 0 damaged" in command("verify", "--store", store.root)
+    assert "1 result, 0 damaged" in command("verify", "--store", store.root)
 
 
 def test_what_was_not_used_for_longest_goes_first(store: ResultStore) -> None:
@@ -90,9 +90,7 @@ def test_what_was_not_used_for_longest_goes_first(store: ResultStore) -> None:
     size_bytes = sum(f.stat().st_size for f in store.place(two).rglob("*") if f.is_file())
     command("prune", "--limit", size_bytes, "--store", store.root)
     assert keys(store) == [two]
-    assert command("prune", "--limit", "0", "--store", store.root) == (
-        "removed 1 results, kept 0\n"
-    )
+    assert command("prune", "--limit", "0", "--store", store.root) == ("removed 1 result, kept 0\n")
 
 
 def member(name: str, content: bytes = b"{}", kind: bytes = tarfile.REGTYPE) -> bytes:

@@ -183,3 +183,26 @@ def test_what_goes_not_with_a_store_is_refused(given: tuple[str, ...], problem: 
         replay(*given, "--device", "constant:1us")
     assert str(refused.value).startswith(problem)
     assert not Path("store").exists()
+
+
+@pytest.mark.parametrize(
+    ("workload", "problem"),
+    [
+        ("read,bs=1MiB,count=2,size=2MiB", "2097152"),
+        ("read,bs=4k,count=2,offset=1GiB,size=4KiB", "1073741824"),
+    ],
+)
+def test_what_is_wrong_with_all_points_of_a_sweep_is_said_once(workload: str, problem: str) -> None:
+    command = ["--workload", workload, "--disk", "constant:1us", "--store", "s", "--workers", "1"]
+
+    def swept(*sizes: str) -> Any:
+        varied = ["--set", f"disk.size={','.join(sizes)}", "--quiet"]
+        return CliRunner().invoke(sweep_app, [*command, *varied], standalone_mode=False)
+
+    refused = swept("64KiB", "128KiB")
+    assert isinstance(refused.exception, InputError)
+    assert str(refused.exception).startswith("--workload: ") or problem in str(refused.exception)
+    assert not list(Path("s").glob("results/??/*"))
+    # With one that can be run, the others are points that failed.
+    Path("sweep-results/sweep.json").unlink(missing_ok=True)
+    assert swept("64KiB", "2GiB").return_value == 1

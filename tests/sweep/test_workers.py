@@ -22,11 +22,11 @@ from freezingtime.cli.results.worker import app as worker_app
 from freezingtime.device import own_model
 from freezingtime.disk.disk import Disk
 from freezingtime.errors import InputError, RunError
-from freezingtime.explore.sweep.cluster import plan as plan_module
-from freezingtime.explore.sweep.cluster import planned, work
+from freezingtime.explore.sweep.cluster import queue_engine, work
+from freezingtime.explore.sweep.cluster import work_queue as queue_module
 from freezingtime.explore.sweep.cluster.lease import Leases
-from freezingtime.explore.sweep.cluster.plan import read_plan
 from freezingtime.explore.sweep.cluster.request_document import parse_request, request_document
+from freezingtime.explore.sweep.cluster.work_queue import read_queue
 from freezingtime.explore.sweep.pool import execute_here
 from freezingtime.explore.sweep.request import ReplayRequest, SweepRequest
 from freezingtime.explore.sweep.run_request import RunRequest
@@ -46,7 +46,7 @@ POINTS += ("--set", "seed=range(3)")
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where sweeps are planned; workers run their points in this process."""
+    """Where sweeps are enqueued; workers run their points in this process."""
     path = tmp_path / "place"
     path.mkdir()
     monkeypatch.chdir(path)
@@ -71,10 +71,12 @@ def run_worker(path: str | Path, *arguments: str) -> str:
     return result.output
 
 
-def test_workers_alone_finish_a_planned_sweep(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = sweep("--plan-only", *POINTS, "--out", "s")
+def test_workers_alone_finish_an_enqueued_sweep(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = sweep("--enqueue", *POINTS, "--out", "s")
     assert result.return_value == 0
-    assert "6 points: 0 from the store, 6 planned, 0 failed" in result.output
+    assert "6 points: 0 from the store, 6 enqueued, 0 failed" in result.output
     assert "freezingtime worker s" in result.output
     # Elsewhere: all that is named is where it was, as seen from the sweep's directory.
     elsewhere = place.with_name("elsewhere")
@@ -95,18 +97,18 @@ def test_workers_alone_finish_a_planned_sweep(place: Path, monkeypatch: pytest.M
 def test_who_waits_for_workers_gets_their_results(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planned, "_LOOK_S", 0.05)
-    monkeypatch.setattr(planned, "_TICK_S", 0.01)
+    monkeypatch.setattr(queue_engine, "_LOOK_S", 0.05)
+    monkeypatch.setattr(queue_engine, "_TICK_S", 0.01)
 
-    def work_when_there_is_a_plan() -> None:
+    def work_when_there_is_a_queue() -> None:
         deadline_s = time.monotonic() + 60
-        while not Path("s/work/plan.json").exists():
+        while not Path("s/work/queue.json").exists():
             assert time.monotonic() < deadline_s
             time.sleep(0.01)
-        work.work_on(read_plan(Path("s")), workers=1, lease_s=60, observe=lambda progress: None)
+        work.work_on(read_queue(Path("s")), workers=1, lease_s=60, observe=lambda progress: None)
 
     with ThreadPoolExecutor(1) as pool:
-        worker = pool.submit(work_when_there_is_a_plan)
+        worker = pool.submit(work_when_there_is_a_queue)
         done = sweep("--workers", "0", *POINTS, "--out", "s", "--json")
         worker.result()
     assert done.return_value == 0
@@ -132,7 +134,7 @@ def test_what_fails_is_told_and_tried_once_more(
 ) -> None:
     Path("mine.py").write_text(FAILING)
     points = ("--workload", "randread,count=5", "--set", "disk=constant:1us,mine.py:Mine")
-    sweep("--plan-only", *points, "--out", "s", "--quiet")
+    sweep("--enqueue", *points, "--out", "s", "--quiet")
     with pytest.raises(InputError, match=r"mine.py:Mine: is Python code; --allow-code runs it"):
         run_worker("s")
     monkeypatch.setattr(own_model, "_is_code_allowed", True)
@@ -142,16 +144,16 @@ def test_what_fails_is_told_and_tried_once_more(
     table = pq.read_table("s/results.parquet")
     assert table["status"].to_pylist() == ["ok", "error"]
     assert "ValueError: broken" in table["reason"].to_pylist()[1]
-    # Nobody tries again, until the sweep is planned again.
+    # Nobody tries again, until the sweep is enqueued again.
     Path("broken").unlink()
     assert "all 2 points have been run, 0 here" in run_worker("s")
-    sweep("--plan-only", *points, "--out", "s", "--quiet")
+    sweep("--enqueue", *points, "--out", "s", "--quiet")
     assert "all 2 points have been run, 1 here, 0 failed here" in run_worker("s")
     assert pq.read_table("s/results.parquet")["status"].to_pylist() == ["ok", "ok"]
 
 
 def test_a_table_whose_writer_has_died_is_written(place: Path) -> None:
-    sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
+    sweep("--enqueue", *POINTS, "--out", "s", "--quiet")
     Path("s/work/leases/table.0").write_text('{"lease_s": 0.3, "host": "gone", "pid": 1}')
     before = Path("s/results.parquet").stat().st_mtime_ns
     run_worker("s", "--lease", "1s", "--quiet")
@@ -163,7 +165,7 @@ def test_a_table_whose_writer_has_died_is_written(place: Path) -> None:
 
 def test_a_point_may_end_while_others_are_handed_out(place: Path) -> None:
     sweep(
-        "--plan-only",
+        "--enqueue",
         "--workload",
         "randread,count=9",
         "--disk",
@@ -172,13 +174,13 @@ def test_a_point_may_end_while_others_are_handed_out(place: Path) -> None:
         "s",
         *("--set", "seed=range(2)"),
     )
-    plan = read_plan(Path("s"))
-    first, second = (str(planned.key) for planned in plan.points)
-    other = Leases(plan.leases_path, 60)
+    queue = read_queue(Path("s"))
+    first, second = (str(queued.key) for queued in queue.points)
+    other = Leases(queue.leases_path, 60)
     assert other.claim(first) is not None
-    with Leases(plan.leases_path, 0.2) as leases:
+    with Leases(queue.leases_path, 0.2) as leases:
         left = {first: 0, second: 1}
-        claiming = work._Work(plan, leases, work.WorkProgress(2), left, reads_results=True)
+        claiming = work._Work(queue, leases, work.WorkProgress(2), left, reads_results=True)
         claims = claiming.claims()
         _, task = next(claims) or pytest.fail("no task")
         assert task.digest == second
@@ -197,10 +199,10 @@ def test_a_point_may_end_while_others_are_handed_out(place: Path) -> None:
 def test_a_machine_that_is_not_the_same_is_refused(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
+    sweep("--enqueue", *POINTS, "--out", "s", "--quiet")
     Path("dev.toml").write_text(DEVICE.format("3us"))
     with pytest.raises(
-        InputError, match=r"seed=\d: is not what was planned: its device differs on this machine"
+        InputError, match=r"seed=\d: is not what was enqueued: its device differs on this machine"
     ):
         run_worker("s")
     Path("dev.toml").unlink()
@@ -210,19 +212,21 @@ def test_a_machine_that_is_not_the_same_is_refused(
     assert list(Path("s/work/failures").iterdir()) == list(Path("s/work/leases").iterdir()) == []
     Path("dev.toml").write_text(DEVICE.format("1us"))
     assert "0 failed here" in run_worker("s")
-    monkeypatch.setattr(plan_module, "code_identity", lambda: {"numpy": "0.1"})
-    with pytest.raises(InputError, match=r"was planned with another freezingtime \(\w{12}, here n"):
+    monkeypatch.setattr(queue_module, "code_identity", lambda: {"numpy": "0.1"})
+    with pytest.raises(
+        InputError, match=r"was enqueued with another freezingtime \(\w{12}, here n"
+    ):
         run_worker("s")
 
 
 def test_a_result_that_is_damaged_is_run_anew(place: Path) -> None:
-    sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
+    sweep("--enqueue", *POINTS, "--out", "s", "--quiet")
     run_worker("s")
-    plan = read_plan(Path("s"))
+    queue = read_queue(Path("s"))
     first = Path("s/results.parquet").read_bytes()
-    file = plan.store.place(plan.points[2].key or "") / "result.json"
+    file = queue.store.place(queue.points[2].key or "") / "result.json"
     file.write_bytes(file.read_bytes()[:-9])
-    sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
+    sweep("--enqueue", *POINTS, "--out", "s", "--quiet")
     assert Path("s/results.parquet").read_bytes() != first
     assert "all 6 points have been run, 1 here" in run_worker("s")
     assert Path("s/results.parquet").read_bytes() == first
@@ -231,29 +235,29 @@ def test_a_result_that_is_damaged_is_run_anew(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--plan-only", "--no-store"], "--no-store: other machines leave their results in the"),
+        (["--enqueue", "--no-store"], "--no-store: other machines leave their results in the"),
         (["--dask", "tcp://a:1", "--no-store"], "--no-store: other machines leave their"),
-        (["--plan-only", "--dask", "local"], "--dask: goes not with --plan-only or --workers 0"),
+        (["--enqueue", "--dask", "local"], "--dask: goes not with --enqueue or --workers 0"),
         (["--dask", "tcp://a:1", "--workers", "2"], "--workers 2: is the cluster's to say"),
         (["--workers", "0", "--refresh"], "--refresh: goes not with"),
-        (["--plan-only", "--verify-cache", "1%"], "--verify-cache: goes not with"),
+        (["--enqueue", "--verify-cache", "1%"], "--verify-cache: goes not with"),
         (["--workers", "-1"], "--workers -1: write a number from 0 to 9999, or auto"),
     ],
 )
-def test_what_no_plan_can_have_is_named(place: Path, arguments: list[str], problem: str) -> None:
+def test_what_no_queue_can_have_is_named(place: Path, arguments: list[str], problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         sweep(*arguments, *POINTS, "--out", "s")
     assert not Path("s").exists()
 
 
-def test_what_is_no_plan_is_named(place: Path) -> None:
-    with pytest.raises(InputError, match=r"s: has no plan for workers; name the --out of"):
+def test_what_is_no_queue_is_named(place: Path) -> None:
+    with pytest.raises(InputError, match=r"s: has no queue for workers; name the --out of"):
         run_worker("s")
-    sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
-    file = Path("s/work/plan.json")
+    sweep("--enqueue", *POINTS, "--out", "s", "--quiet")
+    file = Path("s/work/queue.json")
     right = file.read_text()
     for wrong, problem in (
-        (right[:99], "plan the sweep again"),
+        (right[:99], "enqueue the sweep again"),
         (right.replace('"format":1', '"format":7', 1), "written by another version"),
         (right.replace('"options":{}', '"options":{"nope":1}'), "has the option 'nope'"),
         (right.replace('"options":{}', '"options":{"format":1}'), "option 'format' cannot be 1"),
@@ -298,8 +302,8 @@ def test_a_disk_goes_through_its_document_as_text() -> None:
 
 def test_a_full_disk_is_named_and_the_same_command_goes_on(place: Path) -> None:
     with full_disk(0), pytest.raises(RunError, match=r"cannot write to .*: File too large; free"):
-        sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
-    sweep("--plan-only", *POINTS, "--out", "s", "--quiet")
+        sweep("--enqueue", *POINTS, "--out", "s", "--quiet")
+    sweep("--enqueue", *POINTS, "--out", "s", "--quiet")
     with full_disk(0), pytest.raises(RunError, match="File too large; free space, and start the"):
         run_worker("s")
     assert list(Path("s/work/leases").iterdir()) == []
@@ -308,7 +312,7 @@ def test_a_full_disk_is_named_and_the_same_command_goes_on(place: Path) -> None:
 
 @pytest.mark.slow
 def test_another_account_in_another_directory_has_the_same_bytes(tmp_path: Path) -> None:
-    """A worker of each, for the same plan: every file of every result is the same."""
+    """A worker of each, for the same queue: every file of every result is the same."""
     require_root()
     require_tool("setpriv")
     for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
@@ -316,7 +320,7 @@ def test_another_account_in_another_directory_has_the_same_bytes(tmp_path: Path)
     one, other = tmp_path / "one", tmp_path / "other"
     one.mkdir()
     (one / "dev.toml").write_text(DEVICE.format("1us"))
-    program = [str(PROGRAM), "sweep", "--plan-only", *POINTS, "--out", "s", "--quiet"]
+    program = [str(PROGRAM), "sweep", "--enqueue", *POINTS, "--out", "s", "--quiet"]
     subprocess.run(program, cwd=one, check=True)
     shutil.copytree(one, other)
     for path in (other, *other.rglob("*")):

@@ -18,7 +18,7 @@ from freezingtime.results.latency_summary import LatencySummary
 from freezingtime.results.recorded_run import RecordedRun, open_recorded_run
 from freezingtime.trace.readers import Reading
 from freezingtime.trace.run_directory import STDOUT_NAME
-from freezingtime.units import format_time_ns
+from freezingtime.units import counted, format_time_ns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +175,8 @@ class Result:
         count = f"{self.recorded.request_count:,}"
         if self.document is None:
             has_guest = self.recorded.record.header.cpu_rate_hz is not None or self.path.is_dir()
-            return f"{'recorded' if has_guest else 'simulated'}: {count} requests"
+            requests = counted(self.recorded.request_count, "request", grouped=True)
+            return f"{'recorded' if has_guest else 'simulated'}: {requests}"
         exact = "exact" if self.recorded.is_repeatable else "valid, under KVM"
         took = "" if self.guest_ns is None else f"; the job took {format_time_ns(self.guest_ns)}"
         return f"{exact}: {count} of {count} requests on time{took}"
@@ -250,7 +251,7 @@ class Result:
         if self.exit_status and (words := self.last_words):
             problems.append(f"'{words[-1]}'")
         wrong = "".join(f"{problem}: " for problem in problems)
-        where = f"{self.path}: {recorded.request_count} requests on {disks}"
+        where = f"{self.path}: {counted(recorded.request_count, 'request')} on {disks}"
         return printable(f"<Result {wrong}{where}>")
 
     def _repr_html_(self) -> str:

@@ -45,6 +45,7 @@ from freezingtime.trace.explored.sweep_files import TABLE_NAME
 from freezingtime.trace.readers import Reading
 from freezingtime.trace.record_paths import RECORD_NAME
 from freezingtime.trace.run_directory import DOCUMENT_NAME
+from freezingtime.units import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +127,7 @@ class SweepResult:
     def __repr__(self) -> str:
         statuses = self.table["status"].value_counts()
         words = ", ".join(f"{count} {status}" for status, count in statuses.items())
-        return f"<SweepResult {self.path}: {len(self.table)} points: {words}>"
+        return f"<SweepResult {self.path}: {counted(len(self.table), 'point')}: {words}>"
 
 
 @dataclass(frozen=True, slots=True)

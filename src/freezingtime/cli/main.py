@@ -86,7 +86,7 @@ _COMMANDS = {
     ),
     "worker": _Listed(
         "freezingtime.cli.results.worker",
-        "Run points of a sweep that `freezingtime sweep --plan-only` has planned.",
+        "Run points of a sweep that `freezingtime sweep --enqueue` has enqueued.",
     ),
     "store": _Listed(
         "freezingtime.cli.results.store",

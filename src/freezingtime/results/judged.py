@@ -15,7 +15,7 @@ from freezingtime.results.condition import Condition, Failure, failures
 from freezingtime.results.metrics import APPLICATION, MetricKey, MetricUnit
 from freezingtime.results.recorded_run import RecordedRun
 from freezingtime.results.request_difference import DifferingRequest
-from freezingtime.units import format_time_ns
+from freezingtime.units import counted, format_time_ns
 
 #: In place of a value that is missing.
 NONE = "-"
@@ -103,7 +103,7 @@ def judge(
 def verdict(comparison: RunComparison) -> str:
     """Say in one line how many requests differ."""
     if comparison.is_identical:
-        return f"identical: {comparison.compared_count} requests, to the nanosecond"
+        return f"identical: {counted(comparison.compared_count, 'request')}, to the nanosecond"
     differ = f"{comparison.differing_count} of {comparison.compared_count} requests differ"
     if comparison.faults_differ:
         return f"{differ}; the rules of faults do"

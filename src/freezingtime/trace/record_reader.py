@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from freezingtime.errors import InputError
+from freezingtime.host.file_formats import HEAD_BYTES, TAIL_BYTES, recognize
+from freezingtime.host.os_errors import os_errors_as
 from freezingtime.trace.damage import damage_named, require_columns
 from freezingtime.trace.record_header import RecordHeader, parse_header
-from freezingtime.trace.record_paths import find_record, is_parquet
+from freezingtime.trace.record_paths import RECORD_NAME, find_record, is_parquet, is_record
 from freezingtime.trace.record_schema import KVM_COLUMNS, schema_of
 
 #: Called with a one-line notice for the user about what was read.
@@ -76,6 +78,10 @@ def open_record(path: Path) -> Record:
     size_bytes = file.stat().st_size
     if not size_bytes:
         raise InputError(f"{file}: is empty: the run was killed before it started; repeat it")
+    if not is_finished and not is_record(file):
+        known = recognize(*_ends(file))
+        what = "is no record" if known is None else f"is {known.name}, and no record"
+        raise InputError(f"{file}: {what}; name a run's directory or its {RECORD_NAME}")
     with damage_named(file), pa.OSFile(os.fsencode(file)) as source:
         if is_finished:
             metadata = pq.read_metadata(source)
@@ -89,6 +95,14 @@ def open_record(path: Path) -> Record:
     written = pa.schema([field for field in written if field.name not in optional])
     require_columns(file, schema, written)
     return Record(file, header, is_finished, size_bytes, written, request_count)
+
+
+def _ends(file: Path) -> tuple[bytes, bytes]:
+    """The first and last bytes of a file."""
+    with os_errors_as(InputError, file, "name a readable record"), file.open("rb") as opened:
+        head = opened.read(HEAD_BYTES)
+        opened.seek(max(0, file.stat().st_size - TAIL_BYTES))
+        return head, opened.read(TAIL_BYTES)
 
 
 def _parquet_batches(source: pa.OSFile, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

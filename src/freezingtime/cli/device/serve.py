@@ -16,6 +16,7 @@ from freezingtime.cli.options import (
 from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option, Values
 from freezingtime.runs.options import DISK_HELP
+from freezingtime.units import counted
 
 
 def serve_command(
@@ -46,7 +47,7 @@ def serve_command(
             say(f"lost a client: {reason}")
 
     totals = serve(disk, socket, seed=seed, out=out, on_ready=ready, on_disconnected=disconnected)
-    say(f"served {totals.request_count} requests")
+    say(f"served {counted(totals.request_count, 'request')}")
     return 0
 
 

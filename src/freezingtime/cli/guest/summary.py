@@ -17,7 +17,7 @@ from freezingtime.report.discard_notice import discard_notices
 from freezingtime.runs.progress.disk_tally import OperationFigures
 from freezingtime.runs.progress.text import plain_time, slowdown
 from freezingtime.runs.result import RunResult
-from freezingtime.units import NS_PER_S, format_time_ns, four_digits, time_cell
+from freezingtime.units import NS_PER_S, counted, format_time_ns, four_digits, time_cell
 
 _HEADER = ("disk", "operation", "IOPS", "MB/s", "mean", "p50", "p99", "p99.9")
 _TEXT_COLUMNS = 2
@@ -95,7 +95,7 @@ def _requests(result: RunResult) -> str:
         on_time = totals.request_count - totals.late_count
         return f"{on_time} of {totals.request_count} requests on time"
     return (
-        f"{totals.request_count} requests, delivered within "
+        f"{counted(totals.request_count, 'request')}, delivered within "
         f"{format_time_ns(result.late_percentile_ns(99_000))} (p99), "
         f"{totals.late_count or 'none'} beyond {format_time_ns(result.plan.max_leak_ns)}"
     )
@@ -169,7 +169,7 @@ def _left(result: RunResult) -> Iterator[str]:
     """Say what is there now that was not before."""
     plan = result.plan
     if plan.collect:
-        yield f"collected {len(result.collected)} files"
+        yield f"collected {counted(len(result.collected), 'file')}"
         skipped = result.not_collected[:_LINES_MAX]
         yield from (f"not collected, not a file: {name}" for name in skipped)
     if plan.save_as is not None:

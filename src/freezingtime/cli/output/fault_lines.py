@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from freezingtime.device.faults.rule_text import is_disappearance
+from freezingtime.units import counted
 
 
 def fault_lines(disk: str, rules: Sequence[tuple[str, int]]) -> Iterator[str]:
@@ -17,7 +18,7 @@ def fault_lines(disk: str, rules: Sequence[tuple[str, int]]) -> Iterator[str]:
 def _outcome(rule: str, count: int) -> str:
     if is_disappearance(rule):
         return "it disappeared" if count else "NEVER DISAPPEARED"
-    return f"hit {count} request{'' if count == 1 else 's'}" if count else "NEVER HIT"
+    return f"hit {counted(count, 'request')}" if count else "NEVER HIT"
 
 
 def change_lines(disk: str, unreached: Sequence[str]) -> Iterator[str]:

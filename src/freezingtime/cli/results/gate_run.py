@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,14 +85,15 @@ def run_gate(
             if not quiet:
                 progress.notify(_execution_text(who, found))
 
-        gate = Gate(
-            subject.request_with, subject.file, settings, display, executed, progress.notify
-        )
-        if update:
-            gate.update(where)
-            say(f"{where} is the baseline now")
-            return 0
-        judged, is_comparable = gate.judge(where)
+        with _naming_trace_format():
+            gate = Gate(
+                subject.request_with, subject.file, settings, display, executed, progress.notify
+            )
+            if update:
+                gate.update(where)
+                say(f"{where} is the baseline now")
+                return 0
+            judged, is_comparable = gate.judge(where)
     for reason in judged.refusals[:_REASONS_SHOWN]:
         say(reason)
     if (left_out := len(judged.refusals) - _REASONS_SHOWN) > 0:
@@ -100,6 +102,15 @@ def run_gate(
     if not is_comparable:
         return EXIT_NOT_COMPARABLE
     return 0 if judged.has_passed else EXIT_FAILED_IF
+
+
+@contextmanager
+def _naming_trace_format() -> Iterator[None]:
+    """Call the option of a trace's format as it is called here, where `--format` is another."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace("--format", "--trace-format")) from error
 
 
 def _execution_text(who: str, found: Sequence[Execution]) -> str:

@@ -13,7 +13,9 @@ from urllib.parse import quote
 
 from freezingtime.cli.options import command_app
 from freezingtime.errors import InputError
+from freezingtime.host.output_place import require_place
 from freezingtime.option import Argument, Option, Values
+from freezingtime.units import counted
 
 if TYPE_CHECKING:
     from freezingtime.report.sweep.data import SweepData
@@ -65,6 +67,12 @@ def report_command(
     from freezingtime.report.side_by_side import side_by_side
     from freezingtime.report.sweep.read import is_sweep
 
+    for run in runs:
+        if run.suffix == ".toml" and run.is_file():
+            raise InputError(
+                f"{run}: is no run; if it is the plan of a sweep, run 'freezingtime sweep {run}', "
+                "and name the directory that it writes"
+            )
     if any(map(is_sweep, runs)):
         return _report_sweep(runs, out, figures, metrics, points)
     if metrics:
@@ -89,7 +97,7 @@ def report_command(
         progress.notify(f"wrote {out}")
         if figures is not None:
             written = write_run_figures(read, figures, "--figures")
-            progress.notify(f"wrote {len(written)} files into {figures}")
+            progress.notify(f"wrote {counted(len(written), 'file')} into {figures}")
     return 0
 
 
@@ -104,7 +112,7 @@ def _report_exploration(runs: list[Path], out: Path, figures: Path | None) -> in
         raise InputError(f"{len(runs)} directories: an exploration of power cuts has its own page")
     if figures is not None:
         raise InputError("--figures: is of runs; leave it out for an exploration of power cuts")
-    _check_place(out)
+    require_place("--out", out)
     data = read_exploration(runs[0])
     with os_errors_as(InputError, f"--out {out}", "name a file in a directory with room"):
         write_exploration_report(data, out)
@@ -129,7 +137,7 @@ def _report_sweep(
 
     if len(runs) > 1:
         raise InputError(f"{len(runs)} directories: a sweep has its own page; name one")
-    _check_place(out)
+    require_place("--out", out)
     _check_directory("--figures", figures)
     _check_directory("--points", points)
     data = read_sweep_data(runs[0], metrics, run_link(runs[0]), "--metric")
@@ -140,7 +148,7 @@ def _report_sweep(
     say(f"wrote {out}")
     if figures is not None:
         written = write_sweep_figures(data, figures, "--figures")
-        say(f"wrote {len(written)} files into {figures}")
+        say(f"wrote {counted(len(written), 'file')} into {figures}")
     return 0
 
 
@@ -177,26 +185,19 @@ def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
     from freezingtime.trace.record_paths import find_record
 
     if len(runs) > RUNS_MAX:
-        raise InputError(f"{len(runs)} runs; at most {RUNS_MAX} fit into one report")
+        raise InputError(f"{counted(len(runs), 'run')}; at most {RUNS_MAX} fit into one report")
     records = [find_record(run) for run in runs]
     if out.exists() and (not out.is_file() or any(out.samefile(record) for record in records)):
         raise InputError(
             f"--out {out}: is not a regular file, or is itself a record; name another file"
         )
-    _check_place(out)
+    require_place("--out", out)
     _check_directory("--figures", figures)
 
 
 def _check_directory(option: str, path: Path | None) -> None:
     if path is not None and (not path.parent.is_dir() or (path.exists() and not path.is_dir())):
         raise InputError(f"{option} {path}: name an existing directory, or one that can be created")
-
-
-def _check_place(out: Path) -> None:
-    if out.exists() and not out.is_file():
-        raise InputError(f"--out {out}: is not a regular file; name another file")
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out}: no directory {out.parent}; create it first")
 
 
 app = command_app(report_command)

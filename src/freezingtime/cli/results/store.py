@@ -26,7 +26,7 @@ from freezingtime.store.results.result_store import (
     stored_bytes,
     used_s,
 )
-from freezingtime.units import format_size_bytes, parse_option, parse_size_bytes
+from freezingtime.units import counted, format_size_bytes, parse_option, parse_size_bytes
 
 EXIT_DAMAGED = 1
 
@@ -56,7 +56,8 @@ def list_command(store: StoreOption = None, as_json: JsonOption = False) -> int:
     ]
     print_columns([("key", "used", "size", "status", "what"), *rows])
     total_bytes = sum(stored_bytes(entry.directory) for entry in entries)
-    show(f"{len(entries)} results, {format_size_bytes(total_bytes)} in {_store(store).root}")
+    count = counted(len(entries), "result")
+    show(f"{count}, {format_size_bytes(total_bytes)} in {_store(store).root}")
     return 0
 
 
@@ -83,7 +84,7 @@ def verify_command(
             with os_errors_as(InputError, directory, "remove it by hand"):
                 chosen.remove(directory)
     removed = ", removed" if remove and damaged else ""
-    show(f"{count} results, {damaged} damaged{removed}")
+    show(f"{counted(count, 'result')}, {damaged} damaged{removed}")
     return EXIT_DAMAGED if damaged else 0
 
 
@@ -111,8 +112,8 @@ def prune_command(
         left_bytes -= sizes_bytes[directory]
         removed += 1
     notes = remove_stale_notes(chosen)
-    of_gates = f", and {notes} baselines of `gate` that needed them" if notes else ""
-    show(f"removed {removed} results, kept {len(entries) - removed}{of_gates}")
+    of_gates = f", and {counted(notes, 'baseline')} of `gate` that needed them" if notes else ""
+    show(f"removed {counted(removed, 'result')}, kept {len(entries) - removed}{of_gates}")
     return 0
 
 
@@ -124,7 +125,7 @@ def export_command(
     store: StoreOption = None,
 ) -> int:
     """Write results to a tar archive, for another machine or a CI cache."""
-    say(f"{export_results(_store(store), file, key)} results in {file}")
+    say(f"{counted(export_results(_store(store), file, key), 'result')} in {file}")
     return 0
 
 
@@ -137,7 +138,7 @@ def import_command(
     Import archives only of those whose figures you believe.
     """
     new, known = import_results(_store(store), file)
-    say(f"{new} results taken, {known} were there")
+    say(f"{counted(new, 'result')} taken, {known} were there")
     return 0
 
 

@@ -124,13 +124,13 @@ def sweep_command(
         Option(
             "NUMBER",
             "How many points run at once. `auto`: one for each CPU, as far as there is memory "
-            "(512 MiB for each, and the guest's). `0`: write a plan to DIR, and wait until "
+            "(512 MiB for each, and the guest's). `0`: enqueue them in DIR, and wait until "
             "`freezingtime worker DIR`, on any machines, has run it.",
         ),
     ] = "auto",
-    plan_only: Annotated[
+    enqueue: Annotated[
         bool,
-        Option("", "Write the points to DIR for `freezingtime worker DIR`, and wait for nothing."),
+        Option("", "Leave the points to `freezingtime worker DIR`, and wait for nothing."),
     ] = False,
     prepare: Annotated[
         Path | None,
@@ -175,12 +175,12 @@ def sweep_command(
     from freezingtime.cli.device.replay_progress import ReplayProgress
     from freezingtime.cli.results.sweep_display import (
         Display,
-        say_plan,
+        say_enqueued,
         say_summary,
         show_points,
         sweep_document,
     )
-    from freezingtime.explore.sweep.cluster.planned import PlannedEngine
+    from freezingtime.explore.sweep.cluster.queue_engine import QueueEngine
     from freezingtime.explore.sweep.directory import SweepDirectory
     from freezingtime.explore.sweep.points import make_points
     from freezingtime.explore.sweep.sweep import SweepOptions, new_sweep, run_sweep
@@ -192,10 +192,10 @@ def sweep_command(
 
         print_json(plan_schema())
         return 0
-    is_planned = plan_only or workers == "0"
-    is_shared = is_planned or dask not in (None, DASK_LOCAL)
-    if is_planned:
-        _refuse_beside_plan(dask=dask, refresh=refresh, verify_cache=verify_cache)
+    is_enqueued = enqueue or workers == "0"
+    is_shared = is_enqueued or dask not in (None, DASK_LOCAL)
+    if is_enqueued:
+        _refuse_beside_queue(dask=dask, refresh=refresh, verify_cache=verify_cache)
     if is_shared and no_store:
         raise InputError(
             "--no-store: other machines leave their results in the store; leave it out"
@@ -203,8 +203,8 @@ def sweep_command(
     sweep_options = SweepOptions(
         store=_store(store, out, is_shared=is_shared, is_wanted=not no_store),
         refresh=refresh,
-        workers=None if is_planned else _workers(workers),
-        engine=PlannedEngine(out, waits=not plan_only) if is_planned else _on_dask(dask, workers),
+        workers=None if is_enqueued else _workers(workers),
+        engine=QueueEngine(out, waits=not enqueue) if is_enqueued else _on_dask(dask, workers),
         keep_going=not stop_on_error,
         verify_share=_share(verify_cache),
     )
@@ -259,10 +259,10 @@ def sweep_command(
             directory.write(sweep)
     if as_json:
         print_json(sweep_document(sweep, out))
-    elif not plan_only:
+    elif not enqueue:
         show_points(sweep, asked.metrics)
-    if plan_only:
-        say_plan(sweep, out, quiet=quiet)
+    if enqueue:
+        say_enqueued(sweep, out, quiet=quiet)
         return 0
     say_summary(sweep, out, None if kept is None else kept.root, quiet=quiet)
     with about(of_plan):
@@ -329,7 +329,7 @@ def _on_dask(address: str | None, workers: str) -> Engine | None:
     return DaskEngine(address, _workers(workers))
 
 
-def _refuse_beside_plan(*, dask: str | None, refresh: bool, verify_cache: str | None) -> None:
+def _refuse_beside_queue(*, dask: str | None, refresh: bool, verify_cache: str | None) -> None:
     for option, is_given in (
         ("--dask", dask is not None),
         ("--refresh", refresh),
@@ -337,7 +337,7 @@ def _refuse_beside_plan(*, dask: str | None, refresh: bool, verify_cache: str | 
     ):
         if is_given:
             raise InputError(
-                f"{option}: goes not with --plan-only or --workers 0: 'freezingtime worker' runs "
+                f"{option}: goes not with --enqueue or --workers 0: 'freezingtime worker' runs "
                 "what the store has not"
             )
 

@@ -14,6 +14,7 @@ from freezingtime.cli.results.sweep_table import table_rows
 from freezingtime.explore.sweep.sweep import Sweep, SweepObserver, SweepProgress
 from freezingtime.host.foreign_text import say, show
 from freezingtime.trace.explored.sweep_files import TABLE_NAME
+from freezingtime.units import counted
 
 _ROWS_MAX = 50
 _REASONS_MAX = 20
@@ -60,14 +61,14 @@ def show_points(sweep: Sweep, metrics: Sequence[str]) -> None:
         show(f"{len(rows) - _ROWS_MAX} more points; {TABLE_NAME} has all")
 
 
-def say_plan(sweep: Sweep, out: Path, *, quiet: bool) -> None:
-    """Say what has been planned, and how it is run."""
+def say_enqueued(sweep: Sweep, out: Path, *, quiet: bool) -> None:
+    """Say what has been enqueued, and how it is run."""
     _say_failures(sweep)
     if quiet:
         return
     progress = sweep.progress
-    words = [f"{progress.points} points: {progress.cached} from the store"]
-    words += [f"{progress.to_execute} planned", f"{progress.failed} failed"]
+    words = [f"{counted(progress.points, 'point')}: {progress.cached} from the store"]
+    words += [f"{progress.to_execute} enqueued", f"{progress.failed} failed"]
     say(", ".join(words))
     say(f"on any machine that shares {out}: freezingtime worker {shlex.quote(str(out))}")
 
@@ -91,7 +92,7 @@ def say_summary(sweep: Sweep, out: Path, store: Path | None, *, quiet: bool) -> 
     if quiet:
         return
     progress = sweep.progress
-    words = [f"{progress.points} points: {progress.cached} from the store"]
+    words = [f"{counted(progress.points, 'point')}: {progress.cached} from the store"]
     words += [f"{progress.executed - progress.verified} run", f"{progress.failed} failed"]
     words += [f"{progress.verified} verified"] if progress.to_verify else []
     say(", ".join(words))

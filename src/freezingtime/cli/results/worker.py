@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""`freezingtime worker`: points of a planned sweep, on this machine beside others."""
+"""`freezingtime worker`: points of an enqueued sweep, on this machine beside others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEASE_LIMITS = Limits(10**9, 86_400 * 10**9, "from 1s to 86400s")
 
 
 def worker_command(
-    directory: Annotated[Path, Argument("DIR", "The directory of a planned sweep.")],
+    directory: Annotated[Path, Argument("DIR", "The directory of an enqueued sweep.")],
     *,
     workers: Annotated[
         str,
@@ -36,7 +36,7 @@ def worker_command(
     quiet: QuietOption = False,
     allow_code: AllowCodeOption = False,
 ) -> int:
-    """Run points of a sweep that `freezingtime sweep --plan-only` has planned.
+    """Run points of a sweep that `freezingtime sweep --enqueue` has enqueued.
 
     Start as many as there are machines, in any order and at any time: each takes points that
     nobody else is at work on, until all have been run. The last one writes the table. If one dies,
@@ -48,32 +48,31 @@ def worker_command(
     Example: `freezingtime worker sweep-results`
     """
     from freezingtime.cli.device.replay_progress import ReplayProgress
-    from freezingtime.explore.sweep.cluster.plan import read_plan, require_same_code
     from freezingtime.explore.sweep.cluster.work import work_on
+    from freezingtime.explore.sweep.cluster.work_queue import read_queue, require_same_code
 
     wanted, lease_s = _workers(workers), _lease_s(lease)
-    plan = read_plan(directory)
-    require_same_code(plan)
+    queue = read_queue(directory)
+    require_same_code(queue)
     try:
-        os.chdir(plan.directory)
+        os.chdir(queue.directory)
     except OSError as error:
         raise InputError(
-            f"{directory}: was planned in {plan.directory} ({error.strerror}): share that, too, "
+            f"{directory}: was enqueued in {queue.directory} ({error.strerror}): share that, too, "
             "at the same place beside it"
         ) from error
-    plan.store.refuse_if_no_directory()
+    queue.store.refuse_if_no_directory()
     with ReplayProgress(quiet=quiet) as show:
         progress = work_on(
-            plan,
+            queue,
             workers=wanted,
             lease_s=lease_s,
             observe=lambda progress: show(str(progress), 0, 0),
         )
     if not quiet:
-        say(
-            f"all {progress.points} points have been run, {progress.executed} here, "
-            f"{progress.failed} failed here"
-        )
+        count = progress.points
+        all_have = "the only point has" if count == 1 else f"all {count} points have"
+        say(f"{all_have} been run, {progress.executed} here, {progress.failed} failed here")
     return 0
 
 

@@ -24,6 +24,7 @@ from freezingtime.store.results.archive import export_results, import_results
 from freezingtime.store.results.result_store import ResultStore, StoredResult, key_text
 from freezingtime.trace.record_paths import RECORD_NAME, is_record
 from freezingtime.trace.run_directory import DOCUMENT_NAME
+from freezingtime.units import counted
 
 _PHASE = "phase-{}"
 _ARCHIVE_SUFFIX = ".tar"
@@ -137,8 +138,8 @@ def _unpacked(path: Path, cleanup: ExitStack) -> list[Path]:
     count = sum(1 for _ in store.entries())
     if not phases or count != len(phases):
         raise InputError(
-            f"--baseline {path}: has {count} results, and nothing says which one is meant; export "
-            "that of the gate only"
+            f"--baseline {path}: has {counted(count, 'result')}, and nothing says which one is "
+            "meant; export that of the gate only"
         )
     return [
         opened

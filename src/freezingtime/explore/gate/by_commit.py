@@ -15,6 +15,7 @@ from freezingtime.explore.gate.candidate import Execution, execute_points, find_
 from freezingtime.explore.gate.commit import OPTION, Commit
 from freezingtime.explore.gate.former_tree import FormerTree, command_files
 from freezingtime.explore.gate.noted import note_results, noted_results
+from freezingtime.explore.gate.phases import more_phases
 from freezingtime.explore.sweep.points import Point
 from freezingtime.explore.sweep.request import SweepRequest
 from freezingtime.explore.sweep.sweep import SweepObserver
@@ -34,6 +35,7 @@ class BaselineByCommit:
     """The script, job directory or trace; None: the job has no file."""
     make_request: MakeRequest
     store: ResultStore
+    notify: Callable[[str], None]
 
     def find(
         self, points: Sequence[Point], observer: SweepObserver, cleanup: ExitStack
@@ -51,6 +53,9 @@ class BaselineByCommit:
                     f"{OPTION} {self.commit.ref}: has {len(noted)} of {len(points)} phases; "
                     f"make it again there with --phases {len(points)} --update"
                 )
+            if len(noted) > len(points):
+                what = f"{OPTION} {self.commit.ref}"
+                self.notify(more_phases(what, len(noted), len(points)))
             request = self.make_request(self.job)
             found = find_executions(request, points, self.store, noted[: len(points)])
             if found is not None:

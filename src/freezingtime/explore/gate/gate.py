@@ -14,7 +14,7 @@ from freezingtime.explore.gate.by_commit import BaselineByCommit, MakeRequest
 from freezingtime.explore.gate.candidate import Execution, execute_points
 from freezingtime.explore.gate.commit import Commit
 from freezingtime.explore.gate.comparable import incomparable_reasons
-from freezingtime.explore.gate.phases import phase_points
+from freezingtime.explore.gate.phases import more_phases, phase_points
 from freezingtime.explore.sweep.sweep import SweepObserver
 from freezingtime.results.compare import compare, unfit_reasons
 from freezingtime.results.condition import Condition
@@ -124,7 +124,9 @@ class Gate:
         return [open_recorded_run(each.path, self._notify) for each in executions]
 
     def _by_commit(self, commit: Commit) -> BaselineByCommit:
-        return BaselineByCommit(commit, self._job, self._make_request, self._settings.store)
+        return BaselineByCommit(
+            commit, self._job, self._make_request, self._settings.store, self._notify
+        )
 
     def _phases(self, baseline: Path, files: Sequence[Path]) -> Sequence[Path]:
         """Those of the phases that are compared: as many as are wanted, if there are so many."""
@@ -134,6 +136,8 @@ class Gate:
                 f"--baseline {baseline}: has {len(files)} of {wanted} phases; make it again with "
                 f"--phases {wanted} --update"
             )
+        if len(files) > wanted:
+            self._notify(more_phases(f"--baseline {baseline}", len(files), wanted))
         return files[:wanted]
 
     def _require_conditions(self) -> None:

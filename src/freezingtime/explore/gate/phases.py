@@ -30,6 +30,12 @@ def phase_points(request: SweepRequest, count: int) -> list[Point]:
     return [_point(request, number) if number else {} for number in range(count)]
 
 
+def more_phases(what: str, count: int, wanted: int) -> str:
+    """Return the line for a user who compares fewer phases than a baseline has."""
+    compared = "phase 0 is compared" if wanted == 1 else f"the first {wanted} are compared"
+    return f"{what}: has {count} phases, of which {compared}; --phases {count} compares all"
+
+
 def _point(request: SweepRequest, number: int) -> Point:
     drawn = random.Random(f"phase {number}")  # the same on every machine
     if isinstance(request, ReplayRequest):

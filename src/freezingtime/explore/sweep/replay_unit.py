@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -84,8 +85,22 @@ class ReplayUnit:
             InputError: device and requests do not go together.
             RunError: the device broke its contract, or the record cannot be written.
         """
+        results, reading = self._replays()
+        [replayed] = results
+        return self.write(run_path, replayed, ReplayFigures.of(replayed, reading))
+
+    def check(self) -> None:
+        """Find out whether device and requests go together.
+
+        Raises:
+            InputError: they do not, or the trace cannot be read.
+        """
+        self._replays()
+
+    def _replays(self) -> tuple[Iterator[Replayed], Reading | None]:
+        """The replay, which runs when it is asked for, and how its trace was read."""
         trace, reading = _read(self.source)
-        [replayed] = replay(
+        results = replay(
             self.source,
             [self.device],
             seed=self.seed,
@@ -95,7 +110,7 @@ class ReplayUnit:
             with_samples=True,
             option=self.option,
         )
-        return self.write(run_path, replayed, ReplayFigures.of(replayed, reading))
+        return results, reading
 
     def write(self, run_path: Path, replayed: Replayed, figures: ReplayFigures) -> StoredFigures:
         """Write what is kept of its replay into ``run_path``, where there is nothing yet.

@@ -141,6 +141,9 @@ class RunUnit:
         disks = [disk if isinstance(disk, str) else disk.spec for disk in self.options.disks]
         return [*disks, *([self.options.root_device] if self.options.root_device else [])]
 
+    def check(self) -> None:
+        """Do nothing: all that can be known before is in the plan."""
+
     def execute(self, run_path: Path) -> StoredFigures:
         """Run the job, and leave its run directory at ``run_path``.
 

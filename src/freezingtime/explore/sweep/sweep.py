@@ -29,6 +29,7 @@ from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.store.results.result_store import ResultStore
 from freezingtime.trace.readers import Reading
+from freezingtime.units import counted
 
 
 class Engine(ABC):
@@ -125,7 +126,7 @@ class SweepProgress:
     def __str__(self) -> str:
         """In one line."""
         running = min(self.workers, self.to_execute - self.executed)
-        words = [f"{self.done} of {self.points} points", f"{running} running"]
+        words = [f"{self.done} of {counted(self.points, 'point')}", f"{running} running"]
         words += [f"{self.cached} from the store"] if self.cached else []
         words += [f"{self.verified} of {self.to_verify} verified"] if self.to_verify else []
         words += [f"{self.failed} failed"] if self.failed else []
@@ -190,6 +191,8 @@ def run_sweep(
         tasks = _find_or_plan(sweep, request, options, store, observer)
         if tasks:
             store.require_writable()
+        if len(tasks) == len(sweep.points):
+            _refuse_if_none_can_run([task for _, task in tasks])
         progress = sweep.progress
         progress.to_execute = len(tasks)
         progress.start_s = time.monotonic()
@@ -254,6 +257,23 @@ def _find_or_plan(
     sweep.progress.to_verify = math.ceil(len(hits) * options.verify_share)
     # Which ones is of no consequence, and must not be the same every time.
     return tasks + random.SystemRandom().sample(hits, sweep.progress.to_verify)
+
+
+def _refuse_if_none_can_run(tasks: Sequence[Task]) -> None:
+    """Raise what is wrong with the first if that goes for all: each would only say it for itself.
+
+    One that can be run is enough, so that mostly one is looked at.
+    """
+    first: InputError | None = None
+    for task in tasks:
+        try:
+            task.unit.check()
+        except InputError as error:
+            first = first or error
+        else:
+            return
+    if first is not None:
+        raise first
 
 
 def _note(sweep: Sweep, number: int, outcome: PointOutcome, observer: SweepObserver) -> None:

@@ -29,6 +29,13 @@ class SweepUnit(Protocol):
     def devices(self) -> list[str]:
         """Return the texts that name its devices."""
 
+    def check(self) -> None:
+        """Find out what can be known before it runs, beyond what :meth:`key` says.
+
+        Raises:
+            InputError: it cannot be run.
+        """
+
     def execute(self, run_path: Path) -> StoredFigures:
         """Run it, and leave its run directory at ``run_path``, where there is none yet.
 

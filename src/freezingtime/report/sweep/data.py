@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from freezingtime.application.figure import Direction, value_text
-from freezingtime.units import time_cell
+from freezingtime.units import counted, time_cell
 
 _NS = "ns"
 #: How units are said behind a number; a rate needs no more than that.
@@ -138,7 +138,7 @@ class SweepData:
         if len(points) == 1:
             return self.text_of(points[0])
         first, last = self.numbers[points[0]], self.numbers[points[-1]]
-        lines = [f"points {first} to {last}: {len(points)} seeds"]
+        lines = [f"points {first} to {last}: {counted(len(points), 'seed')}"]
         lines += [
             f"{key.name}: {key_text(key.values[points[0]])}"
             for key in self.keys

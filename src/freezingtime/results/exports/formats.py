@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.os_errors import os_errors_as
+from freezingtime.host.output_place import require_place
 from freezingtime.host.replaced_file import replaced
 from freezingtime.results.exports.figures import to_bencher, to_github_benchmark, to_openmetrics
 from freezingtime.results.exports.github import to_annotations, to_markdown
@@ -63,9 +64,13 @@ def parse_outputs(texts: Sequence[str]) -> list[Output]:
     """Parse the values of ``--format``: ``FORMAT``, or ``FORMAT=FILE``.
 
     Raises:
-        InputError: there is no such format, or several would go to stdout.
+        InputError: there is no such format, a file cannot be written, or several would go to
+            stdout.
     """
     outputs = list(map(_parse, texts))
+    for each in outputs:
+        if each.path is not None:
+            require_place("--format", each.path)
     if sum(each.path is None for each in outputs) > 1:
         raise InputError("--format: only one goes to stdout; write FORMAT=FILE for the others")
     return outputs

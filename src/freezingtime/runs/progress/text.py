@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from freezingtime.units import NS_PER_S
+from freezingtime.units import NS_PER_S, counted
 
 if TYPE_CHECKING:
     from freezingtime.emulator.loop import Totals
@@ -56,7 +56,7 @@ def running_line(
         left_s = host_s * (expected_ns - guest_ns) / guest_ns
         rest = f"about {plain_time(round(left_s) * NS_PER_S)} left"
     parts = [f"guest {guest_ns / 1e9:.3f} s{of}, real {host_s:.1f} s", rest]
-    parts.append(f"{totals.request_count} requests")
+    parts.append(counted(totals.request_count, "request"))
     if verbose:
         parts.append(f"frozen {totals.frozen_host_ns / 1e9:.1f} s")
         parts.append(f"warped {totals.warped_ns / 1e9:.1f} s")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A worker of a planned sweep: it claims points until all of them have been run, by whomever."""
+"""A worker of an enqueued sweep: it claims points until all of them have been run, by whomever."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from freezingtime.device import own_model
 from freezingtime.disk.spec import read_option
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.cluster.lease import Leases
-from freezingtime.explore.sweep.cluster.plan import SharedPlan, key_parts
+from freezingtime.explore.sweep.cluster.work_queue import SharedQueue, key_parts
 from freezingtime.explore.sweep.pool import Numbered, choose_workers, execute_all
 from freezingtime.explore.sweep.table import write_table
 from freezingtime.explore.sweep.unit import SweepUnit
 from freezingtime.explore.sweep.worker import PointOutcome, Status, Task
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.trace.explored.sweep_files import TABLE_NAME
+from freezingtime.units import counted
 
 _TABLE = "table"
 
@@ -40,7 +41,7 @@ class WorkProgress:
 
     def __str__(self) -> str:
         """In one line."""
-        words = [f"{self.done} of {self.points} points", f"{self.running} running here"]
+        words = [f"{self.done} of {counted(self.points, 'point')}", f"{self.running} running here"]
         words += [f"{self.elsewhere} elsewhere"] if self.elsewhere else []
         words += [f"{self.failed} failed here"] if self.failed else []
         return ", ".join(words)
@@ -48,9 +49,9 @@ class WorkProgress:
 
 @dataclass(slots=True)
 class _Work:
-    """What is left of a plan, as one worker knows it."""
+    """What is left of a queue, as one worker knows it."""
 
-    plan: SharedPlan
+    queue: SharedQueue
     leases: Leases
     progress: WorkProgress
     left: dict[str, int]
@@ -82,7 +83,7 @@ class _Work:
                 yield None
 
     def _claim(self, key: str) -> bool:
-        with _writing(self.plan):
+        with _writing(self.queue):
             return self.leases.claim(key) is not None
 
     def ended(self, outcome: PointOutcome) -> None:
@@ -95,8 +96,8 @@ class _Work:
         if key is None:
             raise RuntimeError("an outcome of a point has no key")
         if outcome.status is Status.ERROR:
-            with _writing(self.plan):
-                self.plan.note_failure(key, outcome.reason or "it failed")
+            with _writing(self.queue):
+                self.queue.note_failure(key, outcome.reason or "it failed")
         self.leases.release(key)
         self.progress.running -= 1
         self.progress.executed += 1
@@ -105,66 +106,66 @@ class _Work:
 
     def _is_done(self, key: str) -> bool:
         if self.reads_results:
-            return self.plan.outcome(self.plan.points[self.left[key]]) is not None
-        return self.plan.is_done(key)
+            return self.queue.outcome(self.queue.points[self.left[key]]) is not None
+        return self.queue.is_done(key)
 
     def _leave(self, key: str) -> None:
         if self.left.pop(key, None) is not None:
             self.progress.done += 1
 
     def _task(self, number: int, key: str) -> Task:
-        """The task of a point, if here it is what was planned.
+        """The task of a point, if here it is what was queued.
 
         Raises:
             InputError: it is not, or cannot be run here.
         """
-        planned = self.plan.points[number]
-        where = " ".join(f"{name}={value}" for name, value in planned.point.items())
+        queued = self.queue.points[number]
+        where = " ".join(f"{name}={value}" for name, value in queued.point.items())
         try:
-            unit = self.plan.request.unit(planned.point)
+            unit = self.queue.request.unit(queued.point)
             _require_trusted(unit)
             found = unit.key()
         except InputError as error:
             raise InputError(f"{where}: cannot be run on this machine: {error}") from error
         if found.digest != key:
             here = key_parts(found)
-            other = [name for name, digest in here.items() if planned.parts.get(name) != digest]
+            other = [name for name, digest in here.items() if queued.parts.get(name) != digest]
             raise InputError(
-                f"{where}: is not what was planned: its {' and its '.join(other) or 'key'} "
-                "differs on this machine; have the same files and guests on every machine, or plan "
-                "the sweep again"
+                f"{where}: is not what was enqueued: its {' and its '.join(other) or 'key'} "
+                "differs on this machine; have the same files and guests on every machine, or "
+                "enqueue the sweep again"
             )
-        return Task(unit, key, self.plan.store)
+        return Task(unit, key, self.queue.store)
 
 
 def work_on(
-    plan: SharedPlan,
+    queue: SharedQueue,
     *,
     workers: int | None,
     lease_s: float,
     observe: Callable[[WorkProgress], None],
 ) -> WorkProgress:
-    """Run points of a plan until all are done, by whomever; the last worker writes the table.
+    """Run points of a queue until all are done, by whomever; the last worker writes the table.
 
-    The working directory is the plan's. ``observe`` is called some five times a second.
+    The working directory is the queue's. ``observe`` is called some five times a second.
 
     Raises:
-        InputError: a point is not what was planned, or cannot be run here: nothing is noted of it.
+        InputError: a point is not what was enqueued, or cannot be run here: nothing is noted of it.
         RunError: the directory, or the store, cannot be written to.
     """
-    keys = {planned.key: number for number, planned in enumerate(plan.points) if planned.key}
+    keys = {queued.key: number for number, queued in enumerate(queue.points) if queued.key}
     order = random.SystemRandom().sample(list(keys), len(keys))  # not all at the same one
     progress = WorkProgress(len(keys))
-    with Leases(plan.leases_path, lease_s) as leases:
-        work = _Work(plan, leases, progress, {key: keys[key] for key in order})
+    with Leases(queue.leases_path, lease_s) as leases:
+        work = _Work(queue, leases, progress, {key: keys[key] for key in order})
         while work.left:
-            with closing(execute_all(work.claims(), _workers(plan, workers))) as outcomes:
+            with closing(execute_all(work.claims(), _workers(queue, workers))) as outcomes:
                 for ended in outcomes:
                     if ended is not None:
                         work.ended(ended[1])
                     observe(progress)
             # What is there and cannot be read is run anew.
-            while (missing := _write_table(plan, leases)) is None:
+            while (missing := _write_table(queue, leases)) is None:
                 observe(progress)
                 time.sleep(leases.look_s)
             work.left = {key: keys[key] for key in missing}
@@ -173,24 +174,24 @@ def work_on(
     return progress
 
 
-def _writing(plan: SharedPlan) -> AbstractContextManager[None]:
-    about = f"cannot write to {plan.path}"
+def _writing(queue: SharedQueue) -> AbstractContextManager[None]:
+    about = f"cannot write to {queue.path}"
     return os_errors_as(RunError, about, "free space, and start the worker again")
 
 
-def _workers(plan: SharedPlan, wanted: int | None) -> int:
+def _workers(queue: SharedQueue, wanted: int | None) -> int:
     """How many points run at once: as many as the largest of them allow."""
     if wanted is not None:
         return wanted
     largest_bytes = 0
-    for planned in plan.points:
-        if planned.key is not None:
-            unit = plan.request.unit(planned.point)
-            largest_bytes = max(largest_bytes, plan.request.unit_bytes(unit))
-    return choose_workers(None, len(plan.points), largest_bytes)
+    for queued in queue.points:
+        if queued.key is not None:
+            unit = queue.request.unit(queued.point)
+            largest_bytes = max(largest_bytes, queue.request.unit_bytes(unit))
+    return choose_workers(None, len(queue.points), largest_bytes)
 
 
-def _write_table(plan: SharedPlan, leases: Leases) -> list[str] | None:
+def _write_table(queue: SharedQueue, leases: Leases) -> list[str] | None:
     """Write the table, unless another worker has done it; None: another is at it, or has died so.
 
     Returns the keys of results that are missing or damaged: there is no table then.
@@ -198,32 +199,32 @@ def _write_table(plan: SharedPlan, leases: Leases) -> list[str] | None:
     Raises:
         RunError: it cannot be written.
     """
-    with _writing(plan):
-        if plan.is_finished:
+    with _writing(queue):
+        if queue.is_finished:
             return []
         if leases.claim(_TABLE) is None:
             return None
-        return _write_claimed_table(plan, leases)
+        return _write_claimed_table(queue, leases)
 
 
-def _write_claimed_table(plan: SharedPlan, leases: Leases) -> list[str]:
+def _write_claimed_table(queue: SharedQueue, leases: Leases) -> list[str]:
     """Write the table, whose lease this worker has, and give that back. Raises OSError."""
     try:
-        if plan.is_finished:  # between the look and the claim
+        if queue.is_finished:  # between the look and the claim
             return []
-        outcomes = [(planned, plan.outcome(planned)) for planned in plan.points]
-        missing = [planned.key for planned, outcome in outcomes if outcome is None and planned.key]
+        outcomes = [(queued, queue.outcome(queued)) for queued in queue.points]
+        missing = [queued.key for queued, outcome in outcomes if outcome is None and queued.key]
         if not missing:
             known = [outcome for _, outcome in outcomes if outcome is not None]
-            write_table(plan.path / TABLE_NAME, [each.point for each in plan.points], known)
-            plan.note_finished()
+            write_table(queue.path / TABLE_NAME, [each.point for each in queue.points], known)
+            queue.note_finished()
         return missing
     finally:
         leases.release(_TABLE)
 
 
 def _require_trusted(unit: SweepUnit) -> None:
-    """Require that whoever started this worker trusts the Python code that the plan names.
+    """Require that whoever started this worker trusts the Python code that the queue names.
 
     Raises:
         InputError: they have not said so.

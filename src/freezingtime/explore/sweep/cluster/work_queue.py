@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The plan of a sweep, from which workers on any machine that shares its directory run it.
+"""The queue of a sweep, from which workers on any machine that shares its directory run it.
 
 ===========================  =====================================================================
-``work/plan.json``           what is run, at which points, and by which keys results are stored
+``work/queue.json``           what is run, at which points, and by which keys results are stored
 ``work/leases/``             who is at work on what, see :mod:`~.lease`
-``work/failures/KEY.json``   why a point has no figures; the plan made anew tries these once more
+``work/failures/KEY.json``   why a point has no figures; enqueued again, these are tried once more
 ``work/finished``            all points have been run, and are in the table
 ===========================  =====================================================================
 
-Paths of the user's are from the directory in which the sweep was planned; that, and the store, are
+Paths of the user's are from the directory in which the sweep was enqueued; that, and the store, are
 written as they are seen from the sweep's directory, so that every host may mount it elsewhere.
 """
 
@@ -36,12 +36,12 @@ from freezingtime.store.results.key import ResultKey, canonical
 from freezingtime.store.results.result_store import ResultStore
 
 WORK_NAME = "work"
-_PLAN, _LEASES, _FAILURES, _FINISHED = "plan.json", "leases", "failures", "finished"
+_QUEUE, _LEASES, _FAILURES, _FINISHED = "queue.json", "leases", "failures", "finished"
 _FORMAT = 1
 _PART_DIGITS = 16
 
 
-class PlannedPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class QueuedPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A point, and what its result is found by."""
 
     point: dict[str, str]
@@ -53,13 +53,13 @@ class PlannedPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Digests of the parts of its key, so that a worker can say which one is another there."""
 
 
-class _Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Queue(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     format: int = _FORMAT
     directory: str
     store: str
     code: dict[str, str]
     request: Any
-    points: list[PlannedPoint]
+    points: list[QueuedPoint]
 
 
 class _Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,8 +68,8 @@ class _Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 @dataclass(frozen=True, slots=True)
-class SharedPlan:
-    """A plan that workers share."""
+class SharedQueue:
+    """Points that workers share."""
 
     path: Path
     """The directory of the sweep, absolute."""
@@ -78,32 +78,32 @@ class SharedPlan:
     store: ResultStore
     code: Mapping[str, str]
     request: SweepRequest
-    points: list[PlannedPoint]
+    points: list[QueuedPoint]
 
     @property
     def leases_path(self) -> Path:
         """Return the directory of the leases."""
         return self.path / WORK_NAME / _LEASES
 
-    def outcome(self, planned: PlannedPoint) -> PointOutcome | None:
+    def outcome(self, queued: QueuedPoint) -> PointOutcome | None:
         """The outcome of a point, if it has been run, wherever that was.
 
         Raises:
             RunError: what is there cannot be read.
         """
-        if planned.key is None:
-            return PointOutcome.of_error(planned.reason or "cannot be run")
-        found = self.store.find(planned.key)
+        if queued.key is None:
+            return PointOutcome.of_error(queued.reason or "cannot be run")
+        found = self.store.find(queued.key)
         if found is not None:
-            return PointOutcome.of(found.content, planned.key, is_cached=True)
-        path = self._failure_path(planned.key)
+            return PointOutcome.of(found.content, queued.key, is_cached=True)
+        path = self._failure_path(queued.key)
         try:
             failure = parse_document(path.read_bytes(), _Failure, _FORMAT)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             raise RunError(f"{path}: {error}; remove it") from error
-        return PointOutcome.of_error(failure.reason, planned.key)
+        return PointOutcome.of_error(failure.reason, queued.key)
 
     def is_done(self, key: str) -> bool:
         """Whether a point has been run, as far as the names of files tell."""
@@ -134,10 +134,10 @@ def key_parts(key: ResultKey) -> dict[str, str]:
     }
 
 
-def write_plan(path: Path, sweep: Sweep, request: SweepRequest, store: ResultStore) -> SharedPlan:
-    """Write the plan of a sweep whose points have been looked for in the store.
+def write_queue(path: Path, sweep: Sweep, request: SweepRequest, store: ResultStore) -> SharedQueue:
+    """Enqueue a sweep whose points have been looked for in the store.
 
-    What failed before is tried once more. Workers of an earlier plan of the same go on.
+    What failed before is tried once more. Workers of an earlier queue of the same go on.
 
     Raises:
         RunError: it cannot be written.
@@ -146,11 +146,11 @@ def write_plan(path: Path, sweep: Sweep, request: SweepRequest, store: ResultSto
     points = []
     for point, outcome in zip(sweep.points, sweep.outcomes, strict=True):
         if outcome.status is Status.ERROR:
-            points.append(PlannedPoint(dict(point), None, outcome.reason))
+            points.append(QueuedPoint(dict(point), None, outcome.reason))
             continue
         key = request.unit(point).key()
-        points.append(PlannedPoint(dict(point), key.digest, parts=key_parts(key)))
-    plan = _Plan(
+        points.append(QueuedPoint(dict(point), key.digest, parts=key_parts(key)))
+    queue = _Queue(
         directory=os.path.relpath(Path.cwd(), place),
         store=os.path.relpath(store.root.resolve(), place),
         code=dict(code_identity()),
@@ -164,48 +164,48 @@ def write_plan(path: Path, sweep: Sweep, request: SweepRequest, store: ResultSto
         store.root.mkdir(parents=True, exist_ok=True)
         for name in (_LEASES, _FAILURES):
             (work / name).mkdir(parents=True, exist_ok=True)
-        _write_through(work / _PLAN, plan)
+        _write_through(work / _QUEUE, queue)
     except OSError as error:
         raise RunError(
             f"cannot write to {work}: {error.strerror or error}; free space, or name another --out"
         ) from error
-    return _shared(place, plan, request)
+    return _shared(place, queue, request)
 
 
-def read_plan(path: Path) -> SharedPlan:
-    """Read the plan in a sweep's directory.
+def read_queue(path: Path) -> SharedQueue:
+    """Read the queue in a sweep's directory.
 
     Raises:
         InputError: there is none, it is damaged, or of another version.
     """
     place = path.resolve()
-    file = place / WORK_NAME / _PLAN
+    file = place / WORK_NAME / _QUEUE
     try:
-        plan = parse_document(file.read_bytes(), _Plan, _FORMAT)
-        return _shared(place, plan, parse_request(plan.request))
+        queue = parse_document(file.read_bytes(), _Queue, _FORMAT)
+        return _shared(place, queue, parse_request(queue.request))
     except FileNotFoundError as error:
         raise InputError(
-            f"{path}: has no plan for workers; name the --out of 'freezingtime sweep --plan-only'"
+            f"{path}: has no queue for workers; name the --out of 'freezingtime sweep --enqueue'"
         ) from error
     except OSError as error:
-        raise InputError(f"{file}: {error.strerror or error}; name a readable plan") from error
+        raise InputError(f"{file}: {error.strerror or error}; name a readable directory") from error
     except ValueError as error:
-        raise InputError(f"{file}: {error}; plan the sweep again") from error
+        raise InputError(f"{file}: {error}; enqueue the sweep again") from error
 
 
-def require_same_code(plan: SharedPlan) -> None:
-    """Require that the code that decides figures is that of the plan.
+def require_same_code(queue: SharedQueue) -> None:
+    """Require that the code that decides figures is that of the queue.
 
     Raises:
         InputError: it is another; the text names what differs.
     """
     here = code_identity()
-    for name in dict.fromkeys([*plan.code, *here]):
-        there, own = plan.code.get(name), here.get(name)
+    for name in dict.fromkeys([*queue.code, *here]):
+        there, own = queue.code.get(name), here.get(name)
         if there != own:
             raise InputError(
-                f"{plan.path}: was planned with another {name} ({_cut(there)}, here {_cut(own)}), "
-                "which may give other figures; install the same on every machine"
+                f"{queue.path}: was enqueued with another {name} ({_cut(there)}, here "
+                f"{_cut(own)}), which may give other figures; install the same on every machine"
             )
 
 
@@ -213,14 +213,14 @@ def _cut(digest: str | None) -> str:
     return "none" if digest is None else digest[:12]
 
 
-def _shared(place: Path, plan: _Plan, request: SweepRequest) -> SharedPlan:
-    return SharedPlan(
+def _shared(place: Path, queue: _Queue, request: SweepRequest) -> SharedQueue:
+    return SharedQueue(
         path=place,
-        directory=place / plan.directory,
-        store=ResultStore(Path(os.path.normpath(place / plan.store))),
-        code=plan.code,
+        directory=place / queue.directory,
+        store=ResultStore(Path(os.path.normpath(place / queue.store))),
+        code=queue.code,
         request=request,
-        points=plan.points,
+        points=queue.points,
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A sweep that others work on: its plan is written for them, and their results are waited for."""
+"""A sweep that others work on: its points are enqueued, and their results waited for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from freezingtime.explore.sweep.cluster.lease import Leases
-from freezingtime.explore.sweep.cluster.plan import SharedPlan, write_plan
+from freezingtime.explore.sweep.cluster.work_queue import SharedQueue, write_queue
 from freezingtime.explore.sweep.pool import Ended, Numbered
 from freezingtime.explore.sweep.request import SweepRequest
 from freezingtime.explore.sweep.sweep import Engine, Sweep
@@ -19,8 +19,8 @@ _LOOK_S = 1.0
 _TICK_S = 0.2
 
 
-class PlannedEngine(Engine):
-    """Writes a plan, and waits for workers, if that is wanted."""
+class QueueEngine(Engine):
+    """Writes a queue, and waits for workers, if that is wanted."""
 
     def __init__(self, out: Path, *, waits: bool) -> None:
         self._out = out
@@ -35,20 +35,20 @@ class PlannedEngine(Engine):
     def execute(
         self, tasks: Sequence[Numbered], sweep: Sweep, request: SweepRequest, store: ResultStore
     ) -> Ended:
-        """Write the plan; yield the outcomes that workers leave."""
-        plan = write_plan(self._out, sweep, request, store)
+        """Enqueue the points; yield the outcomes that workers leave."""
+        queue = write_queue(self._out, sweep, request, store)
         left = {number: task.digest for number, task in tasks} if self._waits else {}
         while left:
-            yield from self._look(plan, left)
+            yield from self._look(queue, left)
             looked_s = time.monotonic()
             while left and time.monotonic() - looked_s < _LOOK_S:
                 yield None
                 time.sleep(_TICK_S)
 
-    def _look(self, plan: SharedPlan, left: dict[int, str]) -> Ended:
+    def _look(self, queue: SharedQueue, left: dict[int, str]) -> Ended:
         """Yield what is done by now, and take it from what is left."""
-        self._workers = Leases(plan.leases_path, 0).count_others()
+        self._workers = Leases(queue.leases_path, 0).count_others()
         for number, key in list(left.items()):
-            if plan.is_done(key) and (outcome := plan.outcome(plan.points[number])) is not None:
+            if queue.is_done(key) and (outcome := queue.outcome(queue.points[number])) is not None:
                 del left[number]
                 yield number, replace(outcome, is_cached=False)
