@@ -42,6 +42,8 @@ _SHARED = 4
 _WAIT_US_MAX = 5_000_000
 _PADDING_BYTES_MAX = 4096
 _CONFIDENCE = 0.95
+#: What is further from the median of its build was hit by something else in the guest.
+_FAR = 0.01
 
 
 def rebuilds(start: int, count: int, planted: int, results: Path | None) -> None:
@@ -89,6 +91,8 @@ def _print_verdicts(guests: Sequence[GuestMeasured]) -> None:
                     _judge(name.rpartition("-")[0], base, phases, verdicts)
     print(f"\nspread of {_PHASES} phases, (max - min) / median: ", end="")
     print(f"median {statistics.median(spreads):.2%}, at most {max(spreads):.2%}")
+    far, count = _count_far([phases for guest in guests for phases in guest.phases_ns.values()])
+    print(f"executions further than {_FAR:.0%} from their build's median: {far} of {count}")
     print(f"shift of the median by a rebuild: {min(shifts):+.3%} to {max(shifts):+.3%}\n")
     print("| what | condition | test | failed | share, 95 % interval | at least | at most |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
@@ -100,6 +104,15 @@ def _print_verdicts(guests: Sequence[GuestMeasured]) -> None:
         print(f"| {name} | {failed} of {count} | {both.low:.3%} to {both.high:.3%} | ", end="")
         print(f"{least:.3%} | {most:.3%} |")
     print("\nat least, at most: bounds of one side, each with a confidence of 95 %")
+
+
+def _count_far(builds: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """How many executions lie far from the median of their build, and how many there are."""
+    far = 0
+    for phases in builds:
+        middle = statistics.median(phases)
+        far += sum(abs(ns / middle - 1) > _FAR for ns in phases)
+    return far, sum(map(len, builds))
 
 
 def _identity() -> str:
