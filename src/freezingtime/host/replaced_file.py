@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files that appear complete or not at all."""
+"""Files that appear complete or not at all, and whether they could, before the work begins."""
 
 from __future__ import annotations
 
@@ -9,6 +9,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from freezingtime.errors import InputError
+
+
+def require_place(option: str, path: Path) -> None:
+    """Require that a file can be made at ``path``, or replaced there; ``option`` names it.
+
+    Raises:
+        InputError: it cannot be.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - never raise
+        raise InputError(f"{option} {path}: is not a regular file; name another file")
+    place = (Path(os.path.realpath(path)) if path.is_symlink() else path).parent
+    if not os.path.isdir(place):  # noqa: PTH112
+        raise InputError(f"{option} {path}: no directory {place}; create it first")
+    if not os.access(place, os.W_OK):
+        raise InputError(f"{option} {path}: {place} cannot be written to; name another")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from freezingtime.cli.options import command_app
 from freezingtime.errors import InputError
-from freezingtime.host.output_place import require_place
+from freezingtime.host.replaced_file import require_place
 from freezingtime.option import Argument, Option, Values
 from freezingtime.units import counted
 

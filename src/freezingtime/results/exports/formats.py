@@ -11,8 +11,7 @@ from typing import TypeAlias
 
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.os_errors import os_errors_as
-from freezingtime.host.output_place import require_place
-from freezingtime.host.replaced_file import replaced
+from freezingtime.host.replaced_file import replaced, require_place
 from freezingtime.results.exports.figures import to_bencher, to_github_benchmark, to_openmetrics
 from freezingtime.results.exports.github import to_annotations, to_markdown
 from freezingtime.results.exports.json_document import to_json
