@@ -106,7 +106,9 @@ def test_cpus_that_share_one_of_the_hosts_execute_in_turn(
         pytest.param(5_000, 100, 9_000, 5_000, id="before its end"),
         pytest.param(5_000, 5_100, 9_000, 0, id="behind its end"),
         pytest.param(5_000, 3_000, 9_000, 2_000, id="on both sides"),
-        pytest.param(5_000, 100, 4_000, 0, id="more than it took: before it began"),
+        pytest.param(5_000, 100, 4_000, 4_000, id="before the guest was entered"),
+        pytest.param(5_000, 100, 0, 0, id="before it began"),
+        pytest.param(5_000, 3_000, 1_000, 1_000, id="before the guest was entered, and behind"),
     ],
 )
 def test_only_what_the_guest_has_not_seen_is_taken_out(

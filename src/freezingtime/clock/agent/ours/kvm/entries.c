@@ -145,13 +145,13 @@ static void arm_kick(const struct entry *entry, int64_t deadline_ns)
 }
 
 /* Takes the time out for which the host took the CPU, as far as the guest has not seen it. Leaves
- * the gate. `since_ns` after the pass's end the time was read until which it may have been lost. */
-static void leave(int cpu, int64_t since_ns, uint64_t from_tsc, uint64_t to_tsc)
+ * the gate. `since_ns` after the pass's end the time was read until which it may have been lost;
+ * the guest has seen the counter go on to `least_tsc`. */
+static void leave(int cpu, int64_t since_ns, struct ft_gate_pass pass, uint64_t least_tsc)
 {
-    struct ft_gate_pass pass = {.from_tsc = from_tsc, .to_tsc = to_tsc};
     int64_t lost_ns = ft_preemption_after_ns();
     if (lost_ns > 0) {
-        int64_t passed_ns = ft_guest_time_ns_of((int64_t)(to_tsc - from_tsc));
+        int64_t passed_ns = ft_guest_time_ns_of((int64_t)(pass.to_tsc - least_tsc));
         pass.off_cycles = (uint64_t)ft_guest_time_cycles_of(lost_ns);
         if (ft_preemption_is_signalled()) {
             int64_t unseen_ns = ft_preemption_unseen_ns(lost_ns, since_ns, passed_ns);
@@ -191,7 +191,8 @@ static long run_guest(int cpu, int64_t deadline_ns)
     uint64_t least_tsc = from_tsc + (result == 0 ? least_cycles : 0);
     to_tsc = (int64_t)(to_tsc - least_tsc) > 0 ? to_tsc : least_tsc;
     entry->barren_count = to_tsc != from_tsc ? 0 : entry->barren_count + !ft_gate_has_owner();
-    leave(cpu, since_ns, from_tsc, to_tsc);
+    struct ft_gate_pass pass = {.from_tsc = from_tsc, .to_tsc = to_tsc};
+    leave(cpu, since_ns, pass, least_tsc);
     if (is_access(entry, result)) {
         own(cpu);
         atomic_store_explicit(&has_left, true, memory_order_relaxed);

@@ -30,6 +30,7 @@
 #define SINCE_LEFT_NS 1000
 
 static _Thread_local int event_fd = -1;
+static _Thread_local uint64_t seen_switches; /* when a loss was last looked at */
 static _Thread_local int64_t before_host_ns, before_cpu_ns, left_host_ns;
 
 static _Atomic bool any_signalled, any_not_signalled; /* of the vCPU threads */
@@ -98,19 +99,35 @@ void ft_preemption_left(void)
     left_host_ns = ft_host_now_ns();
 }
 
+/* A kernel that accounts for the time of its interrupts (CONFIG_IRQ_TIME_ACCOUNTING) does not count
+ * them as the thread's: what they took is no loss, as the guest has gone on behind them. */
+static bool has_switched(void)
+{
+    uint64_t switches;
+    if (event_fd < 0 || syscall(SYS_read, event_fd, &switches, sizeof switches) != sizeof switches) {
+        return true; /* not known */
+    }
+    bool is_new = switches != seen_switches;
+    seen_switches = switches;
+    return is_new;
+}
+
 /* Never more than it was: the thread's time is read around the host's. */
 int64_t ft_preemption_after_ns(void)
 {
     int64_t host_ns = left_host_ns - before_host_ns;
     int64_t lost_ns = host_ns - (cpu_now_ns() - before_cpu_ns);
     control(PERF_EVENT_IOC_DISABLE);
-    return lost_ns > NOISE_NS ? lost_ns : 0;
+    return lost_ns > NOISE_NS && has_switched() ? lost_ns : 0;
 }
 
 int64_t ft_preemption_unseen_ns(int64_t lost_ns, int64_t since_ns, int64_t passed_ns)
 {
     int64_t before_end_ns = since_ns > SINCE_LEFT_NS ? lost_ns - since_ns : lost_ns;
-    return before_end_ns > 0 && before_end_ns < passed_ns ? before_end_ns : 0;
+    if (before_end_ns <= 0 || passed_ns <= 0) {
+        return 0;
+    }
+    return before_end_ns < passed_ns ? before_end_ns : passed_ns;
 }
 
 static void add(_Atomic int64_t *sum_ns, uint64_t cycles)

@@ -28,8 +28,9 @@ void ft_preemption_left(void);
 int64_t ft_preemption_after_ns(void);
 
 /* Of what was lost, which the host tells by a signal, how much the guest has not seen: it ends
- * where the pass does. `since_ns` was between its end and the host's time; a pass whose counter has
- * gone on by `passed_ns` has no more to take out. */
+ * where the pass does. `since_ns` was between its end and the host's time. Where more was lost than
+ * the counter has gone on by, `passed_ns`, KVM never came to enter the guest: the signal was there
+ * before, and what is known of the way in and out is more than this pass took. */
 int64_t ft_preemption_unseen_ns(int64_t lost_ns, int64_t since_ns, int64_t passed_ns);
 
 /* Whether KVM leaves the guest when the host takes the CPU, before the guest goes on. The vCPU's
