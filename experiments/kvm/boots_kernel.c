@@ -23,6 +23,8 @@ enum {
     WAKE_VECTOR = 0x41,
     SPURIOUS_VECTOR = 0xff,
     LOOK_NS = 50000, /* a CPU sleeps for so long between looks */
+    LOCK_SPINS = 1000,
+    LOCK_SLEEP_NS = 20000,
 };
 
 /* Local APIC, by offset. Its timer counts nanoseconds in QEMU. */
@@ -300,10 +302,16 @@ static void start_disk(void)
     out8(disk_port + VIRTIO_STATUS, DRIVER_OK);
 }
 
+/* Spins, then sleeps, as a paravirtual kernel's locks do: whoever holds it may wait for the only
+ * CPU of the host's that the spinning one has. */
 static void take_disk(void)
 {
-    while (__atomic_exchange_n(&disk_lock, 1, __ATOMIC_ACQUIRE)) {
-        __asm__ volatile("pause");
+    for (uint32_t spins = 0; __atomic_exchange_n(&disk_lock, 1, __ATOMIC_ACQUIRE); spins++) {
+        if (spins < LOCK_SPINS) {
+            __asm__ volatile("pause");
+        } else {
+            sleep_ns(LOCK_SLEEP_NS);
+        }
     }
 }
 
