@@ -10,6 +10,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from freezingtime.images.guest_image import GuestImage
@@ -19,6 +20,11 @@ from freezingtime.vm.job import Job
 from freezingtime.vm.qemu.command import KERNEL_ARGUMENTS, MACHINE_TYPE
 from freezingtime.vm.qemu.cpu_model import CpuModel
 from freezingtime.vm.qemu.program import find_qemu
+
+#: What executes the guest, and what its time is: counted instructions, or real.
+VIRTUAL = ("-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off")
+REAL = ("-accel", "tcg,thread=single")
+KVM = ("-accel", "kvm")
 
 #: A disk that takes no time.
 NULL_DISK = "driver=null-co,size=1073741824,read-zeroes=on"
@@ -32,12 +38,13 @@ def nbd_disk(socket_path: Path, export: str) -> str:
 
 
 def stock_s(
-    image: GuestImage, script: bytes, disk: str = NULL_DISK, *, is_virtual: bool = True
+    image: GuestImage,
+    script: bytes,
+    disk: str = NULL_DISK,
+    *,
+    accelerator: Sequence[str] = VIRTUAL,
 ) -> float:
-    """Host seconds of a job under stock QEMU, boot excluded.
-
-    ``is_virtual``: guest time counts instructions (icount), else it is real.
-    """
+    """Host seconds of a job under stock QEMU, boot excluded."""
     control = control_disk.ControlDisk()
     control.set_job(Job(script), disk_count=1)
     with tempfile.TemporaryDirectory() as directory:
@@ -49,8 +56,8 @@ def stock_s(
         command = [
             *(*stock.command, *stock.options),
             *("-nodefaults", "-no-user-config", "-display", "none"),
-            *("-machine", MACHINE_TYPE, "-accel", "tcg,thread=single"),
-            *(("-icount", "shift=0,sleep=off") if is_virtual else ()),
+            *("-machine", MACHINE_TYPE),
+            *accelerator,
             *("-cpu", CpuModel.V1.qemu_argument, "-m", "512M"),
             *("-rtc", "base=2020-01-01,clock=vm", "-seed", "0", "-no-reboot"),
             *("-kernel", str(image.kernel_path), "-initrd", str(image.initrd_path)),

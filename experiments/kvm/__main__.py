@@ -6,7 +6,7 @@ that takes 3 ms a read, and beside a process of the outer host that computes; wh
 and while another process of its own computes. What it measures with its own clock is shown beside
 what the record says of the same requests. ``--drift COUNT`` has it read that often from one device
 over the slow medium instead, and compares the first reads with the last. ``--boots COUNT`` has a
-machine of ``--cpus`` boot that often.
+machine of ``--cpus`` boot that often. ``--paper`` repeats the paper's experiments B and D.
 """
 
 from __future__ import annotations
@@ -54,6 +54,15 @@ _DRIFT_JOB = """#!/bin/sh
 /job/reads /dev/vda {count} >/tmp/vda.ns
 """
 
+_PAPER = """
+export PYTHONPATH=/product/files:$PYTHONPATH
+status=0
+for experiment in emulated_ssd overhead; do
+  python3 -m experiments.paper.$experiment --clock kvm --no-figures --out /tmp/paper || status=$?
+done
+exit $status
+"""
+
 _BOOTS = "python3 /product/files/boots.py {count} {cpus} kvm /product/files/kernel"
 #: A boot takes seconds of this host's, if it is not busy.
 _BOOT_DEADLINE_S = 60.0
@@ -95,12 +104,15 @@ def main() -> int:
     parser.add_argument("--drift", type=int, metavar="COUNT", help="only so many reads at 20us")
     parser.add_argument("--boots", type=int, metavar="COUNT", help="only boot so often")
     parser.add_argument("--cpus", type=int, default=4, help="of the machine that boots")
+    parser.add_argument("--paper", action="store_true", help="only the paper's experiments")
     parser.add_argument("--out", type=Path, help="keep the runs' records in this directory")
     settings = parser.parse_args()
     if settings.drift is not None:
         return _measure_drift(settings.drift, settings.suite, settings.out)
     if settings.boots is not None:
         return _boot(settings.boots, settings.cpus, settings.suite)
+    if settings.paper:
+        return _repeat_paper(settings.suite)
     disks = {"memory": _disks(""), "slow": _disks(",delay=3ms")}
     job = _JOB.format(warm_up=_WARM_UP, idle=settings.idle, busy=settings.busy)
     result = run_in_lab(
@@ -177,6 +189,27 @@ def _boot(count: int, cpus: int, suite: str) -> int:
     ]
     _print_table([head, row])
     return 0
+
+
+def _repeat_paper(suite: str) -> int:
+    """Print what the paper's experiments come to; the exit status."""
+    root = Path(__file__).parents[2]
+    sources = [
+        path.relative_to(root)
+        for pattern in ("experiments/paper/*", "bench/stock_qemu.py", "examples/**/*")
+        for path in root.glob(pattern)
+        if path.is_file() and path.suffix != ".pyc"
+    ]
+    result = run_in_lab(
+        _PAPER,
+        files={str(source): (root / source).read_bytes() for source in sources},
+        suite=suite,
+        deadline_s=3 * 7200,
+    )
+    print(result.stdout)
+    if result.status != 0:
+        print(result.stderr, file=sys.stderr)
+    return result.status
 
 
 def _keep(directory: Path, files: Mapping[str, bytes]) -> None:

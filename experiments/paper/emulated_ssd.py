@@ -3,12 +3,14 @@
 
 4 KiB synchronous reads and writes, with 1 and 4 CPUs; each request of the medium takes 2.5 to
 10 ms. The target of each request is what the device model says of it without a guest, a clock
-or a medium. ``python -m experiments.paper.emulated_ssd``.
+or a medium. ``python -m experiments.paper.emulated_ssd``; with ``--clock kvm`` on a host whose KVM
+will do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from experiments.paper import published
@@ -16,6 +18,8 @@ from experiments.paper.errors import Errors, errors_of, request_errors_percent
 from experiments.paper.figures import draw_cdf, panels
 from experiments.paper.guest import OPERATIONS, Measured, measure
 from experiments.paper.outcome import Outcome, Settings, Table, main, show
+
+from freezingtime.clock.kind import ClockKind
 
 SSD = "ssd.toml"
 DEVICES = {SSD: str(Path(__file__).with_name(SSD)), "870 EVO": "samsung-870-evo-1tb"}
@@ -34,18 +38,19 @@ def experiment(settings: Settings) -> Sequence[Outcome]:
     """Two SSDs, and a device that takes no time to know the guest's software time by."""
     outcome = Outcome("B. An SSD emulated over a medium of 2.5 to 10 ms for each request")
     count = _COUNT * settings.scale
+    run = partial(measure, disk_options=SLOW_MEDIUM, count=count, clock=settings.clock)
     rows: list[Sequence[str]] = [_HEAD]
     found: dict[tuple[str, int], Measured] = {}
     for cpus in LIMIT_PERCENT:
-        zero = measure("constant:0", SLOW_MEDIUM, count=count, cpus=cpus)
+        zero = run("constant:0", cpus=cpus)
         software_ns = {name: float(zero.application[name].mean()) for name in OPERATIONS}
         for name, device in DEVICES.items():
-            measured = measure(device, SLOW_MEDIUM, count=count, cpus=cpus)
+            measured = run(device, cpus=cpus)
             found[name, cpus] = measured
             for operation in OPERATIONS:
                 errors = compare(measured, operation, software_ns)
                 rows += _rows(name, cpus, operation, measured, errors)
-                _require(outcome, name, cpus, operation, errors)
+                _require(outcome, settings.clock, name, cpus, operation, errors)
     outcome.tables.append(Table(f"{count} synchronous 4 KiB requests each", rows))
     outcome.notes += [
         "Error of D2C: the time from the doorbell to the delivered interrupt, from the record. "
@@ -56,7 +61,14 @@ def experiment(settings: Settings) -> Sequence[Outcome]:
         f"faster the device: limits on it are held on {SSD}, whose times are those of an SSD "
         "like the paper's.",
     ]
-    _draw(outcome, settings, found)
+    if settings.clock is ClockKind.KVM:
+        outcome.notes.append(
+            "Under KVM the application's error has the time as well that the host takes to enter "
+            "and leave the guest where that sleeps and is woken: no limit is held on it. Not "
+            f"delivered within --max-leak: {sum(each.late_count for each in found.values())}."
+        )
+    if settings.draws:
+        _draw(outcome, settings, found)
     return [show(outcome)]
 
 
@@ -94,11 +106,16 @@ def _rows(
 
 
 def _require(
-    outcome: Outcome, name: str, cpus: int, operation: str, errors: Mapping[str, Errors]
+    outcome: Outcome,
+    clock: ClockKind,
+    name: str,
+    cpus: int,
+    operation: str,
+    errors: Mapping[str, Errors],
 ) -> None:
     limit = LIMIT_PERCENT[cpus]
     for where, error in errors.items():
-        if where == "D2C" or name == SSD:
+        if where == "D2C" or (name == SSD and clock is ClockKind.EXACT):
             outcome.require(
                 f"{name}, {cpus} CPU{'s' if cpus > 1 else ''}, {operation}: mean error of {where} "
                 f"below {limit} %",
@@ -130,4 +147,4 @@ def _draw(outcome: Outcome, settings: Settings, found: Mapping[tuple[str, int], 
 
 
 if __name__ == "__main__":
-    main("emulated_ssd", experiment)
+    main("emulated_ssd", experiment, [ClockKind.EXACT, ClockKind.KVM])

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.cli.guest.progress import RunProgress
+from freezingtime.clock.kind import ClockKind
 from freezingtime.disk.spec import parse_disk
 from freezingtime.errors import RunError
 from freezingtime.request import Operation
@@ -46,22 +47,30 @@ class Measured:
     """From the doorbell to the delivered interrupt (D2C), from the record."""
     target: Mapping[str, NDArray[np.int64]]
     """What the device model says of these requests, alone: no guest, no medium."""
-    result: RunResult
+    late_count: int
+    """Under KVM: requests that were not delivered within ``--max-leak``."""
 
 
 def measure(
-    device: str, disk_options: str = "", *, count: int, cpus: int = 1, frontend: str = "virtio-blk"
+    device: str,
+    disk_options: str = "",
+    *,
+    count: int,
+    cpus: int = 1,
+    frontend: str = "virtio-blk",
+    clock: ClockKind = ClockKind.EXACT,
 ) -> Measured:
     """Run ``count`` reads and writes in the mini guest, on a device over a medium.
 
     Raises:
-        RunError: fio failed, or a completion was late.
+        RunError: fio failed, or a completion was late under the exact clock.
     """
     disk = f"{device},{DISK_SIZE},frontend={frontend}{disk_options}"
     with tempfile.TemporaryDirectory(prefix="freezingtime-paper-") as directory:
         plan = RunPlan(
             [parse_disk(disk)],
             _script(count),
+            clock=clock,
             cpu_count=cpus,
             seed=SEED,
             out=Path(directory) / "run",
@@ -75,7 +84,7 @@ def measure(
     for operation in OPERATIONS:
         if np.any(application[operation] < of_device[operation]):
             raise RunError(f"{disk}: fio says of a {operation} that it was faster than the disk")
-    return Measured(application, of_device, target, result)
+    return Measured(application, of_device, target, result.totals.late_count)
 
 
 def text_of(output: BinaryIO) -> str:
@@ -85,14 +94,15 @@ def text_of(output: BinaryIO) -> str:
 
 
 def run_quietly(plan: RunPlan) -> tuple[RunResult, str]:
-    """Run a job that must succeed, exactly; returns what it printed as well.
+    """Run a job that must succeed; returns what it printed as well.
 
     Raises:
-        RunError: it failed, or its figures are not valid.
+        RunError: it failed, or its figures are not valid under the exact clock.
     """
     with RunProgress(quiet=not sys.stderr.isatty(), forward_output=False) as progress:
         result = run(plan, progress)
-    if result.job.exit_status or not result.valid:
+    is_exact = plan.clock is ClockKind.EXACT
+    if result.job.exit_status or (is_exact and not result.valid):
         disks = ", ".join(disk.text for disk in plan.disks)
         raise RunError(
             f"the job on {disks} ended with {result.job.exit_status}, "

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from freezingtime.cli.output.columns import print_columns
+from freezingtime.clock.kind import ClockKind
 from freezingtime.errors import FreezingTimeError, InputError
 
 _SCALE_MAX = 1000
@@ -17,10 +18,12 @@ _SCALE_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How large the experiments are, and where their figures go."""
+    """How large the experiments are, what counts guest time, and where their figures go."""
 
     scale: int
     directory: Path
+    clock: ClockKind = ClockKind.EXACT
+    draws: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +96,13 @@ def conclude(outcomes: Sequence[Outcome]) -> int:
     return 1 if failed else 0
 
 
-def main(name: str, experiment: Callable[[Settings], Sequence[Outcome]]) -> None:
+def main(
+    name: str,
+    experiment: Callable[[Settings], Sequence[Outcome]],
+    clocks: Sequence[ClockKind] = (ClockKind.EXACT,),
+) -> None:
     """The command of an experiment: print it, and end with its exit status."""
-    settings = parse_settings(name, sys.argv[1:])
+    settings = parse_settings(name, sys.argv[1:], clocks)
     try:
         try:
             settings.directory.mkdir(parents=True, exist_ok=True)
@@ -119,8 +126,13 @@ def show(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def parse_settings(name: str, arguments: Sequence[str]) -> Settings:
-    """The settings of a command line; ends with status 2 if something on it cannot be."""
+def parse_settings(
+    name: str, arguments: Sequence[str], clocks: Sequence[ClockKind] = (ClockKind.EXACT,)
+) -> Settings:
+    """The settings of a command line; ends with status 2 if something on it cannot be.
+
+    ``clocks``: those that the experiment can have.
+    """
     parser = argparse.ArgumentParser(prog=name, allow_abbrev=False)
     parser.add_argument(
         "--scale", type=_scale, default=1, help="how many times the requests and the repetitions"
@@ -128,8 +140,15 @@ def parse_settings(name: str, arguments: Sequence[str]) -> Settings:
     parser.add_argument(
         "--out", type=Path, default=Path("build/paper"), help="where the figures go"
     )
+    parser.add_argument(
+        "--clock",
+        choices=[str(clock) for clock in clocks],
+        default=str(ClockKind.EXACT),
+        help="what counts guest time",
+    )
+    parser.add_argument("--no-figures", action="store_true", help="only the tables")
     found = parser.parse_args(arguments)
-    return Settings(found.scale, found.out)
+    return Settings(found.scale, found.out, ClockKind(found.clock), not found.no_figures)
 
 
 def _scale(text: str) -> int:
