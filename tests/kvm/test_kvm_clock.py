@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from statistics import median
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ _JOB = """\
 fio --name=warm --filename=/dev/vda --rw=randread --bs=4k --direct=1 --ioengine=psync \
   --number_ios=50 >/dev/null
 fio --name=a --filename=/dev/vda --rw=randread --bs=4k --direct=1 --ioengine=psync \
-  --number_ios=400 --output-format=json --output=/tmp/fio.json
+  --number_ios=400 --output-format=json --output=/tmp/fio.json --write_lat_log=/tmp/fio
 cat /sys/devices/system/clocksource/clocksource0/current_clocksource >/tmp/clocksource
 """
 
@@ -38,10 +39,11 @@ cat >/tmp/job <<'EOF'
 EOF
 run() {{
   name=$1; shift
-  freezingtime run --quiet --clock kvm --memory 256MiB --collect '/tmp/fio.json' \\
+  freezingtime run --quiet --clock kvm --memory 256MiB --collect '/tmp/fio*' \\
     --collect '/tmp/clocksource' --out /tmp/$name "$@" --script /tmp/job
   cp /tmp/$name/run.json $name.json
   cp /tmp/$name/collected/tmp/fio.json $name-fio.json
+  cut -d, -f2 /tmp/$name/collected/tmp/fio_clat.1.log >$name-clat.ns
   cp /tmp/$name/collected/tmp/clocksource $name-clocksource
 }}
 freezingtime doctor >doctor.txt || true
@@ -68,7 +70,12 @@ def document(result: LabResult, name: str) -> dict[str, Any]:
 
 
 def read_latency_ns(result: LabResult, name: str, figure: str) -> float:
-    """The completion latency of the reads, as fio saw it: its ``mean``, ``min`` or ``max``."""
+    """The completion latency of the reads, as fio saw it: its ``mean``, ``min``, ``max``, ``p50``.
+
+    The shortest may be a read that has found another interrupt's way prepared.
+    """
+    if figure == "p50":
+        return median(map(int, result.files[f"{name}-clat.ns"].split()))
     job = json.loads(result.files[f"{name}-fio.json"])["jobs"][0]
     return float(job["read"]["clat_ns"][figure])
 
@@ -93,7 +100,7 @@ class TestReads:
 
     def test_the_medium_is_not_seen(self, suite: str) -> None:
         """Its 3 ms a read stay outside: what is left is the noise of the guest's own timers."""
-        for figure, within_ns in (("min", 50), ("mean", 500)):
+        for figure, within_ns in (("p50", 50), ("mean", 500)):
             fast, slow = (read_latency_ns(lab(suite), name, figure) for name in ("fast", "slow"))
             assert abs(fast - slow) <= within_ns, figure
         frozen_ns = document(lab(suite), "slow")["totals"]["frozen_host_ns"]

@@ -43,7 +43,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 _READS = 100
 #: Now and then the outer machine takes its only CPU from the guest where the agent cannot tell how
 #: much of that has passed in the guest's time, and has to count all of it.
-_MAX_LEAK = "1ms"
+_MAX_LEAK = "10us"
 _SCRIPT = f"""
 machine="--memory 256MiB"
 mount -t devpts devpts /dev/pts

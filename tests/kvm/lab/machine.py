@@ -72,7 +72,7 @@ def run_in_lab(
     files: Mapping[str, bytes] | None = None,
     suite: str = PINNED_SUITE,
     cpus: int = 1,
-    deadline_s: float = 1800.0,
+    deadline_s: float = 3400.0,
     append: str = "",
     follow: bool = False,
 ) -> LabResult:
