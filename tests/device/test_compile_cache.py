@@ -5,12 +5,30 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from freezingtime.device import compile_cache
+
+DEADLINE_S = 900.0
+#: numba's version is looked at when the kernels are imported.
+_REPLAY = """
+import sys
+from pathlib import Path
+import numba
+if sys.argv[1] == "unknown":
+    numba.__version__ = "1000.0"
+import freezingtime as ft
+from freezingtime.device.flash import kernel_compiler
+from freezingtime.trace.record_digest import record_digest
+workload = "randrw,bs=4k,qd=8,count=20000,rwmixread=50"
+ft.replay(workload, devices=[sys.argv[2]], seed=1, out=sys.argv[3])
+print(kernel_compiler.LINKS_LATE, record_digest(Path(sys.argv[3])))
+"""
 
 NOW_S = time.time()
 #: Where a model may keep its kernels.
@@ -55,3 +73,28 @@ def test_machine_code_of_old_sources_is_forgotten_and_that_is_said(
         compile_cache.prepare(package)
     assert not any(index_of(package, source).exists() for source in SOURCES)
     assert caplog.messages == ["compiling the drum model, once per machine: up to 20 s of CPU"]
+
+
+def digest(version: str, device: str, directory: Path) -> list[str]:
+    """Whether kernels are linked together, and what the record has."""
+    environment = dict(os.environ)
+    if version == "unknown":
+        environment["NUMBA_CACHE_DIR"] = str(directory / "kernels")
+    done = subprocess.run(
+        [sys.executable, "-c", _REPLAY, version, device, str(directory / f"{version}.parquet")],
+        env=environment,
+        check=True,
+        timeout=DEADLINE_S,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * DEADLINE_S)
+def test_kernels_of_an_unknown_numba_are_compiled_one_by_one_to_the_same(tmp_path: Path) -> None:
+    device = "micron-7450-max-800gb-steady"
+    known, unknown = (digest(version, device, tmp_path) for version in ("known", "unknown"))
+    assert (known[0], unknown[0]) == ("True", "False")
+    assert known[1] == unknown[1]

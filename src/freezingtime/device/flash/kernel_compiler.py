@@ -10,8 +10,9 @@ calls a few. So there are two decorators in place of ``numba.njit``:
   once; nobody else sees those functions, so that what is called once goes into its caller.
 
 This uses numba's ``pipeline_class`` (its documentation: "Customizing the compiler") with code
-libraries that put linking off. Divisions by zero are not looked for: kernels must not divide by
-what may be zero.
+libraries that put linking off, which are no part of its interface: with a version of numba that it
+has not been tried with, kernels are compiled one by one, to the same results. Divisions by zero
+are not looked for: kernels must not divide by what may be zero.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import numba
 from numba import njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -28,6 +30,10 @@ from numba.core.typed_passes import NativeLowering
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 #: Whose types know nothing of all its options.
 _njit: Any = njit
+_KNOWN_NUMBA = "0.68."
+#: Else each kernel is compiled by itself.
+LINKS_LATE = numba.__version__.startswith(_KNOWN_NUMBA)
+_ERROR_MODEL = "numpy"
 
 
 class _InnerLibrary(JITCodeLibrary):
@@ -127,8 +133,14 @@ class _EntryCompiler(CompilerBase):
 
 def inner(function: _Function) -> _Function:
     """Compile a function that only other kernels call, with the types that they call it with."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "error_model": "numpy"}
-    decorated: _Function = _njit(pipeline_class=_InnerCompiler, **options)(function)
+    options: dict[str, Any] = {"error_model": _ERROR_MODEL}
+    if LINKS_LATE:
+        options |= {
+            "no_cpython_wrapper": True,
+            "no_cfunc_wrapper": True,
+            "pipeline_class": _InnerCompiler,
+        }
+    decorated: _Function = _njit(**options)(function)
     return decorated
 
 
@@ -137,7 +149,8 @@ def entry(signature: str | None = None) -> Callable[[_Function], _Function]:
 
     With a signature that is done at once, else when it is called first.
     """
-    decorator: Callable[[_Function], _Function] = _njit(
-        signature, cache=True, pipeline_class=_EntryCompiler, error_model="numpy"
-    )
+    options: dict[str, Any] = {"cache": True, "error_model": _ERROR_MODEL}
+    if LINKS_LATE:
+        options["pipeline_class"] = _EntryCompiler
+    decorator: Callable[[_Function], _Function] = _njit(signature, **options)
     return decorator
