@@ -13,7 +13,7 @@ from typing import Any
 
 from freezingtime.device.base import Device
 from freezingtime.errors import InputError
-from freezingtime.host import python_sources
+from freezingtime.host.content import python_sources
 from freezingtime.host.os_errors import os_errors_as
 
 _NAME = re.compile(r"([A-Za-z_]\w*(\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")

@@ -10,7 +10,7 @@ import msgspec
 
 from freezingtime.disk.spec import DiskSpec
 from freezingtime.errors import InputError
-from freezingtime.host.content_digest import content_digest
+from freezingtime.host.content.digest import content_digest
 
 
 def disk_identity(spec: DiskSpec) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from freezingtime.disk.identity import disk_identity
 from freezingtime.errors import InputError, RunError
 from freezingtime.explore.sweep.unit import make_figures
-from freezingtime.host.content_digest import content_digest
+from freezingtime.host.content.digest import content_digest
 from freezingtime.host.json_document import write_document
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.results.metrics import disk_metrics
