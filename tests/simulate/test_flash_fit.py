@@ -186,7 +186,15 @@ def test_what_the_file_marks_as_fitted_is_found_again(tmp_path: Path) -> None:
     ("changed", "said"),
     [
         ({"measured": None}, "measured: is missing; it must be a table"),
-        ({"capacity": None}, "capacity: is missing; it must be the size"),
+        ({"capacity": None}, "curve.toml: capacity: is missing; it must be a size"),
+        ({"capacity": "512B"}, "curve.toml: capacity = '512B': must be at least 4KiB"),
+        ({"capacity": "-1GiB"}, "curve.toml: capacity = '-1GiB': must be a size"),
+        ({"parameters": {**PARAMETERS, "cells": 3}},
+         "curve.toml: parameters.cells = 3: must be"),
+        ({"parameters": {**PARAMETERS, "mapping": "x"}},
+         "parameters.mapping = 'x': must be a table"),
+        ({"parameters": {**PARAMETERS, "array": {"channels": 0}}},
+         "curve.toml: parameters.array.channels = 0: must be a whole number from 1 to 256"),
         ({"model": "disk"}, 'model = \'disk\': must be "flash", or missing'),
         ({"extra": 1}, "extra: unknown key"),
         ({"parameters": {"array": {}}}, "parameters.array.channels: is missing"),
@@ -207,6 +215,36 @@ def test_mistakes_in_a_curve_file_are_named(
         fit_flash(written(tmp_path, content), FlashFitPlan(budget_s=1))
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_load_of_one_operation_has_no_percentiles_of_the_other(
+    tmp_path: Path, share: float
+) -> None:
+    content = without(CONTENT, SPARE)
+    content["measured"] |= {"probe_reads": share, "rest_reads": share}
+    missing = "write" if share else "read"
+    with pytest.raises(InputError, match=rf"curve\.toml: measured: .* none is a {missing}, so"):
+        fit_flash(written(tmp_path, content), FlashFitPlan(budget_s=1))
+
+
+def test_what_is_derived_but_has_no_value_is_derived(tmp_path: Path) -> None:
+    content = without(CONTENT, "cells.t_program")
+    content["published"] = {"write_bandwidth": {"value": f"{WRITE_BANDWIDTH}MB/s"}}
+    content |= {table: {"cells.t_program": "as ever"} for table in ("derived", "fitted")}
+    drive = known(tmp_path, content)
+    assert drive.write_bytes_per_s == WRITE_BANDWIDTH * 10**6
+    assert not drive.has("cells.t_program")
+
+
+def test_the_curve_is_not_overwritten(tmp_path: Path) -> None:
+    path = written(tmp_path, CONTENT)
+    (tmp_path / "same.toml").symlink_to(path)
+    before = path.read_bytes()
+    for out in (path, tmp_path / "same.toml"):
+        with pytest.raises(InputError, match="is what the fit reads; name another file"):
+            fit_flash_command([path], out, FlashFitPlan(), seed=0, as_json=False, quiet=True)
+    assert path.read_bytes() == before
 
 
 def test_a_curve_needs_a_saturated_point(tmp_path: Path) -> None:

@@ -119,8 +119,17 @@ def test_without_a_curve_there_is_none() -> None:
         ({"point": [{"iops": 20_000}]}, "measured.point[1].read_p50: is missing"),
         ({"point": [{"iops": 10_000, **LATENCIES}]}, "number 1: iops must be more than probe_iops"),
         ({"point": [{"iops": 20_000, **LATENCIES, "read_p50": 7}]}, "read_p50 = 7: must be a time"),
+        ({"point": [{"iops": 20_000, **LATENCIES, "read_p90": "5ms"}]},
+         "measured.point[1].read_p99 = '100us': must be at least read_p90"),
+        ({"point": [{"iops": 20_000, **LATENCIES}] * 2},
+         "number 2: another point has the same iops"),
+        ({"point": [{"iops": 20_000, **LATENCIES},
+                    {"iops": 15_000, "saturated": True, **LATENCIES}]},
+         "number 2: iops must be the most if saturated"),
+        ({"point": [{"iops": 10**9, **LATENCIES}]},
+         "iops = 1000000000: must be a whole number from"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_in_a_curve_are_named(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError) as raised:
         measured_curve(described(**changes))

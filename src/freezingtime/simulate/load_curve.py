@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -39,6 +40,7 @@ from freezingtime.device.description import Description
 from freezingtime.device.flash import FlashDevice
 from freezingtime.device.parameters import Table
 from freezingtime.device.schema import Parameters, TimeNs, key
+from freezingtime.errors import InputError
 from freezingtime.percentile import percentile_ns
 from freezingtime.request import Operation
 from freezingtime.simulate.rate import rate_between_hz
@@ -64,7 +66,9 @@ SATURATION = "iops"
 #: How near a prediction is to come; for the figures that are not named there is no aim.
 AIMS = {"read_p50": 0.15, "write_p50": 0.15, SATURATION: 0.15, "read_p99": 0.40, "write_p99": 0.40}
 
-_LENGTH_BYTES = 4096
+REQUEST_BYTES = 4096
+#: More requests per second than any drive has; a simulation holds all of them.
+_IOPS_MAX = 10_000_000
 #: Guest time of an open loop: some 25,000 reads of a probe that reads 5,000 times a second.
 DURATION_NS = 5 * NS_PER_S
 # Requests at saturation, per request in flight; but so many rounds of collection at least.
@@ -81,7 +85,7 @@ _Share: TypeAlias = Annotated[float, key("share of reads", most=1.0)]
 class Point(Parameters, frozen=True, kw_only=True):
     """One load: requests per second in all, and the measured percentiles in ns."""
 
-    iops: Annotated[int, key("requests per second, in all", least=1)]
+    iops: Annotated[int, key("requests per second, in all", least=1, most=_IOPS_MAX)]
     saturated: Annotated[bool, key("whether the drive is saturated")] = False
     read_p50_ns: _Latency
     read_p90_ns: _Latency
@@ -89,6 +93,12 @@ class Point(Parameters, frozen=True, kw_only=True):
     read_p99_9_ns: _Latency
     write_p50_ns: _Latency
     write_p99_ns: _Latency
+
+    def check(self, table: Table) -> None:
+        for lower, higher in pairwise(PERCENTILES):
+            is_same = PERCENTILES[lower][0] == PERCENTILES[higher][0]
+            if is_same and self.latencies_ns[higher] < self.latencies_ns[lower]:
+                raise table.error(higher, f"must be at least {lower}")
 
     @property
     def latencies_ns(self) -> dict[str, int]:
@@ -101,7 +111,7 @@ class Curve(Parameters, frozen=True, kw_only=True):
 
     source: Annotated[str, key("a key of `[sources]`")]
     condition: Annotated[str, key("what it was measured with")]
-    probe_iops: Annotated[int, key("requests per second of the probe", least=1)]
+    probe_iops: Annotated[int, key("requests per second of the probe", least=1, most=_IOPS_MAX)]
     probe_reads: _Share
     rest_reads: _Share
     depth: Annotated[int, key("requests in flight at saturation", least=1, most=65536)]
@@ -111,6 +121,13 @@ class Curve(Parameters, frozen=True, kw_only=True):
         for number, point in enumerate(self.points, start=1):
             if point.iops <= self.probe_iops:
                 raise table.error("point", f"number {number}: iops must be more than probe_iops")
+        most_below = max((point.iops for point in self.points if not point.saturated), default=0)
+        loads = [point.iops for point in self.points]
+        for number, point in enumerate(self.points, start=1):
+            if loads.index(point.iops) != number - 1:
+                raise table.error("point", f"number {number}: another point has the same iops")
+            if point.saturated and point.iops < most_below:
+                raise table.error("point", f"number {number}: iops must be the most if saturated")
 
     def read_share(self, point: Point) -> float:
         """The share of reads in a point's whole load."""
@@ -166,21 +183,23 @@ def compare(description: Description, curve: Curve, *, seed: int = 0) -> Iterato
             yield FigureComparison(point, SATURATION, point.iops, rate_hz)
         else:
             simulation = simulate_open_loop(device, trace)
-        yield from compare_latencies(point, simulation)
+        yield from compare_latencies(point, simulation, f"{description.name}.toml")
 
 
 def _closed_count(curve: Curve, device: Device) -> int:
     """Requests at saturation: enough rounds of garbage collection for a steady rate."""
     round_bytes = device.collection_round_bytes if isinstance(device, FlashDevice) else 0
-    return max(_CLOSED_PER_DEPTH * curve.depth, _ROUNDS_LEAST * round_bytes // _LENGTH_BYTES)
+    return max(_CLOSED_PER_DEPTH * curve.depth, _ROUNDS_LEAST * round_bytes // REQUEST_BYTES)
 
 
 def _disk_bytes(description: Description) -> int:
-    if description.capacity_bytes is None:
+    capacity_bytes = description.capacity_bytes
+    if capacity_bytes is None or capacity_bytes < REQUEST_BYTES:
+        missing = "is missing" if capacity_bytes is None else "is too small"
         raise Table(description.content, f"{description.name}.toml").error(
-            "capacity", "is missing; a measured curve needs the disk's size"
+            "capacity", f"{missing}; a measured curve needs the disk's size, at least 4KiB"
         )
-    return description.capacity_bytes
+    return capacity_bytes
 
 
 def trace_of_point(
@@ -209,8 +228,8 @@ def trace_of_point(
     return Trace(
         arrival_ns,
         np.where(is_read, Operation.READ, Operation.WRITE).astype(np.uint8),
-        generator.integers(0, disk_bytes // _LENGTH_BYTES, count) * _LENGTH_BYTES,
-        np.full(count, _LENGTH_BYTES, dtype=np.int64),
+        generator.integers(0, disk_bytes // REQUEST_BYTES, count) * REQUEST_BYTES,
+        np.full(count, REQUEST_BYTES, dtype=np.int64),
         np.zeros(count, dtype=np.bool_),
     )
 
@@ -227,8 +246,14 @@ def _arrivals(
     return arrival_ns[order], order < len(probe_ns)
 
 
-def compare_latencies(point: Point, simulation: Simulation) -> Iterator[FigureComparison]:
-    """The percentiles of a point's simulation, beside those measured."""
+def compare_latencies(
+    point: Point, simulation: Simulation, file: str
+) -> Iterator[FigureComparison]:
+    """The percentiles of a point's simulation, beside those measured.
+
+    Raises:
+        InputError: by the curve's shares, there are no reads or no writes; ``file`` has the curve.
+    """
     start = int(len(simulation.trace) * _WARM_UP_SHARE)
     latency_ns = simulation.latency_ns[start:]
     operation = simulation.trace.operation[start:]
@@ -237,6 +262,12 @@ def compare_latencies(point: Point, simulation: Simulation) -> Iterator[FigureCo
         for wanted in (Operation.READ, Operation.WRITE)
     }
     for name, (wanted, per_100k) in PERCENTILES.items():
+        if not len(ordered_ns[wanted]):
+            raise InputError(
+                f"{file}: measured: of {len(operation):,} requests at iops = {point.iops}, none is "
+                f"a {wanted.name.lower()}, so there is no {name}; check probe_reads, rest_reads, "
+                "probe_iops and depth"
+            )
         predicted_ns = percentile_ns(ordered_ns[wanted], per_100k)
         yield FigureComparison(point, name, point.latencies_ns[name], predicted_ns)
 

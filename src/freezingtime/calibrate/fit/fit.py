@@ -129,8 +129,8 @@ def parse_missing(texts: Sequence[str]) -> dict[OperationClass, OperationClass |
     return missing
 
 
-def check_out(path: Path) -> None:
-    """Find out before the work begins whether a device file can be there.
+def check_out(path: Path, inputs: Sequence[Path] = ()) -> None:
+    """Find out before the work begins whether a device file can be there, beside the inputs.
 
     Raises:
         InputError: it cannot.
@@ -139,6 +139,8 @@ def check_out(path: Path) -> None:
         raise InputError(f"--out {path}: must end in .toml")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
         raise InputError(f"--out {path}: cannot be written; name a file in a writable directory")
+    if path.exists() and any(each.exists() and path.samefile(each) for each in inputs):
+        raise InputError(f"--out {path}: is what the fit reads; name another file")
 
 
 def fit(

@@ -98,7 +98,7 @@ def fit_command(
         )
     _refuse(said, _ONLY_FLASH, f"needs --model {FLASH}")
     plan = make_fit_plan(options)
-    check_out(out)
+    check_out(out, logs)
     if figures is not None:
         make_directory(figures, _FIGURES_OPTION)
     with ReplayProgress(quiet=quiet) as progress:

@@ -16,11 +16,12 @@ from typing import Annotated, Any
 
 from freezingtime.calibrate.fit.flash.technology import Technology
 from freezingtime.calibrate.fit.models import FLASH
+from freezingtime.device.flash.parameters import FlashParams
 from freezingtime.device.parameters import Table
-from freezingtime.device.schema import Bandwidth, Parameters, key
+from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, key, keys_of
 from freezingtime.device.toml.toml_file import read_toml
 from freezingtime.errors import InputError
-from freezingtime.simulate.load_curve import Curve
+from freezingtime.simulate.load_curve import REQUEST_BYTES, Curve
 from freezingtime.units import NS_PER_S, format_time_ns
 
 PROGRAM = "cells.t_program"
@@ -89,8 +90,8 @@ def read_curve_file(path: Path, technology: Technology) -> CurveFile:
         raise InputError(
             f"{path}: measured: is missing; it must be a table with a load-latency curve"
         )
-    if "capacity" not in content:
-        raise InputError(f"{path}: capacity: is missing; it must be the size of the modelled disk")
+    root.read(_Disk, beside=_KEYS)
+    _check_tables(root.below("parameters"))
     curve = root.below("measured").read(Curve)
     _check_points(path, curve)
     parameters = copy.deepcopy(dict(root.below("parameters").content))
@@ -98,7 +99,7 @@ def read_curve_file(path: Path, technology: Technology) -> CurveFile:
     found_again = [name for name, (table, _) in origins.items() if table == "fitted"]
     if _WRITE_BANDWIDTH in root.below("published") and PROGRAM in content.get("derived", {}):
         found_again.append(PROGRAM)  # which follows from that and what is fitted
-    for name in found_again:
+    for name in (name for name in dict.fromkeys(found_again) if name in origins):
         _remove(parameters, name)
         del origins[name]
     if value_at(parameters, "array.channels") is None:
@@ -117,6 +118,17 @@ def read_curve_file(path: Path, technology: Technology) -> CurveFile:
             put(parameters, name, value)
             origins[name] = ("assumed", why)
     return CurveFile(str(path), content, curve, parameters, origins, write_bytes_per_s)
+
+
+class _Disk(Parameters, frozen=True, kw_only=True):
+    capacity_bytes: Annotated[SizeBytes, key("the modelled disk's size", least=REQUEST_BYTES)]
+
+
+def _check_tables(parameters: Table) -> None:
+    """Raise InputError if a table of parameters, into which values are put, is none."""
+    for declared in keys_of(FlashParams):
+        if declared.is_table:
+            parameters.below(declared.name)
 
 
 def _check_points(path: Path, curve: Curve) -> None:

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from freezingtime.calibrate.fit.flash.curve_file import CurveFile, put
-from freezingtime.calibrate.fit.flash.search_space import BLOCK_BYTES, die_count, program_bytes
+from freezingtime.calibrate.fit.flash.search_space import die_count, program_bytes
 from freezingtime.calibrate.fit.models import FLASH
 from freezingtime.device.registry import from_content
 from freezingtime.simulate.load_curve import (
+    REQUEST_BYTES,
     SATURATION,
     Curve,
     FigureComparison,
@@ -56,7 +57,7 @@ class Effort:
 
     def closed_count(self, depth: int, size_bytes: int) -> int:
         """Requests at saturation; a round fills a block of each lane."""
-        round_count = size_bytes // (_BLOCKS_PER_LANE * BLOCK_BYTES)
+        round_count = size_bytes // (_BLOCKS_PER_LANE * REQUEST_BYTES)
         return max(self.closed_per_depth * depth, self.rounds * round_count)
 
 
@@ -100,7 +101,7 @@ class QuickCurve:
                 part = _as_closed_loop(part, depth)
                 rate_hz = saturation_hz(part, depth)
                 figures.append(FigureComparison(point, SATURATION, point.iops, rate_hz))
-            figures += compare_latencies(point, part)
+            figures += compare_latencies(point, part, self._known.file)
         return figures
 
     def _traces_of(self, curve: Curve, size_bytes: int) -> list[Trace]:

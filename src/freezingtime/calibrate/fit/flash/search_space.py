@@ -21,7 +21,7 @@ from freezingtime.calibrate.fit.flash.technology import Technology
 from freezingtime.device.flash.hardware import Array, Cells, Channel
 from freezingtime.device.parameters import Table
 from freezingtime.errors import InputError
-from freezingtime.simulate.load_curve import Point
+from freezingtime.simulate.load_curve import REQUEST_BYTES, Point
 from freezingtime.units import NS_PER_S, format_time_ns
 
 READ = "cells.t_read"
@@ -34,8 +34,6 @@ WRITE = "host.t_write"
 WAITING = "host.writes_waiting"
 CHIPS = "array.chips_per_channel"
 
-#: The curve's requests.
-BLOCK_BYTES = 4096
 #: Below this place, reads never wait for writes; above, the logarithm of how many.
 _WAITING_NEVER = 0.25
 _WAITING_MOST = 256
@@ -127,10 +125,11 @@ def search_space(known: CurveFile, technology: Technology) -> SearchSpace:
     """Find out what is free.
 
     Raises:
-        InputError: nothing is.
+        InputError: nothing is, or the array or the cells are not right.
     """
+    _hardware(known.parameters, known.file)
     lowest, saturated = _ends(known)
-    read_ns = lowest.read_p50_ns - 2000 - BLOCK_BYTES * NS_PER_S / _CHANNEL_GUESS
+    read_ns = lowest.read_p50_ns - 2000 - REQUEST_BYTES * NS_PER_S / _CHANNEL_GUESS
     write_ns = lowest.write_p50_ns - _BUFFERED_NS
     candidates = [
         Free(READ, *technology.read_ns, read_ns, "the read percentiles"),
@@ -179,10 +178,14 @@ def program_time_ns(parameters: Mapping[str, Any], write_bytes_per_s: int) -> fl
     return die_count(parameters) * size_bytes * NS_PER_S / write_bytes_per_s - in_ns
 
 
-def _hardware(parameters: Mapping[str, Any]) -> tuple[Array, Cells]:
-    table = Table(parameters, "")
+def _hardware(parameters: Mapping[str, Any], file: str = "") -> tuple[Array, Cells]:
+    """Read the array and the cells; what is still to be found does not count."""
+    array = {"chips_per_channel": 1, **parameters["array"]}
     cells = {"t_read": "1us", "t_program": "1us", "t_erase": "1us", **parameters.get("cells", {})}
-    return table.below("array").read(Array), Table(cells, "").read(Cells)
+    return (
+        Table(array, file, "parameters.array.").read(Array),
+        Table(cells, file, "parameters.cells.").read(Cells),
+    )
 
 
 def _ends(known: CurveFile) -> tuple[Point, Point]:
@@ -206,7 +209,7 @@ def _spare_guess(known: CurveFile, technology: Technology, saturated: Point) -> 
         or die_count(parameters) * program_bytes(parameters) * 1e9 / program_ns
     )
     writes_hz = saturated.iops * (1 - known.curve.read_share(saturated))
-    kept = 1 - writes_hz * BLOCK_BYTES / rate_bytes_per_s
+    kept = 1 - writes_hz * REQUEST_BYTES / rate_bytes_per_s
     if not 0.01 < kept < 0.99:
         return 0.15
     return -math.log(kept) / (1 - kept) - 1

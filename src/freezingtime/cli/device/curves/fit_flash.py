@@ -35,7 +35,7 @@ def fit_flash_command(
 
     if len(curves) != 1:
         raise InputError("--model flash: takes one file with a load-latency curve")
-    check_out(out)
+    check_out(out, curves)
     with ReplayProgress(quiet=quiet) as progress:
         fitted = fit_flash(curves[0], plan, seed=seed, progress=progress)
         if fitted.found.is_cut:
