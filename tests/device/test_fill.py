@@ -98,6 +98,45 @@ def test_the_cliff_is_found_inside_a_window() -> None:
     assert (level.cache_bytes, level.after_cache_bytes_per_s) == (None, None)
 
 
+def test_a_short_stall_is_no_cliff() -> None:
+    """Nor a division by zero, where the rate behind it is what it was before."""
+    rates = np.full(512, 2.0 * GB)
+    rates[100] = 1.0 * GB
+    curve = FillCurve(np.arange(1, 513) * 1.0 * GB, rates)
+    assert (curve.cache_bytes, curve.after_cache_bytes_per_s) == (None, None)
+    rates[300:] = 0.5 * GB
+    assert curve.cache_bytes == pytest.approx(300 * GB)
+
+
+def small_drive(capacity: str) -> Description:
+    """Eight dies that take 1.5 GB/s into their cache, behind a buffer of 8 MiB at 3.2 GB/s."""
+    array = {"channels": 4, "chips_per_channel": 2, "planes_per_die": 4, "page": "16KiB"}
+    cells = {"t_read": "50us", "t_program": "2ms", "t_erase": "10ms", "pages_per_program": 3}
+    parameters = {
+        "array": array | {"pages_per_block": 384},
+        "cells": cells | {"multi_plane": True},
+        "channel": {"bandwidth": "1.2GB/s"},
+        "host": {"bandwidth": "3.2GB/s"},
+        "write_buffer": {"size": "8MiB"},
+        "slc_cache": {"dynamic_share": 0.2, "t_program": "250us"},
+    }
+    content = {"model": "flash", "capacity": capacity, "parameters": parameters}
+    return from_content(content, "small.toml", "small")
+
+
+def test_the_write_buffer_is_not_taken_for_the_cache() -> None:
+    """Windows of a small disk that the buffer takes at once would all be at the host's rate."""
+    fill = predict_fill(small_drive("1GiB"))
+    assert fill is not None
+    assert fill.fresh.cached_bytes_per_s == pytest.approx(1.5e9, rel=0.05)
+    assert fill.fresh.cache_bytes is not None
+    assert fill.fresh.cache_bytes > 0.15 * 2**30
+
+
+def test_a_disk_hardly_larger_than_the_buffer_is_not_filled() -> None:
+    assert predict_fill(small_drive("64MiB")) is None
+
+
 def test_devices_without_an_slc_cache_are_not_filled() -> None:
     assert predict_fill(describe("samsung-970-evo-plus-1tb@datasheet")) is None
     assert predict_fill(describe("micron-7450-pro-960gb-steady")) is None
@@ -134,6 +173,8 @@ def test_the_cliff_is_drawn(fold_at_once: Fill, tmp_path: Path) -> None:
     [
         ({"cache": "42GB"}, r"cliff\.source: is missing"),
         ({"cache": 42, "source": "D1"}, r"cliff\.cache = 42: must be a size"),
+        ({"source": "D1", "exception": {"cash": "full"}}, r"cliff\.exception\.cash: unknown key"),
+        ({"source": "D1", "exception": {"cache": 5}}, r"cliff\.exception\.cache = 5: must be a t"),
         ({"cash": "42GB", "source": "D1"}, r"cliff\.cash: unknown key; did you mean cache"),
     ],
 )

@@ -27,7 +27,7 @@ from msgspec import field
 from numpy.typing import NDArray
 
 from freezingtime.device.description import Description
-from freezingtime.device.flash import FlashDevice
+from freezingtime.device.flash import FlashDevice, FlashParams
 from freezingtime.device.parameters import Table
 from freezingtime.device.registry import from_content
 from freezingtime.device.schema import Bandwidth, Parameters, SizeBytes, key
@@ -46,12 +46,15 @@ AIMS = {
 
 _WRITE_BYTES = 1 << 20
 _UNIT_BYTES_MAX = 32 * 1024
-#: Rates are means over this share of the disk.
-_WINDOWS = 512
+#: Rates are means over windows, of which a disk has so many: fewer if it is small beside the
+#: write buffer, which takes the first part of each disk at the host's speed.
+_WINDOWS_MAX = 512
+_WINDOWS_MIN = 16
+_BUFFERS_PER_WINDOW = 2
 #: The cache is full when the rate has fallen below this share of what it was.
 _CLIFF_SHARE = 0.85
 #: The rate behind the cliff is the mean over this share of the disk.
-_AFTER_WINDOWS = 24
+_AFTER_SHARE = 24 / 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,19 @@ class FillCurve:
 
     @property
     def cliff_window(self) -> int | None:
-        """The first window in which the cache is full; None if the rate never falls."""
-        slow = np.flatnonzero(self.bytes_per_s < _CLIFF_SHARE * self.cached_bytes_per_s)
-        return int(slow[0]) if slow.size else None
+        """The first window in which the cache is full; None if the rate never falls for long."""
+        slow_bytes_per_s = _CLIFF_SHARE * self.cached_bytes_per_s
+        for window in map(int, np.flatnonzero(self.bytes_per_s < slow_bytes_per_s)):
+            if self._behind(window) < slow_bytes_per_s:
+                return window
+        return None
+
+    def _behind(self, window: int) -> float:
+        """The mean rate right behind a window."""
+        count = max(1, round(_AFTER_SHARE * self.bytes_per_s.size))
+        behind = self.bytes_per_s[window + 1 : window + 1 + count]
+        behind = behind if behind.size else self.bytes_per_s[window:]
+        return float(behind.size / np.sum(1 / behind))
 
     @property
     def cached_bytes_per_s(self) -> float:
@@ -81,8 +94,7 @@ class FillCurve:
         if window is None:
             return None
         width_bytes = float(self.written_bytes[0])
-        after = self.after_cache_bytes_per_s
-        assert after is not None
+        after = self._behind(window)
         ns_per_byte, before, behind = (
             1 / rate for rate in (self.bytes_per_s[window], self.cached_bytes_per_s, after)
         )
@@ -93,11 +105,7 @@ class FillCurve:
     def after_cache_bytes_per_s(self) -> float | None:
         """The mean rate right behind the cliff; None if there is none."""
         window = self.cliff_window
-        if window is None:
-            return None
-        behind = self.bytes_per_s[window + 1 : window + 1 + _AFTER_WINDOWS]
-        behind = behind if behind.size else self.bytes_per_s[window:]
-        return float(behind.size / np.sum(1 / behind))
+        return None if window is None else self._behind(window)
 
     @property
     def fill_bytes_per_s(self) -> float:
@@ -141,6 +149,15 @@ class Fill:
     condition: str
 
 
+class ExceptionTable(Parameters, frozen=True, kw_only=True):
+    """Reasons why predictions deviate."""
+
+    cached_bandwidth: Annotated[str, key("reason")] = ""
+    cache: Annotated[str, key("reason")] = ""
+    after_cache_bandwidth: Annotated[str, key("reason")] = ""
+    fill_bandwidth: Annotated[str, key("reason")] = ""
+
+
 class CliffTable(Parameters, frozen=True, kw_only=True):
     """Declaration of what was published of writing a whole disk."""
 
@@ -150,8 +167,8 @@ class CliffTable(Parameters, frozen=True, kw_only=True):
     fill_bandwidth: Annotated[Bandwidth, key("mean rate over the whole disk")] | None = None
     source: Annotated[str, key("a key of `[sources]`")]
     condition: Annotated[str, key("conditions of the measurement")] = ""
-    exceptions: Annotated[Table, key("by figure: why a prediction deviates")] | None = field(
-        default=None, name="exception"
+    exceptions: Annotated[ExceptionTable, key("by figure: why a prediction deviates")] = field(
+        default=ExceptionTable(), name="exception"
     )
 
 
@@ -176,13 +193,13 @@ def has_slc_cache(description: Description) -> bool:
 
 
 def predict_fill(description: Description, *, seed: int = 0) -> Fill | None:
-    """Fill an SSD with an SLC cache; None for any other device.
+    """Fill an SSD with an SLC cache; None for others, and disks hardly larger than a buffer.
 
     Raises:
         InputError: the device cannot be built, or its ``[cliff]`` is not right.
     """
     published = published_cliff(description)
-    if not has_slc_cache(description) or not description.capacity_bytes:
+    if not has_slc_cache(description) or _window_count(description) < _WINDOWS_MIN:
         return None
     fresh = fill_curve(description, "fresh", seed=seed)
     values = {
@@ -191,9 +208,9 @@ def predict_fill(description: Description, *, seed: int = 0) -> Fill | None:
         "after_cache_bandwidth": fresh.after_cache_bytes_per_s,
         "fill_bandwidth": fresh.fill_bytes_per_s,
     }
-    exceptions = description.content.get("cliff", {}).get("exception", {})
+    exceptions = ExceptionTable() if published is None else published.exceptions
     figures = [
-        FillFigure(name, value, getattr(published, name, None), exceptions.get(name, ""))
+        FillFigure(name, value, getattr(published, name, None), getattr(exceptions, name))
         for name, value in values.items()
     ]
     return Fill(
@@ -222,8 +239,9 @@ def fill_curve(
     mapping.pop("cache", None)
     mapping["unit"] = format_size_bytes(_unit_bytes(description))
     coarse = from_content(content, f"{description.name}.toml", description.name)
-    window_writes = max(1, min(capacity_bytes, most_bytes) // _WRITE_BYTES // _WINDOWS)
-    writes = window_writes * _WINDOWS
+    windows = _window_count(description)
+    window_writes = max(1, min(capacity_bytes, most_bytes) // _WRITE_BYTES // windows)
+    writes = window_writes * windows
     device = coarse.build(seed, writes * _WRITE_BYTES)
     same = np.ones(writes, np.int64)
     offsets_bytes = np.arange(writes, dtype=np.int64) * _WRITE_BYTES
@@ -236,16 +254,26 @@ def fill_curve(
     scale = capacity_bytes / (writes * _WRITE_BYTES)
     window_bytes = window_writes * _WRITE_BYTES
     return FillCurve(
-        np.arange(1, _WINDOWS + 1, dtype=np.float64) * (window_bytes * scale),
+        np.arange(1, windows + 1, dtype=np.float64) * (window_bytes * scale),
         window_bytes * NS_PER_S / durations_ns,
     )
 
 
+def _window_count(description: Description) -> int:
+    """How many windows a disk has, each of which holds the write buffer more than once."""
+    buffer_bytes = _flash(description).write_buffer.write_buffer_bytes
+    window_bytes = max(_WRITE_BYTES, _BUFFERS_PER_WINDOW * buffer_bytes)
+    simulated_bytes = min(description.capacity_bytes or 0, SIMULATED_BYTES)
+    return min(_WINDOWS_MAX, simulated_bytes // window_bytes)
+
+
+def _flash(description: Description) -> FlashParams:
+    table = Table(description.content["parameters"], f"{description.name}.toml")
+    return table.read(FlashParams)
+
+
 def _unit_bytes(description: Description) -> int:
     """A mapping unit as large as it can be: a page, if that is a power of two."""
-    from freezingtime.device.flash import FlashParams
-
-    table = Table(description.content["parameters"], f"{description.name}.toml")
-    page_bytes = table.read(FlashParams).array.page_bytes
+    page_bytes = _flash(description).array.page_bytes
     unit_bytes = page_bytes & -page_bytes
     return min(unit_bytes, _UNIT_BYTES_MAX)
