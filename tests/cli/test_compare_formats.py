@@ -21,8 +21,10 @@ from markdown_it import MarkdownIt
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
+from freezingtime import __version__
 from freezingtime.cli.results.compare import app
 from freezingtime.errors import InputError
+from freezingtime.simulate.replay import TraceSource, open_new_record
 from tests.results.test_compare import a_run, reads
 
 CONDITIONS = ("--fail-if", "read.p99 > +5%", "--fail-if", "guest_time > +1%")
@@ -76,6 +78,25 @@ def test_junit_has_a_case_for_each_condition(runs: list[Path], tmp_path: Path) -
     properties = {each.name: each.value for each in slower.properties()}
     assert properties["a.freezingtime"] == "0.1.0"
     assert properties["b.qemu"] == "9 <\\x1b[1m&\"'>"  # and the file is XML all the same
+
+
+def test_junit_says_of_a_replay_what_its_record_knows(tmp_path: Path) -> None:
+    for name, spec in (("a", "constant:10us"), ("b", "constant:11us")):
+        source = TraceSource(tmp_path / "trace.csv")
+        with open_new_record(tmp_path / name, [spec], source, seed=7) as record:
+            record.begin()
+    [suite] = JUnitXml.fromstring(command(tmp_path / "a", tmp_path / "b", "--format", "junit"))
+    properties = {each.name: each.value for each in suite.properties()}
+    assert properties == {
+        "a.freezingtime": __version__,
+        "a.source": "trace.csv",
+        "a.seed": "7",
+        "a.disk.constant:10us": "constant:10us",
+        "b.freezingtime": __version__,
+        "b.source": "trace.csv",
+        "b.seed": "7",
+        "b.disk.constant:11us": "constant:11us",
+    }
 
 
 def test_a_run_that_is_not_fit_is_an_error_in_each(tmp_path: Path) -> None:

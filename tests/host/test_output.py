@@ -8,13 +8,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from freezingtime.errors import InputError
-from freezingtime.host.replaced_file import replaced
-from freezingtime.simulate.replay import TraceSource, open_new_record
+from freezingtime.host.replaced_file import replaced, require_place
+from freezingtime.runs.locked import write_lock
+from freezingtime.simulate.replay import TraceSource, check_out, open_new_record
 from freezingtime.trace.record_file import RecordFile
 from freezingtime.trace.run_directory import locked_run_directory
 from tests.conftest import PROGRAM, RunProgram
@@ -42,6 +44,36 @@ def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
             file.write(content)
         assert (link.is_symlink(), target.read_bytes()) == (True, content)
     assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no/x", "DIR/no/x: no directory DIR/no; create it first"),
+        ("file/x", "DIR/file/x: no directory DIR/file; create it first"),
+        ("", "DIR: is not a regular file; name another file"),
+        ("dangling", "DIR/dangling: no directory DIR/nowhere; create it first"),
+        ("fixed/x", "DIR/fixed/x: DIR/fixed cannot be written to; name another"),
+    ],
+)
+def test_where_no_file_can_be_is_found_before_the_work(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to("nowhere/x")
+    (tmp_path / "fixed").mkdir()
+    # Root may write to any directory.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "fixed")
+    out = tmp_path / name
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: require_place("--out", out),
+        lambda: check_out(TraceSource(tmp_path / "trace.csv"), out),
+        lambda: write_lock(out, None, None, lambda step, done, total: pytest.fail(step)),
+    )
+    for check in checks:
+        with pytest.raises(InputError) as caught:
+            check()
+        assert str(caught.value).replace(str(tmp_path), "DIR") == f"--out {message}"
 
 
 def test_a_replay_that_fails_leaves_what_was_there(tmp_path: Path) -> None:

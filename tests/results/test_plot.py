@@ -110,7 +110,7 @@ def test_several_devices_in_one_figure(freezingtime: RunProgram, tmp_path: Path)
         ("--plot x.svg", "--plot x.svg: name a device to plot, such as aws-gp3"),
         ("aws-gp3 --plot x.bmp", "--plot x.bmp: unknown extension; write .svg, .png, .pdf"),
         ("aws-gp3 --plot no/x.svg", "--plot no/x.svg: no directory no; create it first"),
-        ("aws-gp3 --plot d.svg", "--plot d.svg: is a directory; name a file in it"),
+        ("aws-gp3 --plot d.svg", "--plot d.svg: is not a regular file; name another file"),
         ("a b c d e f g --plot x.svg", "--plot x.svg: 7 devices; at most 6 fit into one figure"),
         ("nothing --plot x.svg", "unknown device 'nothing'; 'freezingtime devices PATTERN'"),
     ],

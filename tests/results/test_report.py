@@ -380,11 +380,11 @@ def test_command_writes_page_and_figures(
         ("run run run run run run run -o x.html", "7 runs; at most 6 fit into one report"),
         (
             "run -o empty",
-            "--out empty: is not a regular file, or is itself a record; name another file",
+            "--out empty: is not a regular file; name another file",
         ),
         (
             "run -o run/requests.parquet",
-            "is not a regular file, or is itself a record; name another file",
+            "--out run/requests.parquet: is itself a record; name another file",
         ),
         ("plan.toml -o x.html", "plan.toml: is no run; if it is the plan of a sweep, run 'free"),
         ("text -o x.html", "text: is no record; name a run's directory or its requests.parquet"),

@@ -375,7 +375,7 @@ def test_the_command_refuses_in_one_line(logs: Path, freezingtime: RunProgram) -
         ("fit", logs / "r_lat.1.log", "-o", logs / "out.toml"): "there are no writes in the log;",
         ("fit", logs / "none", "-o", logs / "out.toml"): f"{logs}/none: ",
         ("fit", logs, "-o", logs / "out.txt"): f"--out {logs}/out.txt: must end in .toml",
-        ("fit", logs, "-o", logs / "no" / "out.toml"): f"--out {logs}/no/out.toml: cannot be",
+        ("fit", logs, "-o", logs / "no" / "out.toml"): f"--out {logs}/no/out.toml: no direc",
         ("fit", logs, "-o", logs / "o.toml", "--model", "x"): "--model x: must be one of: empi",
         ("fit", logs, "-o", logs / "o.toml", "--missing", "x=1us"): "--missing x=1us: must be OP",
         ("fit", logs, "-o", logs / "o.toml", "--missing", "flush=1"): "--missing flush=1: bad time",

@@ -227,7 +227,7 @@ def test_own_model_and_what_it_says_of_itself(tmp_path: Path) -> None:
         ),
         (
             ("TRACE", "--device", "constant:1us", "--out", "TRACE/x"),
-            "--out TRACE/x: Not a directory; name a file in a directory",
+            "--out TRACE/x: no directory TRACE; create it first",
         ),
         (
             ("TRACE", "--device", "constant:1us,size=64KiB"),

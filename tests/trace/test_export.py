@@ -340,15 +340,15 @@ def test_killed_run_can_be_exported_and_is_said_to_be_one(
         ),
         (
             ("csv", "record", None),
-            "--out DIR/record: is not a regular file, or is the record itself; name another file",
+            "--out DIR/record: is the record itself; name another file",
         ),
         (
             ("csv", ".", None),
-            "--out DIR: is not a regular file, or is the record itself; name another file",
+            "--out DIR: is not a regular file; name another file",
         ),
         (
             ("csv", "absent/out", None),
-            "--out DIR/absent/out: No such file or directory; name a file in a directory with room",
+            "--out DIR/absent/out: no directory DIR/absent; create it first",
         ),
         (
             ("blktrace", "out", "log"),

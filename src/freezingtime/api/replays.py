@@ -22,8 +22,8 @@ from freezingtime.results.latency_summary import LatencySummary, summarize_each
 from freezingtime.results.recorded_run import open_recorded_run
 from freezingtime.simulate.options import ReplayOptions, trace_source, workload_source
 from freezingtime.simulate.replay import (
+    check_out,
     open_new_record,
-    refuse_to_overwrite,
     write_record,
 )
 from freezingtime.simulate.replay import replay as replay_on
@@ -77,7 +77,7 @@ def replay(arguments: ReplayArguments) -> Result:
     if not texts or len(set(texts)) < len(texts):
         raise InputError("devices: must be a non-empty list without duplicates")
     output = OutputPath(arguments.out, RECORD_NAME)
-    refuse_to_overwrite(source, output.path)
+    check_out(source, output.path)
     summaries: dict[str, list[LatencySummary]] = {}
     statistics: dict[str, dict[str, float]] = {}
     with ProgressLine(arguments.progress) as line:

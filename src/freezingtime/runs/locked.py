@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from freezingtime.errors import InputError
-from freezingtime.host.replaced_file import replaced
+from freezingtime.host.replaced_file import replaced, require_place
 from freezingtime.images.builder import builder_identity
 from freezingtime.images.check import is_sound
 from freezingtime.images.debian.packages import Progress
@@ -91,6 +91,7 @@ def write_lock(path: Path, guest: str | None, qemu: str | None, progress: Progre
     """
     name = guest or MINI
     require_image(name)
+    require_place("--out", path)
     # Here, as it takes libraries that other runs need not wait for.
     from freezingtime.images.locked.qemu import lock_qemu
 

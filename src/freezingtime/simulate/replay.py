@@ -26,7 +26,7 @@ from freezingtime.disk.disk import Disk
 from freezingtime.disk.spec import DiskSpec, check_disk
 from freezingtime.errors import InputError
 from freezingtime.host.os_errors import os_errors_as
-from freezingtime.host.replaced_file import replaced_path
+from freezingtime.host.replaced_file import replaced_path, require_place
 from freezingtime.simulate.generator import RequestGenerator
 from freezingtime.simulate.simulate import (
     ClosedLoopHost,
@@ -262,8 +262,13 @@ def _replay_on(
     return Replayed(candidate.text, simulation, statistics, host_s, sampler.rows(), shown, left)
 
 
-def refuse_to_overwrite(source: TraceSource | Workload, out: Path) -> None:
-    """Raise InputError if the record's file is the trace itself."""
+def check_out(source: TraceSource | Workload, out: Path) -> None:
+    """Find out before the work begins whether the record can be there.
+
+    Raises:
+        InputError: it cannot, or it would replace the trace itself.
+    """
+    require_place("--out", out)
     if isinstance(source, TraceSource) and out.exists() and out.samefile(source.path):
         raise InputError(f"--out {out}: is the trace itself; name another file")
 
@@ -289,8 +294,7 @@ def open_new_record(
         seed=seed,
         source=source.text if isinstance(source, Workload) else source.path.name,
     )
-    if path.exists() and not path.is_file():
-        raise InputError(f"--out {path}: is not a regular file; name a file in a directory")
+    require_place("--out", path)
     with replaced_path(path) as partial:
         with os_errors_as(InputError, f"--out {path}", "name a file in a directory"):
             record = RecordFile(partial, header, shown_path=path)

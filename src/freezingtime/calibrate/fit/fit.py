@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from freezingtime.device.parameters import Table, content_of
 from freezingtime.device.registry import from_content
 from freezingtime.device.trace_device import OperationClass
 from freezingtime.errors import InputError, about
+from freezingtime.host.replaced_file import require_place
 from freezingtime.request import Operation
 from freezingtime.simulate.simulate import simulate_closed_loop
 from freezingtime.trace.readers.columns import IntColumn, Trace
@@ -137,8 +137,7 @@ def check_out(path: Path, inputs: Sequence[Path] = ()) -> None:
     """
     if path.suffix != ".toml":
         raise InputError(f"--out {path}: must end in .toml")
-    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"--out {path}: cannot be written; name a file in a writable directory")
+    require_place("--out", path)
     if path.exists() and any(each.exists() and path.samefile(each) for each in inputs):
         raise InputError(f"--out {path}: is what the fit reads; name another file")
 

@@ -147,7 +147,7 @@ def replay_command(
     from freezingtime.disk.faults import with_faults_of_each
     from freezingtime.results.limit import is_met, parse_limit
     from freezingtime.simulate.options import trace_source, workload_source
-    from freezingtime.simulate.replay import open_new_record, refuse_to_overwrite
+    from freezingtime.simulate.replay import check_out, open_new_record
 
     if not device:
         raise InputError("name at least one --device, such as --device constant:100us")
@@ -159,7 +159,7 @@ def replay_command(
         workload_source(workload or "", options) if trace is None else trace_source(trace, options)
     )
     if out is not None:
-        refuse_to_overwrite(source, out)
+        check_out(source, out)
     chosen = store_of_single_run(store, refresh=refresh)
 
     documents: list[dict[str, Any]] = []

@@ -187,11 +187,9 @@ def _check(runs: list[Path], out: Path, figures: Path | None) -> None:
     if len(runs) > RUNS_MAX:
         raise InputError(f"{counted(len(runs), 'run')}; at most {RUNS_MAX} fit into one report")
     records = [find_record(run) for run in runs]
-    if out.exists() and (not out.is_file() or any(out.samefile(record) for record in records)):
-        raise InputError(
-            f"--out {out}: is not a regular file, or is itself a record; name another file"
-        )
     require_place("--out", out)
+    if out.exists() and any(out.samefile(record) for record in records):
+        raise InputError(f"--out {out}: is itself a record; name another file")
     _check_directory("--figures", figures)
 
 

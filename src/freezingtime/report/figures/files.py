@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from freezingtime.errors import InputError
+from freezingtime.host.replaced_file import require_place
 from freezingtime.report.figures.axes import (
     NEUTRAL,
     cdf_of,
@@ -96,10 +97,7 @@ def check_figure_path(path: Path, option: str) -> None:
     """
     if path.suffix not in EXTENSIONS:
         raise InputError(f"{option} {path}: unknown extension; write {', '.join(EXTENSIONS)}")
-    if path.is_dir():
-        raise InputError(f"{option} {path}: is a directory; name a file in it")
-    if not path.parent.is_dir():
-        raise InputError(f"{option} {path}: no directory {path.parent}; create it first")
+    require_place(option, path)
 
 
 def draw_latency(

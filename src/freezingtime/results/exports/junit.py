@@ -16,6 +16,7 @@ from freezingtime.results.judged import (
     failure_text,
     verdict,
 )
+from freezingtime.trace.record_header import RecordHeader
 
 _CLASS = "freezingtime.compare"
 #: The case that fails where a run cannot be judged by its figures.
@@ -71,12 +72,27 @@ def _case(condition: Condition, judged: JudgedComparison) -> ElementTree.Element
 
 
 def _versions(comparison: RunComparison) -> Iterator[tuple[str, str]]:
-    """The versions of both runs, those of packages left out: there are hundreds."""
+    """The versions of both runs but of packages, which are hundreds; of replays, what they are."""
     for side, run in (("a", comparison.a), ("b", comparison.b)):
-        versions: Mapping[str, Any] = (run.document or {}).get("versions", {})
+        versions: Mapping[str, Any]
+        if run.document is None:
+            versions = _of_record(run.record.header)
+        else:
+            versions = run.document.get("versions", {})
         for name, value in versions.items():
             if isinstance(value, str):
                 yield f"{side}.{name}", value
+
+
+def _of_record(header: RecordHeader) -> dict[str, str | None]:
+    """What a record alone, as that of a replay, says of how it came about."""
+    of_disks = {f"disk.{disk.name}": disk.spec for disk in header.disks}
+    return {
+        "freezingtime": header.tool_version,
+        "source": header.source,
+        "seed": str(header.seed),
+        **of_disks,
+    }
 
 
 def _text(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from freezingtime.errors import InputError, did_you_mean
 from freezingtime.host.os_errors import os_errors_as
-from freezingtime.host.replaced_file import replaced
+from freezingtime.host.replaced_file import replaced, require_place
 from freezingtime.trace.record_columns import DiskRequests, read_disk
 from freezingtime.trace.record_paths import find_record
 from freezingtime.trace.record_reader import Notify
@@ -49,10 +49,9 @@ def export(path: Path, format_name: str, out: Path, *, disk: str | None, notify:
             f"{did_you_mean(format_name, EXPORT_FORMATS)}available: {known}"
         )
     target = out.with_name(f"{out.name}{SUFFIX}") if format_name == _BLKTRACE else out
-    if target.exists() and (not target.is_file() or target.samefile(find_record(path))):
-        raise InputError(
-            f"--out {target}: is not a regular file, or is the record itself; name another file"
-        )
+    require_place("--out", target)
+    if target.exists() and target.samefile(find_record(path)):
+        raise InputError(f"--out {target}: is the record itself; name another file")
     chunks = _chunks(path, format_name, disk, notify)
     cure = "name a file in a directory with room"
     with os_errors_as(InputError, f"--out {target}", cure), replaced(target) as file:
