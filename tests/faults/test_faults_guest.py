@@ -152,3 +152,37 @@ def test_a_guest_gives_up_on_a_request_without_an_answer(frontend: Frontend) -> 
     assert status == ("1" if frontend is Frontend.VIRTIO_BLK else "0")
     assert NO_ANSWER.get(frontend, "").format(device) in said
     assert ran.result.valid
+
+
+SHUT_DOWN = """
+pci=$(basename $(readlink -f /sys/class/nvme/nvme0/device))
+echo $pci > /sys/bus/pci/drivers/nvme/unbind
+jobs
+wait
+"""
+
+
+@pytest.mark.guest
+def test_a_controllers_shutdown_is_exact_beside_a_disk_at_work() -> None:
+    """The flush by which QEMU's controller shuts down is none of the guest's requests."""
+    ran = run_guest(
+        f"dd if=/dev/vda of=/dev/null bs=4k count=2 iflag=direct & sleep 0.05\n{SHUT_DOWN}",
+        *("constant:100ms,name=other", "constant:50us,frontend=nvme"),
+    )
+    assert b"Running" in ran.stdout  # the other disk's first read
+    assert ran.result.valid
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+def test_a_controllers_reset_is_exact_beside_a_disk_at_work() -> None:
+    ran = run_guest(
+        "dd if=/dev/vda of=/dev/null bs=4k count=14 iflag=direct &\n"
+        "dd if=/dev/nvme0n1 of=/dev/null bs=4k count=1 skip=100 iflag=direct\n"
+        f"{SHUT_DOWN}dmesg | grep -c 'timeout, reset controller'",
+        "constant:5s,name=other",
+        "constant:50us,frontend=nvme,fault=error=timeout\\,sectors=800..807\\,count=1",
+    )
+    assert b"Running" in ran.stdout
+    assert ran.stdout.split()[-1:] == [b"1"]
+    assert ran.result.valid

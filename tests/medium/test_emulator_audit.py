@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from freezingtime.clock.base import KvmAccount, Moment, Verdict, Wire
-from freezingtime.device.base import Device
+from freezingtime.device.base import CompletionQueue, Device
 from freezingtime.emulator.loop import CompletedRequest, EmulatedDisk, Emulator, Steering
 from freezingtime.emulator.medium_queue import MediumQueue
 from freezingtime.errors import RunError
 from freezingtime.medium.memory import MemoryMedium
-from freezingtime.request import Operation, Request
+from freezingtime.request import Fault, FaultKind, Operation, Request
 from tests.medium.emulatorlib import (
     MIB,
     BrokenMedium,
@@ -114,6 +114,48 @@ def test_a_drain_answers_everything_at_once_and_says_so(workers: ThreadPoolExecu
     assert len(ran.wire.replies) == 2
     assert [reply.disk_index for reply in ran.clock.verdicts[2].replies] == [0, 0]
     assert sum(len(verdict.replies) for verdict in ran.clock.verdicts) == 2
+
+
+class HangingDevice(Device):
+    """Keeps one request back for a minute, and serves others in 1000 ns."""
+
+    def __init__(self) -> None:
+        self._queue = CompletionQueue()
+
+    def submit(self, request: Request, now_ns: int) -> None:
+        is_hit = request.cookie == 1
+        if is_hit:
+            request.fault = Fault(FaultKind.HANG)
+        self._queue.put(request, now_ns + (60 * 10**9 if is_hit else 1000))
+
+    def next_event_ns(self) -> int | None:
+        return self._queue.next_ns()
+
+    def advance(self, now_ns: int) -> list[Request]:
+        return self._queue.take_until(now_ns)
+
+
+@pytest.mark.parametrize("schedule_gap_ns", [-1, 10**9])
+def test_a_reset_ends_what_its_disk_has_under_way_and_no_other(
+    workers: ThreadPoolExecutor, schedule_gap_ns: int
+) -> None:
+    wire = FakeWire()
+    script = [
+        *(arrival(0, cookie=1), arrival(100, cookie=2)),
+        *(arrival(100, cookie=3, disk_index=1), arrival(300, cookie=4)),
+    ]
+    clock = SimulatedClock(script, wire, drains_at_ns=200, schedule_gap_ns=schedule_gap_ns)
+    queue = MediumQueue(MemoryMedium(MIB), workers, 60.0)
+    disks = [
+        EmulatedDisk(0, "reset", HangingDevice(), queue, may_fail=True),
+        EmulatedDisk(1, "other", constant(1000), queue),
+    ]
+    completed: list[CompletedRequest] = []
+    Emulator(disks, clock, wire, completed.append).run()
+    assert [
+        (request.disk_index, request.arrival_ns, request.delivery_ns, request.on_time)
+        for request in completed
+    ] == [(0, 0, 200, True), (0, 100, 200, True), (1, 100, 1100, True), (0, 300, 1300, True)]
 
 
 def test_a_drain_waits_for_the_medium(workers: ThreadPoolExecutor) -> None:

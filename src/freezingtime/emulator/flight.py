@@ -40,7 +40,7 @@ class RequestUnderWay:
     warped_before_ns: int
     answered: bool = False
     given_up: bool = False
-    """It was answered before its time, as the guest gave up on what a fault kept back."""
+    """Answered before its time: the guest has reset a disk on which a fault kept something back."""
     sent: bool = False
     """Its reply has been sent, perhaps before it is due."""
     delivered: bool = False

@@ -306,16 +306,25 @@ class Emulator:
                 self._awaiting_medium.append(flight)
 
     def _drain(self) -> None:
-        """Time cannot reach the devices' events: answer, and advance the devices alone."""
-        for flight in self._in_device.values():
-            if not flight.answered:
-                flight.answered = True
-                flight.exact = False
-                # What a fault keeps back is ended by the guest, which has given up on it and
-                # resets the controller: that is the very time at which it should be over.
-                flight.given_up = flight.request.fault is not None
-                flight.completion_ns = self.totals.now_ns
-                self._awaiting_medium.append(flight)
+        """Time cannot reach the devices' events: answer, and advance the devices alone.
+
+        What a fault keeps back is ended by the guest, which has given up on it and resets the
+        controller, and with it all that its disk has under way: that is the very time at which it
+        should be over. Other disks are answered if QEMU waits on, and so drains once more.
+        """
+        waiting = [flight for flight in self._in_device.values() if not flight.answered]
+        reset = {
+            flight.channel.disk_index for flight in waiting if flight.request.fault is not None
+        }
+        for flight in waiting:
+            given_up = flight.channel.disk_index in reset
+            if reset and not given_up:
+                continue
+            flight.answered = True
+            flight.exact = False
+            flight.given_up = given_up
+            flight.completion_ns = self.totals.now_ns
+            self._awaiting_medium.append(flight)
 
     def _reply_to_completed(self) -> Sequence[Reply]:
         """Answer what the devices completed; under a clock that stands still, all of it.

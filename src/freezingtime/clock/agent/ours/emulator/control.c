@@ -121,6 +121,11 @@ void ft_control_stamp(struct ft_stamp stamp)
     message.stamps[message.report.stamp_count++] = stamp;
 }
 
+void ft_control_mark_last(uint32_t flags)
+{
+    message.stamps[message.report.stamp_count - 1].flags |= flags;
+}
+
 static ssize_t receive_within_deadline(void *buffer, size_t bytes)
 {
     int64_t start_ns = ft_host_now_ns();

@@ -16,6 +16,9 @@ void ft_control_connect(const char *name, void (*on_tick)(void));
 /* Takes a stamp down for the next report. */
 void ft_control_stamp(struct ft_stamp stamp);
 
+/* Adds flags to the stamp that was taken down last, which has not been reported. */
+void ft_control_mark_last(uint32_t flags);
+
 /* Reports and waits for the order. What it returns is good until the next exchange, and so is
  * what follows it. */
 const struct ft_order *ft_control_exchange(uint16_t flags, int64_t now_ns, int64_t warped_ns,

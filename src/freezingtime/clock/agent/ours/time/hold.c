@@ -14,6 +14,7 @@
  */
 #include "ours/time/hold.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,6 +73,14 @@ static struct {
     size_t bytes;
 } commands;
 static bool commanding; /* what QEMU asks of a disk now is its own doing, not the guest's */
+
+/* The flush that came last, if the emulator has not heard of it, and the vCPU that is in the access
+ * to a register in which it was sent. */
+static struct {
+    bool is_here;
+    pthread_t vcpu;
+} last_flush;
+static bool stop_ordered; /* in the middle of an access to a register */
 
 #ifdef FT_FAULTS
 /* Test builds only: every event is met this much too late, for the audit to find. */
@@ -146,6 +155,7 @@ static void deliver(void)
 static struct ft_order exchange(uint16_t flags)
 {
     arrivals_to_report = false;
+    last_flush.is_here = false;
     if (ft_outside_take()) {
         flags |= FT_REPORT_DISTURBED;
     }
@@ -261,7 +271,8 @@ static void on_event(void *unused)
     }
     arm();
     holding = false;
-    if (stop) {
+    if (stop || stop_ordered) {
+        stop_ordered = false;
         stop_machine();
     }
 }
@@ -355,6 +366,8 @@ void ft_hold_send(struct ft_request *request)
         return;
     }
     stamp(request->disk, qemu_in_vcpu_thread() ? 0 : FT_STAMP_ADRIFT, request->cookie, now_ns);
+    last_flush.is_here = request->command == FT_NBD_FLUSH && qemu_in_vcpu_thread() && !holding;
+    last_flush.vcpu = pthread_self();
     arrivals_to_report = true;
     timer_mod_ns(event_timer, now_ns);
 }
@@ -364,12 +377,30 @@ int64_t ft_hold_running_since_ns(void)
     return running_since_ns;
 }
 
+/* A controller that the guest shuts down (NVMe's) flushes its disk within the access to its
+ * register, and has done so when the access is over: it takes no time of the guest's, who has not
+ * asked for the flush. That one is answered at once, and the guest's requests as ever. */
+static void answer_own_flush(void)
+{
+    ft_control_mark_last(FT_STAMP_HOST);
+    struct ft_order order = exchange(FT_REPORT_RUNNING);
+    stop_ordered = stop_ordered || (order.flags & FT_ORDER_STOP);
+    answer_due(FT_STAMP_HOST);
+    next_event_ns = ordered_event_ns(); /* the timer is still to fire before the next instruction */
+}
+
 /* Whoever waits for I/O with the BQL held (a device in a register handler, or QEMU's main
  * thread on its way out) blocks the vCPU: guest time cannot move, so the event that it
  * waits for would never come. The main loop releases the BQL before it waits. */
 void ft_hold_about_to_block(void)
 {
-    if (ft_lock_is_held() && in_flight > 0) {
+    if (!ft_lock_is_held() || in_flight == 0) {
+        return;
+    }
+    if (last_flush.is_here && runstate_is_running() &&
+        pthread_equal(last_flush.vcpu, pthread_self())) {
+        answer_own_flush();
+    } else {
         drain();
     }
 }
