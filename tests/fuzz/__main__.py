@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from freezingtime.clock.base import Reply
+from freezingtime.clock.protocol import encode_order
 from tests.fuzz.decoders import DECODERS
 from tests.support.agentlib import AGENT_DIRECTORY
 
@@ -29,6 +31,22 @@ _MORE = {
     "trace": Path(__file__).parents[1] / "cases",
     "device": Path(__file__).parents[2] / "src/freezingtime/device/catalogue",
 }
+_COMMANDS = (
+    '{"execute":"device_del","arguments":{"id":"disk0"}}',
+    '{"execute":"qom-set","arguments":{"path":"/a","property":"b","value":"c"}}',
+)
+_REPLIES = (Reply(1, 2, 100), Reply(3, 4, 100))
+_SCHEDULED = (Reply(1, 5, 200), Reply(0, 6, 300))
+#: Orders as the emulator sends them. They are encoded anew each time: a kept one would be of a
+#: version that the agent refuses before it has read any of it.
+AGENT_ORDERS = {
+    "order-idle": encode_order(None, ()),
+    "order-replies": encode_order(400, _REPLIES, _SCHEDULED, rate_hz=10**9, stop=True),
+    "order-command": encode_order(400, (), (), _COMMANDS[:1]),
+    "order-all": encode_order(400, _REPLIES, _SCHEDULED, _COMMANDS),
+}
+#: An input's first byte: of the two protocols the exchange of orders.
+_EXCHANGE = b"\x01"
 #: Beyond the time that a target is given: to start, and to read its corpus.
 _MARGIN_S = 600
 _LENGTH_MAX = 4096
@@ -59,15 +77,25 @@ def build_agent_fuzzer(program: Path) -> None:
     subprocess.run(command, check=True, timeout=_MARGIN_S)
 
 
+def write_agent_orders(directory: Path) -> None:
+    """Write the emulator's orders as inputs of the agent's target."""
+    directory.mkdir(exist_ok=True)
+    for name, order in AGENT_ORDERS.items():
+        (directory / name).write_bytes(_EXCHANGE + order)
+
+
 def fuzz(target: str, seconds: int, corpus: Path, scratch: Path) -> Fuzzed:
     """Fuzz one target; what reaches new code is put into ``corpus``."""
     command: list[str] = [sys.executable, "-m", "tests.fuzz.with_atheris", target]
+    more = [_MORE[target]] if target in _MORE else []
     if target == AGENT:
         program = scratch / "agent_fuzzer"
         build_agent_fuzzer(program)
         command = [str(program)]
+        write_agent_orders(orders := scratch / "orders")
+        more.append(orders)
     corpus.mkdir(parents=True, exist_ok=True)
-    directories = [corpus, CORPUS / target, *([_MORE[target]] if target in _MORE else [])]
+    directories = [corpus, CORPUS / target, *more]
     ended = subprocess.run(
         [
             *command,

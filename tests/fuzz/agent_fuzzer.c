@@ -186,6 +186,14 @@ static void exchange(void)
     for (uint32_t i = 0; i < order->scheduled_count; i++) {
         sum ^= (uint64_t)scheduled[i].time_ns;
     }
+    const char *commands = ft_control_commands(order);
+    size_t at = 0;
+    while (at < order->command_bytes) {
+        at += strlen(commands + at) + 1;
+    }
+    if (at != order->command_bytes) {
+        abort(); /* the last one goes on behind the order */
+    }
 }
 
 static void forget(void)

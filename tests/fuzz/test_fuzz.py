@@ -41,19 +41,34 @@ def test_fuzzed_for_some_seconds(target: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "checked", "unchecked", "found"),
+    [
+        (
+            *("nbd_client.c", "cookie >= UNDER_WAY_MAX || !under_way[cookie]"),
+            *("!under_way[cookie]", "AddressSanitizer"),
+        ),
+        # Behind the version and all sizes: only an order that is right in them gets there.
+        ("control.c", " && (!order->command_bytes || !end[-1])", "", "deadly signal"),
+    ],
+)
 def test_the_agents_fuzzer_finds_a_missing_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    file: str,
+    checked: str,
+    unchecked: str,
+    found: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require_tool("clang")
     agent = tmp_path / "agent"
     subprocess.run(["cp", "-r", fuzzing.AGENT_DIRECTORY, agent], check=True)
-    client = agent / "ours" / "emulator" / "nbd_client.c"
-    text = client.read_text()
-    checked = "cookie >= UNDER_WAY_MAX || !under_way[cookie]"
+    source = agent / "ours" / "emulator" / file
+    text = source.read_text()
     assert checked in text
-    client.write_text(text.replace(checked, "!under_way[cookie]"))
+    source.write_text(text.replace(checked, unchecked))
     monkeypatch.setattr(fuzzing, "AGENT_DIRECTORY", agent)
     monkeypatch.chdir(tmp_path)  # where the input is left
     build_agent_fuzzer(tmp_path / "fuzzer")
     fuzzed = fuzz(AGENT, 120, tmp_path / "corpus", tmp_path)
-    assert "AddressSanitizer" in fuzzed.output
+    assert found in fuzzed.output
