@@ -59,7 +59,7 @@ def test_a_result_has_its_failures(tmp_path: Path) -> None:
     assert all(Path(image).stat().st_size == 64 << 20 for image in failure.images)
     assert (result.summary.run, result.summary.failed, result.recoveries) == (1, 1, None)
     path = result.path
-    assert repr(result) == f"<CrashResult {path}: 1 states at 1 points, 1 failed>"
+    assert repr(result) == f"<CrashResult {path}: 1 state at 1 point, 1 failed>"
     del result, failure
     gc.collect()
     assert not path.exists()

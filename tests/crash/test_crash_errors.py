@@ -324,6 +324,8 @@ def test_a_durability_table_is_checked(tmp_path: Path) -> None:
     ("undecided", "lost", "line"),
     [
         (0, (), "nothing could be lost: all that was written was durable"),
+        (1, (), "the one piece that was not durable is kept"),
+        (1, (LostWrite("data", 0, 512, 1, 1, "old"),), "of 1 piece that was not durable, lost:"),
         (3, (), "all 3 pieces that were not durable are kept"),
         (3, (LostWrite("data", 0, 512, 1, 1, "old"),), "of 3 pieces that were not durable, lost:"),
     ],

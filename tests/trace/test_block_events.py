@@ -103,7 +103,7 @@ def test_a_request_ends_with_its_last_part(tool: str, tmp_path: Path) -> None:
     latencies = latencies_of(tmp_path / "trace", TEXTS[tool](events))
     assert rows(latencies) == [(R, 12288, 50_000), (R, 4096, 10_000)]
     assert latencies.depth.tolist() == [1, 2]
-    assert latencies.notes == ("1 completions were partial: a request ends with its last one",)
+    assert latencies.notes == ("1 partial completion: a request ends with its last one",)
 
 
 def test_a_requeued_request_counts_from_its_last_issue(tool: str, tmp_path: Path) -> None:
@@ -122,11 +122,11 @@ def test_a_requeued_request_counts_from_its_last_issue(tool: str, tmp_path: Path
     path, text = tmp_path / "trace", TEXTS[tool](events)
     latencies = latencies_of(path, text)
     assert rows(latencies) == [(W, 4096, 80_000), (R, 4096, 30_000)]
-    assert "2 requests were requeued (R): they count from their last issue" in (latencies.notes)
+    assert "2 requests requeued (R): counted from the last issue" in (latencies.notes)
     # Of the load, it is one request, at the time at which it was issued first.
     at_ns, reading = arrivals(path, text)
     assert at_ns == [0, 200_000]
-    assert reading.notes == ("2 requests were requeued (R), and count from their first issue",)
+    assert reading.notes == ("2 requests requeued (R): counted from the first issue",)
 
 
 def test_requests_that_fail_are_no_latencies(tool: str, tmp_path: Path) -> None:

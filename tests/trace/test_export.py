@@ -321,7 +321,7 @@ def test_killed_run_can_be_exported_and_is_said_to_be_one(
     assert len(read_trace(out)) == len(MIXED)
     assert capsys.readouterr().err.splitlines() == [
         f"freezingtime: {stream_path(tmp_path / 'record')}: the run was killed, or is still "
-        f"running: these are the {len(MIXED)} requests up to its last flush",
+        f"running: read up to its last flush: {len(MIXED)} requests",
         f"freezingtime: wrote {out}",
     ]
 

@@ -215,8 +215,8 @@ def test_torn_last_batch_is_cut_off_and_said(tmp_path: Path) -> None:
         whole_count = sum(end <= size for end in ends)
         assert rows == as_rows([row for batch in batches[:whole_count] for row in batch])
         assert notices == [
-            f"{stream_path(path)}: the run was killed, or is still running: these are the "
-            f"{len(rows)} requests up to its last flush"
+            f"{stream_path(path)}: the run was killed, or is still running: read up to its "
+            f"last flush: {len(rows)} requests"
         ]
 
 
@@ -378,7 +378,7 @@ def test_where_there_is_no_run(tmp_path: Path) -> None:
 def test_what_is_no_record(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("disk,operation\n")
-    assert complaint(path).startswith("DIR/file: is damaged: ")
+    assert complaint(path).startswith("DIR/file: is no record; name a run's directory")
     pq.write_table(pa.table({"x": [1]}), path)
     assert complaint(path) == ("DIR/file: is not a record; name a run's directory or its record")
 

@@ -108,10 +108,10 @@ def test_disk_is_chosen_by_name(tmp_path: Path) -> None:
     assert read(tmp_path, text, disk="0") == [Row(0, R, 8192, 4096), Row(9000, W, 12288, 4096)]
     assert read(tmp_path, text, disk="1") == [Row(0, W, 0, 4096)]
     assert complaint(tmp_path, text) == (
-        "trace: has 2 disks; choose with --trace-disk: 0 (2 requests), 1 (1 requests)"
+        "trace: has 2 disks; choose with --trace-disk: 0 (2 requests), 1 (1 request)"
     )
     assert complaint(tmp_path, text, disk="2") == (
-        "--trace-disk 2: no such disk in trace; available: 0 (2 requests), 1 (1 requests)"
+        "--trace-disk 2: no such disk in trace; available: 0 (2 requests), 1 (1 request)"
     )
 
 

@@ -69,9 +69,9 @@ TIMES_THAT_GO_BACK = {
     "in order of completion": (
         [10, 20, 30, 0, 40, 50, 60],
         [0, 10, 20, 30, 40, 50, 60],
-        "sorted by time: 1 requests came after later ones, by up to 30 us",
+        "sorted by time: 1 request came after later ones, by up to 30 us",
     ),
-    "disorder": ([0, 20, 10, 30], [0, 10, 20, 30], "1 requests came after later ones, by up to"),
+    "disorder": ([0, 20, 10, 30], [0, 10, 20, 30], "1 request came after later ones, by up to"),
     "elsewhere": ([100, 120, 10, 20, 30], [0, 10, 20, 90, 110], "sorted by time: 3 requests"),
     "wraps": (
         [2**32 - 20, 2**32 - 10, 0, 10, 5],

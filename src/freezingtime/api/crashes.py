@@ -24,6 +24,7 @@ from freezingtime.explore.crash.request import CrashRequest
 from freezingtime.option import list_options
 from freezingtime.runs.options import RunOptions
 from freezingtime.trace.explored.crash_files import CrashFailure, CrashSummary
+from freezingtime.units import counted
 
 
 class CrashResult:
@@ -50,7 +51,8 @@ class CrashResult:
     def __repr__(self) -> str:
         summary = self.summary
         return (
-            f"<CrashResult {self.path}: {summary.unique} states at {summary.points} points, "
+            f"<CrashResult {self.path}: {counted(summary.unique, 'state')} at "
+            f"{counted(summary.points, 'point')}, "
             f"{summary.failed} failed>"
         )
 
@@ -134,14 +136,15 @@ class _CrashLine(CrashObserver):
     def exploring(self, summary: CrashSummary, point_count: int) -> None:
         self._show(
             "crash",
-            f"point {summary.points} of {point_count}: {summary.run} states run, "
+            f"point {summary.points} of {point_count}: {counted(summary.run, 'state')} run, "
             f"{summary.failed} failed",
         )
 
     def cutting_recoveries(self, summary: CrashSummary, done: int, total: int) -> None:
         self._show(
             "crash",
-            f"recovery {done} of {total}: {summary.run} states run, {summary.failed} failed",
+            f"recovery {done} of {total}: {counted(summary.run, 'state')} run, "
+            f"{summary.failed} failed",
         )
 
     def _show(self, step: str, text: str) -> None:

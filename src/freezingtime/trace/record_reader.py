@@ -19,6 +19,7 @@ from freezingtime.trace.damage import damage_named, require_columns
 from freezingtime.trace.record_header import RecordHeader, parse_header
 from freezingtime.trace.record_paths import RECORD_NAME, find_record, is_parquet, is_record
 from freezingtime.trace.record_schema import KVM_COLUMNS, schema_of
+from freezingtime.units import counted
 
 #: Called with a one-line notice for the user about what was read.
 Notify: TypeAlias = Callable[[str], None]
@@ -62,8 +63,8 @@ class Record:
                 progress(min(source.tell(), self.size_bytes), self.size_bytes)
         if not self.is_finished:
             notify(
-                f"{self.path}: the run was killed, or is still running: these are the "
-                f"{row_count} requests up to its last flush"
+                f"{self.path}: the run was killed, or is still running: read up to its "
+                f"last flush: {counted(row_count, 'request')}"
             )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from freezingtime.calibrate.latency_cells import CELL_MIN, LatencyCells
 from freezingtime.device.trace_device import OperationClass
-from freezingtime.units import format_size_bytes
+from freezingtime.units import counted, format_size_bytes
 
 # A percentile that fewer requests are beyond of is a guess.
 _TAIL_MIN = 10
@@ -67,7 +67,8 @@ def _tails(cells: LatencyCells) -> Iterator[str]:
         least = min(few, key=lambda cell: len(cell.latency_ns))
         yield (
             f"p99.9 rests on fewer than {_TAIL_MIN} requests in {len(few)} of "
-            f"{len(cells.cells)} cells (fewest: {least.name}, {len(least.latency_ns)} requests)"
+            f"{counted(len(cells.cells), 'cell')} (fewest: {least.name}, "
+            f"{counted(len(least.latency_ns), 'request')})"
         )
 
 
@@ -75,6 +76,6 @@ def _thin(cells: LatencyCells) -> Iterator[str]:
     if cells.thin:
         count = sum(len(cell.latency_ns) for cell in cells.thin)
         yield (
-            f"skipped: {count} requests in {len(cells.thin)} cells with fewer than {CELL_MIN}, "
-            f"such as {cells.thin[0].name}"
+            f"skipped: {counted(count, 'request')} in {counted(len(cells.thin), 'cell')} with "
+            f"fewer than {CELL_MIN}, such as {cells.thin[0].name}"
         )

@@ -35,7 +35,7 @@ from freezingtime.request import Operation
 from freezingtime.simulate.simulate import simulate_closed_loop
 from freezingtime.trace.readers.columns import IntColumn, Trace
 from freezingtime.trace.readers.latencies import Latencies
-from freezingtime.units import format_time_ns, parse_time_ns
+from freezingtime.units import counted, format_time_ns, parse_time_ns
 
 #: Operations that a device requires; by default the others take no time.
 _REQUIRED = (OperationClass.READ, OperationClass.WRITE)
@@ -238,7 +238,10 @@ def _empirical(cells: LatencyCells, plan: FitPlan) -> tuple[EmpiricalParams, lis
         for table in _tables(operation_class, cells, plan.missing.get(operation_class))
     ]
     point_count = sum(len(table.points) for table in tables)
-    choices = [f"empirical: {len(tables)} tables of quantiles with {point_count} points"]
+    choices = [
+        f"empirical: {counted(len(tables), 'table')} of quantiles with "
+        f"{counted(point_count, 'point')}"
+    ]
     ordered = [
         cell for cell in cells.cells if cell.is_ordered and cell.operation_class in _REQUIRED
     ]

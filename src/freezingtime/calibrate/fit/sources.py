@@ -17,6 +17,7 @@ from freezingtime.trace.readers.latencies import Latencies, join
 from freezingtime.trace.readers.read_latencies import read_latencies, recognizes
 from freezingtime.trace.readers.reading import ignore_reading, span_text
 from freezingtime.trace.record_paths import RECORD_NAME, stream_path
+from freezingtime.units import counted
 
 #: Which files of a directory are taken: the first of these patterns that any of them matches.
 _PATTERNS = ("*_lat.*.log*", "*_clat.*.log*", "*.json")
@@ -37,7 +38,7 @@ class Source:
     def text(self) -> str:
         """In one line."""
         what = f"{self.what}, " if self.what else ""
-        return f"{what}{self.path}, of {self.measured}, {self.request_count} requests"
+        return f"{what}{self.path}, of {self.measured}, {counted(self.request_count, 'request')}"
 
 
 def is_log(path: Path) -> bool:

@@ -12,6 +12,7 @@ from freezingtime.cli.device.consent import YesOption, require_consent
 from freezingtime.cli.options import QuietOption, command_app
 from freezingtime.host.foreign_text import show
 from freezingtime.option import Argument, Option
+from freezingtime.units import counted
 
 
 @takes_options()
@@ -39,7 +40,10 @@ def measure_command(
     require_consent(plan, yes=yes, quiet=quiet)
     with ReplayProgress(quiet=quiet) as progress:
         manifest = measure(plan, progress)
-    show(f"measured {manifest.what}: {len(manifest.jobs)} jobs in {manifest.rounds} rounds")
+    show(
+        f"measured {manifest.what}: {counted(len(manifest.jobs), 'job')} in "
+        f"{counted(manifest.rounds, 'round')}"
+    )
     show(f"wrote {out}; next: freezingtime fit {out} -o NAME.toml")
     return 0
 

@@ -15,7 +15,7 @@ from freezingtime.cli.results.time_columns import difference
 from freezingtime.clock.kind import ClockKind
 from freezingtime.host.foreign_text import show
 from freezingtime.report.figures.sample_figures import error_percent
-from freezingtime.units import time_cell
+from freezingtime.units import counted, time_cell
 
 _HEADER = ("", "requests", *FIGURES, "KS", "Wasserstein")
 _MISS = "!"
@@ -79,8 +79,8 @@ def _summary(validation: Validation) -> Iterator[str]:
             )
     for cpus, frozen_host_ns in validation.frozen_host_ns.items():
         yield (
-            f"{_cpus(cpus)}: {validation.request_counts[cpus]} requests, all on time; guest time "
-            f"stood still for {frozen_host_ns / 1e9:.1f} s while the medium worked"
+            f"{_cpus(cpus)}: {counted(validation.request_counts[cpus], 'request')}, all on time; "
+            f"guest time stood still for {frozen_host_ns / 1e9:.1f} s while the medium worked"
         )
 
 
@@ -89,7 +89,7 @@ def _explanations(validation: Validation) -> Iterator[str]:
     count = sum(len(found.distances) * len(AIMS) for found in validation.cells)
     missed = sum(len(found.misses()) for found in validation.cells)
     aims = ", ".join(f"{figure} {aim:.0%}" for figure, aim in AIMS.items())
-    yield f"{count - missed} of {count} figures within the aim ({aims})"
+    yield f"{count - missed} of {counted(count, 'figure')} within the aim ({aims})"
     for found in validation.cells:
         for cpus, figure in found.misses():
             own = found.drift

@@ -33,7 +33,7 @@ from freezingtime.host.foreign_text import say
 from freezingtime.option import Argument, Option
 from freezingtime.runs.options import RunOptions
 from freezingtime.runs.script import Command, file_script
-from freezingtime.units import format_size_bytes, format_time_ns
+from freezingtime.units import counted, format_size_bytes, format_time_ns
 
 if TYPE_CHECKING:
     from freezingtime.cli.guest.crash_progress import CrashProgress
@@ -258,7 +258,8 @@ def _say_summary(explored: Explored, out: Path) -> None:
 
 def _counts(summary: CrashSummary) -> str:
     return (
-        f"{summary.points} points, {summary.possible} states possible, {summary.derived} derived, "
+        f"{counted(summary.points, 'point')}, {counted(summary.possible, 'state')} possible, "
+        f"{summary.derived} derived, "
         f"{summary.unique} unique, {summary.run} run, {summary.pruned} like one that was run"
         + (f", {summary.known} known" if summary.known else "")
         + (f", {summary.unlike} failed only after others" if summary.unlike else "")
@@ -287,9 +288,12 @@ def _say_failure(failure: CrashFailure, out: Path) -> None:
 def _kept_line(failure: CrashFailure) -> str:
     count = failure.undecided_pieces
     if failure.lost:
-        return f"of {count} pieces that were not durable, lost:"
+        were = "was" if count == 1 else "were"
+        return f"of {counted(count, 'piece')} that {were} not durable, lost:"
     if not count:
         return "nothing could be lost: all that was written was durable"
+    if count == 1:
+        return "the one piece that was not durable is kept"
     return f"all {count} pieces that were not durable are kept"
 
 

@@ -7,6 +7,7 @@ from freezingtime.cli.guest.progress import RunProgress
 from freezingtime.explore.crash.explore import CrashObserver
 from freezingtime.host.foreign_text import say
 from freezingtime.trace.explored.crash_files import CrashSummary
+from freezingtime.units import counted
 
 _PROGRESS_PERIOD = 25
 
@@ -26,7 +27,7 @@ class CrashProgress(CrashObserver):
             return
         self._said = summary.run
         say(
-            f"point {summary.points} of {point_count}: {summary.unique} states, "
+            f"point {summary.points} of {point_count}: {counted(summary.unique, 'state')}, "
             f"{summary.run} run, {summary.failed} failed"
         )
 
@@ -34,4 +35,7 @@ class CrashProgress(CrashObserver):
         if self._quiet or summary.run < self._said + _PROGRESS_PERIOD:
             return
         self._said = summary.run
-        say(f"recovery {done} of {total}: {summary.run} states run, {summary.failed} failed")
+        say(
+            f"recovery {done} of {total}: {counted(summary.run, 'state')} run, "
+            f"{summary.failed} failed"
+        )

@@ -19,7 +19,7 @@ from freezingtime.errors import InputError
 from freezingtime.trace.readers.columns import IntColumn
 from freezingtime.trace.readers.hints import TIME_UNITS
 from freezingtime.trace.readers.reading import span_text
-from freezingtime.units import MAX_VALUE
+from freezingtime.units import MAX_VALUE, counted
 
 _CLOCK_UNITS = ("ns", "us", "ms")
 # The most that may lie between two requests where a clock wraps, as a share of its range.
@@ -64,8 +64,8 @@ def put_in_order(
     if late_ns.any():
         order = np.argsort(arrival_ns, kind="stable")
         notes.append(
-            f"sorted by time: {np.count_nonzero(late_ns)} requests came after later ones, by up "
-            f"to {span_text(int(late_ns.max()))}"
+            f"sorted by time: {counted(int(np.count_nonzero(late_ns)), 'request')} came after "
+            f"later ones, by up to {span_text(int(late_ns.max()))}"
         )
     facts = () if notes else ("in order of arrival",)
     return Ordered(arrival_ns - arrival_ns.min(), order, facts, tuple(notes))
@@ -121,8 +121,8 @@ def _one_after_another(file: str, arrival_ns: IntColumn) -> tuple[IntColumn, str
         )
     begins_ns = np.concatenate([[0], np.cumsum(spans_ns + gaps_ns)[:-1]])
     return arrival_ns + np.repeat(begins_ns - firsts_ns, counts), (
-        f"time goes back to the start at {len(counts) - 1} places: read as {len(counts)} traces "
-        "in succession (if it is one trace, sort the file by time)"
+        f"time goes back to the start at {counted(len(counts) - 1, 'place')}: read as "
+        f"{len(counts)} traces in succession (if it is one trace, sort the file by time)"
     )
 
 

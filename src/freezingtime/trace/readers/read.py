@@ -21,7 +21,7 @@ from freezingtime.trace.readers.lines import Lines, TraceRequest, until_truncate
 from freezingtime.trace.readers.reading import OnReading, Reading, ignore_reading, span_text
 from freezingtime.trace.readers.text import bounded_lines, opened
 from freezingtime.trace.record_paths import is_record
-from freezingtime.units import MAX_VALUE
+from freezingtime.units import MAX_VALUE, counted
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -132,7 +132,10 @@ class _ColumnBuilder:
 
     def _names(self) -> str:
         """The disks and how many requests each has, the most first."""
-        named = [f"{name} ({count} requests)" for name, count in self._counts.most_common(_NAMED)]
+        named = [
+            f"{name} ({counted(count, 'request')})"
+            for name, count in self._counts.most_common(_NAMED)
+        ]
         rest = len(self._counts) - len(named)
         return ", ".join([*named, f"and {rest} more"] if rest else named)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from freezingtime.units import NS_PER_S, largest_time_unit
+from freezingtime.units import NS_PER_S, counted, largest_time_unit
 
 _DAY_NS = 86400 * NS_PER_S
 
@@ -34,7 +34,7 @@ class Reading:
     @property
     def summary(self) -> str:
         """All but the notes, in one line."""
-        amount = f"{self.request_count} requests"
+        amount = counted(self.request_count, "request")
         if self.span_ns is not None:
             amount += f" over {span_text(self.span_ns)}"
             if self.span_ns:

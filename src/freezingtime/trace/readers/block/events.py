@@ -16,6 +16,7 @@ from freezingtime.request import Operation
 from freezingtime.trace.readers.joined_times import JoinedTimes
 from freezingtime.trace.readers.lines import Lines, TraceRequest
 from freezingtime.trace.readers.rwbs import RWBS_ALLOWED, parse_rwbs
+from freezingtime.units import counted
 
 #: As blkparse(1) has them, "Trace actions".
 QUEUED, ISSUED, COMPLETED, REQUEUED = "Q", "D", "C", "R"
@@ -76,7 +77,9 @@ def requests(lines: Lines, events: Events, action: str) -> Iterator[TraceRequest
             yield record._replace(arrival_ns=times.at(record.arrival_ns))
     note_captures(lines, times)
     if reissued_count:
-        lines.note(f"{reissued_count} requests were requeued (R), and count from their first issue")
+        lines.note(
+            f"{counted(reissued_count, 'request')} requeued (R): counted from the first issue"
+        )
 
 
 def note_captures(lines: Lines, times: JoinedTimes) -> None:

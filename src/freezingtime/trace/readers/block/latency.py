@@ -27,6 +27,7 @@ from freezingtime.trace.readers.block.events import (
 from freezingtime.trace.readers.joined_times import JoinedTimes
 from freezingtime.trace.readers.latencies import Latencies, LatencyColumns
 from freezingtime.trace.readers.lines import Lines, TraceRequest
+from freezingtime.units import counted
 
 
 class _Place(NamedTuple):
@@ -131,12 +132,13 @@ class _Latencies:
         lines.leave_out("requests that failed", self.failed_count)
         if self.requeued_count:
             lines.note(
-                f"{self.requeued_count} requests were requeued (R): "
-                "they count from their last issue"
+                f"{counted(self.requeued_count, 'request')} requeued (R): "
+                "counted from the last issue"
             )
         if self.parts_count:
             lines.note(
-                f"{self.parts_count} completions were partial: a request ends with its last one"
+                f"{counted(self.parts_count, 'partial completion')}: "
+                "a request ends with its last one"
             )
 
 

@@ -29,6 +29,7 @@ from freezingtime.trace.readers.fio.latency_log import (
 from freezingtime.trace.readers.hints import Hints
 from freezingtime.trace.readers.latencies import Latencies, likely_depth
 from freezingtime.trace.readers.lines import Lines
+from freezingtime.units import counted
 
 _NAME = re.compile(r"(?P<run>.+_c?lat)\.(?P<job>\d+)\.log(?P<packed>\.\w+)?")
 # Logs of fio that look like latency logs, and are none.
@@ -165,9 +166,9 @@ def _shared(job: _Job) -> str:
     if not len(begins):
         return ""
     return (
-        f"{job.path.name}: its times begin again at {len(begins)} places: {len(begins) + 1} jobs "
-        "that share a log, taken to have run at once, which is one load; if they ran one after "
-        "the other, give --depth"
+        f"{job.path.name}: its times begin again at {counted(len(begins), 'place')}: "
+        f"{len(begins) + 1} jobs that share a log, taken to have run "
+        "at once, which is one load; if they ran one after the other, give --depth"
     )
 
 
