@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from freezingtime.device.base import statistics_of
 from freezingtime.device.flash import FlashDevice, state
 from freezingtime.device.flash.kept import flash_state, load_flash
+from freezingtime.errors import InputError
 from freezingtime.request import Operation
 from freezingtime.simulate.simulate import simulate_closed_loop
 from tests.flash.test_flash_closed_loop import DRIVE, SIZE_BYTES, mixed
@@ -42,6 +44,27 @@ def test_how_a_map_is_stored_changes_nothing(
         other = state_of(FlashDevice(params, 3, SIZE_BYTES, with_history=False))
         kept = {**flash_state(arrays)}
         assert np.array_equal(load_flash(other, kept).chunks, arrays.chunks)
+
+
+def test_a_written_map_that_the_host_cannot_hold_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before anything is written to it: the kernel would end the process."""
+    monkeypatch.setattr(state, "free_memory_bytes", lambda: 1 << 20)
+    FlashDevice(PLAIN, 0, 1024 * MIB)  # which is fresh, and takes memory for what is written
+    written = changed(PLAIN, precondition="sequential")
+    with pytest.raises(InputError, match=r"^the SSD's map takes 0\.0 GiB of memory, and this host"):
+        FlashDevice(written, 0, 4096 * MIB)
+
+
+def test_a_map_without_addresses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(state, "_RESERVED_BYTES_MAX", 0)
+    monkeypatch.setattr(state.mmap, "mmap", fail)
+    with pytest.raises(InputError, match=r"which this process may not have \(Cannot allocate"):
+        FlashDevice(PLAIN, 0, 64 * MIB)
 
 
 def test_thirty_terabytes_in_units_of_4_kib_take_memory_for_what_is_written() -> None:

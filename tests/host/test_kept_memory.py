@@ -12,7 +12,7 @@ import pytest
 #: Prints how many pages the kernel had to clear for three large blocks, each time anew.
 _ALLOCATES = """
 import resource
-from freezingtime.host.kept_memory import keep_freed_memory
+from freezingtime.host.memory.kept_memory import keep_freed_memory
 
 def cleared() -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from freezingtime.errors import InputError
+from freezingtime.host.memory.free_memory import free_memory_bytes
 from freezingtime.request import Operation
-from freezingtime.trace.host_memory import free_memory_bytes
 from freezingtime.trace.record_reader import Notify, Record, open_record
 
 # What a request takes at the most while it is read, simulated and summed up.

@@ -22,6 +22,8 @@ from freezingtime.device.flash.hardware import PAGE_KINDS_MAX
 from freezingtime.device.flash.layout import NONE, Role
 from freezingtime.device.flash.parameters import FlashParams
 from freezingtime.device.records import fill
+from freezingtime.errors import InputError
+from freezingtime.host.memory.free_memory import free_memory_bytes
 
 #: A record array; the type checker knows no fields.
 Records: TypeAlias = Any
@@ -39,6 +41,7 @@ _NARROW_SLOTS_MAX = 2**31 - 2
 _SPARSE_UNITS_LEAST = 2**29
 #: Arrays that are larger than that are not taken for memory that will all be used.
 _RESERVED_BYTES_MAX = 1 << 30
+_SMALLER_MAP = "use a smaller disk, a larger mapping unit"
 _MAP_NORESERVE = 0x4000  # of Linux; in Python's mmap from 3.12 on
 
 
@@ -70,7 +73,11 @@ class FlashState(NamedTuple):
 
 
 def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
-    """An SSD that was never written to, idle."""
+    """An SSD that was never written to, idle.
+
+    Raises:
+        InputError: the host has not the memory for its map.
+    """
     config = new_config(params, geometry)
     servers = int(geometry.server_of_lane.max()) + 1
     readers = servers * geometry.readers_per_server
@@ -82,6 +89,8 @@ def new_state(params: FlashParams, geometry: FlashGeometry) -> FlashState:
     events += 2 * params.host.queue_depth + pieces + 1
     map_type = np.int64 if config["wide_map"][0] else np.int32
     mapped_units = geometry.units + geometry.translation_pages
+    if params.precondition != "fresh":  # which writes to all of the map
+        _check_memory((mapped_units + geometry.slots) * np.dtype(map_type).itemsize)
     chunk_count = -(-mapped_units // layout.CHUNK_UNITS) if config["sparse_map"][0] else 0
     state = FlashState(
         config=config,
@@ -180,7 +189,27 @@ def _zeros(count: int, kind: type[np.signedinteger]) -> NDArray[np.signedinteger
     if size_bytes <= _RESERVED_BYTES_MAX:
         return np.zeros(count, kind)
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-    return np.frombuffer(mmap.mmap(-1, size_bytes, flags=flags), kind)
+    try:
+        reserved = mmap.mmap(-1, size_bytes, flags=flags)
+    except OSError as error:  # a limit of the process (ulimit -v), or of the kernel
+        raise InputError(
+            f"the SSD's map takes addresses for {_gib(size_bytes)}, which this process may "
+            f"not have ({error.strerror}): {_SMALLER_MAP}"
+        ) from error
+    return np.frombuffer(reserved, kind)
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB"
+
+
+def _check_memory(map_bytes: int) -> None:
+    free_bytes = free_memory_bytes()
+    if map_bytes > free_bytes:
+        raise InputError(
+            f"the SSD's map takes {_gib(map_bytes)} of memory, and this host has "
+            f"{_gib(free_bytes)}: {_SMALLER_MAP}, or precondition = fresh"
+        )
 
 
 def _by_kind(times_ns: Sequence[int]) -> NDArray[np.int64]:

@@ -27,8 +27,8 @@ from freezingtime.errors import RunError
 from freezingtime.explore.sweep import worker
 from freezingtime.explore.sweep.worker import PointOutcome, Task
 from freezingtime.host.cpus import usable_cpu_count
+from freezingtime.host.memory.free_memory import free_memory_bytes
 from freezingtime.host.os_errors import os_errors_as
-from freezingtime.trace.host_memory import free_memory_bytes
 
 #: How often those who wait are told that nothing has changed.
 _TICK_S = 0.2

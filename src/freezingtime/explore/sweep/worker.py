@@ -16,7 +16,7 @@ from pathlib import Path
 from freezingtime.device.own_model import allow_code
 from freezingtime.errors import FreezingTimeError, InputError, RunError
 from freezingtime.explore.sweep.unit import SweepUnit
-from freezingtime.host.kept_memory import keep_freed_memory
+from freezingtime.host.memory.kept_memory import keep_freed_memory
 from freezingtime.results.request_difference import NO_REQUESTS, request_difference
 from freezingtime.store.results.result_store import (
     DifferingResultError,

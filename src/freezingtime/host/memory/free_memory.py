@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Memory of the host that is free for a file about to be read."""
+"""Memory of the host that is free for what is about to be read or made."""
 
 from __future__ import annotations
 
