@@ -267,5 +267,10 @@ def test_python_takes_a_plan_as_the_command_does(
         ft.sweep(plan={"workload": "read", "set": {"workload.qd": []}})
     with pytest.raises(InputError, match=r"^nowhere.toml: No such file"):
         ft.sweep(plan="nowhere.toml")
+    wrong: Any = ["plan.toml"]
+    with pytest.raises(InputError, match=r"^plan: .* is no plan; give the path of its file"):
+        ft.sweep(plan=wrong)
+    with pytest.raises(InputError, match="or give a plan with"):
+        ft.sweep(plan={"workload": "randread,bs=4k"})
     with pytest.raises(InputError, match=r"^plan: metrics: read.p9: no point has such a figure"):
         ft.sweep(plan={**one, "metrics": ["read.p9"]}, store="store", workers=1)

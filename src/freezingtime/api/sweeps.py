@@ -181,7 +181,9 @@ def sweep(arguments: SweepArguments, given: Set[str]) -> SweepResult:
     planned = planned_sweep(arguments.plan, given, own)
     arguments, varied = replace(arguments, **planned.changes), planned.varied
     if not varied:
-        raise InputError("vary: is empty; name a key, such as {'workload.qd': [1, 8]}")
+        raise InputError(
+            "vary: is empty; name a key, such as {'workload.qd': [1, 8]}, or give a plan with [set]"
+        )
     zipped = [",".join(names) for names in arguments.zip]
     with about(planned.name):
         points = make_points(varied, zipped, arguments.sample)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from freezingtime.errors import InputError
 from freezingtime.explore.sweep.plan.read_plan import SweepPlan, plan_of, read_plan
 from freezingtime.explore.sweep.values import VariedKey
 from freezingtime.option import FilePath
@@ -39,6 +41,8 @@ def planned_sweep(
     """
     if plan is None:
         return PlannedSweep({}, own)
+    if not isinstance(plan, str | os.PathLike | Mapping):
+        raise InputError(f"plan: {plan!r} is no plan; give the path of its file, or its content")
     is_content = isinstance(plan, Mapping)
     name = "plan" if is_content else str(plan)
     read = plan_of(plan, name) if isinstance(plan, Mapping) else read_plan(Path(plan))
