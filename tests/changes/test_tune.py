@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import stat
@@ -46,6 +47,7 @@ from freezingtime.trace.run_directory import TUNE_SOCKET_NAME, locked_run_direct
 from freezingtime.units import parse_time_ns
 from tests.conftest import PROGRAM
 from tests.kept.test_kept_state import DEVICES, go_on, load
+from tests.support.doclib import ROOT
 
 MS = 1_000_000
 #: When the job of these tests starts.
@@ -111,6 +113,15 @@ class Turns:
 def turns(tmp_path: Path) -> Iterator[Turns]:
     with Turns(tmp_path) as running:
         yield running
+
+
+def test_what_the_page_lists_is_what_that_disk_has() -> None:
+    page = (ROOT / "docs/how-to/fail/tune.md").read_text()
+    [shown] = re.findall(r"(?s)\ndisk +key +value\n(.*?)\n\.\.\.", page)
+    tuned = TunedDisks(opened("samsung-870-evo-1tb,name=data,size=1GiB"))
+    rows = [("data", *row) for row in tuned.values(0)["data"].items()]
+    listed = [tuple(line.split(maxsplit=2)) for line in shown.splitlines()]
+    assert listed == rows[: len(listed)]
 
 
 def connected(directory: Path) -> socket.socket:
