@@ -524,3 +524,24 @@ def test_a_shell_is_tuned(tmp_path: Path) -> None:
     result = ft.open_run(tmp_path / "out")
     assert document_of(result)["tuned"] == [at]
     assert result.requests.latency_ns.tolist()[-3:] == [30 * MS] * 3
+
+
+def test_an_answer_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    sent_bytes = 0
+
+    def pour() -> None:
+        nonlocal sent_bytes
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(ConnectionError):
+            while sent_bytes < 64 << 20:
+                sent_bytes += connection.send(bytes(1 << 16))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / TUNE_SOCKET_NAME))
+        listener.listen()
+        thread = threading.Thread(target=pour)
+        thread.start()
+        with pytest.raises(RunError, match="no run of freezingtime's"):
+            tune_run(tmp_path)
+        thread.join()
+    assert sent_bytes < 4 << 20

@@ -12,6 +12,7 @@ from pathlib import Path
 from freezingtime.errors import InputError, RunError
 from freezingtime.host.os_errors import os_errors_as
 from freezingtime.runs.tuning.messages import (
+    MAX_ANSWER_BYTES,
     MAX_LINE_BYTES,
     TuneAnswer,
     Tuned,
@@ -30,6 +31,7 @@ from freezingtime.trace.run_directory import (
 #: A turn comes after 100 ms of guest time at the latest, for which a busy guest on a slow medium
 #: may take long.
 ANSWER_DEADLINE_S = 120.0
+_NO_RUN = "what answers there is no run of freezingtime's"
 
 
 def tune_run(
@@ -75,6 +77,8 @@ def _exchange(connection: socket.socket, directory: Path, request: TuneRequest) 
         connection.sendall(line)
         while not received.endswith(b"\n") and (piece := connection.recv(MAX_LINE_BYTES)):
             received += piece
+            if len(received) > MAX_ANSWER_BYTES:
+                raise RunError(f"{directory}: {_NO_RUN}")
     except TimeoutError as error:
         raise RunError(
             f"{directory}: the run has not answered for {connection.gettimeout():.0f} s (it may be "
@@ -88,7 +92,7 @@ def _exchange(connection: socket.socket, directory: Path, request: TuneRequest) 
     try:
         return decode(received, TuneAnswer)
     except ValueError as error:
-        raise RunError(f"{directory}: what answers there is no run of freezingtime's") from error
+        raise RunError(f"{directory}: {_NO_RUN}") from error
 
 
 def _reason(directory: Path) -> str:

@@ -15,6 +15,8 @@ import msgspec
 FORMAT = 1
 #: A line is at most so long; who sends more is nobody of ours.
 MAX_LINE_BYTES = 1 << 16
+#: An answer is at most so long.
+MAX_ANSWER_BYTES = 4 * MAX_LINE_BYTES
 
 Message = TypeVar("Message", bound=msgspec.Struct)
 

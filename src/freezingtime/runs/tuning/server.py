@@ -21,6 +21,7 @@ from freezingtime.errors import InputError
 from freezingtime.host.poller import Poller, same_user
 from freezingtime.runs.tuning.messages import (
     FORMAT,
+    MAX_ANSWER_BYTES,
     MAX_LINE_BYTES,
     TuneAnswer,
     Tuned,
@@ -127,7 +128,7 @@ class _Client:
     def answer(self, answer: TuneAnswer) -> None:
         """Send the answer, and close. One that does not read gets none."""
         with contextlib.suppress(OSError):
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MAX_LINE_BYTES)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MAX_ANSWER_BYTES)
             self.connection.send(encode(answer))
         self._close()
 
