@@ -391,7 +391,8 @@ def test_points_of_a_part_of_the_job(
     [
         ("ACK 7", None, "^--since ACK 7: the job printed nothing like that$"),
         ("ACK 1", "ACK 0", "^--until ACK 0: the job printed nothing like that behind what"),
-        (None, "A", "^--since, --until: nothing was written or flushed between them$"),
+        (None, "A", "^--until A: nothing was written or flushed before that$"),
+        ("C", "K", "^--since C, --until K: nothing was written or flushed between them$"),
         ("ACK (", None, r"^--since ACK \(: no regular expression: "),
         (None, "x*", r"^--until x\*: matches an empty text; "),
     ],

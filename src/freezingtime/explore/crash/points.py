@@ -43,6 +43,14 @@ class Stretch:
         """Whether it is all of the job."""
         return self.since is None and self.until is None
 
+    @property
+    def idle_reason(self) -> str:
+        """What to say of it if nothing happened in it; only one that ends before its job may."""
+        until = "" if self.until is None else f"--until {_text(self.until)}"
+        if self.since is None:
+            return f"{until}: nothing was written or flushed before that"
+        return f"--since {_text(self.since)}, {until}: nothing was written or flushed between them"
+
     def outputs(self, output: bytes) -> tuple[int, int | None]:
         """The bytes that the job had printed when it began, and had not yet when it ended.
 
@@ -69,7 +77,7 @@ _WHOLE = Stretch()
 
 @dataclass(frozen=True, slots=True)
 class PointSelection:
-    """PointSelection of points, as ``--points`` has it; exactly one field is set."""
+    """Which points, as ``--points`` has it; exactly one field is set."""
 
     flushes: bool = False
     writes: bool = False
@@ -172,7 +180,7 @@ def choose_points(
     if last is None:
         within.append(end)
     if not within:
-        raise InputError("--since, --until: nothing was written or flushed between them")
+        raise InputError(stretch.idle_reason)
     return within
 
 
