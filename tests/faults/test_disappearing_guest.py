@@ -95,3 +95,17 @@ def test_two_runs_with_disks_that_disappear_are_one(tmp_path: Path) -> None:
         for out in ("one", "two")
     )
     assert one == two
+
+
+@pytest.mark.guest
+@pytest.mark.slow
+def test_a_guest_that_sleeps_has_its_disk_back_in_time() -> None:
+    """QEMU frees what is unplugged in a thread of its own: a guest that sleeps is sooner."""
+    disks = [
+        f"constant:20ms,name={frontend}.1,frontend={frontend},size=64MiB"
+        ",fault=disappear\\,from=1s\\,for=1s"
+        for frontend in REMOVABLE
+    ]
+    ran = run_guest("sleep 5; cat /sys/block/*/size", *disks)
+    assert ran.stdout.decode().split().count("131072") == len(REMOVABLE)
+    assert ran.result.valid

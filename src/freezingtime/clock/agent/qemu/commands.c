@@ -12,7 +12,8 @@ static const char refusal[] = "{\"error\"";
 
 void ft_commands_run(const char *text)
 {
-    if (!&qmp_dispatch || !&qmp_commands || !&qobject_from_json || !&qobject_to_json) {
+    if (!&qmp_dispatch || !&qmp_commands || !&qobject_from_json || !&qobject_to_json ||
+        !&drain_call_rcu) {
         ft_die(FT_EXIT_REFUSED,
                "this QEMU does not export how it executes commands, so no disk can "
                "disappear; " FT_CURE);
@@ -28,4 +29,7 @@ void ft_commands_run(const char *text)
     if (strncmp(answer->text, refusal, sizeof refusal - 1) == 0) {
         ft_die(FT_EXIT_REFUSED, "QEMU has refused a command, %s: %s", text, answer->text);
     }
+    /* A device that is unplugged keeps its disk and its name until QEMU's RCU thread has freed it,
+     * some 10 ms of host time later; a guest that sleeps can be anywhere by then. */
+    drain_call_rcu();
 }

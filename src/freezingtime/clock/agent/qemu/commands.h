@@ -5,9 +5,10 @@
 #ifndef FREEZINGTIME_QEMU_COMMANDS_H
 #define FREEZINGTIME_QEMU_COMMANDS_H
 
-/* Executes a QMP command, given as JSON; one that QEMU refuses ends it with a message. The vCPU
- * thread, between two guest instructions, with the BQL: as QEMU itself does when a guest writes to
- * the register that ejects a device. */
+/* Executes a QMP command, given as JSON; one that QEMU refuses ends it with a message. When it
+ * returns, what the command takes away is freed. The vCPU thread, between two guest instructions,
+ * with the BQL, as when a guest writes to the register that ejects a device; lets go of the BQL
+ * for a while. */
 void ft_commands_run(const char *text);
 
 #endif

@@ -111,6 +111,10 @@ WEAK void *qmp_dispatch(const void *commands, void *request, bool allow_oob, voi
 WEAK void *qobject_from_json(const char *text, void *errp);
 WEAK const struct qemu_text *qobject_to_json(const void *object);
 
+/* Returns when what has been deferred until no thread reads is done, such as freeing what is
+ * unplugged. Lets go of the BQL meanwhile; not for a thread that reads. May be missing. */
+WEAK void drain_call_rcu(void);
+
 /* A hash table, and what QEMU does with the one of translated blocks. May be missing. */
 WEAK void *qht_lookup_custom(const void *table, const void *wanted, uint32_t hash,
                              qemu_is_wanted_fn *is_wanted);
