@@ -77,7 +77,7 @@ _WHOLE = Stretch()
 
 @dataclass(frozen=True, slots=True)
 class PointSelection:
-    """Which points, as ``--points`` has it; exactly one field is set."""
+    """Choice of points, as ``--points`` has it; exactly one field is set."""
 
     flushes: bool = False
     writes: bool = False
