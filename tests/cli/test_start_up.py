@@ -85,6 +85,14 @@ def test_a_commands_help_imports_nothing_heavy() -> None:
     assert {name for name in heavy if not name.startswith(LIGHT_MODULES)} == set()
 
 
+def test_what_writes_a_record_does_not_import_pandas(tmp_path: Path) -> None:
+    """It would take longer than the replay."""
+    workload = ("--workload", "randread,bs=4k,qd=1,count=100", "--device", "aws-gp3")
+    names = imported("replay", *workload, "--out", str(tmp_path / "record.parquet"))
+    assert "pyarrow.parquet" in names  # else nothing was seen
+    assert "pandas" not in names
+
+
 def test_names_that_help_texts_have_are_those_that_there_are() -> None:
     assert (formats.RECORD_FORMAT, *formats._FORMATS) == FORMAT_NAMES
     assert tuple(FILE_SYSTEMS) == FILE_SYSTEM_NAMES

@@ -19,6 +19,30 @@ from freezingtime.trace.record_header import RecordHeader
 #: The type of a column with few different words.
 WORDS = pa.dictionary(pa.int16(), pa.string())
 
+
+def column_of(
+    values: Sequence[object] | NDArray[np.generic],
+    kind: pa.DataType,
+    is_null: NDArray[np.bool_] | None = None,
+) -> pa.Array:
+    """Return values as ``pa.array`` does, which imports pandas: that takes longer than a short run.
+
+    ``kind`` is a number's, a bool's or a string's. Arrays of that kind are not copied.
+    """
+    if pa.types.is_string(kind):
+        words = [str(value).encode() for value in values]
+        ends = np.cumsum([0, *map(len, words)], dtype=np.int32)
+        parts = [ends, np.frombuffer(b"".join(words), np.uint8)]
+    elif pa.types.is_boolean(kind):
+        parts = [np.packbits(np.asarray(values, np.bool_), bitorder="little")]
+    else:
+        parts = [np.ascontiguousarray(values, np.dtype(str(kind)))]
+    there = None
+    if is_null is not None and is_null.any():
+        there = pa.py_buffer(np.packbits(~is_null, bitorder="little"))
+    return pa.Array.from_buffers(kind, len(values), [there, *map(pa.py_buffer, parts)])
+
+
 #: Annotations of a request; null where the device has none.
 ANNOTATION_COLUMNS = (
     pa.field("service_start_ns", pa.int64()),
@@ -30,9 +54,9 @@ ANNOTATION_COLUMNS = (
     pa.field("member", pa.int16()),
 )
 _ANNOTATION_WORDS = {
-    "held_by": pa.array([word.name.lower() for word in HeldBy], pa.string()),
-    "served_from": pa.array([word.name.lower() for word in ServedFrom], pa.string()),
-    "fault": pa.array([word.name.lower() for word in FaultKind], pa.string()),
+    "held_by": column_of([word.name.lower() for word in HeldBy], pa.string()),
+    "served_from": column_of([word.name.lower() for word in ServedFrom], pa.string()),
+    "fault": column_of([word.name.lower() for word in FaultKind], pa.string()),
 }
 
 #: One row per request, in order of delivery; docs/reference/record says what they mean. The names
@@ -92,8 +116,8 @@ class Batches:
         self._has_faults = header.has_faults
         self._has_kvm_columns = not header.is_repeatable
         self.schema = schema_of(header).with_metadata(header.metadata())
-        self._disks = pa.array([disk.name for disk in header.disks], pa.string())
-        self._operations = pa.array(OPERATION_WORDS, pa.string())
+        self._disks = column_of([disk.name for disk in header.disks], pa.string())
+        self._operations = column_of(OPERATION_WORDS, pa.string())
 
     def of_requests(
         self, requests: Sequence[CompletedRequest], first_disk_index: int
@@ -132,7 +156,7 @@ class Batches:
         arrays = []
         for field in self.schema:
             if field.name == "disk":
-                indices = pa.array(np.full(batch.num_rows, disk_index, np.int16))
+                indices = column_of(np.full(batch.num_rows, disk_index, np.int16), pa.int16())
                 arrays.append(pa.DictionaryArray.from_arrays(indices, self._disks))
             elif field.name not in batch.schema.names:  # no fault of that disk's
                 arrays.append(pa.nulls(batch.num_rows, field.type))
@@ -158,18 +182,21 @@ class Batches:
         kvm: Sequence[Sequence[object]] = (),
     ) -> pa.RecordBatch:
         arrays = [
-            pa.DictionaryArray.from_arrays(disks, self._disks),
-            pa.DictionaryArray.from_arrays(_CODES[operations], self._operations),
+            pa.DictionaryArray.from_arrays(column_of(disks, pa.int16()), self._disks),
+            pa.DictionaryArray.from_arrays(
+                column_of(_CODES[operations], pa.int16()), self._operations
+            ),
         ]
         arrays += [
-            pa.array(values, field.type) for values, field in zip(others, _OTHERS, strict=True)
+            column_of(values, field.type) for values, field in zip(others, _OTHERS, strict=True)
         ]
         arrays += [_said(annotations[field.name], field) for field in ANNOTATION_COLUMNS]
         if self._has_faults:
             arrays.append(_said(faults, FAULT_COLUMN))
         if self._has_kvm_columns:
             arrays += [
-                pa.array(values, field.type) for values, field in zip(kvm, KVM_COLUMNS, strict=True)
+                column_of(values, field.type)
+                for values, field in zip(kvm, KVM_COLUMNS, strict=True)
             ]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
@@ -179,5 +206,5 @@ def _said(values: NDArray[np.generic], field: pa.Field) -> pa.Array:
     is_null = values == UNKNOWN
     words = _ANNOTATION_WORDS.get(field.name)
     if words is None:
-        return pa.array(values, field.type, mask=is_null)
-    return pa.DictionaryArray.from_arrays(pa.array(values, pa.int16(), mask=is_null), words)
+        return column_of(values, field.type, is_null)
+    return pa.DictionaryArray.from_arrays(column_of(values, pa.int16(), is_null), words)

@@ -21,7 +21,7 @@ from freezingtime.host.replaced_file import replaced
 from freezingtime.trace.damage import damage_named, require_columns
 from freezingtime.trace.record_file import StatisticsRow
 from freezingtime.trace.record_paths import find_record, is_parquet
-from freezingtime.trace.record_schema import WORDS
+from freezingtime.trace.record_schema import WORDS, column_of
 from freezingtime.trace.run_directory import STATISTICS_NAME
 
 #: One row for each statistic of a disk's device at a guest time (docs/reference/record).
@@ -70,9 +70,9 @@ def read_statistics(path: Path) -> pa.Table | None:
 def _table(rows: Sequence[StatisticsRow]) -> pa.Table:
     columns = [list(column) for column in zip(*rows, strict=True)]
     arrays = [
-        pa.array(values, pa.string()).dictionary_encode().cast(field.type)
+        column_of(values, pa.string()).dictionary_encode().cast(field.type)
         if field.type == WORDS
-        else pa.array(values, field.type)
+        else column_of(values, field.type)
         for values, field in zip(columns, STATISTICS_COLUMNS, strict=True)
     ]
     return pa.Table.from_arrays(arrays, schema=STATISTICS_COLUMNS)
