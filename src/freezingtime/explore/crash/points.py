@@ -45,7 +45,7 @@ class Stretch:
 
     @property
     def idle_reason(self) -> str:
-        """What to say of it if nothing happened in it; only one that ends before its job may."""
+        """The message if nothing happened in it; only one that ends before its job may be so."""
         until = "" if self.until is None else f"--until {_text(self.until)}"
         if self.since is None:
             return f"{until}: nothing was written or flushed before that"
