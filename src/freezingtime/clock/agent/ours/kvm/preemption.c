@@ -104,7 +104,8 @@ void ft_preemption_left(void)
 static bool has_switched(void)
 {
     uint64_t switches;
-    if (event_fd < 0 || syscall(SYS_read, event_fd, &switches, sizeof switches) != sizeof switches) {
+    if (event_fd < 0 ||
+        syscall(SYS_read, event_fd, &switches, sizeof switches) != sizeof switches) {
         return true; /* not known */
     }
     bool is_new = switches != seen_switches;
