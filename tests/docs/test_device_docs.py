@@ -142,7 +142,8 @@ def test_the_table_of_queues_is_what_the_controllers_have() -> None:
         for page in page_names()
         if page not in PAGES  # whose devices serve, above
         for block in blocks_of(read_page(page))
-        if block.kind == "toml" and block.file != "plan.toml"  # of a sweep
+        if block.kind == "toml"
+        and block.file not in ("plan.toml", "curve.toml")  # of a sweep, and of a fit
     ],
 )
 @pytest.mark.usefixtures("directory")

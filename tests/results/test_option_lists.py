@@ -69,7 +69,7 @@ def test_a_run_has_one_list_of_options() -> None:
     only_cli = JOB_OF_CLI | SHOWN_BY_CLI | READ_BACK_BY_CLI
     assert without(defaults(cli_run.run_command), only_cli) == OPTIONS
     assert without(defaults(runs.run), JOB_OF_API | SHOWN_BY_API) == OPTIONS
-    shell = without(defaults(cli_shell.shell_command), {"allow_code"})
+    shell = without(defaults(cli_shell.shell_command), {"allow_code", "out"})
     assert shell == defaults(MachineOptions)
 
 
@@ -225,7 +225,14 @@ def test_every_option_of_a_run_arrives(name: str, monkeypatch: pytest.MonkeyPatc
             {"trace_or_workload", "devices"},
             set(),
         ),
-        (cli_fit.fit_command, fitting.fit, {"figures"}, set(), {"out"}),
+        (
+            cli_fit.fit_command,
+            fitting.fit,
+            # Curves are fitted by the command alone.
+            {"figures", "cells", "held_out", "said", "budget"},
+            set(),
+            {"out"},
+        ),
         (cli_measure.measure_command, fitting.measure, {"yes"}, set(), set()),
         (
             cli_validate.validate_command,
