@@ -94,6 +94,7 @@ def busy_guest_ns(cpu_count: int, loops: int) -> int:
 
 
 @pytest.mark.guest
+@pytest.mark.slow
 def test_four_busy_cpus_do_four_times_the_work() -> None:
     alone_ns = busy_guest_ns(4, 1)
     assert busy_guest_ns(4, 4) == pytest.approx(alone_ns, rel=0.1)

@@ -50,6 +50,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuestImage]:
 
 
 class TestBuilding:
+    @pytest.mark.slow
     def test_second_build_returns_the_first_image(self, image: GuestImage) -> None:
         built_ns = image.initrd_path.stat().st_mtime_ns
         assert build_mini_image(DEFAULT) == image
@@ -94,6 +95,7 @@ class TestInit:
         outcome = boot(image, tmp_path, script="exit 0\n", disks=2)
         assert outcome.message == "FAILED disks: saw 1 of 2"
 
+    @pytest.mark.slow
     def test_control_disk_without_a_job(self, image: GuestImage, tmp_path: Path) -> None:
         outcome = boot(image, tmp_path, script="", header="")
         assert outcome.message == "FAILED the control disk has no job of version 3"

@@ -72,6 +72,7 @@ def test_two_runs_from_it_are_identical_over_any_medium(saved: str) -> None:
     assert slower.result.job.end_ns > first.result.job.end_ns
 
 
+@pytest.mark.slow
 def test_saved_twice_it_is_the_same() -> None:
     """Preparing is as reproducible as any job; and a run from a snapshot can be saved, too."""
     names = [f"test-{os.getpid()}-{letter}" for letter in "abc"]

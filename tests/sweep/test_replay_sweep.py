@@ -504,6 +504,7 @@ class Mine(ConstantDevice):
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_no_result(tmp_path: Path) -> None:
     """Of two workers: one point kills its process always, one once, the others never."""
     model = tmp_path / "mine.py"
