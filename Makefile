@@ -9,7 +9,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What a run needs (it fetches its QEMU), and what the tests need on top.
 RUN_PACKAGES := fio gcc libc6-dev python3-venv python3-dev
-TEST_PACKAGES := qemu-system-x86 mmdebstrap gpg gpg-agent qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-dev util-linux strace file cpio xz-utils bzip2 lowdown groff-base sqlite3
+TEST_PACKAGES := qemu-system-x86 mmdebstrap gpg gpg-agent qemu-utils libnbd-bin nbdkit blktrace e2fsprogs clang clang-format libclang-rt-dev util-linux strace file cpio xz-utils bzip2 lowdown groff-base sqlite3 xfsprogs btrfs-progs
 # What `make paper` needs on top: the Debian guest, and what we are compared with.
 PAPER_PACKAGES := mmdebstrap e2fsprogs nbdkit
 # What `make test-all` needs on top: a browser for the report (124 MB to load, 412 MB on disk), sfdisk, and what
