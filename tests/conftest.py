@@ -48,9 +48,12 @@ _PROGRAM_STARTS = {
     "test_patience.py",
     "test_plot.py",
     "test_qemu_probe.py",
+    "test_replay_sweep.py",
     "test_report.py",
     "test_serve.py",
     "test_standard_streams.py",
+    "test_start_up.py",
+    "test_workers.py",
 }
 #: What compiles the largest model, for a minute: the other worker is not to compile it as well.
 _COMPILES = "test_flash_invariants.py"
